@@ -1,0 +1,122 @@
+-- Times are microseconds since the Unix epoch, UTC. CHECK holds types and lengths, never lists of words: changing one
+-- rebuilds a table of a million rows.
+
+CREATE TABLE users (
+    -- AUTOINCREMENT: the id of a deleted user is never given to the next one.
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    -- The only id that leaves the process.
+    public_id TEXT NOT NULL UNIQUE CHECK (length(public_id) = 36),
+    -- A parsed e-mail address or `admin`; NULL on the tombstone of a deleted user.
+    username TEXT CHECK (length(username) <= 254),
+    role TEXT NOT NULL CHECK (length(role) <= 16),
+    status TEXT NOT NULL CHECK (length(status) <= 16),
+    -- A PHC string; NULL when nobody can sign in with a password.
+    password_hash TEXT CHECK (length(password_hash) <= 256),
+    -- Raised by whatever must end every JWT and session of this user.
+    version BIGINT NOT NULL DEFAULT 1,
+    -- The password opens nothing but its own change.
+    must_change BOOLEAN NOT NULL DEFAULT FALSE,
+    -- Until when a reset password can be changed; NULL: for ever.
+    reset_until_us BIGINT,
+    requests_per_minute BIGINT,
+    note TEXT CHECK (length(note) <= 1000),
+    created_at_us BIGINT NOT NULL,
+    approved_at_us BIGINT,
+    deleted_at_us BIGINT
+);
+CREATE UNIQUE INDEX users_username ON users (username) WHERE username IS NOT NULL;
+
+-- The record: INSERT only. An intent is a request that is about to be forwarded; its result is a row of its own.
+CREATE TABLE record (
+    log_id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    -- intent, result, refusal or act
+    kind TEXT NOT NULL CHECK (length(kind) <= 8),
+    at_us BIGINT NOT NULL,
+    request_id BLOB NOT NULL CHECK (length(request_id) = 16),
+    -- On a result: the row of its intent.
+    intent_id BIGINT,
+    -- Always the person governed. No foreign key: the record outlives the account.
+    user_id BIGINT,
+    via_user_id BIGINT,
+    token_id BIGINT,
+    -- On an act: what was done, and to whom.
+    act TEXT CHECK (length(act) <= 64),
+    subject_id BIGINT,
+    credential TEXT CHECK (length(credential) <= 16),
+    api TEXT CHECK (length(api) <= 64),
+    provider TEXT CHECK (length(provider) <= 32),
+    host TEXT CHECK (length(host) <= 64),
+    attempt BIGINT,
+    model_asked TEXT CHECK (length(model_asked) <= 256),
+    model_served TEXT CHECK (length(model_served) <= 256),
+    outcome TEXT CHECK (length(outcome) <= 16),
+    reason TEXT CHECK (length(reason) <= 64),
+    status BIGINT,
+    prompt_tokens BIGINT,
+    answer_tokens BIGINT,
+    reasoning_tokens BIGINT,
+    cached_tokens BIGINT,
+    queued_us BIGINT,
+    first_token_us BIGINT,
+    total_us BIGINT,
+    gpu_us BIGINT,
+    -- On a refusal: how many more of its kind, and until when.
+    until_us BIGINT,
+    repeat BIGINT,
+    -- HMAC-SHA-256 under the request's salt over its contents.
+    commitment BLOB CHECK (length(commitment) = 32)
+);
+CREATE INDEX record_user ON record (user_id, log_id);
+
+-- Contents. The key is made of the intent's log_id and the number of the part, so that the parts of a request lie
+-- together and need no second index.
+CREATE TABLE record_part (
+    id INTEGER PRIMARY KEY NOT NULL,
+    log_id BIGINT GENERATED ALWAYS AS (id >> 20) VIRTUAL,
+    part BIGINT GENERATED ALWAYS AS (id & 1048575) VIRTUAL,
+    -- request, answer, reasoning, tool_calls, notes, detail, address, salt
+    kind TEXT NOT NULL CHECK (length(kind) <= 16),
+    -- 0: plain
+    encoding BIGINT NOT NULL DEFAULT 0,
+    body BLOB NOT NULL
+);
+
+-- Images are kept once per user and put back into part 0 at `offset`, byte for byte.
+CREATE TABLE record_image (
+    id INTEGER PRIMARY KEY NOT NULL,
+    user_id BIGINT NOT NULL,
+    sha256 BLOB NOT NULL CHECK (length(sha256) = 32),
+    body BLOB NOT NULL,
+    UNIQUE (user_id, sha256)
+);
+CREATE TABLE record_image_use (
+    id INTEGER PRIMARY KEY NOT NULL,
+    log_id BIGINT NOT NULL,
+    "offset" BIGINT NOT NULL,
+    image_id BIGINT NOT NULL,
+    UNIQUE (log_id, "offset")
+);
+CREATE INDEX record_image_use_image ON record_image_use (image_id);
+
+-- How far each follower of the record has come: everything up to and including log_id is done.
+CREATE TABLE watermark (
+    name TEXT PRIMARY KEY NOT NULL CHECK (length(name) <= 32),
+    log_id BIGINT NOT NULL
+);
+
+-- Exports of the record. The receipt is known only to who read the last line.
+CREATE TABLE exports (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    public_id TEXT NOT NULL UNIQUE CHECK (length(public_id) = 36),
+    by_user_id BIGINT NOT NULL,
+    user_id BIGINT,
+    format TEXT NOT NULL CHECK (length(format) <= 8),
+    created_at_us BIGINT NOT NULL,
+    finished_at_us BIGINT,
+    -- The last row of the record that was looked at.
+    upto_log_id BIGINT,
+    lines BIGINT,
+    sha256 BLOB CHECK (length(sha256) = 32),
+    -- SHA-256 of the receipt's code.
+    receipt BLOB CHECK (length(receipt) = 32)
+);

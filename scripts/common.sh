@@ -1,0 +1,67 @@
+# What `run.sh`, `demo.sh` and `test.sh` share; sourced, from the root of the project.
+# shellcheck shell=bash disable=SC2034
+
+GATEWAY_PROGRAM=${CARGO_TARGET_DIR:-target}/release/lan-gateway
+export GATEWAY_PROGRAM
+
+say() { echo "$*" >&2; }
+
+fail() { say "$*"; exit 1; }
+
+# Sets OLLAMA_URL, MODEL and, when it starts one, OLLAMA_PID. Uses the Ollama that answers on its usual port, else starts one on PORT.
+OLLAMA_PID=
+find_ollama() {
+    local port=$1
+    OLLAMA_URL=http://127.0.0.1:11434
+    if scripts/ollama.sh answers "$OLLAMA_URL"; then
+        MODEL=$(scripts/ollama.sh model "$OLLAMA_URL") ||
+            fail "the Ollama on $OLLAMA_URL has no chat model. Give it one, then try again:  ollama pull llama3.2"
+        return
+    fi
+    # Whoever has Ollama installed has models too.
+    if command -v ollama >/dev/null && [ -d "${HOME:-/nowhere}/.ollama/models/manifests" ]; then
+        export OLLAMA_MODELS=${OLLAMA_MODELS:-$HOME/.ollama/models}
+    fi
+    scripts/ollama.sh ensure
+    OLLAMA_URL=http://127.0.0.1:$port
+    mkdir -p .ollama
+    # A process group of its own: a Ctrl-C must not end it under the answers that the gateway still
+    # lets finish.
+    set -m
+    scripts/ollama.sh serve "$port" >.ollama/serve.log 2>&1 </dev/null &
+    OLLAMA_PID=$!
+    set +m
+    scripts/ollama.sh wait "$OLLAMA_URL" || fail "Ollama did not start; see .ollama/serve.log"
+    MODEL=$(scripts/ollama.sh model "$OLLAMA_URL") || fail "no chat model in ${OLLAMA_MODELS:-.ollama/models}"
+}
+
+# Ends one process that this script started, and waits for it.
+end() {
+    [ -n "$1" ] || return 0
+    kill "$1" 2>/dev/null || true
+    # A signal that comes in the meantime ends `wait` before the process has ended.
+    while kill -0 "$1" 2>/dev/null; do wait "$1" || true; done
+}
+
+build_gateway() {
+    command -v cargo >/dev/null || fail "no cargo here; install Rust from https://rustup.rs"
+    say "building the gateway (release)"
+    cargo build --release --locked
+}
+
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# True when a program can listen there. A port that has just been left counts as free.
+port_is_free() {
+    python3 - "$1" <<'PYTHON'
+import socket, sys
+with socket.socket() as listener:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("0.0.0.0", int(sys.argv[1])))
+    except OSError:
+        sys.exit(1)
+PYTHON
+}

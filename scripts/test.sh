@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# `make test`: installs what the tests need, runs them all, and ends with `N passed, N failed`.
+# Leaves an Ollama or a gateway that runs on this machine alone: everything here is on free ports.
+# shellcheck disable=SC2317  # what `stage` is given is called from there
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+source scripts/common.sh
+# The tests know one model and take it from one place.
+unset OLLAMA_MODELS
+
+readonly LOGS=.tools/log
+passed=0 failed=0 skipped=0 times=()
+
+main() {
+    mkdir -p "$LOGS"
+    # Without these nothing that follows can be judged.
+    stage tools install_tools || finish
+    stage format cargo fmt --check
+    stage lints cargo clippy --locked --all-targets -- -D warnings
+    stage tests cargo test --locked --no-fail-fast
+    stage ollama scripts/ollama.sh ensure small &&
+        stage release build_gateway &&
+        stage clients .tools/venv/bin/python tests/sdk/run.py
+    finish
+}
+
+# Runs one part, its output shown and kept, and adds up what it counted; a part that counts nothing is one test.
+stage() {
+    local name=$1 log=$LOGS/$1.log started=$SECONDS status=0 counted
+    shift
+    printf '\n=== %s: %s\n' "$name" "$*"
+    "$@" 2>&1 </dev/null | tee -i "$log" || status=$?
+    read -r -a counted < <(count "$log")
+    if [ "${counted[*]}" = "0 0 0" ]; then counted=(1 0 0); [ "$status" -eq 0 ] || counted=(0 1 0)
+    elif [ "$status" -ne 0 ] && [ "${counted[1]}" -eq 0 ]; then counted[1]=1; fi
+    passed=$((passed + counted[0])) failed=$((failed + counted[1])) skipped=$((skipped + counted[2]))
+    times+=("$(printf '%-8s %5d s  %s passed, %s failed' "$name" $((SECONDS - started)) "${counted[0]}" "${counted[1]}")")
+    printf '=== %s took %d s\n' "$name" $((SECONDS - started))
+    return "$status"
+}
+
+# Adds up the closing lines of cargo test, pytest and node's test runner: passed, failed, skipped.
+count() {
+    python3 - "$1" <<'PYTHON'
+import pathlib, re, sys
+text = re.sub(r"\x1b\[[0-9;]*m", "", pathlib.Path(sys.argv[1]).read_text(errors="replace"))
+sums = {"passed": 0, "failed": 0, "skipped": 0}
+same = {"pass": "passed", "fail": "failed", "cancelled": "failed", "error": "failed", "errors": "failed", "ignored": "skipped"}
+def add(word, number):
+    sums[same.get(word, word)] += int(number)
+for line in text.splitlines():
+    if line.startswith("test result: "):
+        for number, word in re.findall(r"(\d+) (passed|failed|ignored)", line): add(word, number)
+    elif re.match(r"=* ?\d+ \w+.* in [\d.]+s", line):
+        for number, word in re.findall(r"(\d+) (passed|failed|skipped|errors?)", line): add(word, number)
+    elif found := re.match(r"\S (pass|fail|cancelled|skipped) (\d+)$", line):
+        add(*found.groups())
+print(*sums.values())
+PYTHON
+}
+
+install_tools() {
+    for tool in cargo cc c++ make python3 node npm; do
+        command -v "$tool" >/dev/null || { say "\`$tool\` is missing; install it first"; return 1; }
+    done
+    install_packages && install_python && install_node
+}
+
+install_packages() {
+    local missing=()
+    for tool in curl jq strace; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+    python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+    [ ${#missing[@]} -gt 0 ] || return 0
+    local as_root=()
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+    say "installing ${missing[*]}"
+    { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"; } ||
+        { say "please install: ${missing[*]}"; return 1; }
+}
+
+install_python() {
+    local wanted=tests/sdk/requirements.txt there=.tools/venv/requirements.txt
+    cmp -s "$wanted" "$there" && return
+    say "installing the Python clients into .tools/venv"
+    python3 -m venv --clear .tools/venv &&
+        .tools/venv/bin/pip install --quiet --disable-pip-version-check -r "$wanted" && cp "$wanted" "$there"
+}
+
+install_node() {
+    local wanted=tests/sdk/package-lock.json there=tests/sdk/node_modules/installed.json
+    cmp -s "$wanted" "$there" && return
+    say "installing the Node client into tests/sdk/node_modules"
+    npm ci --prefix tests/sdk --no-audit --no-fund && cp "$wanted" "$there"
+}
+
+finish() {
+    printf '\n'
+    printf '%s\n' "${times[@]}"
+    printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+    exit
+}
+
+main

@@ -1,0 +1,138 @@
+//! The rules about people: who may register, how passwords change, who lets whom in.
+//!
+//! Every front (routes, pages, command line) calls these verbs; no rule stands anywhere else. What must be atomic is one
+//! verb of the store.
+
+use std::sync::Arc;
+
+use crate::auth::Auth;
+use crate::auth::password::INITIAL_PASSWORD;
+use crate::config;
+use crate::credential::Username;
+use crate::error::Error;
+use crate::secret::{Secret, random_code};
+use crate::store::Store;
+use crate::store::users::{Actor, User};
+
+pub struct Accounts {
+    store: Store,
+    auth: Arc<Auth>,
+    reset_seconds: i64,
+}
+
+/// How a reset account gets its password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetMode {
+    /// `admin123`, as the document has it.
+    Initial,
+    /// A random code, shown once to the admin.
+    Code,
+}
+
+/// 12 letters of 5 bits: 60 bits for an hour.
+const CODE_LETTERS: usize = 12;
+
+impl Accounts {
+    pub fn new(store: Store, auth: Arc<Auth>, config: &config::Accounts) -> Self {
+        Accounts { store, auth, reset_seconds: config.reset_lifetime.as_secs() as i64 }
+    }
+
+    /// Makes `admin` with `admin123` when there is no account yet. `true`: it was made now.
+    pub async fn ensure_first_admin(&self) -> Result<bool, Error> {
+        if self.store.people().all().next().is_some() {
+            return Ok(false);
+        }
+        let hash = self.auth.passwords.hash(Secret::new(INITIAL_PASSWORD.into())).await?;
+        self.store.create_first_admin(hash).await
+    }
+
+    /// The first admin still has `admin123`, so nobody can be let in.
+    pub fn first_admin_waits(&self) -> bool {
+        let people = self.store.people();
+        people.by_name("admin").is_some_and(|admin| admin.must_change && admin.reset_until_us.is_none())
+    }
+
+    /// A new account that waits for approval. Same answer and same cost whether the address is known or not.
+    pub async fn register(&self, email: &str, password: Secret<String>) -> Result<(), Error> {
+        let username = Username::parse_email(email)?;
+        self.auth.passwords.check_new("password", password.expose(), &username)?;
+        let hash = self.auth.passwords.hash(password).await?;
+        self.store.register(username.as_str().to_owned(), hash).await.map(drop)
+    }
+
+    pub async fn change_password(
+        &self,
+        username: &str,
+        current: Secret<String>,
+        new: Secret<String>,
+    ) -> Result<(), Error> {
+        let username = Username::of(username);
+        self.auth.passwords.check_new("new_password", new.expose(), &username)?;
+        if current == new {
+            return Err(Error::invalid("new_password", "`new_password` must differ from the current one"));
+        }
+        let proof = self.auth.prove(&username, current).await?;
+        let old_hash = proof.user.password_hash.clone().unwrap_or_default();
+        let new_hash = self.auth.passwords.hash(new).await?;
+        self.store.change_password(proof.user.id, old_hash, new_hash).await
+    }
+
+    pub async fn approve(&self, by: Actor, id: &str) -> Result<User, Error> {
+        self.store.approve(by, id).await
+    }
+
+    pub async fn disable(&self, by: Actor, id: &str) -> Result<User, Error> {
+        self.store.disable(by, id).await
+    }
+
+    pub async fn enable(&self, by: Actor, id: &str) -> Result<User, Error> {
+        self.store.enable(by, id).await
+    }
+
+    /// Gives the account a password that opens nothing but its own change, for an hour. Returns the code, when it is one.
+    pub async fn reset_password(&self, by: Actor, id: &str, mode: ResetMode) -> Result<(User, Option<String>), Error> {
+        let code = (mode == ResetMode::Code).then(|| random_code(CODE_LETTERS));
+        let password = code.clone().unwrap_or_else(|| INITIAL_PASSWORD.into());
+        let hash = self.auth.passwords.hash(Secret::new(password)).await?;
+        let user = self.store.reset_password(by, id, hash, self.reset_seconds, code.is_some()).await?;
+        Ok((user, code))
+    }
+
+    pub fn reset_minutes(&self) -> i64 {
+        self.reset_seconds / 60
+    }
+
+    /// An account by its name, for the command line.
+    pub fn find(&self, name: &str) -> Result<Arc<User>, Error> {
+        let people = self.store.people();
+        let found = people.by_name(Username::of(name).as_str());
+        found.cloned().ok_or_else(|| Error::NotFound { what: format!("user `{name}`") })
+    }
+
+    pub fn by_id(&self, public_id: &str) -> Result<Arc<User>, Error> {
+        let people = self.store.people();
+        people.by_public_id(public_id).cloned().ok_or_else(|| Error::NotFound { what: "such user".into() })
+    }
+
+    /// A page of accounts, newest first, whose name holds `search`; `before` is the id after which the last page ended.
+    pub fn list(
+        &self,
+        search: Option<&str>,
+        status: Option<&str>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Vec<Arc<User>> {
+        let search = search.map(str::to_lowercase);
+        let people = self.store.people();
+        let mut found: Vec<_> = people
+            .all()
+            .filter(|user| search.as_ref().is_none_or(|text| user.name().contains(text.as_str())))
+            .filter(|user| status.is_none_or(|status| user.status == status))
+            .filter(|user| before.is_none_or(|before| user.id < before))
+            .cloned()
+            .collect();
+        found.sort_by_key(|user| std::cmp::Reverse(user.id));
+        found.truncate(limit);
+        found
+    }
+}

@@ -1,0 +1,137 @@
+//! Config to parts: the only place where parts are made, and where they are joined at shutdown.
+
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::accounts::Accounts;
+use crate::audit::Audit;
+use crate::auth::Auth;
+use crate::auth::token::JwtKeys;
+use crate::config::Config;
+use crate::gateway::Stages;
+use crate::limits::Limits;
+use crate::policy::Policy;
+use crate::queue::Queue;
+use crate::routing::Routing;
+use crate::store::Store;
+
+/// The data folder, held by this process alone.
+pub struct DataDir {
+    _lock: File,
+}
+
+const LOCK: &str = "lan-gateway.lock";
+
+/// File systems on which SQLite's locks and syncs can't be relied on, by the number that statfs gives them.
+const NETWORK_FILESYSTEMS: [(i64, &str); 9] = [
+    (0x6969, "NFS"),
+    (0x517B, "SMB"),
+    (0xFF53_4D42, "CIFS"),
+    (0xFE53_4D42, "SMB2"),
+    (0x6573_5546, "FUSE"),
+    (0x0102_1997, "9P"),
+    (0x00C3_6400, "Ceph"),
+    (0x5346_414F, "AFS"),
+    (0x7461_636F, "OCFS2"),
+];
+
+impl DataDir {
+    /// Makes the folder if need be and takes its lock. A second gateway on it would take running answers for interrupted
+    /// ones, so it is refused.
+    pub fn open(config: &Config) -> anyhow::Result<DataDir> {
+        let path = &config.data_dir;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| format!("can't make the data folder {}", path.display()))?;
+        if !config.allow_network_filesystem {
+            refuse_network_filesystem(path)?;
+        }
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path.join(LOCK))
+            .with_context(|| format!("can't write in the data folder {}", path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(DataDir { _lock: lock }),
+            Err(TryLockError::WouldBlock) => bail!("another lan-gateway runs on {}; stop it first", path.display()),
+            Err(TryLockError::Error(cause)) => Err(cause).context("can't lock the data folder"),
+        }
+    }
+}
+
+fn refuse_network_filesystem(path: &Path) -> anyhow::Result<()> {
+    let kind = rustix::fs::statfs(path).context("can't look at the data folder's file system")?.f_type;
+    // f_type is 32 bits wide on some systems and signed there.
+    let kind = i64::from(kind as u32);
+    match NETWORK_FILESYSTEMS.iter().find(|(number, _)| *number == kind) {
+        Some((_, name)) => bail!(
+            "the data folder {} lies on {name}, where commits can be lost; choose a local disk, or set \
+             allow_network_filesystem = true",
+            path.display()
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Everything that runs, and its order.
+pub struct App {
+    pub config: Arc<Config>,
+    pub store: Store,
+    pub auth: Arc<Auth>,
+    pub accounts: Arc<Accounts>,
+    pub stages: Stages,
+    _data_dir: DataDir,
+}
+
+impl App {
+    pub async fn build(config: Config) -> anyhow::Result<App> {
+        let data_dir = DataDir::open(&config)?;
+        let store = Store::open(&config.data_dir)?;
+        let (auth, accounts) = people(&config, &store)?;
+        if accounts.ensure_first_admin().await? {
+            info!("made the account `admin` with the password `admin123`, which opens nothing but its own change");
+        }
+        let interrupted = store.close_interrupted().await?;
+        if interrupted > 0 {
+            warn!(interrupted, "the last run ended in the middle of answers; they are recorded as interrupted");
+        }
+        let slots: Vec<usize> = config.upstreams.iter().map(|upstream| upstream.slots).collect();
+        let stages = Stages {
+            limits: Arc::new(Limits::new(&config.limits)),
+            policy: Arc::new(Policy::new(&config)),
+            routing: Routing::new(slots.len(), config.upstream.models_fresh),
+            queue: Queue::new(&slots, &config.queue),
+            audit: Arc::new(Audit::new(store.clone(), config.audit.clone())),
+            answers: config.answers.clone(),
+            stopping: CancellationToken::new(),
+            stop_now: CancellationToken::new(),
+        };
+        Ok(App { config: Arc::new(config), store, auth, accounts, stages, _data_dir: data_dir })
+    }
+
+    /// Writes what is still in memory and ends the writer.
+    pub fn close(&self) {
+        self.stages.audit.flush_refusals(true);
+        self.store.close();
+    }
+}
+
+/// The parts that the command line needs when no gateway runs.
+pub fn people(config: &Config, store: &Store) -> anyhow::Result<(Arc<Auth>, Arc<Accounts>)> {
+    let secrets = config.data_dir.join("secrets");
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&secrets).context("can't make the folder of secrets")?;
+    let keys = JwtKeys::load(&secrets, &config.accounts)?;
+    let auth = Arc::new(Auth::new(store.clone(), keys, &config.accounts));
+    let accounts = Arc::new(Accounts::new(store.clone(), auth.clone(), &config.accounts));
+    Ok((auth, accounts))
+}

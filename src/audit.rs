@@ -1,0 +1,542 @@
+//! The record of one request: opened durably before anything is forwarded, told what comes back, closed in any case.
+//!
+//! No audit, no service: `open` returns only after its sync, and an answer's last byte waits for `close`. Dropping a
+//! record hands over its result row without waiting, so a request that ends in the middle of an await is recorded too.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use bytes::Bytes;
+use ring::{digest, hmac};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::auth::Identity;
+use crate::chat::{ChatEvent, ChatRequest, End, Piece, ToolCall};
+use crate::clock::Timestamp;
+use crate::config;
+use crate::error::Error;
+use crate::ids::RequestId;
+use crate::provider::Call;
+use crate::secret::random_bytes;
+use crate::store::Store;
+use crate::store::audit::{self as rows, IntentSlot, NewImage, NewPart, NewRow};
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Completed,
+    /// The upstream or the gateway failed; the reason is the error's code.
+    Failed(&'static str),
+    /// Refused after its intent was written: waited too long, cancelled by an admin.
+    Refused(&'static str),
+    /// The client left.
+    Abandoned,
+    /// The gateway stopped.
+    Interrupted(&'static str),
+}
+
+impl Outcome {
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Completed => "completed",
+            Outcome::Failed(_) => "failed",
+            Outcome::Refused(_) => "refused",
+            Outcome::Abandoned => "abandoned",
+            Outcome::Interrupted(_) => "interrupted",
+        }
+    }
+
+    fn reason(self) -> Option<&'static str> {
+        match self {
+            Outcome::Failed(code) | Outcome::Refused(code) | Outcome::Interrupted(code) => Some(code),
+            Outcome::Completed | Outcome::Abandoned => None,
+        }
+    }
+}
+
+pub struct Audit {
+    store: Store,
+    /// One permit per byte that waits for the disk.
+    room: Arc<Semaphore>,
+    config: config::Audit,
+    refusals: Mutex<HashMap<RefusalKey, Tally>>,
+}
+
+/// What an intent needs to know.
+pub struct Intent<'a> {
+    pub id: RequestId,
+    pub who: &'a Identity,
+    pub api: &'static str,
+    pub provider: &'static str,
+    pub request: &'a ChatRequest,
+    pub call: &'a Call,
+    pub address: Option<IpAddr>,
+    /// Fields that had no effect, hints that were left out, values that were clamped.
+    pub notes: Vec<String>,
+}
+
+/// The place that a result's last segment takes in the queue, reserved before the intent is written. A single event that
+/// is larger overdraws it, by no more than the longest line of an upstream.
+const RESULT_BYTES: usize = 32 * 1024;
+
+/// What a row costs besides its contents.
+const ROW_BYTES: usize = 512;
+
+/// How long a request may wait for room in the queue, and for its sync.
+const OPEN_WAIT_MAX: Duration = Duration::from_secs(5);
+const CLOSE_WAIT_MAX: Duration = Duration::from_secs(30);
+
+impl Audit {
+    pub fn new(store: Store, config: config::Audit) -> Self {
+        Audit { store, room: Arc::new(Semaphore::new(config.queue_bytes_max)), config, refusals: Mutex::default() }
+    }
+
+    /// Writes the intent and returns after its sync. On an error nothing may be forwarded.
+    pub async fn open(self: &Arc<Self>, intent: Intent<'_>) -> Result<Record, Error> {
+        let opened = Instant::now();
+        let bytes = intent.call.body.len() + RESULT_BYTES + 2 * ROW_BYTES;
+        let room = self.room_for(bytes).await?;
+
+        let salt = random_bytes::<32>();
+        let row = NewRow {
+            kind: rows::INTENT,
+            request_id: intent.id.0.as_bytes().to_vec(),
+            user_id: Some(intent.who.user_id()),
+            token_id: intent.who.token_id(),
+            credential: Some(intent.who.credential()),
+            api: Some(intent.api),
+            provider: Some(intent.provider),
+            attempt: Some(1),
+            model_asked: Some(intent.request.model.as_str().to_owned()),
+            commitment: Some(commitment(&salt, &[(KIND_REQUEST, &intent.call.body)])),
+            ..NewRow::default()
+        };
+        let (body, images) = cut_images(intent.call);
+        let mut parts = vec![
+            NewPart { part: 0, kind: rows::PART_REQUEST, body },
+            NewPart { part: 1, kind: rows::PART_SALT, body: Bytes::copy_from_slice(&salt) },
+        ];
+        let mut add = |kind, text: String| {
+            let part = parts.len() as i64;
+            parts.push(NewPart { part, kind, body: text.into() });
+        };
+        if let Some(address) = intent.address {
+            add(rows::PART_ADDRESS, address.to_string());
+        }
+        if !intent.notes.is_empty() {
+            add(rows::PART_NOTES, intent.notes.join("\n"));
+        }
+
+        let slot = IntentSlot::default();
+        let result = NewRow { kind: rows::RESULT, commitment: None, ..row.clone() };
+        // The guard exists before the await: if the client leaves during it, the result row follows the intent's.
+        let record = Record {
+            audit: self.clone(),
+            slot: slot.clone(),
+            next_part: parts.len() as i64,
+            salt,
+            row: Some(result),
+            opened,
+            flushed_at: opened,
+            contents: Contents::default(),
+            end: None,
+            room: Some(room),
+        };
+        let (done, synced) = oneshot::channel();
+        self.store.append_intent(row, parts, images, slot, move |committed| {
+            let _ = done.send(committed.map_err(|cause| anyhow!("{cause}")));
+        });
+        wait_for_sync(synced, OPEN_WAIT_MAX).await?;
+        Ok(record)
+    }
+
+    async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
+        let bytes = u32::try_from(bytes.min(self.config.queue_bytes_max)).unwrap_or(u32::MAX);
+        let acquire = self.room.clone().acquire_many_owned(bytes);
+        match tokio::time::timeout(OPEN_WAIT_MAX, acquire).await {
+            Ok(Ok(room)) => Ok(room),
+            _ => Err(Error::audit(anyhow!("no room in the queue to the disk"))),
+        }
+    }
+
+    pub fn can_record(&self) -> bool {
+        self.store.can_write()
+    }
+}
+
+async fn wait_for_sync(synced: oneshot::Receiver<anyhow::Result<()>>, most: Duration) -> Result<(), Error> {
+    match tokio::time::timeout(most, synced).await {
+        Ok(Ok(result)) => result.map_err(Error::audit),
+        Ok(Err(_)) => Err(Error::audit(anyhow!("the writer has ended"))),
+        Err(_) => Err(Error::audit(anyhow!("the sync took too long"))),
+    }
+}
+
+/// What came back so far, and how much of it was handed to the writer.
+#[derive(Default)]
+struct Contents {
+    text: Vec<u8>,
+    text_flushed: usize,
+    reasoning: Vec<u8>,
+    reasoning_flushed: usize,
+    tool_calls: Vec<ToolCall>,
+}
+
+impl Contents {
+    fn waiting(&self) -> usize {
+        self.text.len() - self.text_flushed + self.reasoning.len() - self.reasoning_flushed
+    }
+
+    /// The parts that were not handed over yet, numbered from `next`.
+    fn take(&mut self, next: &mut i64) -> Vec<NewPart> {
+        let mut parts = Vec::new();
+        for (kind, bytes, flushed) in [
+            (rows::PART_REASONING, &self.reasoning, &mut self.reasoning_flushed),
+            (rows::PART_ANSWER, &self.text, &mut self.text_flushed),
+        ] {
+            if bytes.len() > *flushed {
+                parts.push(NewPart { part: *next, kind, body: Bytes::copy_from_slice(&bytes[*flushed..]) });
+                *next += 1;
+                *flushed = bytes.len();
+            }
+        }
+        parts
+    }
+}
+
+pub struct Record {
+    audit: Arc<Audit>,
+    slot: IntentSlot,
+    next_part: i64,
+    salt: [u8; 32],
+    /// The result row, until it is handed over.
+    row: Option<NewRow>,
+    opened: Instant,
+    flushed_at: Instant,
+    contents: Contents,
+    end: Option<End>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Record {
+    /// The turn has come, on `host`.
+    pub fn begins(&mut self, host: &str) {
+        let waited = micros(self.opened.elapsed());
+        if let Some(row) = &mut self.row {
+            row.host = Some(host.to_owned());
+            row.queued_us = Some(waited);
+        }
+    }
+
+    pub fn saw(&mut self, event: &ChatEvent) {
+        let Some(row) = &mut self.row else { return };
+        if row.first_token_us.is_none() {
+            row.first_token_us = Some(micros(self.opened.elapsed()));
+        }
+        match &event.what {
+            Piece::Text(text) => self.contents.text.extend_from_slice(text.as_bytes()),
+            Piece::Reasoning(text) => self.contents.reasoning.extend_from_slice(text.as_bytes()),
+            Piece::ToolCall(call) => self.contents.tool_calls.push(call.clone()),
+            Piece::End(end) => {
+                row.prompt_tokens = Some(end.usage.prompt_tokens as i64);
+                row.answer_tokens = Some(end.usage.answer_tokens as i64);
+                row.gpu_us =
+                    Some(((end.timings.load_ns + end.timings.prompt_ns + end.timings.answer_ns) / 1000) as i64);
+                self.end = Some(end.clone());
+            }
+        }
+        if self.contents.waiting() >= self.audit.config.segment_bytes {
+            self.flush();
+        }
+    }
+
+    /// Hands a segment to the writer when the last one is old enough. To be called on a beat.
+    pub fn beat(&mut self) {
+        if self.contents.waiting() > 0 && self.flushed_at.elapsed() >= self.audit.config.segment_time {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        // No room now: the segment stays here, grows, and is tried again on the next event or beat.
+        let bytes = self.contents.waiting() + ROW_BYTES;
+        let Ok(room) = self.audit.room.clone().try_acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)) else {
+            return;
+        };
+        self.flushed_at = Instant::now();
+        let parts = self.contents.take(&mut self.next_part);
+        self.audit.store.append_parts(self.slot.clone(), parts, move |_| drop(room));
+    }
+
+    /// Bytes of the answer so far.
+    pub fn answer_bytes(&self) -> usize {
+        self.contents.text.len() + self.contents.reasoning.len()
+    }
+
+    /// Writes the result and returns after its sync. On an error the answer's last byte must not leave.
+    pub async fn close(mut self, outcome: Outcome, status: u16) -> Result<(), Error> {
+        let (done, synced) = oneshot::channel();
+        self.hand_over(outcome, Some(status), move |committed| {
+            let _ = done.send(committed.map_err(|cause| anyhow!("{cause}")));
+        });
+        wait_for_sync(synced, CLOSE_WAIT_MAX).await
+    }
+
+    /// Writes the result without waiting for it.
+    pub fn close_soon(mut self, outcome: Outcome) {
+        self.hand_over(outcome, None, |_| {});
+    }
+
+    fn hand_over(
+        &mut self,
+        outcome: Outcome,
+        status: Option<u16>,
+        done: impl FnOnce(Result<(), &str>) + Send + 'static,
+    ) {
+        let Some(mut row) = self.row.take() else { return };
+        let mut parts = self.contents.take(&mut self.next_part);
+        let mut tool_calls = Vec::new();
+        if !self.contents.tool_calls.is_empty() {
+            tool_calls = tool_calls_json(&self.contents.tool_calls);
+            parts.push(NewPart { part: self.next_part, kind: rows::PART_TOOL_CALLS, body: tool_calls.clone().into() });
+        }
+        row.outcome = Some(outcome.name());
+        row.reason = outcome.reason();
+        row.status = status.map(i64::from);
+        row.total_us = Some(micros(self.opened.elapsed()));
+        row.model_served = row.model_asked.clone().filter(|_| self.end.is_some());
+        let said: [(u8, &[u8]); 3] = [
+            (KIND_ANSWER, &self.contents.text),
+            (KIND_REASONING, &self.contents.reasoning),
+            (KIND_TOOL_CALLS, &tool_calls),
+        ];
+        row.commitment = Some(commitment(&self.salt, &said));
+        let room = self.room.take();
+        self.audit.store.append_result(self.slot.clone(), row, parts, move |committed| {
+            drop(room);
+            done(committed);
+        });
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.hand_over(Outcome::Abandoned, None, |_| {});
+    }
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The calls as OpenAI writes them in a message: what an auditor knows how to read.
+fn tool_calls_json(calls: &[ToolCall]) -> Vec<u8> {
+    let list: Vec<_> = calls
+        .iter()
+        .map(|call| serde_json::json!({ "id": call.id, "name": call.name, "arguments": call.arguments }))
+        .collect();
+    serde_json::Value::Array(list).to_string().into_bytes()
+}
+
+const KIND_REQUEST: u8 = 1;
+const KIND_ANSWER: u8 = 2;
+const KIND_REASONING: u8 = 3;
+const KIND_TOOL_CALLS: u8 = 4;
+
+/// HMAC-SHA-256(salt, 0x01, then for each kind: its byte, its length as a big-endian u64, its bytes). Keyed by the salt,
+/// so that a short prompt can't be guessed from it once the contents and the salt are erased.
+fn commitment(salt: &[u8; 32], contents: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, salt));
+    mac.update(&[0x01]);
+    for (kind, bytes) in contents {
+        mac.update(&[*kind]);
+        mac.update(&(bytes.len() as u64).to_be_bytes());
+        mac.update(bytes);
+    }
+    mac.sign().as_ref().to_vec()
+}
+
+/// The body without its images, and the images. `offset` counts in the whole body.
+fn cut_images(call: &Call) -> (Bytes, Vec<NewImage>) {
+    if call.images.is_empty() {
+        return (call.body.clone(), Vec::new());
+    }
+    let mut body = Vec::with_capacity(call.body.len());
+    let mut images = Vec::with_capacity(call.images.len());
+    let mut from = 0;
+    for image in &call.images {
+        body.extend_from_slice(&call.body[from..image.offset]);
+        from = image.offset + image.length;
+        images.push(NewImage {
+            offset: image.offset as i64,
+            sha256: digest::digest(&digest::SHA256, &image.bytes).as_ref().to_vec(),
+            body: image.bytes.clone(),
+        });
+    }
+    body.extend_from_slice(&call.body[from..]);
+    (body.into(), images)
+}
+
+/// A refusal before an intent. It never waits and holds no content.
+pub struct Refusal<'a> {
+    pub id: RequestId,
+    pub who: Option<&'a Identity>,
+    pub address: Option<IpAddr>,
+    pub api: &'static str,
+    pub model: Option<&'a str>,
+    pub reason: &'static str,
+    pub status: u16,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct RefusalKey {
+    user_id: Option<i64>,
+    prefix: Option<String>,
+    reason: &'static str,
+    model: Option<String>,
+}
+
+/// The refusals of one minute after the first, which has a row of its own.
+struct Tally {
+    minute: i64,
+    repeat: i64,
+    until_us: i64,
+    row: NewRow,
+    prefix: Option<String>,
+}
+
+/// Different refusals that are told apart in one minute; beyond it they count under one key per reason.
+const REFUSAL_KEYS_MAX: usize = 10_000;
+
+impl Audit {
+    /// Counts a refusal: per person (else address prefix), reason, model and minute, the first at once, the rest of that
+    /// minute in one more row. So a runaway client can't flood the record.
+    pub fn refused(&self, refusal: Refusal<'_>) {
+        let now = Timestamp::now();
+        let minute = now.seconds().div_euclid(60);
+        let prefix = if refusal.who.is_some() { None } else { refusal.address.map(address_prefix) };
+        let mut key = RefusalKey {
+            user_id: refusal.who.map(Identity::user_id),
+            prefix: prefix.clone(),
+            reason: refusal.reason,
+            model: refusal.model.map(str::to_owned),
+        };
+        let mut tallies = self.refusals.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if tallies.len() >= REFUSAL_KEYS_MAX && !tallies.contains_key(&key) {
+            key = RefusalKey { user_id: None, prefix: None, reason: refusal.reason, model: None };
+        }
+        if let Some(tally) = tallies.get_mut(&key) {
+            if tally.minute == minute {
+                tally.repeat += 1;
+                tally.until_us = now.0;
+                return;
+            }
+            self.write_tally(tally);
+        }
+        let row = NewRow {
+            kind: rows::REFUSAL,
+            request_id: refusal.id.0.as_bytes().to_vec(),
+            user_id: key.user_id,
+            token_id: refusal.who.and_then(Identity::token_id),
+            credential: refusal.who.map(Identity::credential),
+            api: Some(refusal.api),
+            model_asked: key.model.clone(),
+            outcome: Some("refused"),
+            reason: Some(refusal.reason),
+            status: Some(i64::from(refusal.status)),
+            repeat: Some(1),
+            ..NewRow::default()
+        };
+        let tally = Tally { minute, repeat: 0, until_us: now.0, row, prefix };
+        self.write_refusal(tally.row.clone(), &tally.prefix);
+        tallies.insert(key, tally);
+    }
+
+    /// Writes what was counted in minutes that are over; `all`: in the current one too.
+    pub fn flush_refusals(&self, all: bool) {
+        let minute = Timestamp::now().seconds().div_euclid(60);
+        let mut tallies = self.refusals.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        tallies.retain(|_, tally| {
+            let over = all || tally.minute != minute;
+            if over {
+                self.write_tally(tally);
+            }
+            !over
+        });
+    }
+
+    fn write_tally(&self, tally: &Tally) {
+        if tally.repeat > 0 {
+            let row = NewRow {
+                request_id: RequestId::fresh().0.as_bytes().to_vec(),
+                repeat: Some(tally.repeat),
+                until_us: Some(tally.until_us),
+                ..tally.row.clone()
+            };
+            self.write_refusal(row, &tally.prefix);
+        }
+    }
+
+    fn write_refusal(&self, row: NewRow, prefix: &Option<String>) {
+        let parts =
+            prefix.iter().map(|prefix| NewPart { part: 0, kind: rows::PART_ADDRESS, body: prefix.clone().into() });
+        // A failure is logged by the writer; a refusal has no answer that could be held back for it.
+        self.store.append_refusal(row, parts.collect(), |_| {});
+    }
+}
+
+/// The part of an address that one household or host has to itself: IPv4 whole, IPv6 /64.
+fn address_prefix(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & !u128::from(u64::MAX);
+            format!("{}/64", std::net::Ipv6Addr::from(network))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::ImageAt;
+
+    #[test]
+    fn images_are_cut_out_and_their_offsets_count_in_the_whole_body() {
+        let call = Call {
+            path: "/api/chat",
+            body: Bytes::from_static(b"[\"QUJD\",\"REVG\"]"),
+            images: vec![
+                ImageAt { offset: 2, length: 4, bytes: Bytes::from_static(b"ABC") },
+                ImageAt { offset: 9, length: 4, bytes: Bytes::from_static(b"DEF") },
+            ],
+            notes: Vec::new(),
+        };
+
+        let (body, images) = cut_images(&call);
+
+        assert_eq!(&body[..], b"[\"\",\"\"]");
+        assert_eq!(images.iter().map(|image| image.offset).collect::<Vec<_>>(), [2, 9]);
+    }
+
+    #[test]
+    fn a_commitment_tells_kinds_and_lengths_apart() {
+        let salt = [7; 32];
+
+        let one = commitment(&salt, &[(KIND_ANSWER, b"ab"), (KIND_REASONING, b"c")]);
+        let two = commitment(&salt, &[(KIND_ANSWER, b"a"), (KIND_REASONING, b"bc")]);
+
+        assert_ne!(one, two);
+        assert_eq!(one, commitment(&salt, &[(KIND_ANSWER, b"ab"), (KIND_REASONING, b"c")]));
+    }
+
+    #[test]
+    fn addresses_are_told_apart_by_host_or_household() {
+        assert_eq!(address_prefix("192.168.1.7".parse().unwrap()), "192.168.1.7");
+        assert_eq!(address_prefix("::ffff:192.168.1.7".parse().unwrap()), "192.168.1.7");
+        assert_eq!(address_prefix("2001:db8:1:2:3::4".parse().unwrap()), "2001:db8:1:2::/64");
+    }
+}

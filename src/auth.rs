@@ -1,0 +1,166 @@
+//! Who comes in: a credential becomes an identity, or nothing.
+//!
+//! Only this folder can make an `Identity`. Accounts are looked up in the snapshot on every request, so a disabled
+//! account or a changed password is felt at once.
+
+use std::sync::Arc;
+
+use moka::future::Cache;
+use ring::hmac;
+
+use crate::clock::Timestamp;
+use crate::config;
+use crate::credential::{Credential, Username};
+use crate::error::Error;
+use crate::secret::{Secret, random_bytes};
+use crate::store::Store;
+use crate::store::users::User;
+
+pub mod password;
+pub mod token;
+
+use password::Passwords;
+use token::JwtKeys;
+
+/// A person or machine that has shown who they are and may use what they have rights to.
+#[derive(Clone)]
+pub struct Identity {
+    user: Arc<User>,
+    credential: &'static str,
+}
+
+impl Identity {
+    pub fn user_id(&self) -> i64 {
+        self.user.id
+    }
+
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
+    pub fn is_admin(&self) -> bool {
+        self.user.is_admin()
+    }
+
+    /// The token that was shown, when it was one.
+    pub fn token_id(&self) -> Option<i64> {
+        None
+    }
+
+    /// `password` or `jwt`, as the record names it.
+    pub fn credential(&self) -> &'static str {
+        self.credential
+    }
+}
+
+/// An account whose password was shown just now. It may still have to be changed before it opens anything.
+pub struct Proof {
+    pub user: Arc<User>,
+}
+
+impl Proof {
+    /// Fit for more than changing the password.
+    fn into_identity(self) -> Result<Identity, Error> {
+        if self.user.must_change {
+            return Err(Error::password_change_required());
+        }
+        Ok(Identity { user: self.user, credential: "password" })
+    }
+}
+
+pub struct Auth {
+    store: Store,
+    pub passwords: Passwords,
+    keys: JwtKeys,
+    /// Verified passwords of `/chat`: a keyed digest of all that was verified, and whose it was.
+    verified: Cache<[u8; 32], i64>,
+    cache_key: hmac::Key,
+}
+
+impl Auth {
+    pub fn new(store: Store, keys: JwtKeys, config: &config::Accounts) -> Self {
+        let verified = Cache::builder()
+            .max_capacity(config.credential_cache_max)
+            .time_to_live(config.credential_cache_lifetime)
+            .build();
+        let cache_key = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>());
+        Auth { store, passwords: Passwords::new(config), keys, verified, cache_key }
+    }
+
+    pub async fn identify(&self, credential: Credential) -> Result<Identity, Error> {
+        match credential {
+            Credential::Bearer(token) => self.bearer(&token),
+            Credential::Password { username, password } => self.known_password(&username, password).await,
+        }
+    }
+
+    /// Credentials to a JWT and its lifetime in seconds.
+    pub async fn issue_token(&self, username: &Username, password: Secret<String>) -> Result<(String, u64), Error> {
+        let identity = self.prove(username, password).await?.into_identity()?;
+        self.keys.issue(&identity.user.public_id, identity.user.version, Timestamp::now())
+    }
+
+    fn bearer(&self, token: &Secret<String>) -> Result<Identity, Error> {
+        let claims = self.keys.verify(token.expose(), Timestamp::now())?;
+        let people = self.store.people();
+        let user = people.by_public_id(&claims.sub).filter(|user| user.is_active() && user.version == claims.ver);
+        match user {
+            Some(user) if user.must_change => Err(Error::password_change_required()),
+            Some(user) => Ok(Identity { user: user.clone(), credential: "jwt" }),
+            None => Err(Error::bad_token("it is no longer valid; get a new one from POST /auth/token")),
+        }
+    }
+
+    /// Verifies a password, hashing exactly once whatever the name and the state of the account.
+    pub async fn prove(&self, username: &Username, password: Secret<String>) -> Result<Proof, Error> {
+        let user = self.store.people().by_name(username.as_str()).cloned();
+        let hash = user.as_ref().and_then(|user| user.password_hash.clone());
+        let right = self.passwords.verify(password, hash).await?;
+        match user {
+            Some(user) if right && may_enter(&user) => Ok(Proof { user }),
+            _ => Err(Error::bad_credentials()),
+        }
+    }
+
+    /// As `prove`, but a pair that was verified in the last minutes is not hashed again, nor twice at once: a CI job does
+    /// not pay a hash per request. The stored hash is part of the key, so a changed password never matches.
+    async fn known_password(&self, username: &Username, password: Secret<String>) -> Result<Identity, Error> {
+        let user = self.store.people().by_name(username.as_str()).cloned();
+        let Some((user, hash)) = user.and_then(|user| user.password_hash.clone().map(|hash| (user, hash))) else {
+            return self.prove(username, password).await?.into_identity();
+        };
+        let key = self.cache_key_of(user.id, password.expose(), &hash);
+        let prove = async { self.prove(username, password).await.map(|proof| proof.user.id) };
+        let verified = self.verified.try_get_with(key, prove).await;
+        match verified {
+            Ok(id) if id == user.id && may_enter(&user) => Proof { user }.into_identity(),
+            Ok(_) => Err(Error::bad_credentials()),
+            Err(error) => Err(again(&error)),
+        }
+    }
+
+    fn cache_key_of(&self, user_id: i64, password: &str, hash: &str) -> [u8; 32] {
+        let mut mac = hmac::Context::with_key(&self.cache_key);
+        mac.update(&user_id.to_be_bytes());
+        mac.update(&(password.len() as u64).to_be_bytes());
+        mac.update(password.as_bytes());
+        mac.update(hash.as_bytes());
+        let mut key = [0; 32];
+        key.copy_from_slice(mac.sign().as_ref());
+        key
+    }
+}
+
+fn may_enter(user: &User) -> bool {
+    user.is_active() && !user.reset_is_over(Timestamp::now())
+}
+
+/// The error of a verification that several requests shared.
+fn again(shared: &Error) -> Error {
+    match shared {
+        Error::Unavailable { message, retry_after } => {
+            Error::Unavailable { message: message.clone(), retry_after: *retry_after }
+        }
+        _ => Error::bad_credentials(),
+    }
+}

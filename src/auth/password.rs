@@ -1,0 +1,171 @@
+//! Passwords: argon2id off the worker threads, bounded, and the rules for new ones.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use tokio::sync::Semaphore;
+
+use crate::config;
+use crate::credential::Username;
+use crate::error::Error;
+use crate::secret::Secret;
+
+/// What the first admin has at the first start, and what a plain reset gives: never valid for anything but its change.
+pub const INITIAL_PASSWORD: &str = "admin123";
+
+/// More would only make hashing slow.
+const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// Characters that a password must have besides the name of its account.
+const OWN_LETTERS_MIN: usize = 6;
+
+/// Passwords and words that are tried first, one a line.
+const BLOCKED: &str = include_str!("blocked_passwords.txt");
+
+pub struct Passwords {
+    running: Arc<Semaphore>,
+    /// Running and waiting together.
+    places: Arc<Semaphore>,
+    length_min: usize,
+    /// A hash that no password has, with the same cost as a real one: for names without an account.
+    dummy: String,
+}
+
+impl Passwords {
+    pub fn new(config: &config::Accounts) -> Self {
+        let unguessable: [u8; 32] = crate::secret::random_bytes();
+        Passwords {
+            running: Arc::new(Semaphore::new(config.hashing_threads)),
+            places: Arc::new(Semaphore::new(config.hashing_threads + config.hashing_waiting_max)),
+            length_min: config.password_length_min,
+            dummy: hash(&unguessable).unwrap_or_default(),
+        }
+    }
+
+    /// Costs one hash, also when there is nothing to compare with.
+    pub async fn verify(&self, password: Secret<String>, stored: Option<String>) -> Result<bool, Error> {
+        let known = stored.is_some();
+        let stored = stored.unwrap_or_else(|| self.dummy.clone());
+        let right = self.pool(move || Ok(verify(password.expose().as_bytes(), &stored))).await?;
+        Ok(right && known)
+    }
+
+    pub async fn hash(&self, password: Secret<String>) -> Result<String, Error> {
+        self.pool(move || hash(password.expose().as_bytes())).await
+    }
+
+    async fn pool<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let Ok(_place) = self.places.try_acquire() else {
+            return Err(Error::Unavailable {
+                message: "too many sign-ins at once; try again in a moment".into(),
+                retry_after: Duration::from_secs(1),
+            });
+        };
+        let turn = self.running.clone().acquire_owned().await.map_err(Error::internal)?;
+        // The permit goes with the work: when the client leaves, the hash still runs to its end and still counts.
+        let work = move || {
+            let result = work();
+            drop(turn);
+            result
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|panicked| Error::internal(anyhow!(panicked)))?.map_err(Error::internal)
+    }
+
+    /// The rules for a new password: length and a list of what is tried first; no composition rules, no expiry.
+    pub fn check_new(&self, field: &str, password: &str, username: &Username) -> Result<(), Error> {
+        let bad = |why: String| Err(Error::invalid(field, format!("`{field}` {why}")));
+        if password.chars().count() < self.length_min {
+            return bad(format!("must have at least {} characters", self.length_min));
+        }
+        if password.len() > PASSWORD_BYTES_MAX {
+            return bad(format!("must have at most {PASSWORD_BYTES_MAX} bytes"));
+        }
+        let plain = simplified(password);
+        let name = simplified(username.as_str());
+        let local_part = simplified(username.as_str().split('@').next().unwrap_or_default());
+        // What is left besides a name or a known word has to carry the weight.
+        let rest = |word: &str| plain.replace(word, "").chars().count();
+        let own_name = [&name, &local_part].iter().any(|word| word.len() > 3 && rest(word) < OWN_LETTERS_MIN);
+        let few_letters = plain.chars().collect::<HashSet<_>>().len() < 4;
+        let known = BLOCKED.lines().any(|blocked| rest(blocked) < 4);
+        if own_name || few_letters || known {
+            return bad("is one of those that are tried first; a few random words make a good one".into());
+        }
+        Ok(())
+    }
+}
+
+/// Lower case, and digits or signs that stand for letters read as those.
+fn simplified(text: &str) -> String {
+    text.to_lowercase().replace('@', "a").replace('0', "o").replace('$', "s").replace('!', "i")
+}
+
+fn argon2id() -> anyhow::Result<Argon2<'static>> {
+    // OWASP's first choice: 19 MiB, two passes, one lane.
+    let params = Params::new(19_456, 2, 1, None).map_err(|cause| anyhow!("argon2 parameters: {cause}"))?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+fn hash(password: &[u8]) -> anyhow::Result<String> {
+    let hashed = argon2id()?.hash_password(password).map_err(|cause| anyhow!("hashing failed: {cause}"))?;
+    Ok(hashed.to_string())
+}
+
+fn verify(password: &[u8], stored: &str) -> bool {
+    password.len() <= PASSWORD_BYTES_MAX
+        && argon2id().is_ok_and(|argon2| argon2.verify_password(password, stored).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn passwords() -> Passwords {
+        Passwords::new(&Config::resolve("", []).unwrap().accounts)
+    }
+
+    #[test]
+    fn a_new_password_has_twelve_characters_and_is_not_a_known_one() {
+        let passwords = passwords();
+        let check =
+            |password: &str| passwords.check_new("new_password", password, &Username::of("annabel@example.org"));
+
+        assert!(check("correct horse").is_ok());
+        assert!(check("elevenchars").is_err());
+        assert!(check("twelve chars").is_ok());
+        assert!(check("annabel and more").is_ok());
+        assert!(check(&"ab cd".repeat(205)).is_err());
+        for bad in [
+            "admin123",
+            "admin123admin123",
+            "ADMIN1234567",
+            "adm1n123",
+            "annabel@example.org",
+            "annabel12345",
+            "aaaaaaaaaaaa",
+            "password1234",
+            "P@ssw0rd1234",
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_password_matches_its_own_hash_only() {
+        let passwords = passwords();
+        let hash = passwords.hash(Secret::new("correct horse".into())).await.unwrap();
+
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert!(passwords.verify(Secret::new("correct horse".into()), Some(hash.clone())).await.unwrap());
+        assert!(!passwords.verify(Secret::new("correct house".into()), Some(hash)).await.unwrap());
+        assert!(!passwords.verify(Secret::new("correct horse".into()), None).await.unwrap());
+    }
+}

@@ -1,0 +1,345 @@
+//! Access tokens (JWT, RFC 7519 and 9068): HS256 over random 256-bit keys named by `kid`.
+//!
+//! The header and the claims are read strictly: any field that we don't write ourselves makes a token invalid, so none of
+//! the tricks with `alg`, `jwk`, `crit` and the like has a place to stand.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
+use jsonwebtoken::errors::{ErrorKind, Result as JwtResult};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header};
+use ring::hmac;
+use serde::{Deserialize, Serialize};
+use signature::{Signer, Verifier};
+use zeroize::Zeroizing;
+
+use crate::clock::Timestamp;
+use crate::config;
+use crate::error::Error;
+use crate::secret::random_bytes;
+
+const TYPE: &str = "at+jwt";
+const ISSUER: &str = "lan-gateway";
+
+/// Ours have about 400 bytes.
+const TOKEN_BYTES_MAX: usize = 2048;
+
+/// How far clocks may differ.
+const LEEWAY_SECONDS: i64 = 30;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StrictHeader {
+    typ: String,
+    alg: String,
+    kid: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claims {
+    iss: String,
+    /// The instance that the token is for.
+    aud: String,
+    /// The `public_id` of the account.
+    pub sub: String,
+    /// The account's version: raising it ends every token issued before.
+    pub ver: i64,
+    jti: String,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+}
+
+/// As kept in `secrets/jwt.json`. The first key signs; the others still verify.
+#[derive(Serialize, Deserialize)]
+struct KeyFile {
+    instance: String,
+    keys: Vec<KeyEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeyEntry {
+    kid: String,
+    secret: String,
+}
+
+impl Drop for KeyEntry {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.secret);
+    }
+}
+
+pub struct JwtKeys {
+    instance: String,
+    keys: Vec<(String, EncodingKey, DecodingKey)>,
+    lifetime_seconds: i64,
+}
+
+impl JwtKeys {
+    /// Reads the keys from `secrets_dir`, or makes them. A file that others may read is refused.
+    pub fn load(secrets_dir: &Path, config: &config::Accounts) -> anyhow::Result<JwtKeys> {
+        // A second call finds the provider of the first, which is the same.
+        let _ = PROVIDER.install_default();
+        let path = secrets_dir.join("jwt.json");
+        if !path.exists() {
+            create(&path).with_context(|| format!("can't write {}", path.display()))?;
+        }
+        let mode = fs::metadata(&path)?.permissions().mode();
+        ensure!(mode & 0o077 == 0, "{} may be read by others; run chmod 600 on it", path.display());
+        let text = Zeroizing::new(fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?);
+        let file: KeyFile = serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
+        ensure!(!file.keys.is_empty(), "{} holds no key", path.display());
+        let mut keys = Vec::new();
+        for entry in &file.keys {
+            let secret = Zeroizing::new(BASE64.decode(&entry.secret).context("a key in jwt.json is damaged")?);
+            ensure!(secret.len() == 32, "a key in {} is not 256 bits long", path.display());
+            keys.push((entry.kid.clone(), EncodingKey::from_secret(&secret), DecodingKey::from_secret(&secret)));
+        }
+        Ok(JwtKeys { instance: file.instance, keys, lifetime_seconds: config.token_lifetime.as_secs() as i64 })
+    }
+
+    pub fn issue(&self, subject: &str, version: i64, now: Timestamp) -> Result<(String, u64), Error> {
+        let (kid, key, _) = &self.keys[0];
+        let now = now.seconds();
+        let claims = Claims {
+            iss: ISSUER.into(),
+            aud: self.instance.clone(),
+            sub: subject.into(),
+            ver: version,
+            jti: crate::ids::public_id(),
+            iat: now,
+            nbf: now,
+            exp: now + self.lifetime_seconds,
+        };
+        let mut header = Header::new(Algorithm::HS256);
+        header.typ = Some(TYPE.into());
+        header.kid = Some(kid.clone());
+        let token = jsonwebtoken::encode(&header, &claims, key).map_err(Error::internal)?;
+        Ok((token, self.lifetime_seconds as u64))
+    }
+
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, Error> {
+        self.check(token, now.seconds()).ok_or_else(|| {
+            Error::bad_token("it is not a valid access token, or it has expired; get one from POST /auth/token")
+        })
+    }
+
+    fn check(&self, token: &str, now: i64) -> Option<Claims> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return None;
+        }
+        let (message, signature) = token.rsplit_once('.')?;
+        let (header, claims) = message.split_once('.')?;
+        let header: StrictHeader = serde_json::from_slice(&BASE64.decode(header).ok()?).ok()?;
+        if header.typ != TYPE || header.alg != "HS256" {
+            return None;
+        }
+        let (.., key) = self.keys.iter().find(|(kid, ..)| *kid == header.kid)?;
+        if !jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, Algorithm::HS256).ok()? {
+            return None;
+        }
+        let claims: Claims = serde_json::from_slice(&BASE64.decode(claims).ok()?).ok()?;
+        let in_time = claims.nbf <= now + LEEWAY_SECONDS && now < claims.exp && claims.iat <= now + LEEWAY_SECONDS;
+        (claims.iss == ISSUER && claims.aud == self.instance && in_time).then_some(claims)
+    }
+}
+
+fn create(path: &Path) -> anyhow::Result<()> {
+    let entry = KeyEntry { kid: crate::secret::random_code(8), secret: BASE64.encode(random_bytes::<32>()) };
+    let file = KeyFile { instance: crate::ids::public_id(), keys: vec![entry] };
+    let text = Zeroizing::new(serde_json::to_string_pretty(&file)?);
+    let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    out.write_all(text.as_bytes())?;
+    out.sync_all()?;
+    Ok(())
+}
+
+/// HS256 alone, over ring: jsonwebtoken's own back ends bring RSA with a known flaw, or a slow build.
+struct Hs256(hmac::Key);
+
+impl Signer<Vec<u8>> for Hs256 {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        Ok(hmac::sign(&self.0, message).as_ref().to_vec())
+    }
+}
+
+impl JwtSigner for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+impl Verifier<Vec<u8>> for Hs256 {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
+        // ring compares in constant time.
+        hmac::verify(&self.0, message, signature).map_err(|_| signature::Error::new())
+    }
+}
+
+impl JwtVerifier for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+fn signer(algorithm: &Algorithm, key: &EncodingKey) -> JwtResult<Box<dyn JwtSigner>> {
+    if *algorithm != Algorithm::HS256 || key.family() != AlgorithmFamily::Hmac {
+        return Err(ErrorKind::InvalidAlgorithm.into());
+    }
+    Ok(Box::new(Hs256(hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()))))
+}
+
+fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> JwtResult<Box<dyn JwtVerifier>> {
+    if *algorithm != Algorithm::HS256 || key.family() != AlgorithmFamily::Hmac {
+        return Err(ErrorKind::InvalidAlgorithm.into());
+    }
+    Ok(Box::new(Hs256(hmac::Key::new(hmac::HMAC_SHA256, key.try_get_as_bytes()?))))
+}
+
+static PROVIDER: CryptoProvider =
+    CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
+
+    fn keys() -> (tempfile::TempDir, JwtKeys) {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = JwtKeys::load(folder.path(), &Config::resolve("", []).unwrap().accounts).unwrap();
+        (folder, keys)
+    }
+
+    fn signed(keys: &JwtKeys, header: &str, claims: &str) -> String {
+        let message = format!("{}.{}", BASE64.encode(header), BASE64.encode(claims));
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &keys.keys[0].1, Algorithm::HS256).unwrap();
+        format!("{message}.{signature}")
+    }
+
+    #[test]
+    fn a_token_is_valid_until_it_expires() {
+        let (_folder, keys) = keys();
+        let (token, seconds) = keys.issue("subject", 3, NOW).unwrap();
+
+        let claims = keys.verify(&token, NOW).unwrap();
+        assert_eq!((claims.sub.as_str(), claims.ver, seconds), ("subject", 3, 3600));
+        assert!(keys.verify(&token, NOW.plus_seconds(3599)).is_ok());
+        assert!(keys.verify(&token, NOW.plus_seconds(3600)).is_err());
+        assert!(keys.verify(&token, NOW.plus_seconds(-30)).is_ok());
+        assert!(keys.verify(&token, NOW.plus_seconds(-31)).is_err());
+    }
+
+    #[test]
+    fn keys_survive_a_restart_and_belong_to_one_instance() {
+        let (folder, keys) = keys();
+        let (token, _) = keys.issue("subject", 1, NOW).unwrap();
+
+        let config = Config::resolve("", []).unwrap().accounts;
+        assert!(JwtKeys::load(folder.path(), &config).unwrap().verify(&token, NOW).is_ok());
+        let (_other_folder, other) = self::keys();
+        assert!(other.verify(&token, NOW).is_err());
+    }
+
+    #[test]
+    fn a_key_file_that_others_may_read_is_refused() {
+        let (folder, _keys) = keys();
+        let path = folder.path().join("jwt.json");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+
+        assert!(JwtKeys::load(folder.path(), &Config::resolve("", []).unwrap().accounts).is_err());
+    }
+
+    #[test]
+    fn whatever_we_do_not_write_ourselves_is_refused() {
+        let (_folder, keys) = keys();
+        let kid = &keys.keys[0].0;
+        let now = NOW.seconds();
+        let aud = &keys.instance;
+        let header = format!(r#"{{"typ":"at+jwt","alg":"HS256","kid":"{kid}"}}"#);
+        let claims = |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut claims = serde_json::json!({ "iss": "lan-gateway", "aud": aud, "sub": "s", "ver": 1, "jti": "j",
+                "iat": now, "nbf": now, "exp": now + 60 });
+            change(&mut claims);
+            claims.to_string()
+        };
+        let good = claims(&|_| {});
+        assert!(keys.verify(&signed(&keys, &header, &good), NOW).is_ok());
+
+        for alg in ["none", "None", "NONE", "nOnE", "", "none ", "HS384", "HS512", "RS256", "ES256", "EdDSA", "hs256"] {
+            let header = header.replace("HS256", alg);
+            assert!(keys.verify(&signed(&keys, &header, &good), NOW).is_err(), "{alg}");
+        }
+        for extra in [
+            "\"jwk\":{}",
+            "\"jku\":\"http://127.0.0.1/\"",
+            "\"x5u\":\"x\"",
+            "\"crit\":[\"exp\"]",
+            "\"kid\":\"x\"",
+            "\"b64\":false",
+        ] {
+            let header = header.replace('}', &format!(",{extra}}}"));
+            assert!(keys.verify(&signed(&keys, &header, &good), NOW).is_err(), "{extra}");
+        }
+        for other in ["../../etc/passwd", "' OR 1=1 --", "", &"k".repeat(1000)] {
+            let header = header.replace(kid.as_str(), other);
+            assert!(keys.verify(&signed(&keys, &header, &good), NOW).is_err(), "{other}");
+        }
+        let typ = header.replace("at+jwt", "JWT");
+        assert!(keys.verify(&signed(&keys, &typ, &good), NOW).is_err());
+        for (field, value) in [
+            ("exp", serde_json::json!(format!("{}", now + 60))),
+            ("exp", serde_json::json!(now as f64 + 60.5)),
+            ("exp", serde_json::json!(-1)),
+            ("exp", serde_json::json!(null)),
+            ("exp", serde_json::json!(1e300)),
+            ("nbf", serde_json::json!(now + 3600)),
+            ("nbf", serde_json::json!("0")),
+            ("iat", serde_json::json!(now + 3600)),
+            ("aud", serde_json::json!("other")),
+            ("aud", serde_json::json!([aud])),
+            ("iss", serde_json::json!("other")),
+            ("ver", serde_json::json!("1")),
+            ("admin", serde_json::json!(true)),
+        ] {
+            let bad = claims(&|claims| claims[field] = value.clone());
+            assert!(keys.verify(&signed(&keys, &header, &bad), NOW).is_err(), "{field}: {value}");
+        }
+        for missing in ["iss", "aud", "sub", "ver", "jti", "iat", "nbf", "exp"] {
+            let bad = claims(&|claims| {
+                claims.as_object_mut().unwrap().remove(missing);
+            });
+            assert!(keys.verify(&signed(&keys, &header, &bad), NOW).is_err(), "{missing}");
+        }
+        let doubled = good.replace("\"ver\":1", "\"ver\":1,\"ver\":2");
+        assert!(keys.verify(&signed(&keys, &header, &doubled), NOW).is_err());
+
+        let token = signed(&keys, &header, &good);
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        for bad in [
+            format!("{message}."),
+            message.to_owned(),
+            format!(
+                "{message}.{}",
+                signature.replace(&signature[..1], if signature.starts_with('A') { "B" } else { "A" })
+            ),
+            format!("{token}="),
+            format!(" {token}"),
+            format!("{token}.x"),
+            "..".into(),
+            String::new(),
+            "é".repeat(40),
+            "x".repeat(1 << 20),
+        ] {
+            assert!(keys.verify(&bad, NOW).is_err());
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The hosts that serve models and what they serve, as far as the gateway cares.
+
+use crate::chat::ModelName;
+use crate::clock::Timestamp;
+
+/// A host by its place in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HostId(pub usize);
+
+#[derive(Debug, Clone)]
+pub struct ModelCard {
+    pub name: ModelName,
+    /// When the model was last changed on its host.
+    pub modified_at: Timestamp,
+}

@@ -1,0 +1,93 @@
+//! How clients speak to us: the trait of a dialect, and the table of them.
+//!
+//! A dialect is a pure translator between bytes and values: no network, no clock, no `await`.
+
+use bytes::BytesMut;
+
+use crate::chat::{ChatEvent, ChatReply, ChatRequest};
+use crate::clock::Timestamp;
+use crate::credential::Credential;
+use crate::error::Error;
+use crate::ids::RequestId;
+
+pub mod json;
+pub mod legacy;
+pub mod models;
+pub mod openai;
+pub mod wire;
+
+/// The head of a request: what is known before its body is read.
+pub trait Head {
+    fn path(&self) -> &str;
+    /// The value of a header, when it is there once and is text.
+    fn header(&self, name: &str) -> Option<&str>;
+    fn request_id(&self) -> RequestId;
+    fn received_at(&self) -> Timestamp;
+    /// The model of a request that names none.
+    fn default_model(&self) -> &str;
+}
+
+pub trait Dialect: Sync {
+    /// The routes of this dialect. `decode` tells them apart by `head.path()`.
+    fn routes(&self) -> &'static [Route];
+    /// `None`: the head shows no credential (`/chat` then looks into its body).
+    fn credential(&self, head: &dyn Head) -> Result<Option<Credential>, Error>;
+    /// Bytes to meaning, or an error that names the field.
+    fn decode(&self, head: &dyn Head, body: &[u8]) -> Result<Decoded, Error>;
+    /// Status, headers and body of an error before the answer has begun.
+    fn error(&self, error: &Error, id: &RequestId) -> Reply;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    pub method: &'static str,
+    pub path: &'static str,
+}
+
+pub struct Decoded {
+    pub work: Work,
+    pub reply: Box<dyn Encoder>,
+    pub delivery: Delivery,
+    /// Fields that were understood or unknown, and have no effect here: named in `x-ignored-parameters` and the record.
+    pub ignored: Vec<String>,
+    /// `/chat` alone carries its credentials in the body.
+    pub credential: Option<Credential>,
+}
+
+pub enum Work {
+    Chat(ChatRequest),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    Whole,
+    Stream { content_type: &'static str },
+}
+
+/// Meaning to bytes, for one answer. It keeps what `decode` learnt (stream, usage wanted, the model's name as asked).
+pub trait Encoder {
+    fn whole(&mut self, reply: &ChatReply, out: &mut BytesMut);
+    /// Appends whole frames only. An `End` writes everything up to and including the dialect's end mark.
+    fn event(&mut self, event: &ChatEvent, out: &mut BytesMut);
+    /// An error after the answer has begun. No end mark follows it.
+    fn error(&mut self, error: &Error, out: &mut BytesMut);
+    /// Bytes that keep a connection awake and mean nothing; nothing where the dialect has no safe ones.
+    fn heartbeat(&mut self, out: &mut BytesMut);
+}
+
+/// An answer in one piece: an error, or a list.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    pub content_type: &'static str,
+    pub body: Vec<u8>,
+}
+
+/// Every dialect that the gateway speaks.
+pub static DIALECTS: &[&dyn Dialect] = &[&legacy::Legacy, &openai::OpenAi];
+
+/// The dialect in which a path is answered when no route matches: by the path's prefix.
+pub fn for_path(path: &str) -> &'static dyn Dialect {
+    if path == "/chat" || path.starts_with("/chat/") { &legacy::Legacy } else { &openai::OpenAi }
+}

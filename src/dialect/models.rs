@@ -1,0 +1,40 @@
+//! Lists of models as OpenAI's clients read them.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::catalog::ModelCard;
+
+#[derive(Serialize, ToSchema)]
+pub struct ModelList {
+    #[schema(example = "list")]
+    object: &'static str,
+    data: Vec<ModelObject>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ModelObject {
+    #[schema(example = "llama3.2:latest")]
+    id: String,
+    #[schema(example = "model")]
+    object: &'static str,
+    /// Seconds since the epoch.
+    created: i64,
+    #[schema(example = "library")]
+    owned_by: String,
+}
+
+impl ModelList {
+    pub fn of(cards: &[ModelCard]) -> Self {
+        ModelList { object: "list", data: cards.iter().map(ModelObject::of).collect() }
+    }
+}
+
+impl ModelObject {
+    pub fn of(card: &ModelCard) -> Self {
+        let id = card.name.as_str().to_owned();
+        // The namespace, as Ollama has it: `user` of `user/model`, else its own library.
+        let owned_by = id.rsplit_once('/').map_or("library", |(namespace, _)| namespace).to_owned();
+        ModelObject { id, object: "model", created: card.modified_at.seconds(), owned_by }
+    }
+}

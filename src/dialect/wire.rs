@@ -1,0 +1,284 @@
+//! Writing for clients: frames of a stream, the error envelope with its statuses, and the credential of a request's head.
+
+use bytes::{BufMut, BytesMut};
+use serde::Serialize;
+
+use crate::credential::Credential;
+use crate::dialect::{Head, Reply};
+use crate::error::{Error, retry_after_seconds};
+use crate::secret::Secret;
+
+pub use crate::dialect::json::check_json;
+
+pub const JSON: &str = "application/json";
+pub const SSE: &str = "text/event-stream";
+pub const NDJSON: &str = "application/x-ndjson";
+
+/// Appends a value as JSON.
+pub fn put_json<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
+    let written = serde_json::to_writer(out.writer(), value);
+    // Memory takes every write, and what is written here has text for its keys.
+    debug_assert!(written.is_ok(), "{written:?}");
+}
+
+/// One server-sent event: `data: …` and an empty line. JSON holds no line breaks, so one line is enough.
+pub fn put_sse<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
+    out.put_slice(b"data: ");
+    put_json(out, value);
+    out.put_slice(b"\n\n");
+}
+
+/// One line of NDJSON.
+pub fn put_line<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
+    put_json(out, value);
+    out.put_slice(b"\n");
+}
+
+/// OpenAI's error body, which the gateway's own API speaks too.
+#[derive(Serialize)]
+pub struct Envelope<'a> {
+    error: EnvelopeError<'a>,
+}
+
+#[derive(Serialize)]
+struct EnvelopeError<'a> {
+    message: String,
+    r#type: &'static str,
+    param: Option<&'a str>,
+    code: &'static str,
+}
+
+pub fn envelope(error: &Error) -> Envelope<'_> {
+    Envelope {
+        error: EnvelopeError {
+            message: error.to_string(),
+            r#type: error_type(error),
+            param: error.field().filter(|field| !field.is_empty()),
+            code: error.code(),
+        },
+    }
+}
+
+/// An error as OpenAI's clients and the gateway's own API read it.
+pub fn error_reply(error: &Error) -> Reply {
+    let mut headers = retry_header(error);
+    match error {
+        Error::Unauthenticated { .. } => headers.push(("WWW-Authenticate", "Bearer".into())),
+        Error::MethodNotAllowed { allow, .. } => headers.push(("Allow", allow.clone())),
+        // SDKs try 409 and 429 again by themselves; for these that can't help.
+        Error::QuotaUsedUp { .. } | Error::Conflict { .. } => headers.push(("x-should-retry", "false".into())),
+        _ => {}
+    }
+    Reply { status: status(error), headers, content_type: JSON, body: json_bytes(&envelope(error)) }
+}
+
+pub fn retry_header(error: &Error) -> Vec<(&'static str, String)> {
+    let seconds = error.retry_after().map(retry_after_seconds);
+    seconds.map(|seconds| ("Retry-After", seconds.to_string())).into_iter().collect()
+}
+
+pub fn json_bytes<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    put_json(&mut out, value);
+    out.into()
+}
+
+/// The status in OpenAI's dialect and the gateway's own API.
+pub fn status(error: &Error) -> u16 {
+    match error {
+        Error::Invalid { .. } | Error::Unsupported { .. } | Error::ContextTooLong { .. } => 400,
+        Error::Unauthenticated { .. } => 401,
+        Error::Forbidden { .. } => 403,
+        Error::ModelNotFound { .. } | Error::NotFound { .. } | Error::UnknownRoute { .. } => 404,
+        Error::MethodNotAllowed { .. } => 405,
+        Error::Conflict { .. } => 409,
+        Error::TooLarge { .. } => 413,
+        Error::EncodedBody { .. } => 415,
+        Error::Misdirected { .. } => 421,
+        Error::RateLimited { .. } | Error::QuotaUsedUp { .. } | Error::QueueFull { .. } => 429,
+        Error::HostBusy { .. } | Error::AuditUnavailable { .. } | Error::Unavailable { .. } => 503,
+        Error::UpstreamDown { .. } | Error::UpstreamRefused { .. } => 502,
+        Error::Timeout { .. } => 504,
+        Error::Internal { .. } => 500,
+    }
+}
+
+/// OpenAI's coarse `type`. Some frameworks choose their exception by it, so 401 and 403 have their own.
+fn error_type(error: &Error) -> &'static str {
+    match error {
+        Error::Invalid { .. }
+        | Error::Unsupported { .. }
+        | Error::ContextTooLong { .. }
+        | Error::ModelNotFound { .. }
+        | Error::NotFound { .. }
+        | Error::UnknownRoute { .. }
+        | Error::MethodNotAllowed { .. }
+        | Error::Conflict { .. }
+        | Error::TooLarge { .. }
+        | Error::EncodedBody { .. }
+        | Error::Misdirected { .. } => "invalid_request_error",
+        Error::Unauthenticated { .. } => "authentication_error",
+        Error::Forbidden { .. } => "permission_error",
+        Error::RateLimited { .. } | Error::QueueFull { .. } => "requests",
+        Error::QuotaUsedUp { .. } => "insufficient_quota",
+        Error::HostBusy { .. }
+        | Error::AuditUnavailable { .. }
+        | Error::Unavailable { .. }
+        | Error::UpstreamDown { .. }
+        | Error::UpstreamRefused { .. }
+        | Error::Timeout { .. }
+        | Error::Internal { .. } => "server_error",
+    }
+}
+
+/// The longest token that is looked at. A JWT of ours has a few hundred bytes.
+const TOKEN_BYTES_MAX: usize = 4096;
+
+/// The credential of the head: `Authorization: Bearer …` or `x-api-key`, or none.
+pub fn bearer(head: &dyn Head) -> Result<Option<Credential>, Error> {
+    let authorization = match head.header("authorization").map(str::trim) {
+        None | Some("") => None,
+        Some(value) => Some(bearer_token(value)?),
+    };
+    // Some clients send the header that they don't use with nothing in it.
+    let api_key = head.header("x-api-key").map(str::trim).filter(|key| !key.is_empty());
+    let token = match (authorization, api_key) {
+        (Some(one), Some(other)) if one != other => {
+            return Err(Error::bad_token("`Authorization` and `x-api-key` differ; send one of them"));
+        }
+        (Some(token), _) | (None, Some(token)) => token,
+        (None, None) => return Ok(None),
+    };
+    if token.len() > TOKEN_BYTES_MAX || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Error::bad_token("it can't be a token of this gateway"));
+    }
+    Ok(Some(Credential::Bearer(Secret::new(token.to_owned()))))
+}
+
+fn bearer_token(value: &str) -> Result<&str, Error> {
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    let token = token.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Err(Error::bad_token("the header must read `Authorization: Bearer <token>`"));
+    }
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::ids::RequestId;
+
+    struct Headers(&'static [(&'static str, &'static str)]);
+
+    impl Head for Headers {
+        fn path(&self) -> &str {
+            "/v1/chat/completions"
+        }
+
+        fn header(&self, name: &str) -> Option<&str> {
+            self.0.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+        }
+
+        fn request_id(&self) -> RequestId {
+            RequestId(uuid::Uuid::nil())
+        }
+
+        fn received_at(&self) -> Timestamp {
+            Timestamp(0)
+        }
+
+        fn default_model(&self) -> &str {
+            "m"
+        }
+    }
+
+    fn token(headers: &'static [(&'static str, &'static str)]) -> Result<Option<String>, Error> {
+        Ok(match bearer(&Headers(headers))? {
+            Some(Credential::Bearer(token)) => Some(token.expose().clone()),
+            Some(Credential::Password { .. }) => panic!("a head holds no password"),
+            None => None,
+        })
+    }
+
+    #[test]
+    fn a_token_comes_as_bearer_or_as_api_key() {
+        for headers in [
+            &[("authorization", "Bearer abc")][..],
+            &[("authorization", "bEARER   abc ")],
+            &[("x-api-key", "abc")],
+            &[("authorization", "Bearer abc"), ("x-api-key", "abc")],
+            &[("authorization", ""), ("x-api-key", "abc")],
+            &[("authorization", "Bearer abc"), ("x-api-key", "")],
+        ] {
+            assert_eq!(token(headers).unwrap().as_deref(), Some("abc"), "{headers:?}");
+        }
+        assert_eq!(token(&[]).unwrap(), None);
+        assert_eq!(token(&[("authorization", ""), ("x-api-key", " ")]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_head_that_can_be_read_in_two_ways_is_refused() {
+        for headers in [
+            &[("authorization", "Bearer abc"), ("x-api-key", "def")][..],
+            &[("authorization", "Basic YTpi")],
+            &[("authorization", "Bearer")],
+            &[("authorization", "Bearer ")],
+            &[("authorization", "abc")],
+            &[("authorization", "Bearer a b")],
+            &[("authorization", "Bearer a, Bearer b")],
+        ] {
+            let error = token(headers).unwrap_err();
+            assert_eq!(error.code(), "invalid_api_key", "{headers:?}");
+            assert!(error.to_string().starts_with("Incorrect API key provided"));
+        }
+    }
+
+    #[test]
+    fn a_token_has_a_longest_length() {
+        static LONGEST: [u8; TOKEN_BYTES_MAX] = [b'x'; TOKEN_BYTES_MAX];
+        static TOO_LONG: [u8; TOKEN_BYTES_MAX + 1] = [b'x'; TOKEN_BYTES_MAX + 1];
+        let api_key = |bytes: &'static [u8]| {
+            let headers: &'static [(&'static str, &'static str)] =
+                Box::leak(Box::new([("x-api-key", std::str::from_utf8(bytes).unwrap())]));
+            token(headers)
+        };
+
+        assert!(api_key(&LONGEST).unwrap().is_some());
+        assert!(api_key(&TOO_LONG).is_err());
+    }
+
+    #[test]
+    fn an_error_has_all_four_keys() {
+        let body = |error: &Error| String::from_utf8(error_reply(error).body).unwrap();
+
+        assert_eq!(
+            body(&Error::invalid("messages", "no \"messages\"")),
+            r#"{"error":{"message":"no \"messages\"","type":"invalid_request_error","param":"messages","code":"invalid_request"}}"#
+        );
+        assert_eq!(
+            body(&Error::invalid("", "x")),
+            r#"{"error":{"message":"x","type":"invalid_request_error","param":null,"code":"invalid_request"}}"#
+        );
+    }
+
+    #[test]
+    fn errors_carry_what_a_client_should_do_in_their_headers() {
+        let headers = |error: Error| error_reply(&error).headers;
+        let wait = Duration::from_millis(1200);
+        let text = || String::from("x");
+
+        assert_eq!(headers(Error::RateLimited { message: text(), retry_after: wait }), [("Retry-After", "2".into())]);
+        assert_eq!(
+            headers(Error::QuotaUsedUp { message: text(), retry_after: wait }),
+            [("Retry-After", "2".into()), ("x-should-retry", "false".into())]
+        );
+        assert_eq!(headers(Error::bad_token("x")), [("WWW-Authenticate", "Bearer".into())]);
+        let wrong_method = Error::MethodNotAllowed { method: "GET".into(), path: "/chat".into(), allow: "POST".into() };
+        assert_eq!(headers(wrong_method), [("Allow", "POST".into())]);
+        assert_eq!(headers(Error::invalid("a", "b")), []);
+    }
+}

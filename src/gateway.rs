@@ -1,0 +1,347 @@
+//! The spine: a request goes down its stages in a straight line, and its answer comes back.
+//!
+//! `chat` returns at the bar: above it a refusal has a true status code; below it everything lives inside one `Answer`,
+//! and dropping that undoes everything. A task of its own pumps the upstream into a bounded buffer, so a client that
+//! merely stalls does not keep the GPU.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::{Audit, Intent, Outcome, Record};
+use crate::auth::Identity;
+use crate::catalog::ModelCard;
+use crate::chat::{ChatEvent, ChatRequest};
+use crate::config;
+use crate::error::Error;
+use crate::ids::RequestId;
+use crate::limits::{Admission, Denial, Limits};
+use crate::policy::Policy;
+use crate::provider::Call;
+use crate::queue::{Place, Queue};
+use crate::routing::Routing;
+use crate::upstream::{Patience, Upstream};
+
+/// What all workers share.
+#[derive(Clone)]
+pub struct Stages {
+    pub limits: Arc<Limits>,
+    pub policy: Arc<Policy>,
+    pub routing: Routing,
+    pub queue: Arc<Queue>,
+    pub audit: Arc<Audit>,
+    pub answers: config::Answers,
+    /// No new work; running answers may end.
+    pub stopping: CancellationToken,
+    /// The time for that is over.
+    pub stop_now: CancellationToken,
+}
+
+/// One worker's gateway.
+pub struct Gateway {
+    stages: Stages,
+    upstream: Rc<Upstream>,
+}
+
+/// A request that has been identified, counted and understood.
+pub struct Asked {
+    pub id: RequestId,
+    pub who: Identity,
+    pub api: &'static str,
+    pub address: Option<IpAddr>,
+    pub request: ChatRequest,
+    /// Fields without effect, for the record.
+    pub ignored: Vec<String>,
+}
+
+/// A refusal, and whether it has its row in the record already.
+pub struct Refused {
+    pub error: Error,
+    pub recorded: bool,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Refused { error, recorded: false }
+    }
+}
+
+/// How often a running answer is looked after: segments to the record, silence, length.
+const BEAT: Duration = Duration::from_millis(100);
+
+impl Gateway {
+    pub fn new(stages: Stages, upstream: Upstream) -> Self {
+        Gateway { stages, upstream: Rc::new(upstream) }
+    }
+
+    pub async fn admit(&self, who: &Identity) -> Result<Admission, Denial> {
+        self.stages.limits.admit(who).await
+    }
+
+    pub async fn models(&self) -> Result<Vec<ModelCard>, Error> {
+        self.stages.routing.models(&self.upstream).await
+    }
+
+    /// Whether some host answers now.
+    pub async fn reaches_a_host(&self) -> bool {
+        for host in self.upstream.hosts() {
+            if self.upstream.models(host).await.is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stages.stopping.is_cancelled()
+    }
+
+    pub fn audit(&self) -> &Audit {
+        &self.stages.audit
+    }
+
+    pub fn answers(&self) -> &config::Answers {
+        &self.stages.answers
+    }
+
+    /// Takes a request down to the bar.
+    pub async fn chat(&self, asked: Asked) -> Result<Answer, Refused> {
+        let Stages { policy, routing, queue, audit, stopping, .. } = &self.stages;
+        if stopping.is_cancelled() {
+            return Err(stopped().into());
+        }
+        let mut allowed = policy.check(asked.request)?;
+        let hosts = routing.candidates(&self.upstream, &allowed.request.model).await?;
+        // All candidates of one request share one kind of provider.
+        let provider = self.upstream.provider(hosts[0]);
+        let call = provider.chat(&allowed.request)?;
+        allowed.notes.extend(call.notes.iter().cloned());
+        allowed.notes.extend(asked.ignored.iter().map(|field| format!("ignored {field}")));
+
+        let place = queue.reserve(&asked.who, &hosts).await?;
+        let record = audit
+            .open(Intent {
+                id: asked.id,
+                who: &asked.who,
+                api: asked.api,
+                provider: provider.name(),
+                request: &allowed.request,
+                call: &call,
+                address: asked.address,
+                notes: allowed.notes,
+            })
+            .await?;
+        Ok(self.pump(place, record, call))
+    }
+
+    fn pump(&self, place: Place, record: Record, call: Call) -> Answer {
+        let shared = Rc::new(Shared { state: RefCell::new(State::new(record)), news: Notify::new() });
+        let pump = Pump {
+            upstream: self.upstream.clone(),
+            shared: shared.clone(),
+            answers: self.stages.answers.clone(),
+            stop_now: self.stages.stop_now.clone(),
+        };
+        let task = tokio::task::spawn_local(async move {
+            let result = pump.run(place, call).await;
+            pump.shared.end(result);
+        });
+        Answer { shared, task }
+    }
+}
+
+pub fn stopped() -> Error {
+    Error::Unavailable {
+        message: "the gateway is stopping; try again in a moment".into(),
+        retry_after: Duration::from_secs(5),
+    }
+}
+
+/// What the pump and the answer share, on one thread. No borrow is held over an await.
+struct Shared {
+    state: RefCell<State>,
+    news: Notify,
+}
+
+struct State {
+    /// Events that the client has not been given yet; bounded by `answer_bytes_max`.
+    events: VecDeque<ChatEvent>,
+    ended: Option<Result<(), Ended>>,
+    record: Option<Record>,
+}
+
+impl State {
+    fn new(record: Record) -> Self {
+        State { events: VecDeque::new(), ended: None, record: Some(record) }
+    }
+}
+
+impl Shared {
+    fn with_record<T>(&self, change: impl FnOnce(&mut Record) -> T) -> Option<T> {
+        self.state.borrow_mut().record.as_mut().map(change)
+    }
+
+    fn end(&self, result: Result<(), Ended>) {
+        self.state.borrow_mut().ended = Some(result);
+        self.news.notify_one();
+    }
+}
+
+/// An answer that did not come to its end, and how the record calls that.
+struct Ended {
+    error: Error,
+    outcome: Outcome,
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        let outcome = Outcome::Failed(error.code());
+        Ended { error, outcome }
+    }
+}
+
+struct Pump {
+    upstream: Rc<Upstream>,
+    shared: Rc<Shared>,
+    answers: config::Answers,
+    stop_now: CancellationToken,
+}
+
+impl Pump {
+    async fn run(&self, place: Place, call: Call) -> Result<(), Ended> {
+        tokio::select! {
+            biased;
+            () = self.stop_now.cancelled() => Err(Ended { error: stopped(), outcome: Outcome::Interrupted("gateway_stopped") }),
+            result = self.generate(place, call) => result,
+        }
+    }
+
+    async fn generate(&self, place: Place, call: Call) -> Result<(), Ended> {
+        let turn = place.turn().await.map_err(|error| {
+            let outcome = Outcome::Refused(error.code());
+            Ended { error, outcome }
+        })?;
+        self.shared.with_record(|record| record.begins(self.upstream.name(turn.host)));
+
+        let mut patience = Patience::new(self.upstream.limits(), self.answers.time_max);
+        let sent = tokio::time::timeout(patience.left(), self.upstream.chat(turn.host, &call)).await;
+        let mut upstream = sent.map_err(|_| patience.too_long())??;
+        drop(call);
+        patience.heard();
+
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut events = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                more = upstream.next(&mut events) => {
+                    patience.heard();
+                    // What arrived before an error is part of the answer.
+                    self.hand_on(&mut events)?;
+                    if !more? {
+                        break;
+                    }
+                }
+                _ = beat.tick() => {
+                    self.shared.with_record(Record::beat);
+                    patience.check()?;
+                }
+            }
+        }
+        turn.settle();
+        Ok(())
+    }
+
+    fn hand_on(&self, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.shared.state.borrow_mut();
+        let mut bytes = 0;
+        for event in events.drain(..) {
+            if let Some(record) = &mut state.record {
+                record.saw(&event);
+                bytes = record.answer_bytes();
+            }
+            state.events.push_back(event);
+        }
+        drop(state);
+        self.shared.news.notify_one();
+        if bytes > self.answers.bytes_max {
+            let message = format!("the answer grew beyond {} bytes and was ended", self.answers.bytes_max);
+            return Err(Error::UpstreamRefused { message });
+        }
+        Ok(())
+    }
+}
+
+/// An answer below the bar. Dropping it ends the generation and leaves a row `abandoned`.
+pub struct Answer {
+    shared: Rc<Shared>,
+    task: JoinHandle<()>,
+}
+
+/// What there is to tell the client.
+pub enum News {
+    Events(Vec<ChatEvent>),
+    /// The upstream's own end mark was among the events before.
+    Complete,
+    Failed(Error),
+}
+
+impl Answer {
+    /// Waits for something new. Cancel-safe: what is not returned stays.
+    pub async fn news(&self) -> News {
+        loop {
+            {
+                let mut state = self.shared.state.borrow_mut();
+                if !state.events.is_empty() {
+                    return News::Events(state.events.drain(..).collect());
+                }
+                match &mut state.ended {
+                    None => {}
+                    Some(Ok(())) => return News::Complete,
+                    Some(Err(ended)) => {
+                        let told = std::mem::replace(&mut ended.error, stopped());
+                        return News::Failed(told);
+                    }
+                }
+            }
+            self.shared.news.notified().await;
+        }
+    }
+
+    /// Writes the result; the answer's last byte may leave after it, and not if it fails.
+    pub async fn close(self, status: u16) -> Result<(), Error> {
+        let (record, outcome) = {
+            let mut state = self.shared.state.borrow_mut();
+            let outcome = match &state.ended {
+                Some(Ok(())) => Outcome::Completed,
+                Some(Err(ended)) => ended.outcome,
+                None => Outcome::Abandoned,
+            };
+            (state.record.take(), outcome)
+        };
+        match record {
+            Some(record) => record.close(outcome, status).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.task.abort();
+        // Hands over the row `abandoned` at once, unless `close` was called.
+        drop(self.shared.state.borrow_mut().record.take());
+    }
+}

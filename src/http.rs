@@ -1,0 +1,145 @@
+//! The edge: HTTP in, HTTP out. `ROUTES` and each dialect's `routes()` are all that is served; what is not in them does
+//! not exist.
+
+use actix_governor::{Governor, GovernorConfig};
+use actix_web::http::{Method, header};
+use actix_web::middleware::Condition;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route as ActixRoute};
+
+use crate::dialect::{DIALECTS, Dialect, for_path};
+use crate::error::Error;
+
+pub mod account;
+pub mod admin;
+pub mod body;
+pub mod docs;
+pub mod guard;
+pub mod head;
+pub mod health;
+pub mod inference;
+pub mod models;
+pub mod reply;
+
+use guard::AddressKey;
+
+/// Who may use a route. The handler's extractors enforce it; the table is held against the role matrix by a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    Anyone,
+    /// Whoever shows credentials in the request itself.
+    Credentials,
+    /// A JWT or a token.
+    Bearer,
+    /// A JWT of the person themselves.
+    Person,
+    Admin,
+}
+
+pub struct Route {
+    pub method: &'static str,
+    pub path: &'static str,
+    pub who: Who,
+    pub(crate) handler: fn() -> ActixRoute,
+}
+
+const fn route(method: &'static str, path: &'static str, who: Who, handler: fn() -> ActixRoute) -> Route {
+    Route { method, path, who, handler }
+}
+
+/// Every route besides those of the dialects, which all take a `Bearer` (`/chat` credentials in its body, too).
+pub static ROUTES: &[Route] = &[
+    route("GET", "/v1/models", Who::Bearer, || web::get().to(models::list)),
+    route("GET", "/v1/models/{id:.*}", Who::Bearer, || web::get().to(models::one)),
+    route("POST", "/auth/token", Who::Credentials, || web::post().to(account::token)),
+    route("POST", "/api/v1/register", Who::Anyone, || web::post().to(account::register)),
+    route("POST", "/api/v1/password", Who::Credentials, || web::post().to(account::password)),
+    route("GET", "/api/v1/me", Who::Person, || web::get().to(account::me)),
+    route("GET", "/api/v1/users", Who::Admin, || web::get().to(admin::users)),
+    route("GET", "/api/v1/users/{id}", Who::Admin, || web::get().to(admin::user)),
+    route("POST", "/api/v1/users/{id}/approve", Who::Admin, || web::post().to(admin::approve)),
+    route("POST", "/api/v1/users/{id}/disable", Who::Admin, || web::post().to(admin::disable)),
+    route("POST", "/api/v1/users/{id}/enable", Who::Admin, || web::post().to(admin::enable)),
+    route("POST", "/api/v1/users/{id}/reset-password", Who::Admin, || web::post().to(admin::reset_password)),
+    route("GET", "/api/v1/audit", Who::Admin, || web::get().to(admin::audit)),
+    route("POST", "/api/v1/exports", Who::Admin, || web::post().to(admin::create_export)),
+    route("GET", "/api/v1/exports/{id}", Who::Admin, || web::get().to(admin::export)),
+    route("GET", "/health", Who::Anyone, || web::get().to(health::health)),
+    route("GET", "/health/live", Who::Anyone, || web::get().to(health::live)),
+    route("GET", "/health/ready", Who::Anyone, || web::get().to(health::ready)),
+    route("GET", "/openapi.json", Who::Anyone, || web::get().to(docs::openapi_json)),
+    route("GET", "/docs", Who::Anyone, || web::get().to(docs::to_docs)),
+    route("HEAD", "/", Who::Anyone, || web::head().to(health::probe)),
+];
+
+/// Routes on which a password can be tried, and registration: they share the generous quota per address.
+const GUARDED: [&str; 4] = ["/auth/token", "/api/v1/register", "/api/v1/password", "/chat"];
+
+pub type AddressQuota = GovernorConfig<
+    AddressKey,
+    actix_governor::governor::middleware::NoOpMiddleware<actix_governor::governor::clock::QuantaInstant>,
+>;
+
+/// Mounts everything that is served.
+pub fn mount(config: &mut ServiceConfig, quota: &AddressQuota) {
+    for dialect in DIALECTS {
+        for route in dialect.routes() {
+            let serve = move |request: HttpRequest, payload: web::Payload| {
+                inference::answer(*dialect, route.path, request, payload)
+            };
+            let resource = web::resource(route.path).route(web::method(method(route.method)).to(serve));
+            add(config, resource, route.path, route.method, quota);
+        }
+    }
+    let mut mounted: Vec<&str> = Vec::new();
+    for first in ROUTES {
+        if mounted.contains(&first.path) {
+            continue;
+        }
+        mounted.push(first.path);
+        let same: Vec<&Route> = ROUTES.iter().filter(|route| route.path == first.path).collect();
+        let allow: Vec<&str> = same.iter().map(|route| route.method).collect();
+        let resource = same.iter().fold(web::resource(first.path), |resource, route| resource.route((route.handler)()));
+        add(config, resource, first.path, &allow.join(", "), quota);
+    }
+    config.service(docs::swagger_ui());
+    config.default_service(web::to(unknown_route));
+}
+
+fn add(config: &mut ServiceConfig, resource: Resource, path: &'static str, allow: &str, quota: &AddressQuota) {
+    let allow = allow.to_owned();
+    let resource = resource.default_service(web::to(move |request: HttpRequest| wrong_method(request, allow.clone())));
+    config.service(resource.wrap(Condition::new(GUARDED.contains(&path), Governor::new(quota))));
+}
+
+fn method(name: &str) -> Method {
+    Method::from_bytes(name.as_bytes()).unwrap_or(Method::POST)
+}
+
+async fn unknown_route(request: HttpRequest) -> HttpResponse {
+    let path = request.path();
+    let hint = if path.starts_with("/v1/v1/") {
+        "the base URL of a client already ends in `/v1`: take one away"
+    } else if path == "/chat/completions" || path == "/models" || path == "/embeddings" {
+        "the base URL of an OpenAI client must end in `/v1`"
+    } else if path.starts_with("/api/") && !path.starts_with("/api/v1") {
+        "Ollama's own API is not passed through; use POST /chat or POST /v1/chat/completions"
+    } else {
+        "GET /openapi.json lists the routes, /docs/ shows them"
+    };
+    refuse(&request, Error::UnknownRoute { message: format!("no such route; {hint}") })
+}
+
+async fn wrong_method(request: HttpRequest, allow: String) -> HttpResponse {
+    let error =
+        Error::MethodNotAllowed { method: request.method().to_string(), path: request.path().to_owned(), allow };
+    refuse(&request, error)
+}
+
+fn refuse(request: &HttpRequest, error: Error) -> HttpResponse {
+    let dialect: &dyn Dialect = for_path(request.path());
+    let mut response = reply::respond(dialect.error(&error, &head::request_id(request)));
+    // The body was not read; keeping the connection would mean reading it to its end.
+    response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    response
+}

@@ -1,0 +1,228 @@
+//! People about themselves: register, credentials to a JWT, change the password, who am I.
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::accounts::Accounts;
+use crate::auth::Auth;
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::credential::Username;
+use crate::error::{Error, retry_after_seconds};
+use crate::http::body;
+use crate::http::guard::Caller;
+use crate::http::head::request_id;
+use crate::http::reply::{self, ApiError};
+use crate::secret::Secret;
+use crate::store::users::User;
+
+/// Said to everybody who registers.
+const NOTICE: &str = "Your registration waits for an admin's approval. Prompts and answers sent through this gateway are \
+    recorded with your name and kept until an admin deletes them; admins can read them.";
+
+#[derive(Deserialize, ToSchema)]
+pub struct Register {
+    #[schema(example = "ann@example.org")]
+    email: String,
+    /// At least 12 characters.
+    #[schema(value_type = String, format = Password)]
+    password: Secret<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Registered {
+    /// Always `pending`, whether the address was known or not.
+    status: &'static str,
+    message: &'static str,
+}
+
+/// Asks for an account. An admin approves it.
+#[utoipa::path(post, path = "/api/v1/register", tag = "account", security(()), request_body = Register,
+    responses((status = 202, body = Registered), crate::http::docs::Refusals))]
+pub async fn register(
+    request: HttpRequest,
+    mut payload: web::Payload,
+    accounts: web::Data<Accounts>,
+    config: web::Data<Config>,
+) -> Result<HttpResponse, ApiError> {
+    let result = async {
+        let asked: Register = body::json(&request, &mut payload, &config.limits).await?;
+        accounts.register(&asked.email, asked.password).await
+    };
+    result.await.map_err(|error| ApiError::new(error, &request))?;
+    Ok(reply::json(StatusCode::ACCEPTED, &Registered { status: "pending", message: NOTICE }))
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct ChangePassword {
+    #[schema(example = "ann@example.org")]
+    username: String,
+    #[schema(value_type = String, format = Password)]
+    current_password: Secret<String>,
+    /// At least 12 characters.
+    #[schema(value_type = String, format = Password)]
+    new_password: Secret<String>,
+}
+
+/// Changes a password; the way out of a password that must be changed, too. Every token issued before ends.
+#[utoipa::path(post, path = "/api/v1/password", tag = "account", security(()), request_body = ChangePassword,
+    responses((status = 204, description = "Changed"), crate::http::docs::Refusals))]
+pub async fn password(
+    request: HttpRequest,
+    mut payload: web::Payload,
+    accounts: web::Data<Accounts>,
+    config: web::Data<Config>,
+) -> Result<HttpResponse, ApiError> {
+    let result = async {
+        let asked: ChangePassword = body::json(&request, &mut payload, &config.limits).await?;
+        accounts.change_password(&asked.username, asked.current_password, asked.new_password).await
+    };
+    result.await.map_err(|error| ApiError::new(error, &request))?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct Credentials {
+    /// In the form variant: `password`, or left out.
+    #[schema(example = "password")]
+    grant_type: Option<String>,
+    #[schema(example = "ann@example.org")]
+    username: String,
+    #[schema(value_type = String, format = Password)]
+    password: Secret<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct AccessToken {
+    access_token: String,
+    #[schema(example = "Bearer")]
+    token_type: &'static str,
+    /// Seconds.
+    #[schema(example = 3600)]
+    expires_in: u64,
+}
+
+/// RFC 6749, section 5.2.
+#[derive(Serialize, ToSchema)]
+pub struct TokenError {
+    #[schema(example = "invalid_grant")]
+    error: &'static str,
+    error_description: String,
+}
+
+/// Credentials to an access token, as JSON or as OAuth2's password form.
+#[utoipa::path(post, path = "/auth/token", tag = "account", security(()),
+    request_body(content((Credentials = "application/json"), (Credentials = "application/x-www-form-urlencoded"))),
+    responses(
+        (status = 200, body = AccessToken),
+        (status = 400, body = TokenError),
+        (status = 401, body = TokenError),
+        (status = 403, body = crate::http::docs::ErrorBody),
+        (status = 413, body = TokenError),
+        (status = 415, body = TokenError),
+        (status = 429, body = crate::http::docs::ErrorBody),
+        (status = 500, body = TokenError),
+        (status = 503, body = TokenError)))]
+pub async fn token(
+    request: HttpRequest,
+    mut payload: web::Payload,
+    auth: web::Data<Auth>,
+    config: web::Data<Config>,
+) -> HttpResponse {
+    let result = async {
+        body::check_head(&request, config.limits.body_bytes_max)?;
+        let bytes = body::read(&mut payload, &config.limits).await?;
+        let asked = credentials(&request, &bytes)?;
+        if asked.grant_type.as_deref().is_some_and(|grant| grant != "password") {
+            return Err(Error::unsupported("grant_type", "`grant_type` must be `password`"));
+        }
+        auth.issue_token(&Username::of(&asked.username), asked.password).await
+    };
+    match result.await {
+        Ok((access_token, expires_in)) => {
+            reply::json(StatusCode::OK, &AccessToken { access_token, token_type: "Bearer", expires_in })
+        }
+        Err(error) => {
+            reply::log(&error, &request_id(&request));
+            token_error(&error)
+        }
+    }
+}
+
+fn credentials(request: &HttpRequest, body: &[u8]) -> Result<Credentials, Error> {
+    let form = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    if !form {
+        return body::parse(body);
+    }
+    web::Query::<Credentials>::from_query(std::str::from_utf8(body).unwrap_or_default())
+        .map(web::Query::into_inner)
+        .map_err(|_| Error::invalid("body", "the form needs `username` and `password`, each once"))
+}
+
+fn token_error(error: &Error) -> HttpResponse {
+    let (status, code) = match error {
+        // What SDKs and people expect of a sign-in is 401; RFC 6749 would say 400.
+        Error::Unauthenticated { .. } | Error::Forbidden { .. } => (StatusCode::UNAUTHORIZED, "invalid_grant"),
+        Error::Unsupported { .. } => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
+        Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
+        Error::EncodedBody { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request"),
+        Error::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable"),
+        Error::Unavailable { .. } | Error::AuditUnavailable { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
+        }
+        Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
+        _ => (StatusCode::BAD_REQUEST, "invalid_request"),
+    };
+    let mut response = HttpResponse::build(status);
+    if let Some(wait) = error.retry_after() {
+        response.insert_header((header::RETRY_AFTER, retry_after_seconds(wait)));
+    }
+    response.json(TokenError { error: code, error_description: error.to_string() })
+}
+
+/// An account, as people and admins see it.
+#[derive(Serialize, ToSchema)]
+pub struct UserView {
+    #[schema(format = Uuid)]
+    id: String,
+    #[schema(example = "ann@example.org")]
+    username: String,
+    /// `admin` or `user`
+    role: String,
+    /// `pending`, `active` or `disabled`
+    status: String,
+    must_change_password: bool,
+    /// Its own limit; absent: the gateway's.
+    requests_per_minute: Option<i64>,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    approved_at: Option<String>,
+}
+
+impl From<&User> for UserView {
+    fn from(user: &User) -> Self {
+        UserView {
+            id: user.public_id.clone(),
+            username: user.name().to_owned(),
+            role: user.role.clone(),
+            status: user.status.clone(),
+            must_change_password: user.must_change,
+            requests_per_minute: user.requests_per_minute,
+            created_at: Timestamp(user.created_at_us).rfc3339(),
+            approved_at: user.approved_at_us.map(|at| Timestamp(at).rfc3339()),
+        }
+    }
+}
+
+/// The account that the token belongs to.
+#[utoipa::path(get, path = "/api/v1/me", tag = "account",
+    responses((status = 200, body = UserView), crate::http::docs::Refusals))]
+pub async fn me(caller: Caller) -> HttpResponse {
+    reply::json(StatusCode::OK, &UserView::from(caller.0.user()))
+}

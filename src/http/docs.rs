@@ -1,0 +1,175 @@
+//! The OpenAPI document, made from the code, and the Swagger UI that shows it, without a network.
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Flow, Http, HttpAuthScheme, OAuth2, Password, Scopes, SecurityScheme,
+};
+use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::http::{account, admin, health, models};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "LAN AI gateway",
+        description = "Authenticated, audited, rate-limited access to the local Ollama. Press Authorize and sign in with \
+            your e-mail address and password, then try `POST /v1/chat/completions`. Every prompt and answer is recorded \
+            with your name; admins can read them."
+    ),
+    paths(
+        chat, chat_completions, models::list, models::one, account::token, account::register, account::password, account::me,
+        admin::users, admin::user, admin::approve, admin::disable, admin::enable, admin::reset_password, admin::audit,
+        admin::create_export, admin::export, health::health, health::live, health::ready
+    ),
+    components(schemas(ErrorBody, ChatChunkEvent, LegacyError)),
+    modifiers(&Security),
+    security(("password" = []), ("bearer" = []), ("x-api-key" = [])),
+    tags(
+        (name = "inference", description = "Ask a model"),
+        (name = "models", description = "Which models there are"),
+        (name = "account", description = "Your own account"),
+        (name = "admin", description = "For admins"),
+        (name = "health", description = "Is it alive?")
+    )
+)]
+struct Document;
+
+pub fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let Some(components) = &mut document.components else { return };
+        let password = Flow::Password(Password::new("/auth/token", Scopes::new()));
+        components.add_security_scheme("password", SecurityScheme::OAuth2(OAuth2::new([password])));
+        components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        components
+            .add_security_scheme("x-api-key", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("x-api-key"))));
+    }
+}
+
+/// What went wrong and what to do about it.
+#[derive(Serialize, ToSchema)]
+pub struct ErrorBody {
+    error: ErrorDetail,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ErrorDetail {
+    message: String,
+    #[serde(rename = "type")]
+    #[schema(example = "invalid_request_error")]
+    kind: String,
+    /// The field at fault, as a path.
+    param: Option<String>,
+    #[schema(example = "invalid_request")]
+    code: Option<String>,
+}
+
+/// `/chat` answers errors in one line.
+#[derive(Serialize, ToSchema)]
+pub struct LegacyError {
+    #[schema(example = "unauthorized")]
+    error: String,
+}
+
+/// One event of a stream. The last `data` is `[DONE]`.
+#[derive(Serialize, ToSchema)]
+pub struct ChatChunkEvent {
+    data: String,
+}
+
+/// Refusals that any route may answer.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "the variants are read by the derive alone")]
+pub enum Refusals {
+    /// A field is wrong; `param` names it
+    #[response(status = 400)]
+    Invalid(#[to_schema] ErrorBody),
+    /// No valid credential
+    #[response(status = 401)]
+    Unauthenticated(#[to_schema] ErrorBody),
+    /// Not yours to do
+    #[response(status = 403)]
+    Forbidden(#[to_schema] ErrorBody),
+    /// Not here
+    #[response(status = 404)]
+    NotFound(#[to_schema] ErrorBody),
+    /// It contradicts what is
+    #[response(status = 409)]
+    Conflict(#[to_schema] ErrorBody),
+    /// The body is too large
+    #[response(status = 413)]
+    TooLarge(#[to_schema] ErrorBody),
+    /// The body is encoded
+    #[response(status = 415)]
+    Encoded(#[to_schema] ErrorBody),
+    /// Too often; `Retry-After` says when
+    #[response(status = 429)]
+    RateLimited(#[to_schema] ErrorBody),
+    /// A fault of the gateway
+    #[response(status = 500)]
+    Internal(#[to_schema] ErrorBody),
+    /// The model server failed
+    #[response(status = 502)]
+    Upstream(#[to_schema] ErrorBody),
+    /// Busy, or the record can't be written
+    #[response(status = 503)]
+    Unavailable(#[to_schema] ErrorBody),
+    /// The model server was too slow
+    #[response(status = 504)]
+    Timeout(#[to_schema] ErrorBody),
+}
+
+/// A chat in OpenAI's form. Point an SDK's base URL at `/v1`.
+#[utoipa::path(post, path = "/v1/chat/completions", tag = "inference",
+    request_body(content = serde_json::Value, example = json!({
+        "model": "llama3.2:latest", "messages": [{ "role": "user", "content": "Say hello" }], "max_tokens": 50 })),
+    responses(
+        (status = 200, content((serde_json::Value = "application/json"), (ChatChunkEvent = "text/event-stream"))),
+        Refusals))]
+#[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
+fn chat_completions() {}
+
+/// The chat of the first version: credentials in the body (or a Bearer), Ollama's chat object as the answer.
+#[utoipa::path(post, path = "/chat", tag = "inference", security((), ("bearer" = []), ("password" = [])),
+    request_body(content = serde_json::Value, example = json!({
+        "auth": { "username": "ann@example.org", "password": "…" },
+        "messages": [{ "role": "user", "content": "Explain MQTT" }] })),
+    responses(
+        (status = 200, content((serde_json::Value = "application/json"), (serde_json::Value = "application/x-ndjson"))),
+        (status = 400, body = LegacyError), (status = 403, body = LegacyError), (status = 404, body = LegacyError),
+        (status = 413, body = LegacyError), (status = 415, body = LegacyError), (status = 429, body = LegacyError),
+        (status = 500, body = LegacyError), (status = 502, body = LegacyError), (status = 503, body = LegacyError),
+        (status = 504, body = LegacyError)))]
+#[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
+fn chat() {}
+
+/// The document as text: what `openapi/openapi.json` holds.
+pub fn document_json() -> String {
+    let mut text = document().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+pub async fn openapi_json(text: web::Data<OpenApiText>) -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(text.0.clone())
+}
+
+/// The document, made once.
+pub struct OpenApiText(pub bytes::Bytes);
+
+pub async fn to_docs() -> HttpResponse {
+    HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "/docs/")).finish()
+}
+
+pub fn swagger_ui() -> SwaggerUi {
+    let config = Config::from("/openapi.json").persist_authorization(false).display_request_duration(true);
+    SwaggerUi::new("/docs/{_:.*}").config(config)
+}

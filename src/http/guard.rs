@@ -1,0 +1,222 @@
+//! Who may pass: extractors for people, networks that are served, the quota and the connections of an address.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use actix_governor::governor::NotUntil;
+use actix_governor::governor::clock::{Clock, DefaultClock, QuantaInstant};
+use actix_governor::{GovernorConfigBuilder, KeyExtractor};
+use actix_web::body::MessageBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError, web};
+use ipnet::IpNet;
+
+use crate::auth::{Auth, Identity};
+use crate::dialect::{Dialect, openai::OpenAi};
+use crate::error::Error;
+use crate::http::head::{RequestHead, address, request_id};
+use crate::http::reply::{ApiError, respond};
+use crate::http::{AddressQuota, refuse};
+use crate::store::users::Actor;
+
+/// Whoever shows a valid bearer.
+pub struct Caller(pub Identity);
+
+/// An admin with a JWT.
+pub struct Admin(pub Identity);
+
+impl Admin {
+    pub fn actor(&self) -> Actor {
+        Actor(Some(self.0.user_id()))
+    }
+}
+
+type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
+
+impl FromRequest for Caller {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { identify(&request).await.map(Caller).map_err(|error| ApiError::new(error, &request)) })
+    }
+}
+
+impl FromRequest for Admin {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let result = match identify(&request).await {
+                Ok(who) if who.is_admin() => Ok(Admin(who)),
+                Ok(_) => Err(Error::forbidden("only an admin may do this")),
+                Err(error) => Err(error),
+            };
+            result.map_err(|error| ApiError::new(error, &request))
+        })
+    }
+}
+
+async fn identify(request: &HttpRequest) -> Result<Identity, Error> {
+    let auth = request.app_data::<web::Data<Auth>>().ok_or_else(|| Error::internal(anyhow::anyhow!("no Auth")))?;
+    let credential = OpenAi.credential(&RequestHead::of(request, ""))?;
+    let credential = credential.ok_or_else(|| Error::bad_token("none was sent; send `Authorization: Bearer …`"))?;
+    auth.identify(credential).await
+}
+
+/// Networks whose clients are served.
+pub struct Networks(pub Vec<IpNet>);
+
+impl Networks {
+    fn serve(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// The outermost layer of ours: strangers are turned away, and every answer bears its id and the headers that keep it from
+/// being misread.
+pub async fn stamp(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let id = request_id(request.request()).to_string();
+    let served = match (request.app_data::<web::Data<Networks>>(), address(request.request())) {
+        (Some(networks), Some(address)) => networks.serve(address),
+        _ => false,
+    };
+    let mut response = if served {
+        next.call(request).await?.map_into_boxed_body()
+    } else {
+        let message = "this gateway serves its own network alone; an admin can add yours to `allow_networks`";
+        let refusal = refuse(request.request(), Error::forbidden(message));
+        request.into_response(refusal).map_into_boxed_body()
+    };
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    Ok(response)
+}
+
+/// The key of the quota in front of passwords: the address of the peer.
+#[derive(Clone)]
+pub struct AddressKey;
+
+impl KeyExtractor for AddressKey {
+    type Key = IpAddr;
+    type KeyExtractionError = NoAddress;
+
+    fn extract(&self, request: &ServiceRequest) -> Result<IpAddr, NoAddress> {
+        address(request.request()).ok_or(NoAddress)
+    }
+
+    fn exceed_rate_limit_response(&self, negative: &NotUntil<QuantaInstant>, _: HttpResponseBuilder) -> HttpResponse {
+        let retry_after = negative.wait_time_from(DefaultClock::default().now());
+        let message = "too many requests from this address; try again in a moment".to_owned();
+        // `/chat` answers with the same words in its own form: its clients look at the status.
+        respond(OpenAi.error(&Error::RateLimited { message, retry_after }, &crate::ids::RequestId::fresh()))
+    }
+}
+
+/// A TCP connection always has an address; this is for the type alone.
+#[derive(Debug)]
+pub struct NoAddress;
+
+impl fmt::Display for NoAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a connection without an address")
+    }
+}
+
+impl ResponseError for NoAddress {}
+
+/// One quota for all workers. `None` when the limit can't be made into one, which the configuration's bounds exclude.
+pub fn address_quota(per_minute: u32) -> Option<AddressQuota> {
+    GovernorConfigBuilder::default()
+        .milliseconds_per_request((60_000 / u64::from(per_minute.max(1))).max(1))
+        .burst_size(per_minute)
+        .key_extractor(AddressKey)
+        .finish()
+}
+
+/// Open connections by address.
+#[derive(Clone)]
+pub struct Connections {
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    most: usize,
+}
+
+/// Kept with a connection for as long as it is open.
+pub struct Connected {
+    connections: Connections,
+    address: IpAddr,
+}
+
+impl Connections {
+    pub fn new(most: usize) -> Self {
+        Connections { open: Arc::default(), most }
+    }
+
+    /// Counts a connection, or `None` when this address has too many.
+    pub fn enter(&self, address: IpAddr) -> Option<Connected> {
+        let address = address.to_canonical();
+        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let count = open.entry(address).or_insert(0);
+        if *count >= self.most {
+            return None;
+        }
+        *count += 1;
+        Some(Connected { connections: self.clone(), address })
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        let mut open = self.connections.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(count) = open.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.address);
+            }
+        }
+    }
+}
+
+impl From<Infallible> for NoAddress {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_connections_and_gets_them_back() {
+        let connections = Connections::new(2);
+        let one: IpAddr = "127.0.0.1".parse().unwrap();
+        let first = connections.enter(one);
+        let _second = connections.enter("::ffff:127.0.0.1".parse().unwrap()).unwrap();
+
+        assert!(connections.enter(one).is_none());
+        assert!(connections.enter("127.0.0.2".parse().unwrap()).is_some());
+        drop(first);
+        assert!(connections.enter(one).is_some());
+    }
+}

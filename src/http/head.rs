@@ -1,0 +1,60 @@
+//! The head of an HTTP request, as dialects see it.
+
+use std::net::IpAddr;
+
+use actix_web::{HttpMessage, HttpRequest};
+
+use crate::clock::Timestamp;
+use crate::dialect::Head;
+use crate::ids::RequestId;
+
+pub struct RequestHead<'a> {
+    request: &'a HttpRequest,
+    id: RequestId,
+    received_at: Timestamp,
+    default_model: &'a str,
+}
+
+impl<'a> RequestHead<'a> {
+    pub fn of(request: &'a HttpRequest, default_model: &'a str) -> Self {
+        RequestHead { request, id: request_id(request), received_at: Timestamp::now(), default_model }
+    }
+}
+
+impl Head for RequestHead<'_> {
+    fn path(&self) -> &str {
+        self.request.path()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.request.headers().get_all(name);
+        let only = values.next()?;
+        if values.next().is_some() {
+            return None;
+        }
+        only.to_str().ok()
+    }
+
+    fn request_id(&self) -> RequestId {
+        self.id
+    }
+
+    fn received_at(&self) -> Timestamp {
+        self.received_at
+    }
+
+    fn default_model(&self) -> &str {
+        self.default_model
+    }
+}
+
+/// The id that the outermost layer gave this request.
+pub fn request_id(request: &HttpRequest) -> RequestId {
+    let given = request.extensions().get::<tracing_actix_web::RequestId>().map(|id| RequestId(**id));
+    given.unwrap_or_else(RequestId::fresh)
+}
+
+/// The client's address, IPv4 in its own form. No forwarding header is believed.
+pub fn address(request: &HttpRequest) -> Option<IpAddr> {
+    request.peer_addr().map(|peer| peer.ip().to_canonical())
+}

@@ -1,0 +1,77 @@
+//! Whether the gateway lives, can record, and can reach a model.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::gateway::Gateway;
+use crate::http::guard::Admin;
+use crate::http::reply;
+
+#[derive(Serialize, ToSchema)]
+pub struct Health {
+    /// `ok`, or what is wrong: `can't record`, `no model server`, `stopping`
+    #[schema(example = "ok")]
+    status: &'static str,
+    /// For admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Details {
+    version: &'static str,
+    can_record: bool,
+    models: Option<usize>,
+}
+
+/// 200 while the gateway can record; with details for admins.
+#[utoipa::path(get, path = "/health", tag = "health", security((), ("bearer" = [])),
+    responses((status = 200, body = Health), (status = 503, body = Health)))]
+pub async fn health(_request: HttpRequest, admin: Option<Admin>, gateway: web::Data<Gateway>) -> HttpResponse {
+    let can_record = gateway.audit().can_record();
+    let details = match admin {
+        Some(_) => {
+            let models = gateway.models().await.ok().map(|models| models.len());
+            Some(Details { version: env!("CARGO_PKG_VERSION"), can_record, models })
+        }
+        None => None,
+    };
+    status(recording(&gateway), details)
+}
+
+/// 200 while the gateway can record. Never looks at the model server.
+#[utoipa::path(get, path = "/health/live", tag = "health", security(()),
+    responses((status = 200, body = Health), (status = 503, body = Health)))]
+pub async fn live(gateway: web::Data<Gateway>) -> HttpResponse {
+    status(recording(&gateway), None)
+}
+
+/// 503 also while no model server can be reached, or the gateway is stopping.
+#[utoipa::path(get, path = "/health/ready", tag = "health", security(()),
+    responses((status = 200, body = Health), (status = 503, body = Health)))]
+pub async fn ready(gateway: web::Data<Gateway>) -> HttpResponse {
+    let state = match recording(&gateway) {
+        Ok(()) if gateway.is_stopping() => Err("stopping"),
+        Ok(()) if !gateway.reaches_a_host().await => Err("no model server"),
+        other => other,
+    };
+    status(state, None)
+}
+
+/// Ollama's clients look whether somebody is there.
+pub async fn probe() -> HttpResponse {
+    HttpResponse::Ok().finish()
+}
+
+fn recording(gateway: &Gateway) -> Result<(), &'static str> {
+    if gateway.audit().can_record() { Ok(()) } else { Err("can't record") }
+}
+
+fn status(state: Result<(), &'static str>, details: Option<Details>) -> HttpResponse {
+    match state {
+        Ok(()) => reply::json(StatusCode::OK, &Health { status: "ok", details }),
+        Err(status) => reply::json(StatusCode::SERVICE_UNAVAILABLE, &Health { status, details }),
+    }
+}

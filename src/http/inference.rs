@@ -1,0 +1,326 @@
+//! The one handler that all dialects share: who, how often, what; then the answer, whole or as a stream.
+
+use std::time::Instant;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use tracing::info;
+
+use crate::audit::Refusal;
+use crate::auth::{Auth, Identity};
+use crate::chat::{ChatEvent, Fold, Piece};
+use crate::config::Config;
+use crate::credential::Credential;
+use crate::dialect::{Decoded, Delivery, Dialect, Encoder, Work};
+use crate::error::Error;
+use crate::gateway::{Answer, Asked, Gateway, News, Refused, stopped};
+use crate::http::head::{RequestHead, address, request_id};
+use crate::http::{body, reply};
+use crate::ids::RequestId;
+use crate::limits::Standing;
+
+/// What was learnt on the way, for a refusal's row and headers.
+#[derive(Default)]
+struct Learnt {
+    who: Option<Identity>,
+    standing: Option<Standing>,
+    model: Option<String>,
+}
+
+pub async fn answer(
+    dialect: &'static dyn Dialect,
+    api: &'static str,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse {
+    let id = request_id(&request);
+    let (Some(gateway), Some(auth), Some(config)) = (
+        request.app_data::<web::Data<Gateway>>().cloned(),
+        request.app_data::<web::Data<Auth>>().cloned(),
+        request.app_data::<web::Data<Config>>().cloned(),
+    ) else {
+        return reply::respond(dialect.error(&Error::internal(anyhow::anyhow!("the parts are missing")), &id));
+    };
+    let mut learnt = Learnt::default();
+    let door = Door { dialect, api, id, request: &request, gateway: &gateway, auth: &auth, config: &config };
+    let refused = match door.pass(payload, &mut learnt).await {
+        Ok(response) => return response,
+        Err(refused) => refused,
+    };
+    reply::log(&refused.error, &id);
+    let told = dialect.error(&refused.error, &id);
+    if !refused.recorded {
+        gateway.audit().refused(Refusal {
+            id,
+            who: learnt.who.as_ref(),
+            address: address(&request),
+            api,
+            model: learnt.model.as_deref(),
+            reason: refused.error.code(),
+            status: told.status,
+        });
+    }
+    info!(request.id = %id, code = refused.error.code(), status = told.status, "refused `{api}`");
+    let mut response = reply::respond(told);
+    if let Some(standing) = &learnt.standing {
+        for (name, value) in standing_headers(standing) {
+            response.headers_mut().insert(header::HeaderName::from_static(name), value);
+        }
+    }
+    if gateway.is_stopping() {
+        response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    }
+    response
+}
+
+struct Door<'a> {
+    dialect: &'static dyn Dialect,
+    api: &'static str,
+    id: RequestId,
+    request: &'a HttpRequest,
+    gateway: &'a web::Data<Gateway>,
+    auth: &'a Auth,
+    config: &'a Config,
+}
+
+impl Door<'_> {
+    async fn pass(&self, mut payload: web::Payload, learnt: &mut Learnt) -> Result<HttpResponse, Refused> {
+        let started = Instant::now();
+        if self.gateway.is_stopping() {
+            return Err(stopped().into());
+        }
+        let head = RequestHead::of(self.request, self.config.default_model.as_str());
+        body::check_head(self.request, self.config.limits.body_bytes_max)?;
+        if let Some(credential) = self.dialect.credential(&head)? {
+            self.let_in(credential, learnt).await?;
+        } else if !self.reads_body_first() {
+            return Err(Error::bad_token("none was sent; send `Authorization: Bearer …`").into());
+        }
+        let bytes = body::read(&mut payload, &self.config.limits).await?;
+        let mut decoded = self.dialect.decode(&head, &bytes)?;
+        drop(bytes);
+        if learnt.who.is_none() {
+            let credential = decoded.credential.take().ok_or_else(Error::bad_credentials)?;
+            self.let_in(credential, learnt).await?;
+        }
+        let Some(who) = learnt.who.clone() else { return Err(Error::bad_credentials().into()) };
+
+        let Decoded { work: Work::Chat(chat), reply, delivery, ignored, .. } = decoded;
+        learnt.model = Some(chat.model.as_str().to_owned());
+        let asked = Asked {
+            id: self.id,
+            who,
+            api: self.api,
+            address: address(self.request),
+            request: chat,
+            ignored: ignored.clone(),
+        };
+        let answer = self.gateway.chat(asked).await?;
+
+        let mut response = HttpResponse::Ok();
+        if let Some(standing) = &learnt.standing {
+            for (name, value) in standing_headers(standing) {
+                response.insert_header((name, value));
+            }
+        }
+        if !ignored.is_empty() {
+            response.insert_header(("x-ignored-parameters", ignored.join(", ")));
+        }
+        let told = Told { dialect: self.dialect, api: self.api, id: self.id, started };
+        match delivery {
+            Delivery::Whole => told.whole(response, answer, reply).await,
+            Delivery::Stream { content_type } => {
+                let answers = self.gateway.answers();
+                response.insert_header((header::CONTENT_TYPE, content_type));
+                told.stream(response, answer, reply, answers.head_start, answers.heartbeat).await
+            }
+        }
+    }
+
+    /// `/chat` alone may carry its credentials in the body.
+    fn reads_body_first(&self) -> bool {
+        self.api == "/chat"
+    }
+
+    /// Identified, then counted: the count comes before anything that costs.
+    async fn let_in(&self, credential: Credential, learnt: &mut Learnt) -> Result<(), Refused> {
+        let who = self.auth.identify(credential).await?;
+        let admitted = self.gateway.admit(&who).await;
+        learnt.who = Some(who);
+        match admitted {
+            Ok(admission) => {
+                learnt.standing = Some(admission.standing);
+                Ok(())
+            }
+            Err(denial) => {
+                learnt.standing = Some(denial.standing);
+                Err(denial.error.into())
+            }
+        }
+    }
+}
+
+/// The names under which a request is answered and logged.
+#[derive(Clone, Copy)]
+struct Told {
+    dialect: &'static dyn Dialect,
+    api: &'static str,
+    id: RequestId,
+    started: Instant,
+}
+
+impl Told {
+    async fn whole(
+        self,
+        mut response: HttpResponseBuilder,
+        answer: Answer,
+        mut encoder: Box<dyn Encoder>,
+    ) -> Result<HttpResponse, Refused> {
+        let mut fold = Fold::default();
+        loop {
+            match answer.news().await {
+                News::Events(events) => events.into_iter().for_each(|event| fold.add(event)),
+                News::Failed(error) => return Err(self.failed(answer, error).await),
+                News::Complete => break,
+            }
+        }
+        let Some(reply) = fold.finish() else {
+            let error = Error::UpstreamRefused { message: "the model server's answer has no end mark".into() };
+            return Err(self.failed(answer, error).await);
+        };
+        answer.close(200).await.map_err(recorded)?;
+        let mut out = BytesMut::new();
+        encoder.whole(&reply, &mut out);
+        self.log("answered");
+        Ok(response.insert_header((header::CONTENT_TYPE, "application/json")).body(out.freeze()))
+    }
+
+    async fn stream(
+        self,
+        mut response: HttpResponseBuilder,
+        answer: Answer,
+        encoder: Box<dyn Encoder>,
+        head_start: std::time::Duration,
+        heartbeat: std::time::Duration,
+    ) -> Result<HttpResponse, Refused> {
+        // Until the first event, an error can still have a status of its own.
+        let first = match tokio::time::timeout(head_start, answer.news()).await {
+            Ok(News::Failed(error)) => return Err(self.failed(answer, error).await),
+            Ok(news) => Some(news),
+            Err(_) => None,
+        };
+        let flow = Flow { told: self, answer: Some(answer), encoder, first, end: None, heartbeat };
+        let body = stream::unfold(flow, |mut flow| async move {
+            let bytes = flow.next().await?;
+            Some((Ok::<_, Error>(bytes), flow))
+        });
+        response.insert_header((header::CACHE_CONTROL, "no-cache")).insert_header(("x-accel-buffering", "no"));
+        Ok(response.streaming(body))
+    }
+
+    /// Records an answer that failed before its first byte was sent.
+    async fn failed(self, answer: Answer, error: Error) -> Refused {
+        let status = self.dialect.error(&error, &self.id).status;
+        match answer.close(status).await {
+            Ok(()) => recorded(error),
+            Err(unrecorded) => recorded(unrecorded),
+        }
+    }
+
+    fn log(&self, how: &str) {
+        let duration_ms = self.started.elapsed().as_millis() as u64;
+        info!(request.id = %self.id, duration_ms, "{how} `{}`", self.api);
+    }
+}
+
+fn recorded(error: Error) -> Refused {
+    Refused { error, recorded: true }
+}
+
+/// A stream on its way to the client. Dropping it drops the answer, which ends the generation.
+struct Flow {
+    told: Told,
+    answer: Option<Answer>,
+    encoder: Box<dyn Encoder>,
+    first: Option<News>,
+    /// The end mark, held back until the result is on disk.
+    end: Option<ChatEvent>,
+    heartbeat: std::time::Duration,
+}
+
+impl Flow {
+    async fn next(&mut self) -> Option<Bytes> {
+        let mut out = BytesMut::new();
+        while out.is_empty() {
+            let answer = self.answer.as_ref()?;
+            let news = match self.first.take() {
+                Some(news) => news,
+                None => match tokio::time::timeout(self.heartbeat, answer.news()).await {
+                    Ok(news) => news,
+                    Err(_) => {
+                        self.encoder.heartbeat(&mut out);
+                        continue;
+                    }
+                },
+            };
+            match news {
+                News::Events(events) => {
+                    for event in events {
+                        if matches!(event.what, Piece::End(_)) {
+                            self.end = Some(event);
+                        } else {
+                            self.encoder.event(&event, &mut out);
+                        }
+                    }
+                }
+                News::Complete => self.finish(&mut out).await,
+                News::Failed(error) => {
+                    self.fail(&error, &mut out);
+                    if let Some(answer) = self.answer.take()
+                        && let Err(unrecorded) = answer.close(StatusCode::OK.as_u16()).await
+                    {
+                        reply::log(&unrecorded, &self.told.id);
+                    }
+                }
+            }
+        }
+        Some(out.freeze())
+    }
+
+    async fn finish(&mut self, out: &mut BytesMut) {
+        let Some(answer) = self.answer.take() else { return };
+        match (answer.close(StatusCode::OK.as_u16()).await, self.end.take()) {
+            (Ok(()), Some(end)) => {
+                self.encoder.event(&end, out);
+                self.told.log("streamed");
+            }
+            (Ok(()), None) => {
+                let message = "the model server's answer has no end mark".to_owned();
+                self.fail(&Error::UpstreamRefused { message }, out);
+            }
+            (Err(error), _) => self.fail(&error, out),
+        }
+    }
+
+    fn fail(&mut self, error: &Error, out: &mut BytesMut) {
+        reply::log(error, &self.told.id);
+        self.encoder.error(error, out);
+        self.told.log("broke off");
+    }
+}
+
+/// OpenAI's names, which its SDKs read.
+fn standing_headers(standing: &Standing) -> [(&'static str, header::HeaderValue); 3] {
+    let reset = standing.reset.as_millis();
+    let reset = if reset >= 1000 { format!("{}s", reset.div_ceil(1000)) } else { format!("{reset}ms") };
+    [
+        ("x-ratelimit-limit-requests", standing.limit.into()),
+        ("x-ratelimit-remaining-requests", standing.remaining.into()),
+        (
+            "x-ratelimit-reset-requests",
+            header::HeaderValue::from_str(&reset).unwrap_or(header::HeaderValue::from_static("60s")),
+        ),
+    ]
+}

@@ -1,0 +1,78 @@
+//! Values to responses: a dialect's `Reply`, and the JSON of the gateway's own API.
+
+use std::fmt;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use serde::Serialize;
+use tracing::{error, warn};
+
+use crate::dialect::{Dialect, Reply, openai::OpenAi};
+use crate::error::Error;
+use crate::http::head::request_id;
+use crate::ids::RequestId;
+
+pub fn respond(reply: Reply) -> HttpResponse {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    for (name, value) in reply.headers {
+        response.insert_header((name, value));
+    }
+    response.insert_header((header::CONTENT_TYPE, reply.content_type)).body(reply.body)
+}
+
+/// An error of the gateway's own API: OpenAI's envelope.
+pub struct ApiError {
+    error: Error,
+    id: RequestId,
+}
+
+impl ApiError {
+    pub fn new(error: Error, request: &HttpRequest) -> Self {
+        ApiError { error, id: request_id(request) }
+    }
+}
+
+impl fmt::Debug for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        let reply = OpenAi.error(&self.error, &self.id);
+        StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        log(&self.error, &self.id);
+        respond(OpenAi.error(&self.error, &self.id))
+    }
+}
+
+/// Logs what someone should look into, once, at the boundary. A refusal is not that.
+pub fn log(error: &Error, id: &RequestId) {
+    match error {
+        Error::Internal { cause } | Error::AuditUnavailable { cause } => {
+            error!(request.id = %id, code = error.code(), cause = format!("{cause:#}"), "request failed");
+        }
+        Error::UpstreamDown { cause } => {
+            warn!(request.id = %id, code = error.code(), cause = format!("{cause:#}"), "the model server can't be reached");
+        }
+        Error::UpstreamRefused { .. } | Error::Timeout { .. } => {
+            warn!(request.id = %id, code = error.code(), message = %error, "the model server failed");
+        }
+        _ => {}
+    }
+}
+
+pub fn json(status: StatusCode, value: &impl Serialize) -> HttpResponse {
+    HttpResponse::build(status).json(value)
+}

@@ -1,0 +1,121 @@
+//! What: which requests are let through, and how far they are cut to size.
+
+use crate::chat::ChatRequest;
+use crate::config::Config;
+use crate::error::Error;
+
+pub struct Policy {
+    images_per_request_max: usize,
+    image_bytes_max: usize,
+    answer_tokens_max: u32,
+}
+
+/// A request that may be forwarded, and what was changed in it.
+#[derive(Debug)]
+pub struct Allowed {
+    pub request: ChatRequest,
+    pub notes: Vec<String>,
+}
+
+impl Policy {
+    pub fn new(config: &Config) -> Self {
+        Policy {
+            images_per_request_max: config.limits.images_per_request_max,
+            image_bytes_max: config.limits.image_bytes_max,
+            answer_tokens_max: config.answers.tokens_max,
+        }
+    }
+
+    pub fn check(&self, mut request: ChatRequest) -> Result<Allowed, Error> {
+        if request.model.leaves_the_lan() {
+            let message =
+                format!("model `{}` would send the prompt off this host, which is not allowed here", request.model);
+            return Err(Error::forbidden(message));
+        }
+        self.check_images(&request)?;
+        let mut notes = Vec::new();
+        // A limit is always sent: a small model asked to count to ten may otherwise never stop.
+        let most = self.answer_tokens_max;
+        let asked = request.max_tokens.unwrap_or(most);
+        if asked > most {
+            notes.push(format!("clamped max_tokens from {asked} to {most}"));
+        }
+        request.max_tokens = Some(asked.min(most));
+        Ok(Allowed { request, notes })
+    }
+
+    fn check_images(&self, request: &ChatRequest) -> Result<(), Error> {
+        let mut count = 0;
+        for (at, message) in request.messages.iter().enumerate() {
+            for (number, image) in message.images.iter().enumerate() {
+                count += 1;
+                let field = format!("messages[{at}].images[{number}]");
+                if count > self.images_per_request_max {
+                    let message =
+                        format!("`{field}` is one image too many; at most {} may be sent", self.images_per_request_max);
+                    return Err(Error::invalid(field, message));
+                }
+                if image.0.len() > self.image_bytes_max {
+                    let message = format!(
+                        "`{field}` has {} bytes; an image may have at most {}",
+                        image.0.len(),
+                        self.image_bytes_max
+                    );
+                    return Err(Error::invalid(field, message));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{Extra, Image, Message, ModelName, Role, Sampling};
+
+    fn request(model: &str, max_tokens: Option<u32>, images: &[usize]) -> ChatRequest {
+        let mut message = Message::new(Role::User, "hello");
+        message.images = images.iter().map(|bytes| Image(vec![0; *bytes].into())).collect();
+        ChatRequest {
+            model: ModelName::parse(model).unwrap(),
+            messages: vec![message],
+            tools: Vec::new(),
+            format: None,
+            sampling: Sampling::default(),
+            max_tokens,
+            think: None,
+            truncate: None,
+            extra: Extra::default(),
+        }
+    }
+
+    fn policy() -> Policy {
+        Policy::new(&Config::resolve("", []).unwrap())
+    }
+
+    #[test]
+    fn an_answer_always_has_a_limit_and_a_larger_one_is_cut() {
+        let check = |tokens| policy().check(request("m", tokens, &[])).unwrap();
+
+        assert_eq!(check(None).request.max_tokens, Some(8192));
+        assert_eq!(check(Some(8192)).notes.len(), 0);
+        let cut = check(Some(8193));
+        assert_eq!(cut.request.max_tokens, Some(8192));
+        assert_eq!(cut.notes, ["clamped max_tokens from 8193 to 8192"]);
+    }
+
+    #[test]
+    fn one_image_of_five_megabytes_passes_and_no_more() {
+        let most = 5 * 1024 * 1024;
+
+        assert!(policy().check(request("m", None, &[most])).is_ok());
+        assert_eq!(policy().check(request("m", None, &[most + 1])).unwrap_err().field(), Some("messages[0].images[0]"));
+        assert_eq!(policy().check(request("m", None, &[1, 1])).unwrap_err().field(), Some("messages[0].images[1]"));
+    }
+
+    #[test]
+    fn names_that_leave_the_host_are_refused() {
+        assert_eq!(policy().check(request("x:cloud", None, &[])).unwrap_err().code(), "permission_denied");
+    }
+}

@@ -1,0 +1,51 @@
+//! How we speak to upstreams: the trait of a provider. The mirror of a dialect, and as pure.
+
+use bytes::Bytes;
+
+use crate::catalog::ModelCard;
+use crate::chat::{ChatEvent, ChatRequest};
+use crate::error::Error;
+
+pub mod ollama;
+pub mod wire;
+
+pub trait Provider: Sync {
+    fn name(&self) -> &'static str;
+    /// The request as bytes; an error when the provider can't express what changes the meaning.
+    fn chat(&self, request: &ChatRequest) -> Result<Call, Error>;
+    fn decoder(&self) -> Box<dyn Decoder>;
+    /// An upstream's error answer, in our words.
+    fn failure(&self, status: u16, body: &[u8]) -> Error;
+    /// Where its list of models is, and how to read it.
+    fn models_path(&self) -> &'static str;
+    fn models(&self, body: &[u8]) -> Result<Vec<ModelCard>, Error>;
+}
+
+/// A request to an upstream. `body` holds exactly the bytes that are forwarded and recorded.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub path: &'static str,
+    pub body: Bytes,
+    /// Where images stand in the body, in order.
+    pub images: Vec<ImageAt>,
+    /// Hints of the caller that this provider can't pass on: for the record.
+    pub notes: Vec<String>,
+}
+
+/// An image in a body, written as standard base64 with padding.
+#[derive(Debug, Clone)]
+pub struct ImageAt {
+    /// Where its base64 text begins in the body.
+    pub offset: usize,
+    /// The length of that text.
+    pub length: usize,
+    /// The decoded bytes.
+    pub bytes: Bytes,
+}
+
+/// Upstream bytes to events, in any split.
+pub trait Decoder {
+    fn bytes(&mut self, chunk: &[u8], out: &mut Vec<ChatEvent>) -> Result<(), Error>;
+    /// The upstream closed. An error when its own end mark was never seen.
+    fn end(&mut self, out: &mut Vec<ChatEvent>) -> Result<(), Error>;
+}

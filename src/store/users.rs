@@ -1,0 +1,341 @@
+//! Accounts: rows, the snapshot of them in memory, and the verbs that change them.
+//!
+//! Each verb is one transaction that also leaves its act in the record.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use diesel::prelude::*;
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::ids::public_id;
+use crate::store::schema::users;
+use crate::store::{Failure, Store, Tx, audit};
+
+pub const ROLE_ADMIN: &str = "admin";
+pub const ROLE_USER: &str = "user";
+pub const PENDING: &str = "pending";
+pub const ACTIVE: &str = "active";
+pub const DISABLED: &str = "disabled";
+pub const DELETED: &str = "deleted";
+
+/// The account that the first start makes.
+pub const FIRST_ADMIN: &str = "admin";
+
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = users)]
+pub struct User {
+    pub id: i64,
+    pub public_id: String,
+    pub username: Option<String>,
+    pub role: String,
+    pub status: String,
+    pub password_hash: Option<String>,
+    pub version: i64,
+    pub must_change: bool,
+    pub reset_until_us: Option<i64>,
+    pub requests_per_minute: Option<i64>,
+    pub note: Option<String>,
+    pub created_at_us: i64,
+    pub approved_at_us: Option<i64>,
+    pub deleted_at_us: Option<i64>,
+}
+
+impl User {
+    pub fn name(&self) -> &str {
+        self.username.as_deref().unwrap_or("(deleted)")
+    }
+
+    pub fn is_admin(&self) -> bool {
+        self.role == ROLE_ADMIN
+    }
+
+    pub fn is_active(&self) -> bool {
+        self.status == ACTIVE
+    }
+
+    /// A reset password whose time is over opens nothing, not even its own change.
+    pub fn reset_is_over(&self, now: Timestamp) -> bool {
+        self.reset_until_us.is_some_and(|until| now.0 >= until)
+    }
+}
+
+/// Everybody who has an account.
+#[derive(Default)]
+pub struct People {
+    by_name: HashMap<String, Arc<User>>,
+    by_id: HashMap<i64, Arc<User>>,
+    by_public_id: HashMap<String, Arc<User>>,
+}
+
+impl People {
+    pub fn load(connection: &mut SqliteConnection) -> QueryResult<People> {
+        let rows = users::table.filter(users::status.ne(DELETED)).select(User::as_select()).load(connection)?;
+        let mut people = People::default();
+        for user in rows.into_iter().map(Arc::new) {
+            people.by_id.insert(user.id, user.clone());
+            people.by_public_id.insert(user.public_id.clone(), user.clone());
+            people.by_name.insert(user.name().to_owned(), user);
+        }
+        Ok(people)
+    }
+
+    pub fn by_name(&self, username: &str) -> Option<&Arc<User>> {
+        self.by_name.get(username)
+    }
+
+    pub fn by_id(&self, id: i64) -> Option<&Arc<User>> {
+        self.by_id.get(&id)
+    }
+
+    pub fn by_public_id(&self, id: &str) -> Option<&Arc<User>> {
+        self.by_public_id.get(id)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Arc<User>> {
+        self.by_id.values()
+    }
+}
+
+/// Who acts: an admin by id, or the host's own command line.
+#[derive(Debug, Clone, Copy)]
+pub struct Actor(pub Option<i64>);
+
+/// What an act does to an account, apart from its name in the record.
+enum Change {
+    Approve,
+    Disable,
+    Enable,
+    Reset { password_hash: String, until: Timestamp, with_code: bool },
+}
+
+impl Change {
+    fn act(&self) -> &'static str {
+        match self {
+            Change::Approve => "user_approved",
+            Change::Disable => "user_disabled",
+            Change::Enable => "user_enabled",
+            Change::Reset { with_code: false, .. } => "password_reset",
+            Change::Reset { with_code: true, .. } => "password_reset_with_code",
+        }
+    }
+}
+
+impl Store {
+    /// Makes the first admin when there are no accounts at all.
+    pub async fn create_first_admin(&self, password_hash: String) -> Result<bool, Error> {
+        self.write(move |tx| {
+            let any: Option<i64> = users::table.select(users::id).first(tx.connection).optional()?;
+            if any.is_some() {
+                return Ok(false);
+            }
+            insert(tx, FIRST_ADMIN, ROLE_ADMIN, ACTIVE, &password_hash, true, Actor(None))?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// A new account that waits for approval. `false`: the name is taken, and nothing changed.
+    pub async fn register(&self, username: String, password_hash: String) -> Result<bool, Error> {
+        self.write(move |tx| {
+            let taken: Option<i64> =
+                users::table.filter(users::username.eq(&username)).select(users::id).first(tx.connection).optional()?;
+            if taken.is_some() {
+                return Ok(false);
+            }
+            insert(tx, &username, ROLE_USER, PENDING, &password_hash, false, Actor(None))?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// The owner sets a new password. `old_hash` is what they proved to know: if it changed meanwhile, nothing happens.
+    pub async fn change_password(&self, user_id: i64, old_hash: String, new_hash: String) -> Result<(), Error> {
+        self.write(move |tx| {
+            let target = users::table.filter(users::id.eq(user_id)).filter(users::password_hash.eq(&old_hash));
+            let changed = diesel::update(target)
+                .set((
+                    users::password_hash.eq(&new_hash),
+                    users::version.eq(users::version + 1),
+                    users::must_change.eq(false),
+                    users::reset_until_us.eq(None::<i64>),
+                ))
+                .execute(tx.connection)?;
+            if changed == 0 {
+                return Err(Error::bad_credentials().into());
+            }
+            tx.people_changed();
+            audit::insert_act(tx.connection, tx.now, "password_changed", Some(user_id), Some(user_id), None)?;
+            Ok(())
+        })
+        .await
+    }
+
+    pub async fn approve(&self, by: Actor, id: &str) -> Result<User, Error> {
+        self.change(by, id, Change::Approve).await
+    }
+
+    pub async fn disable(&self, by: Actor, id: &str) -> Result<User, Error> {
+        self.change(by, id, Change::Disable).await
+    }
+
+    pub async fn enable(&self, by: Actor, id: &str) -> Result<User, Error> {
+        self.change(by, id, Change::Enable).await
+    }
+
+    pub async fn reset_password(
+        &self,
+        by: Actor,
+        id: &str,
+        password_hash: String,
+        lifetime_seconds: i64,
+        with_code: bool,
+    ) -> Result<User, Error> {
+        let until = Timestamp::now().plus_seconds(lifetime_seconds);
+        self.change(by, id, Change::Reset { password_hash, until, with_code }).await
+    }
+
+    async fn change(&self, by: Actor, id: &str, change: Change) -> Result<User, Error> {
+        let id = id.to_owned();
+        self.write(move |tx| {
+            let user = find(tx, &id)?;
+            check_acting_admin(tx, by)?;
+            let target = users::table.find(user.id);
+            match &change {
+                Change::Approve => {
+                    check_first_admin_changed(tx)?;
+                    match user.status.as_str() {
+                        PENDING => {}
+                        ACTIVE => return Ok(user),
+                        _ => {
+                            return Err(Error::conflict(format!(
+                                "{} is {}; enable it instead",
+                                user.name(),
+                                user.status
+                            ))
+                            .into());
+                        }
+                    }
+                    diesel::update(target)
+                        .set((users::status.eq(ACTIVE), users::approved_at_us.eq(tx.now.0)))
+                        .execute(tx.connection)?
+                }
+                Change::Disable => {
+                    if user.status == DISABLED {
+                        return Ok(user);
+                    }
+                    check_not_last_admin(tx, &user, "disabled")?;
+                    diesel::update(target)
+                        .set((users::status.eq(DISABLED), users::version.eq(users::version + 1)))
+                        .execute(tx.connection)?
+                }
+                Change::Enable => {
+                    check_first_admin_changed(tx)?;
+                    match user.status.as_str() {
+                        DISABLED => {}
+                        ACTIVE => return Ok(user),
+                        _ => {
+                            return Err(Error::conflict(format!(
+                                "{} is {}; approve it instead",
+                                user.name(),
+                                user.status
+                            ))
+                            .into());
+                        }
+                    }
+                    diesel::update(target).set(users::status.eq(ACTIVE)).execute(tx.connection)?
+                }
+                Change::Reset { password_hash, until, .. } => diesel::update(target)
+                    .set((
+                        users::password_hash.eq(password_hash),
+                        users::must_change.eq(true),
+                        users::reset_until_us.eq(until.0),
+                        users::version.eq(users::version + 1),
+                    ))
+                    .execute(tx.connection)?,
+            };
+            tx.people_changed();
+            audit::insert_act(tx.connection, tx.now, change.act(), by.0, Some(user.id), None)?;
+            find(tx, &id)
+        })
+        .await
+    }
+}
+
+fn insert(
+    tx: &mut Tx<'_>,
+    username: &str,
+    role: &str,
+    status: &str,
+    password_hash: &str,
+    must_change: bool,
+    by: Actor,
+) -> Result<i64, Failure> {
+    let id: i64 = diesel::insert_into(users::table)
+        .values((
+            users::public_id.eq(public_id()),
+            users::username.eq(username),
+            users::role.eq(role),
+            users::status.eq(status),
+            users::password_hash.eq(password_hash),
+            users::must_change.eq(must_change),
+            users::created_at_us.eq(tx.now.0),
+        ))
+        .returning(users::id)
+        .get_result(tx.connection)?;
+    tx.people_changed();
+    audit::insert_act(tx.connection, tx.now, "user_registered", by.0, Some(id), None)?;
+    Ok(id)
+}
+
+fn find(tx: &mut Tx<'_>, id: &str) -> Result<User, Failure> {
+    let found = users::table
+        .filter(users::public_id.eq(id))
+        .filter(users::status.ne(DELETED))
+        .select(User::as_select())
+        .first(tx.connection)
+        .optional()?;
+    found.ok_or_else(|| Error::NotFound { what: "such user".into() }.into())
+}
+
+/// An admin may have been disabled between the check of the token and this transaction.
+fn check_acting_admin(tx: &mut Tx<'_>, by: Actor) -> Result<(), Failure> {
+    let Some(id) = by.0 else { return Ok(()) };
+    let acting = users::table.find(id).select(User::as_select()).first(tx.connection).optional()?;
+    match acting {
+        Some(user) if user.is_admin() && user.is_active() && !user.must_change => Ok(()),
+        _ => Err(Error::forbidden("only an admin may do this").into()),
+    }
+}
+
+/// While `admin123` opens the first account, nobody is let in.
+fn check_first_admin_changed(tx: &mut Tx<'_>) -> Result<(), Failure> {
+    let waiting: Option<i64> = users::table
+        .filter(users::username.eq(FIRST_ADMIN))
+        .filter(users::must_change.eq(true))
+        .filter(users::reset_until_us.is_null())
+        .select(users::id)
+        .first(tx.connection)
+        .optional()?;
+    match waiting {
+        None => Ok(()),
+        Some(_) => Err(Error::conflict("nobody can be let in before the password of `admin` has been changed").into()),
+    }
+}
+
+fn check_not_last_admin(tx: &mut Tx<'_>, user: &User, what: &str) -> Result<(), Failure> {
+    if !user.is_admin() {
+        return Ok(());
+    }
+    let others: i64 = users::table
+        .filter(users::role.eq(ROLE_ADMIN))
+        .filter(users::status.eq(ACTIVE))
+        .filter(users::id.ne(user.id))
+        .count()
+        .get_result(tx.connection)?;
+    if others == 0 {
+        return Err(Error::conflict(format!("{} is the last admin and can't be {what}", user.name())).into());
+    }
+    Ok(())
+}

@@ -1,0 +1,306 @@
+//! The one thread that writes: it drains its queue into one transaction per sync.
+//!
+//! Rows of the record share a transaction and its fate; a verb on accounts has a savepoint of its own, so that a rule it
+//! breaks undoes it alone. Everybody is told after the commit, which with `synchronous=FULL` is after the sync.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tracing::error;
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::store::audit;
+use crate::store::users::People;
+
+/// Why a verb came to nothing.
+#[derive(Debug)]
+pub enum Failure {
+    Rule(Error),
+    Database(diesel::result::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Rule(error)
+    }
+}
+
+impl From<diesel::result::Error> for Failure {
+    fn from(error: diesel::result::Error) -> Self {
+        Failure::Database(error)
+    }
+}
+
+/// What a verb works on: the connection inside the transaction, and the time that its rows bear.
+pub struct Tx<'a> {
+    pub connection: &'a mut SqliteConnection,
+    /// Never smaller than in the transaction before.
+    pub now: Timestamp,
+    people_changed: bool,
+}
+
+impl Tx<'_> {
+    /// To be called by every verb that writes a row which the snapshot of people holds.
+    pub fn people_changed(&mut self) {
+        self.people_changed = true;
+    }
+}
+
+/// Told whether the transaction came to disk; the error's text is for the log.
+type After = Box<dyn FnOnce(Result<(), &str>) + Send>;
+
+type WriteRows = Box<dyn FnOnce(&mut Tx<'_>) -> QueryResult<()> + Send>;
+
+enum Job {
+    /// Rows of the record: an error undoes the whole transaction.
+    Rows {
+        write: WriteRows,
+        after: After,
+    },
+    Verb {
+        run: Box<dyn FnOnce(&mut Tx<'_>) -> Ran + Send>,
+    },
+    Close,
+}
+
+/// A verb that has run and waits for the commit. `undo` says that its savepoint must be undone.
+struct Ran {
+    undo: bool,
+    after: After,
+}
+
+pub struct Writer {
+    jobs: mpsc::UnboundedSender<Job>,
+    state: Arc<State>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct State {
+    healthy: AtomicBool,
+    sync_failed: AtomicBool,
+    failed: Notify,
+}
+
+/// Jobs in one transaction. More would only make the first of them wait longer.
+const BATCH_MAX: usize = 256;
+
+/// Pauses between checkpoints while rows are written; each moves what has been synced from the WAL into the file.
+const CHECKPOINT_PAUSE: Duration = Duration::from_millis(500);
+
+/// A clock that was set back by more than this leaves a row.
+const CLOCK_STEP_US: i64 = 1_000_000;
+
+impl Writer {
+    pub fn start(
+        mut connection: SqliteConnection,
+        checkpoints: SqliteConnection,
+        people: Arc<RwLock<Arc<People>>>,
+    ) -> anyhow::Result<Writer> {
+        let last = audit::last_at(&mut connection)?;
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let (wrote, wake) = std_mpsc::sync_channel(1);
+        let state = Arc::new(State {
+            healthy: AtomicBool::new(true),
+            sync_failed: AtomicBool::new(false),
+            failed: Notify::new(),
+        });
+        let shared = state.clone();
+        let thread = std::thread::Builder::new()
+            .name("record-writer".into())
+            .spawn(move || Loop { connection, people, state: shared, last, clock: last, wrote }.run(queue))
+            .context("can't start the writer")?;
+        std::thread::Builder::new()
+            .name("checkpoints".into())
+            .spawn(move || checkpoint(checkpoints, wake))
+            .context("can't start the checkpoints")?;
+        Ok(Writer { jobs, state, thread: Mutex::new(Some(thread)) })
+    }
+
+    pub fn healthy(&self) -> bool {
+        self.state.healthy.load(Ordering::Relaxed)
+    }
+
+    pub async fn sync_failed(&self) {
+        loop {
+            let told = self.state.failed.notified();
+            if self.state.sync_failed.load(Ordering::Acquire) {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    pub fn rows(
+        &self,
+        write: impl FnOnce(&mut Tx<'_>) -> QueryResult<()> + Send + 'static,
+        after: impl FnOnce(Result<(), &str>) + Send + 'static,
+    ) {
+        self.send(Job::Rows { write: Box::new(write), after: Box::new(after) });
+    }
+
+    pub fn verb<T: Send + 'static>(
+        &self,
+        verb: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
+        answer: oneshot::Sender<Result<T, Error>>,
+    ) {
+        let run = move |tx: &mut Tx<'_>| {
+            let result = verb(tx);
+            let undo = result.is_err();
+            let after = move |committed: Result<(), &str>| {
+                let result = match (result, committed) {
+                    (Ok(value), Ok(())) => Ok(value),
+                    (Err(Failure::Rule(error)), _) => Err(error),
+                    (Err(Failure::Database(cause)), _) => Err(Error::audit(cause)),
+                    (Ok(_), Err(cause)) => Err(Error::audit(anyhow!("{cause}"))),
+                };
+                // Whoever asked may have gone; the verb is done all the same.
+                let _ = answer.send(result);
+            };
+            Ran { undo, after: Box::new(after) }
+        };
+        self.send(Job::Verb { run: Box::new(run) });
+    }
+
+    fn send(&self, job: Job) {
+        if let Err(mpsc::error::SendError(Job::Rows { after, .. })) = self.jobs.send(job) {
+            after(Err("the writer has ended"));
+        }
+    }
+
+    pub fn close(&self) {
+        self.send(Job::Close);
+        let thread = self.thread.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        if let Some(thread) = thread {
+            // A panic of the writer was logged by the panic hook; there is nothing left to save here.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Loop {
+    connection: SqliteConnection,
+    people: Arc<RwLock<Arc<People>>>,
+    state: Arc<State>,
+    /// The time on the newest rows.
+    last: Timestamp,
+    /// What the clock said then; behind `last` after it was set back.
+    clock: Timestamp,
+    wrote: std_mpsc::SyncSender<()>,
+}
+
+impl Loop {
+    fn run(mut self, mut queue: mpsc::UnboundedReceiver<Job>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut closing = false;
+        while !closing {
+            let Some(first) = queue.blocking_recv() else { return };
+            batch.push(first);
+            while batch.len() < BATCH_MAX {
+                match queue.try_recv() {
+                    Ok(job) => batch.push(job),
+                    Err(_) => break,
+                }
+            }
+            closing = batch.iter().any(|job| matches!(job, Job::Close));
+            self.commit(&mut batch);
+        }
+    }
+
+    fn commit(&mut self, batch: &mut Vec<Job>) {
+        let mut afters: Vec<After> = Vec::with_capacity(batch.len());
+        if self.state.sync_failed.load(Ordering::Acquire) {
+            for job in batch.drain(..) {
+                match job {
+                    Job::Rows { after, .. } => after(Err("an earlier sync failed")),
+                    // Dropping a verb drops its answer's sender, which its caller sees.
+                    Job::Verb { .. } | Job::Close => {}
+                }
+            }
+            return;
+        }
+        let clock = Timestamp::now();
+        let stepped_back = clock.0 + CLOCK_STEP_US < self.clock.0;
+        let now = clock.max(self.last);
+        let mut people_changed = false;
+        let result = self.connection.immediate_transaction(|connection| {
+            if stepped_back {
+                audit::insert_act(connection, now, "clock_set_back", None, None, None)?;
+            }
+            let mut first_error = None;
+            for job in batch.drain(..) {
+                let mut tx = Tx { connection: &mut *connection, now, people_changed: false };
+                match job {
+                    Job::Rows { write, after } => {
+                        if first_error.is_none() {
+                            first_error = write(&mut tx).err();
+                        }
+                        afters.push(after);
+                    }
+                    Job::Verb { run } => {
+                        tx.connection.batch_execute("SAVEPOINT verb")?;
+                        let ran = run(&mut tx);
+                        people_changed |= tx.people_changed && !ran.undo;
+                        tx.connection.batch_execute(if ran.undo {
+                            "ROLLBACK TO verb; RELEASE verb"
+                        } else {
+                            "RELEASE verb"
+                        })?;
+                        afters.push(ran.after);
+                    }
+                    Job::Close => {}
+                }
+            }
+            match first_error {
+                None => Ok(()),
+                Some(error) => Err(error),
+            }
+        });
+        let result = result.and_then(|()| {
+            self.last = now;
+            self.clock = clock;
+            if people_changed { People::load(&mut self.connection).map(Some) } else { Ok(None) }
+        });
+        match result {
+            Ok(people) => {
+                if let Some(people) = people {
+                    *self.people.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(people);
+                }
+                self.state.healthy.store(true, Ordering::Relaxed);
+                afters.into_iter().for_each(|after| after(Ok(())));
+                // A full channel means that a checkpoint is due already.
+                let _ = self.wrote.try_send(());
+            }
+            Err(cause) => self.failed(&cause, afters),
+        }
+    }
+
+    fn failed(&self, cause: &diesel::result::Error, afters: Vec<After>) {
+        let cause = cause.to_string();
+        error!(cause, "nothing can be recorded");
+        self.state.healthy.store(false, Ordering::Relaxed);
+        // After a failed sync the kernel may have dropped the pages: trying again could report success for lost rows.
+        if cause.contains("disk I/O error") {
+            self.state.sync_failed.store(true, Ordering::Release);
+            self.state.failed.notify_waiters();
+        }
+        afters.into_iter().for_each(|after| after(Err(&cause)));
+    }
+}
+
+/// PASSIVE checkpoints on a connection that does nothing else, so that no commit waits for one.
+fn checkpoint(mut connection: SqliteConnection, wake: std_mpsc::Receiver<()>) {
+    while wake.recv().is_ok() {
+        if let Err(cause) = connection.batch_execute("PRAGMA wal_checkpoint(PASSIVE)") {
+            error!(%cause, "a checkpoint failed; the WAL grows until one succeeds");
+        }
+        std::thread::sleep(CHECKPOINT_PAUSE);
+    }
+}

@@ -1,0 +1,211 @@
+//! How we go out: the one file that knows awc. It sends a call, bounds every wait, and feeds the decoder.
+//!
+//! awc's client belongs to one thread, so each worker has its own.
+
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use awc::error::{ConnectError, PayloadError, SendRequestError};
+use awc::http::header;
+use awc::{Client, ClientResponse, Connector};
+use bytes::Bytes;
+use futures_util::StreamExt;
+
+use crate::catalog::{HostId, ModelCard};
+use crate::chat::ChatEvent;
+use crate::config;
+use crate::error::Error;
+use crate::provider::{Call, Decoder, Provider, ollama};
+
+pub struct Host {
+    pub name: String,
+    url: String,
+    provider: &'static dyn Provider,
+}
+
+impl Host {
+    pub fn new(upstream: &config::Upstream) -> Self {
+        Host { name: upstream.name.clone(), url: upstream.url.clone(), provider: &ollama::Ollama }
+    }
+}
+
+pub struct Upstream {
+    client: Client,
+    hosts: Vec<Host>,
+    limits: config::UpstreamLimits,
+}
+
+/// Error bodies and lists of models are short.
+const SHORT_BODY_MAX: usize = 4 * 1024 * 1024;
+const SHORT_BODY_WAIT_MAX: Duration = Duration::from_secs(10);
+
+impl Upstream {
+    pub fn new(hosts: Vec<Host>, limits: config::UpstreamLimits) -> Self {
+        // The queue bounds how many requests run; a second, hidden queue in the pool would only make waits invisible.
+        let connector = Connector::new().limit(0).timeout(limits.connect_timeout);
+        let client = Client::builder()
+            .connector(connector)
+            .disable_redirects()
+            .no_default_headers()
+            .add_default_header((header::USER_AGENT, concat!("lan-gateway/", env!("CARGO_PKG_VERSION"))))
+            .finish();
+        Upstream { client, hosts, limits }
+    }
+
+    pub fn hosts(&self) -> impl Iterator<Item = HostId> + use<> {
+        (0..self.hosts.len()).map(HostId)
+    }
+
+    pub fn name(&self, host: HostId) -> &str {
+        &self.hosts[host.0].name
+    }
+
+    pub fn provider(&self, host: HostId) -> &'static dyn Provider {
+        self.hosts[host.0].provider
+    }
+
+    /// Sends `call` and returns when the head of the answer is here. Dropping the answer closes the connection, which
+    /// ends the generation.
+    pub async fn chat(&self, host: HostId, call: &Call) -> Result<Events, Error> {
+        let host = &self.hosts[host.0];
+        let sent = self
+            .client
+            .post(format!("{}{}", host.url, call.path))
+            .insert_header((header::CONTENT_TYPE, "application/json"))
+            .no_decompress()
+            .timeout(self.limits.first_byte_timeout)
+            .send_body(call.body.clone())
+            .await;
+        let mut response = sent.map_err(|cause| self.send_error(cause))?;
+        if response.status() != 200 {
+            let body = short_body(&mut response).await.unwrap_or_default();
+            return Err(host.provider.failure(response.status().as_u16(), &body));
+        }
+        Ok(Events { response, decoder: host.provider.decoder(), ended: false })
+    }
+
+    pub async fn models(&self, host: HostId) -> Result<Vec<ModelCard>, Error> {
+        let host = &self.hosts[host.0];
+        let sent = self
+            .client
+            .get(format!("{}{}", host.url, host.provider.models_path()))
+            .no_decompress()
+            .timeout(SHORT_BODY_WAIT_MAX)
+            .send()
+            .await;
+        let mut response = sent.map_err(|cause| self.send_error(cause))?;
+        let body = short_body(&mut response).await?;
+        if response.status() != 200 {
+            return Err(host.provider.failure(response.status().as_u16(), &body));
+        }
+        host.provider.models(&body)
+    }
+
+    fn send_error(&self, cause: SendRequestError) -> Error {
+        match cause {
+            SendRequestError::Timeout => Error::Timeout {
+                message: format!(
+                    "the model server sent nothing for {} s; it may be loading a model: try again",
+                    self.limits.first_byte_timeout.as_secs()
+                ),
+            },
+            SendRequestError::Connect(ConnectError::Timeout) => {
+                Error::UpstreamDown { cause: anyhow!("connecting took too long") }
+            }
+            SendRequestError::Connect(cause) => Error::UpstreamDown { cause: anyhow!("{cause}") },
+            other => {
+                tracing::warn!(cause = %other, "the model server closed the connection before its answer");
+                Error::UpstreamRefused { message: "the model server closed the connection before its answer".into() }
+            }
+        }
+    }
+}
+
+async fn short_body(response: &mut ClientResponse) -> Result<Bytes, Error> {
+    let body = response.body().limit(SHORT_BODY_MAX);
+    match tokio::time::timeout(SHORT_BODY_WAIT_MAX, body).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => Err(Error::UpstreamRefused { message: "the model server's answer was cut short".into() }),
+        Err(_) => Err(Error::Timeout { message: "the model server's answer came too slowly".into() }),
+    }
+}
+
+/// An answer that is coming in.
+pub struct Events {
+    response: ClientResponse,
+    decoder: Box<dyn Decoder>,
+    ended: bool,
+}
+
+impl Events {
+    /// Reads what has arrived and appends its events. `false`: the answer is over, its end mark seen.
+    ///
+    /// Cancel-safe: nothing is lost when the future is dropped while it waits.
+    // awc reports a body that was cut off as a clean end, so only the decoder can tell whether the answer is complete.
+    pub async fn next(&mut self, out: &mut Vec<ChatEvent>) -> Result<bool, Error> {
+        if self.ended {
+            return Ok(false);
+        }
+        match self.response.next().await {
+            Some(Ok(chunk)) => self.decoder.bytes(&chunk, out).map(|()| true),
+            Some(Err(cause)) => {
+                self.ended = true;
+                Err(read_error(&cause))
+            }
+            None => {
+                self.ended = true;
+                self.decoder.end(out).map(|()| false)
+            }
+        }
+    }
+}
+
+fn read_error(cause: &PayloadError) -> Error {
+    tracing::warn!(%cause, "the model server's answer broke off");
+    Error::UpstreamRefused { message: "the model server's answer broke off".into() }
+}
+
+/// The silence and the length of one answer, looked at on a beat instead of with a timer per event.
+pub struct Patience {
+    idle_max: Duration,
+    total_max: Duration,
+    began: Instant,
+    heard: Instant,
+}
+
+impl Patience {
+    pub fn new(limits: &config::UpstreamLimits, total_max: Duration) -> Self {
+        let now = Instant::now();
+        Patience { idle_max: limits.idle_timeout, total_max, began: now, heard: now }
+    }
+
+    pub fn heard(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// The time that is left for the whole answer.
+    pub fn left(&self) -> Duration {
+        self.total_max.saturating_sub(self.began.elapsed())
+    }
+
+    pub fn check(&self) -> Result<(), Error> {
+        if self.began.elapsed() >= self.total_max {
+            return Err(self.too_long());
+        }
+        if self.heard.elapsed() >= self.idle_max {
+            let message = format!("the model server fell silent for {} s", self.idle_max.as_secs());
+            return Err(Error::Timeout { message });
+        }
+        Ok(())
+    }
+
+    pub fn too_long(&self) -> Error {
+        Error::Timeout { message: format!("the answer took longer than {} s and was ended", self.total_max.as_secs()) }
+    }
+}
+
+impl Upstream {
+    pub fn limits(&self) -> &config::UpstreamLimits {
+        &self.limits
+    }
+}

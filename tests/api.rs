@@ -1,0 +1,25 @@
+//! The gateway from outside: one process of it per test, in front of a scripted Ollama.
+
+#[path = "support/mod.rs"]
+mod support;
+
+#[path = "api/accounts.rs"]
+mod accounts;
+#[path = "api/bad_input.rs"]
+mod bad_input;
+#[path = "api/chat.rs"]
+mod chat;
+#[path = "api/command_line.rs"]
+mod command_line;
+#[path = "api/durability.rs"]
+mod durability;
+#[path = "api/leaving.rs"]
+mod leaving;
+#[path = "api/limits.rs"]
+mod limits;
+#[path = "api/record.rs"]
+mod record;
+#[path = "api/stopping.rs"]
+mod stopping;
+#[path = "api/upstream.rs"]
+mod upstream;

@@ -1,0 +1,231 @@
+//! Accounts: from registration to a reset, and what a password opens at each point.
+
+use serde_json::{Value, json};
+
+use crate::support::fake_ollama::FakeOllama;
+use crate::support::gateway::{ADMIN_PASSWORD, PASSWORD, TestGateway, hello};
+
+#[actix_web::test]
+async fn the_first_admin_opens_nothing_before_the_password_is_changed() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+
+    let token = gateway.post("/auth/token", None, json!({ "username": "admin", "password": "admin123" })).await;
+    let mut chat = hello();
+    chat["auth"] = json!({ "username": "admin", "password": "admin123" });
+    let chat = gateway.post("/chat", None, chat).await;
+
+    assert_eq!((token.status, &token.json()["error"]), (401, &json!("invalid_grant")));
+    assert!(token.text().contains("POST /api/v1/password"));
+    assert_eq!(chat.status, 403);
+    assert!(fake.chats().is_empty());
+    let admin = gateway.admin().await;
+    assert_eq!(gateway.get("/api/v1/me", Some(&admin)).await.json()["role"], "admin");
+    let old = json!({ "username": "admin", "current_password": "admin123", "new_password": "yet another one" });
+    assert_eq!(gateway.post("/api/v1/password", None, old).await.status, 401);
+}
+
+#[actix_web::test]
+async fn a_registered_person_waits_for_approval() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    let ann = json!({ "email": "Ann@Example.org", "password": PASSWORD });
+
+    let first = gateway.post("/api/v1/register", None, ann.clone()).await;
+    let again = gateway.post("/api/v1/register", None, ann).await;
+
+    assert_eq!((first.status, first.text()), (202, again.text()));
+    let credentials = json!({ "username": "ann@example.org", "password": PASSWORD });
+    assert_eq!(gateway.post("/auth/token", None, credentials.clone()).await.status, 401);
+    let id = gateway.id_of(&admin, "ann@example.org").await;
+    let approved = gateway.post(&format!("/api/v1/users/{id}/approve"), Some(&admin), json!({})).await;
+    assert_eq!(approved.json()["status"], "active");
+    assert_eq!(gateway.post("/auth/token", None, credentials).await.status, 200);
+}
+
+#[actix_web::test]
+async fn credentials_come_as_json_or_as_an_oauth2_form() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    gateway.admin().await;
+    let form = |body: String| {
+        let url = format!("{}/auth/token", gateway.url);
+        async move {
+            let kind = ("content-type", "application/x-www-form-urlencoded");
+            crate::support::gateway::client()
+                .post(url)
+                .insert_header(kind)
+                .send_body(body)
+                .await
+                .unwrap()
+                .status()
+                .as_u16()
+        }
+    };
+
+    assert_eq!(form("grant_type=password&username=admin&password=an+admin%27s%20password".into()).await, 200);
+    assert_eq!(form("grant_type=client_credentials&username=admin&password=x".into()).await, 400);
+    assert_eq!(form("username=admin".into()).await, 400);
+    assert_eq!(form("grant_type=password&username=admin&password=wrong".into()).await, 401);
+}
+
+#[actix_web::test]
+async fn unknown_wrong_pending_and_disabled_look_the_same() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    gateway.user(&admin, "dora").await;
+    let dora = gateway.id_of(&admin, "dora").await;
+    gateway.post(&format!("/api/v1/users/{dora}/disable"), Some(&admin), json!({})).await;
+    gateway.post("/api/v1/register", None, json!({ "email": "penny@example.org", "password": PASSWORD })).await;
+    let cases = [
+        ("nobody@example.org", PASSWORD),
+        ("admin", "wrong"),
+        ("penny@example.org", PASSWORD),
+        ("penny@example.org", "wrong"),
+        ("dora@example.org", PASSWORD),
+        ("dora@example.org", "wrong"),
+    ];
+
+    let mut answers = Vec::new();
+    for (username, password) in cases {
+        let token = gateway.post("/auth/token", None, json!({ "username": username, "password": password })).await;
+        let mut body = hello();
+        body["auth"] = json!({ "username": username, "password": password });
+        let chat = gateway.post("/chat", None, body).await;
+        let change =
+            json!({ "username": username, "current_password": password, "new_password": "a new long password" });
+        let change = gateway.post("/api/v1/password", None, change).await;
+        answers.push((token.status, token.text(), chat.status, chat.text(), change.status, change.text()));
+    }
+
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+    let (token, _, chat, chat_body, change, _) = &answers[0];
+    assert_eq!((*token, *chat, *change), (401, 403, 401));
+    assert_eq!(serde_json::from_str::<Value>(chat_body).unwrap(), json!({ "error": "unauthorized" }));
+}
+
+#[actix_web::test]
+async fn a_token_dies_with_the_password_and_with_the_account() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    let me = async |token: &str| gateway.get("/api/v1/me", Some(token)).await.status;
+
+    let token = gateway.user(&admin, "ann").await;
+    assert_eq!(me(&token).await, 200);
+    let change =
+        json!({ "username": "ann@example.org", "current_password": PASSWORD, "new_password": "another long one" });
+    assert_eq!(gateway.post("/api/v1/password", None, change).await.status, 204);
+    assert_eq!(me(&token).await, 401);
+
+    let ann = gateway.id_of(&admin, "ann").await;
+    let token = gateway.token("ann@example.org", "another long one").await;
+    gateway.post(&format!("/api/v1/users/{ann}/disable"), Some(&admin), json!({})).await;
+    assert_eq!(me(&token).await, 401);
+    gateway.post(&format!("/api/v1/users/{ann}/enable"), Some(&admin), json!({})).await;
+    assert_eq!(me(&token).await, 401);
+
+    let token = gateway.token("ann@example.org", "another long one").await;
+    gateway.post(&format!("/api/v1/users/{ann}/reset-password"), Some(&admin), json!({})).await;
+    assert_eq!(me(&token).await, 401);
+}
+
+#[actix_web::test]
+async fn a_reset_password_only_lets_its_owner_set_a_new_one() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    gateway.user(&admin, "ann").await;
+    let reset = format!("/api/v1/users/{}/reset-password", gateway.id_of(&admin, "ann").await);
+
+    for mode in ["initial", "code"] {
+        let done = gateway.post(&reset, Some(&admin), json!({ "mode": mode })).await;
+        assert_eq!(done.status, 200, "{}", done.text());
+        let password = done.json()["one_time_code"].as_str().unwrap_or("admin123").to_owned();
+        assert_eq!(mode == "initial", password == "admin123");
+
+        let token =
+            gateway.post("/auth/token", None, json!({ "username": "ann@example.org", "password": password })).await;
+        assert_eq!(token.status, 401);
+        let mut body = hello();
+        body["auth"] = json!({ "username": "ann@example.org", "password": password });
+        assert_eq!(gateway.post("/chat", None, body).await.status, 403);
+
+        let change =
+            |new: &str| json!({ "username": "ann@example.org", "current_password": password, "new_password": new });
+        assert_eq!(gateway.post("/api/v1/password", None, change("admin123")).await.status, 400);
+        let new = format!("a fresh one, {mode}");
+        assert_eq!(gateway.post("/api/v1/password", None, change(&new)).await.status, 204);
+        assert_eq!(gateway.post("/api/v1/password", None, change("once more with it")).await.status, 401);
+        gateway.token("ann@example.org", &new).await;
+    }
+    assert!(fake.chats().is_empty());
+}
+
+#[actix_web::test]
+async fn a_new_password_is_long_and_not_a_known_one() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    gateway.admin().await;
+    for (password, field) in [("short one", "password"), ("password1234", "password"), ("ann@example.org", "password")]
+    {
+        let answer =
+            gateway.post("/api/v1/register", None, json!({ "email": "ann@example.org", "password": password })).await;
+        assert_eq!((answer.status, &answer.json()["error"]["param"]), (400, &json!(field)), "{password}");
+    }
+    let answer = gateway.post("/api/v1/register", None, json!({ "email": "no address", "password": PASSWORD })).await;
+    assert_eq!((answer.status, &answer.json()["error"]["param"]), (400, &json!("email")));
+}
+
+#[actix_web::test]
+async fn admin_routes_are_for_admins_and_the_last_one_stays() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    let id = gateway.id_of(&admin, "ann").await;
+    for (method, path) in [
+        ("GET", "/api/v1/users".to_owned()),
+        ("GET", format!("/api/v1/users/{id}")),
+        ("POST", format!("/api/v1/users/{id}/approve")),
+        ("POST", format!("/api/v1/users/{id}/disable")),
+        ("POST", format!("/api/v1/users/{id}/enable")),
+        ("POST", format!("/api/v1/users/{id}/reset-password")),
+        ("GET", "/api/v1/audit".to_owned()),
+        ("POST", "/api/v1/exports".to_owned()),
+        ("GET", "/api/v1/exports/x".to_owned()),
+    ] {
+        assert_eq!(gateway.send(method, &path, Some(&ann), b"{}".to_vec()).await.status, 403, "{path}");
+        let anonymous = gateway.send(method, &path, None, b"{}".to_vec()).await;
+        assert_eq!((anonymous.status, anonymous.header("www-authenticate").is_some()), (401, true), "{path}");
+    }
+
+    let own = gateway.id_of(&admin, "admin").await;
+    let refused = gateway.post(&format!("/api/v1/users/{own}/disable"), Some(&admin), json!({})).await;
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (409, &json!("conflict")));
+    assert_eq!(gateway.get("/api/v1/users/00000000-0000-0000-0000-000000000000", Some(&admin)).await.status, 404);
+    gateway.token("admin", ADMIN_PASSWORD).await;
+}
+
+#[actix_web::test]
+async fn lists_come_in_pages() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    for name in ["a", "b", "c"] {
+        gateway
+            .post("/api/v1/register", None, json!({ "email": format!("{name}@example.org"), "password": PASSWORD }))
+            .await;
+    }
+
+    let mut names = Vec::new();
+    let mut path = "/api/v1/users?limit=2".to_owned();
+    loop {
+        let page = gateway.get(&path, Some(&admin)).await.json();
+        names
+            .extend(page["items"].as_array().unwrap().iter().map(|user| user["username"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/api/v1/users?limit=2&cursor={next}");
+    }
+
+    assert_eq!(names, ["c@example.org", "b@example.org", "a@example.org", "admin"]);
+    assert_eq!(gateway.get("/api/v1/users?limit=0", Some(&admin)).await.status, 400);
+    assert_eq!(gateway.get("/api/v1/users?status=asleep", Some(&admin)).await.status, 400);
+    assert_eq!(gateway.get("/api/v1/users?nonsense=1", Some(&admin)).await.status, 400);
+}

@@ -1,0 +1,178 @@
+//! The record: what stands in it, and what happens when it can't be written.
+
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
+use crate::support::gateway::{PASSWORD, TestGateway, hello, hello_stream};
+
+#[actix_web::test]
+async fn an_answer_has_its_row_when_its_last_byte_arrives() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+
+    let answer = gateway.post("/v1/chat/completions", Some(&ann), hello_stream()).await;
+    let row = gateway.record(&admin).await[0].clone();
+
+    assert_eq!(row["request_id"].as_str(), answer.header("x-request-id"));
+    assert_eq!(
+        json!([
+            row["user"],
+            row["outcome"],
+            row["credential"],
+            row["api"],
+            row["model_asked"],
+            row["host"],
+            row["status"],
+            row["prompt_tokens"],
+            row["answer_tokens"]
+        ]),
+        json!(["ann@example.org", "completed", "jwt", "/v1/chat/completions", "fake", "local", 200, 5, 3])
+    );
+}
+
+#[actix_web::test]
+async fn a_request_that_runs_is_seen_to_run() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    fake.next(Script::of(vec![Step::Wait, text("x"), done("stop")]));
+
+    let chat = gateway.post("/v1/chat/completions", Some(&admin), hello());
+    let look = async {
+        fake.until(|chats| chats.len() == 1).await;
+        let rows = gateway.record(&admin).await;
+        fake.release();
+        rows
+    };
+    let (answer, rows) = futures_util::join!(chat, look);
+
+    assert_eq!(answer.status, 200);
+    assert_eq!((rows.len(), &rows[0]["kind"], rows[0].get("outcome")), (1, &json!("request"), None));
+}
+
+#[actix_web::test]
+async fn refusals_are_counted_not_listed() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start_with(&fake.url(), &[("LIMITS__REQUESTS_PER_MINUTE", "1")]);
+    let admin = gateway.admin().await;
+    gateway.user(&admin, "ann").await;
+    let mut body = hello();
+    body["auth"] = json!({ "username": "ann@example.org", "password": PASSWORD });
+
+    for _ in 0..30 {
+        gateway.post("/chat", None, body.clone()).await;
+    }
+    // The count of the minute is written when it is over, or when the gateway stops.
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(10).await, Some(0));
+    gateway.restart();
+
+    let admin = gateway.admin().await;
+    let rows = gateway.record(&admin).await;
+    let refusals: Vec<&Value> = rows.iter().filter(|row| row["kind"] == "refusal").collect();
+    assert!(refusals.len() <= 4, "{refusals:#?}");
+    assert_eq!(refusals.iter().map(|row| row["repeat"].as_i64().unwrap()).sum::<i64>(), 29);
+    assert!(refusals.iter().all(|row| row["reason"] == "rate_limit_exceeded" && row["user"] == "ann@example.org"));
+}
+
+#[actix_web::test]
+async fn while_nothing_can_be_recorded_nothing_is_forwarded() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let file = gateway.data_dir().join("lan-gateway.db");
+    let mut other = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
+    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+
+    let refused = gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
+
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (503, &json!("audit_unavailable")));
+    assert!(refused.header("retry-after").is_some());
+    assert!(fake.chats().is_empty());
+    other.batch_execute("ROLLBACK").unwrap();
+    // The next commit says that all is well again.
+    for _ in 0..100 {
+        if gateway.post("/v1/chat/completions", Some(&admin), hello()).await.status == 200 {
+            assert_eq!(gateway.get("/health", None).await.status, 200);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the gateway did not recover");
+}
+
+#[actix_web::test]
+async fn what_was_cut_off_by_a_crash_is_interrupted_after_it() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    fake.next(Script::of(vec![text("Hello"), Step::Wait, done("stop")]));
+    let _cut =
+        gateway.open("POST", "/v1/chat/completions", Some(&admin), hello_stream().to_string().into_bytes()).await;
+    // Long enough for the segment to be flushed and synced.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+
+    gateway.kill();
+    gateway.restart();
+
+    let row = gateway.record(&admin).await[0].clone();
+    assert_eq!((&row["outcome"], &row["reason"]), (&json!("interrupted"), &json!("gateway_stopped")));
+    let export = gateway.export(&admin, "admin", "jsonl").await;
+    let line: Value = serde_json::from_str(export.lines().next().unwrap()).unwrap();
+    assert_eq!(line["response"], "Hello");
+}
+
+#[actix_web::test]
+async fn an_export_is_complete_harmless_and_ends_with_its_receipt() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    for said in ["=1+1", "two\r\nlines, \"quoted\""] {
+        fake.next(Script::of(vec![text(said), done("stop")]));
+        gateway.post("/v1/chat/completions", Some(&ann), hello()).await;
+    }
+    gateway
+        .post(
+            "/v1/chat/completions",
+            Some(&ann),
+            json!({ "model": "nope", "messages": [{ "role": "user", "content": "x" }] }),
+        )
+        .await;
+    gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
+
+    let export = gateway.export(&admin, "ann", "csv").await;
+
+    let mut reader = csv::ReaderBuilder::new().flexible(false).from_reader(export.as_bytes());
+    assert_eq!(reader.headers().unwrap().len(), 22);
+    assert_eq!(
+        &reader.headers().unwrap().iter().take(4).collect::<Vec<_>>(),
+        &["log_id", "prompt", "response", "timestamp"]
+    );
+    let lines: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(lines.len(), 4);
+    assert_eq!(&lines[0][2], "'=1+1");
+    assert_eq!(&lines[1][2], "two\r\nlines, \"quoted\"");
+    assert_eq!(&lines[0][1], r#"[{"role":"user","content":"hi"}]"#);
+    assert_eq!((&lines[2][10], &lines[2][11]), ("refused", "model_not_found"));
+    assert!(lines[3][0].starts_with("receipt:") && lines[3][0].len() > 20);
+    for line in &lines {
+        assert!(line.iter().all(|cell| !cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n'])));
+    }
+    assert_eq!(gateway.get("/api/v1/exports/nonsense", Some(&admin)).await.status, 404);
+}
+
+#[actix_web::test]
+async fn a_second_gateway_on_the_same_folder_does_not_start() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+
+    let (good, text) = gateway.command(&["serve"], "");
+
+    assert!(!good && text.contains("another lan-gateway runs"), "{text}");
+}

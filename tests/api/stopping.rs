@@ -1,0 +1,76 @@
+//! A stop that leaves nobody without a record.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use serde_json::json;
+
+use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
+use crate::support::gateway::{TestGateway, hello_stream};
+
+#[actix_web::test]
+async fn a_running_answer_may_end_and_new_work_is_refused() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    fake.next(Script::of(vec![text("Hello"), Step::Wait, text(" world"), done("stop")]));
+    let mut response =
+        gateway.open("POST", "/v1/chat/completions", Some(&admin), hello_stream().to_string().into_bytes()).await;
+    let first = response.next().await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&first).contains("Hello"));
+
+    gateway.signal("TERM");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let address = gateway.url.strip_prefix("http://").unwrap().to_owned();
+    let refused = std::net::TcpStream::connect(&address).is_err();
+    fake.release();
+    let mut rest = Vec::new();
+    while let Some(bytes) = response.next().await {
+        rest.extend_from_slice(&bytes.unwrap());
+    }
+
+    assert!(String::from_utf8_lossy(&rest).ends_with("data: [DONE]\n\n"));
+    assert!(refused);
+    assert_eq!(gateway.wait(10).await, Some(0));
+    gateway.restart();
+    assert_eq!(gateway.record(&admin).await[0]["outcome"], "completed");
+}
+
+#[actix_web::test]
+async fn after_the_bound_the_rest_is_closed_with_a_record() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start_with(&fake.url(), &[("STOP_SECONDS_MAX", "1")]);
+    let admin = gateway.admin().await;
+    fake.next(Script::of(vec![text("Hello"), Step::Wait, done("stop")]));
+    let mut response =
+        gateway.open("POST", "/v1/chat/completions", Some(&admin), hello_stream().to_string().into_bytes()).await;
+
+    gateway.signal("TERM");
+    let mut body = Vec::new();
+    while let Some(Ok(bytes)) = response.next().await {
+        body.extend_from_slice(&bytes);
+    }
+
+    let body = String::from_utf8_lossy(&body).into_owned();
+    assert!(body.contains("\"error\"") && !body.contains("[DONE]"), "{body}");
+    assert_eq!(gateway.wait(10).await, Some(0));
+    gateway.restart();
+    let row = gateway.record(&admin).await[0].clone();
+    assert_eq!((&row["outcome"], &row["reason"]), (&json!("interrupted"), &json!("gateway_stopped")));
+}
+
+#[actix_web::test]
+async fn a_second_signal_does_not_wait_for_the_bound() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    fake.next(Script::of(vec![text("Hello"), Step::Wait, done("stop")]));
+    let _response =
+        gateway.open("POST", "/v1/chat/completions", Some(&admin), hello_stream().to_string().into_bytes()).await;
+
+    gateway.signal("TERM");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    gateway.signal("TERM");
+
+    assert_eq!(gateway.wait(5).await, Some(0));
+}

@@ -1,0 +1,143 @@
+//! `kill -9` under load, again and again: no finished answer without a row, no forwarded prompt without an intent.
+//!
+//! Limits are lifted by configuration: this is about the record.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::{StreamExt, future::join_all};
+use serde_json::{Value, json};
+
+use support::fake_ollama::{FakeOllama, Script, Step, done, text};
+use support::gateway::{TestGateway, client};
+
+const ROUNDS: usize = 50;
+/// Clients that ask one whole answer after the other until the gateway dies.
+const CLIENTS: usize = 16;
+/// Finished answers after which a round's gateway is killed: at least 5,000 in all.
+const FINISHED_PER_ROUND: usize = 110;
+/// Streams that have begun and can't end when it is: at least 500 in all.
+const CUT_PER_ROUND: usize = 12;
+
+const LIFTED: [(&str, &str); 6] = [
+    ("LIMITS__REQUESTS_PER_MINUTE", "1000000"),
+    ("LIMITS__REQUESTS_PER_MINUTE_TOTAL", "1000000"),
+    ("OLLAMA__SLOTS", "64"),
+    ("QUEUE__WAITING_MAX", "1000"),
+    ("ACCOUNTS__ACCESS_TOKEN_SECONDS", "86400"),
+    ("AUDIT__SEGMENT_MS", "20"),
+];
+
+fn chat(nonce: &str, stream: bool) -> Vec<u8> {
+    json!({ "model": "fake", "stream": stream, "messages": [{ "role": "user", "content": nonce }] })
+        .to_string()
+        .into_bytes()
+}
+
+#[actix_web::test]
+async fn no_answer_without_a_row_and_no_prompt_without_an_intent() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start_with(&fake.url(), &LIFTED);
+    let admin = gateway.admin().await;
+    let mut finished: Vec<String> = Vec::new();
+    let mut cut: Vec<String> = Vec::new();
+
+    for round in 0..ROUNDS {
+        let streams = cut_streams(&fake, &gateway, &admin, round, &mut cut).await;
+        finished.extend(answers_until_killed(&gateway, &admin, round).await);
+        drop(streams);
+        gateway.wait(5).await;
+        gateway.restart();
+    }
+
+    assert!(finished.len() >= 5000 && cut.len() >= 500, "{} finished, {} cut", finished.len(), cut.len());
+    let recorded = recorded(&gateway, &admin).await;
+    let missing: Vec<_> =
+        finished.iter().filter(|nonce| recorded.get(*nonce).map(String::as_str) != Some("completed")).collect();
+    assert!(missing.is_empty(), "{} finished answers without their row, as {:?}", missing.len(), missing.first());
+    for nonce in &cut {
+        assert_eq!(recorded.get(nonce).map(String::as_str), Some("interrupted"), "{nonce}");
+    }
+    let chats = fake.chats();
+    for chat in &chats {
+        let body: Value = serde_json::from_slice(&chat.body).unwrap();
+        let nonce = body["messages"][0]["content"].as_str().unwrap();
+        assert!(recorded.contains_key(nonce), "{nonce} was forwarded without an intent");
+    }
+    println!(
+        "{ROUNDS} rounds: {} finished, {} cut in mid-stream, {} forwarded, 0 missing",
+        finished.len(),
+        cut.len(),
+        chats.len()
+    );
+}
+
+/// Opens streams one by one, each past its first event and unable to end.
+async fn cut_streams(
+    fake: &FakeOllama,
+    gateway: &TestGateway,
+    admin: &str,
+    round: usize,
+    cut: &mut Vec<String>,
+) -> Vec<impl Sized + use<>> {
+    let mut streams = Vec::new();
+    for number in 0..CUT_PER_ROUND {
+        let nonce = format!("cut-{round}-{number}");
+        fake.next(Script::of(vec![text("Hello"), Step::Wait, done("stop")]));
+        let mut response = gateway.open("POST", "/v1/chat/completions", Some(admin), chat(&nonce, true)).await;
+        response.next().await.unwrap().unwrap();
+        streams.push(response);
+        cut.push(nonce);
+    }
+    streams
+}
+
+/// Clients ask one answer after the other; when enough have arrived the gateway is killed under them. Whatever arrived
+/// whole counts.
+async fn answers_until_killed(gateway: &TestGateway, admin: &str, round: usize) -> Vec<String> {
+    let count = AtomicUsize::new(0);
+    let client = async |number: usize| {
+        let mut mine = Vec::new();
+        for turn in 0.. {
+            let nonce = format!("answer-{round}-{number}-{turn}");
+            let stream = turn % 2 == 0;
+            let Some(text) = ask(gateway, admin, chat(&nonce, stream)).await else { break };
+            if !(if stream { text.ends_with("data: [DONE]\n\n") } else { text.contains("Hello world!") }) {
+                break;
+            }
+            mine.push(nonce);
+            if count.fetch_add(1, Ordering::Relaxed) + 1 == FINISHED_PER_ROUND {
+                gateway.signal("KILL");
+            }
+        }
+        mine
+    };
+    tokio::time::timeout(Duration::from_secs(60), join_all((0..CLIENTS).map(client))).await.unwrap().concat()
+}
+
+/// The text of an answer, as far as it came; `None` when there was none.
+async fn ask(gateway: &TestGateway, admin: &str, body: Vec<u8>) -> Option<String> {
+    let request = client().post(format!("{}/v1/chat/completions", gateway.url)).bearer_auth(admin);
+    let mut response = request.send_body(body).await.ok()?;
+    let mut bytes = Vec::new();
+    while let Some(Ok(chunk)) = response.next().await {
+        bytes.extend_from_slice(&chunk);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The outcome of every prompt in the record, by the prompt's text.
+async fn recorded(gateway: &TestGateway, admin: &str) -> HashMap<String, String> {
+    let export = gateway.export(admin, "admin", "jsonl").await;
+    let lines = export.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines
+        .filter_map(|line| {
+            let nonce = line["prompt"][0]["content"].as_str()?.to_owned();
+            Some((nonce, line["outcome"].as_str()?.to_owned()))
+        })
+        .collect()
+}

@@ -1,0 +1,3 @@
+use diesel::prelude::*;
+
+fn f() -> actix_web::HttpResponse {}

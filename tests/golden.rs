@@ -1,0 +1,695 @@
+//! Translations, held against files: what clients and upstreams send, and what we make of it.
+//!
+//! `tests/golden/provider/<name>/<case>/` holds one of
+//!   `answer.ndjson` (an upstream's stream)            -> `events.jsonl`
+//!   `failure.txt`   (a status, then an error body)    -> `error.json`
+//!   `tags.json`     (a list of models)                -> `models.json`
+//! `tests/golden/dialect/<name>/<case>/` holds
+//!   `request.json`  (a client's body)                 -> `decoded.json` and `forwarded.json`, or `refusal.txt`
+//!   `events.jsonl`  (an answer, if there is one)      -> `answer.txt`
+//! Cases named `real_…` hold bytes of a real Ollama 0.24. Outputs are written with `UPDATE_GOLDEN=1`; read the diff.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use lan_gateway::chat::{ChatEvent, ChatReply, End, Finish, Fold, Piece, Timings, ToolCall, Usage};
+use lan_gateway::clock::{self, Timestamp};
+use lan_gateway::credential::Credential;
+use lan_gateway::dialect::{self, Decoded, Delivery, Dialect, Encoder, Head, Reply, Work};
+use lan_gateway::error::Error;
+use lan_gateway::ids::RequestId;
+use lan_gateway::provider::{Provider, ollama};
+use proptest::prelude::*;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+// --- Files ----------------------------------------------------------------------------------------------------------
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn folders(within: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(within).unwrap_or_else(|cause| panic!("{}: {cause}", within.display()));
+    let mut folders: Vec<_> = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+fn name(path: &Path) -> &str {
+    path.file_name().unwrap().to_str().unwrap()
+}
+
+/// The outputs of all cases, compared at the end, so that one run shows everything that changed.
+#[derive(Default)]
+struct Outputs {
+    compared: usize,
+    problems: Vec<String>,
+}
+
+impl Outputs {
+    fn hold(&mut self, case: &Path, file: &str, actual: &str) {
+        self.compared += 1;
+        let path = case.join(file);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&path, actual).unwrap();
+            return;
+        }
+        let expected = fs::read_to_string(&path).unwrap_or_default();
+        if expected != actual {
+            self.problems.push(format!("{}\n--- expected\n{expected}\n--- actual\n{actual}", path.display()));
+        }
+    }
+
+    /// An output of another kind must not lie about from an earlier day.
+    fn leave_out(&mut self, case: &Path, files: &[&str]) {
+        for path in files.iter().map(|file| case.join(file)).filter(|path| path.exists()) {
+            if std::env::var_os("UPDATE_GOLDEN").is_some() {
+                fs::remove_file(&path).unwrap();
+            } else {
+                self.problems.push(format!("{} is no longer an output", path.display()));
+            }
+        }
+    }
+
+    fn judge(self) {
+        assert!(self.compared > 0, "no golden case was found");
+        assert!(self.problems.is_empty(), "UPDATE_GOLDEN=1 writes what follows\n\n{}", self.problems.join("\n\n"));
+    }
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+// --- Events as lines ------------------------------------------------------------------------------------------------
+
+fn event_line(event: &ChatEvent) -> Value {
+    let at = clock::rfc3339(event.at);
+    match &event.what {
+        Piece::Text(text) => json!({"at": at, "text": text}),
+        Piece::Reasoning(text) => json!({"at": at, "reasoning": text}),
+        Piece::ToolCall(call) => {
+            let arguments: Value = serde_json::from_str(call.arguments.get()).unwrap();
+            json!({"at": at, "tool_call": {"id": call.id, "name": call.name, "arguments": arguments}})
+        }
+        Piece::End(End { finish, usage, timings }) => json!({"at": at, "end": {
+            "finish": match finish { Finish::Stop => "stop", Finish::Length => "length", Finish::ToolCalls => "tool_calls" },
+            "prompt_tokens": usage.prompt_tokens, "answer_tokens": usage.answer_tokens,
+            "total_ns": timings.total_ns, "load_ns": timings.load_ns,
+            "prompt_ns": timings.prompt_ns, "answer_ns": timings.answer_ns,
+        }}),
+    }
+}
+
+fn read_event(line: &Value) -> Result<ChatEvent, Error> {
+    if let Some(error) = line.get("error") {
+        return Err(Error::UpstreamRefused { message: error["message"].as_str().unwrap().to_owned() });
+    }
+    let at = OffsetDateTime::parse(line["at"].as_str().unwrap(), &Rfc3339).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let what = if let Some(content) = line.get("text") {
+        Piece::Text(text(content))
+    } else if let Some(reasoning) = line.get("reasoning") {
+        Piece::Reasoning(text(reasoning))
+    } else if let Some(call) = line.get("tool_call") {
+        let arguments = RawValue::from_string(call["arguments"].to_string()).unwrap();
+        Piece::ToolCall(ToolCall { id: text(&call["id"]), name: text(&call["name"]), arguments })
+    } else {
+        let end = &line["end"];
+        let count = |name: &str| end[name].as_u64().unwrap();
+        Piece::End(End {
+            finish: match end["finish"].as_str().unwrap() {
+                "stop" => Finish::Stop,
+                "length" => Finish::Length,
+                "tool_calls" => Finish::ToolCalls,
+                other => panic!("{other}"),
+            },
+            usage: Usage { prompt_tokens: count("prompt_tokens"), answer_tokens: count("answer_tokens") },
+            timings: Timings {
+                total_ns: count("total_ns"),
+                load_ns: count("load_ns"),
+                prompt_ns: count("prompt_ns"),
+                answer_ns: count("answer_ns"),
+            },
+        })
+    };
+    Ok(ChatEvent { at, what })
+}
+
+fn error_line(error: &Error) -> Value {
+    json!({"error": {"code": error.code(), "field": error.field(), "message": error.to_string()}})
+}
+
+fn event_lines(events: &[ChatEvent], ended: &Result<(), Error>) -> String {
+    let mut lines: String = events.iter().map(|event| format!("{}\n", event_line(event))).collect();
+    if let Err(error) = ended {
+        lines.push_str(&format!("{}\n", error_line(error)));
+    }
+    lines
+}
+
+// --- Providers ------------------------------------------------------------------------------------------------------
+
+static PROVIDERS: &[&dyn Provider] = &[&ollama::Ollama];
+
+/// Feeds an answer in pieces, and then closes.
+fn decode<'a>(
+    provider: &dyn Provider,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<ChatEvent>, Result<(), Error>) {
+    let mut decoder = provider.decoder();
+    let mut events = Vec::new();
+    for chunk in chunks {
+        if let Err(error) = decoder.bytes(chunk, &mut events) {
+            return (events, Err(error));
+        }
+    }
+    let ended = decoder.end(&mut events);
+    (events, ended)
+}
+
+#[test]
+fn providers_translate_as_their_files_say() {
+    let mut outputs = Outputs::default();
+    for folder in folders(&root().join("provider")) {
+        let provider =
+            PROVIDERS.iter().find(|provider| provider.name() == name(&folder)).expect("a provider of that name");
+        for case in folders(&folder) {
+            if let Ok(answer) = fs::read(case.join("answer.ndjson")) {
+                let (events, ended) = decode(*provider, [&answer[..]]);
+                outputs.hold(&case, "events.jsonl", &event_lines(&events, &ended));
+                for size in [1, 7] {
+                    let (events, ended) = decode(*provider, answer.chunks(size));
+                    outputs.hold(&case, "events.jsonl", &event_lines(&events, &ended));
+                }
+            } else if let Ok(failure) = fs::read_to_string(case.join("failure.txt")) {
+                let (status, body) = failure.split_once('\n').unwrap();
+                let error = provider.failure(status.parse().unwrap(), body.trim_end_matches('\n').as_bytes());
+                outputs.hold(&case, "error.json", &pretty(&error_line(&error)));
+            } else {
+                let tags = fs::read(case.join("tags.json")).unwrap();
+                let cards = provider.models(&tags).unwrap();
+                let models: Value = cards
+                    .iter()
+                    .map(|card| json!({"name": card.name.as_str(), "modified_at": card.modified_at.rfc3339()}))
+                    .collect();
+                outputs.hold(&case, "models.json", &pretty(&models));
+            }
+        }
+    }
+    outputs.judge();
+}
+
+// --- Dialects -------------------------------------------------------------------------------------------------------
+
+static DIALECTS: &[(&str, &dyn Dialect, &str)] =
+    &[("legacy", &dialect::legacy::Legacy, "/chat"), ("openai", &dialect::openai::OpenAi, "/v1/chat/completions")];
+
+struct Post {
+    path: &'static str,
+}
+
+fn request_id() -> RequestId {
+    RequestId(Uuid::from_u128(0x0190_1234_5678_7abc_8def_0123_4567_89ab))
+}
+
+impl Head for Post {
+    fn path(&self) -> &str {
+        self.path
+    }
+
+    fn header(&self, _: &str) -> Option<&str> {
+        None
+    }
+
+    fn request_id(&self) -> RequestId {
+        request_id()
+    }
+
+    fn received_at(&self) -> Timestamp {
+        Timestamp(1_795_480_000_123_456)
+    }
+
+    fn default_model(&self) -> &str {
+        "llama3.2:latest"
+    }
+}
+
+#[test]
+fn dialects_translate_as_their_files_say() {
+    let mut outputs = Outputs::default();
+    for folder in folders(&root().join("dialect")) {
+        let (_, dialect, path) =
+            DIALECTS.iter().find(|(known, ..)| *known == name(&folder)).expect("a dialect of that name");
+        for case in folders(&folder) {
+            let request = fs::read(case.join("request.json")).unwrap();
+            match dialect.decode(&Post { path }, &request) {
+                Ok(decoded) => {
+                    outputs.leave_out(&case, &["refusal.txt"]);
+                    hold_decoded(&mut outputs, &case, decoded);
+                }
+                Err(error) => {
+                    outputs.leave_out(&case, &["decoded.json", "forwarded.json", "answer.txt"]);
+                    let reply = dialect.error(&error, &request_id());
+                    outputs.hold(&case, "refusal.txt", &reply_text(&reply));
+                }
+            }
+        }
+    }
+    outputs.judge();
+}
+
+fn hold_decoded(outputs: &mut Outputs, case: &Path, decoded: Decoded) {
+    let Decoded { work: Work::Chat(chat), mut reply, delivery, ignored, credential } = decoded;
+    let call = ollama::Ollama.chat(&chat).unwrap();
+    let images: Vec<_> =
+        call.images.iter().map(|image| json!({"offset": image.offset, "length": image.length})).collect();
+    let credential = credential.map(|credential| match credential {
+        Credential::Password { username, password } => format!("{username}:{}", password.expose()),
+        Credential::Bearer(token) => format!("bearer {}", token.expose()),
+    });
+    let content_type = match delivery {
+        Delivery::Whole => None,
+        Delivery::Stream { content_type } => Some(content_type),
+    };
+    let decoded = json!({"stream": content_type, "ignored": ignored, "credential": credential, "images": images});
+    outputs.hold(case, "decoded.json", &pretty(&decoded));
+    outputs.hold(case, "forwarded.json", &format!("{}\n", String::from_utf8(call.body.to_vec()).unwrap()));
+
+    let Ok(events) = fs::read_to_string(case.join("events.jsonl")) else { return };
+    let events = events.lines().map(|line| read_event(&serde_json::from_str(line).unwrap()));
+    let mut out = BytesMut::new();
+    match delivery {
+        Delivery::Whole => reply.whole(&fold(events.map(Result::unwrap)), &mut out),
+        Delivery::Stream { .. } => {
+            reply.heartbeat(&mut out);
+            for event in events {
+                match event {
+                    Ok(event) => reply.event(&event, &mut out),
+                    Err(error) => reply.error(&error, &mut out),
+                }
+            }
+        }
+    }
+    outputs.hold(case, "answer.txt", std::str::from_utf8(&out).unwrap());
+}
+
+fn fold(events: impl IntoIterator<Item = ChatEvent>) -> ChatReply {
+    let mut fold = Fold::default();
+    for event in events {
+        fold.add(event);
+    }
+    fold.finish().expect("an end mark")
+}
+
+fn reply_text(reply: &Reply) -> String {
+    let mut text = format!("{}\n", reply.status);
+    for (name, value) in &reply.headers {
+        text.push_str(&format!("{name}: {value}\n"));
+    }
+    text.push_str(&format!("Content-Type: {}\n\n{}\n", reply.content_type, std::str::from_utf8(&reply.body).unwrap()));
+    text
+}
+
+#[test]
+fn every_error_has_its_status_and_body_in_every_dialect() {
+    let text = || String::from("what happened");
+    let wait = Duration::from_millis(1500);
+    let cause = || anyhow::anyhow!("the cause");
+    let errors = [
+        Error::invalid("messages[2].content", "what happened"),
+        Error::unsupported("n", "what happened"),
+        Error::ContextTooLong { message: text() },
+        Error::Unauthenticated { message: text() },
+        Error::Forbidden { message: text() },
+        Error::ModelNotFound { model: "m".into() },
+        Error::NotFound { what: "user".into() },
+        Error::UnknownRoute { message: text() },
+        Error::MethodNotAllowed { method: "GET".into(), path: "/chat".into(), allow: "POST".into() },
+        Error::Conflict { message: text() },
+        Error::TooLarge { limit: 16 },
+        Error::EncodedBody { encoding: "gzip".into() },
+        Error::Misdirected { host: "h".into() },
+        Error::RateLimited { message: text(), retry_after: wait },
+        Error::QuotaUsedUp { message: text(), retry_after: wait },
+        Error::QueueFull { message: text(), retry_after: wait },
+        Error::HostBusy { message: text(), retry_after: wait },
+        Error::AuditUnavailable { cause: cause() },
+        Error::Unavailable { message: text(), retry_after: wait },
+        Error::UpstreamDown { cause: cause() },
+        Error::UpstreamRefused { message: text() },
+        Error::Timeout { message: text() },
+        Error::Internal { cause: cause() },
+    ];
+    let mut outputs = Outputs::default();
+    for (known, dialect, _) in DIALECTS {
+        let replies: Vec<_> = errors.iter().map(|error| reply_text(&dialect.error(error, &request_id()))).collect();
+        outputs.hold(&root().join("dialect"), &format!("{known}_errors.txt"), &replies.join("\n"));
+    }
+    outputs.judge();
+}
+
+// --- Both sides -----------------------------------------------------------------------------------------------------
+
+fn encoder(path: &'static str, body: &str) -> Box<dyn Encoder> {
+    let (_, dialect, _) = DIALECTS.iter().find(|(.., known)| *known == path).unwrap();
+    dialect.decode(&Post { path }, body.as_bytes()).unwrap().reply
+}
+
+fn streamed(mut encoder: Box<dyn Encoder>, events: &[ChatEvent]) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    for event in events {
+        encoder.event(event, &mut out);
+    }
+    out.into()
+}
+
+fn whole(mut encoder: Box<dyn Encoder>, events: &[ChatEvent]) -> Value {
+    let mut out = BytesMut::new();
+    encoder.whole(&fold(events.iter().cloned()), &mut out);
+    serde_json::from_slice(&out).unwrap()
+}
+
+/// The same JSON with the same order of fields; Go writes some letters as escapes.
+fn plain(line: &str) -> String {
+    serde_json::from_str::<Value>(line).unwrap().to_string()
+}
+
+#[test]
+fn chat_answers_as_the_real_ollama_did() {
+    let mut compared = 0;
+    for case in folders(&root().join("provider/ollama")) {
+        let (true, Ok(answer)) = (name(&case).starts_with("real_"), fs::read_to_string(case.join("answer.ndjson")))
+        else {
+            continue;
+        };
+        // Only an empty list of messages loads a model, and no such request is ever forwarded.
+        if name(&case) == "real_load" {
+            continue;
+        }
+        let (events, ended) = decode(&ollama::Ollama, [answer.as_bytes()]);
+        ended.unwrap();
+        let legacy = || encoder("/chat", r#"{"model":"smollm2:135m","messages":[{"role":"user"}]}"#);
+        let ours = if answer.trim_end().contains('\n') {
+            String::from_utf8(streamed(legacy(), &events)).unwrap()
+        } else {
+            whole(legacy(), &events).to_string()
+        };
+
+        let expected: Vec<_> = answer.lines().map(plain).collect();
+        assert_eq!(ours.lines().map(plain).collect::<Vec<_>>(), expected, "{}", case.display());
+        compared += 1;
+    }
+    assert!(compared > 5);
+}
+
+/// Events as an upstream could send them: whole pieces, none of them empty, and one end.
+fn any_events() -> impl Strategy<Value = Vec<ChatEvent>> {
+    let text = "[a-zé🙂\"\\\\\n\u{2028}<&\u{0}]{1,12}";
+    let arguments = prop::collection::vec(("[a-z]{1,3}", any::<i32>()), 0..3).prop_map(|fields| {
+        let object: serde_json::Map<_, _> = fields.into_iter().map(|(name, value)| (name, value.into())).collect();
+        RawValue::from_string(Value::Object(object).to_string()).unwrap()
+    });
+    let piece = prop_oneof![
+        4 => text.prop_map(Piece::Text),
+        2 => text.prop_map(Piece::Reasoning),
+        1 => ("[a-z0-9]{1,8}", "[a-z_]{1,8}", arguments)
+            .prop_map(|(id, name, arguments)| Piece::ToolCall(ToolCall { id, name, arguments })),
+    ];
+    let counts = any::<[u32; 6]>();
+    (prop::collection::vec(piece, 0..8), any::<bool>(), counts, 0..4_000_000_000_000_000_000_i128).prop_map(
+        |(mut pieces, cut, [a, b, c, d, e, f], start)| {
+            let called = pieces.iter().any(|piece| matches!(piece, Piece::ToolCall(_)));
+            let finish = if cut {
+                Finish::Length
+            } else if called {
+                Finish::ToolCalls
+            } else {
+                Finish::Stop
+            };
+            let usage = Usage { prompt_tokens: a.into(), answer_tokens: b.into() };
+            let timings = Timings { total_ns: c.into(), load_ns: d.into(), prompt_ns: e.into(), answer_ns: f.into() };
+            pieces.push(Piece::End(End { finish, usage, timings }));
+            let at = |number: usize| OffsetDateTime::from_unix_timestamp_nanos(start + number as i128).unwrap();
+            pieces.into_iter().enumerate().map(|(number, what)| ChatEvent { at: at(number), what }).collect()
+        },
+    )
+}
+
+/// `PROPTEST_CASES=1000000 cargo test --release --test golden no_` is the long run of the garbage tests.
+fn config(cases: u32) -> ProptestConfig {
+    let given = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { cases };
+    ProptestConfig { cases, failure_persistence: None, ..given }
+}
+
+/// An OpenAI stream, read as its SDKs read it, folded into the whole answer.
+fn read_openai_stream(bytes: &[u8], include_usage: bool) -> Value {
+    let text = std::str::from_utf8(bytes).unwrap();
+    let mut frames: Vec<&str> =
+        text.strip_suffix("\n\n").unwrap().split("\n\n").map(|frame| frame.strip_prefix("data: ").unwrap()).collect();
+    assert_eq!(frames.pop(), Some("[DONE]"));
+    let chunks: Vec<Value> = frames.iter().map(|frame| serde_json::from_str(frame).unwrap()).collect();
+    let (mut content, mut reasoning, mut calls, mut finish) = (String::new(), String::new(), Vec::new(), None);
+    let mut usage = Value::Null;
+    for (number, chunk) in chunks.iter().enumerate() {
+        for name in ["id", "object", "created", "model"] {
+            assert_eq!(chunk[name], chunks[0][name]);
+        }
+        if include_usage && number == chunks.len() - 1 {
+            assert_eq!(chunk["choices"], json!([]));
+            usage = chunk["usage"].clone();
+            continue;
+        }
+        assert_eq!(chunk.get("usage"), include_usage.then_some(&Value::Null));
+        let choice = &chunk["choices"][0];
+        let delta = &choice["delta"];
+        assert_eq!(delta.get("role").is_some(), number == 0);
+        assert!(finish.is_none(), "a chunk after the one that finishes");
+        content.push_str(delta["content"].as_str().unwrap_or_default());
+        reasoning.push_str(delta["reasoning"].as_str().unwrap_or_default());
+        for call in delta["tool_calls"].as_array().into_iter().flatten() {
+            let mut call = call.clone();
+            assert_eq!(call.as_object_mut().unwrap().shift_remove("index"), Some(json!(calls.len())));
+            calls.push(call);
+        }
+        finish = choice["finish_reason"].as_str().map(str::to_owned);
+    }
+    let content = if content.is_empty() && !calls.is_empty() { Value::Null } else { content.into() };
+    let mut message = json!({"role": "assistant", "content": content, "refusal": null});
+    if !reasoning.is_empty() {
+        message["reasoning"] = reasoning.into();
+    }
+    if !calls.is_empty() {
+        message["tool_calls"] = calls.into();
+    }
+    json!({"message": message, "finish_reason": finish, "usage": usage})
+}
+
+proptest! {
+    #![proptest_config(config(500))]
+
+    #[test]
+    fn openai_says_the_same_whole_and_in_a_stream(events in any_events(), include_usage: bool) {
+        const PATH: &str = "/v1/chat/completions";
+        let body = |fields: &str| format!(r#"{{"model":"M:1","messages":[{{"role":"user","content":"hi"}}]{fields}}}"#);
+        let stream = body(&format!(r#","stream":true,"stream_options":{{"include_usage":{include_usage}}}"#));
+
+        let whole = whole(encoder(PATH, &body("")), &events);
+        let read = read_openai_stream(&streamed(encoder(PATH, &stream), &events), include_usage);
+
+        prop_assert_eq!(&read["message"], &whole["choices"][0]["message"]);
+        prop_assert_eq!(&read["finish_reason"], &whole["choices"][0]["finish_reason"]);
+        if include_usage {
+            prop_assert_eq!(&read["usage"], &whole["usage"]);
+        }
+    }
+
+    #[test]
+    fn what_chat_streams_is_what_an_ollama_would(events in any_events(), cuts in prop::collection::vec(1_usize..40, 1..20)) {
+        let stream = streamed(encoder("/chat", r#"{"stream":true,"messages":[{"role":"user"}]}"#), &events);
+
+        let mut rest = &stream[..];
+        let chunks = cuts.iter().cycle().map_while(|cut| {
+            let (chunk, after) = rest.split_at((*cut).min(rest.len()));
+            rest = after;
+            (!chunk.is_empty()).then_some(chunk)
+        });
+        let (decoded, ended) = decode(&ollama::Ollama, chunks);
+
+        prop_assert!(ended.is_ok());
+        prop_assert_eq!(decoded, events);
+    }
+
+    #[test]
+    fn any_split_of_an_answer_gives_the_same_events(cuts in prop::collection::vec(0_usize..400, 1..30)) {
+        for case in folders(&root().join("provider/ollama")) {
+            let Ok(answer) = fs::read(case.join("answer.ndjson")) else { continue };
+            let mut rest = &answer[..];
+            let mut chunks = Vec::new();
+            for cut in &cuts {
+                let (chunk, after) = rest.split_at((*cut).min(rest.len()));
+                chunks.push(chunk);
+                rest = after;
+            }
+            chunks.push(rest);
+
+            let (events, ended) = decode(&ollama::Ollama, [&answer[..]]);
+            let (split, split_ended) = decode(&ollama::Ollama, chunks);
+
+            prop_assert_eq!(event_lines(&split, &split_ended), event_lines(&events, &ended));
+        }
+    }
+}
+
+// --- Garbage --------------------------------------------------------------------------------------------------------
+
+/// Bytes that are almost right: a good text with some of its bytes changed, taken out or put in.
+fn damaged(good: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    let change = (any::<prop::sample::Index>(), 0..4_u8, any::<u8>());
+    (prop::sample::select(good), prop::collection::vec(change, 0..6)).prop_map(|(mut bytes, changes)| {
+        for (place, what, byte) in changes {
+            if bytes.is_empty() {
+                break;
+            }
+            let at = place.index(bytes.len());
+            match what {
+                0 => bytes[at] = byte,
+                1 => drop(bytes.remove(at)),
+                2 => bytes.insert(at, byte),
+                _ => bytes.truncate(at),
+            }
+        }
+        bytes
+    })
+}
+
+/// A request of known and unknown fields with values of any type.
+fn any_request() -> impl Strategy<Value = Vec<u8>> {
+    let value = || {
+        let leaf = prop_oneof![
+            Just(json!(null)),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[a-z:]{0,6}".prop_map(Value::from),
+            prop::sample::select(&["user", "text", "function", "json_schema", "aGk=", "none"][..])
+                .prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            let names = prop::sample::select(
+                &[
+                    "role",
+                    "content",
+                    "type",
+                    "text",
+                    "images",
+                    "tool_calls",
+                    "function",
+                    "name",
+                    "arguments",
+                    "schema",
+                    "username",
+                    "password",
+                    "json_schema",
+                    "effort",
+                    "include_usage",
+                    "num_predict",
+                    "stop",
+                    "x",
+                ][..],
+            );
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::vec((names, inner), 0..4).prop_map(|fields| Value::Object(
+                    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+                )),
+            ]
+        })
+    };
+    let names = prop::sample::select(
+        &[
+            "temperature",
+            "stop",
+            "stream",
+            "stream_options",
+            "n",
+            "seed",
+            "format",
+            "response_format",
+            "options",
+            "tools",
+            "think",
+            "auth",
+            "max_tokens",
+            "reasoning",
+            "tool_choice",
+            "messages",
+            "model",
+            "Model",
+            "unknown",
+        ][..],
+    );
+    prop::collection::vec((names, value()), 0..5).prop_map(|fields| {
+        let mut request = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+        for (name, value) in fields {
+            request[name] = value;
+        }
+        request.to_string().into_bytes()
+    })
+}
+
+fn files(ends: &[&str]) -> Vec<Vec<u8>> {
+    let cases = ["dialect/openai", "dialect/legacy", "provider/ollama"]
+        .into_iter()
+        .flat_map(|within| folders(&root().join(within)));
+    cases.flat_map(|case| ends.iter().filter_map(|end| fs::read(case.join(end)).ok()).collect::<Vec<_>>()).collect()
+}
+
+proptest! {
+    #![proptest_config(config(4000))]
+
+    #[test]
+    fn no_request_makes_a_dialect_panic_or_blame_itself(
+        body in prop_oneof![prop::collection::vec(any::<u8>(), 0..64), damaged(files(&["request.json"])), any_request()]
+    ) {
+        for (_, dialect, path) in DIALECTS {
+            match dialect.decode(&Post { path }, &body) {
+                Ok(Decoded { work: Work::Chat(chat), ignored, .. }) => {
+                    prop_assert!(!chat.messages.is_empty());
+                    let call = ollama::Ollama.chat(&chat).unwrap();
+                    prop_assert!(serde_json::from_slice::<Value>(&call.body).is_ok());
+                    prop_assert!(ignored.len() <= 33 && ignored.iter().all(|name| name.len() <= 64 && name.is_ascii()));
+                }
+                Err(error) => {
+                    let reply = dialect.error(&error, &request_id());
+                    prop_assert_eq!(reply.status, 400);
+                    prop_assert!(serde_json::from_slice::<Value>(&reply.body).is_ok());
+                    prop_assert!(error.field().is_some_and(|field| !field.is_empty()), "{}", error);
+                    prop_assert!(error.to_string().len() < 1500);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_answer_makes_a_provider_panic_or_end_without_its_mark(
+        body in prop_oneof![prop::collection::vec(any::<u8>(), 0..64), damaged(files(&["answer.ndjson", "failure.txt", "tags.json"]))],
+        status: u16,
+    ) {
+        for provider in PROVIDERS {
+            let (events, ended) = decode(*provider, body.chunks(5));
+            let marks = events.iter().filter(|event| matches!(event.what, Piece::End(_))).count();
+            prop_assert_eq!(marks, usize::from(ended.is_ok()));
+            prop_assert!(ended.is_err() || matches!(events.last().unwrap().what, Piece::End(_)));
+            prop_assert!(provider.failure(status, &body).to_string().chars().count() < 500);
+            let _either = provider.models(&body);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+// openai-node against a real gateway, Ollama and model. Every request has a token limit: a small model may not stop.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import OpenAI from "openai";
+
+const { LGW_URL, LGW_MODEL, LGW_USER, LGW_PASSWORD, LGW_FAKE_URL, FAKE_URL, LGW_NARROW_URL } = process.env;
+const messages = [{ role: "user", content: "Name three colours." }];
+// Answers that can be told in advance.
+const steady = { model: LGW_MODEL, messages, temperature: 0, seed: 7, max_tokens: 24 };
+
+async function accessToken(url, username = LGW_USER) {
+  const answer = await fetch(`${url}/auth/token`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ username, password: LGW_PASSWORD }),
+  });
+  return (await answer.json()).access_token;
+}
+
+async function clientOf(url, username) {
+  return new OpenAI({ baseURL: `${url}/v1`, apiKey: await accessToken(url, username), maxRetries: 0, timeout: 120_000 });
+}
+
+async function all(stream) {
+  const chunks = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return chunks;
+}
+
+const client = await clientOf(LGW_URL);
+
+test("a whole answer has text, usage and a reason for its end", async () => {
+  const answer = await client.chat.completions.create(steady);
+
+  assert.equal(answer.object, "chat.completion");
+  assert.equal(answer.model, LGW_MODEL);
+  assert.ok(answer.choices[0].message.content.trim());
+  assert.ok(["stop", "length"].includes(answer.choices[0].finish_reason));
+  assert.equal(answer.usage.total_tokens, answer.usage.prompt_tokens + answer.usage.completion_tokens);
+});
+
+test("a stream brings the same text as a whole answer", async () => {
+  const whole = await client.chat.completions.create(steady);
+
+  const chunks = await all(await client.chat.completions.create({ ...steady, stream: true }));
+
+  const text = chunks.map((chunk) => chunk.choices[0].delta.content ?? "").join("");
+  assert.equal(text, whole.choices[0].message.content);
+  assert.equal(chunks.at(-1).choices[0].finish_reason, whole.choices[0].finish_reason);
+  assert.equal(new Set(chunks.map((chunk) => chunk.id)).size, 1);
+});
+
+test("a stream carries usage in a last chunk without choices when asked", async () => {
+  const asked = { ...steady, stream: true, stream_options: { include_usage: true } };
+
+  const chunks = await all(await client.chat.completions.create(asked));
+
+  const last = chunks.pop();
+  assert.deepEqual(last.choices, []);
+  assert.ok(last.usage.completion_tokens > 0);
+  assert.ok(chunks.every((chunk) => chunk.choices.length === 1 && !chunk.usage));
+});
+
+test("a stream carries no usage unless asked", async () => {
+  const chunks = await all(await client.chat.completions.create({ ...steady, stream: true }));
+
+  assert.ok(chunks.every((chunk) => chunk.choices.length === 1 && !chunk.usage));
+});
+
+test("the stream helper puts an answer together", async () => {
+  const stream = client.chat.completions.stream(steady);
+
+  const answer = await stream.finalChatCompletion();
+
+  const whole = await client.chat.completions.create(steady);
+  assert.equal(answer.choices[0].message.content, whole.choices[0].message.content);
+});
+
+test("a stream that its reader leaves does not keep the next one waiting", async () => {
+  const stream = await client.chat.completions.create({ ...steady, max_tokens: 1500, stream: true });
+  for await (const _ of stream) break;
+
+  const answer = await client.chat.completions.create({ ...steady, max_tokens: 2 }, { timeout: 5_000 });
+
+  assert.equal(answer.usage.completion_tokens, 2);
+});
+
+test("a stop sequence ends the answer before it", async () => {
+  const text = (await client.chat.completions.create(steady)).choices[0].message.content;
+  const stop = text.trim().split(/\s+/)[3];
+
+  const [answer] = (await client.chat.completions.create({ ...steady, stop: [stop] })).choices;
+
+  assert.equal(answer.message.content, text.slice(0, text.indexOf(stop)));
+  assert.equal(answer.finish_reason, "stop");
+});
+
+for (const name of ["max_tokens", "max_completion_tokens"]) {
+  test(`the token limit \`${name}\` holds`, async () => {
+    const answer = await client.chat.completions.create({ model: LGW_MODEL, messages, temperature: 0, [name]: 5 });
+
+    assert.equal(answer.usage.completion_tokens, 5);
+    assert.equal(answer.choices[0].finish_reason, "length");
+  });
+}
+
+test("the models are listed and found", async () => {
+  const listed = await all(client.models.list());
+
+  const found = await client.models.retrieve(LGW_MODEL);
+
+  assert.deepEqual(listed.find((model) => model.id === LGW_MODEL), { ...found });
+});
+
+test("a model that is not there is not found", async () => {
+  const missing = (error) => error instanceof OpenAI.NotFoundError && error.code === "model_not_found";
+
+  await assert.rejects(client.chat.completions.create({ ...steady, model: "no-such-model" }), missing);
+  await assert.rejects(client.models.retrieve("no-such-model"), missing);
+});
+
+test("a wrong key is an authentication error", async () => {
+  const stranger = new OpenAI({ baseURL: `${LGW_URL}/v1`, apiKey: "not-a-key", maxRetries: 0 });
+
+  await assert.rejects(stranger.chat.completions.create(steady), (error) => {
+    assert.ok(error instanceof OpenAI.AuthenticationError);
+    assert.equal(error.code, "invalid_api_key");
+    return true;
+  });
+});
+
+for (const [param, wrong] of Object.entries({
+  temperature: { temperature: "hot" },
+  messages: { messages: [] },
+  n: { n: 2 },
+})) {
+  test(`a bad request names the field \`${param}\``, async () => {
+    await assert.rejects(client.chat.completions.create({ ...steady, ...wrong }), (error) => {
+      assert.ok(error instanceof OpenAI.BadRequestError);
+      assert.equal(error.param, param);
+      assert.ok(error.requestID);
+      return true;
+    });
+  });
+}
+
+test("too many requests are a rate limit error with a time to wait", async () => {
+  const narrow = await clientOf(LGW_NARROW_URL, "node@example.com");
+  const request = { model: "fake:latest", messages, max_tokens: 5 };
+  await narrow.chat.completions.create(request);
+  await narrow.chat.completions.create(request);
+
+  await assert.rejects(narrow.chat.completions.create(request), (error) => {
+    assert.ok(error instanceof OpenAI.RateLimitError);
+    const wait = Number(error.headers.get("retry-after"));
+    assert.ok(wait >= 1 && wait <= 60);
+    return true;
+  });
+});
+
+test("every answer has a request id", async () => {
+  const { data, request_id } = await client.chat.completions.create(steady).withResponse();
+
+  assert.match(request_id, /^[0-9a-f-]{36}$/);
+  assert.equal(data._request_id, request_id);
+});
+
+test("the seed reaches the model server", async () => {
+  const recorded = await clientOf(LGW_FAKE_URL);
+  const request = { model: "fake:latest", messages: [{ role: "user", content: "node" }], seed: 77, max_completion_tokens: 9 };
+
+  await recorded.chat.completions.create(request);
+
+  const received = await (await fetch(`${FAKE_URL}/received`)).json();
+  const sent = received.findLast((body) => body.messages.at(-1).content === "node");
+  assert.deepEqual(sent.options, { seed: 77, num_predict: 9 });
+});

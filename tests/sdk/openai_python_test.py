@@ -1,0 +1,232 @@
+"""openai-python against a real gateway, Ollama and model. Every request has a token limit: a small model may not stop."""
+
+import asyncio
+import os
+
+import openai
+import pytest
+from stage import call
+
+MODEL = os.environ["LGW_MODEL"]
+MESSAGES = [{"role": "user", "content": "Name three colours."}]
+# Answers that can be told in advance.
+STEADY = {"model": MODEL, "messages": MESSAGES, "temperature": 0, "seed": 7, "max_tokens": 24}
+
+
+def access_token(url, username=os.environ["LGW_USER"]):
+    credentials = {"username": username, "password": os.environ["LGW_PASSWORD"]}
+    return call("POST", url + "/auth/token", credentials).json["access_token"]
+
+
+def client_of(url, **settings):
+    return openai.OpenAI(base_url=url + "/v1", max_retries=0, timeout=120, **settings)
+
+
+@pytest.fixture(scope="module")
+def client():
+    url = os.environ["LGW_URL"]
+    return client_of(url, api_key=access_token(url))
+
+
+def test_a_whole_answer_has_text_usage_and_a_reason_for_its_end(client):
+    answer = client.chat.completions.create(**STEADY)
+
+    assert answer.object == "chat.completion"
+    assert answer.model == MODEL
+    assert answer.choices[0].message.role == "assistant"
+    assert answer.choices[0].message.content.strip()
+    assert answer.choices[0].finish_reason in ("stop", "length")
+    assert answer.usage.prompt_tokens > 0
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+
+
+def test_a_stream_brings_the_same_text_as_a_whole_answer(client):
+    whole = client.chat.completions.create(**STEADY)
+
+    chunks = list(client.chat.completions.create(**STEADY, stream=True))
+
+    assert {chunk.object for chunk in chunks} == {"chat.completion.chunk"}
+    assert len({chunk.id for chunk in chunks}) == 1
+    assert chunks[0].choices[0].delta.role == "assistant"
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert text == whole.choices[0].message.content
+    assert len(chunks) > 3, "it comes in pieces"
+    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices[0].finish_reason] == [
+        whole.choices[0].finish_reason]
+
+
+def test_a_stream_carries_usage_in_a_last_chunk_without_choices_when_asked(client):
+    chunks = list(client.chat.completions.create(**STEADY, stream=True, stream_options={"include_usage": True}))
+
+    *others, last = chunks
+    assert last.choices == []
+    assert last.usage.completion_tokens > 0
+    assert last.usage.total_tokens == last.usage.prompt_tokens + last.usage.completion_tokens
+    assert all(chunk.choices and chunk.usage is None for chunk in others)
+
+
+def test_a_stream_carries_no_usage_unless_asked(client):
+    chunks = list(client.chat.completions.create(**STEADY, stream=True))
+
+    assert all(chunk.choices and chunk.usage is None for chunk in chunks)
+
+
+def test_the_stream_helper_puts_an_answer_together(client):
+    # Stopped by a word: the helper takes an answer that was cut by its length for an error, as the next test shows.
+    first_word = client.chat.completions.create(**STEADY).choices[0].message.content.split()[0]
+
+    with client.chat.completions.stream(**STEADY, stop=[first_word]) as stream:
+        kinds = {event.type for event in stream}
+        answer = stream.get_final_completion()
+
+    assert "chunk" in kinds
+    assert answer.choices[0].finish_reason == "stop"
+
+
+def test_an_answer_cut_by_its_limit_says_so_to_the_stream_helper(client):
+    with pytest.raises(openai.LengthFinishReasonError):
+        with client.chat.completions.stream(**{**STEADY, "max_tokens": 2}) as stream:
+            stream.get_final_completion()
+
+
+def test_an_asynchronous_client_streams():
+    async def ask():
+        url = os.environ["LGW_URL"]
+        async with openai.AsyncOpenAI(base_url=url + "/v1", api_key=access_token(url), max_retries=0) as client:
+            stream = await client.chat.completions.create(**STEADY, stream=True)
+            return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+    assert asyncio.run(ask()).strip()
+
+
+def test_a_stop_sequence_ends_the_answer_before_it(client):
+    text = client.chat.completions.create(**STEADY).choices[0].message.content
+    stop = text.split()[3]
+
+    answer = client.chat.completions.create(**STEADY, stop=stop).choices[0]
+
+    assert answer.message.content == text[: text.index(stop)]
+    assert answer.finish_reason == "stop"
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_both_names_of_the_token_limit_hold(client, name):
+    request = {"model": MODEL, "messages": MESSAGES, "temperature": 0, name: 5}
+
+    answer = client.chat.completions.create(**request)
+
+    assert answer.usage.completion_tokens == 5
+    assert answer.choices[0].finish_reason == "length"
+
+
+def test_two_different_token_limits_are_a_bad_request(client):
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=5, max_completion_tokens=6)
+
+    assert refused.value.param == "max_completion_tokens"
+
+
+def test_the_models_are_listed_and_found(client):
+    listed = {model.id: model for model in client.models.list()}
+
+    found = client.models.retrieve(MODEL)
+
+    assert listed[MODEL].object == "model"
+    assert found == listed[MODEL]
+
+
+def test_a_model_that_is_not_there_is_not_found(client):
+    with pytest.raises(openai.NotFoundError) as refused:
+        client.chat.completions.create(**{**STEADY, "model": "no-such-model"})
+    assert refused.value.code == "model_not_found"
+    assert refused.value.type == "invalid_request_error"
+
+    with pytest.raises(openai.NotFoundError) as refused:
+        client.models.retrieve("no-such-model")
+    assert refused.value.code == "model_not_found"
+
+
+def test_a_wrong_key_is_an_authentication_error():
+    client = client_of(os.environ["LGW_URL"], api_key="not-a-key")
+
+    for ask in (client.models.list, lambda: client.chat.completions.create(**STEADY)):
+        with pytest.raises(openai.AuthenticationError) as refused:
+            ask()
+        assert refused.value.code == "invalid_api_key"
+        assert "Incorrect API key provided" in refused.value.message
+
+
+@pytest.mark.parametrize("param, wrong", [
+    ("temperature", {"temperature": "hot"}),
+    ("max_tokens", {"max_tokens": -1}),
+    ("messages", {"messages": []}),
+    ("messages[0].role", {"messages": [{"role": "wizard", "content": "Hello"}]}),
+    ("n", {"n": 2}),
+    ("logprobs", {"logprobs": True}),
+])
+def test_a_bad_request_names_the_field(client, param, wrong):
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(**{**STEADY, **wrong})
+
+    assert refused.value.param == param
+    assert refused.value.request_id
+
+
+def test_too_many_requests_are_a_rate_limit_error_with_a_time_to_wait():
+    url = os.environ["LGW_NARROW_URL"]
+    client = client_of(url, api_key=access_token(url, "python@example.com"))
+    request = {"model": "fake:latest", "messages": MESSAGES, "max_tokens": 5}
+    client.chat.completions.create(**request)
+    client.chat.completions.create(**request)
+
+    with pytest.raises(openai.RateLimitError) as refused:
+        client.chat.completions.create(**request)
+
+    assert refused.value.code == "rate_limit_exceeded"
+    assert 1 <= int(refused.value.response.headers["retry-after"]) <= 60
+
+
+def test_every_answer_has_a_request_id_and_the_state_of_the_limit(client):
+    raw = client.chat.completions.with_raw_response.create(**STEADY)
+
+    assert len(raw.request_id) == 36
+    assert raw.parse()._request_id == raw.request_id
+    assert raw.parse().id == "chatcmpl-" + raw.request_id.replace("-", "")
+    assert int(raw.headers["x-ratelimit-remaining-requests"]) < int(raw.headers["x-ratelimit-limit-requests"])
+
+
+def test_a_field_without_effect_is_accepted_and_named(client):
+    raw = client.chat.completions.with_raw_response.create(**STEADY, store=True, metadata={"job": "7"}, user="someone")
+
+    assert raw.parse().choices[0].message.content.strip()
+    assert {"store", "metadata", "user"} <= set(raw.headers["x-ignored-parameters"].replace(" ", "").split(","))
+
+
+def test_what_is_asked_for_reaches_the_model_server():
+    url = os.environ["LGW_FAKE_URL"]
+    client = client_of(url, api_key=access_token(url))
+
+    client.chat.completions.create(
+        model="fake:latest", messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "python"}],
+        seed=4242, temperature=0.5, top_p=0.25, presence_penalty=1, frequency_penalty=-1, stop=["END"], max_tokens=9)
+
+    sent = next(body for body in reversed(received()) if body["messages"][-1]["content"] == "python")
+    assert sent["model"] == "fake:latest"
+    assert sent["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert sent["options"] == {
+        "seed": 4242, "temperature": 0.5, "top_p": 0.25, "presence_penalty": 1, "frequency_penalty": -1, "stop": ["END"],
+        "num_predict": 9}
+
+
+def test_a_limit_of_tokens_is_sent_even_when_none_is_asked_for():
+    url = os.environ["LGW_FAKE_URL"]
+    client = client_of(url, api_key=access_token(url))
+
+    client.chat.completions.create(model="fake:latest", messages=[{"role": "user", "content": "no limit, python"}])
+
+    sent = next(body for body in reversed(received()) if body["messages"][-1]["content"] == "no limit, python")
+    assert sent["options"]["num_predict"] == 8192
+
+
+def received():
+    return call("GET", os.environ["FAKE_URL"] + "/received").json

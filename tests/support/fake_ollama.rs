@@ -1,0 +1,276 @@
+//! A scripted Ollama for what a real one can't do on demand: splits anywhere, stalls, error lines, a death mid-stream.
+//!
+//! It lives on a thread of its own and keeps what it saw, and how each answer ended.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+#[derive(Clone)]
+pub enum Step {
+    /// Bytes of the body, as one chunk.
+    Send(Vec<u8>),
+    Sleep(Duration),
+    /// Waits until the test says `release`.
+    Wait,
+    /// Closes the connection without the end of the body.
+    Die,
+}
+
+#[derive(Clone)]
+pub struct Script {
+    pub status: u16,
+    /// Steps before the head of the answer.
+    pub before: Vec<Step>,
+    pub steps: Vec<Step>,
+}
+
+impl Script {
+    pub fn of(steps: Vec<Step>) -> Self {
+        Script { status: 200, before: Vec::new(), steps }
+    }
+
+    /// Lines as they are, one chunk each.
+    pub fn lines(lines: &[&str]) -> Self {
+        Script::of(lines.iter().map(|line| Step::Send(format!("{line}\n").into_bytes())).collect())
+    }
+
+    pub fn status(status: u16, body: &str) -> Self {
+        Script { status, ..Script::of(vec![Step::Send(body.as_bytes().to_vec())]) }
+    }
+
+    /// "Hello world!" in three pieces.
+    pub fn hello() -> Self {
+        Script::of(vec![text("Hello"), text(" world"), text("!"), done("stop")])
+    }
+}
+
+pub fn text(text: &str) -> Step {
+    let text = serde_json::to_string(text).unwrap();
+    Step::Send(format!("{{\"model\":\"fake:latest\",\"created_at\":\"2026-01-01T00:00:00.1Z\",\"message\":{{\"role\":\"assistant\",\"content\":{text}}},\"done\":false}}\n").into_bytes())
+}
+
+pub fn done(reason: &str) -> Step {
+    Step::Send(format!("{{\"model\":\"fake:latest\",\"created_at\":\"2026-01-01T00:00:00.3Z\",\"message\":{{\"role\":\"assistant\",\"content\":\"\"}},\"done\":true,\"done_reason\":\"{reason}\",\"total_duration\":9000000,\"load_duration\":1000000,\"prompt_eval_count\":5,\"prompt_eval_duration\":3000000,\"eval_count\":3,\"eval_duration\":2000000}}\n").into_bytes())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Served,
+    /// The gateway closed the connection first.
+    Cancelled,
+    Died,
+}
+
+#[derive(Debug, Clone)]
+pub struct Chat {
+    pub body: Vec<u8>,
+    pub began: Instant,
+    pub ended: Option<(Ending, Instant)>,
+}
+
+#[derive(Default)]
+struct Seen {
+    chats: Vec<Chat>,
+    other_paths: Vec<String>,
+    scripts: VecDeque<Script>,
+}
+
+pub struct FakeOllama {
+    pub address: SocketAddr,
+    seen: Arc<Mutex<Seen>>,
+    changed: watch::Receiver<u64>,
+    gate: Arc<Semaphore>,
+}
+
+struct Shared {
+    seen: Arc<Mutex<Seen>>,
+    changes: watch::Sender<u64>,
+    gate: Arc<Semaphore>,
+}
+
+impl Shared {
+    fn change<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {
+        let result = change(&mut self.seen.lock().unwrap());
+        self.changes.send_modify(|count| *count += 1);
+        result
+    }
+}
+
+impl FakeOllama {
+    pub fn start() -> Self {
+        Self::start_on("127.0.0.1:0")
+    }
+
+    pub fn start_on(address: &str) -> Self {
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (changes, changed) = watch::channel(0);
+        let gate = Arc::new(Semaphore::new(0));
+        let shared = Arc::new(Shared { seen: seen.clone(), changes, gate: gate.clone() });
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let listener = TcpListener::from_std(listener).unwrap();
+                loop {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    stream.set_nodelay(true).unwrap();
+                    tokio::spawn(serve(stream, shared.clone()));
+                }
+            });
+        });
+        FakeOllama { address, seen, changed, gate }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The answer to the next chat that has none yet; without one a chat is answered with "Hello world!".
+    pub fn next(&self, script: Script) {
+        self.seen.lock().unwrap().scripts.push_back(script);
+    }
+
+    /// Lets one `Wait` go on.
+    pub fn release(&self) {
+        self.gate.add_permits(1);
+    }
+
+    pub fn chats(&self) -> Vec<Chat> {
+        self.seen.lock().unwrap().chats.clone()
+    }
+
+    /// Requests that were neither a chat nor a list of models.
+    pub fn other_paths(&self) -> Vec<String> {
+        self.seen.lock().unwrap().other_paths.clone()
+    }
+
+    /// Waits until the chats satisfy `condition`, ten seconds at most.
+    pub async fn until(&self, condition: impl Fn(&[Chat]) -> bool) {
+        let mut changed = self.changed.clone();
+        let wait = async {
+            loop {
+                changed.borrow_and_update();
+                if condition(&self.chats()) {
+                    return;
+                }
+                changed.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), wait).await.expect("the fake saw it within ten seconds");
+    }
+}
+
+async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+    let mut buffer = Vec::new();
+    while let Some((head, body)) = read_request(&mut stream, &mut buffer).await {
+        let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        match path.as_str() {
+            "/api/tags" => {
+                let models: Vec<_> = ["fake:latest", "llama3.2:latest", "user/other:1b", "big:cloud"]
+                    .iter()
+                    .map(|name| serde_json::json!({ "name": name, "model": name, "modified_at": "2026-01-01T00:00:00Z", "size": 1, "digest": "d", "details": {} }))
+                    .collect();
+                whole(&mut stream, 200, &serde_json::json!({ "models": models }).to_string()).await;
+            }
+            "/api/chat" => {
+                let (number, script) = shared.change(|seen| {
+                    seen.chats.push(Chat { body, began: Instant::now(), ended: None });
+                    (seen.chats.len() - 1, seen.scripts.pop_front().unwrap_or_else(Script::hello))
+                });
+                let ending = perform(&mut stream, script, &shared.gate).await;
+                shared.change(|seen| seen.chats[number].ended = Some((ending, Instant::now())));
+                if ending != Ending::Served {
+                    return;
+                }
+            }
+            other => {
+                shared.change(|seen| seen.other_paths.push(other.to_owned()));
+                whole(&mut stream, 404, "404 page not found").await;
+            }
+        }
+    }
+}
+
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
+    loop {
+        if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8(buffer[..end].to_vec()).ok()?;
+            let length = head
+                .lines()
+                .find_map(|line| {
+                    line.to_ascii_lowercase().strip_prefix("content-length:").map(|value| value.trim().to_owned())
+                })
+                .map_or(0, |value| value.parse::<usize>().unwrap());
+            if buffer.len() >= end + 4 + length {
+                let rest = buffer.split_off(end + 4 + length);
+                let body = buffer[end + 4..].to_vec();
+                *buffer = rest;
+                return Some((head, body));
+            }
+        }
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+async fn whole(stream: &mut TcpStream, status: u16, body: &str) {
+    let head =
+        format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+}
+
+async fn perform(stream: &mut TcpStream, script: Script, gate: &Semaphore) -> Ending {
+    for step in script.before {
+        if let Some(ending) = step_one(stream, step, gate).await {
+            return ending;
+        }
+    }
+    let head = format!(
+        "HTTP/1.1 {} X\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n",
+        script.status
+    );
+    if stream.write_all(head.as_bytes()).await.is_err() {
+        return Ending::Cancelled;
+    }
+    for step in script.steps {
+        if let Some(ending) = step_one(stream, step, gate).await {
+            return ending;
+        }
+    }
+    match stream.write_all(b"0\r\n\r\n").await {
+        Ok(()) => Ending::Served,
+        Err(_) => Ending::Cancelled,
+    }
+}
+
+async fn step_one(stream: &mut TcpStream, step: Step, gate: &Semaphore) -> Option<Ending> {
+    match step {
+        Step::Send(bytes) => {
+            let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
+            chunk.extend_from_slice(&bytes);
+            chunk.extend_from_slice(b"\r\n");
+            stream.write_all(&chunk).await.err().map(|_| Ending::Cancelled)
+        }
+        Step::Sleep(time) => unless_closed(stream, tokio::time::sleep(time)).await,
+        Step::Wait => unless_closed(stream, async { gate.acquire().await.unwrap().forget() }).await,
+        Step::Die => Some(Ending::Died),
+    }
+}
+
+async fn unless_closed(stream: &mut TcpStream, wait: impl Future<Output = ()>) -> Option<Ending> {
+    let mut byte = [0];
+    tokio::select! {
+        () = wait => None,
+        // The gateway sends nothing more on this connection, so whatever is read is its end.
+        _ = stream.read(&mut byte) => Some(Ending::Cancelled),
+    }
+}

@@ -1,0 +1,290 @@
+//! A gateway in a process of its own, on a fresh data folder and a free port.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use awc::{Client, ClientResponse};
+use serde_json::{Value, json};
+
+pub const ADMIN_PASSWORD: &str = "an admin's password";
+pub const PASSWORD: &str = "correct horse battery";
+
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_lan-gateway")
+}
+
+pub struct TestGateway {
+    pub url: String,
+    child: Child,
+    folder: Folder,
+    settings: Vec<(String, String)>,
+    /// In front of the binary: `strace …`.
+    wrapper: Vec<String>,
+}
+
+/// The data folder, removed at the end unless the test owns it.
+enum Folder {
+    Ours(tempfile::TempDir),
+    Theirs(PathBuf),
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub headers: awc::http::header::HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+impl TestGateway {
+    pub fn start(upstream: &str) -> Self {
+        Self::start_with(upstream, &[])
+    }
+
+    /// `settings`: environment variables without the prefix, as in `LIMITS__REQUESTS_PER_MINUTE`.
+    pub fn start_with(upstream: &str, settings: &[(&str, &str)]) -> Self {
+        Self::launch(Folder::Ours(tempfile::tempdir().unwrap()), upstream, settings, &[])
+    }
+
+    pub fn start_in(folder: &Path, upstream: &str, settings: &[(&str, &str)]) -> Self {
+        Self::launch(Folder::Theirs(folder.to_owned()), upstream, settings, &[])
+    }
+
+    pub fn start_under(wrapper: &[&str], upstream: &str, settings: &[(&str, &str)]) -> Self {
+        Self::launch(Folder::Ours(tempfile::tempdir().unwrap()), upstream, settings, wrapper)
+    }
+
+    fn launch(folder: Folder, upstream: &str, settings: &[(&str, &str)], wrapper: &[&str]) -> Self {
+        let mut all = vec![("LISTEN".to_owned(), "127.0.0.1:0".to_owned()), ("OLLAMA__URL".into(), upstream.into())];
+        all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let wrapper: Vec<String> = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        let (child, url) = spawn(folder.path(), &all, &wrapper);
+        TestGateway { url, child, folder, settings: all, wrapper }
+    }
+
+    /// Starts again on the same folder, after `kill` or `terminate`.
+    pub fn restart(&mut self) {
+        (self.child, self.url) = spawn(self.folder.path(), &self.settings, &self.wrapper);
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// As a power cut for the process: SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap().success());
+    }
+
+    /// Waits for the end, as many seconds at most; the exit code.
+    pub async fn wait(&mut self, seconds: u64) -> Option<i32> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(tokio::time::Instant::now() < deadline, "the gateway is still there after {seconds} s");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Runs the command line on this gateway's folder.
+    pub fn command(&self, words: &[&str], input: &str) -> (bool, String) {
+        command(self.folder.path(), words, input)
+    }
+
+    pub async fn post(&self, path: &str, bearer: Option<&str>, body: Value) -> Answer {
+        self.send("POST", path, bearer, body.to_string().into_bytes()).await
+    }
+
+    pub async fn get(&self, path: &str, bearer: Option<&str>) -> Answer {
+        self.send("GET", path, bearer, Vec::new()).await
+    }
+
+    pub async fn send(&self, method: &str, path: &str, bearer: Option<&str>, body: Vec<u8>) -> Answer {
+        let mut response = self.open(method, path, bearer, body).await;
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let body = response.body().limit(64 << 20).await.unwrap().to_vec();
+        Answer { status, headers, body }
+    }
+
+    /// Sends a request and returns when the head of its answer is here.
+    pub async fn open(
+        &self,
+        method: &str,
+        path: &str,
+        bearer: Option<&str>,
+        body: Vec<u8>,
+    ) -> ClientResponse<impl futures_util::Stream<Item = Result<bytes::Bytes, awc::error::PayloadError>> + Unpin + use<>>
+    {
+        let mut request = client()
+            .request(method.parse().unwrap(), format!("{}{path}", self.url))
+            .insert_header(("content-type", "application/json"));
+        if let Some(token) = bearer {
+            request = request.bearer_auth(token);
+        }
+        request.send_body(body).await.unwrap_or_else(|cause| panic!("{method} {path}: {cause}"))
+    }
+
+    /// Changes the admin's password and signs in.
+    pub async fn admin(&self) -> String {
+        let change = json!({ "username": "admin", "current_password": "admin123", "new_password": ADMIN_PASSWORD });
+        let changed = self.post("/api/v1/password", None, change).await;
+        assert!([204, 401].contains(&changed.status), "{}", changed.text());
+        self.token("admin", ADMIN_PASSWORD).await
+    }
+
+    pub async fn token(&self, username: &str, password: &str) -> String {
+        let answer = self.post("/auth/token", None, json!({ "username": username, "password": password })).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Registers, approves and signs in `name@example.org`.
+    pub async fn user(&self, admin: &str, name: &str) -> String {
+        let email = format!("{name}@example.org");
+        let registered = self.post("/api/v1/register", None, json!({ "email": email, "password": PASSWORD })).await;
+        assert_eq!(registered.status, 202, "{}", registered.text());
+        let approved = self
+            .post(&format!("/api/v1/users/{}/approve", self.id_of(admin, &email).await), Some(admin), json!({}))
+            .await;
+        assert_eq!(approved.status, 200, "{}", approved.text());
+        self.token(&email, PASSWORD).await
+    }
+
+    pub async fn id_of(&self, admin: &str, username: &str) -> String {
+        let found = self.get(&format!("/api/v1/users?search={username}"), Some(admin)).await.json();
+        found["items"][0]["id"].as_str().unwrap_or_else(|| panic!("no {username} in {found}")).to_owned()
+    }
+
+    /// The record, newest first, without acts.
+    pub async fn record(&self, admin: &str) -> Vec<Value> {
+        let page = self.get("/api/v1/audit?limit=500", Some(admin)).await;
+        assert_eq!(page.status, 200, "{}", page.text());
+        let items = page.json()["items"].as_array().unwrap().clone();
+        items.into_iter().filter(|item| item["kind"] != "act").collect()
+    }
+
+    /// Waits for the newest request that has ended to have `outcome`: a row that nobody waits for is written a moment later.
+    pub async fn newest_outcome(&self, admin: &str, outcome: &str) -> Value {
+        let mut newest = Value::Null;
+        for _ in 0..200 {
+            newest = self.record(admin).await.into_iter().find(|row| row["outcome"].is_string()).unwrap_or_default();
+            if newest["outcome"] == outcome {
+                return newest;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("no row `{outcome}`; the newest is {newest}");
+    }
+
+    pub async fn export(&self, admin: &str, username: &str, format: &str) -> String {
+        let id = self.id_of(admin, username).await;
+        let made = self.post("/api/v1/exports", Some(admin), json!({ "user_id": id, "format": format })).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        let file = self.get(made.json()["url"].as_str().unwrap(), Some(admin)).await;
+        assert_eq!(file.status, 200, "{}", file.text());
+        file.text()
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        if !self.wrapper.is_empty() {
+            // A killed strace would leave the gateway behind.
+            let children = format!("/proc/{0}/task/{0}/children", self.pid());
+            for pid in std::fs::read_to_string(children).unwrap_or_default().split_whitespace() {
+                let _ = Command::new("kill").args(["-KILL", pid]).status();
+            }
+        }
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        match self {
+            Folder::Ours(folder) => folder.path(),
+            Folder::Theirs(path) => path,
+        }
+    }
+}
+
+fn spawn(folder: &Path, settings: &[(String, String)], wrapper: &[String]) -> (Child, String) {
+    let mut command = match wrapper {
+        [] => Command::new(binary()),
+        [program, words @ ..] => {
+            let mut command = Command::new(program);
+            command.args(words).arg(binary());
+            command
+        }
+    };
+    command.arg("serve").current_dir(folder).env("LGW_DATA_DIR", folder).env("LGW_LOG__LEVEL", log_level());
+    for (name, value) in settings {
+        command.env(format!("LGW_{name}"), value);
+    }
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url =
+        line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("the gateway did not start: {line:?}"));
+    (child, url.to_owned())
+}
+
+fn log_level() -> String {
+    std::env::var("TEST_LOG").unwrap_or_else(|_| "off".into())
+}
+
+pub fn command(folder: &Path, words: &[&str], input: &str) -> (bool, String) {
+    let mut child = Command::new(binary())
+        .args(words)
+        .current_dir(folder)
+        .env("LGW_DATA_DIR", folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), text)
+}
+
+pub fn client() -> Client {
+    Client::builder().timeout(Duration::from_secs(60)).disable_redirects().finish()
+}
+
+pub fn hello() -> Value {
+    json!({ "model": "fake", "messages": [{ "role": "user", "content": "hi" }] })
+}
+
+pub fn hello_stream() -> Value {
+    json!({ "model": "fake", "stream": true, "messages": [{ "role": "user", "content": "hi" }] })
+}

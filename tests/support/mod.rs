@@ -1,0 +1,5 @@
+//! What the tests share: a gateway in a process of its own, and a scripted Ollama.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub mod fake_ollama;
+pub mod gateway;
