@@ -20,6 +20,7 @@ main() {
     stage tests cargo test --locked --no-fail-fast
     stage ollama scripts/ollama.sh ensure small &&
         stage release build_gateway &&
+        stage sealed no_test_override &&
         stage clients .tools/venv/bin/python tests/sdk/run.py
     finish
 }
@@ -57,6 +58,11 @@ for line in text.splitlines():
         add(*found.groups())
 print(*sums.values())
 PYTHON
+}
+
+# Debug builds can turn the sync off, so that the test of it can fail. A release can't.
+no_test_override() {
+    ! grep -q LGW_DEBUG_SYNCHRONOUS_OFF "$GATEWAY_PROGRAM" && grep -q LGW_DEBUG_SYNCHRONOUS_OFF "${CARGO_TARGET_DIR:-target}/debug/lan-gateway"
 }
 
 install_tools() {

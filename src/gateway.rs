@@ -241,8 +241,8 @@ impl Pump {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = Vec::new();
         loop {
+            // Taken in random order, so that a stream without a pause does not put off the beat.
             tokio::select! {
-                biased;
                 more = upstream.next(&mut events) => {
                     patience.heard();
                     // What arrived before an error is part of the answer.

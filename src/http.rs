@@ -21,7 +21,7 @@ pub mod inference;
 pub mod models;
 pub mod reply;
 
-use guard::AddressKey;
+use guard::{AddressKey, AddressQuotas};
 
 /// Who may use a route. The handler's extractors enforce it; the table is held against the role matrix by a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +72,9 @@ pub static ROUTES: &[Route] = &[
     route("HEAD", "/", Who::Anyone, || web::head().to(health::probe)),
 ];
 
-/// Routes on which a password can be tried, and registration: they share the generous quota per address.
-const GUARDED: [&str; 4] = ["/auth/token", "/api/v1/register", "/api/v1/password", "/chat"];
+/// Routes on which a password can be tried, and registration: a generous quota per address stands in front of them.
+const GUARDED: [&str; 3] = ["/auth/token", "/api/v1/register", "/api/v1/password"];
+const GUARDED_CHAT: &str = "/chat";
 
 pub type AddressQuota = GovernorConfig<
     AddressKey,
@@ -81,14 +82,14 @@ pub type AddressQuota = GovernorConfig<
 >;
 
 /// Mounts everything that is served.
-pub fn mount(config: &mut ServiceConfig, quota: &AddressQuota) {
+pub fn mount(config: &mut ServiceConfig, quotas: &AddressQuotas) {
     for dialect in DIALECTS {
         for route in dialect.routes() {
             let serve = move |request: HttpRequest, payload: web::Payload| {
                 inference::answer(*dialect, route.path, request, payload)
             };
             let resource = web::resource(route.path).route(web::method(method(route.method)).to(serve));
-            add(config, resource, route.path, route.method, quota);
+            add(config, resource, route.path, route.method, quotas);
         }
     }
     let mut mounted: Vec<&str> = Vec::new();
@@ -100,16 +101,20 @@ pub fn mount(config: &mut ServiceConfig, quota: &AddressQuota) {
         let same: Vec<&Route> = ROUTES.iter().filter(|route| route.path == first.path).collect();
         let allow: Vec<&str> = same.iter().map(|route| route.method).collect();
         let resource = same.iter().fold(web::resource(first.path), |resource, route| resource.route((route.handler)()));
-        add(config, resource, first.path, &allow.join(", "), quota);
+        add(config, resource, first.path, &allow.join(", "), quotas);
     }
     config.service(docs::swagger_ui());
     config.default_service(web::to(unknown_route));
 }
 
-fn add(config: &mut ServiceConfig, resource: Resource, path: &'static str, allow: &str, quota: &AddressQuota) {
+fn add(config: &mut ServiceConfig, resource: Resource, path: &'static str, allow: &str, quotas: &AddressQuotas) {
     let allow = allow.to_owned();
     let resource = resource.default_service(web::to(move |request: HttpRequest| wrong_method(request, allow.clone())));
-    config.service(resource.wrap(Condition::new(GUARDED.contains(&path), Governor::new(quota))));
+    if path == GUARDED_CHAT {
+        config.service(resource.wrap(Governor::new(&quotas.chat)));
+    } else {
+        config.service(resource.wrap(Condition::new(GUARDED.contains(&path), Governor::new(&quotas.accounts))));
+    }
 }
 
 fn method(name: &str) -> Method {

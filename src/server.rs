@@ -18,7 +18,7 @@ use tracing_actix_web::TracingLogger;
 use crate::app::App;
 use crate::gateway::Gateway;
 use crate::http::docs::{OpenApiText, document_json};
-use crate::http::guard::{Connections, Networks, address_quota, stamp};
+use crate::http::guard::{AddressQuotas, Connections, Networks, stamp};
 use crate::telemetry::QuietSpan;
 use crate::upstream::{Host, Upstream};
 use crate::{control, http, upkeep};
@@ -37,7 +37,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let listener = listen(config.listen)?;
     let address = listener.local_addr()?;
     let control = control::listen(&config.data_dir)?;
-    let Some(quota) = address_quota(config.limits.address_requests_per_minute) else {
+    let Some(quotas) = AddressQuotas::new(config.limits.address_requests_per_minute) else {
         bail!("`limits.address_requests_per_minute` can't be made into a quota");
     };
     let connections = Connections::new(config.limits.connections_per_address_max);
@@ -50,7 +50,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         openapi: web::Data::new(OpenApiText(document_json().into())),
     };
     let stages = app.stages.clone();
-    let mounted = quota.clone();
+    let mounted = quotas.clone();
     let factory = move || {
         let hosts = config.upstreams.iter().map(Host::new).collect();
         let gateway = Gateway::new(stages.clone(), Upstream::new(hosts, config.upstream.clone()));
@@ -82,7 +82,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         .context("can't serve")?
         .run();
 
-    let beside = tokio::task::spawn_local(upkeep::run(app.clone(), quota));
+    let beside = tokio::task::spawn_local(upkeep::run(app.clone(), quotas));
     let talks = tokio::task::spawn_local(control::serve(control, app.accounts.clone()));
     let stopper = tokio::task::spawn_local(stop_on_signal(app.clone(), server.handle()));
     greet(&app, address);

@@ -8,17 +8,16 @@ use tracing::warn;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::http::AddressQuota;
+use crate::http::guard::AddressQuotas;
 
 const BEAT: Duration = Duration::from_secs(5);
 
 /// Runs until it is dropped.
-pub async fn run(app: Arc<App>, quota: AddressQuota) {
+pub async fn run(app: Arc<App>, quotas: AddressQuotas) {
     loop {
         tokio::time::sleep(BEAT).await;
         app.stages.audit.flush_refusals(false);
-        // The limiter's map only grows by itself.
-        quota.limiter().retain_recent();
+        quotas.sweep();
         if let Err(error) = app.store.advance_closed().await {
             warn!(cause = %error, "the mark of closed requests can't be moved");
         }

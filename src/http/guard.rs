@@ -1,7 +1,6 @@
 //! Who may pass: extractors for people, networks that are served, the quota and the connections of an address.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
@@ -19,7 +18,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder, Res
 use ipnet::IpNet;
 
 use crate::auth::{Auth, Identity};
-use crate::dialect::{Dialect, openai::OpenAi};
+use crate::dialect::{Dialect, legacy::Legacy, openai::OpenAi};
 use crate::error::Error;
 use crate::http::head::{RequestHead, address, request_id};
 use crate::http::reply::{ApiError, respond};
@@ -113,9 +112,9 @@ pub async fn stamp(
     Ok(response)
 }
 
-/// The key of the quota in front of passwords: the address of the peer.
+/// The key of the quota in front of passwords: the address of the peer. A refusal speaks the route's dialect.
 #[derive(Clone)]
-pub struct AddressKey;
+pub struct AddressKey(&'static dyn Dialect);
 
 impl KeyExtractor for AddressKey {
     type Key = IpAddr;
@@ -128,8 +127,7 @@ impl KeyExtractor for AddressKey {
     fn exceed_rate_limit_response(&self, negative: &NotUntil<QuantaInstant>, _: HttpResponseBuilder) -> HttpResponse {
         let retry_after = negative.wait_time_from(DefaultClock::default().now());
         let message = "too many requests from this address; try again in a moment".to_owned();
-        // `/chat` answers with the same words in its own form: its clients look at the status.
-        respond(OpenAi.error(&Error::RateLimited { message, retry_after }, &crate::ids::RequestId::fresh()))
+        respond(self.0.error(&Error::RateLimited { message, retry_after }, &crate::ids::RequestId::fresh()))
     }
 }
 
@@ -145,12 +143,31 @@ impl fmt::Display for NoAddress {
 
 impl ResponseError for NoAddress {}
 
-/// One quota for all workers. `None` when the limit can't be made into one, which the configuration's bounds exclude.
-pub fn address_quota(per_minute: u32) -> Option<AddressQuota> {
+/// The quotas of an address, shared by all workers: one for accounts, one for `/chat`, each with its own dialect.
+#[derive(Clone)]
+pub struct AddressQuotas {
+    pub accounts: AddressQuota,
+    pub chat: AddressQuota,
+}
+
+impl AddressQuotas {
+    /// `None` when the limit can't be made into a quota, which the configuration's bounds exclude.
+    pub fn new(per_minute: u32) -> Option<Self> {
+        Some(AddressQuotas { accounts: quota(per_minute, &OpenAi)?, chat: quota(per_minute, &Legacy)? })
+    }
+
+    /// Forgets addresses that have their whole quota again: the maps only grow by themselves.
+    pub fn sweep(&self) {
+        self.accounts.limiter().retain_recent();
+        self.chat.limiter().retain_recent();
+    }
+}
+
+fn quota(per_minute: u32, dialect: &'static dyn Dialect) -> Option<AddressQuota> {
     GovernorConfigBuilder::default()
         .milliseconds_per_request((60_000 / u64::from(per_minute.max(1))).max(1))
         .burst_size(per_minute)
-        .key_extractor(AddressKey)
+        .key_extractor(AddressKey(dialect))
         .finish()
 }
 
@@ -194,12 +211,6 @@ impl Drop for Connected {
                 open.remove(&self.address);
             }
         }
-    }
-}
-
-impl From<Infallible> for NoAddress {
-    fn from(never: Infallible) -> Self {
-        match never {}
     }
 }
 

@@ -67,6 +67,11 @@ async fn an_address_that_tries_passwords_without_end_is_slowed() {
     assert!(statuses[..5].iter().all(|answer| answer.status == 401));
     assert_eq!(statuses[5].status, 429);
     assert!(statuses[5].header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+    let chats = futures_util::future::join_all((0..6).map(|_| gateway.post("/chat", None, hello()))).await;
+    assert_eq!(chats.iter().filter(|answer| answer.status == 429).count(), 1);
+    assert!(
+        chats.iter().all(|answer| answer.status != 429 || answer.json() == json!({ "error": "rate limit exceeded" }))
+    );
     // Health is not behind the quota.
     assert_eq!(gateway.get("/health", None).await.status, 200);
 }
@@ -83,15 +88,22 @@ async fn networks_that_are_not_allowed_get_a_403() {
 
 #[actix_web::test]
 async fn an_address_has_so_many_connections() {
-    use std::io::Read;
+    use std::io::{Read, Write};
     let gateway = TestGateway::start_with("http://127.0.0.1:1", &[("LIMITS__CONNECTIONS_PER_ADDRESS_MAX", "3")]);
     let address = gateway.url.strip_prefix("http://").unwrap().to_owned();
-    let open = || std::net::TcpStream::connect(&address).unwrap();
-    let kept = [open(), open(), open()];
+    // The first bytes of an answer, or none when the gateway closed the connection.
+    let ask = || {
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        let mut answer = [0; 12];
+        let sent = stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n");
+        let read = sent.and_then(|()| stream.read(&mut answer)).unwrap_or(0);
+        (stream, read > 0)
+    };
 
-    let mut fourth = open();
-    fourth.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    let kept: Vec<_> = (0..3).map(|_| ask()).collect();
+    let (_, fourth) = ask();
 
-    assert_eq!(fourth.read(&mut [0]).unwrap(), 0, "the fourth is closed at once");
-    drop(kept);
+    assert!(kept.iter().all(|(_, answered)| *answered));
+    assert!(!fourth, "the fourth is closed at once");
 }
