@@ -501,7 +501,7 @@ impl Log {
             ),
             level: reader.key(
                 "log.level",
-                "\"info\"",
+                "\"info,actix_server=warn\"",
                 "\"error\", \"warn\", \"info\", \"debug\", or a filter as in \"info,lan_gateway=debug\".",
                 text,
             ),

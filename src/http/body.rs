@@ -62,11 +62,42 @@ pub async fn json<T: DeserializeOwned>(
 
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     wire::check_json(body)?;
-    serde_json::from_slice(body).map_err(|cause| {
-        // serde's message names the field; where it stands in the line helps nobody.
-        let message = cause.to_string();
-        let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
-        let field = message.split('`').nth(1).unwrap_or("body").to_owned();
-        Error::invalid(field, message.chars().take(200).collect::<String>())
-    })
+    let mut json = serde_json::Deserializer::from_slice(body);
+    serde_path_to_error::deserialize(&mut json).map_err(|cause| wrong_field(cause.path(), &cause.inner().to_string()))
+}
+
+/// serde's words without the value, which may be a password.
+fn wrong_field(path: &serde_path_to_error::Path, said: &str) -> Error {
+    let said = said.split(" at line ").next().unwrap_or(said);
+    if let Some(field) = said.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+        return Error::invalid(field, format!("`{field}` is missing"));
+    }
+    let field = path.to_string();
+    match said.rsplit_once("expected ") {
+        Some((_, expected)) => Error::invalid(&field, format!("`{field}` must be {expected}")),
+        None => Error::invalid(&field, format!("`{field}` can't be used")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[allow(dead_code, reason = "only its errors are looked at")]
+    struct Form {
+        password: String,
+    }
+
+    #[test]
+    fn an_error_names_the_field_and_never_shows_the_value() {
+        let error = |body: &str| {
+            let error = parse::<Form>(body.as_bytes()).unwrap_err();
+            (error.field().unwrap().to_owned(), error.to_string())
+        };
+
+        assert_eq!(error("{\"password\":12345}"), ("password".into(), "`password` must be a string".into()));
+        assert_eq!(error("{}"), ("password".into(), "`password` is missing".into()));
+        assert!(!error("{\"password\":[\"hunter2\"]}").1.contains("hunter2"));
+    }
 }
