@@ -89,6 +89,11 @@ impl Accounts {
         self.store.enable(by, id).await
     }
 
+    /// Deletes an account for good, its contents with it, when `receipt` shows that all of it was exported just now.
+    pub async fn delete(&self, by: Actor, id: &str, receipt: &str) -> Result<(), Error> {
+        self.store.delete_user_after_export(by, id, receipt).await
+    }
+
     /// Gives the account a password that opens nothing but its own change, for an hour. Returns the code, when it is one.
     pub async fn reset_password(&self, by: Actor, id: &str, mode: ResetMode) -> Result<(User, Option<String>), Error> {
         let code = (mode == ResetMode::Code).then(|| random_code(CODE_LETTERS));

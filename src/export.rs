@@ -220,17 +220,17 @@ impl Exporter {
 
 /// The contents of one request, put together again.
 #[derive(Default)]
-struct Contents {
-    request: Vec<u8>,
-    answer: Vec<u8>,
-    reasoning: Vec<u8>,
-    tool_calls: Vec<u8>,
-    address: Vec<u8>,
-    notes: Vec<u8>,
+pub struct Contents {
+    pub request: Vec<u8>,
+    pub answer: Vec<u8>,
+    pub reasoning: Vec<u8>,
+    pub tool_calls: Vec<u8>,
+    pub address: Vec<u8>,
+    pub notes: Vec<u8>,
 }
 
 impl Contents {
-    fn of(parts: Vec<Part>) -> Self {
+    pub fn of(parts: Vec<Part>) -> Self {
         let mut contents = Contents::default();
         for part in parts {
             let into = match part.kind.as_str() {

@@ -19,6 +19,7 @@ pub mod head;
 pub mod health;
 pub mod inference;
 pub mod models;
+pub mod record;
 pub mod reply;
 
 use guard::{AddressKey, AddressQuotas};
@@ -57,11 +58,13 @@ pub static ROUTES: &[Route] = &[
     route("GET", "/api/v1/me", Who::Person, || web::get().to(account::me)),
     route("GET", "/api/v1/users", Who::Admin, || web::get().to(admin::users)),
     route("GET", "/api/v1/users/{id}", Who::Admin, || web::get().to(admin::user)),
+    route("DELETE", "/api/v1/users/{id}", Who::Admin, || web::delete().to(record::delete_user)),
     route("POST", "/api/v1/users/{id}/approve", Who::Admin, || web::post().to(admin::approve)),
     route("POST", "/api/v1/users/{id}/disable", Who::Admin, || web::post().to(admin::disable)),
     route("POST", "/api/v1/users/{id}/enable", Who::Admin, || web::post().to(admin::enable)),
     route("POST", "/api/v1/users/{id}/reset-password", Who::Admin, || web::post().to(admin::reset_password)),
     route("GET", "/api/v1/audit", Who::Admin, || web::get().to(admin::audit)),
+    route("GET", "/api/v1/audit/{request_id}", Who::Admin, || web::get().to(record::story)),
     route("POST", "/api/v1/exports", Who::Admin, || web::post().to(admin::create_export)),
     route("GET", "/api/v1/exports/{id}", Who::Admin, || web::get().to(admin::export)),
     route("GET", "/health", Who::Anyone, || web::get().to(health::health)),

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use crate::error::Error;
 
 pub mod audit;
+pub mod erasure;
 pub mod exports;
 pub mod schema;
 pub mod users;
@@ -97,6 +98,16 @@ impl Store {
         match tokio::time::timeout(WRITE_WAIT_MAX, wait).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => Err(Error::audit(anyhow::anyhow!("the writer did not answer"))),
+        }
+    }
+
+    /// Moves everything out of the WAL and empties it, so that erased text is gone from there too.
+    pub async fn truncate_wal(&self) -> Result<(), Error> {
+        let (answer, wait) = oneshot::channel();
+        self.writer.truncate(answer);
+        match tokio::time::timeout(WRITE_WAIT_MAX, wait).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Error::audit(anyhow::anyhow!("the WAL could not be emptied"))),
         }
     }
 
@@ -220,7 +231,9 @@ mod tests {
         let mut connection = connect(&folder.path().join(FILE)).unwrap();
         let written = include_str!("store/schema.rs");
 
-        for table in ["users", "record", "record_part", "record_image", "record_image_use", "watermark", "exports"] {
+        for table in
+            ["users", "record", "record_part", "record_image", "record_image_use", "watermark", "exports", "erasure"]
+        {
             // `pragma_table_info` leaves generated columns out, as an INSERT does.
             let query =
                 format!("SELECT name || ':' || type || ':' || \"notnull\" AS value FROM pragma_table_info('{table}')");

@@ -12,6 +12,26 @@ use crate::http::guard::AddressQuotas;
 
 const BEAT: Duration = Duration::from_secs(5);
 
+/// How often there is a look for somebody who was deleted.
+const ERASING_LOOK: Duration = Duration::from_millis(500);
+
+/// How long erasing rests between two batches, so that others' rows come between them.
+const ERASING_REST: Duration = Duration::from_millis(20);
+
+/// Erases the contents of deleted people, batch by batch, until it is dropped.
+pub async fn erase(app: Arc<App>) {
+    loop {
+        match app.store.erase_some().await {
+            Ok(true) => tokio::time::sleep(ERASING_REST).await,
+            Ok(false) => tokio::time::sleep(ERASING_LOOK).await,
+            Err(error) => {
+                warn!(cause = %error, "erasing contents goes on later");
+                tokio::time::sleep(BEAT).await;
+            }
+        }
+    }
+}
+
 /// Runs until it is dropped.
 pub async fn run(app: Arc<App>, quotas: AddressQuotas) {
     loop {

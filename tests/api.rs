@@ -11,6 +11,8 @@ mod bad_input;
 mod chat;
 #[path = "api/command_line.rs"]
 mod command_line;
+#[path = "api/deletion.rs"]
+mod deletion;
 #[path = "api/durability.rs"]
 mod durability;
 #[path = "api/leaving.rs"]

@@ -223,7 +223,7 @@ pub struct AuditItem {
 }
 
 impl AuditItem {
-    fn of(row: &Row, people: &People) -> Self {
+    pub fn of(row: &Row, people: &People) -> Self {
         let name = |id: Option<i64>| {
             id.map(|id| people.by_id(id).map_or_else(|| format!("(deleted {id})"), |user| user.name().to_owned()))
         };

@@ -9,7 +9,7 @@ use utoipa::openapi::security::{
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::http::{account, admin, health, models};
+use crate::http::{account, admin, health, models, record};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -22,7 +22,7 @@ use crate::http::{account, admin, health, models};
     paths(
         chat, chat_completions, models::list, models::one, account::token, account::register, account::password, account::me,
         admin::users, admin::user, admin::approve, admin::disable, admin::enable, admin::reset_password, admin::audit,
-        admin::create_export, admin::export, health::health, health::live, health::ready
+        record::story, record::delete_user, admin::create_export, admin::export, health::health, health::live, health::ready
     ),
     components(schemas(ErrorBody, ChatChunkEvent, LegacyError)),
     modifiers(&Security),

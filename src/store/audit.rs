@@ -284,6 +284,37 @@ impl Store {
         .await
     }
 
+    /// The rows of one request: its intent and result, or its refusal.
+    pub async fn request_rows(&self, id: RequestId) -> Result<Vec<Row>, Error> {
+        self.read(move |connection| {
+            let Some(first) = find_request(connection, id)? else { return Ok(Vec::new()) };
+            let mut rows = vec![first];
+            if rows[0].kind == INTENT {
+                let intent = rows[0].log_id;
+                let result = record::table
+                    .filter(record::log_id.gt(intent))
+                    .filter(record::user_id.eq(rows[0].user_id))
+                    .filter(record::intent_id.eq(intent))
+                    .select(Row::as_select())
+                    .first(connection)
+                    .optional()?;
+                rows.extend(result);
+            }
+            Ok(rows)
+        })
+        .await
+    }
+
+    /// Notes that somebody looked at somebody's contents.
+    pub async fn note_view(&self, by: i64, subject: Option<i64>, log_id: i64) -> Result<(), Error> {
+        self.write(move |tx| {
+            let detail = serde_json::json!({ "log_id": log_id }).to_string();
+            insert_act(tx.connection, tx.now, "contents_viewed", Some(by), subject, Some(detail))?;
+            Ok(())
+        })
+        .await
+    }
+
     /// The newest row of the record.
     pub async fn record_end(&self) -> Result<i64, Error> {
         self.read(|connection| {
@@ -422,12 +453,12 @@ fn put_images_back(connection: &mut SqliteConnection, log_id: i64, body: &mut Ve
     Ok(())
 }
 
-fn part_key(log_id: i64, part: i64) -> i64 {
+pub fn part_key(log_id: i64, part: i64) -> i64 {
     (log_id << PART_BITS) | (part & ((1 << PART_BITS) - 1))
 }
 
 /// Intents without a result, oldest first, and the newest row that was looked at. Only the tail of the record is read.
-fn open_intents(connection: &mut SqliteConnection) -> QueryResult<(Vec<Row>, i64)> {
+pub fn open_intents(connection: &mut SqliteConnection) -> QueryResult<(Vec<Row>, i64)> {
     let closed =
         watermark::table.find(CLOSED).select(watermark::log_id).first::<i64>(connection).optional()?.unwrap_or(0);
     let tail: Vec<(i64, String, Option<i64>)> = record::table
@@ -453,6 +484,37 @@ fn open_intents(connection: &mut SqliteConnection) -> QueryResult<(Vec<Row>, i64
         rows.push(record::table.find(log_id).select(Row::as_select()).first(connection)?);
     }
     Ok((rows, upto))
+}
+
+/// Request ids hold their time, and rows are in the order of time: so the first row of a request is near where its time
+/// is, and needs no index of its own.
+fn find_request(connection: &mut SqliteConnection, id: RequestId) -> QueryResult<Option<Row>> {
+    let Some(made) = id.0.get_timestamp() else { return Ok(None) };
+    let (seconds, nanos) = made.to_unix();
+    let made_us = (seconds * 1_000_000 + u64::from(nanos) / 1000) as i64;
+    // The greatest log_id whose row is older; between two probes ids may be missing.
+    let (mut low, mut high) =
+        (0, record::table.select(diesel::dsl::max(record::log_id)).first::<Option<i64>>(connection)?.unwrap_or(0));
+    while low < high {
+        let middle = low + (high - low + 1) / 2;
+        let older: Option<(i64, i64)> = record::table
+            .filter(record::log_id.le(middle))
+            .order(record::log_id.desc())
+            .select((record::log_id, record::at_us))
+            .first(connection)
+            .optional()?;
+        match older {
+            Some((_, at_us)) if at_us >= made_us => high = middle - 1,
+            _ => low = middle,
+        }
+    }
+    record::table
+        .filter(record::log_id.gt(low))
+        .filter(record::request_id.eq(id.0.as_bytes().to_vec()))
+        .order(record::log_id)
+        .select(Row::as_select())
+        .first(connection)
+        .optional()
 }
 
 fn set_watermark(connection: &mut SqliteConnection, name: &str, log_id: i64) -> QueryResult<()> {

@@ -105,6 +105,13 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    erasure (user_id) {
+        user_id -> BigInt,
+        log_id -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     exports,
     record,

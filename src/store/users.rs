@@ -289,7 +289,7 @@ fn insert(
     Ok(id)
 }
 
-fn find(tx: &mut Tx<'_>, id: &str) -> Result<User, Failure> {
+pub fn find(tx: &mut Tx<'_>, id: &str) -> Result<User, Failure> {
     let found = users::table
         .filter(users::public_id.eq(id))
         .filter(users::status.ne(DELETED))
@@ -300,7 +300,7 @@ fn find(tx: &mut Tx<'_>, id: &str) -> Result<User, Failure> {
 }
 
 /// An admin may have been disabled between the check of the token and this transaction.
-fn check_acting_admin(tx: &mut Tx<'_>, by: Actor) -> Result<(), Failure> {
+pub fn check_acting_admin(tx: &mut Tx<'_>, by: Actor) -> Result<(), Failure> {
     let Some(id) = by.0 else { return Ok(()) };
     let acting = users::table.find(id).select(User::as_select()).first(tx.connection).optional()?;
     match acting {
@@ -324,7 +324,7 @@ fn check_first_admin_changed(tx: &mut Tx<'_>) -> Result<(), Failure> {
     }
 }
 
-fn check_not_last_admin(tx: &mut Tx<'_>, user: &User, what: &str) -> Result<(), Failure> {
+pub fn check_not_last_admin(tx: &mut Tx<'_>, user: &User, what: &str) -> Result<(), Failure> {
     if !user.is_admin() {
         return Ok(());
     }

@@ -68,6 +68,10 @@ enum Job {
     Verb {
         run: Box<dyn FnOnce(&mut Tx<'_>) -> Ran + Send>,
     },
+    /// Empties the WAL, between transactions.
+    Truncate {
+        done: oneshot::Sender<()>,
+    },
     Close,
 }
 
@@ -169,6 +173,11 @@ impl Writer {
         self.send(Job::Verb { run: Box::new(run) });
     }
 
+    /// `done` is dropped when readers held the WAL: try again later.
+    pub fn truncate(&self, done: oneshot::Sender<()>) {
+        self.send(Job::Truncate { done });
+    }
+
     fn send(&self, job: Job) {
         if let Err(mpsc::error::SendError(Job::Rows { after, .. })) = self.jobs.send(job) {
             after(Err("the writer has ended"));
@@ -221,7 +230,7 @@ impl Loop {
                 match job {
                     Job::Rows { after, .. } => after(Err("an earlier sync failed")),
                     // Dropping a verb drops its answer's sender, which its caller sees.
-                    Job::Verb { .. } | Job::Close => {}
+                    Job::Verb { .. } | Job::Truncate { .. } | Job::Close => {}
                 }
             }
             return;
@@ -230,6 +239,7 @@ impl Loop {
         let stepped_back = clock.0 + CLOCK_STEP_US < self.clock.0;
         let now = clock.max(self.last);
         let mut people_changed = false;
+        let mut truncations = Vec::new();
         let result = self.connection.immediate_transaction(|connection| {
             if stepped_back {
                 audit::insert_act(connection, now, "clock_set_back", None, None, None)?;
@@ -255,6 +265,7 @@ impl Loop {
                         })?;
                         afters.push(ran.after);
                     }
+                    Job::Truncate { done } => truncations.push(done),
                     Job::Close => {}
                 }
             }
@@ -275,11 +286,27 @@ impl Loop {
                 }
                 self.state.healthy.store(true, Ordering::Relaxed);
                 afters.into_iter().for_each(|after| after(Ok(())));
+                if !truncations.is_empty() && self.truncate_wal() {
+                    for done in truncations {
+                        // Whoever asked may have gone.
+                        let _ = done.send(());
+                    }
+                }
                 // A full channel means that a checkpoint is due already.
                 let _ = self.wrote.try_send(());
             }
             Err(cause) => self.failed(&cause, afters),
         }
+    }
+
+    fn truncate_wal(&mut self) -> bool {
+        #[derive(QueryableByName)]
+        struct Busy {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            busy: i64,
+        }
+        let result = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result::<Busy>(&mut self.connection);
+        result.is_ok_and(|row| row.busy == 0)
     }
 
     fn failed(&self, cause: &diesel::result::Error, afters: Vec<After>) {

@@ -1,3 +1,4 @@
+DROP TABLE erasure;
 DROP TABLE exports;
 DROP TABLE watermark;
 DROP TABLE record_image_use;

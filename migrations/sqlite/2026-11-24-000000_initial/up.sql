@@ -120,3 +120,9 @@ CREATE TABLE exports (
     -- SHA-256 of the receipt's code.
     receipt BLOB CHECK (length(receipt) = 32)
 );
+
+-- Deleted people whose contents are still being erased, and how far that has come.
+CREATE TABLE erasure (
+    user_id INTEGER PRIMARY KEY NOT NULL,
+    log_id BIGINT NOT NULL DEFAULT 0
+);

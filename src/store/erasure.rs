@@ -1,0 +1,151 @@
+//! Deleting a person: the account at once, the contents in bounded batches that go on after a crash.
+
+use diesel::prelude::*;
+use ring::digest;
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::store::audit::{INTENT, RESULT, part_key};
+use crate::store::schema::{erasure, exports, record, record_image, record_image_use, record_part, users};
+use crate::store::users::{self as people, Actor};
+use crate::store::{Failure, Store, Tx, audit};
+
+/// How long a receipt opens deletion.
+const RECEIPT_SECONDS: i64 = 15 * 60;
+
+/// Rows of the record whose contents go in one transaction: short enough that nobody else waits long.
+const ROWS_PER_BATCH: i64 = 64;
+
+impl Store {
+    /// Closes the account for good, uses up the receipt and notes the act, in one transaction. The contents follow.
+    pub async fn delete_user_after_export(&self, by: Actor, id: &str, receipt: &str) -> Result<(), Error> {
+        let id = id.to_owned();
+        let receipt = digest::digest(&digest::SHA256, receipt.as_bytes()).as_ref().to_vec();
+        self.write(move |tx| {
+            people::check_acting_admin(tx, by)?;
+            let user = people::find(tx, &id)?;
+            people::check_not_last_admin(tx, &user, "deleted")?;
+            let export = use_up(tx, user.id, &receipt)?;
+            diesel::update(users::table.find(user.id))
+                .set((
+                    users::status.eq(people::DELETED),
+                    users::username.eq(None::<String>),
+                    users::password_hash.eq(None::<String>),
+                    users::note.eq(None::<String>),
+                    users::version.eq(users::version + 1),
+                    users::deleted_at_us.eq(tx.now.0),
+                ))
+                .execute(tx.connection)?;
+            diesel::insert_into(erasure::table).values(erasure::user_id.eq(user.id)).execute(tx.connection)?;
+            tx.people_changed();
+            let detail = serde_json::json!({ "export": export.public_id, "lines": export.lines }).to_string();
+            audit::insert_act(tx.connection, tx.now, "user_deleted", by.0, Some(user.id), Some(detail))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Erases one batch of contents. `false`: there was nothing left to erase.
+    pub async fn erase_some(&self) -> Result<bool, Error> {
+        match self.write(|tx| Ok(erase_batch(tx)?)).await? {
+            Erased::Nothing => Ok(false),
+            Erased::Some => Ok(true),
+            Erased::AllOf(user_id) => {
+                // The note that it is done comes after the WAL is empty, so that a crash between the two is made good.
+                self.truncate_wal().await?;
+                self.write(move |tx| {
+                    diesel::delete(erasure::table.find(user_id)).execute(tx.connection)?;
+                    audit::insert_act(tx.connection, tx.now, "contents_erased", None, Some(user_id), None)?;
+                    Ok(true)
+                })
+                .await
+            }
+        }
+    }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = exports)]
+struct Receipt {
+    id: i64,
+    public_id: String,
+    finished_at_us: Option<i64>,
+    upto_log_id: Option<i64>,
+    lines: Option<i64>,
+}
+
+fn use_up(tx: &mut Tx<'_>, user_id: i64, receipt: &[u8]) -> Result<Receipt, Failure> {
+    let found = exports::table
+        .filter(exports::user_id.eq(user_id))
+        .filter(exports::receipt.eq(receipt))
+        .select(Receipt::as_select())
+        .first(tx.connection)
+        .optional()?;
+    let unusable = |why: &str| Err(Error::conflict(format!("{why}; export this person's record again")).into());
+    let Some(export) = found else {
+        return unusable("this is not the receipt of a complete export of this person's record");
+    };
+    let finished = Timestamp(export.finished_at_us.unwrap_or(0));
+    if tx.now >= finished.plus_seconds(RECEIPT_SECONDS) {
+        return unusable("the receipt is older than 15 minutes");
+    }
+    let newer: Option<i64> = record::table
+        .filter(record::user_id.eq(user_id))
+        .filter(record::log_id.gt(export.upto_log_id.unwrap_or(0)))
+        .filter(record::kind.eq_any([INTENT, RESULT]))
+        .select(record::log_id)
+        .first(tx.connection)
+        .optional()?;
+    if newer.is_some() || has_running(tx, user_id)? {
+        return unusable("the record has grown since the export, or a request is still running");
+    }
+    diesel::update(exports::table.find(export.id)).set(exports::receipt.eq(None::<Vec<u8>>)).execute(tx.connection)?;
+    Ok(export)
+}
+
+fn has_running(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<bool> {
+    let (open, _) = audit::open_intents(tx.connection)?;
+    Ok(open.iter().any(|intent| intent.user_id == Some(user_id)))
+}
+
+enum Erased {
+    Nothing,
+    Some,
+    AllOf(i64),
+}
+
+fn erase_batch(tx: &mut Tx<'_>) -> QueryResult<Erased> {
+    let next: Option<(i64, i64)> =
+        erasure::table.select((erasure::user_id, erasure::log_id)).first(tx.connection).optional()?;
+    let Some((user_id, after)) = next else { return Ok(Erased::Nothing) };
+    let rows: Vec<i64> = record::table
+        .filter(record::user_id.eq(user_id))
+        .filter(record::log_id.gt(after))
+        .filter(record::kind.ne(audit::ACT))
+        .order(record::log_id)
+        .limit(ROWS_PER_BATCH)
+        .select(record::log_id)
+        .load(tx.connection)?;
+    for log_id in &rows {
+        let parts = record_part::table
+            .filter(record_part::id.ge(part_key(*log_id, 0)))
+            .filter(record_part::id.lt(part_key(*log_id + 1, 0)));
+        diesel::delete(parts).execute(tx.connection)?;
+        diesel::delete(record_image_use::table.filter(record_image_use::log_id.eq(log_id))).execute(tx.connection)?;
+    }
+    if let Some(last) = rows.last() {
+        diesel::update(erasure::table.find(user_id)).set(erasure::log_id.eq(last)).execute(tx.connection)?;
+        return Ok(Erased::Some);
+    }
+    // Images are kept per user, so none of them is anybody else's.
+    let image: Option<i64> = record_image::table
+        .filter(record_image::user_id.eq(user_id))
+        .select(record_image::id)
+        .first(tx.connection)
+        .optional()?;
+    if let Some(image) = image {
+        diesel::delete(record_image::table.find(image)).execute(tx.connection)?;
+        return Ok(Erased::Some);
+    }
+    Ok(Erased::AllOf(user_id))
+}

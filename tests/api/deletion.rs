@@ -1,0 +1,147 @@
+//! Deletion: only after a complete export, and then for good.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
+use crate::support::gateway::{TestGateway, hello, hello_stream};
+
+fn receipt(export: &str) -> String {
+    let last = export.lines().last().unwrap();
+    last.split('"')
+        .nth(1)
+        .unwrap()
+        .strip_prefix("receipt:")
+        .unwrap_or_else(|| panic!("no receipt in {last}"))
+        .to_owned()
+}
+
+fn holds(folder: &std::path::Path, text: &str) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() && memchr::memmem::find(&std::fs::read(&path).unwrap(), text.as_bytes()).is_some() {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[actix_web::test]
+async fn contents_are_gone_from_every_file_after_a_complete_export_and_not_before() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    let id = gateway.id_of(&admin, "ann").await;
+    let path = format!("/api/v1/users/{id}");
+    let delete = async |receipt: &str| {
+        gateway.send("DELETE", &path, Some(&admin), json!({ "receipt": receipt }).to_string().into_bytes()).await
+    };
+    let ask = async |secret: &str| {
+        fake.next(Script::of(vec![text(&format!("the answer about {secret}")), done("stop")]));
+        let mut body = hello();
+        body["messages"][0]["content"] = json!(format!("tell me about {secret}"));
+        let answer = gateway.post("/v1/chat/completions", Some(&ann), body).await;
+        assert_eq!(answer.status, 200);
+        answer.header("x-request-id").unwrap().to_owned()
+    };
+    let request_id = ask("xylophones-in-winter").await;
+
+    let refused = delete("nonsense").await;
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (409, &json!("conflict")));
+    let old = receipt(&gateway.export(&admin, "ann", "csv").await);
+    ask("zithers-in-spring").await;
+    assert_eq!(delete(&old).await.status, 409, "the record has grown");
+    let others = receipt(&gateway.export(&admin, "admin", "csv").await);
+    assert_eq!(delete(&others).await.status, 409, "somebody else's receipt");
+    let good = receipt(&gateway.export(&admin, "ann", "csv").await);
+    assert!(!holds(gateway.data_dir(), "xylophones-in-winter").is_empty());
+
+    assert_eq!(delete(&good).await.status, 202);
+
+    assert_eq!(gateway.get("/api/v1/me", Some(&ann)).await.status, 401);
+    let erased = async {
+        while !gateway.get("/api/v1/audit", Some(&admin)).await.text().contains("contents_erased")
+            || ["xylophones-in-winter", "zithers-in-spring"]
+                .iter()
+                .any(|text| !holds(gateway.data_dir(), text).is_empty())
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), erased).await.expect("erased within ten seconds");
+    assert_eq!(delete(&good).await.status, 404);
+    // What was asked is gone; that something was asked stays.
+    let story = gateway.get(&format!("/api/v1/audit/{request_id}"), Some(&admin)).await.json();
+    assert_eq!((&story["request"], &story["outcome"]), (&json!(""), &json!("completed")));
+    // The address is free again, for a new account.
+    let again = gateway.user(&admin, "ann").await;
+    assert_eq!(gateway.get("/api/v1/me", Some(&again)).await.status, 200);
+    assert_ne!(gateway.id_of(&admin, "ann").await, id);
+}
+
+#[actix_web::test]
+async fn nobody_is_deleted_in_the_middle_of_a_request_and_the_last_admin_never() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    fake.next(Script::of(vec![text("Hello"), Step::Wait, done("stop")]));
+    let running =
+        gateway.open("POST", "/v1/chat/completions", Some(&ann), hello_stream().to_string().into_bytes()).await;
+
+    for name in ["ann", "admin"] {
+        let code = receipt(&gateway.export(&admin, name, "csv").await);
+        let path = format!("/api/v1/users/{}", gateway.id_of(&admin, name).await);
+        let refused =
+            gateway.send("DELETE", &path, Some(&admin), json!({ "receipt": code }).to_string().into_bytes()).await;
+        assert_eq!(refused.status, 409, "{name}: {}", refused.text());
+    }
+    drop(running);
+}
+
+#[actix_web::test]
+async fn a_download_that_was_cut_off_has_no_receipt() {
+    use futures_util::StreamExt;
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let mut body = hello();
+    body["messages"][0]["content"] = json!("x".repeat(4 << 20));
+    for _ in 0..5 {
+        assert_eq!(gateway.post("/v1/chat/completions", Some(&admin), body.clone()).await.status, 200);
+    }
+    let id = gateway.id_of(&admin, "admin").await;
+    let made = gateway.post("/api/v1/exports", Some(&admin), json!({ "user_id": id })).await.json();
+
+    let mut cut = gateway.open("GET", made["url"].as_str().unwrap(), Some(&admin), Vec::new()).await;
+    cut.next().await.unwrap().unwrap();
+    drop(cut);
+
+    let acts = gateway.get("/api/v1/audit", Some(&admin)).await.text();
+    assert!(acts.contains("export_created") && !acts.contains("export_finished"), "{acts}");
+}
+
+#[actix_web::test]
+async fn a_look_at_somebodys_contents_leaves_a_row() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    let answer = gateway.post("/v1/chat/completions", Some(&ann), hello()).await;
+
+    let story =
+        gateway.get(&format!("/api/v1/audit/{}", answer.header("x-request-id").unwrap()), Some(&admin)).await.json();
+
+    let asked: Value = serde_json::from_str(story["request"].as_str().unwrap()).unwrap();
+    assert_eq!((&asked["messages"][0]["content"], &story["answer"]), (&json!("hi"), &json!("Hello world!")));
+    assert_eq!((&story["user"], &story["outcome"]), (&json!("ann@example.org"), &json!("completed")));
+    let page = gateway.get("/api/v1/audit", Some(&admin)).await.json();
+    let view = page["items"].as_array().unwrap().iter().find(|item| item["act"] == "contents_viewed").unwrap().clone();
+    assert_eq!((&view["user"], &view["subject"]), (&json!("admin"), &json!("ann@example.org")));
+    for unknown in ["nonsense", "01a20b5a-82ed-7234-b18b-5accc5bc9ce2"] {
+        assert_eq!(gateway.get(&format!("/api/v1/audit/{unknown}"), Some(&admin)).await.status, 404);
+    }
+}
