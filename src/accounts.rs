@@ -18,6 +18,7 @@ pub struct Accounts {
     store: Store,
     auth: Arc<Auth>,
     reset_seconds: i64,
+    pending_max: i64,
 }
 
 /// How a reset account gets its password.
@@ -34,7 +35,12 @@ const CODE_LETTERS: usize = 12;
 
 impl Accounts {
     pub fn new(store: Store, auth: Arc<Auth>, config: &config::Accounts) -> Self {
-        Accounts { store, auth, reset_seconds: config.reset_lifetime.as_secs() as i64 }
+        Accounts {
+            store,
+            auth,
+            reset_seconds: config.reset_lifetime.as_secs() as i64,
+            pending_max: config.pending_max as i64,
+        }
     }
 
     /// Makes `admin` with `admin123` when there is no account yet. `true`: it was made now.
@@ -57,7 +63,7 @@ impl Accounts {
         let username = Username::parse_email(email)?;
         self.auth.passwords.check_new("password", password.expose(), &username)?;
         let hash = self.auth.passwords.hash(password).await?;
-        self.store.register(username.as_str().to_owned(), hash).await.map(drop)
+        self.store.register(username.as_str().to_owned(), hash, self.pending_max).await.map(drop)
     }
 
     pub async fn change_password(

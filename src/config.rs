@@ -93,6 +93,7 @@ pub struct Accounts {
     pub password_length_min: usize,
     pub token_lifetime: Duration,
     pub reset_lifetime: Duration,
+    pub pending_max: u64,
     pub hashing_threads: usize,
     pub hashing_waiting_max: usize,
     pub credential_cache_lifetime: Duration,
@@ -461,6 +462,12 @@ impl Accounts {
                 "3600",
                 "How long a password that an admin has reset may be used to set a new one.",
                 seconds(60, 86_400),
+            ),
+            pending_max: reader.key(
+                "accounts.pending_max",
+                "1000",
+                "Registrations that may wait for approval; further ones get a 503.",
+                number(1, 1_000_000),
             ),
             hashing_threads: reader.key(
                 "accounts.hashing_threads",

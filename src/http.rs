@@ -18,6 +18,7 @@ pub mod guard;
 pub mod head;
 pub mod health;
 pub mod inference;
+pub mod me;
 pub mod models;
 pub mod record;
 pub mod reply;
@@ -55,7 +56,9 @@ pub static ROUTES: &[Route] = &[
     route("POST", "/auth/token", Who::Credentials, || web::post().to(account::token)),
     route("POST", "/api/v1/register", Who::Anyone, || web::post().to(account::register)),
     route("POST", "/api/v1/password", Who::Credentials, || web::post().to(account::password)),
-    route("GET", "/api/v1/me", Who::Person, || web::get().to(account::me)),
+    route("GET", "/api/v1/me", Who::Person, || web::get().to(me::me)),
+    route("GET", "/api/v1/me/record", Who::Person, || web::get().to(me::record)),
+    route("GET", "/api/v1/me/export", Who::Person, || web::get().to(me::export)),
     route("GET", "/api/v1/users", Who::Admin, || web::get().to(admin::users)),
     route("GET", "/api/v1/users/{id}", Who::Admin, || web::get().to(admin::user)),
     route("DELETE", "/api/v1/users/{id}", Who::Admin, || web::delete().to(record::delete_user)),

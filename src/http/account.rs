@@ -1,4 +1,4 @@
-//! People about themselves: register, credentials to a JWT, change the password, who am I.
+//! Doors to an account: register, credentials to a JWT, change the password.
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::credential::Username;
 use crate::error::{Error, retry_after_seconds};
 use crate::http::body;
-use crate::http::guard::Caller;
+use crate::http::guard::note_refusal;
 use crate::http::head::request_id;
 use crate::http::reply::{self, ApiError};
 use crate::secret::Secret;
@@ -79,7 +79,10 @@ pub async fn password(
         let asked: ChangePassword = body::json(&request, &mut payload, &config.limits).await?;
         accounts.change_password(&asked.username, asked.current_password, asked.new_password).await
     };
-    result.await.map_err(|error| ApiError::new(error, &request))?;
+    result.await.map_err(|error| {
+        note_refusal(&request, None, &error);
+        ApiError::new(error, &request)
+    })?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -146,6 +149,7 @@ pub async fn token(
         }
         Err(error) => {
             reply::log(&error, &request_id(&request));
+            note_refusal(&request, None, &error);
             token_error(&error)
         }
     }
@@ -218,11 +222,4 @@ impl From<&User> for UserView {
             approved_at: user.approved_at_us.map(|at| Timestamp(at).rfc3339()),
         }
     }
-}
-
-/// The account that the token belongs to.
-#[utoipa::path(get, path = "/api/v1/me", tag = "account",
-    responses((status = 200, body = UserView), crate::http::docs::Refusals))]
-pub async fn me(caller: Caller) -> HttpResponse {
-    reply::json(StatusCode::OK, &UserView::from(caller.0.user()))
 }

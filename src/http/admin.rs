@@ -19,12 +19,13 @@ use crate::http::head::request_id;
 use crate::http::reply::{self, ApiError};
 use crate::store::Store;
 use crate::store::audit::Row;
+use crate::store::exports::Export;
 use crate::store::users::{People, User};
 
 const PAGE_DEFAULT: usize = 50;
 const PAGE_MAX: usize = 500;
 
-type Answer = Result<HttpResponse, ApiError>;
+pub type Answer = Result<HttpResponse, ApiError>;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -271,21 +272,31 @@ pub struct AuditPage {
 pub async fn audit(_: Admin, request: HttpRequest, store: web::Data<Store>, accounts: web::Data<Accounts>) -> Answer {
     let result = async {
         let query: AuditQuery = query(&request)?;
-        let limit = page_size(query.limit)?;
         let user_id = match &query.user_id {
             Some(id) => Some(accounts.by_id(id)?.id),
             None => None,
         };
-        let mut rows = if query.cursor.is_none() { store.running().await? } else { Vec::new() };
-        rows.retain(|row| user_id.is_none() || row.user_id == user_id);
-        rows.reverse();
-        let page = store.record_page(user_id, query.cursor, limit as i64 + 1).await?;
-        let next = if page.len() > limit { page.get(limit - 1).map(|row| row.log_id) } else { None };
-        rows.extend(page.into_iter().take(limit));
-        let people = store.people();
-        Ok(AuditPage { items: rows.iter().map(|row| AuditItem::of(row, &people)).collect(), next })
+        audit_page(&store, user_id, query.cursor, query.limit).await
     };
     answer(&request, result.await)
+}
+
+/// A page of everybody's record, or of one person's: running requests come first, on the first page.
+pub async fn audit_page(
+    store: &Store,
+    user_id: Option<i64>,
+    cursor: Option<i64>,
+    limit: Option<usize>,
+) -> Result<AuditPage, Error> {
+    let limit = page_size(limit)?;
+    let mut rows = if cursor.is_none() { store.running().await? } else { Vec::new() };
+    rows.retain(|row| user_id.is_none() || row.user_id == user_id);
+    rows.reverse();
+    let page = store.record_page(user_id, cursor, limit as i64 + 1).await?;
+    let next = if page.len() > limit { page.get(limit - 1).map(|row| row.log_id) } else { None };
+    rows.extend(page.into_iter().take(limit));
+    let people = store.people();
+    Ok(AuditPage { items: rows.iter().map(|row| AuditItem::of(row, &people)).collect(), next })
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -340,15 +351,22 @@ pub async fn create_export(
 pub async fn export(admin: Admin, request: HttpRequest, id: web::Path<String>, store: web::Data<Store>) -> Answer {
     let begun = async {
         let export = store.export(admin.0.user_id(), id.into_inner()).await?;
-        let format = Format::parse(&export.format)?;
         let people = store.people();
         let user = export.user_id.and_then(|id| people.by_id(id).cloned());
         let user = user.ok_or_else(|| Error::NotFound { what: "such user".into() })?;
-        let exporter = Exporter::begin((**store).clone(), export, format, &user).await?;
-        Ok((exporter, format))
+        Format::parse(&export.format).map(|format| (export, format, user))
     };
-    let (exporter, format) = begun.await.map_err(|error| ApiError::new(error, &request))?;
-    let id = request_id(&request);
+    match begun.await {
+        Ok((export, format, user)) => download(&request, &store, export, format, &user).await,
+        Err(error) => Err(ApiError::new(error, &request)),
+    }
+}
+
+/// Streams an export to its end, the receipt.
+pub async fn download(request: &HttpRequest, store: &Store, export: Export, format: Format, user: &User) -> Answer {
+    let exporter = Exporter::begin(store.clone(), export, format, user).await;
+    let exporter = exporter.map_err(|error| ApiError::new(error, request))?;
+    let id = request_id(request);
     let pieces = stream::unfold(exporter, move |mut exporter| async move {
         match exporter.next().await {
             Ok(Some(piece)) => Some((Ok(Bytes::from(piece)), exporter)),
@@ -365,14 +383,14 @@ pub async fn export(admin: Admin, request: HttpRequest, id: web::Path<String>, s
         .streaming(pieces))
 }
 
-fn answer(request: &HttpRequest, result: Result<impl Serialize, Error>) -> Answer {
+pub fn answer(request: &HttpRequest, result: Result<impl Serialize, Error>) -> Answer {
     match result {
         Ok(view) => Ok(reply::json(StatusCode::OK, &view)),
         Err(error) => Err(ApiError::new(error, request)),
     }
 }
 
-fn query<T: serde::de::DeserializeOwned>(request: &HttpRequest) -> Result<T, Error> {
+pub fn query<T: serde::de::DeserializeOwned>(request: &HttpRequest) -> Result<T, Error> {
     web::Query::<T>::from_query(request.query_string()).map(web::Query::into_inner).map_err(|cause| {
         let message = cause.to_string();
         let field = message.split('`').nth(1).unwrap_or("query").to_owned();

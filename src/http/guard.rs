@@ -17,12 +17,14 @@ use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError, web};
 use ipnet::IpNet;
 
+use crate::audit::Refusal;
 use crate::auth::{Auth, Identity};
 use crate::dialect::{Dialect, legacy::Legacy, openai::OpenAi};
 use crate::error::Error;
+use crate::gateway::Gateway;
 use crate::http::head::{RequestHead, address, request_id};
 use crate::http::reply::{ApiError, respond};
-use crate::http::{AddressQuota, refuse};
+use crate::http::{AddressQuota, GUARDED, refuse};
 use crate::store::users::Actor;
 
 /// Whoever shows a valid bearer.
@@ -45,7 +47,12 @@ impl FromRequest for Caller {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { identify(&request).await.map(Caller).map_err(|error| ApiError::new(error, &request)) })
+        Box::pin(async move {
+            identify(&request).await.map(Caller).map_err(|error| {
+                note_refusal(&request, None, &error);
+                ApiError::new(error, &request)
+            })
+        })
     }
 }
 
@@ -56,14 +63,32 @@ impl FromRequest for Admin {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let result = match identify(&request).await {
-                Ok(who) if who.is_admin() => Ok(Admin(who)),
-                Ok(_) => Err(Error::forbidden("only an admin may do this")),
-                Err(error) => Err(error),
+            let (who, error) = match identify(&request).await {
+                Ok(who) if who.is_admin() => return Ok(Admin(who)),
+                Ok(who) => (Some(who), Error::forbidden("only an admin may do this")),
+                Err(error) => (None, error),
             };
-            result.map_err(|error| ApiError::new(error, &request))
+            note_refusal(&request, who.as_ref(), &error);
+            Err(ApiError::new(error, &request))
         })
     }
+}
+
+/// Writes a refusal of the gateway's own routes to the record.
+pub fn note_refusal(request: &HttpRequest, who: Option<&Identity>, error: &Error) {
+    let Some(gateway) = request.app_data::<web::Data<Gateway>>() else { return };
+    let path = request.path();
+    let api = GUARDED.iter().copied().find(|guarded| *guarded == path);
+    let family = if path.starts_with("/v1/") { "/v1" } else { "/api/v1" };
+    gateway.audit().refused(Refusal {
+        id: request_id(request),
+        who,
+        address: address(request),
+        api: api.unwrap_or(family),
+        model: None,
+        reason: error.code(),
+        status: OpenAi.error(error, &request_id(request)).status,
+    });
 }
 
 async fn identify(request: &HttpRequest) -> Result<Identity, Error> {

@@ -78,6 +78,8 @@ fn use_up(tx: &mut Tx<'_>, user_id: i64, receipt: &[u8]) -> Result<Receipt, Fail
     let found = exports::table
         .filter(exports::user_id.eq(user_id))
         .filter(exports::receipt.eq(receipt))
+        // One's own export is one's own; only an admin's opens deletion.
+        .filter(exports::by_user_id.eq_any(users::table.filter(users::role.eq(people::ROLE_ADMIN)).select(users::id)))
         .select(Receipt::as_select())
         .first(tx.connection)
         .optional()?;

@@ -137,8 +137,16 @@ impl Store {
     }
 
     /// A new account that waits for approval. `false`: the name is taken, and nothing changed.
-    pub async fn register(&self, username: String, password_hash: String) -> Result<bool, Error> {
+    pub async fn register(&self, username: String, password_hash: String, pending_max: i64) -> Result<bool, Error> {
         self.write(move |tx| {
+            let pending: i64 = users::table.filter(users::status.eq(PENDING)).count().get_result(tx.connection)?;
+            if pending >= pending_max {
+                return Err(Error::Unavailable {
+                    message: "too many registrations wait for approval; ask an admin to look at them".into(),
+                    retry_after: std::time::Duration::from_secs(3600),
+                }
+                .into());
+            }
             let taken: Option<i64> =
                 users::table.filter(users::username.eq(&username)).select(users::id).first(tx.connection).optional()?;
             if taken.is_some() {

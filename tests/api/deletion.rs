@@ -145,3 +145,24 @@ async fn a_look_at_somebodys_contents_leaves_a_row() {
         assert_eq!(gateway.get(&format!("/api/v1/audit/{unknown}"), Some(&admin)).await.status, 404);
     }
 }
+
+#[actix_web::test]
+async fn everybody_sees_and_exports_their_own_record_and_no_other() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let (ann, bob) = (gateway.user(&admin, "ann").await, gateway.user(&admin, "bob").await);
+    gateway.post("/v1/chat/completions", Some(&ann), hello()).await;
+
+    let own = gateway.get("/api/v1/me/record", Some(&ann)).await.json();
+    let others = gateway.get("/api/v1/me/record", Some(&bob)).await.text();
+    let file = gateway.get("/api/v1/me/export?format=csv", Some(&ann)).await.text();
+
+    assert!(own["items"].as_array().unwrap().iter().any(|item| item["api"] == "/v1/chat/completions"));
+    assert!(!others.contains("/v1/chat/completions"), "{others}");
+    assert!(file.contains("Hello world!"));
+    let path = format!("/api/v1/users/{}", gateway.id_of(&admin, "ann").await);
+    let body = json!({ "receipt": receipt(&file) }).to_string().into_bytes();
+    let refused = gateway.send("DELETE", &path, Some(&admin), body).await;
+    assert_eq!(refused.status, 409, "one's own receipt opens nothing: {}", refused.text());
+}

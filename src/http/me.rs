@@ -1,0 +1,64 @@
+//! What everybody may see of themselves: the account, the record, and a copy of it.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::export::Format;
+use crate::http::account::UserView;
+use crate::http::admin::{Answer, AuditPage, answer, audit_page, download, query};
+use crate::http::guard::Caller;
+use crate::http::reply::{self, ApiError};
+use crate::store::Store;
+
+/// The account that the token belongs to.
+#[utoipa::path(get, path = "/api/v1/me", tag = "account",
+    responses((status = 200, body = UserView), crate::http::docs::Refusals))]
+pub async fn me(caller: Caller) -> HttpResponse {
+    reply::json(StatusCode::OK, &UserView::from(caller.0.user()))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct OwnRecordQuery {
+    /// The `next` of the page before.
+    cursor: Option<i64>,
+    /// 50 when left out, at most 500.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+}
+
+/// Your own record, newest first.
+#[utoipa::path(get, path = "/api/v1/me/record", tag = "account", params(OwnRecordQuery),
+    responses((status = 200, body = AuditPage), crate::http::docs::Refusals))]
+pub async fn record(caller: Caller, request: HttpRequest, store: web::Data<Store>) -> Answer {
+    let page = async {
+        let asked: OwnRecordQuery = query(&request)?;
+        audit_page(&store, Some(caller.0.user_id()), asked.cursor, asked.limit).await
+    };
+    answer(&request, page.await)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct OwnExportQuery {
+    /// `csv` (the default) or `jsonl`
+    format: Option<String>,
+}
+
+/// Your own record as a file, with every prompt and answer.
+#[utoipa::path(get, path = "/api/v1/me/export", tag = "account", params(OwnExportQuery),
+    responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), crate::http::docs::Refusals))]
+pub async fn export(caller: Caller, request: HttpRequest, store: web::Data<Store>) -> Answer {
+    let begun = async {
+        let asked: OwnExportQuery = query(&request)?;
+        let format = Format::parse(asked.format.as_deref().unwrap_or("csv"))?;
+        let own = caller.0.user_id();
+        Ok((store.create_export(own, own, format.name()).await?, format))
+    };
+    match begun.await {
+        Ok((export, format)) => download(&request, &store, export, format, caller.0.user()).await,
+        Err(error) => Err(ApiError::new(error, &request)),
+    }
+}
