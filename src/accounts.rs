@@ -3,6 +3,7 @@
 //! Every front (routes, pages, command line) calls these verbs; no rule stands anywhere else. What must be atomic is one
 //! verb of the store.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::auth::Auth;
@@ -71,13 +72,14 @@ impl Accounts {
         username: &str,
         current: Secret<String>,
         new: Secret<String>,
+        source: Option<IpAddr>,
     ) -> Result<(), Error> {
         let username = Username::of(username);
         self.auth.passwords.check_new("new_password", new.expose(), &username)?;
         if current == new {
             return Err(Error::invalid("new_password", "`new_password` must differ from the current one"));
         }
-        let proof = self.auth.prove(&username, current).await?;
+        let proof = self.auth.prove(&username, current, source).await?;
         let old_hash = proof.user.password_hash.clone().unwrap_or_default();
         let new_hash = self.auth.passwords.hash(new).await?;
         self.store.change_password(proof.user.id, old_hash, new_hash).await
@@ -107,6 +109,13 @@ impl Accounts {
         let hash = self.auth.passwords.hash(Secret::new(password)).await?;
         let user = self.store.reset_password(by, id, hash, self.reset_seconds, code.is_some()).await?;
         Ok((user, code))
+    }
+
+    /// Forgets the wrong passwords that were tried on an account, so that its owner may try at once.
+    pub fn unlock(&self, name: &str) -> Result<Arc<User>, Error> {
+        let user = self.find(name)?;
+        self.auth.throttle.unlock(&Username::of(name));
+        Ok(user)
     }
 
     pub fn reset_minutes(&self) -> i64 {

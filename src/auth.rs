@@ -3,6 +3,7 @@
 //! Only this folder can make an `Identity`. Accounts are looked up in the snapshot on every request, so a disabled
 //! account or a changed password is felt at once.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use moka::future::Cache;
@@ -17,9 +18,11 @@ use crate::store::Store;
 use crate::store::users::User;
 
 pub mod password;
+pub mod throttle;
 pub mod token;
 
 use password::Passwords;
+use throttle::Throttle;
 use token::JwtKeys;
 
 /// A person or machine that has shown who they are and may use what they have rights to.
@@ -71,6 +74,7 @@ impl Proof {
 pub struct Auth {
     store: Store,
     pub passwords: Passwords,
+    pub throttle: Throttle,
     keys: JwtKeys,
     /// Verified passwords of `/chat`: a keyed digest of all that was verified, and whose it was.
     verified: Cache<[u8; 32], i64>,
@@ -84,19 +88,25 @@ impl Auth {
             .time_to_live(config.credential_cache_lifetime)
             .build();
         let cache_key = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>());
-        Auth { store, passwords: Passwords::new(config), keys, verified, cache_key }
+        Auth { store, passwords: Passwords::new(config), throttle: Throttle::default(), keys, verified, cache_key }
     }
 
-    pub async fn identify(&self, credential: Credential) -> Result<Identity, Error> {
+    /// `source` is the client's address; a password from the host itself has none and is not slowed.
+    pub async fn identify(&self, credential: Credential, source: Option<IpAddr>) -> Result<Identity, Error> {
         match credential {
             Credential::Bearer(token) => self.bearer(&token),
-            Credential::Password { username, password } => self.known_password(&username, password).await,
+            Credential::Password { username, password } => self.known_password(&username, password, source).await,
         }
     }
 
     /// Credentials to a JWT and its lifetime in seconds.
-    pub async fn issue_token(&self, username: &Username, password: Secret<String>) -> Result<(String, u64), Error> {
-        let identity = self.prove(username, password).await?.into_identity()?;
+    pub async fn issue_token(
+        &self,
+        username: &Username,
+        password: Secret<String>,
+        source: Option<IpAddr>,
+    ) -> Result<(String, u64), Error> {
+        let identity = self.prove(username, password, source).await?.into_identity()?;
         self.keys.issue(&identity.user.public_id, identity.user.version, Timestamp::now())
     }
 
@@ -112,25 +122,37 @@ impl Auth {
     }
 
     /// Verifies a password, hashing exactly once whatever the name and the state of the account.
-    pub async fn prove(&self, username: &Username, password: Secret<String>) -> Result<Proof, Error> {
+    pub async fn prove(
+        &self,
+        username: &Username,
+        password: Secret<String>,
+        source: Option<IpAddr>,
+    ) -> Result<Proof, Error> {
+        let pass = source.map(|source| self.throttle.enter(source, username)).transpose()?;
         let user = self.store.people().by_name(username.as_str()).cloned();
         let hash = user.as_ref().and_then(|user| user.password_hash.clone());
         let right = self.passwords.verify(password, hash).await?;
-        match user {
-            Some(user) if right && may_enter(&user) => Ok(Proof { user }),
-            _ => Err(Error::bad_credentials()),
+        let proof = user.filter(|user| right && may_enter(user)).map(|user| Proof { user });
+        if let Some(pass) = pass {
+            pass.ended(proof.is_some());
         }
+        proof.ok_or_else(Error::bad_credentials)
     }
 
     /// As `prove`, but a pair that was verified in the last minutes is not hashed again, nor twice at once: a CI job does
     /// not pay a hash per request. The stored hash is part of the key, so a changed password never matches.
-    async fn known_password(&self, username: &Username, password: Secret<String>) -> Result<Identity, Error> {
+    async fn known_password(
+        &self,
+        username: &Username,
+        password: Secret<String>,
+        source: Option<IpAddr>,
+    ) -> Result<Identity, Error> {
         let user = self.store.people().by_name(username.as_str()).cloned();
         let Some((user, hash)) = user.and_then(|user| user.password_hash.clone().map(|hash| (user, hash))) else {
-            return self.prove(username, password).await?.into_identity();
+            return self.prove(username, password, source).await?.into_identity();
         };
         let key = self.cache_key_of(user.id, password.expose(), &hash);
-        let prove = async { self.prove(username, password).await.map(|proof| proof.user.id) };
+        let prove = async { self.prove(username, password, source).await.map(|proof| proof.user.id) };
         let verified = self.verified.try_get_with(key, prove).await;
         match verified {
             Ok(id) if id == user.id && may_enter(&user) => Proof { user }.into_identity(),
@@ -160,6 +182,9 @@ fn again(shared: &Error) -> Error {
     match shared {
         Error::Unavailable { message, retry_after } => {
             Error::Unavailable { message: message.clone(), retry_after: *retry_after }
+        }
+        Error::RateLimited { message, retry_after } => {
+            Error::RateLimited { message: message.clone(), retry_after: *retry_after }
         }
         _ => Error::bad_credentials(),
     }

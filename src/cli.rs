@@ -36,7 +36,7 @@ pub struct Cli {
 enum Command {
     /// Run the gateway
     Serve,
-    /// Accounts: add, list, approve, disable, enable, reset
+    /// Accounts: add, list, approve, disable, enable, unlock, reset
     #[command(subcommand)]
     User(UserCommand),
     /// The configuration: an example with every key, or a check of yours
@@ -61,6 +61,8 @@ enum UserCommand {
     Disable { user: String },
     /// Open a disabled account again
     Enable { user: String },
+    /// Forget the wrong passwords that were tried on an account
+    Unlock { user: String },
     /// Give an account a password that only lets its owner set a new one, for an hour
     Reset {
         user: String,
@@ -131,6 +133,7 @@ async fn user(config: &Config, command: UserCommand) -> anyhow::Result<()> {
         UserCommand::Approve { user } => Ask::UserApprove { user },
         UserCommand::Disable { user } => Ask::UserDisable { user },
         UserCommand::Enable { user } => Ask::UserEnable { user },
+        UserCommand::Unlock { user } => Ask::UserUnlock { user },
         UserCommand::Reset { user, initial } => Ask::UserReset { user, code: !initial },
     };
     let answer = match control::ask(&config.data_dir, &ask).await? {

@@ -48,6 +48,9 @@ pub enum Ask {
         user: String,
         code: bool,
     },
+    UserUnlock {
+        user: String,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -113,6 +116,7 @@ async fn try_perform(accounts: &Accounts, ask: Ask) -> Result<Answer, Error> {
         Ask::UserApprove { user } => accounts.approve(HOST, &accounts.find(&user)?.public_id).await.map(one),
         Ask::UserDisable { user } => accounts.disable(HOST, &accounts.find(&user)?.public_id).await.map(one),
         Ask::UserEnable { user } => accounts.enable(HOST, &accounts.find(&user)?.public_id).await.map(one),
+        Ask::UserUnlock { user } => accounts.unlock(&user).map(|user| one(User::clone(&user))),
         Ask::UserReset { user, code } => {
             let mode = if code { ResetMode::Code } else { ResetMode::Initial };
             let (user, code) = accounts.reset_password(HOST, &accounts.find(&user)?.public_id, mode).await?;

@@ -13,7 +13,7 @@ use crate::credential::Username;
 use crate::error::{Error, retry_after_seconds};
 use crate::http::body;
 use crate::http::guard::note_refusal;
-use crate::http::head::request_id;
+use crate::http::head::{address, request_id};
 use crate::http::reply::{self, ApiError};
 use crate::secret::Secret;
 use crate::store::users::User;
@@ -77,7 +77,8 @@ pub async fn password(
 ) -> Result<HttpResponse, ApiError> {
     let result = async {
         let asked: ChangePassword = body::json(&request, &mut payload, &config.limits).await?;
-        accounts.change_password(&asked.username, asked.current_password, asked.new_password).await
+        let source = address(&request);
+        accounts.change_password(&asked.username, asked.current_password, asked.new_password, source).await
     };
     result.await.map_err(|error| {
         note_refusal(&request, None, &error);
@@ -141,7 +142,7 @@ pub async fn token(
         if asked.grant_type.as_deref().is_some_and(|grant| grant != "password") {
             return Err(Error::unsupported("grant_type", "`grant_type` must be `password`"));
         }
-        auth.issue_token(&Username::of(&asked.username), asked.password).await
+        auth.issue_token(&Username::of(&asked.username), asked.password, address(&request)).await
     };
     match result.await {
         Ok((access_token, expires_in)) => {

@@ -95,7 +95,7 @@ async fn identify(request: &HttpRequest) -> Result<Identity, Error> {
     let auth = request.app_data::<web::Data<Auth>>().ok_or_else(|| Error::internal(anyhow::anyhow!("no Auth")))?;
     let credential = OpenAi.credential(&RequestHead::of(request, ""))?;
     let credential = credential.ok_or_else(|| Error::bad_token("none was sent; send `Authorization: Bearer …`"))?;
-    auth.identify(credential).await
+    auth.identify(credential, address(request)).await
 }
 
 /// Networks whose clients are served.

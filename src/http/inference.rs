@@ -146,7 +146,7 @@ impl Door<'_> {
 
     /// Identified, then counted: the count comes before anything that costs.
     async fn let_in(&self, credential: Credential, learnt: &mut Learnt) -> Result<(), Refused> {
-        let who = self.auth.identify(credential).await?;
+        let who = self.auth.identify(credential, address(self.request)).await?;
         let admitted = self.gateway.admit(&who).await;
         learnt.who = Some(who);
         match admitted {

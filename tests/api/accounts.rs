@@ -73,17 +73,23 @@ async fn unknown_wrong_pending_and_disabled_look_the_same() {
     let fake = FakeOllama::start();
     let gateway = TestGateway::start(&fake.url());
     let admin = gateway.admin().await;
-    gateway.user(&admin, "dora").await;
-    let dora = gateway.id_of(&admin, "dora").await;
-    gateway.post(&format!("/api/v1/users/{dora}/disable"), Some(&admin), json!({})).await;
-    gateway.post("/api/v1/register", None, json!({ "email": "penny@example.org", "password": PASSWORD })).await;
+    for name in ["dora", "dirk"] {
+        gateway.user(&admin, name).await;
+        let path = format!("/api/v1/users/{}/disable", gateway.id_of(&admin, name).await);
+        gateway.post(&path, Some(&admin), json!({})).await;
+    }
+    for name in ["penny", "peter"] {
+        let account = json!({ "email": format!("{name}@example.org"), "password": PASSWORD });
+        gateway.post("/api/v1/register", None, account).await;
+    }
+    // Each name fails three times, which the ladder lets pass.
     let cases = [
         ("nobody@example.org", PASSWORD),
         ("admin", "wrong"),
         ("penny@example.org", PASSWORD),
-        ("penny@example.org", "wrong"),
+        ("peter@example.org", "wrong"),
         ("dora@example.org", PASSWORD),
-        ("dora@example.org", "wrong"),
+        ("dirk@example.org", "wrong"),
     ];
 
     let mut answers = Vec::new();
@@ -228,4 +234,28 @@ async fn lists_come_in_pages() {
     assert_eq!(gateway.get("/api/v1/users?limit=0", Some(&admin)).await.status, 400);
     assert_eq!(gateway.get("/api/v1/users?status=asleep", Some(&admin)).await.status, 400);
     assert_eq!(gateway.get("/api/v1/users?nonsense=1", Some(&admin)).await.status, 400);
+}
+
+#[actix_web::test]
+async fn wrong_passwords_come_ever_more_slowly_until_the_host_unlocks() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    gateway.user(&admin, "ann").await;
+    for name in ["ann@example.org", "nobody@example.org"] {
+        let wrong = json!({ "username": name, "password": "wrong" });
+        for _ in 0..4 {
+            let answer = gateway.post("/auth/token", None, wrong.clone()).await;
+            assert!([401, 429].contains(&answer.status), "{}", answer.text());
+        }
+        let slowed = gateway.post("/auth/token", None, wrong).await;
+        assert_eq!((slowed.status, slowed.header("retry-after").is_some()), (429, true), "{name}");
+    }
+    // The right password must wait as well, or the answer would tell that it is right.
+    let right = json!({ "username": "ann@example.org", "password": PASSWORD });
+    assert_eq!(gateway.post("/auth/token", None, right).await.status, 429);
+
+    let (good, text) = gateway.command(&["user", "unlock", "ann@example.org"], "");
+
+    assert!(good, "{text}");
+    gateway.token("ann@example.org", PASSWORD).await;
 }

@@ -57,11 +57,11 @@ async fn everybody_together_has_a_limit() {
 #[actix_web::test]
 async fn an_address_that_tries_passwords_without_end_is_slowed() {
     let gateway = TestGateway::start_with("http://127.0.0.1:1", &[("LIMITS__ADDRESS_REQUESTS_PER_MINUTE", "5")]);
-    let credentials = json!({ "username": "nobody", "password": "wrong" });
 
     let mut statuses = Vec::new();
-    for _ in 0..6 {
-        statuses.push(gateway.post("/auth/token", None, credentials.clone()).await);
+    for number in 0..6 {
+        let credentials = json!({ "username": format!("nobody{number}"), "password": "wrong" });
+        statuses.push(gateway.post("/auth/token", None, credentials).await);
     }
 
     assert!(statuses[..5].iter().all(|answer| answer.status == 401));
