@@ -18,7 +18,7 @@ use crate::http::guard::Admin;
 use crate::http::head::request_id;
 use crate::http::reply::{self, ApiError};
 use crate::store::Store;
-use crate::store::audit::Row;
+use crate::store::audit::{self as rows, Row, Wanted};
 use crate::store::exports::Export;
 use crate::store::users::{People, User};
 
@@ -167,6 +167,20 @@ pub struct AuditQuery {
     /// One person alone.
     #[param(format = Uuid)]
     user_id: Option<String>,
+    /// `request`, `refusal` or `act`
+    kind: Option<String>,
+    /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`
+    outcome: Option<String>,
+    /// The name of a model, as it was asked for.
+    model: Option<String>,
+    /// A route, as in `/v1/chat/completions`.
+    api: Option<String>,
+    /// RFC 3339: at this time or later.
+    #[param(format = DateTime)]
+    from: Option<String>,
+    /// RFC 3339: before this time.
+    #[param(format = DateTime)]
+    to: Option<String>,
     /// The `next` of the page before.
     cursor: Option<i64>,
     /// 50 when left out, at most 500.
@@ -272,27 +286,44 @@ pub struct AuditPage {
 pub async fn audit(_: Admin, request: HttpRequest, store: web::Data<Store>, accounts: web::Data<Accounts>) -> Answer {
     let result = async {
         let query: AuditQuery = query(&request)?;
-        let user_id = match &query.user_id {
-            Some(id) => Some(accounts.by_id(id)?.id),
-            None => None,
+        let wanted = Wanted {
+            user_id: query.user_id.as_deref().map(|id| accounts.by_id(id)).transpose()?.map(|user| user.id),
+            kind: query.kind.as_deref().map(record_kind).transpose()?,
+            outcome: query.outcome,
+            model: query.model,
+            api: query.api,
+            from: query.from.as_deref().map(|text| moment("from", text)).transpose()?,
+            to: query.to.as_deref().map(|text| moment("to", text)).transpose()?,
         };
-        audit_page(&store, user_id, query.cursor, query.limit).await
+        audit_page(&store, wanted, query.cursor, query.limit).await
     };
     answer(&request, result.await)
 }
 
-/// A page of everybody's record, or of one person's: running requests come first, on the first page.
+fn record_kind(name: &str) -> Result<&'static str, Error> {
+    match name {
+        "request" => Ok(rows::RESULT),
+        "refusal" => Ok(rows::REFUSAL),
+        "act" => Ok(rows::ACT),
+        _ => Err(Error::invalid("kind", "`kind` must be request, refusal or act")),
+    }
+}
+
+fn moment(field: &str, text: &str) -> Result<Timestamp, Error> {
+    Timestamp::parse(text)
+        .ok_or_else(|| Error::invalid(field, format!("`{field}` must be a time, as in 2026-01-31T12:00:00Z")))
+}
+
+/// A page of the record: running requests come first, on the first page.
 pub async fn audit_page(
     store: &Store,
-    user_id: Option<i64>,
+    wanted: Wanted,
     cursor: Option<i64>,
     limit: Option<usize>,
 ) -> Result<AuditPage, Error> {
     let limit = page_size(limit)?;
-    let mut rows = if cursor.is_none() { store.running().await? } else { Vec::new() };
-    rows.retain(|row| user_id.is_none() || row.user_id == user_id);
-    rows.reverse();
-    let page = store.record_page(user_id, cursor, limit as i64 + 1).await?;
+    let mut rows = if cursor.is_none() { store.running(&wanted).await? } else { Vec::new() };
+    let page = store.record_page(wanted, cursor, limit as i64 + 1).await?;
     let next = if page.len() > limit { page.get(limit - 1).map(|row| row.log_id) } else { None };
     rows.extend(page.into_iter().take(limit));
     let people = store.people();

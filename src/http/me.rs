@@ -11,6 +11,7 @@ use crate::http::admin::{Answer, AuditPage, answer, audit_page, download, query}
 use crate::http::guard::Caller;
 use crate::http::reply::{self, ApiError};
 use crate::store::Store;
+use crate::store::audit::Wanted;
 
 /// The account that the token belongs to.
 #[utoipa::path(get, path = "/api/v1/me", tag = "account",
@@ -35,7 +36,8 @@ pub struct OwnRecordQuery {
 pub async fn record(caller: Caller, request: HttpRequest, store: web::Data<Store>) -> Answer {
     let page = async {
         let asked: OwnRecordQuery = query(&request)?;
-        audit_page(&store, Some(caller.0.user_id()), asked.cursor, asked.limit).await
+        let wanted = Wanted { user_id: Some(caller.0.user_id()), ..Wanted::default() };
+        audit_page(&store, wanted, asked.cursor, asked.limit).await
     };
     answer(&request, page.await)
 }

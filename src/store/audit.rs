@@ -97,6 +97,33 @@ pub struct Row {
     pub repeat: Option<i64>,
 }
 
+/// Which rows are looked for; `None`: any.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    pub user_id: Option<i64>,
+    pub kind: Option<&'static str>,
+    pub outcome: Option<String>,
+    pub model: Option<String>,
+    pub api: Option<String>,
+    /// At this time or later.
+    pub from: Option<Timestamp>,
+    /// Before this time.
+    pub to: Option<Timestamp>,
+}
+
+impl Wanted {
+    /// A request that runs has no outcome and no end, so only these can tell whether it is looked for.
+    fn takes_running(&self, row: &Row) -> bool {
+        self.user_id.is_none_or(|id| row.user_id == Some(id))
+            && self.kind.is_none_or(|kind| kind == RESULT)
+            && self.outcome.is_none()
+            && self.model.as_ref().is_none_or(|model| row.model_asked.as_ref() == Some(model))
+            && self.api.as_ref().is_none_or(|api| row.api.as_ref() == Some(api))
+            && self.from.is_none_or(|from| row.at_us >= from.0)
+            && self.to.is_none_or(|to| row.at_us < to.0)
+    }
+}
+
 impl Row {
     pub fn request_id(&self) -> Option<RequestId> {
         uuid::Uuid::from_slice(&self.request_id).ok().map(RequestId)
@@ -259,13 +286,16 @@ impl Store {
         self.write(move |tx| Ok(set_watermark(tx.connection, CLOSED, upto)?)).await
     }
 
-    /// Requests that are running, oldest first.
-    pub async fn running(&self) -> Result<Vec<Row>, Error> {
-        Ok(self.read(open_intents).await?.0)
+    /// Requests that are running, newest first.
+    pub async fn running(&self, wanted: &Wanted) -> Result<Vec<Row>, Error> {
+        let (mut rows, _) = self.read(open_intents).await?;
+        rows.retain(|row| wanted.takes_running(row));
+        rows.reverse();
+        Ok(rows)
     }
 
-    /// Results, refusals and acts, newest first, before `before`.
-    pub async fn record_page(&self, user_id: Option<i64>, before: Option<i64>, limit: i64) -> Result<Vec<Row>, Error> {
+    /// Results, refusals and acts that `wanted` describes, newest first, before `before`.
+    pub async fn record_page(&self, wanted: Wanted, before: Option<i64>, limit: i64) -> Result<Vec<Row>, Error> {
         self.read(move |connection| {
             let mut query = record::table
                 .filter(record::kind.ne(INTENT))
@@ -273,8 +303,26 @@ impl Store {
                 .order(record::log_id.desc())
                 .limit(limit)
                 .into_boxed();
-            if let Some(id) = user_id {
+            if let Some(id) = wanted.user_id {
                 query = query.filter(record::user_id.eq(id));
+            }
+            if let Some(kind) = wanted.kind {
+                query = query.filter(record::kind.eq(kind));
+            }
+            if let Some(outcome) = wanted.outcome {
+                query = query.filter(record::outcome.eq(outcome));
+            }
+            if let Some(model) = wanted.model {
+                query = query.filter(record::model_asked.eq(model));
+            }
+            if let Some(api) = wanted.api {
+                query = query.filter(record::api.eq(api));
+            }
+            if let Some(from) = wanted.from {
+                query = query.filter(record::at_us.ge(from.0));
+            }
+            if let Some(to) = wanted.to {
+                query = query.filter(record::at_us.lt(to.0));
             }
             if let Some(before) = before {
                 query = query.filter(record::log_id.lt(before));

@@ -202,3 +202,39 @@ async fn denials_at_every_door_are_on_record() {
     let denied = rows.iter().find(|row| row["reason"] == "permission_denied").unwrap();
     assert_eq!(denied["user"], "ann@example.org");
 }
+
+#[actix_web::test]
+async fn the_record_is_filtered() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    gateway.post("/v1/chat/completions", Some(&ann), hello()).await;
+    gateway.post("/chat", Some(&admin), hello()).await;
+    fake.next(Script::of(vec![text("x")]));
+    gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
+    let id = gateway.id_of(&admin, "ann").await;
+    let count = async |filter: &str| {
+        let page = gateway.get(&format!("/api/v1/audit?{filter}"), Some(&admin)).await;
+        assert_eq!(page.status, 200, "{}", page.text());
+        page.json()["items"].as_array().unwrap().len()
+    };
+
+    for (filter, expected) in [
+        ("kind=request".to_owned(), 3),
+        ("kind=request&outcome=failed".into(), 1),
+        ("kind=request&api=/chat".into(), 1),
+        (format!("kind=request&user_id={id}"), 1),
+        ("model=fake".into(), 3),
+        ("model=other".into(), 0),
+        ("kind=request&from=2020-01-01T00:00:00Z".into(), 3),
+        ("from=2999-01-01T00:00:00Z".into(), 0),
+        ("kind=request&to=2020-01-01T00:00:00Z".into(), 0),
+    ] {
+        assert_eq!(count(&filter).await, expected, "{filter}");
+    }
+    for wrong in ["kind=thing", "from=yesterday", "limit=0", "user_id=nobody", "nonsense=1"] {
+        let answer = gateway.get(&format!("/api/v1/audit?{wrong}"), Some(&admin)).await;
+        assert!([400, 404].contains(&answer.status), "{wrong}: {}", answer.status);
+    }
+}
