@@ -158,7 +158,7 @@ impl Exporter {
 
     fn head(&self, out: &mut Vec<u8>) {
         if self.format == Format::Csv {
-            write_csv(out, &COLUMNS.map(str::to_owned));
+            csv_line(out, &COLUMNS.map(str::to_owned));
         }
     }
 
@@ -185,7 +185,7 @@ impl Exporter {
         let contents = Contents::of(self.store.contents(first.log_id).await?);
         let line = Line { user: &self.username, first, last, contents: &contents };
         match self.format {
-            Format::Csv => write_csv(out, &line.csv()),
+            Format::Csv => csv_line(out, &line.csv()),
             Format::JsonLines => write_json(out, &line.json()),
         }
         self.lines += 1;
@@ -208,7 +208,7 @@ impl Exporter {
                 cells[0] = format!("receipt:{code}");
                 cells[3] = Timestamp::now().rfc3339();
                 cells[COLUMNS.len() - 1] = hex(&sha256);
-                write_csv(out, &cells);
+                csv_line(out, &cells);
             }
             Format::JsonLines => {
                 write_json(out, &serde_json::json!({ "receipt": code, "lines": self.lines, "sha256": hex(&sha256) }));
@@ -349,8 +349,8 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// RFC 4180: every field quoted, CRLF.
-fn write_csv(out: &mut Vec<u8>, cells: &[String]) {
+/// A line of CSV by RFC 4180, every field quoted and none of them a formula.
+pub fn csv_line(out: &mut Vec<u8>, cells: &[String]) {
     let mut writer = csv::WriterBuilder::new()
         .quote_style(csv::QuoteStyle::Always)
         .terminator(csv::Terminator::CRLF)
@@ -391,7 +391,7 @@ mod tests {
     fn every_line_has_the_same_number_of_quoted_fields() {
         let mut out = Vec::new();
 
-        write_csv(&mut out, &["a\"b,c\r\nd".to_owned(), "=x".to_owned()]);
+        csv_line(&mut out, &["a\"b,c\r\nd".to_owned(), "=x".to_owned()]);
 
         assert_eq!(String::from_utf8(out).unwrap(), "\"a\"\"b,c\r\nd\",\"'=x\"\r\n");
     }

@@ -22,6 +22,7 @@ pub mod me;
 pub mod models;
 pub mod record;
 pub mod reply;
+pub mod usage;
 
 use guard::{AddressKey, AddressQuotas};
 
@@ -59,6 +60,7 @@ pub static ROUTES: &[Route] = &[
     route("GET", "/api/v1/me", Who::Person, || web::get().to(me::me)),
     route("GET", "/api/v1/me/record", Who::Person, || web::get().to(me::record)),
     route("GET", "/api/v1/me/export", Who::Person, || web::get().to(me::export)),
+    route("GET", "/api/v1/me/usage", Who::Person, || web::get().to(usage::of_mine)),
     route("GET", "/api/v1/users", Who::Admin, || web::get().to(admin::users)),
     route("GET", "/api/v1/users/{id}", Who::Admin, || web::get().to(admin::user)),
     route("DELETE", "/api/v1/users/{id}", Who::Admin, || web::delete().to(record::delete_user)),
@@ -68,6 +70,7 @@ pub static ROUTES: &[Route] = &[
     route("POST", "/api/v1/users/{id}/reset-password", Who::Admin, || web::post().to(admin::reset_password)),
     route("GET", "/api/v1/audit", Who::Admin, || web::get().to(admin::audit)),
     route("GET", "/api/v1/audit/{request_id}", Who::Admin, || web::get().to(record::story)),
+    route("GET", "/api/v1/usage", Who::Admin, || web::get().to(usage::of_everybody)),
     route("POST", "/api/v1/exports", Who::Admin, || web::post().to(admin::create_export)),
     route("GET", "/api/v1/exports/{id}", Who::Admin, || web::get().to(admin::export)),
     route("GET", "/health", Who::Anyone, || web::get().to(health::health)),

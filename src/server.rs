@@ -83,6 +83,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         .run();
 
     let beside = tokio::task::spawn_local(upkeep::run(app.clone(), quotas));
+    let following = tokio::task::spawn_local(upkeep::follow(app.clone()));
     let erasing = tokio::task::spawn_local(upkeep::erase(app.clone()));
     let talks = tokio::task::spawn_local(control::serve(control, app.accounts.clone()));
     let stopper = tokio::task::spawn_local(stop_on_signal(app.clone(), server.handle()));
@@ -91,6 +92,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let served = server.await.context("the server failed");
     let lost_sync = stopper.is_finished() && stopper.await.unwrap_or(true);
     beside.abort();
+    following.abort();
     erasing.abort();
     talks.abort();
     let closing = app.clone();

@@ -21,6 +21,7 @@ pub mod audit;
 pub mod erasure;
 pub mod exports;
 pub mod schema;
+pub mod usage;
 pub mod users;
 mod writer;
 
@@ -231,9 +232,17 @@ mod tests {
         let mut connection = connect(&folder.path().join(FILE)).unwrap();
         let written = include_str!("store/schema.rs");
 
-        for table in
-            ["users", "record", "record_part", "record_image", "record_image_use", "watermark", "exports", "erasure"]
-        {
+        for table in [
+            "users",
+            "record",
+            "record_part",
+            "record_image",
+            "record_image_use",
+            "watermark",
+            "exports",
+            "erasure",
+            "usage",
+        ] {
             // `pragma_table_info` leaves generated columns out, as an INSERT does.
             let query =
                 format!("SELECT name || ':' || type || ':' || \"notnull\" AS value FROM pragma_table_info('{table}')");

@@ -18,6 +18,23 @@ const ERASING_LOOK: Duration = Duration::from_millis(500);
 /// How long erasing rests between two batches, so that others' rows come between them.
 const ERASING_REST: Duration = Duration::from_millis(20);
 
+/// How far behind the record its followers may be.
+const FOLLOWERS_REST: Duration = Duration::from_millis(500);
+
+/// Follows the record, until it is dropped.
+pub async fn follow(app: Arc<App>) {
+    loop {
+        match app.store.follow_usage().await {
+            Ok(true) => {}
+            Ok(false) => tokio::time::sleep(FOLLOWERS_REST).await,
+            Err(error) => {
+                warn!(cause = %error, "the sums of usage are not up to date");
+                tokio::time::sleep(BEAT).await;
+            }
+        }
+    }
+}
+
 /// Erases the contents of deleted people, batch by batch, until it is dropped.
 pub async fn erase(app: Arc<App>) {
     loop {

@@ -25,3 +25,5 @@ mod record;
 mod stopping;
 #[path = "api/upstream.rs"]
 mod upstream;
+#[path = "api/usage.rs"]
+mod usage;

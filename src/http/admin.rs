@@ -309,7 +309,7 @@ fn record_kind(name: &str) -> Result<&'static str, Error> {
     }
 }
 
-fn moment(field: &str, text: &str) -> Result<Timestamp, Error> {
+pub fn moment(field: &str, text: &str) -> Result<Timestamp, Error> {
     Timestamp::parse(text)
         .ok_or_else(|| Error::invalid(field, format!("`{field}` must be a time, as in 2026-01-31T12:00:00Z")))
 }

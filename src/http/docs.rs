@@ -9,7 +9,7 @@ use utoipa::openapi::security::{
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::http::{account, admin, health, me, models, record};
+use crate::http::{account, admin, health, me, models, record, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,6 +23,8 @@ use crate::http::{account, admin, health, me, models, record};
         chat, chat_completions, models::list, models::one, account::token, account::register, account::password, me::me,
         me::record,
         me::export,
+        usage::of_mine,
+        usage::of_everybody,
         admin::users, admin::user, admin::approve, admin::disable, admin::enable, admin::reset_password, admin::audit,
         record::story, record::delete_user, admin::create_export, admin::export, health::health, health::live, health::ready
     ),

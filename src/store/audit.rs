@@ -565,7 +565,11 @@ fn find_request(connection: &mut SqliteConnection, id: RequestId) -> QueryResult
         .optional()
 }
 
-fn set_watermark(connection: &mut SqliteConnection, name: &str, log_id: i64) -> QueryResult<()> {
+pub fn watermark_of(connection: &mut SqliteConnection, name: &str) -> QueryResult<i64> {
+    Ok(watermark::table.find(name).select(watermark::log_id).first(connection).optional()?.unwrap_or(0))
+}
+
+pub fn set_watermark(connection: &mut SqliteConnection, name: &str, log_id: i64) -> QueryResult<()> {
     diesel::sql_query(
         "INSERT INTO watermark (name, log_id) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET log_id = excluded.log_id",
     )

@@ -112,6 +112,22 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    usage (quarter_us, user_id, token_id, model) {
+        quarter_us -> BigInt,
+        user_id -> BigInt,
+        token_id -> BigInt,
+        model -> Text,
+        requests -> BigInt,
+        failed -> BigInt,
+        refused -> BigInt,
+        prompt_tokens -> BigInt,
+        answer_tokens -> BigInt,
+        gpu_us -> BigInt,
+        total_us -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     exports,
     record,

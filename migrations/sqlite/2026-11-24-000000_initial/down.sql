@@ -1,3 +1,4 @@
+DROP TABLE usage;
 DROP TABLE erasure;
 DROP TABLE exports;
 DROP TABLE watermark;

@@ -126,3 +126,20 @@ CREATE TABLE erasure (
     user_id INTEGER PRIMARY KEY NOT NULL,
     log_id BIGINT NOT NULL DEFAULT 0
 );
+
+-- What was used, rolled up by UTC quarter of an hour, so that every time zone's day can be made of it. A follower of the
+-- record writes it. 0 stands for no user and no token, '' for no model.
+CREATE TABLE usage (
+    quarter_us BIGINT NOT NULL,
+    user_id BIGINT NOT NULL,
+    token_id BIGINT NOT NULL,
+    model TEXT NOT NULL CHECK (length(model) <= 256),
+    requests BIGINT NOT NULL,
+    failed BIGINT NOT NULL,
+    refused BIGINT NOT NULL,
+    prompt_tokens BIGINT NOT NULL,
+    answer_tokens BIGINT NOT NULL,
+    gpu_us BIGINT NOT NULL,
+    total_us BIGINT NOT NULL,
+    PRIMARY KEY (quarter_us, user_id, token_id, model)
+) WITHOUT ROWID;
