@@ -122,6 +122,7 @@ impl App {
     /// Writes what is still in memory and ends the writer.
     pub fn close(&self) {
         self.stages.audit.flush_refusals(true);
+        self.stages.audit.write_unwritten();
         self.store.close();
     }
 }

@@ -4,7 +4,7 @@
 //! record hands over its result row without waiting, so a request that ends in the middle of an await is recorded too.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -20,7 +20,7 @@ use crate::ids::RequestId;
 use crate::provider::Call;
 use crate::secret::random_bytes;
 use crate::store::Store;
-use crate::store::audit::{self as rows, IntentSlot, NewImage, NewPart, NewRow};
+use crate::store::audit::{self as rows, Closing, IntentSlot, NewImage, NewPart, NewRow, Segment};
 
 mod refusals;
 
@@ -66,6 +66,8 @@ pub struct Audit {
     room: Arc<Semaphore>,
     config: config::Audit,
     refusals: Refusals,
+    /// Results whose transaction came to nothing: as many at most as requests run at once.
+    unwritten: Mutex<Vec<Arc<Closing>>>,
 }
 
 /// What an intent needs to know.
@@ -94,14 +96,21 @@ const CLOSE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 impl Audit {
     pub fn new(store: Store, config: config::Audit) -> Self {
-        Audit { store, room: Arc::new(Semaphore::new(config.queue_bytes_max)), config, refusals: Refusals::default() }
+        Audit {
+            store,
+            room: Arc::new(Semaphore::new(config.queue_bytes_max)),
+            config,
+            refusals: Refusals::default(),
+            unwritten: Mutex::default(),
+        }
     }
 
     /// Writes the intent and returns after its sync. On an error nothing may be forwarded.
     pub async fn open(self: &Arc<Self>, intent: Intent<'_>) -> Result<Record, Error> {
         let opened = Instant::now();
-        let bytes = intent.call.body.len() + RESULT_BYTES + 2 * ROW_BYTES;
-        let room = self.room_for(bytes).await?;
+        let mut room = self.room_for(intent.call.body.len() + RESULT_BYTES + 2 * ROW_BYTES).await?;
+        // The intent's share is free again after its sync; the result's stays reserved.
+        let for_result = room.split(RESULT_BYTES + ROW_BYTES);
 
         let salt = random_bytes::<32>();
         let row = NewRow {
@@ -146,10 +155,12 @@ impl Audit {
             flushed_at: opened,
             contents: Contents::default(),
             end: None,
-            room: Some(room),
+            room: for_result,
+            segments: Vec::new(),
         };
         let (done, synced) = oneshot::channel();
         self.store.append_intent(row, parts, images, slot, move |committed| {
+            drop(room);
             let _ = done.send(committed.map_err(|cause| anyhow!("{cause}")));
         });
         wait_for_sync(synced, OPEN_WAIT_MAX).await?;
@@ -162,6 +173,33 @@ impl Audit {
         match tokio::time::timeout(OPEN_WAIT_MAX, acquire).await {
             Ok(Ok(room)) => Ok(room),
             _ => Err(Error::audit(anyhow!("no room in the queue to the disk"))),
+        }
+    }
+
+    /// Hands a result to the writer; one that does not come to disk is tried again by `write_unwritten`.
+    fn write_result(self: Arc<Self>, closing: Closing, done: impl FnOnce(Result<(), &str>) + Send + 'static) {
+        let closing = Arc::new(closing);
+        let store = self.store.clone();
+        store.append_result(closing.clone(), move |committed| {
+            if committed.is_err() {
+                self.unwritten.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(closing);
+            }
+            done(committed);
+        });
+    }
+
+    /// Tries again to write results that did not come to disk. Their clients were told that the answer failed.
+    pub fn write_unwritten(self: &Arc<Self>) {
+        let unwritten = std::mem::take(&mut *self.unwritten.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        for closing in unwritten {
+            let mut row = closing.row.clone();
+            if row.outcome == Some(Outcome::Completed.name()) {
+                let failed = Outcome::Failed("audit_unavailable");
+                (row.outcome, row.reason) = (Some(failed.name()), failed.reason());
+            }
+            let (slot, parts) = (closing.slot.clone(), closing.parts.clone());
+            let again = Closing { slot, row, parts, segments: closing.segments.clone() };
+            self.clone().write_result(again, |_| {});
         }
     }
 
@@ -222,6 +260,7 @@ pub struct Record {
     contents: Contents,
     end: Option<End>,
     room: Option<OwnedSemaphorePermit>,
+    segments: Vec<Segment>,
 }
 
 impl Record {
@@ -270,8 +309,12 @@ impl Record {
             return;
         };
         self.flushed_at = Instant::now();
-        let parts = self.contents.take(&mut self.next_part);
-        self.audit.store.append_parts(self.slot.clone(), parts, move |_| drop(room));
+        let room = Arc::new(room);
+        for part in self.contents.take(&mut self.next_part) {
+            let (segment, room) = (Segment::new(part), room.clone());
+            self.segments.push(segment.clone());
+            self.audit.store.append_segment(self.slot.clone(), segment, move || drop(room));
+        }
     }
 
     /// Bytes of the answer so far.
@@ -318,7 +361,9 @@ impl Record {
         ];
         row.commitment = Some(commitment(&self.salt, &said));
         let room = self.room.take();
-        self.audit.store.append_result(self.slot.clone(), row, parts, move |committed| {
+        let segments = std::mem::take(&mut self.segments);
+        let closing = Closing { slot: self.slot.clone(), row, parts, segments };
+        self.audit.clone().write_result(closing, move |committed| {
             drop(room);
             done(committed);
         });

@@ -84,6 +84,8 @@ enum ConfigCommand {
 const BAD_CONFIG: u8 = 2;
 
 pub fn run(cli: Cli) -> ExitCode {
+    // Whatever is made holds prompts or secrets: for this user alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     match cli.command {
         Command::Config(ConfigCommand::Example) => {
             print!("{}", Config::example());

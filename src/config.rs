@@ -329,7 +329,7 @@ impl Limits {
             address_requests_per_minute: reader.key(
                 "limits.address_requests_per_minute",
                 "300",
-                "Requests per address to sign-in, registration and /chat with a password. Generous: many people may share one.",
+                "Requests per address to sign-in and registration, and as many to /chat. Generous: many people may share one.",
                 number(1, 1_000_000),
             ) as u32,
             connections_per_address_max: reader.key(

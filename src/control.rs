@@ -102,6 +102,9 @@ async fn try_perform(accounts: &Accounts, ask: Ask) -> Result<Answer, Error> {
     let one = |user: User| Answer::User { user: UserLine::from(&user) };
     match ask {
         Ask::UserAdd { email, password } => {
+            if accounts.first_admin_waits() {
+                return Err(Error::conflict("nobody can be let in before the password of `admin` has been changed"));
+            }
             if accounts.find(&email).is_ok() {
                 return Err(Error::conflict(format!("there is an account `{email}` already")));
             }

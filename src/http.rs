@@ -26,7 +26,7 @@ pub mod usage;
 
 use guard::{AddressKey, AddressQuotas};
 
-/// Who may use a route. The handler's extractors enforce it; the table is held against the role matrix by a test.
+/// Who may use a route. The handler's extractors enforce it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     Anyone,

@@ -54,6 +54,7 @@ pub async fn run(app: Arc<App>, quotas: AddressQuotas) {
     loop {
         tokio::time::sleep(BEAT).await;
         app.stages.audit.flush_refusals(false);
+        app.stages.audit.write_unwritten();
         quotas.sweep();
         if let Err(error) = app.store.advance_closed().await {
             warn!(cause = %error, "the mark of closed requests can't be moved");

@@ -1,8 +1,9 @@
 //! The ladder for passwords that are tried: it stands before the hash and counts only what reaches it.
 //!
 //! Three rungs: an address may try so often, an address fails on one account ever more slowly, and an account is closed to
-//! strangers after a hundred failures in a day. An address from which the owner came in lately is no stranger, so nobody
-//! can be locked out from afar. A name without an account runs through the same rungs as one with.
+//! strangers after a hundred failures in a day. An address from which the owner came in lately is no stranger, so an owner
+//! is not locked out from afar; this is kept in memory, so after a restart the first sign-in makes an address known again,
+//! and `lan-gateway user unlock` on the host always helps. A name without an account runs through the same rungs as one with.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;

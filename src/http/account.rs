@@ -161,7 +161,8 @@ fn credentials(request: &HttpRequest, body: &[u8]) -> Result<Credentials, Error>
         .headers()
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
-    if !form {
+    // curl says "form" of whatever it sends, unless it is told otherwise.
+    if !form || body.trim_ascii_start().starts_with(b"{") {
         return body::parse(body);
     }
     web::Query::<Credentials>::from_query(std::str::from_utf8(body).unwrap_or_default())

@@ -45,7 +45,7 @@ pub struct UsersQuery {
 #[derive(Serialize, ToSchema)]
 pub struct UserPage {
     items: Vec<UserView>,
-    /// The cursor of the next page; absent on the last.
+    /// The cursor of the next page; null on the last.
     next: Option<String>,
 }
 
@@ -276,7 +276,7 @@ impl AuditItem {
 #[derive(Serialize, ToSchema)]
 pub struct AuditPage {
     items: Vec<AuditItem>,
-    /// The cursor of the next page; absent on the last.
+    /// The cursor of the next page; null on the last.
     next: Option<i64>,
 }
 
@@ -344,7 +344,7 @@ pub struct ExportView {
     #[schema(format = Uuid)]
     id: String,
     format: &'static str,
-    /// Where to get it, once.
+    /// Where to get it. Each complete download has a receipt of its own; the last one counts.
     url: String,
 }
 

@@ -134,7 +134,7 @@ impl Door<'_> {
             Delivery::Stream { content_type } => {
                 let answers = self.gateway.answers();
                 response.insert_header((header::CONTENT_TYPE, content_type));
-                told.stream(response, answer, reply, answers.head_start, answers.heartbeat).await
+                told.stream(response, answer, reply, answers.head_start, answers.heartbeat, answers.time_max).await
             }
         }
     }
@@ -194,7 +194,7 @@ impl Told {
         let mut out = BytesMut::new();
         encoder.whole(&reply, &mut out);
         self.log("answered");
-        Ok(response.insert_header((header::CONTENT_TYPE, "application/json")).body(out.freeze()))
+        Ok(response.insert_header((header::CONTENT_TYPE, "application/json; charset=utf-8")).body(out.freeze()))
     }
 
     async fn stream(
@@ -204,6 +204,7 @@ impl Told {
         encoder: Box<dyn Encoder>,
         head_start: std::time::Duration,
         heartbeat: std::time::Duration,
+        delivery_max: std::time::Duration,
     ) -> Result<HttpResponse, Refused> {
         // Until the first event, an error can still have a status of its own.
         let first = match tokio::time::timeout(head_start, answer.news()).await {
@@ -211,10 +212,17 @@ impl Told {
             Ok(news) => Some(news),
             Err(_) => None,
         };
-        let flow = Flow { told: self, answer: Some(answer), encoder, first, end: None, heartbeat };
+        let until = Instant::now() + delivery_max;
+        let flow = Flow { told: self, answer: Some(answer), encoder, first, end: None, heartbeat, until };
         let body = stream::unfold(flow, |mut flow| async move {
+            if Instant::now() >= flow.until {
+                // Dropping the answer leaves the row `abandoned`; the error closes the connection without an end mark.
+                flow.answer = None;
+                let error = Error::Timeout { message: "the client took too long to read the answer".into() };
+                return Some((Err(error), flow));
+            }
             let bytes = flow.next().await?;
-            Some((Ok::<_, Error>(bytes), flow))
+            Some((Ok(bytes), flow))
         });
         response.insert_header((header::CACHE_CONTROL, "no-cache")).insert_header(("x-accel-buffering", "no"));
         Ok(response.streaming(body))
@@ -248,6 +256,8 @@ struct Flow {
     /// The end mark, held back until the result is on disk.
     end: Option<ChatEvent>,
     heartbeat: std::time::Duration,
+    /// A client that reads, but ever so slowly, is cut off here: as long after the first byte as an answer may run.
+    until: Instant,
 }
 
 impl Flow {

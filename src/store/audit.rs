@@ -1,7 +1,7 @@
 //! The record: rows are inserted and never changed. A result is a row of its own that names its intent.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use bytes::Bytes;
 use diesel::prelude::*;
@@ -136,11 +136,34 @@ impl Row {
 }
 
 /// Contents to be written.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct NewPart {
     pub part: i64,
     pub kind: &'static str,
     pub body: Bytes,
+}
+
+/// A part that was handed to the writer while the answer ran, kept until the result is written.
+#[derive(Debug, Clone)]
+pub struct Segment {
+    part: NewPart,
+    /// Its transaction came to nothing.
+    lost: Arc<AtomicBool>,
+}
+
+impl Segment {
+    pub fn new(part: NewPart) -> Self {
+        Segment { part, lost: Arc::default() }
+    }
+}
+
+/// All that a result writes.
+#[derive(Debug)]
+pub struct Closing {
+    pub slot: IntentSlot,
+    pub row: NewRow,
+    pub parts: Vec<NewPart>,
+    pub segments: Vec<Segment>,
 }
 
 /// An image that was cut out of part 0.
@@ -206,33 +229,29 @@ impl Store {
         );
     }
 
-    /// Adds contents to an intent written before.
-    pub fn append_parts(
-        &self,
-        slot: IntentSlot,
-        parts: Vec<NewPart>,
-        done: impl FnOnce(Result<(), &str>) + Send + 'static,
-    ) {
+    /// Adds a segment to an intent written before. When it does not come to disk, the result brings it.
+    pub fn append_segment(&self, slot: IntentSlot, segment: Segment, done: impl FnOnce() + Send + 'static) {
+        let lost = segment.lost.clone();
         let write = move |tx: &mut Tx<'_>| match slot.get() {
-            Some(log_id) => insert_parts(tx.connection, log_id, &parts),
+            Some(log_id) => insert_parts(tx.connection, log_id, std::slice::from_ref(&segment.part)),
             None => Ok(()),
         };
-        self.writer.rows(write, done);
+        self.writer.rows(write, move |committed| {
+            lost.store(committed.is_err(), Ordering::Release);
+            done();
+        });
     }
 
     /// Writes the result of an intent written before, with the last of its contents.
-    pub fn append_result(
-        &self,
-        slot: IntentSlot,
-        mut row: NewRow,
-        parts: Vec<NewPart>,
-        done: impl FnOnce(Result<(), &str>) + Send + 'static,
-    ) {
+    pub fn append_result(&self, closing: Arc<Closing>, done: impl FnOnce(Result<(), &str>) + Send + 'static) {
         let write = move |tx: &mut Tx<'_>| {
-            let Some(log_id) = slot.get() else { return Ok(()) };
-            row.at_us = tx.now.0;
-            row.intent_id = Some(log_id);
-            insert_parts(tx.connection, log_id, &parts)?;
+            let Some(log_id) = closing.slot.get() else { return Ok(()) };
+            // Rows are written in the order in which they were handed over, so what is lost is known by now.
+            for segment in closing.segments.iter().filter(|segment| segment.lost.load(Ordering::Acquire)) {
+                insert_parts(tx.connection, log_id, std::slice::from_ref(&segment.part))?;
+            }
+            insert_parts(tx.connection, log_id, &closing.parts)?;
+            let row = NewRow { at_us: tx.now.0, intent_id: Some(log_id), ..closing.row.clone() };
             insert_row(tx.connection, &row).map(drop)
         };
         self.writer.rows(write, done);

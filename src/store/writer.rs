@@ -295,7 +295,15 @@ impl Loop {
                 // A full channel means that a checkpoint is due already.
                 let _ = self.wrote.try_send(());
             }
-            Err(cause) => self.failed(&cause, afters),
+            Err(cause) => {
+                // Jobs that are left were never run: the transaction could not begin. A verb's caller sees its answer go.
+                for job in batch.drain(..) {
+                    if let Job::Rows { after, .. } = job {
+                        afters.push(after);
+                    }
+                }
+                self.failed(&cause, afters);
+            }
         }
     }
 

@@ -65,6 +65,7 @@ async fn credentials_come_as_json_or_as_an_oauth2_form() {
     assert_eq!(form("grant_type=password&username=admin&password=an+admin%27s%20password".into()).await, 200);
     assert_eq!(form("grant_type=client_credentials&username=admin&password=x".into()).await, 400);
     assert_eq!(form("username=admin".into()).await, 400);
+    assert_eq!(form(r#"{"username":"admin","password":"an admin's password"}"#.into()).await, 200);
     assert_eq!(form("grant_type=password&username=admin&password=wrong".into()).await, 401);
 }
 

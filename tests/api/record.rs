@@ -238,3 +238,48 @@ async fn the_record_is_filtered() {
         assert!([400, 404].contains(&answer.status), "{wrong}: {}", answer.status);
     }
 }
+
+#[actix_web::test]
+async fn a_segment_that_could_not_be_written_comes_with_the_result() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start_with(&fake.url(), &[("AUDIT__SEGMENT_MS", "20")]);
+    let admin = gateway.admin().await;
+    fake.next(Script::of(vec![text("one "), Step::Wait, text("two "), Step::Wait, text("three"), done("stop")]));
+    let mut response =
+        gateway.open("POST", "/v1/chat/completions", Some(&admin), hello_stream().to_string().into_bytes()).await;
+    let file = gateway.data_dir().join("lan-gateway.db");
+    let mut other = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
+
+    // Longer than the writer waits for the lock, so that the segment of the second word fails.
+    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    fake.release();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    other.batch_execute("ROLLBACK").unwrap();
+    fake.release();
+    let mut body = Vec::new();
+    while let Some(bytes) = futures_util::StreamExt::next(&mut response).await {
+        body.extend_from_slice(&bytes.unwrap());
+    }
+
+    assert!(String::from_utf8_lossy(&body).ends_with("data: [DONE]\n\n"));
+    let export = gateway.export(&admin, "admin", "jsonl").await;
+    let line: Value = serde_json::from_str(export.lines().next().unwrap()).unwrap();
+    assert_eq!((&line["outcome"], &line["response"]), (&json!("completed"), &json!("one two three")));
+}
+
+#[actix_web::test]
+async fn a_health_probe_is_no_refusal_and_files_are_for_the_service_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+
+    for path in ["/health", "/health/live", "/health/ready"] {
+        gateway.get(path, None).await;
+    }
+
+    assert!(gateway.record(&admin).await.is_empty());
+    for name in ["lan-gateway.db", "lan-gateway.db-wal"] {
+        let mode = std::fs::metadata(gateway.data_dir().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
