@@ -1,0 +1,227 @@
+//! A chat completion's answer, whole and as a stream.
+
+use bytes::{BufMut, BytesMut};
+use serde::Serialize;
+
+use crate::chat::{ChatEvent, ChatReply, End, Finish, Piece, ToolCall, Usage};
+use crate::dialect::openai::request::Asked;
+use crate::dialect::{Encoder, Head, wire};
+use crate::error::Error;
+
+/// The encoder of one answer.
+pub struct Answer {
+    id: String,
+    created: i64,
+    model: String,
+    include_usage: bool,
+    /// What all chunks of a stream have in common, up to the value of `choices`.
+    chunk_start: Vec<u8>,
+    started: bool,
+    calls: usize,
+}
+
+impl Answer {
+    pub fn new(head: &dyn Head, asked: &Asked) -> Self {
+        let mut answer = Answer {
+            id: head.request_id().with_prefix("chatcmpl-"),
+            created: head.received_at().seconds(),
+            model: asked.chat.model.as_str().to_owned(),
+            include_usage: asked.include_usage,
+            chunk_start: Vec::new(),
+            started: false,
+            calls: 0,
+        };
+        if asked.stream {
+            answer.chunk_start = answer.chunk_start();
+        }
+        answer
+    }
+
+    fn chunk_start(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Start<'a> {
+            id: &'a str,
+            object: &'static str,
+            created: i64,
+            model: &'a str,
+        }
+        let start = Start { id: &self.id, object: "chat.completion.chunk", created: self.created, model: &self.model };
+        let mut bytes = b"data: ".to_vec();
+        bytes.extend(wire::json_bytes(&start));
+        bytes.pop();
+        bytes.extend(b",\"choices\":");
+        bytes
+    }
+
+    /// One chunk per piece is the hot path of a stream: its first half was made once, for all of them.
+    fn chunk(&mut self, delta: &Delta<'_>, finish: Option<&'static str>, out: &mut BytesMut) {
+        if !self.started {
+            self.started = true;
+            self.chunk(&Delta { role: Some("assistant"), content: Some(""), ..Delta::default() }, None, out);
+        }
+        out.put_slice(&self.chunk_start);
+        wire::put_json(out, &[ChunkChoice { index: 0, delta, logprobs: None, finish_reason: finish }]);
+        let end: &[u8] = if self.include_usage { b",\"usage\":null}\n\n" } else { b"}\n\n" };
+        out.put_slice(end);
+    }
+
+    fn end(&mut self, end: &End, out: &mut BytesMut) {
+        self.chunk(&Delta::default(), Some(finish_reason(end.finish, self.calls > 0)), out);
+        if self.include_usage {
+            out.put_slice(&self.chunk_start);
+            out.put_slice(b"[],\"usage\":");
+            wire::put_json(out, &WireUsage::of(end.usage));
+            out.put_slice(b"}\n\n");
+        }
+        out.put_slice(b"data: [DONE]\n\n");
+    }
+}
+
+impl Encoder for Answer {
+    fn whole(&mut self, reply: &ChatReply, out: &mut BytesMut) {
+        let calls: Vec<_> = reply.tool_calls.iter().map(|call| WireCall::of(call, None)).collect();
+        let completion = Completion {
+            id: &self.id,
+            object: "chat.completion",
+            created: self.created,
+            model: &self.model,
+            choices: [Choice {
+                index: 0,
+                message: AnswerMessage {
+                    role: "assistant",
+                    content: (calls.is_empty() || !reply.text.is_empty()).then_some(&reply.text),
+                    refusal: None,
+                    reasoning: Some(reply.reasoning.as_str()).filter(|text| !text.is_empty()),
+                    tool_calls: calls,
+                },
+                logprobs: None,
+                finish_reason: finish_reason(reply.end.finish, !reply.tool_calls.is_empty()),
+            }],
+            usage: WireUsage::of(reply.end.usage),
+        };
+        wire::put_json(out, &completion);
+    }
+
+    fn event(&mut self, event: &ChatEvent, out: &mut BytesMut) {
+        match &event.what {
+            Piece::Text(text) => self.chunk(&Delta { content: Some(text), ..Delta::default() }, None, out),
+            Piece::Reasoning(text) => self.chunk(&Delta { reasoning: Some(text), ..Delta::default() }, None, out),
+            Piece::ToolCall(call) => {
+                let call = WireCall::of(call, Some(self.calls));
+                self.calls += 1;
+                self.chunk(&Delta { tool_calls: Some([call]), ..Delta::default() }, None, out);
+            }
+            Piece::End(end) => self.end(end, out),
+        }
+    }
+
+    fn error(&mut self, error: &Error, out: &mut BytesMut) {
+        wire::put_sse(out, &wire::envelope(error));
+    }
+
+    /// A comment: the only thing between events that every SDK bears.
+    fn heartbeat(&mut self, out: &mut BytesMut) {
+        out.put_slice(b": \n\n");
+    }
+}
+
+/// Upstreams say `stop` after a tool call; clients are told what they got. An answer that was cut stays `length`.
+fn finish_reason(finish: Finish, has_calls: bool) -> &'static str {
+    match finish {
+        Finish::Length => "length",
+        Finish::ToolCalls => "tool_calls",
+        Finish::Stop if has_calls => "tool_calls",
+        Finish::Stop => "stop",
+    }
+}
+
+#[derive(Serialize)]
+struct Completion<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: i64,
+    model: &'a str,
+    choices: [Choice<'a>; 1],
+    usage: WireUsage,
+}
+
+#[derive(Serialize)]
+struct Choice<'a> {
+    index: u32,
+    message: AnswerMessage<'a>,
+    logprobs: Option<()>,
+    finish_reason: &'static str,
+}
+
+/// `refusal` and `logprobs` are always null here, and required by OpenAI's schema.
+#[derive(Serialize)]
+struct AnswerMessage<'a> {
+    role: &'static str,
+    content: Option<&'a String>,
+    refusal: Option<()>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<WireCall<'a>>,
+}
+
+#[derive(Serialize)]
+struct ChunkChoice<'a> {
+    index: u32,
+    delta: &'a Delta<'a>,
+    logprobs: Option<()>,
+    finish_reason: Option<&'static str>,
+}
+
+#[derive(Serialize, Default)]
+struct Delta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<[WireCall<'a>; 1]>,
+}
+
+#[derive(Serialize)]
+struct WireCall<'a> {
+    /// In streams only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
+    id: &'a str,
+    r#type: &'static str,
+    function: WireFunction<'a>,
+}
+
+#[derive(Serialize)]
+struct WireFunction<'a> {
+    name: &'a str,
+    /// JSON inside a string.
+    arguments: &'a str,
+}
+
+impl<'a> WireCall<'a> {
+    fn of(call: &'a ToolCall, index: Option<usize>) -> Self {
+        let function = WireFunction { name: &call.name, arguments: call.arguments.get() };
+        WireCall { index, id: &call.id, r#type: "function", function }
+    }
+}
+
+#[derive(Serialize)]
+struct WireUsage {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    total_tokens: u64,
+}
+
+impl WireUsage {
+    fn of(usage: Usage) -> Self {
+        WireUsage {
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.answer_tokens,
+            total_tokens: usage.prompt_tokens.saturating_add(usage.answer_tokens),
+        }
+    }
+}

@@ -1,0 +1,605 @@
+//! A chat completion's request: fields to meaning, or a refusal that names the field.
+
+use serde_json::Value;
+
+use crate::chat::{ChatRequest, Extra, Format, ModelName, Sampling, Think};
+use crate::dialect::json::{self, At, Ignored, Json, Object};
+use crate::dialect::openai::message::read_messages;
+use crate::error::Error;
+
+/// OpenAI's own limit.
+const STOPS_MAX: usize = 4;
+
+pub struct Asked {
+    pub chat: ChatRequest,
+    pub stream: bool,
+    pub include_usage: bool,
+    pub ignored: Ignored,
+}
+
+/// Every field that `read` knows: another spelling of one of these is an error.
+const FIELDS: &[&str] = &[
+    "audio",
+    "frequency_penalty",
+    "function_call",
+    "functions",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "metadata",
+    "modalities",
+    "model",
+    "moderation",
+    "n",
+    "parallel_tool_calls",
+    "prediction",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "reasoning",
+    "reasoning_effort",
+    "response_format",
+    "safety_identifier",
+    "seed",
+    "service_tier",
+    "stop",
+    "store",
+    "stream",
+    "stream_options",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "user",
+    "verbosity",
+    "web_search_options",
+];
+
+pub fn read(body: Object<'_>) -> Result<Asked, Error> {
+    let mut ignored = Ignored::default();
+    let mut model = None;
+    let mut messages = Vec::new();
+    let mut sampling = Sampling::default();
+    let (mut max_tokens, mut max_completion_tokens) = (None, None);
+    let (mut format, mut effort, mut reasoning) = (None, None, None);
+    let (mut stream, mut stream_options) = (false, None);
+    for (key, value) in body {
+        let key = key.as_ref();
+        let at = At::Body.key(key);
+        if !FIELDS.contains(&key) {
+            ignored.unknown(FIELDS, &At::Body, "", key, &value)?;
+            continue;
+        }
+        if value.is_absent() {
+            continue;
+        }
+        match key {
+            "model" => model = Some(ModelName::parse(&value.text(&at)?)?),
+            "messages" => messages = read_messages(value.array(&at)?, &at, &mut ignored)?,
+            "max_tokens" => max_tokens = Some(value.token_limit(&at)?),
+            "max_completion_tokens" => max_completion_tokens = Some(value.token_limit(&at)?),
+            "temperature" => sampling.temperature = Some(value.number_in(&at, 0.0..=2.0)?),
+            "top_p" => sampling.top_p = Some(value.number_in(&at, 0.0..=1.0)?),
+            "presence_penalty" => sampling.presence_penalty = Some(value.number_in(&at, -2.0..=2.0)?),
+            "frequency_penalty" => sampling.frequency_penalty = Some(value.number_in(&at, -2.0..=2.0)?),
+            "seed" => sampling.seed = Some(value.integer(&at)?),
+            "stop" => sampling.stop = value.stop_sequences(&at, STOPS_MAX)?,
+            "stream" => stream = value.boolean(&at)?,
+            "stream_options" => stream_options = Some(read_stream_options(value.object(&at)?, &at, &mut ignored)?),
+            "response_format" => format = read_format(value.object(&at)?, &at, &mut ignored)?,
+            "reasoning_effort" => effort = Some(read_effort(value, &at)?),
+            "reasoning" => reasoning = read_reasoning(value.object(&at)?, &at, &mut ignored)?,
+            "n" => {
+                if value.integer(&at)? != 1 {
+                    return Err(at.unsupported("must be 1: one request gets one answer; send several requests instead"));
+                }
+            }
+            "logprobs" => {
+                if value.boolean(&at)? {
+                    return Err(at.unsupported("is not offered; leave it out"));
+                }
+            }
+            "top_logprobs" => {
+                if value.integer(&at)? != 0 {
+                    return Err(at.unsupported("is not offered; leave it out"));
+                }
+            }
+            "modalities" => {
+                if !matches!(&value, Json::Array(kinds) if matches!(&kinds[..], [Json::Text(kind)] if kind == "text")) {
+                    return Err(at.unsupported("may only be `[\"text\"]`: answers are text"));
+                }
+            }
+            "tool_choice" => {
+                if !matches!(&value, Json::Text(choice) if choice == "none" || choice == "auto") {
+                    return Err(at.unsupported("may only be `none` or `auto`: tools are not offered yet"));
+                }
+            }
+            "tools" => return Err(at.unsupported("are not offered yet; leave them out")),
+            "functions" | "function_call" => {
+                return Err(at.unsupported("is out of use; `tools` takes its place, and is not offered yet"));
+            }
+            "audio" | "logit_bias" | "prediction" | "web_search_options" => {
+                return Err(at.unsupported("is not offered; leave it out"));
+            }
+            // What is left of `FIELDS` has no effect on the answer here.
+            _ => ignored.add(key),
+        }
+    }
+    if stream_options.is_some() && !stream {
+        return Err(Error::invalid(
+            "stream_options",
+            "`stream_options` is only for streams; send `stream: true` or leave it out",
+        ));
+    }
+    let Some(model) = model else {
+        return Err(Error::invalid("model", "`model` is missing; name one that `GET /v1/models` lists"));
+    };
+    if messages.is_empty() {
+        return Err(Error::invalid("messages", "`messages` is missing or empty; send at least one message"));
+    }
+    let chat = ChatRequest {
+        model,
+        messages,
+        tools: Vec::new(),
+        format,
+        sampling,
+        max_tokens: agree(("max_tokens", max_tokens), ("max_completion_tokens", max_completion_tokens))?,
+        think: agree(("reasoning_effort", effort), ("reasoning.effort", reasoning))?,
+        // OpenAI's clients expect an error, not a conversation whose beginning vanished.
+        truncate: Some(false),
+        extra: Extra::default(),
+    };
+    Ok(Asked { chat, stream, include_usage: stream_options.unwrap_or(false), ignored })
+}
+
+/// Two names for one thing: either, or both with the same value.
+fn agree<T: PartialEq>(one: (&str, Option<T>), other: (&str, Option<T>)) -> Result<Option<T>, Error> {
+    match (one.1, other.1) {
+        (Some(first), Some(second)) if first != second => {
+            Err(Error::invalid(other.0, format!("`{}` and `{}` differ; send one of them", one.0, other.0)))
+        }
+        (first, second) => Ok(first.or(second)),
+    }
+}
+
+fn read_stream_options(options: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<bool, Error> {
+    const KNOWN: &[&str] = &["include_obfuscation", "include_usage"];
+    let mut include_usage = false;
+    for (key, value) in options {
+        match key.as_ref() {
+            "include_usage" if !value.is_null() => include_usage = value.boolean(&at.key("include_usage"))?,
+            "include_usage" => {}
+            "include_obfuscation" => ignored.add("stream_options.include_obfuscation"),
+            other => ignored.unknown(KNOWN, at, "stream_options.", other, &value)?,
+        }
+    }
+    Ok(include_usage)
+}
+
+fn read_format(format: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Option<Format>, Error> {
+    let (mut kind, mut schema) = (None, None);
+    for (key, value) in format {
+        match key.as_ref() {
+            "type" => kind = Some(value.text(&at.key("type"))?),
+            "json_schema" if value.is_null() => {}
+            "json_schema" => {
+                let at = at.key("json_schema");
+                schema = read_schema(value.object(&at)?, &at, ignored)?;
+            }
+            other => ignored.unknown(&["json_schema", "type"], at, "response_format.", other, &value)?,
+        }
+    }
+    match kind.as_deref() {
+        Some("text") => Ok(None),
+        Some("json_object") => Ok(Some(Format::Json)),
+        Some("json_schema") => match schema {
+            Some(schema) => Ok(Some(Format::Schema(schema))),
+            None => Err(at.key("json_schema").key("schema").invalid("is missing; send the schema as an object")),
+        },
+        Some(_) => Err(at.key("type").invalid("must be one of `text`, `json_object`, `json_schema`")),
+        None => Err(at.key("type").invalid("is missing; send one of `text`, `json_object`, `json_schema`")),
+    }
+}
+
+/// `name` and `description` are for people. `strict` is kept in any case: the schema always binds the model.
+fn read_schema(wrapped: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Option<Value>, Error> {
+    const KNOWN: &[&str] = &["description", "name", "schema", "strict"];
+    let mut schema = None;
+    for (key, value) in wrapped {
+        match key.as_ref() {
+            "schema" if value.is_null() => {}
+            "schema" => schema = Some(json::into_map(value.object(&at.key("schema"))?).into()),
+            known if KNOWN.contains(&known) => {}
+            other => ignored.unknown(KNOWN, at, "response_format.json_schema.", other, &value)?,
+        }
+    }
+    Ok(schema)
+}
+
+fn read_reasoning(reasoning: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Option<Think>, Error> {
+    let mut effort = None;
+    for (key, value) in reasoning {
+        match key.as_ref() {
+            "effort" if value.is_absent() => {}
+            "effort" => effort = Some(read_effort(value, &at.key("effort"))?),
+            other => ignored.unknown(&["effort"], at, "reasoning.", other, &value)?,
+        }
+    }
+    Ok(effort)
+}
+
+fn read_effort(value: Json<'_>, at: &At<'_>) -> Result<Think, Error> {
+    match value.text(at)?.as_ref() {
+        "none" => Ok(Think::Off),
+        "minimal" | "low" => Ok(Think::Low),
+        "medium" => Ok(Think::Medium),
+        "high" => Ok(Think::High),
+        "xhigh" | "max" => Ok(Think::Max),
+        _ => Err(at.invalid("must be one of `none`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Role;
+    use crate::clock::Timestamp;
+    use crate::dialect::openai::OpenAi;
+    use crate::dialect::openai::message::MESSAGE_FIELDS;
+    use crate::dialect::{Dialect, Head, Work};
+    use crate::ids::RequestId;
+
+    struct Post;
+
+    impl Head for Post {
+        fn path(&self) -> &str {
+            "/v1/chat/completions"
+        }
+
+        fn header(&self, _: &str) -> Option<&str> {
+            None
+        }
+
+        fn request_id(&self) -> RequestId {
+            RequestId(uuid::Uuid::nil())
+        }
+
+        fn received_at(&self) -> Timestamp {
+            Timestamp(1_795_480_000_123_456)
+        }
+
+        fn default_model(&self) -> &str {
+            "llama3.2:latest"
+        }
+    }
+
+    /// A good request with some fields more.
+    fn decode(fields: &str) -> Result<(ChatRequest, Vec<String>), Error> {
+        decode_body(&format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}]{fields}}}"#))
+    }
+
+    /// A request of one message.
+    fn decode_message(message: &str) -> Result<(ChatRequest, Vec<String>), Error> {
+        decode_body(&format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}},{message}]}}"#))
+    }
+
+    fn decode_body(body: &str) -> Result<(ChatRequest, Vec<String>), Error> {
+        let decoded = OpenAi.decode(&Post, body.as_bytes())?;
+        let Work::Chat(chat) = decoded.work;
+        Ok((chat, decoded.ignored))
+    }
+
+    #[track_caller]
+    fn refused(result: Result<(ChatRequest, Vec<String>), Error>, code: &str, field: &str) -> String {
+        let error = result.expect_err("a refusal");
+        assert_eq!((error.code(), error.field()), (code, Some(field)), "{error}");
+        error.to_string()
+    }
+
+    const INVALID: &str = "invalid_request";
+    const UNSUPPORTED: &str = "unsupported_parameter";
+
+    #[test]
+    fn numbers_are_taken_up_to_openais_bounds() {
+        for (name, low, high) in
+            [("temperature", 0, 2), ("top_p", 0, 1), ("presence_penalty", -2, 2), ("frequency_penalty", -2, 2)]
+        {
+            for good in [format!("{low}"), format!("{high}"), format!("{high}.0"), "null".into()] {
+                decode(&format!(r#","{name}":{good}"#)).unwrap();
+            }
+            for bad in [format!("{}", f64::from(low) - 0.01), format!("{high}.01"), "\"1\"".into(), "true".into()] {
+                refused(decode(&format!(r#","{name}":{bad}"#)), INVALID, name);
+            }
+        }
+        assert_eq!(decode(r#","temperature":0.7"#).unwrap().0.sampling.temperature, Some(0.7));
+    }
+
+    #[test]
+    fn a_seed_is_any_integer_of_64_bits() {
+        for seed in [0, -1, i64::MIN, i64::MAX] {
+            assert_eq!(decode(&format!(r#","seed":{seed}"#)).unwrap().0.sampling.seed, Some(seed));
+        }
+        refused(decode(r#","seed":9223372036854775808"#), INVALID, "seed");
+        refused(decode(r#","seed":1.5"#), INVALID, "seed");
+    }
+
+    #[test]
+    fn a_limit_of_tokens_has_two_names_and_one_value() {
+        let limit = |fields| decode(fields).map(|(chat, _)| chat.max_tokens);
+
+        assert_eq!(limit("").unwrap(), None);
+        assert_eq!(limit(r#","max_tokens":1"#).unwrap(), Some(1));
+        assert_eq!(limit(r#","max_completion_tokens":5"#).unwrap(), Some(5));
+        assert_eq!(limit(r#","max_tokens":5,"max_completion_tokens":5"#).unwrap(), Some(5));
+        assert_eq!(limit(r#","max_tokens":5,"max_completion_tokens":null"#).unwrap(), Some(5));
+        assert_eq!(limit(r#","max_tokens":9000000000"#).unwrap(), Some(u32::MAX));
+        refused(decode(r#","max_tokens":5,"max_completion_tokens":6"#), INVALID, "max_completion_tokens");
+        refused(decode(r#","max_tokens":0"#), INVALID, "max_tokens");
+        refused(decode(r#","max_completion_tokens":-1"#), INVALID, "max_completion_tokens");
+        refused(decode(r#","max_tokens":"5""#), INVALID, "max_tokens");
+    }
+
+    #[test]
+    fn stops_are_one_text_or_four_at_most() {
+        let stop = |value: &str| decode(&format!(r#","stop":{value}"#)).map(|(chat, _)| chat.sampling.stop);
+
+        assert_eq!(stop(r#""a""#).unwrap(), ["a"]);
+        assert_eq!(stop(r#"["a","b","c","d"]"#).unwrap().len(), 4);
+        for absent in ["null", "[]", "\"\""] {
+            assert!(stop(absent).unwrap().is_empty());
+        }
+        refused(decode(r#","stop":["a","b","c","d","e"]"#), INVALID, "stop");
+        refused(decode(r#","stop":["a",""]"#), INVALID, "stop[1]");
+        refused(decode(r#","stop":["a",5]"#), INVALID, "stop[1]");
+        refused(decode(r#","stop":5"#), INVALID, "stop");
+    }
+
+    #[test]
+    fn messages_are_needed() {
+        refused(decode_body(r#"{"model":"m"}"#), INVALID, "messages");
+        refused(decode_body(r#"{"model":"m","messages":[]}"#), INVALID, "messages");
+        refused(decode_body(r#"{"model":"m","messages":null}"#), INVALID, "messages");
+        refused(decode_body(r#"{"model":"m","messages":"hi"}"#), INVALID, "messages");
+        refused(decode_body(r#"{"model":"m","messages":["hi"]}"#), INVALID, "messages[0]");
+    }
+
+    #[test]
+    fn a_model_is_needed() {
+        let message = r#""messages":[{"role":"user","content":"hi"}]"#;
+
+        for bad in ["", r#""model":"","#, r#""model":null,"#, r#""model":5,"#, r#""model":"a b","#] {
+            refused(decode_body(&format!("{{{bad}{message}}}")), INVALID, "model");
+        }
+    }
+
+    #[test]
+    fn roles_are_those_of_the_api() {
+        let role = |role: &str| decode_message(&format!(r#"{{"role":"{role}","content":"x"}}"#));
+
+        assert_eq!(role("system").unwrap().0.messages[1].role, Role::System);
+        assert_eq!(role("developer").unwrap().0.messages[1].role, Role::System);
+        assert_eq!(role("user").unwrap().0.messages[1].role, Role::User);
+        assert_eq!(role("assistant").unwrap().0.messages[1].role, Role::Assistant);
+        refused(role("tool"), UNSUPPORTED, "messages[1].role");
+        refused(role("function"), UNSUPPORTED, "messages[1].role");
+        refused(role("User"), INVALID, "messages[1].role");
+        refused(role("robot"), INVALID, "messages[1].role");
+        refused(decode_message(r#"{"content":"x"}"#), INVALID, "messages[1].role");
+    }
+
+    #[test]
+    fn content_is_text_or_parts_of_text() {
+        let text = |content: &str| {
+            decode_message(&format!(r#"{{"role":"user","content":{content}}}"#))
+                .map(|(mut chat, _)| chat.messages.remove(1).text)
+        };
+        let field = "messages[1].content";
+
+        assert_eq!(text(r#""""#).unwrap(), "");
+        assert_eq!(text(r#""a\n\u00fc""#).unwrap(), "a\nü");
+        assert_eq!(text(r#"[{"type":"text","text":"a"},{"type":"text","text":"b"}]"#).unwrap(), "ab");
+        for (content, code, field) in [
+            ("null", INVALID, field.to_owned()),
+            ("[]", INVALID, field.to_owned()),
+            ("5", INVALID, field.to_owned()),
+            ("{}", INVALID, field.to_owned()),
+            (r#"["a"]"#, INVALID, format!("{field}[0]")),
+            (r#"[{"type":"text"}]"#, INVALID, format!("{field}[0].text")),
+            (r#"[{"type":"text","text":5}]"#, INVALID, format!("{field}[0].text")),
+            (r#"[{"text":"a"}]"#, INVALID, format!("{field}[0].type")),
+            (r#"[{"type":"poem","text":"a"}]"#, INVALID, format!("{field}[0].type")),
+            (r#"[{"type":"text","Text":"a"}]"#, INVALID, format!("{field}[0].Text")),
+            (
+                r#"[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"x"}}]"#,
+                UNSUPPORTED,
+                format!("{field}[1]"),
+            ),
+            (r#"[{"type":"input_audio","input_audio":{}}]"#, UNSUPPORTED, format!("{field}[0]")),
+            (r#"[{"type":"file","file":{}}]"#, UNSUPPORTED, format!("{field}[0]")),
+        ] {
+            refused(decode_message(&format!(r#"{{"role":"user","content":{content}}}"#)), code, &field);
+        }
+    }
+
+    #[test]
+    fn what_an_assistant_said_comes_back_in_several_shapes() {
+        let message = |message: &str| decode_message(message).map(|(mut chat, _)| chat.messages.remove(1));
+
+        let refusing = message(r#"{"role":"assistant","content":null,"refusal":"no"}"#).unwrap();
+        assert_eq!(refusing.text, "no");
+        for name in ["reasoning", "reasoning_content"] {
+            let thinking = message(&format!(r#"{{"role":"assistant","content":"a","{name}":"hm"}}"#)).unwrap();
+            assert_eq!(thinking.reasoning.as_deref(), Some("hm"));
+        }
+        message(
+            r#"{"role":"assistant","content":"a","refusal":null,"tool_calls":[],"function_call":null,"audio":null}"#,
+        )
+        .unwrap();
+        for field in ["tool_calls", "function_call", "audio"] {
+            let body = format!(r#"{{"role":"assistant","content":"a","{field}":{{"a":1}}}}"#);
+            refused(decode_message(&body), UNSUPPORTED, &format!("messages[1].{field}"));
+        }
+    }
+
+    #[test]
+    fn what_changes_the_meaning_and_is_not_offered_is_refused_by_name() {
+        for (field, value) in [
+            ("n", "2"),
+            ("n", "0"),
+            ("logprobs", "true"),
+            ("top_logprobs", "3"),
+            ("logit_bias", r#"{"50256":-100}"#),
+            ("tools", r#"[{"type":"function","function":{"name":"f"}}]"#),
+            ("tool_choice", r#""required""#),
+            ("tool_choice", r#"{"type":"function","function":{"name":"f"}}"#),
+            ("functions", r#"[{"name":"f"}]"#),
+            ("function_call", r#""auto""#),
+            ("modalities", r#"["text","audio"]"#),
+            ("audio", r#"{"voice":"a"}"#),
+            ("prediction", r#"{"type":"content","content":"a"}"#),
+            ("web_search_options", r#"{"a":1}"#),
+        ] {
+            refused(decode(&format!(r#","{field}":{value}"#)), UNSUPPORTED, field);
+        }
+    }
+
+    #[test]
+    fn null_empty_and_default_values_mean_absent() {
+        for field in FIELDS {
+            if ["model", "messages"].contains(field) {
+                continue;
+            }
+            for empty in ["null", "[]", "{}", "\"\""] {
+                let (_, ignored) =
+                    decode(&format!(r#","{field}":{empty}"#)).unwrap_or_else(|error| panic!("{field}: {error}"));
+                assert!(ignored.is_empty(), "{field}");
+            }
+        }
+        for fine in [
+            r#""n":1"#,
+            r#""logprobs":false"#,
+            r#""top_logprobs":0"#,
+            r#""modalities":["text"]"#,
+            r#""tool_choice":"none""#,
+            r#""tool_choice":"auto""#,
+            r#""response_format":{"type":"text"}"#,
+        ] {
+            assert_eq!(decode(&format!(",{fine}")).unwrap().1, [""; 0], "{fine}");
+        }
+    }
+
+    #[test]
+    fn fields_without_effect_are_named() {
+        let (_, ignored) = decode(
+            r#","store":false,"metadata":{"a":"b"},"user":"u","safety_identifier":"s","service_tier":"auto","verbosity":"low",
+            "prompt_cache_key":"k","parallel_tool_calls":false,"keep_alive":0,"options":{"num_ctx":9},"think":true,"bad\nname":1"#,
+        )
+        .unwrap();
+
+        let expected = [
+            "store",
+            "metadata",
+            "user",
+            "safety_identifier",
+            "service_tier",
+            "verbosity",
+            "prompt_cache_key",
+            "parallel_tool_calls",
+            "keep_alive",
+            "options",
+            "think",
+            "bad?name",
+        ];
+        assert_eq!(ignored, expected);
+        let (_, ignored) = decode_message(r#"{"role":"user","content":"x","name":"ann","colour":1}"#).unwrap();
+        assert_eq!(ignored, ["messages[].name", "messages[].colour"]);
+    }
+
+    #[test]
+    fn another_spelling_of_a_field_is_refused_with_the_right_one() {
+        for field in FIELDS {
+            let other = field.to_uppercase();
+            let body = format!(r#"{{"{other}":null}}"#);
+            let message = refused(decode_body(&body), INVALID, &other);
+            assert!(message.ends_with(&format!("write `{field}`")), "{message}");
+        }
+        for field in MESSAGE_FIELDS {
+            let other = field.to_uppercase();
+            let message =
+                refused(decode_message(&format!(r#"{{"{other}":1}}"#)), INVALID, &format!("messages[1].{other}"));
+            assert!(message.ends_with(&format!("write `{field}`")), "{message}");
+        }
+        refused(
+            decode(r#","stream":true,"stream_options":{"Include_Usage":true}"#),
+            INVALID,
+            "stream_options.Include_Usage",
+        );
+        refused(decode(r#","response_format":{"Type":"text"}"#), INVALID, "response_format.Type");
+    }
+
+    #[test]
+    fn options_of_a_stream_need_a_stream() {
+        decode(r#","stream":true,"stream_options":{"include_usage":true}"#).unwrap();
+        decode(r#","stream_options":{"include_usage":true},"stream":true"#).unwrap();
+        refused(decode(r#","stream_options":{"include_usage":true}"#), INVALID, "stream_options");
+        refused(decode(r#","stream":false,"stream_options":{"include_usage":false}"#), INVALID, "stream_options");
+        refused(
+            decode(r#","stream":true,"stream_options":{"include_usage":1}"#),
+            INVALID,
+            "stream_options.include_usage",
+        );
+        refused(decode(r#","stream":"yes""#), INVALID, "stream");
+    }
+
+    #[test]
+    fn a_format_is_text_json_or_a_schema() {
+        let format = |value: &str| decode(&format!(r#","response_format":{value}"#)).map(|(chat, _)| chat.format);
+
+        assert!(format(r#"{"type":"text"}"#).unwrap().is_none());
+        assert!(matches!(format(r#"{"type":"json_object"}"#), Ok(Some(Format::Json))));
+        let schema =
+            format(r#"{"type":"json_schema","json_schema":{"name":"n","strict":true,"schema":{"z":1,"a":2}}}"#);
+        let Ok(Some(Format::Schema(schema))) = schema else { panic!("{schema:?}") };
+        assert_eq!(schema.to_string(), r#"{"z":1,"a":2}"#);
+        for (bad, field) in [
+            (r#"{"type":"json_schema"}"#, "response_format.json_schema.schema"),
+            (r#"{"type":"json_schema","json_schema":{"name":"n"}}"#, "response_format.json_schema.schema"),
+            (r#"{"type":"json_schema","json_schema":{"schema":"s"}}"#, "response_format.json_schema.schema"),
+            (r#"{"type":"xml"}"#, "response_format.type"),
+            (r#"{"json_schema":{}}"#, "response_format.type"),
+            (r#""json""#, "response_format"),
+        ] {
+            refused(decode(&format!(r#","response_format":{bad}"#)), INVALID, field);
+        }
+    }
+
+    #[test]
+    fn effort_has_ollamas_levels() {
+        let think = |fields: &str| decode(fields).map(|(chat, _)| chat.think);
+
+        for (effort, level) in [
+            ("none", Think::Off),
+            ("minimal", Think::Low),
+            ("low", Think::Low),
+            ("medium", Think::Medium),
+            ("high", Think::High),
+            ("xhigh", Think::Max),
+            ("max", Think::Max),
+        ] {
+            assert_eq!(think(&format!(r#","reasoning_effort":"{effort}""#)).unwrap(), Some(level));
+            assert_eq!(think(&format!(r#","reasoning":{{"effort":"{effort}"}}"#)).unwrap(), Some(level));
+        }
+        refused(decode(r#","reasoning_effort":"huge""#), INVALID, "reasoning_effort");
+        refused(decode(r#","reasoning":{"effort":"huge"}"#), INVALID, "reasoning.effort");
+        refused(decode(r#","reasoning_effort":"low","reasoning":{"effort":"high"}"#), INVALID, "reasoning.effort");
+    }
+
+    #[test]
+    fn a_prompt_that_does_not_fit_is_an_error_and_not_cut() {
+        assert_eq!(decode("").unwrap().0.truncate, Some(false));
+    }
+}

@@ -1,0 +1,252 @@
+//! A chat as Ollama's native API takes it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::chat::{ChatRequest, Format, Message, Role, Think, Tool, ToolCall};
+use crate::provider::ImageAt;
+
+/// The envelope is written by hand because the place of each image in it is part of the record.
+pub fn body(request: &ChatRequest, images: &mut Vec<ImageAt>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(expected_length(request));
+    out.extend_from_slice(b"{\"model\":");
+    put(&mut out, request.model.as_str());
+    out.extend_from_slice(b",\"messages\":[");
+    for (number, message) in request.messages.iter().enumerate() {
+        if number > 0 {
+            out.push(b',');
+        }
+        put_message(&mut out, message, images);
+    }
+    // Streaming is the only path: a whole answer is a stream folded.
+    out.extend_from_slice(b"],\"stream\":true");
+    if !request.tools.is_empty() {
+        let tools: Vec<_> = request.tools.iter().map(WireTool::of).collect();
+        put_field(&mut out, "tools", &tools);
+    }
+    match &request.format {
+        Some(Format::Json) => put_field(&mut out, "format", "json"),
+        Some(Format::Schema(schema)) => put_field(&mut out, "format", schema),
+        None => {}
+    }
+    let options = options(request);
+    if !options.is_empty() {
+        put_field(&mut out, "options", &options);
+    }
+    match request.think {
+        Some(Think::Off) => put_field(&mut out, "think", &false),
+        Some(Think::On) => put_field(&mut out, "think", &true),
+        Some(Think::Low) => put_field(&mut out, "think", "low"),
+        Some(Think::Medium) => put_field(&mut out, "think", "medium"),
+        Some(Think::High) => put_field(&mut out, "think", "high"),
+        Some(Think::Max) => put_field(&mut out, "think", "max"),
+        None => {}
+    }
+    if let Some(truncate) = request.truncate {
+        put_field(&mut out, "truncate", &truncate);
+    }
+    out.push(b'}');
+    out
+}
+
+fn expected_length(request: &ChatRequest) -> usize {
+    let of_message = |message: &Message| {
+        let images: usize = message.images.iter().map(|image| image.0.len().div_ceil(3) * 4 + 4).sum();
+        message.text.len() + message.text.len() / 8 + images + 64
+    };
+    256 + request.messages.iter().map(of_message).sum::<usize>()
+}
+
+fn put<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    let written = serde_json::to_writer(out, value);
+    // Memory takes every write, and what is written here has text for its keys.
+    debug_assert!(written.is_ok(), "{written:?}");
+}
+
+fn put_field<T: Serialize + ?Sized>(out: &mut Vec<u8>, name: &str, value: &T) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    put(out, value);
+}
+
+fn put_message(out: &mut Vec<u8>, message: &Message, images: &mut Vec<ImageAt>) {
+    let role = match message.role {
+        Role::System => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+        Role::Tool => "tool",
+    };
+    out.extend_from_slice(b"{\"role\":");
+    put(out, role);
+    put_field(out, "content", &message.text);
+    if let Some(reasoning) = &message.reasoning {
+        put_field(out, "thinking", reasoning);
+    }
+    if !message.images.is_empty() {
+        out.extend_from_slice(b",\"images\":[");
+        for (number, image) in message.images.iter().enumerate() {
+            out.extend_from_slice(if number > 0 { b",\"" } else { b"\"" });
+            images.push(put_base64(out, &image.0));
+            out.push(b'"');
+        }
+        out.push(b']');
+    }
+    if !message.tool_calls.is_empty() {
+        let calls: Vec<_> = message.tool_calls.iter().enumerate().map(WireSentCall::of).collect();
+        put_field(out, "tool_calls", &calls);
+    }
+    if let Some(name) = &message.tool_name {
+        put_field(out, "tool_name", name);
+    }
+    if let Some(id) = &message.tool_call_id {
+        put_field(out, "tool_call_id", id);
+    }
+    out.push(b'}');
+}
+
+fn put_base64(out: &mut Vec<u8>, bytes: &Bytes) -> ImageAt {
+    let offset = out.len();
+    let length = bytes.len().div_ceil(3) * 4;
+    out.resize(offset + length, 0);
+    let written = STANDARD.encode_slice(bytes, &mut out[offset..]);
+    debug_assert_eq!(written, Ok(length));
+    ImageAt { offset, length, bytes: bytes.clone() }
+}
+
+fn options(request: &ChatRequest) -> Map<String, Value> {
+    let mut options = request.extra.ollama.clone();
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            options.insert(name.to_owned(), value);
+        }
+    };
+    let sampling = &request.sampling;
+    set("num_predict", request.max_tokens.map(Value::from));
+    set("temperature", sampling.temperature.map(Value::from));
+    set("top_p", sampling.top_p.map(Value::from));
+    set("top_k", sampling.top_k.map(Value::from));
+    set("seed", sampling.seed.map(Value::from));
+    set("presence_penalty", sampling.presence_penalty.map(Value::from));
+    set("frequency_penalty", sampling.frequency_penalty.map(Value::from));
+    // Ollama takes a list only, and answers 500 to a bare string.
+    set("stop", (!sampling.stop.is_empty()).then(|| Value::from(sampling.stop.as_slice())));
+    options
+}
+
+#[derive(Serialize)]
+struct WireTool<'a> {
+    r#type: &'static str,
+    function: WireToolFunction<'a>,
+}
+
+#[derive(Serialize)]
+struct WireToolFunction<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    parameters: WireParameters<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum WireParameters<'a> {
+    Given(&'a Value),
+    None { r#type: &'static str, properties: Map<String, Value> },
+}
+
+impl<'a> WireTool<'a> {
+    fn of(tool: &'a Tool) -> Self {
+        let parameters = match &tool.parameters {
+            Some(schema) => WireParameters::Given(schema),
+            None => WireParameters::None { r#type: "object", properties: Map::new() },
+        };
+        let function = WireToolFunction { name: &tool.name, description: tool.description.as_deref(), parameters };
+        WireTool { r#type: "function", function }
+    }
+}
+
+#[derive(Serialize)]
+struct WireSentCall<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    id: &'a str,
+    function: WireSentFunction<'a>,
+}
+
+#[derive(Serialize)]
+struct WireSentFunction<'a> {
+    index: usize,
+    name: &'a str,
+    arguments: &'a RawValue,
+}
+
+impl<'a> WireSentCall<'a> {
+    fn of((index, call): (usize, &'a ToolCall)) -> Self {
+        WireSentCall {
+            id: &call.id,
+            function: WireSentFunction { index, name: &call.name, arguments: &call.arguments },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{Extra, Image, ModelName, Sampling};
+    use crate::provider::Provider;
+    use crate::provider::ollama::Ollama;
+
+    fn request() -> ChatRequest {
+        ChatRequest {
+            model: ModelName::parse("m:1").unwrap(),
+            messages: vec![Message::new(Role::User, "hi")],
+            tools: Vec::new(),
+            format: None,
+            sampling: Sampling::default(),
+            max_tokens: None,
+            think: None,
+            truncate: None,
+            extra: Extra::default(),
+        }
+    }
+
+    fn sent(request: &ChatRequest) -> String {
+        String::from_utf8(Ollama.chat(request).unwrap().body.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_plain_request_always_streams() {
+        let body = sent(&request());
+
+        assert_eq!(body, r#"{"model":"m:1","messages":[{"role":"user","content":"hi"}],"stream":true}"#);
+    }
+
+    #[test]
+    fn the_limit_of_tokens_and_the_stops_are_options() {
+        let mut request = request();
+        request.max_tokens = Some(8192);
+        request.sampling.stop = vec!["\n".into()];
+
+        assert!(sent(&request).ends_with(r#""options":{"num_predict":8192,"stop":["\n"]}}"#));
+    }
+
+    #[test]
+    fn the_place_of_each_image_is_told() {
+        let mut request = request();
+        for bytes in [&b"a"[..], b"ab", b"abc"] {
+            request.messages[0].images.push(Image(Bytes::copy_from_slice(bytes)));
+        }
+        request.messages.push(Message::new(Role::User, "YQ=="));
+
+        let call = Ollama.chat(&request).unwrap();
+
+        let found: Vec<_> = call.images.iter().map(|at| &call.body[at.offset..at.offset + at.length]).collect();
+        assert_eq!(found, [&b"YQ=="[..], b"YWI=", b"YWJj"]);
+        assert_eq!(call.images[2].bytes, "abc");
+        serde_json::from_slice::<Value>(&call.body).unwrap();
+    }
+}
