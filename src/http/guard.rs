@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use actix_governor::governor::NotUntil;
 use actix_governor::governor::clock::{Clock, DefaultClock, QuantaInstant};
@@ -113,7 +114,9 @@ pub async fn stamp(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let started = Instant::now();
     let id = request_id(request.request()).to_string();
+    let is_openais = request.path().starts_with("/v1/");
     let served = match (request.app_data::<web::Data<Networks>>(), address(request.request())) {
         (Some(networks), Some(address)) => networks.serve(address),
         _ => false,
@@ -128,6 +131,11 @@ pub async fn stamp(
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    if is_openais {
+        // Of a stream this is the time to its head.
+        let spent_ms = started.elapsed().as_millis() as u64;
+        headers.insert(HeaderName::from_static("openai-processing-ms"), spent_ms.into());
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

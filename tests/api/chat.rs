@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use crate::support::fake_ollama::{FakeOllama, Script, done, text};
-use crate::support::gateway::{PASSWORD, TestGateway, hello, hello_stream};
+use crate::support::gateway::{Answer, PASSWORD, TestGateway, hello, hello_stream};
 
 #[actix_web::test]
 async fn the_documents_chat_answers_ollamas_object() {
@@ -192,4 +192,17 @@ async fn an_image_reaches_the_model_and_stands_in_the_record() {
     let large = base64::engine::general_purpose::STANDARD.encode(vec![7_u8; 5 * 1024 * 1024 + 1]);
     assert_eq!(gateway.post("/chat", Some(&admin), body(json!([large]))).await.status, 400);
     assert_eq!(fake.chats().len(), 1);
+}
+
+#[actix_web::test]
+async fn openais_routes_say_how_long_they_took_and_others_do_not() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let took = |answer: &Answer| answer.header("openai-processing-ms").map(|text| text.parse::<u64>().unwrap());
+
+    assert!(took(&gateway.post("/v1/chat/completions", Some(&admin), hello()).await).is_some());
+    assert!(took(&gateway.post("/v1/chat/completions", Some(&admin), json!({})).await).is_some());
+    assert!(took(&gateway.get("/v1/models", Some(&admin)).await).is_some());
+    assert!(took(&gateway.post("/chat", Some(&admin), hello()).await).is_none());
 }
