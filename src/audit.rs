@@ -282,6 +282,8 @@ impl Record {
             Piece::Text(text) => self.contents.text.extend_from_slice(text.as_bytes()),
             Piece::Reasoning(text) => self.contents.reasoning.extend_from_slice(text.as_bytes()),
             Piece::ToolCall(call) => self.contents.tool_calls.push(call.clone()),
+            // Numbers about the text, which is kept itself.
+            Piece::Logprobs(_) => {}
             Piece::End(end) => {
                 row.prompt_tokens = Some(end.usage.prompt_tokens as i64);
                 row.answer_tokens = Some(end.usage.answer_tokens as i64);
@@ -443,6 +445,7 @@ mod tests {
                 ImageAt { offset: 9, length: 4, bytes: Bytes::from_static(b"DEF") },
             ],
             notes: Vec::new(),
+            reading: crate::provider::Reading::default(),
         };
 
         let (body, images) = cut_images(&call);

@@ -72,11 +72,17 @@ pub struct ChatRequest {
     /// Never empty.
     pub messages: Vec<Message>,
     pub tools: Vec<Tool>,
+    /// The answer must be a call of one of `tools`, which are then not empty; `format` has no say in it.
+    pub must_call: bool,
+    /// Of several calls in the answer only the first is given.
+    pub one_call: bool,
     pub format: Option<Format>,
     pub sampling: Sampling,
     /// Tokens of the answer at most. The policy fills it in when the caller leaves it out.
     pub max_tokens: Option<u32>,
     pub think: Option<Think>,
+    /// The answer's tokens are wanted with their probabilities, and with so many that were nearly chosen instead.
+    pub logprobs: Option<u8>,
     /// `false`: refuse a prompt that does not fit the context, instead of dropping its oldest messages.
     pub truncate: Option<bool>,
     pub extra: Extra,
@@ -194,8 +200,20 @@ pub enum Piece {
     Text(String),
     Reasoning(String),
     ToolCall(ToolCall),
+    /// How likely the tokens of the piece that follows were.
+    Logprobs(Vec<TokenLogprob>),
     /// The upstream's own end mark. Without it an answer is not complete.
     End(End),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprob {
+    pub token: String,
+    pub logprob: f64,
+    /// A token can end within a letter; then `token` can't hold it and these do.
+    pub bytes: Vec<u8>,
+    /// The likeliest tokens at this place, without such lists of their own.
+    pub top: Vec<TokenLogprob>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -236,6 +254,7 @@ pub struct ChatReply {
     pub text: String,
     pub reasoning: String,
     pub tool_calls: Vec<ToolCall>,
+    pub logprobs: Vec<TokenLogprob>,
     pub end: End,
 }
 
@@ -245,6 +264,7 @@ pub struct Fold {
     text: String,
     reasoning: String,
     tool_calls: Vec<ToolCall>,
+    logprobs: Vec<TokenLogprob>,
     end: Option<(OffsetDateTime, End)>,
 }
 
@@ -255,6 +275,7 @@ impl Fold {
             Piece::Text(text) => self.text.push_str(&text),
             Piece::Reasoning(text) => self.reasoning.push_str(&text),
             Piece::ToolCall(call) => self.tool_calls.push(call),
+            Piece::Logprobs(tokens) => self.logprobs.extend(tokens),
             Piece::End(end) => self.end = Some((event.at, end)),
         }
     }
@@ -262,7 +283,8 @@ impl Fold {
     /// `None` when the end mark was never seen.
     pub fn finish(self) -> Option<ChatReply> {
         let (at, end) = self.end?;
-        Some(ChatReply { at, text: self.text, reasoning: self.reasoning, tool_calls: self.tool_calls, end })
+        let Fold { text, reasoning, tool_calls, logprobs, .. } = self;
+        Some(ChatReply { at, text, reasoning, tool_calls, logprobs, end })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::credential::Credential;
 use crate::error::Error;
 use crate::ids::RequestId;
 
+pub mod image;
 pub mod json;
 pub mod legacy;
 pub mod models;

@@ -81,10 +81,13 @@ mod tests {
             model: ModelName::parse(model).unwrap(),
             messages: vec![message],
             tools: Vec::new(),
+            must_call: false,
+            one_call: false,
             format: None,
             sampling: Sampling::default(),
             max_tokens,
             think: None,
+            logprobs: None,
             truncate: None,
             extra: Extra::default(),
         }

@@ -13,7 +13,8 @@ pub trait Provider: Sync {
     fn name(&self) -> &'static str;
     /// The request as bytes; an error when the provider can't express what changes the meaning.
     fn chat(&self, request: &ChatRequest) -> Result<Call, Error>;
-    fn decoder(&self) -> Box<dyn Decoder>;
+    /// Reads the answer to a call.
+    fn decoder(&self, reading: &Reading) -> Box<dyn Decoder>;
     /// An upstream's error answer, in our words.
     fn failure(&self, status: u16, body: &[u8]) -> Error;
     /// Where its list of models is, and how to read it.
@@ -28,8 +29,18 @@ pub struct Call {
     pub body: Bytes,
     /// Where images stand in the body, in order.
     pub images: Vec<ImageAt>,
-    /// Hints of the caller that this provider can't pass on: for the record.
+    /// Hints of the caller that this provider can't pass on, and what was done in their place: for the record.
     pub notes: Vec<String>,
+    pub reading: Reading,
+}
+
+/// How the answer to a call is to be read.
+#[derive(Debug, Clone, Default)]
+pub struct Reading {
+    /// The answer's text is a call of one of these functions. Empty: it is a text.
+    pub must_call: Vec<String>,
+    /// Of several calls only the first is given.
+    pub one_call: bool,
 }
 
 /// An image in a body, written as standard base64 with padding.

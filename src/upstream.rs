@@ -81,7 +81,7 @@ impl Upstream {
             let body = short_body(&mut response).await.unwrap_or_default();
             return Err(host.provider.failure(response.status().as_u16(), &body));
         }
-        Ok(Events { response, decoder: host.provider.decoder(), ended: false })
+        Ok(Events { response, decoder: host.provider.decoder(&call.reading), ended: false })
     }
 
     pub async fn models(&self, host: HostId) -> Result<Vec<ModelCard>, Error> {

@@ -23,6 +23,8 @@ mod limits;
 mod record;
 #[path = "api/stopping.rs"]
 mod stopping;
+#[path = "api/tools.rs"]
+mod tools;
 #[path = "api/upstream.rs"]
 mod upstream;
 #[path = "api/usage.rs"]

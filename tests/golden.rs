@@ -1,7 +1,7 @@
 //! Translations, held against files: what clients and upstreams send, and what we make of it.
 //!
 //! `tests/golden/provider/<name>/<case>/` holds one of
-//!   `answer.ndjson` (an upstream's stream)            -> `events.jsonl`
+//!   `answer.ndjson` (an upstream's stream)            -> `events.jsonl`; `reading.json` says how to read it, if not plainly
 //!   `failure.txt`   (a status, then an error body)    -> `error.json`
 //!   `tags.json`     (a list of models)                -> `models.json`
 //! `tests/golden/dialect/<name>/<case>/` holds
@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use lan_gateway::chat::{ChatEvent, ChatReply, End, Finish, Fold, Piece, Timings, ToolCall, Usage};
+use lan_gateway::chat::{ChatEvent, ChatReply, End, Finish, Fold, Piece, Timings, TokenLogprob, ToolCall, Usage};
 use lan_gateway::clock::{self, Timestamp};
 use lan_gateway::credential::Credential;
 use lan_gateway::dialect::{self, Decoded, Delivery, Dialect, Encoder, Head, Reply, Work};
 use lan_gateway::error::Error;
 use lan_gateway::ids::RequestId;
-use lan_gateway::provider::{Provider, ollama};
+use lan_gateway::provider::{Provider, Reading, ollama};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -98,12 +98,27 @@ fn event_line(event: &ChatEvent) -> Value {
             let arguments: Value = serde_json::from_str(call.arguments.get()).unwrap();
             json!({"at": at, "tool_call": {"id": call.id, "name": call.name, "arguments": arguments}})
         }
+        Piece::Logprobs(tokens) => json!({"at": at, "logprobs": tokens.iter().map(token_line).collect::<Value>()}),
         Piece::End(End { finish, usage, timings }) => json!({"at": at, "end": {
             "finish": match finish { Finish::Stop => "stop", Finish::Length => "length", Finish::ToolCalls => "tool_calls" },
             "prompt_tokens": usage.prompt_tokens, "answer_tokens": usage.answer_tokens,
             "total_ns": timings.total_ns, "load_ns": timings.load_ns,
             "prompt_ns": timings.prompt_ns, "answer_ns": timings.answer_ns,
         }}),
+    }
+}
+
+fn token_line(token: &TokenLogprob) -> Value {
+    let top: Value = token.top.iter().map(token_line).collect();
+    json!({"token": token.token, "logprob": token.logprob, "bytes": token.bytes, "top": top})
+}
+
+fn read_token(line: &Value) -> TokenLogprob {
+    TokenLogprob {
+        token: line["token"].as_str().unwrap().to_owned(),
+        logprob: line["logprob"].as_f64().unwrap(),
+        bytes: serde_json::from_value(line["bytes"].clone()).unwrap(),
+        top: line["top"].as_array().unwrap().iter().map(read_token).collect(),
     }
 }
 
@@ -120,6 +135,8 @@ fn read_event(line: &Value) -> Result<ChatEvent, Error> {
     } else if let Some(call) = line.get("tool_call") {
         let arguments = RawValue::from_string(call["arguments"].to_string()).unwrap();
         Piece::ToolCall(ToolCall { id: text(&call["id"]), name: text(&call["name"]), arguments })
+    } else if let Some(tokens) = line.get("logprobs") {
+        Piece::Logprobs(tokens.as_array().unwrap().iter().map(read_token).collect())
     } else {
         let end = &line["end"];
         let count = |name: &str| end[name].as_u64().unwrap();
@@ -161,9 +178,10 @@ static PROVIDERS: &[&dyn Provider] = &[&ollama::Ollama];
 /// Feeds an answer in pieces, and then closes.
 fn decode<'a>(
     provider: &dyn Provider,
+    reading: &Reading,
     chunks: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<ChatEvent>, Result<(), Error>) {
-    let mut decoder = provider.decoder();
+    let mut decoder = provider.decoder(reading);
     let mut events = Vec::new();
     for chunk in chunks {
         if let Err(error) = decoder.bytes(chunk, &mut events) {
@@ -174,6 +192,15 @@ fn decode<'a>(
     (events, ended)
 }
 
+fn read_reading(case: &Path) -> Reading {
+    let Ok(text) = fs::read_to_string(case.join("reading.json")) else { return Reading::default() };
+    let reading: Value = serde_json::from_str(&text).unwrap();
+    Reading {
+        must_call: serde_json::from_value(reading["must_call"].clone()).unwrap(),
+        one_call: reading["one_call"].as_bool().unwrap(),
+    }
+}
+
 #[test]
 fn providers_translate_as_their_files_say() {
     let mut outputs = Outputs::default();
@@ -182,10 +209,11 @@ fn providers_translate_as_their_files_say() {
             PROVIDERS.iter().find(|provider| provider.name() == name(&folder)).expect("a provider of that name");
         for case in folders(&folder) {
             if let Ok(answer) = fs::read(case.join("answer.ndjson")) {
-                let (events, ended) = decode(*provider, [&answer[..]]);
+                let reading = read_reading(&case);
+                let (events, ended) = decode(*provider, &reading, [&answer[..]]);
                 outputs.hold(&case, "events.jsonl", &event_lines(&events, &ended));
                 for size in [1, 7] {
-                    let (events, ended) = decode(*provider, answer.chunks(size));
+                    let (events, ended) = decode(*provider, &reading, answer.chunks(size));
                     outputs.hold(&case, "events.jsonl", &event_lines(&events, &ended));
                 }
             } else if let Ok(failure) = fs::read_to_string(case.join("failure.txt")) {
@@ -278,7 +306,14 @@ fn hold_decoded(outputs: &mut Outputs, case: &Path, decoded: Decoded) {
         Delivery::Whole => None,
         Delivery::Stream { content_type } => Some(content_type),
     };
-    let decoded = json!({"stream": content_type, "ignored": ignored, "credential": credential, "images": images});
+    let mut decoded = json!({"stream": content_type, "ignored": ignored, "credential": credential, "images": images});
+    if !call.notes.is_empty() {
+        decoded["notes"] = call.notes.clone().into();
+    }
+    let Reading { must_call, one_call } = &call.reading;
+    if *one_call || !must_call.is_empty() {
+        decoded["reading"] = json!({"must_call": must_call, "one_call": one_call});
+    }
     outputs.hold(case, "decoded.json", &pretty(&decoded));
     outputs.hold(case, "forwarded.json", &format!("{}\n", String::from_utf8(call.body.to_vec()).unwrap()));
 
@@ -393,7 +428,7 @@ fn chat_answers_as_the_real_ollama_did() {
         if name(&case) == "real_load" {
             continue;
         }
-        let (events, ended) = decode(&ollama::Ollama, [answer.as_bytes()]);
+        let (events, ended) = decode(&ollama::Ollama, &read_reading(&case), [answer.as_bytes()]);
         ended.unwrap();
         let legacy = || encoder("/chat", r#"{"model":"smollm2:135m","messages":[{"role":"user"}]}"#);
         let ours = if answer.trim_end().contains('\n') {
@@ -521,7 +556,7 @@ proptest! {
             rest = after;
             (!chunk.is_empty()).then_some(chunk)
         });
-        let (decoded, ended) = decode(&ollama::Ollama, chunks);
+        let (decoded, ended) = decode(&ollama::Ollama, &Reading::default(), chunks);
 
         prop_assert!(ended.is_ok());
         prop_assert_eq!(decoded, events);
@@ -540,8 +575,8 @@ proptest! {
             }
             chunks.push(rest);
 
-            let (events, ended) = decode(&ollama::Ollama, [&answer[..]]);
-            let (split, split_ended) = decode(&ollama::Ollama, chunks);
+            let (events, ended) = decode(&ollama::Ollama, &read_reading(&case), [&answer[..]]);
+            let (split, split_ended) = decode(&ollama::Ollama, &read_reading(&case), chunks);
 
             prop_assert_eq!(event_lines(&split, &split_ended), event_lines(&events, &ended));
         }
@@ -579,8 +614,10 @@ fn any_request() -> impl Strategy<Value = Vec<u8>> {
             any::<i64>().prop_map(Value::from),
             any::<f64>().prop_map(Value::from),
             "[a-z:]{0,6}".prop_map(Value::from),
-            prop::sample::select(&["user", "text", "function", "json_schema", "aGk=", "none"][..])
-                .prop_map(Value::from),
+            prop::sample::select(
+                &["user", "text", "function", "json_schema", "aGk=", "none", "required", "{}", "#/x"][..]
+            )
+            .prop_map(Value::from),
         ];
         leaf.prop_recursive(4, 24, 4, |inner| {
             let names = prop::sample::select(
@@ -591,6 +628,15 @@ fn any_request() -> impl Strategy<Value = Vec<u8>> {
                     "text",
                     "images",
                     "tool_calls",
+                    "tool_call_id",
+                    "parameters",
+                    "allowed_tools",
+                    "mode",
+                    "tools",
+                    "image_url",
+                    "$ref",
+                    "properties",
+                    "oneOf",
                     "function",
                     "name",
                     "arguments",
@@ -630,6 +676,9 @@ fn any_request() -> impl Strategy<Value = Vec<u8>> {
             "max_tokens",
             "reasoning",
             "tool_choice",
+            "parallel_tool_calls",
+            "logprobs",
+            "top_logprobs",
             "messages",
             "model",
             "Model",
@@ -682,9 +731,13 @@ proptest! {
     fn no_answer_makes_a_provider_panic_or_end_without_its_mark(
         body in prop_oneof![prop::collection::vec(any::<u8>(), 0..64), damaged(files(&["answer.ndjson", "failure.txt", "tags.json"]))],
         status: u16,
+        must_call: bool,
+        one_call: bool,
     ) {
+        let must_call = if must_call { vec!["get_weather".to_owned()] } else { Vec::new() };
+        let reading = Reading { must_call, one_call };
         for provider in PROVIDERS {
-            let (events, ended) = decode(*provider, body.chunks(5));
+            let (events, ended) = decode(*provider, &reading, body.chunks(5));
             let marks = events.iter().filter(|event| matches!(event.what, Piece::End(_))).count();
             prop_assert_eq!(marks, usize::from(ended.is_ok()));
             prop_assert!(ended.is_err() || matches!(events.last().unwrap().what, Piece::End(_)));

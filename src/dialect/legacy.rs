@@ -5,10 +5,7 @@
 
 use std::borrow::Cow;
 
-use base64::Engine;
-use base64::alphabet::STANDARD as ALPHABET;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
@@ -21,8 +18,8 @@ use crate::chat::{
 use crate::clock;
 use crate::credential::{Credential, Username};
 use crate::dialect::json::{self, At, Ignored, Json, Object};
-use crate::dialect::wire;
 use crate::dialect::{Decoded, Delivery, Dialect, Encoder, Head, Reply, Route, Work};
+use crate::dialect::{image, wire};
 use crate::error::Error;
 use crate::ids::RequestId;
 use crate::secret::Secret;
@@ -188,7 +185,20 @@ fn read(body: Object<'_>, head: &dyn Head) -> Result<Asked, Error> {
         None => ModelName::parse(head.default_model())?,
     };
     let Options { sampling, max_tokens, extra } = options;
-    let chat = ChatRequest { model, messages, tools, format, sampling, max_tokens, think, truncate, extra };
+    let chat = ChatRequest {
+        model,
+        messages,
+        tools,
+        must_call: false,
+        one_call: false,
+        format,
+        sampling,
+        max_tokens,
+        think,
+        logprobs: None,
+        truncate,
+        extra,
+    };
     Ok(Asked { chat, stream, ignored, credential })
 }
 
@@ -272,33 +282,12 @@ fn read_role(role: &str, at: &At<'_>) -> Result<Role, Error> {
     }
 }
 
-/// As lenient as Go's decoder, which is what callers have tested against: bits after the last byte don't matter.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &ALPHABET,
-    GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
-);
-
 fn read_images(items: Vec<Json<'_>>, at: &At<'_>) -> Result<Vec<Image>, Error> {
     let mut images = Vec::with_capacity(items.len());
     for (number, item) in items.into_iter().enumerate() {
         let at = at.index(number);
         let text = item.text(&at)?;
-        if text.starts_with("data:") {
-            return Err(at.invalid("must be plain base64; leave out everything up to `base64,`"));
-        }
-        // Some encoders break their lines, and Go's decoder skips the breaks.
-        let bytes = if text.contains(['\r', '\n']) {
-            BASE64.decode(text.replace(['\r', '\n'], ""))
-        } else {
-            BASE64.decode(text.as_bytes())
-        };
-        match bytes {
-            Ok(bytes) if !bytes.is_empty() => images.push(Image(Bytes::from(bytes))),
-            Ok(_) => return Err(at.invalid("is empty; send an image or leave it out")),
-            Err(_) => return Err(at.invalid("is not base64; use the standard alphabet, with padding")),
-        }
+        images.push(image::of_base64(&text, &at)?);
     }
     Ok(images)
 }
@@ -534,6 +523,8 @@ impl Encoder for Answer {
                 self.calls += 1;
             }
             Piece::End(what) => end = Some(what),
+            // `/chat` does not ask for them.
+            Piece::Logprobs(_) => return,
         }
         wire::put_line(out, &self.object(event.at, message, end));
     }
@@ -770,7 +761,7 @@ mod tests {
 
         let roles: Vec<_> = chat.messages.iter().map(|message| message.role).collect();
         assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::Tool]);
-        assert_eq!(chat.messages[1].images, [Image(Bytes::from_static(b"hi"))]);
+        assert_eq!(chat.messages[1].images, [Image(bytes::Bytes::from_static(b"hi"))]);
         let call = &chat.messages[2].tool_calls[0];
         assert_eq!(
             (call.id.as_str(), call.name.as_str(), call.arguments.get()),

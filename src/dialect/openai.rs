@@ -11,6 +11,7 @@ use crate::ids::RequestId;
 mod answer;
 mod message;
 mod request;
+mod tools;
 
 pub struct OpenAi;
 

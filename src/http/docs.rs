@@ -132,6 +132,11 @@ pub enum Refusals {
 }
 
 /// A chat in OpenAI's form. Point an SDK's base URL at `/v1`.
+///
+/// `tools`, images as data URIs, `response_format` and `logprobs` are taken; fields without effect here are named in
+/// `x-ignored-parameters`, and what would change the meaning is refused by name. A `tool_choice` that asks for a call
+/// (`required`, or a function's name) tells the model so in the system message, binds its answer to a schema and gives it
+/// back as one call; a model server that does not hold its model to the schema is answered with 502.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "inference",
     request_body(content = serde_json::Value, example = json!({
         "model": "llama3.2:latest", "messages": [{ "role": "user", "content": "Say hello" }], "max_tokens": 50 })),

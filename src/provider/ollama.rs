@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -11,10 +10,11 @@ use crate::chat::{ChatRequest, ModelName};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::provider::ollama::answer::ChatDecoder;
-use crate::provider::{Call, Decoder, Provider};
+use crate::provider::{Call, Decoder, Provider, Reading};
 
 mod answer;
 mod request;
+mod schema;
 
 pub struct Ollama;
 
@@ -24,13 +24,11 @@ impl Provider for Ollama {
     }
 
     fn chat(&self, request: &ChatRequest) -> Result<Call, Error> {
-        let mut images = Vec::new();
-        let body = request::body(request, &mut images);
-        Ok(Call { path: "/api/chat", body: Bytes::from(body), images, notes: Vec::new() })
+        Ok(request::call(request))
     }
 
-    fn decoder(&self) -> Box<dyn Decoder> {
-        Box::new(ChatDecoder::default())
+    fn decoder(&self, reading: &Reading) -> Box<dyn Decoder> {
+        Box::new(ChatDecoder::new(reading.clone()))
     }
 
     fn failure(&self, status: u16, body: &[u8]) -> Error {

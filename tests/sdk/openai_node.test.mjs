@@ -144,6 +144,46 @@ for (const [param, wrong] of Object.entries({
   });
 }
 
+const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
+const weather = { type: "function", function: { name: "get_weather", description: "The weather in a city", parameters } };
+const inParis = {
+  model: LGW_MODEL, messages: [{ role: "user", content: "What is the weather in Paris?" }], temperature: 0,
+  max_tokens: 64, tools: [weather],
+};
+
+test("a tool is called, whole and streamed", async () => {
+  const [whole] = (await client.chat.completions.create(inParis)).choices;
+  const streamed = await client.chat.completions.stream(inParis).finalChatCompletion();
+
+  for (const choice of [whole, streamed.choices[0]]) {
+    assert.equal(choice.finish_reason, "tool_calls");
+    const [call] = choice.message.tool_calls;
+    assert.ok(call.id);
+    assert.deepEqual(JSON.parse(call.function.arguments), { city: "Paris" });
+  }
+});
+
+test("the helper that runs tools calls the function with its arguments", async () => {
+  const asked = [];
+  const run = { ...weather.function, parse: JSON.parse, function: ({ city }) => { asked.push(city); return "sunny"; } };
+  const runner = client.chat.completions.runTools(
+    { ...inParis, tools: [{ type: "function", function: run }] }, { maxChatCompletions: 1 });
+
+  await runner.done();
+
+  assert.deepEqual(asked, ["Paris"]);
+  assert.ok(runner.messages.some((message) => message.role === "tool" && message.content === "sunny"));
+});
+
+test("a tool that must be called is called", async () => {
+  for (const tool_choice of ["required", { type: "function", function: { name: "get_weather" } }]) {
+    const [choice] = (await client.chat.completions.create({ ...inParis, messages, tool_choice })).choices;
+
+    assert.equal(choice.message.tool_calls[0].function.name, "get_weather");
+    assert.deepEqual(Object.keys(JSON.parse(choice.message.tool_calls[0].function.arguments)), ["city"]);
+  }
+});
+
 test("too many requests are a rate limit error with a time to wait", async () => {
   const narrow = await clientOf(LGW_NARROW_URL, "node@example.com");
   const request = { model: "fake:latest", messages, max_tokens: 5 };

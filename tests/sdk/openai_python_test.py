@@ -1,9 +1,12 @@
 """openai-python against a real gateway, Ollama and model. Every request has a token limit: a small model may not stop."""
 
 import asyncio
+import json
 import os
+import typing
 
 import openai
+import pydantic
 import pytest
 from stage import call
 
@@ -162,7 +165,8 @@ def test_a_wrong_key_is_an_authentication_error():
     ("messages", {"messages": []}),
     ("messages[0].role", {"messages": [{"role": "wizard", "content": "Hello"}]}),
     ("n", {"n": 2}),
-    ("logprobs", {"logprobs": True}),
+    ("top_logprobs", {"top_logprobs": 3}),
+    ("tool_choice", {"tool_choice": "required"}),
 ])
 def test_a_bad_request_names_the_field(client, param, wrong):
     with pytest.raises(openai.BadRequestError) as refused:
@@ -170,6 +174,103 @@ def test_a_bad_request_names_the_field(client, param, wrong):
 
     assert refused.value.param == param
     assert refused.value.request_id
+
+
+WEATHER = {"type": "function", "function": {
+    "name": "get_weather", "description": "The weather in a city",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
+TIME = {"type": "function", "function": {"name": "get_time", "description": "The time in a city", "parameters": {
+    "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
+IN_PARIS = {"model": MODEL, "messages": [{"role": "user", "content": "What is the weather in Paris?"}], "temperature": 0,
+            "max_tokens": 64, "tools": [WEATHER]}
+
+
+def test_a_tool_is_called_and_its_answer_goes_back(client):
+    answer = client.chat.completions.create(**IN_PARIS)
+
+    choice = answer.choices[0]
+    [made] = choice.message.tool_calls
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.content is None
+    assert (made.type, made.function.name, json.loads(made.function.arguments)) == ("function", "get_weather", {"city": "Paris"})
+
+    messages = [*IN_PARIS["messages"], choice.message, {"role": "tool", "tool_call_id": made.id, "content": "sunny"}]
+    after = client.chat.completions.create(**{**IN_PARIS, "messages": messages, "tool_choice": "none"})
+    assert after.choices[0].message.content
+    assert after.choices[0].message.tool_calls is None
+
+
+def test_a_tool_call_streams(client):
+    chunks = list(client.chat.completions.create(**IN_PARIS, stream=True))
+
+    calls = [made for chunk in chunks for made in chunk.choices[0].delta.tool_calls or []]
+    assert [(made.index, made.type, made.function.name) for made in calls] == [(0, "function", "get_weather")]
+    assert calls[0].id
+    assert chunks[-1].choices[0].finish_reason == "tool_calls"
+
+    with client.chat.completions.stream(**IN_PARIS) as stream:
+        answer = stream.get_final_completion()
+    assert json.loads(answer.choices[0].message.tool_calls[0].function.arguments) == {"city": "Paris"}
+
+
+@pytest.mark.parametrize("choice, allowed", [
+    ("required", {"get_weather", "get_time"}),
+    ({"type": "function", "function": {"name": "get_time"}}, {"get_time"}),
+    ({"type": "allowed_tools", "allowed_tools": {
+        "mode": "required", "tools": [{"type": "function", "function": {"name": "get_time"}}]}}, {"get_time"}),
+])
+def test_a_tool_that_must_be_called_is_called(client, choice, allowed):
+    # The question asks for no tool at all.
+    request = {**IN_PARIS, "messages": MESSAGES, "tools": [WEATHER, TIME], "tool_choice": choice}
+
+    answer = client.chat.completions.create(**request)
+    chunks = list(client.chat.completions.create(**request, stream=True))
+
+    [made] = answer.choices[0].message.tool_calls
+    assert made.function.name in allowed
+    assert set(json.loads(made.function.arguments)) == {"city"}
+    assert answer.choices[0].finish_reason == "tool_calls"
+    assert [made.function.name for chunk in chunks for made in chunk.choices[0].delta.tool_calls or []] == [made.function.name]
+
+
+def test_a_pydantic_model_is_a_tool_and_an_answer(client):
+    class GetWeather(pydantic.BaseModel):
+        city: typing.Literal["Paris", "Rome"]
+        days: typing.Optional[int]
+
+    class Colour(pydantic.BaseModel):
+        name: typing.Literal["red", "green"]
+        warm: bool
+
+    called = client.chat.completions.parse(**{**IN_PARIS, "tools": [openai.pydantic_function_tool(GetWeather)]},
+                                           tool_choice="required")
+    parsed = client.chat.completions.parse(**{**STEADY, "max_tokens": 64}, response_format=Colour)
+
+    assert isinstance(called.choices[0].message.tool_calls[0].function.parsed_arguments, GetWeather)
+    assert isinstance(parsed.choices[0].message.parsed, Colour)
+
+
+def test_the_tokens_come_with_their_probabilities_when_asked(client):
+    answer = client.chat.completions.create(**STEADY, logprobs=True, top_logprobs=2)
+    chunks = list(client.chat.completions.create(**STEADY, logprobs=True, stream=True))
+
+    tokens = answer.choices[0].logprobs.content
+    assert "".join(token.token for token in tokens) == answer.choices[0].message.content
+    assert all(token.logprob <= 0 and len(token.top_logprobs) == 2 and bytes(token.bytes) == token.token.encode() for token in tokens)
+    streamed = [token for chunk in chunks if chunk.choices[0].logprobs for token in chunk.choices[0].logprobs.content]
+    assert [token.token for token in streamed] == [token.token for token in tokens]
+
+
+def test_an_image_reaches_the_model_server_as_its_bytes():
+    url = os.environ["LGW_FAKE_URL"]
+    client = client_of(url, api_key=access_token(url))
+    content = [{"type": "text", "text": "image, python"},
+               {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}]
+
+    client.chat.completions.create(model="fake:latest", messages=[{"role": "user", "content": content}], max_tokens=5)
+
+    sent = next(body for body in reversed(received()) if body["messages"][-1]["content"] == "image, python")
+    assert sent["messages"][-1]["images"] == ["iVBORw0KGgo="]
 
 
 def test_too_many_requests_are_a_rate_limit_error_with_a_time_to_wait():
@@ -191,6 +292,7 @@ def test_every_answer_has_a_request_id_and_the_state_of_the_limit(client):
 
     assert len(raw.request_id) == 36
     assert raw.parse()._request_id == raw.request_id
+    assert int(raw.headers["openai-processing-ms"]) >= 0
     assert raw.parse().id == "chatcmpl-" + raw.request_id.replace("-", "")
     assert int(raw.headers["x-ratelimit-remaining-requests"]) < int(raw.headers["x-ratelimit-limit-requests"])
 

@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 
-use crate::chat::{ChatEvent, ChatReply, End, Finish, Piece, ToolCall, Usage};
+use crate::chat::{ChatEvent, ChatReply, End, Finish, Piece, TokenLogprob, ToolCall, Usage};
 use crate::dialect::openai::request::Asked;
 use crate::dialect::{Encoder, Head, wire};
 use crate::error::Error;
@@ -18,6 +18,9 @@ pub struct Answer {
     chunk_start: Vec<u8>,
     started: bool,
     calls: usize,
+    /// How likely the tokens of the next chunk were.
+    logprobs: Vec<TokenLogprob>,
+    wants_logprobs: bool,
 }
 
 impl Answer {
@@ -30,6 +33,8 @@ impl Answer {
             chunk_start: Vec::new(),
             started: false,
             calls: 0,
+            logprobs: Vec::new(),
+            wants_logprobs: asked.chat.logprobs.is_some(),
         };
         if asked.stream {
             answer.chunk_start = answer.chunk_start();
@@ -60,7 +65,10 @@ impl Answer {
             self.chunk(&Delta { role: Some("assistant"), content: Some(""), ..Delta::default() }, None, out);
         }
         out.put_slice(&self.chunk_start);
-        wire::put_json(out, &[ChunkChoice { index: 0, delta, logprobs: None, finish_reason: finish }]);
+        // Those of the first chunk, which only says whose turn it is, belong to the next.
+        let tokens = if delta.role.is_some() { Vec::new() } else { std::mem::take(&mut self.logprobs) };
+        let logprobs = WireLogprobs::of(&tokens);
+        wire::put_json(out, &[ChunkChoice { index: 0, delta, logprobs, finish_reason: finish }]);
         let end: &[u8] = if self.include_usage { b",\"usage\":null}\n\n" } else { b"}\n\n" };
         out.put_slice(end);
     }
@@ -94,7 +102,7 @@ impl Encoder for Answer {
                     reasoning: Some(reply.reasoning.as_str()).filter(|text| !text.is_empty()),
                     tool_calls: calls,
                 },
-                logprobs: None,
+                logprobs: if self.wants_logprobs { WireLogprobs::of(&reply.logprobs) } else { None },
                 finish_reason: finish_reason(reply.end.finish, !reply.tool_calls.is_empty()),
             }],
             usage: WireUsage::of(reply.end.usage),
@@ -110,6 +118,11 @@ impl Encoder for Answer {
                 let call = WireCall::of(call, Some(self.calls));
                 self.calls += 1;
                 self.chunk(&Delta { tool_calls: Some([call]), ..Delta::default() }, None, out);
+            }
+            Piece::Logprobs(tokens) => {
+                if self.wants_logprobs {
+                    self.logprobs.extend_from_slice(tokens);
+                }
             }
             Piece::End(end) => self.end(end, out),
         }
@@ -149,11 +162,11 @@ struct Completion<'a> {
 struct Choice<'a> {
     index: u32,
     message: AnswerMessage<'a>,
-    logprobs: Option<()>,
+    logprobs: Option<WireLogprobs<'a>>,
     finish_reason: &'static str,
 }
 
-/// `refusal` and `logprobs` are always null here, and required by OpenAI's schema.
+/// `refusal` is always null here, and required by OpenAI's schema, as `logprobs` is.
 #[derive(Serialize)]
 struct AnswerMessage<'a> {
     role: &'static str,
@@ -169,7 +182,7 @@ struct AnswerMessage<'a> {
 struct ChunkChoice<'a> {
     index: u32,
     delta: &'a Delta<'a>,
-    logprobs: Option<()>,
+    logprobs: Option<WireLogprobs<'a>>,
     finish_reason: Option<&'static str>,
 }
 
@@ -206,6 +219,38 @@ impl<'a> WireCall<'a> {
     fn of(call: &'a ToolCall, index: Option<usize>) -> Self {
         let function = WireFunction { name: &call.name, arguments: call.arguments.get() };
         WireCall { index, id: &call.id, r#type: "function", function }
+    }
+}
+
+#[derive(Serialize)]
+struct WireLogprobs<'a> {
+    content: Vec<WireToken<'a>>,
+    refusal: Option<()>,
+}
+
+#[derive(Serialize)]
+struct WireToken<'a> {
+    token: &'a str,
+    logprob: f64,
+    bytes: &'a [u8],
+    /// Of those that were nearly chosen, none has such a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<Vec<WireToken<'a>>>,
+}
+
+impl<'a> WireLogprobs<'a> {
+    fn of(tokens: &'a [TokenLogprob]) -> Option<Self> {
+        let content = tokens.iter().map(|token| {
+            let top = token.top.iter().map(|other| WireToken::of(other, None)).collect();
+            WireToken::of(token, Some(top))
+        });
+        (!tokens.is_empty()).then(|| WireLogprobs { content: content.collect(), refusal: None })
+    }
+}
+
+impl<'a> WireToken<'a> {
+    fn of(token: &'a TokenLogprob, top_logprobs: Option<Vec<WireToken<'a>>>) -> Self {
+        WireToken { token: &token.token, logprob: token.logprob, bytes: &token.bytes, top_logprobs }
     }
 }
 

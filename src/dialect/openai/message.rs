@@ -2,17 +2,31 @@
 
 use std::borrow::Cow;
 
-use crate::chat::{Message, Role};
-use crate::dialect::json::{At, Ignored, Json, Object};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::chat::{Image, Message, Role, ToolCall};
+use crate::dialect::image;
+use crate::dialect::json::{self, At, Ignored, Json, Object};
+use crate::dialect::openai::tools::read_function;
 use crate::error::Error;
 
 pub fn read_messages(items: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<Message>, Error> {
-    let mut messages = Vec::with_capacity(items.len());
+    let mut messages: Vec<Message> = Vec::with_capacity(items.len());
     for (number, item) in items.into_iter().enumerate() {
         let at = at.index(number);
-        messages.push(read_message(item.object(&at)?, &at, ignored)?);
+        let mut message = read_message(item.object(&at)?, &at, ignored)?;
+        if let Some(name) = message.tool_call_id.as_deref().and_then(|id| name_of_call(&messages, id)) {
+            message.tool_name = Some(name);
+        }
+        messages.push(message);
     }
     Ok(messages)
+}
+
+/// The function that an earlier message called under this id. Ids may come again: the last one is meant.
+fn name_of_call(messages: &[Message], id: &str) -> Option<String> {
+    let mut calls = messages.iter().rev().flat_map(|message| message.tool_calls.iter().rev());
+    calls.find(|call| call.id == id).map(|call| call.name.clone())
 }
 
 pub const MESSAGE_FIELDS: &[&str] = &[
@@ -29,9 +43,28 @@ pub const MESSAGE_FIELDS: &[&str] = &[
     "tool_calls",
 ];
 
+/// The fields of a message, before its role says which of them count.
+#[derive(Default)]
+struct Fields {
+    content: Option<Content>,
+    refusal: Option<String>,
+    reasoning: Option<String>,
+    name: Option<String>,
+    tool_calls: Vec<ToolCall>,
+    tool_call_id: Option<String>,
+}
+
+#[derive(Default)]
+struct Content {
+    text: String,
+    images: Vec<Image>,
+    /// Where the first image stands.
+    image_at: Option<String>,
+}
+
 fn read_message(fields: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Message, Error> {
-    let (mut role, mut text, mut refusal) = (None, None, None);
-    let (mut reasoning, mut reasoning_content) = (None, None);
+    let mut role = None;
+    let mut read = Fields::default();
     for (key, value) in fields {
         let key = key.as_ref();
         let here = at.key(key);
@@ -45,28 +78,74 @@ fn read_message(fields: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Resul
         }
         match key {
             "role" => role = Some(read_role(&value.text(&here)?, &here)?),
-            "content" => text = Some(read_content(value, &here, ignored)?),
-            "refusal" => refusal = Some(value.text(&here)?.into_owned()),
-            "reasoning" => reasoning = Some(value.text(&here)?.into_owned()),
-            "reasoning_content" => reasoning_content = Some(value.text(&here)?.into_owned()),
-            "tool_calls" | "function_call" => return Err(here.unsupported("is not offered yet: tools come later")),
+            "content" => read.content = Some(read_content(value, &here, ignored)?),
+            "refusal" => read.refusal = Some(value.text(&here)?.into_owned()),
+            "reasoning" => read.reasoning = Some(value.text(&here)?.into_owned()),
+            "reasoning_content" => {
+                let text = value.text(&here)?;
+                read.reasoning.get_or_insert_with(|| text.into_owned());
+            }
+            "name" => read.name = Some(value.text(&here)?.into_owned()),
+            "tool_calls" => read.tool_calls = read_tool_calls(value.array(&here)?, &here, ignored)?,
+            "tool_call_id" => read.tool_call_id = Some(value.text(&here)?.into_owned()),
+            "function_call" => return Err(here.unsupported("is out of use; send `tool_calls`")),
             "audio" => return Err(here.unsupported("is not offered; send text")),
             _ => ignored.add(format_args!("messages[].{key}")),
         }
     }
-    let Some(role) = role else {
-        return Err(at.key("role").invalid("is missing; send one of `system`, `developer`, `user`, `assistant`"));
-    };
-    // A refusal is what the assistant said instead of an answer.
-    let Some(text) = text.or(refusal) else {
-        return Err(at.key("content").invalid("is missing; send a string"));
-    };
-    let mut message = Message::new(role, text);
-    message.reasoning = reasoning.or(reasoning_content);
-    if role != Role::Assistant && message.reasoning.take().is_some() {
-        ignored.add("messages[].reasoning");
+    let role = role.ok_or_else(|| {
+        at.key("role").invalid("is missing; send one of `system`, `developer`, `user`, `assistant`, `tool`")
+    })?;
+    read.into_message(role, at, ignored)
+}
+
+impl Fields {
+    fn into_message(self, role: Role, at: &At<'_>, ignored: &mut Ignored) -> Result<Message, Error> {
+        let Fields { content, refusal, reasoning, name, tool_calls, tool_call_id } = self;
+        // A refusal is what the assistant said instead of an answer; beside calls nothing need be said.
+        let content = match (content, refusal) {
+            (Some(content), _) => content,
+            (None, Some(text)) => Content { text, ..Content::default() },
+            (None, None) if role == Role::Assistant && !tool_calls.is_empty() => Content::default(),
+            (None, None) => return Err(at.key("content").invalid("is missing; send a string")),
+        };
+        if let Some(place) = content.image_at.filter(|_| role != Role::User) {
+            return Err(Error::invalid(&place, format!("`{place}` is an image, which only a `user` may send")));
+        }
+        let mut message = Message::new(role, content.text);
+        message.images = content.images;
+        let mut without_effect = |is_there: bool, field: &str| {
+            if is_there {
+                ignored.add(format_args!("messages[].{field}"));
+            }
+        };
+        match role {
+            Role::Assistant => {
+                message.reasoning = reasoning;
+                message.tool_calls = tool_calls;
+                without_effect(name.is_some(), "name");
+                without_effect(tool_call_id.is_some(), "tool_call_id");
+            }
+            Role::Tool => {
+                if tool_call_id.is_none() {
+                    return Err(at
+                        .key("tool_call_id")
+                        .invalid("is missing; send the `id` of the call that this answers"));
+                }
+                message.tool_call_id = tool_call_id;
+                message.tool_name = name;
+                without_effect(reasoning.is_some(), "reasoning");
+                without_effect(!tool_calls.is_empty(), "tool_calls");
+            }
+            Role::System | Role::User => {
+                without_effect(name.is_some(), "name");
+                without_effect(reasoning.is_some(), "reasoning");
+                without_effect(!tool_calls.is_empty(), "tool_calls");
+                without_effect(tool_call_id.is_some(), "tool_call_id");
+            }
+        }
+        Ok(message)
     }
-    Ok(message)
 }
 
 fn read_role(role: &str, at: &At<'_>) -> Result<Role, Error> {
@@ -75,54 +154,144 @@ fn read_role(role: &str, at: &At<'_>) -> Result<Role, Error> {
         "system" | "developer" => Ok(Role::System),
         "user" => Ok(Role::User),
         "assistant" => Ok(Role::Assistant),
-        "tool" | "function" => Err(at.unsupported("can't be a tool yet: tools come later")),
-        _ => Err(at.invalid("must be one of `system`, `developer`, `user`, `assistant`")),
+        "tool" => Ok(Role::Tool),
+        "function" => Err(at.unsupported("is out of use; send `tool`")),
+        _ => Err(at.invalid("must be one of `system`, `developer`, `user`, `assistant`, `tool`")),
     }
 }
 
-/// A text, or parts of text: OpenAI puts them together without anything in between.
-fn read_content(content: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<String, Error> {
+fn read_tool_calls(items: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<ToolCall>, Error> {
+    const KNOWN: &[&str] = &["custom", "function", "id", "index", "type"];
+    let mut calls = Vec::with_capacity(items.len());
+    for (number, item) in items.into_iter().enumerate() {
+        let at = at.index(number);
+        let (mut id, mut rest) = (None, Vec::new());
+        for (key, value) in item.object(&at)? {
+            match key.as_ref() {
+                "id" if !value.is_absent() => id = Some(value.text(&at.key("id"))?.into_owned()),
+                // Calls put together from a stream keep it; they are counted anew in their order.
+                "id" | "index" => {}
+                "custom" | "function" | "type" => rest.push((key, value)),
+                other => ignored.unknown(KNOWN, &at, "messages[].tool_calls[].", other, &value)?,
+            }
+        }
+        let id = id.ok_or_else(|| at.key("id").invalid("is missing; send the id that the call came with"))?;
+        let function = read_function(rest, &at, "messages[].tool_calls[].", ignored)?;
+        calls.push(read_called(id, function, &at.key("function"), ignored)?);
+    }
+    Ok(calls)
+}
+
+fn read_called(id: String, function: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<ToolCall, Error> {
+    let (mut name, mut arguments) = (None, None);
+    for (key, value) in function {
+        match key.as_ref() {
+            _ if value.is_null() => {}
+            "name" => name = Some(value.text(&at.key("name"))?.into_owned()),
+            "arguments" => arguments = Some(read_arguments(&value.text(&at.key("arguments"))?, &at.key("arguments"))?),
+            other => {
+                ignored.unknown(&["arguments", "name"], at, "messages[].tool_calls[].function.", other, &value)?;
+            }
+        }
+    }
+    let name = name.filter(|name| !name.is_empty()).ok_or_else(|| at.key("name").invalid("is missing"))?;
+    let arguments = match arguments {
+        Some(arguments) => arguments,
+        None => read_arguments("", &at.key("arguments"))?,
+    };
+    Ok(ToolCall { id, name, arguments })
+}
+
+/// JSON inside a string, as OpenAI has it; the model server takes the object. Nothing stands for no arguments.
+fn read_arguments(text: &str, at: &At<'_>) -> Result<Box<RawValue>, Error> {
+    let text = if text.trim().is_empty() { "{}" } else { text };
+    let fields = json::parse(text.as_bytes())
+        .map_err(|cause| at.invalid(format_args!("must be a JSON object, written as a string; in it, {cause}")))?;
+    to_raw_value(&Json::Object(fields)).map_err(Error::internal)
+}
+
+/// A text, or parts: texts are put together without anything in between, as OpenAI does, and images stand beside them.
+fn read_content(content: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Content, Error> {
     let parts = match content {
-        Json::Text(text) => return Ok(text.into_owned()),
+        Json::Text(text) => return Ok(Content { text: text.into_owned(), ..Content::default() }),
         Json::Array(parts) => parts,
         other => return Err(at.invalid(format_args!("must be a string or an array of parts, not {}", other.kind()))),
     };
     if parts.is_empty() {
         return Err(at.invalid("is empty; send a string"));
     }
-    let mut whole = String::new();
+    let mut whole = Content::default();
     for (number, part) in parts.into_iter().enumerate() {
         let at = at.index(number);
-        whole.push_str(&read_part(part.object(&at)?, &at, ignored)?);
+        match read_part(part.object(&at)?, &at, ignored)? {
+            Part::Text(text) => whole.text.push_str(&text),
+            Part::Image(image) => {
+                whole.images.push(image);
+                whole.image_at.get_or_insert_with(|| at.to_string());
+            }
+        }
     }
     Ok(whole)
 }
 
+enum Part<'a> {
+    Text(Cow<'a, str>),
+    Image(Image),
+}
+
 const PART_FIELDS: &[&str] = &["file", "image_url", "input_audio", "refusal", "text", "type"];
 
-fn read_part<'a>(part: Object<'a>, at: &At<'_>, ignored: &mut Ignored) -> Result<Cow<'a, str>, Error> {
-    let (mut kind, mut text, mut refusal) = (None, None, None);
+fn read_part<'a>(part: Object<'a>, at: &At<'_>, ignored: &mut Ignored) -> Result<Part<'a>, Error> {
+    let (mut kind, mut text, mut refusal, mut image) = (None, None, None, None);
     for (key, value) in part {
         match key.as_ref() {
             "type" => kind = Some(value.text(&at.key("type"))?),
             "text" => text = Some(value),
             "refusal" => refusal = Some(value),
+            "image_url" => image = Some(value),
             // Their `type` is refused below, by name.
-            "image_url" | "input_audio" | "file" => {}
+            "input_audio" | "file" => {}
             other => ignored.unknown(PART_FIELDS, at, "messages[].content[].", other, &value)?,
         }
     }
     let (name, value) = match kind.as_deref() {
         Some("text") => ("text", text),
         Some("refusal") => ("refusal", refusal),
-        Some("image_url") => return Err(at.unsupported("is an image; images are not offered here yet, send text")),
+        Some("image_url") => {
+            let at = at.key("image_url");
+            let image = image.ok_or_else(|| at.invalid("is missing; send an object with `url`"))?;
+            return read_image(image, &at, ignored).map(Part::Image);
+        }
         Some("input_audio") => return Err(at.unsupported("is sound, which is not offered; send text")),
         Some("file") => return Err(at.unsupported("is a file, which is not offered; send its text")),
-        Some(_) => return Err(at.key("type").invalid("must be `text`")),
-        None => return Err(at.key("type").invalid("is missing; send `text`")),
+        Some(_) => return Err(at.key("type").invalid("must be `text` or `image_url`")),
+        None => return Err(at.key("type").invalid("is missing; send `text` or `image_url`")),
     };
     match value {
-        Some(value) => value.text(&at.key(name)),
+        Some(value) => value.text(&at.key(name)).map(Part::Text),
         None => Err(at.key(name).invalid("is missing; send a string")),
     }
+}
+
+/// `{"url": "data:…", "detail": "auto"}`; some clients send the URI alone.
+fn read_image(value: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Image, Error> {
+    let fields = match value {
+        Json::Text(uri) => return image::of_uri(&uri, at),
+        other => other.object(at)?,
+    };
+    let mut uri = None;
+    for (key, value) in fields {
+        match key.as_ref() {
+            "url" => uri = Some(value.text(&at.key("url"))?),
+            // The model server scales images as its models want them.
+            "detail" => {
+                if !value.is_absent() && value.text(&at.key("detail"))? != "auto" {
+                    ignored.add("messages[].content[].image_url.detail");
+                }
+            }
+            other => ignored.unknown(&["detail", "url"], at, "messages[].content[].image_url.", other, &value)?,
+        }
+    }
+    let at = at.key("url");
+    image::of_uri(&uri.ok_or_else(|| at.invalid("is missing; send `data:image/png;base64,…`"))?, &at)
 }

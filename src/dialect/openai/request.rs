@@ -5,10 +5,12 @@ use serde_json::Value;
 use crate::chat::{ChatRequest, Extra, Format, ModelName, Sampling, Think};
 use crate::dialect::json::{self, At, Ignored, Json, Object};
 use crate::dialect::openai::message::read_messages;
+use crate::dialect::openai::tools::{Choice, read_choice, read_tools};
 use crate::error::Error;
 
-/// OpenAI's own limit.
+/// OpenAI's own limits.
 const STOPS_MAX: usize = 4;
+const TOP_LOGPROBS_MAX: i64 = 20;
 
 pub struct Asked {
     pub chat: ChatRequest,
@@ -66,6 +68,8 @@ pub fn read(body: Object<'_>) -> Result<Asked, Error> {
     let mut sampling = Sampling::default();
     let (mut max_tokens, mut max_completion_tokens) = (None, None);
     let (mut format, mut effort, mut reasoning) = (None, None, None);
+    let (mut tools, mut choice, mut one_call) = (Vec::new(), Choice::Auto, false);
+    let (mut logprobs, mut top_logprobs) = (false, None);
     let (mut stream, mut stream_options) = (false, None);
     for (key, value) in body {
         let key = key.as_ref();
@@ -98,30 +102,18 @@ pub fn read(body: Object<'_>) -> Result<Asked, Error> {
                     return Err(at.unsupported("must be 1: one request gets one answer; send several requests instead"));
                 }
             }
-            "logprobs" => {
-                if value.boolean(&at)? {
-                    return Err(at.unsupported("is not offered; leave it out"));
-                }
-            }
-            "top_logprobs" => {
-                if value.integer(&at)? != 0 {
-                    return Err(at.unsupported("is not offered; leave it out"));
-                }
-            }
+            "logprobs" => logprobs = value.boolean(&at)?,
+            "top_logprobs" => top_logprobs = Some(value.integer_in(&at, 0..=TOP_LOGPROBS_MAX)? as u8),
             "modalities" => {
                 if !matches!(&value, Json::Array(kinds) if matches!(&kinds[..], [Json::Text(kind)] if kind == "text")) {
                     return Err(at.unsupported("may only be `[\"text\"]`: answers are text"));
                 }
             }
-            "tool_choice" => {
-                if !matches!(&value, Json::Text(choice) if choice == "none" || choice == "auto") {
-                    return Err(at.unsupported("may only be `none` or `auto`: tools are not offered yet"));
-                }
-            }
-            "tools" => return Err(at.unsupported("are not offered yet; leave them out")),
-            "functions" | "function_call" => {
-                return Err(at.unsupported("is out of use; `tools` takes its place, and is not offered yet"));
-            }
+            "tools" => tools = read_tools(value.array(&at)?, &at, &mut ignored)?,
+            "tool_choice" => choice = read_choice(value, &at, &mut ignored)?,
+            "parallel_tool_calls" => one_call = !value.boolean(&at)?,
+            "functions" => return Err(at.unsupported("is out of use; send `tools`")),
+            "function_call" => return Err(at.unsupported("is out of use; send `tool_choice`")),
             "audio" | "logit_bias" | "prediction" | "web_search_options" => {
                 return Err(at.unsupported("is not offered; leave it out"));
             }
@@ -135,6 +127,10 @@ pub fn read(body: Object<'_>) -> Result<Asked, Error> {
             "`stream_options` is only for streams; send `stream: true` or leave it out",
         ));
     }
+    if top_logprobs.is_some_and(|top| top > 0) && !logprobs {
+        return Err(Error::invalid("top_logprobs", "`top_logprobs` needs `logprobs: true`; send it or leave both out"));
+    }
+    let (tools, must_call) = choice.apply(tools)?;
     let Some(model) = model else {
         return Err(Error::invalid("model", "`model` is missing; name one that `GET /v1/models` lists"));
     };
@@ -144,11 +140,14 @@ pub fn read(body: Object<'_>) -> Result<Asked, Error> {
     let chat = ChatRequest {
         model,
         messages,
-        tools: Vec::new(),
+        tools,
+        must_call,
+        one_call,
         format,
         sampling,
         max_tokens: agree(("max_tokens", max_tokens), ("max_completion_tokens", max_completion_tokens))?,
         think: agree(("reasoning_effort", effort), ("reasoning.effort", reasoning))?,
+        logprobs: logprobs.then_some(top_logprobs.unwrap_or(0)),
         // OpenAI's clients expect an error, not a conversation whose beginning vanished.
         truncate: Some(false),
         extra: Extra::default(),
@@ -384,7 +383,7 @@ mod tests {
         assert_eq!(role("developer").unwrap().0.messages[1].role, Role::System);
         assert_eq!(role("user").unwrap().0.messages[1].role, Role::User);
         assert_eq!(role("assistant").unwrap().0.messages[1].role, Role::Assistant);
-        refused(role("tool"), UNSUPPORTED, "messages[1].role");
+        refused(role("tool"), INVALID, "messages[1].tool_call_id");
         refused(role("function"), UNSUPPORTED, "messages[1].role");
         refused(role("User"), INVALID, "messages[1].role");
         refused(role("robot"), INVALID, "messages[1].role");
@@ -415,8 +414,8 @@ mod tests {
             (r#"[{"type":"text","Text":"a"}]"#, INVALID, format!("{field}[0].Text")),
             (
                 r#"[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"x"}}]"#,
-                UNSUPPORTED,
-                format!("{field}[1]"),
+                INVALID,
+                format!("{field}[1].image_url.url"),
             ),
             (r#"[{"type":"input_audio","input_audio":{}}]"#, UNSUPPORTED, format!("{field}[0]")),
             (r#"[{"type":"file","file":{}}]"#, UNSUPPORTED, format!("{field}[0]")),
@@ -439,7 +438,7 @@ mod tests {
             r#"{"role":"assistant","content":"a","refusal":null,"tool_calls":[],"function_call":null,"audio":null}"#,
         )
         .unwrap();
-        for field in ["tool_calls", "function_call", "audio"] {
+        for field in ["function_call", "audio"] {
             let body = format!(r#"{{"role":"assistant","content":"a","{field}":{{"a":1}}}}"#);
             refused(decode_message(&body), UNSUPPORTED, &format!("messages[1].{field}"));
         }
@@ -450,12 +449,7 @@ mod tests {
         for (field, value) in [
             ("n", "2"),
             ("n", "0"),
-            ("logprobs", "true"),
-            ("top_logprobs", "3"),
             ("logit_bias", r#"{"50256":-100}"#),
-            ("tools", r#"[{"type":"function","function":{"name":"f"}}]"#),
-            ("tool_choice", r#""required""#),
-            ("tool_choice", r#"{"type":"function","function":{"name":"f"}}"#),
             ("functions", r#"[{"name":"f"}]"#),
             ("function_call", r#""auto""#),
             ("modalities", r#"["text","audio"]"#),
@@ -465,6 +459,125 @@ mod tests {
         ] {
             refused(decode(&format!(r#","{field}":{value}"#)), UNSUPPORTED, field);
         }
+    }
+
+    const TOOLS: &str = r#","tools":[{"type":"function","function":{"name":"f","parameters":{}}},{"type":"function","function":{"name":"g"}}]"#;
+
+    #[test]
+    fn a_choice_of_tools_leaves_those_that_may_be_called() {
+        let allowed = |mode: &str, names: &str| {
+            format!(r#"{{"type":"allowed_tools","allowed_tools":{{"mode":"{mode}","tools":[{names}]}}}}"#)
+        };
+        let g = r#"{"type":"function","function":{"name":"g"}}"#;
+        for (choice, left, must_call) in [
+            (r#""none""#, &[][..], false),
+            (r#""auto""#, &["f", "g"], false),
+            (r#""required""#, &["f", "g"], true),
+            (g, &["g"], true),
+            (&allowed("auto", g), &["g"], false),
+            (&allowed("required", g), &["g"], true),
+            (&allowed("auto", ""), &[], false),
+        ] {
+            // A choice may stand before what it chooses from.
+            for fields in [format!(r#","tool_choice":{choice}{TOOLS}"#), format!(r#"{TOOLS},"tool_choice":{choice}"#)] {
+                let chat = decode(&fields).unwrap().0;
+                let names: Vec<_> = chat.tools.iter().map(|tool| tool.name.as_str()).collect();
+                assert_eq!((&names[..], chat.must_call), (left, must_call), "{choice}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_choice_that_leaves_nothing_to_call_is_refused() {
+        for (choice, code, field) in [
+            (r#""always""#, INVALID, "tool_choice"),
+            ("5", INVALID, "tool_choice"),
+            (r#"{"type":"function"}"#, INVALID, "tool_choice.function"),
+            (r#"{"type":"function","function":{}}"#, INVALID, "tool_choice.function.name"),
+            (r#"{"type":"function","function":{"name":"h"}}"#, INVALID, "tool_choice.function.name"),
+            (r#"{"type":"custom","custom":{"name":"f"}}"#, UNSUPPORTED, "tool_choice.type"),
+            (r#"{"type":"allowed_tools"}"#, INVALID, "tool_choice.allowed_tools"),
+            (r#"{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[]}}"#, INVALID, "tool_choice"),
+            (
+                r#"{"type":"allowed_tools","allowed_tools":{"mode":"never","tools":[]}}"#,
+                INVALID,
+                "tool_choice.allowed_tools.mode",
+            ),
+            (
+                r#"{"type":"allowed_tools","allowed_tools":{"tools":[{"function":{"name":"h"}}]}}"#,
+                INVALID,
+                "tool_choice.allowed_tools.tools[0].function.name",
+            ),
+        ] {
+            refused(decode(&format!(r#"{TOOLS},"tool_choice":{choice}"#)), code, field);
+        }
+        refused(decode(r#","tool_choice":"required""#), INVALID, "tool_choice");
+        refused(decode(r#","tools":[],"tool_choice":"required""#), INVALID, "tool_choice");
+    }
+
+    #[test]
+    fn tools_are_functions_with_names() {
+        for (tool, code, field) in [
+            (r#""f""#, INVALID, "tools[0]"),
+            (r#"{"type":"function"}"#, INVALID, "tools[0].function"),
+            (r#"{"type":"web_search"}"#, UNSUPPORTED, "tools[0].type"),
+            (r#"{"type":"function","function":{}}"#, INVALID, "tools[0].function.name"),
+            (
+                r#"{"type":"function","function":{"name":"f","parameters":true}}"#,
+                INVALID,
+                "tools[0].function.parameters",
+            ),
+            (r#"{"type":"function","Function":{}}"#, INVALID, "tools[0].Function"),
+        ] {
+            refused(decode(&format!(r#","tools":[{tool}]"#)), code, field);
+        }
+        let many = |count: usize| {
+            let tools = vec![r#"{"type":"function","function":{"name":"f"}}"#; count].join(",");
+            decode(&format!(r#","tools":[{tools}]"#))
+        };
+        assert_eq!(many(128).unwrap().0.tools.len(), 128);
+        refused(many(129), INVALID, "tools");
+    }
+
+    #[test]
+    fn calls_that_come_back_have_arguments_in_a_string() {
+        let call = |call: &str| {
+            decode_message(&format!(r#"{{"role":"assistant","content":null,"tool_calls":[{call}]}}"#)).map(
+                |(mut chat, ignored)| {
+                    (chat.messages.remove(1).tool_calls.remove(0).arguments.get().to_owned(), ignored)
+                },
+            )
+        };
+        let with = |arguments: &str| {
+            call(&format!(r#"{{"id":"a","type":"function","function":{{"name":"f","arguments":{arguments}}}}}"#))
+                .map(|(arguments, _)| arguments)
+        };
+
+        assert_eq!(with(r#""{\"z\": 1, \"a\": [2]}""#).unwrap(), r#"{"z":1,"a":[2]}"#);
+        for empty in [r#""""#, r#"" ""#, "null", r#""{}""#] {
+            assert_eq!(with(empty).unwrap(), "{}");
+        }
+        for bad in [r#""[1]""#, r#""nonsense""#, r#""{\"a\":1,\"a\":2}""#, "{}", "5"] {
+            let refusal = with(bad).unwrap_err();
+            assert_eq!(refusal.field(), Some("messages[1].tool_calls[0].function.arguments"), "{refusal}");
+        }
+        assert_eq!(call(r#"{"function":{"name":"f"}}"#).unwrap_err().field(), Some("messages[1].tool_calls[0].id"));
+        assert_eq!(
+            call(r#"{"id":"a","function":{}}"#).unwrap_err().field(),
+            Some("messages[1].tool_calls[0].function.name")
+        );
+    }
+
+    #[test]
+    fn probabilities_have_as_many_alternatives_as_asked_for() {
+        let logprobs = |fields: &str| decode(fields).map(|(chat, _)| chat.logprobs);
+
+        assert_eq!(logprobs("").unwrap(), None);
+        assert_eq!(logprobs(r#","logprobs":true"#).unwrap(), Some(0));
+        assert_eq!(logprobs(r#","logprobs":true,"top_logprobs":20"#).unwrap(), Some(20));
+        refused(decode(r#","logprobs":true,"top_logprobs":21"#), INVALID, "top_logprobs");
+        refused(decode(r#","logprobs":false,"top_logprobs":1"#), INVALID, "top_logprobs");
+        refused(decode(r#","top_logprobs":1"#), INVALID, "top_logprobs");
     }
 
     #[test]
@@ -486,6 +599,7 @@ mod tests {
             r#""modalities":["text"]"#,
             r#""tool_choice":"none""#,
             r#""tool_choice":"auto""#,
+            r#""parallel_tool_calls":true"#,
             r#""response_format":{"type":"text"}"#,
         ] {
             assert_eq!(decode(&format!(",{fine}")).unwrap().1, [""; 0], "{fine}");
@@ -496,7 +610,7 @@ mod tests {
     fn fields_without_effect_are_named() {
         let (_, ignored) = decode(
             r#","store":false,"metadata":{"a":"b"},"user":"u","safety_identifier":"s","service_tier":"auto","verbosity":"low",
-            "prompt_cache_key":"k","parallel_tool_calls":false,"keep_alive":0,"options":{"num_ctx":9},"think":true,"bad\nname":1"#,
+            "prompt_cache_key":"k","keep_alive":0,"options":{"num_ctx":9},"think":true,"bad\nname":1"#,
         )
         .unwrap();
 
@@ -508,7 +622,6 @@ mod tests {
             "service_tier",
             "verbosity",
             "prompt_cache_key",
-            "parallel_tool_calls",
             "keep_alive",
             "options",
             "think",
@@ -516,7 +629,7 @@ mod tests {
         ];
         assert_eq!(ignored, expected);
         let (_, ignored) = decode_message(r#"{"role":"user","content":"x","name":"ann","colour":1}"#).unwrap();
-        assert_eq!(ignored, ["messages[].name", "messages[].colour"]);
+        assert_eq!(ignored, ["messages[].colour", "messages[].name"]);
     }
 
     #[test]

@@ -9,13 +9,15 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::chat::{ChatEvent, End, Finish, Piece, Timings, ToolCall, Usage};
+use crate::chat::{ChatEvent, End, Finish, Piece, Timings, TokenLogprob, ToolCall, Usage};
 use crate::error::Error;
-use crate::provider::Decoder;
 use crate::provider::ollama::{mid_stream_error, refused};
 use crate::provider::wire::Lines;
+use crate::provider::{Decoder, Reading};
 
-#[derive(Default)]
+/// A call that is written as text is held back until it is whole; it must not fill the memory.
+const CALL_BYTES_MAX: usize = 1024 * 1024;
+
 pub struct ChatDecoder {
     lines: Lines,
     state: State,
@@ -24,15 +26,21 @@ pub struct ChatDecoder {
 /// What of the answer has been seen.
 struct State {
     at: OffsetDateTime,
-    calls: u64,
+    reading: Reading,
+    /// The ids of the calls so far.
+    ids: Vec<String>,
+    /// Text that is to become a call.
+    held: String,
     /// After the end mark nothing is read any more: an answer ends once.
     done: bool,
     failed: bool,
 }
 
-impl Default for State {
-    fn default() -> Self {
-        State { at: OffsetDateTime::UNIX_EPOCH, calls: 0, done: false, failed: false }
+impl ChatDecoder {
+    pub fn new(reading: Reading) -> Self {
+        let at = OffsetDateTime::UNIX_EPOCH;
+        let state = State { at, reading, ids: Vec::new(), held: String::new(), done: false, failed: false };
+        ChatDecoder { lines: Lines::default(), state }
     }
 }
 
@@ -83,15 +91,24 @@ impl State {
         }
         // Older versions may leave the time out; then the time of the line before is near enough.
         self.at = line.created_at.and_then(|moment| moment.0).unwrap_or(self.at);
+        // Those of a call's letters would be taken for those of a text.
+        let tokens = line.logprobs.filter(|tokens| !tokens.is_empty() && self.reading.must_call.is_empty());
+        if let Some(tokens) = tokens {
+            self.push(Piece::Logprobs(tokens.into_iter().map(LineToken::read).collect()), out);
+        }
         if let Some(message) = line.message {
             self.message(message, out)?;
         }
         if line.done {
             self.done = true;
+            let is_cut = line.done_reason.as_deref() == Some("length");
+            if !self.reading.must_call.is_empty() {
+                self.give_held(is_cut, out)?;
+            }
             let finish = match line.done_reason.as_deref() {
                 Some("length") => Finish::Length,
                 // Ollama has no reason of its own for tool calls: it says `stop`, and older versions say nothing.
-                _ if self.calls > 0 => Finish::ToolCalls,
+                _ if !self.ids.is_empty() => Finish::ToolCalls,
                 _ => Finish::Stop,
             };
             // A zero is absent on this wire.
@@ -114,12 +131,52 @@ impl State {
             self.push(Piece::Reasoning(text), out);
         }
         for text in message.content.into_iter().filter(|text| !text.is_empty()) {
-            self.push(Piece::Text(text), out);
+            if self.reading.must_call.is_empty() {
+                self.push(Piece::Text(text), out);
+            } else if self.held.len() + text.len() > CALL_BYTES_MAX {
+                return Err(refused(format!("the model's call grew beyond {CALL_BYTES_MAX} bytes")));
+            } else {
+                self.held.push_str(&text);
+            }
         }
         for call in message.tool_calls.into_iter().flatten() {
-            let call = self.tool_call(call)?;
-            self.push(Piece::ToolCall(call), out);
+            self.call(call, out)?;
         }
+        Ok(())
+    }
+
+    /// Text that was bound to the schema of a call is that call. One that was cut is told as it is; anything else comes
+    /// from a model server that does not hold its models to schemas.
+    fn give_held(&mut self, is_cut: bool, out: &mut Vec<ChatEvent>) -> Result<(), Error> {
+        let text = std::mem::take(&mut self.held);
+        match serde_json::from_str::<HeldCall>(&text) {
+            Ok(call) if self.reading.must_call.contains(&call.name) => {
+                let arguments = to_raw_value(&call.arguments).map_err(Error::internal)?;
+                self.call(
+                    LineCall { id: None, function: LineFunction { name: call.name, arguments: Some(arguments) } },
+                    out,
+                )
+            }
+            _ if is_cut => {
+                if !text.is_empty() {
+                    self.push(Piece::Text(text), out);
+                }
+                Ok(())
+            }
+            _ if self.ids.is_empty() => {
+                Err(refused("the model did not call a function, as `tool_choice` asks; try another model or `auto`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn call(&mut self, call: LineCall, out: &mut Vec<ChatEvent>) -> Result<(), Error> {
+        if self.reading.one_call && !self.ids.is_empty() {
+            return Ok(());
+        }
+        let call = self.tool_call(call)?;
+        self.ids.push(call.id.clone());
+        self.push(Piece::ToolCall(call), out);
         Ok(())
     }
 
@@ -133,10 +190,9 @@ impl State {
             _ => to_raw_value(&Map::new()).map_err(Error::internal)?,
         };
         let id = match call.id {
-            Some(id) if !id.is_empty() => id,
+            Some(id) if !id.is_empty() && !self.ids.contains(&id) => id,
             _ => self.made_up_id(&name, arguments.get()),
         };
-        self.calls += 1;
         Ok(ToolCall { id, name, arguments })
     }
 
@@ -144,7 +200,7 @@ impl State {
     /// hold it; the upstream's clock in it, to the nanosecond, keeps the calls of two answers apart.
     fn made_up_id(&self, name: &str, arguments: &str) -> String {
         let moment = self.at.unix_timestamp_nanos().to_le_bytes();
-        let number = self.calls.to_le_bytes();
+        let number = (self.ids.len() as u64).to_le_bytes();
         let hash = fnv1a([&moment[..], &number, name.as_bytes(), b"\0", arguments.as_bytes()]);
         format!("call_{hash:016x}")
     }
@@ -177,6 +233,7 @@ struct Line {
     #[serde(default)]
     done: bool,
     done_reason: Option<String>,
+    logprobs: Option<Vec<LineToken>>,
     error: Option<Value>,
     total_duration: Option<u64>,
     load_duration: Option<u64>,
@@ -203,6 +260,29 @@ struct LineCall {
 struct LineFunction {
     name: String,
     arguments: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct LineToken {
+    token: String,
+    logprob: f64,
+    bytes: Option<Vec<u8>>,
+    top_logprobs: Option<Vec<LineToken>>,
+}
+
+impl LineToken {
+    fn read(self) -> TokenLogprob {
+        let top = self.top_logprobs.unwrap_or_default().into_iter().map(LineToken::read).collect();
+        let bytes = self.bytes.unwrap_or_else(|| self.token.as_bytes().to_vec());
+        TokenLogprob { token: self.token, logprob: self.logprob, bytes, top }
+    }
+}
+
+/// A call as the schema of `bound_to_call` makes a model write it.
+#[derive(Deserialize)]
+struct HeldCall {
+    name: String,
+    arguments: Map<String, Value>,
 }
 
 /// A point in time, read in place. One that can't be read is none: it must not cost an answer.
@@ -235,7 +315,7 @@ mod tests {
     use crate::provider::ollama::Ollama;
 
     fn decode(text: &str) -> (Vec<Piece>, Result<(), Error>) {
-        let mut decoder = Ollama.decoder();
+        let mut decoder = Ollama.decoder(&Reading::default());
         let mut out = Vec::new();
         let ended = decoder.bytes(text.as_bytes(), &mut out).and_then(|()| decoder.end(&mut out));
         (out.into_iter().map(|event| event.what).collect(), ended)
@@ -278,7 +358,7 @@ mod tests {
         ] {
             assert_eq!(decode(bad).1.unwrap_err().code(), "upstream_error", "{bad}");
         }
-        let mut decoder = Ollama.decoder();
+        let mut decoder = Ollama.decoder(&Reading::default());
         let mut out = Vec::new();
         decoder.bytes(b"nonsense\n", &mut out).unwrap_err();
         assert!(decoder.bytes(b"{\"done\":true}\n", &mut out).is_err());

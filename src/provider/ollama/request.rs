@@ -5,13 +5,58 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatRequest, Format, Message, Role, Think, Tool, ToolCall};
-use crate::provider::ImageAt;
+use crate::provider::ollama::schema;
+use crate::provider::{Call, ImageAt, Reading};
+
+pub fn call(request: &ChatRequest) -> Call {
+    let mut notes = Vec::new();
+    let tools = request.tools.iter().enumerate().map(|tool| WireTool::of(tool, &mut notes)).collect::<Vec<_>>();
+    let mut reading = Reading { must_call: Vec::new(), one_call: request.one_call };
+    let mut images = Vec::new();
+    let body = if request.must_call {
+        notes.push("asked for a function call in the system message, and bound the answer to its schema".into());
+        reading.must_call = request.tools.iter().map(|tool| tool.name.clone()).collect();
+        body(&bound_to_call(request, &tools), &[], &mut images)
+    } else {
+        body(request, &tools, &mut images)
+    };
+    Call { path: "/api/chat", body: Bytes::from(body), images, notes, reading }
+}
+
+/// Ollama has no `tool_choice`. A model that must call is told so, and can write nothing but a call: the answer's text is
+/// read back into one. `tools` is then not sent: with it, Ollama would look for calls in its own way as well.
+fn bound_to_call(request: &ChatRequest, tools: &[WireTool<'_>]) -> ChatRequest {
+    let functions: Vec<_> = tools.iter().map(|tool| &tool.function).collect();
+    let functions = serde_json::to_string(&functions).unwrap_or_default();
+    let order = format!(
+        "Answer with one function call, written as a JSON object: \
+         {{\"name\": \"…\", \"arguments\": {{…}}}}. The functions are:\n{functions}"
+    );
+    let mut request = request.clone();
+    match request.messages.first_mut() {
+        Some(first) if first.role == Role::System => {
+            first.text.push_str("\n\n");
+            first.text.push_str(&order);
+        }
+        _ => request.messages.insert(0, Message::new(Role::System, order)),
+    }
+    let calls = tools.iter().map(|WireTool { function, .. }| {
+        json!({
+            "type": "object",
+            "properties": {"name": {"const": function.name}, "arguments": function.parameters},
+            "required": ["name", "arguments"],
+        })
+    });
+    request.format = Some(Format::Schema(json!({"anyOf": calls.collect::<Vec<_>>()})));
+    request.tools = Vec::new();
+    request
+}
 
 /// The envelope is written by hand because the place of each image in it is part of the record.
-pub fn body(request: &ChatRequest, images: &mut Vec<ImageAt>) -> Vec<u8> {
+fn body(request: &ChatRequest, tools: &[WireTool<'_>], images: &mut Vec<ImageAt>) -> Vec<u8> {
     let mut out = Vec::with_capacity(expected_length(request));
     out.extend_from_slice(b"{\"model\":");
     put(&mut out, request.model.as_str());
@@ -24,9 +69,8 @@ pub fn body(request: &ChatRequest, images: &mut Vec<ImageAt>) -> Vec<u8> {
     }
     // Streaming is the only path: a whole answer is a stream folded.
     out.extend_from_slice(b"],\"stream\":true");
-    if !request.tools.is_empty() {
-        let tools: Vec<_> = request.tools.iter().map(WireTool::of).collect();
-        put_field(&mut out, "tools", &tools);
+    if !tools.is_empty() {
+        put_field(&mut out, "tools", tools);
     }
     match &request.format {
         Some(Format::Json) => put_field(&mut out, "format", "json"),
@@ -45,6 +89,10 @@ pub fn body(request: &ChatRequest, images: &mut Vec<ImageAt>) -> Vec<u8> {
         Some(Think::High) => put_field(&mut out, "think", "high"),
         Some(Think::Max) => put_field(&mut out, "think", "max"),
         None => {}
+    }
+    if let Some(top) = request.logprobs {
+        put_field(&mut out, "logprobs", &true);
+        put_field(&mut out, "top_logprobs", &top);
     }
     if let Some(truncate) = request.truncate {
         put_field(&mut out, "truncate", &truncate);
@@ -149,22 +197,15 @@ struct WireToolFunction<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
-    parameters: WireParameters<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum WireParameters<'a> {
-    Given(&'a Value),
-    None { r#type: &'static str, properties: Map<String, Value> },
+    parameters: Value,
 }
 
 impl<'a> WireTool<'a> {
-    fn of(tool: &'a Tool) -> Self {
-        let parameters = match &tool.parameters {
-            Some(schema) => WireParameters::Given(schema),
-            None => WireParameters::None { r#type: "object", properties: Map::new() },
-        };
+    fn of((number, tool): (usize, &'a Tool), notes: &mut Vec<String>) -> Self {
+        let (parameters, is_exact) = schema::plain(tool.parameters.as_ref());
+        if !is_exact {
+            notes.push(format!("simplified tools[{number}].function.parameters"));
+        }
         let function = WireToolFunction { name: &tool.name, description: tool.description.as_deref(), parameters };
         WireTool { r#type: "function", function }
     }
@@ -205,10 +246,13 @@ mod tests {
             model: ModelName::parse("m:1").unwrap(),
             messages: vec![Message::new(Role::User, "hi")],
             tools: Vec::new(),
+            must_call: false,
+            one_call: false,
             format: None,
             sampling: Sampling::default(),
             max_tokens: None,
             think: None,
+            logprobs: None,
             truncate: None,
             extra: Extra::default(),
         }

@@ -1,0 +1,74 @@
+//! Tools: called, asked for, and not called.
+
+use serde_json::{Value, json};
+
+use crate::support::fake_ollama::{FakeOllama, Script, done, text};
+use crate::support::gateway::{TestGateway, hello};
+
+fn with_tools(choice: Value) -> Value {
+    let mut body = hello();
+    body["tools"] = json!([{ "type": "function", "function": { "name": "get_weather", "parameters": {
+        "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] } } }]);
+    body["tool_choice"] = choice;
+    body
+}
+
+const CALL: &str = r#"{"model":"fake:latest","created_at":"2026-01-01T00:00:00.1Z","message":{"role":"assistant","content":"","tool_calls":[{"function":{"name":"get_weather","arguments":{"city":"Rome"}}}]},"done":false}"#;
+const END: &str = r#"{"model":"fake:latest","created_at":"2026-01-01T00:00:00.3Z","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","prompt_eval_count":5,"eval_count":3}"#;
+
+#[actix_web::test]
+async fn a_call_is_answered_whole_and_streamed_and_stands_in_the_record() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+
+    fake.next(Script::lines(&[CALL, END]));
+    let whole = gateway.post("/v1/chat/completions", Some(&admin), with_tools(json!("auto"))).await.json();
+    fake.next(Script::lines(&[CALL, END]));
+    let mut body = with_tools(json!("auto"));
+    body["stream"] = json!(true);
+    let stream = gateway.post("/v1/chat/completions", Some(&admin), body).await.text();
+
+    let choice = &whole["choices"][0];
+    assert_eq!((&choice["finish_reason"], &choice["message"]["content"]), (&json!("tool_calls"), &Value::Null));
+    assert_eq!(
+        choice["message"]["tool_calls"][0]["function"],
+        json!({ "name": "get_weather", "arguments": "{\"city\":\"Rome\"}" })
+    );
+    assert!(stream.contains(r#""finish_reason":"tool_calls""#), "{stream}");
+    let export = gateway.export(&admin, "admin", "jsonl").await;
+    let line: Value = serde_json::from_str(export.lines().next().unwrap()).unwrap();
+    assert_eq!(line["tool_calls"][0]["arguments"], json!({ "city": "Rome" }), "{line}");
+}
+
+#[actix_web::test]
+async fn a_call_that_is_asked_for_comes_as_a_call() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+
+    fake.next(Script::of(vec![
+        text(r#"{"name": "get_weather", "argu"#),
+        text(r#"ments": {"city": "Rome"}}"#),
+        done("stop"),
+    ]));
+    let answer = gateway.post("/v1/chat/completions", Some(&admin), with_tools(json!("required"))).await.json();
+
+    let sent: Value = serde_json::from_slice(&fake.chats()[0].body).unwrap();
+    assert_eq!((sent.get("tools"), sent["format"]["anyOf"].as_array().unwrap().len()), (None, 1));
+    let message = &answer["choices"][0]["message"];
+    assert_eq!(message["tool_calls"][0]["function"]["arguments"], r#"{"city":"Rome"}"#, "{answer}");
+    assert_eq!(message["content"], Value::Null);
+}
+
+#[actix_web::test]
+async fn a_call_that_was_asked_for_and_did_not_come_is_an_error() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+
+    let answer = gateway.post("/v1/chat/completions", Some(&admin), with_tools(json!("required"))).await;
+
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (502, &json!("upstream_error")));
+    assert_eq!(gateway.newest_outcome(&admin, "failed").await["reason"], "upstream_error");
+}
