@@ -461,6 +461,12 @@ fn any_events() -> impl Strategy<Value = Vec<ChatEvent>> {
     (prop::collection::vec(piece, 0..8), any::<bool>(), counts, 0..4_000_000_000_000_000_000_i128).prop_map(
         |(mut pieces, cut, [a, b, c, d, e, f], start)| {
             let called = pieces.iter().any(|piece| matches!(piece, Piece::ToolCall(_)));
+            // Ids are unique in an answer; a decoder that sees one twice makes up another.
+            for (number, piece) in pieces.iter_mut().enumerate() {
+                if let Piece::ToolCall(call) = piece {
+                    call.id.push_str(&format!("-{number}"));
+                }
+            }
             let finish = if cut {
                 Finish::Length
             } else if called {
