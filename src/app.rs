@@ -20,6 +20,7 @@ use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::routing::Routing;
 use crate::store::Store;
+use crate::tokens::Tokens;
 
 /// The data folder, held by this process alone.
 pub struct DataDir {
@@ -89,6 +90,7 @@ pub struct App {
     pub store: Store,
     pub auth: Arc<Auth>,
     pub accounts: Arc<Accounts>,
+    pub tokens: Arc<Tokens>,
     pub stages: Stages,
     _data_dir: DataDir,
 }
@@ -105,6 +107,7 @@ impl App {
         if interrupted > 0 {
             warn!(interrupted, "the last run ended in the middle of answers; they are recorded as interrupted");
         }
+        let tokens = Arc::new(Tokens::new(store.clone(), &config.tokens));
         let slots: Vec<usize> = config.upstreams.iter().map(|upstream| upstream.slots).collect();
         let stages = Stages {
             limits: Arc::new(Limits::new(&config.limits)),
@@ -116,7 +119,7 @@ impl App {
             stopping: CancellationToken::new(),
             stop_now: CancellationToken::new(),
         };
-        Ok(App { config: Arc::new(config), store, auth, accounts, stages, _data_dir: data_dir })
+        Ok(App { config: Arc::new(config), store, auth, accounts, tokens, stages, _data_dir: data_dir })
     }
 
     /// Writes what is still in memory and ends the writer.

@@ -9,18 +9,23 @@ use std::sync::Arc;
 use moka::future::Cache;
 use ring::hmac;
 
+use crate::chat::ModelName;
 use crate::clock::Timestamp;
 use crate::config;
 use crate::credential::{Credential, Username};
 use crate::error::Error;
+use crate::rights::Scope;
 use crate::secret::{Secret, random_bytes};
 use crate::store::Store;
+use crate::store::tokens::Token;
 use crate::store::users::User;
 
+pub mod api_key;
 pub mod password;
 pub mod throttle;
 pub mod token;
 
+use api_key::ApiKey;
 use password::Passwords;
 use throttle::Throttle;
 use token::JwtKeys;
@@ -30,6 +35,7 @@ use token::JwtKeys;
 pub struct Identity {
     user: Arc<User>,
     credential: &'static str,
+    token: Option<Arc<Token>>,
 }
 
 impl Identity {
@@ -46,13 +52,38 @@ impl Identity {
     }
 
     /// The token that was shown, when it was one.
-    pub fn token_id(&self) -> Option<i64> {
-        None
+    pub fn token(&self) -> Option<&Token> {
+        self.token.as_deref()
     }
 
-    /// `password` or `jwt`, as the record names it.
+    pub fn token_id(&self) -> Option<i64> {
+        self.token.as_ref().map(|token| token.id)
+    }
+
+    /// `password`, `jwt` or `token`, as the record names it.
     pub fn credential(&self) -> &'static str {
         self.credential
+    }
+
+    /// Whether one of `scopes` may be used from `source`. People may use all; a token what it was made for, as far as its
+    /// owner may.
+    pub fn check_use(&self, scopes: &[Scope], source: Option<IpAddr>) -> Result<(), Error> {
+        let Some(token) = &self.token else { return Ok(()) };
+        if !token.may_come_from(source) {
+            return Err(Error::forbidden(format!("the token `{}` may not be used from this address", token.name)));
+        }
+        let has = |scope: &Scope| token.scopes.include(*scope) && (*scope != Scope::ManageModels || self.is_admin());
+        if !scopes.iter().any(has) {
+            let needed: Vec<_> = scopes.iter().map(|scope| format!("`{}`", scope.name())).collect();
+            let needed = needed.join(" or ");
+            return Err(Error::forbidden(format!("the token `{}` needs the scope {needed} for this", token.name)));
+        }
+        Ok(())
+    }
+
+    /// Whether `model` exists for them.
+    pub fn may_name(&self, model: &ModelName) -> bool {
+        self.token.as_ref().is_none_or(|token| token.models.include(model))
     }
 }
 
@@ -67,7 +98,7 @@ impl Proof {
         if self.user.must_change {
             return Err(Error::password_change_required());
         }
-        Ok(Identity { user: self.user, credential: "password" })
+        Ok(Identity { user: self.user, credential: "password", token: None })
     }
 }
 
@@ -94,7 +125,8 @@ impl Auth {
     /// `source` is the client's address; a password from the host itself has none and is not slowed.
     pub async fn identify(&self, credential: Credential, source: Option<IpAddr>) -> Result<Identity, Error> {
         match credential {
-            Credential::Bearer(token) => self.bearer(&token),
+            Credential::Bearer(text) if text.expose().starts_with(api_key::PREFIX) => self.machine(&text),
+            Credential::Bearer(jwt) => self.bearer(&jwt),
             Credential::Password { username, password } => self.known_password(&username, password, source).await,
         }
     }
@@ -116,9 +148,29 @@ impl Auth {
         let user = people.by_public_id(&claims.sub).filter(|user| user.is_active() && user.version == claims.ver);
         match user {
             Some(user) if user.must_change => Err(Error::password_change_required()),
-            Some(user) => Ok(Identity { user: user.clone(), credential: "jwt" }),
+            Some(user) => Ok(Identity { user: user.clone(), credential: "jwt", token: None }),
             None => Err(Error::bad_token("it is no longer valid; get a new one from POST /auth/token")),
         }
+    }
+
+    /// A token and its owner as they are now. What it may be used for is asked of the identity.
+    fn machine(&self, text: &Secret<String>) -> Result<Identity, Error> {
+        let damaged = || Error::bad_token("it is damaged; was it cut or mistyped when it was copied?");
+        let key = ApiKey::parse(text.expose()).ok_or_else(damaged)?;
+        let (people, now) = (self.store.people(), Timestamp::now());
+        let shown = people.token(key.public_id).filter(|token| token.secrets(now).any(|sha256| key.opens(sha256)));
+        let Some(token) = shown.filter(|token| !token.has_expired(now)) else {
+            return Err(Error::bad_token("it is unknown, revoked or expired; its owner can make a new one"));
+        };
+        let owner = people.by_id(token.user_id).filter(|owner| owner.is_active());
+        let Some(owner) = owner else {
+            return Err(Error::bad_token("its owner's account is not active"));
+        };
+        if token.suspended_at_us.is_some() || owner.must_change {
+            return Err(Error::bad_token("it is suspended; its owner can resume it after signing in"));
+        }
+        self.store.note_token_use(token, now);
+        Ok(Identity { user: owner.clone(), credential: "token", token: Some(token.clone()) })
     }
 
     /// Verifies a password, hashing exactly once whatever the name and the state of the account.

@@ -3,15 +3,21 @@
 use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 
 use crate::app::{self, App, DataDir};
 use crate::config::{Config, Problem};
-use crate::control::{self, Answer, Ask, UserLine};
+use crate::control::{self, Answer, Ask, UserLine, Verbs};
 use crate::store::Store;
+use crate::tokens::Tokens;
 use crate::{http, server, telemetry};
+
+mod token;
+
+use token::TokenCommand;
 
 #[derive(Parser)]
 #[command(
@@ -39,6 +45,9 @@ enum Command {
     /// Accounts: add, list, approve, disable, enable, unlock, reset
     #[command(subcommand)]
     User(UserCommand),
+    /// Tokens for machines: create, list, revoke, rotate, resume
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// The configuration: an example with every key, or a check of yours
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -106,6 +115,9 @@ pub fn run(cli: Cli) -> ExitCode {
             actix_web::rt::System::new().block_on(async { server::run(App::build(config).await?).await })
         }),
         Command::User(command) => actix_web::rt::System::new().block_on(async { user(&config, command).await }),
+        Command::Token(command) => {
+            actix_web::rt::System::new().block_on(async { ask(&config, Ask::Token(command.into())).await })
+        }
         _ => {
             println!("the configuration is good");
             Ok(())
@@ -138,6 +150,11 @@ async fn user(config: &Config, command: UserCommand) -> anyhow::Result<()> {
         UserCommand::Unlock { user } => Ask::UserUnlock { user },
         UserCommand::Reset { user, initial } => Ask::UserReset { user, code: !initial },
     };
+    self::ask(config, ask).await
+}
+
+/// Asks the running gateway, or acts on its file, and prints the answer.
+async fn ask(config: &Config, ask: Ask) -> anyhow::Result<()> {
     let answer = match control::ask(&config.data_dir, &ask).await? {
         Some(answer) => answer,
         None => on_the_file(config, ask).await?,
@@ -149,6 +166,9 @@ async fn user(config: &Config, command: UserCommand) -> anyhow::Result<()> {
             let password = code.unwrap_or_else(|| "admin123".into());
             println!("{}: password {password} , valid for {minutes} minutes and only to set a new one", user.username);
         }
+        Answer::Tokens { tokens } => token::print_tokens(&tokens),
+        Answer::Token { token } => token::print_token(&token),
+        Answer::TokenMade { token, secret } => token::print_secret(&token, &secret),
         Answer::Refused { message, .. } => bail!("{message}"),
     }
     Ok(())
@@ -166,7 +186,8 @@ async fn on_the_file(config: &Config, ask: Ask) -> anyhow::Result<Answer> {
     let _held = DataDir::open(config)?;
     let store = Store::open(&config.data_dir)?;
     let (_, accounts) = app::people(config, &store)?;
-    let answer = control::perform(&accounts, ask).await;
+    let tokens = Arc::new(Tokens::new(store.clone(), &config.tokens));
+    let answer = control::perform(&Verbs { accounts, tokens }, ask).await;
     store.close();
     Ok(answer)
 }

@@ -17,6 +17,11 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::secret::Secret;
 use crate::store::users::{Actor, User};
+use crate::tokens::Tokens;
+
+pub mod tokens;
+
+use tokens::{TokenAsk, TokenLine};
 
 pub const SOCKET: &str = "control.sock";
 
@@ -51,6 +56,7 @@ pub enum Ask {
     UserUnlock {
         user: String,
     },
+    Token(TokenAsk),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,6 +65,9 @@ pub enum Answer {
     Users { users: Vec<UserLine> },
     User { user: UserLine },
     Reset { user: UserLine, code: Option<String>, minutes: i64 },
+    Tokens { tokens: Vec<TokenLine> },
+    Token { token: TokenLine },
+    TokenMade { token: TokenLine, secret: String },
     Refused { code: String, message: String },
 }
 
@@ -91,14 +100,22 @@ const HOST: Actor = Actor(None);
 /// The longest list that is printed.
 const LIST_MAX: usize = 10_000;
 
-pub async fn perform(accounts: &Accounts, ask: Ask) -> Answer {
-    match try_perform(accounts, ask).await {
+/// The verbs that are called from the host.
+#[derive(Clone)]
+pub struct Verbs {
+    pub accounts: Arc<Accounts>,
+    pub tokens: Arc<Tokens>,
+}
+
+pub async fn perform(verbs: &Verbs, ask: Ask) -> Answer {
+    match try_perform(verbs, ask).await {
         Ok(answer) => answer,
         Err(error) => Answer::Refused { code: error.code().to_owned(), message: error.to_string() },
     }
 }
 
-async fn try_perform(accounts: &Accounts, ask: Ask) -> Result<Answer, Error> {
+async fn try_perform(verbs: &Verbs, ask: Ask) -> Result<Answer, Error> {
+    let accounts = &verbs.accounts;
     let one = |user: User| Answer::User { user: UserLine::from(&user) };
     match ask {
         Ask::UserAdd { email, password } => {
@@ -120,6 +137,7 @@ async fn try_perform(accounts: &Accounts, ask: Ask) -> Result<Answer, Error> {
         Ask::UserDisable { user } => accounts.disable(HOST, &accounts.find(&user)?.public_id).await.map(one),
         Ask::UserEnable { user } => accounts.enable(HOST, &accounts.find(&user)?.public_id).await.map(one),
         Ask::UserUnlock { user } => accounts.unlock(&user).map(|user| one(User::clone(&user))),
+        Ask::Token(ask) => tokens::perform(accounts, &verbs.tokens, ask).await,
         Ask::UserReset { user, code } => {
             let mode = if code { ResetMode::Code } else { ResetMode::Initial };
             let (user, code) = accounts.reset_password(HOST, &accounts.find(&user)?.public_id, mode).await?;
@@ -144,13 +162,13 @@ pub fn listen(data_dir: &Path) -> anyhow::Result<UnixListener> {
 }
 
 /// Answers until it is dropped.
-pub async fn serve(listener: UnixListener, accounts: Arc<Accounts>) {
+pub async fn serve(listener: UnixListener, verbs: Verbs) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let accounts = accounts.clone();
+                let verbs = verbs.clone();
                 tokio::task::spawn_local(async move {
-                    match tokio::time::timeout(TALK_SECONDS_MAX, talk(stream, &accounts)).await {
+                    match tokio::time::timeout(TALK_SECONDS_MAX, talk(stream, &verbs)).await {
                         Ok(Ok(())) => {}
                         Ok(Err(cause)) => warn!(%cause, "a talk on the control socket broke off"),
                         Err(_) => warn!("a talk on the control socket took too long"),
@@ -165,12 +183,12 @@ pub async fn serve(listener: UnixListener, accounts: Arc<Accounts>) {
     }
 }
 
-async fn talk(stream: UnixStream, accounts: &Accounts) -> anyhow::Result<()> {
+async fn talk(stream: UnixStream, verbs: &Verbs) -> anyhow::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     BufReader::new(read.take(LINE_BYTES_MAX)).read_line(&mut line).await?;
     let answer = match serde_json::from_str(&line) {
-        Ok(ask) => perform(accounts, ask).await,
+        Ok(ask) => perform(verbs, ask).await,
         Err(_) => {
             let message = "the running gateway does not know this command; is it another version?";
             Answer::Refused { code: "invalid_request".into(), message: message.into() }

@@ -86,8 +86,10 @@ impl Gateway {
         self.stages.limits.admit(who).await
     }
 
-    pub async fn models(&self) -> Result<Vec<ModelCard>, Error> {
-        self.stages.routing.models(&self.upstream).await
+    /// The models that `who` may ask.
+    pub async fn models(&self, who: &Identity) -> Result<Vec<ModelCard>, Error> {
+        let served = self.stages.routing.models(&self.upstream).await?;
+        Ok(self.stages.policy.visible(who, served))
     }
 
     /// Whether some host answers now.
@@ -118,6 +120,7 @@ impl Gateway {
         if stopping.is_cancelled() {
             return Err(stopped().into());
         }
+        policy.check_model(&asked.who, &asked.request.model)?;
         let mut allowed = policy.check(asked.request)?;
         let hosts = routing.candidates(&self.upstream, &allowed.request.model).await?;
         // All candidates of one request share one kind of provider.

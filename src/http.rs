@@ -22,6 +22,7 @@ pub mod me;
 pub mod models;
 pub mod record;
 pub mod reply;
+pub mod tokens;
 pub mod usage;
 
 use guard::{AddressKey, AddressQuotas};
@@ -60,7 +61,12 @@ pub static ROUTES: &[Route] = &[
     route("GET", "/api/v1/me", Who::Person, || web::get().to(me::me)),
     route("GET", "/api/v1/me/record", Who::Person, || web::get().to(me::record)),
     route("GET", "/api/v1/me/export", Who::Person, || web::get().to(me::export)),
-    route("GET", "/api/v1/me/usage", Who::Person, || web::get().to(usage::of_mine)),
+    route("GET", "/api/v1/me/usage", Who::Bearer, || web::get().to(usage::of_mine)),
+    route("GET", "/api/v1/tokens", Who::Person, || web::get().to(tokens::list)),
+    route("POST", "/api/v1/tokens", Who::Person, || web::post().to(tokens::create)),
+    route("DELETE", "/api/v1/tokens/{id}", Who::Person, || web::delete().to(tokens::revoke)),
+    route("POST", "/api/v1/tokens/{id}/rotate", Who::Person, || web::post().to(tokens::rotate)),
+    route("POST", "/api/v1/tokens/{id}/resume", Who::Person, || web::post().to(tokens::resume)),
     route("GET", "/api/v1/users", Who::Admin, || web::get().to(admin::users)),
     route("GET", "/api/v1/users/{id}", Who::Admin, || web::get().to(admin::user)),
     route("DELETE", "/api/v1/users/{id}", Who::Admin, || web::delete().to(record::delete_user)),

@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod chat;
 pub mod config;
 pub mod credential;
+pub mod rights;
 
 // Faces and store: pure translators, and the one file on disk.
 pub mod dialect;
@@ -29,6 +30,7 @@ pub mod limits;
 pub mod policy;
 pub mod queue;
 pub mod routing;
+pub mod tokens;
 
 // Gateway: the spine.
 pub mod gateway;

@@ -1,4 +1,4 @@
-//! How often: a strict sliding window per person, and one for everybody together.
+//! How often: a strict sliding window per person, one per token that has a limit of its own, and one for everybody together.
 //!
 //! With a limit of 10 exactly 10 requests pass in any 60 seconds, whatever their spacing. GCRA, which lets a burst pass on
 //! top of a steady rate, would let nearly twice as many through. The limit is an argument of each decision, so an edit is
@@ -23,6 +23,7 @@ pub struct Limits {
 #[derive(Default)]
 struct State {
     users: HashMap<i64, Window>,
+    tokens: HashMap<i64, Window>,
     total: Window,
     swept_at: Option<Instant>,
 }
@@ -94,47 +95,75 @@ impl Limits {
     // Async from the start: replicas will share these windows.
     pub async fn admit(&self, who: &Identity) -> Result<Admission, Denial> {
         let limit = who.user().requests_per_minute.and_then(|own| u32::try_from(own).ok()).unwrap_or(self.per_user);
+        let token = who.token().and_then(|token| Some((token.id, u32::try_from(token.requests_per_minute?).ok()?)));
+        let asking = Asking { user: who.user_id(), limit, token };
         let mut state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        decide(&mut state, who.user_id(), limit, self.total, Instant::now())
+        decide(&mut state, &asking, self.total, Instant::now())
     }
 }
 
-fn decide(state: &mut State, user: i64, limit: u32, total: u32, now: Instant) -> Result<Admission, Denial> {
+/// Whose windows a request has to pass.
+struct Asking {
+    user: i64,
+    limit: u32,
+    /// A token with a limit of its own, besides its owner's.
+    token: Option<(i64, u32)>,
+}
+
+fn decide(state: &mut State, asking: &Asking, total: u32, now: Instant) -> Result<Admission, Denial> {
     sweep(state, now);
     state.total.forget(now);
-    let window = state.users.entry(user).or_default();
-    window.forget(now);
-    let standing = |window: &Window| Standing { limit, remaining: window.remaining(limit), reset: window.reset(now) };
-    let wait = window.wait(limit, now);
+    let mut own = vec![(state.users.entry(asking.user).or_default(), asking.limit)];
+    if let Some((token, limit)) = asking.token {
+        own.push((state.tokens.entry(token).or_default(), limit));
+    }
+    own.iter_mut().for_each(|(window, _)| window.forget(now));
+
+    let (wait, limit) = own.iter().map(|(window, limit)| (window.wait(*limit, now), *limit)).max().unwrap_or_default();
     if !wait.is_zero() {
         let message = format!("more than {limit} requests in a minute; try again in {} s", seconds(wait));
-        return Err(Denial { error: Error::RateLimited { message, retry_after: wait }, standing: standing(window) });
+        let error = Error::RateLimited { message, retry_after: wait };
+        return Err(Denial { error, standing: tightest(&own, now) });
     }
     let wait = state.total.wait(total, now);
     if !wait.is_zero() {
         let message =
             format!("everybody together made more than {total} requests in a minute; try again in {} s", seconds(wait));
-        return Err(Denial { error: Error::RateLimited { message, retry_after: wait }, standing: standing(window) });
+        let error = Error::RateLimited { message, retry_after: wait };
+        return Err(Denial { error, standing: tightest(&own, now) });
     }
-    window.0.push_back(now);
+    own.iter_mut().for_each(|(window, _)| window.0.push_back(now));
     state.total.0.push_back(now);
-    Ok(Admission { standing: standing(window) })
+    Ok(Admission { standing: tightest(&own, now) })
+}
+
+/// The standing in the window with the least left.
+fn tightest(own: &[(&mut Window, u32)], now: Instant) -> Standing {
+    let standing = |(window, limit): &(&mut Window, u32)| Standing {
+        limit: *limit,
+        remaining: window.remaining(*limit),
+        reset: window.reset(now),
+    };
+    let least = own.iter().map(standing).min_by_key(|standing| standing.remaining);
+    least.unwrap_or(Standing { limit: 0, remaining: 0, reset: Duration::ZERO })
 }
 
 fn seconds(wait: Duration) -> u64 {
     crate::error::retry_after_seconds(wait)
 }
 
-/// Once a minute, forgets people who made no request in the last one.
+/// Once a minute, forgets people and tokens that made no request in the last one.
 fn sweep(state: &mut State, now: Instant) {
     if state.swept_at.is_some_and(|then| now.duration_since(then) < WINDOW) {
         return;
     }
     state.swept_at = Some(now);
-    state.users.retain(|_, window| {
-        window.forget(now);
-        !window.0.is_empty()
-    });
+    for windows in [&mut state.users, &mut state.tokens] {
+        windows.retain(|_, window| {
+            window.forget(now);
+            !window.0.is_empty()
+        });
+    }
 }
 
 #[cfg(test)]
@@ -142,8 +171,12 @@ mod tests {
     use super::*;
 
     fn try_at(state: &mut State, start: Instant, at_ms: u64, user: i64, limit: u32, total: u32) -> Result<u32, u64> {
-        let now = start + Duration::from_millis(at_ms);
-        match decide(state, user, limit, total, now) {
+        let asking = Asking { user, limit, token: None };
+        told(decide(state, &asking, total, start + Duration::from_millis(at_ms)))
+    }
+
+    fn told(decision: Result<Admission, Denial>) -> Result<u32, u64> {
+        match decision {
             Ok(admission) => Ok(admission.standing.remaining),
             Err(denial) => Err(seconds(denial.error.retry_after().unwrap())),
         }
@@ -191,6 +224,22 @@ mod tests {
 
         assert!(try_at(&mut state, start, 5000, 1, 6, 200).is_ok());
         assert_eq!(try_at(&mut state, start, 6000, 1, 2, 200), Err(58));
+    }
+
+    #[test]
+    fn a_token_with_a_limit_passes_its_own_window_and_its_owners() {
+        let (mut state, start) = (State::default(), Instant::now());
+        let mut ask = |at_ms: u64, token: Option<(i64, u32)>| {
+            let asking = Asking { user: 1, limit: 3, token };
+            told(decide(&mut state, &asking, 200, start + Duration::from_millis(at_ms)))
+        };
+
+        assert_eq!(ask(0, Some((7, 1))), Ok(0));
+        assert_eq!(ask(1000, Some((7, 1))), Err(59), "its own is used up");
+        assert_eq!(ask(2000, Some((8, 5))), Ok(1), "another token's is not");
+        assert_eq!(ask(3000, None), Ok(0));
+        assert_eq!(ask(4000, Some((8, 5))), Err(56), "the owner's is used up by all together");
+        assert_eq!(ask(60_000, Some((7, 1))), Ok(0));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What: which requests are let through, and how far they are cut to size.
 
-use crate::chat::ChatRequest;
+use crate::auth::Identity;
+use crate::catalog::ModelCard;
+use crate::chat::{ChatRequest, ModelName};
 use crate::config::Config;
 use crate::error::Error;
 
@@ -24,6 +26,20 @@ impl Policy {
             image_bytes_max: config.limits.image_bytes_max,
             answer_tokens_max: config.answers.tokens_max,
         }
+    }
+
+    /// A model that is not for them is one that does not exist.
+    pub fn check_model(&self, who: &Identity, model: &ModelName) -> Result<(), Error> {
+        if who.may_name(model) {
+            return Ok(());
+        }
+        Err(Error::ModelNotFound { model: model.as_str().to_owned() })
+    }
+
+    /// The models that `who` may be told of.
+    pub fn visible(&self, who: &Identity, mut models: Vec<ModelCard>) -> Vec<ModelCard> {
+        models.retain(|card| who.may_name(&card.name) && !card.name.leaves_the_lan());
+        models
     }
 
     pub fn check(&self, mut request: ChatRequest) -> Result<Allowed, Error> {
@@ -72,7 +88,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Extra, Image, Message, ModelName, Role, Sampling};
+    use crate::chat::{Extra, Image, Message, Role, Sampling};
 
     fn request(model: &str, max_tokens: Option<u32>, images: &[usize]) -> ChatRequest {
         let mut message = Message::new(Role::User, "hello");

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use tracing_actix_web::TracingLogger;
 
 use crate::app::App;
+use crate::control::Verbs;
 use crate::gateway::Gateway;
 use crate::http::docs::{OpenApiText, document_json};
 use crate::http::guard::{AddressQuotas, Connections, Networks, stamp};
@@ -44,6 +45,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let shared = Shared {
         auth: web::Data::from(app.auth.clone()),
         accounts: web::Data::from(app.accounts.clone()),
+        tokens: web::Data::from(app.tokens.clone()),
         config: web::Data::from(config.clone()),
         store: web::Data::new(app.store.clone()),
         networks: web::Data::new(Networks(config.allow_networks.clone())),
@@ -57,6 +59,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         ActixApp::new()
             .app_data(shared.auth.clone())
             .app_data(shared.accounts.clone())
+            .app_data(shared.tokens.clone())
             .app_data(shared.config.clone())
             .app_data(shared.store.clone())
             .app_data(shared.networks.clone())
@@ -85,7 +88,10 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let beside = tokio::task::spawn_local(upkeep::run(app.clone(), quotas));
     let following = tokio::task::spawn_local(upkeep::follow(app.clone()));
     let erasing = tokio::task::spawn_local(upkeep::erase(app.clone()));
-    let talks = tokio::task::spawn_local(control::serve(control, app.accounts.clone()));
+    let talks = tokio::task::spawn_local(control::serve(
+        control,
+        Verbs { accounts: app.accounts.clone(), tokens: app.tokens.clone() },
+    ));
     let stopper = tokio::task::spawn_local(stop_on_signal(app.clone(), server.handle()));
     greet(&app, address);
 
@@ -109,6 +115,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
 struct Shared {
     auth: web::Data<crate::auth::Auth>,
     accounts: web::Data<crate::accounts::Accounts>,
+    tokens: web::Data<crate::tokens::Tokens>,
     config: web::Data<crate::config::Config>,
     store: web::Data<crate::store::Store>,
     networks: web::Data<Networks>,

@@ -21,6 +21,7 @@ pub mod audit;
 pub mod erasure;
 pub mod exports;
 pub mod schema;
+pub mod tokens;
 pub mod usage;
 pub mod users;
 mod writer;
@@ -234,6 +235,7 @@ mod tests {
 
         for table in [
             "users",
+            "tokens",
             "record",
             "record_part",
             "record_image",

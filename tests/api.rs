@@ -23,6 +23,8 @@ mod limits;
 mod record;
 #[path = "api/stopping.rs"]
 mod stopping;
+#[path = "api/tokens.rs"]
+mod tokens;
 #[path = "api/tools.rs"]
 mod tools;
 #[path = "api/upstream.rs"]

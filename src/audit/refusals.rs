@@ -1,6 +1,6 @@
 //! Refusals before an intent: counted, never waited for, without content.
 //!
-//! Per person (without an identity: per address prefix), reason, model and minute; the first at once, the rest of that
+//! Per person and token (without an identity: per address prefix), reason, model and minute; the first at once, the rest of that
 //! minute in one more row. So a runaway client can't flood the record.
 
 use std::collections::HashMap;
@@ -27,6 +27,7 @@ pub struct Refusal<'a> {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct RefusalKey {
     user_id: Option<i64>,
+    token_id: Option<i64>,
     prefix: Option<String>,
     reason: &'static str,
     model: Option<String>,
@@ -55,13 +56,14 @@ impl Audit {
         let prefix = if refusal.who.is_some() { None } else { refusal.address.map(address_prefix) };
         let mut key = RefusalKey {
             user_id: refusal.who.map(Identity::user_id),
+            token_id: refusal.who.and_then(Identity::token_id),
             prefix: prefix.clone(),
             reason: refusal.reason,
             model: refusal.model.map(str::to_owned),
         };
         let mut tallies = self.refusals.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if tallies.len() >= REFUSAL_KEYS_MAX && !tallies.contains_key(&key) {
-            key = RefusalKey { user_id: None, prefix: None, reason: refusal.reason, model: None };
+            key = RefusalKey { user_id: None, token_id: None, prefix: None, reason: refusal.reason, model: None };
         }
         if let Some(tally) = tallies.get_mut(&key) {
             if tally.minute == minute {
@@ -75,7 +77,7 @@ impl Audit {
             kind: rows::REFUSAL,
             request_id: refusal.id.0.as_bytes().to_vec(),
             user_id: key.user_id,
-            token_id: refusal.who.and_then(Identity::token_id),
+            token_id: key.token_id,
             credential: refusal.who.map(Identity::credential),
             api: Some(refusal.api),
             model_asked: key.model.clone(),

@@ -1,5 +1,7 @@
 //! Admins: people, the record, and its exports.
 
+use std::collections::HashMap;
+
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
@@ -207,6 +209,9 @@ pub struct AuditItem {
     subject: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     credential: Option<String>,
+    /// The name of the token that was shown, or that the act is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     api: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -238,7 +243,7 @@ pub struct AuditItem {
 }
 
 impl AuditItem {
-    pub fn of(row: &Row, people: &People) -> Self {
+    fn of(row: &Row, people: &People, tokens: &HashMap<i64, String>) -> Self {
         let name = |id: Option<i64>| {
             id.map(|id| people.by_id(id).map_or_else(|| format!("(deleted {id})"), |user| user.name().to_owned()))
         };
@@ -256,6 +261,7 @@ impl AuditItem {
             act: row.act.clone(),
             subject: name(row.subject_id),
             credential: row.credential.clone(),
+            token: row.token_id.map(|id| tokens.get(&id).cloned().unwrap_or_else(|| format!("(deleted {id})"))),
             api: row.api.clone(),
             host: row.host.clone(),
             model_asked: row.model_asked.clone(),
@@ -271,6 +277,16 @@ impl AuditItem {
             repeat: row.repeat,
         }
     }
+}
+
+/// Rows as they are shown, with the names that belong to them.
+pub async fn audit_items(store: &Store, rows: &[Row]) -> Result<Vec<AuditItem>, Error> {
+    let mut tokens: Vec<i64> = rows.iter().filter_map(|row| row.token_id).collect();
+    tokens.sort_unstable();
+    tokens.dedup();
+    let tokens = store.token_names(tokens).await?;
+    let people = store.people();
+    Ok(rows.iter().map(|row| AuditItem::of(row, &people, &tokens)).collect())
 }
 
 #[derive(Serialize, ToSchema)]
@@ -326,8 +342,7 @@ pub async fn audit_page(
     let page = store.record_page(wanted, cursor, limit as i64 + 1).await?;
     let next = if page.len() > limit { page.get(limit - 1).map(|row| row.log_id) } else { None };
     rows.extend(page.into_iter().take(limit));
-    let people = store.people();
-    Ok(AuditPage { items: rows.iter().map(|row| AuditItem::of(row, &people)).collect(), next })
+    Ok(AuditPage { items: audit_items(store, &rows).await?, next })
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -429,7 +444,7 @@ pub fn query<T: serde::de::DeserializeOwned>(request: &HttpRequest) -> Result<T,
     })
 }
 
-fn page_size(asked: Option<usize>) -> Result<usize, Error> {
+pub fn page_size(asked: Option<usize>) -> Result<usize, Error> {
     match asked {
         None => Ok(PAGE_DEFAULT),
         Some(limit @ 1..=PAGE_MAX) => Ok(limit),

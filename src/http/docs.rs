@@ -9,7 +9,7 @@ use utoipa::openapi::security::{
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::http::{account, admin, health, me, models, record, usage};
+use crate::http::{account, admin, health, me, models, record, tokens, usage};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,6 +25,11 @@ use crate::http::{account, admin, health, me, models, record, usage};
         me::export,
         usage::of_mine,
         usage::of_everybody,
+        tokens::list,
+        tokens::create,
+        tokens::revoke,
+        tokens::rotate,
+        tokens::resume,
         admin::users, admin::user, admin::approve, admin::disable, admin::enable, admin::reset_password, admin::audit,
         record::story, record::delete_user, admin::create_export, admin::export, health::health, health::live, health::ready
     ),
@@ -35,6 +40,7 @@ use crate::http::{account, admin, health, me, models, record, usage};
         (name = "inference", description = "Ask a model"),
         (name = "models", description = "Which models there are"),
         (name = "account", description = "Your own account"),
+        (name = "tokens", description = "Tokens for machines"),
         (name = "admin", description = "For admins"),
         (name = "health", description = "Is it alive?")
     )

@@ -26,10 +26,23 @@ use crate::gateway::Gateway;
 use crate::http::head::{RequestHead, address, request_id};
 use crate::http::reply::{ApiError, respond};
 use crate::http::{AddressQuota, GUARDED, refuse};
+use crate::rights::Scope;
 use crate::store::users::Actor;
 
-/// Whoever shows a valid bearer.
+/// A person with a JWT. No token opens what asks for one.
 pub struct Caller(pub Identity);
+
+/// Whoever may see which models there are: a person, or a token for that or for chats.
+pub struct ModelReader(pub Identity);
+
+/// Whoever may see what they used: a person, or a token for that.
+pub struct UsageReader(pub Identity);
+
+impl Caller {
+    pub fn actor(&self) -> Actor {
+        Actor(Some(self.0.user_id()))
+    }
+}
 
 /// An admin with a JWT.
 pub struct Admin(pub Identity);
@@ -47,13 +60,28 @@ impl FromRequest for Caller {
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        Box::pin(async move {
-            identify(&request).await.map(Caller).map_err(|error| {
-                note_refusal(&request, None, &error);
-                ApiError::new(error, &request)
-            })
-        })
+        extract(request, |_, who| check_person(who), Caller)
+    }
+}
+
+impl FromRequest for ModelReader {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let check =
+            |request: &HttpRequest, who: &Identity| who.check_use(&[Scope::Models, Scope::Chat], address(request));
+        extract(request, check, ModelReader)
+    }
+}
+
+impl FromRequest for UsageReader {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let check = |request: &HttpRequest, who: &Identity| who.check_use(&[Scope::Usage], address(request));
+        extract(request, check, UsageReader)
     }
 }
 
@@ -62,16 +90,39 @@ impl FromRequest for Admin {
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        Box::pin(async move {
-            let (who, error) = match identify(&request).await {
-                Ok(who) if who.is_admin() => return Ok(Admin(who)),
-                Ok(who) => (Some(who), Error::forbidden("only an admin may do this")),
-                Err(error) => (None, error),
-            };
-            note_refusal(&request, who.as_ref(), &error);
-            Err(ApiError::new(error, &request))
-        })
+        let check = |_: &HttpRequest, who: &Identity| match check_person(who) {
+            Ok(()) if !who.is_admin() => Err(Error::forbidden("only an admin may do this")),
+            checked => checked,
+        };
+        extract(request, check, Admin)
+    }
+}
+
+/// Identifies, checks and wraps; a refusal goes on record, with the person when that much is known.
+fn extract<T: 'static>(
+    request: &HttpRequest,
+    check: impl Fn(&HttpRequest, &Identity) -> Result<(), Error> + 'static,
+    wrap: impl Fn(Identity) -> T + 'static,
+) -> Extracting<T> {
+    let request = request.clone();
+    Box::pin(async move {
+        let (who, error) = match identify(&request).await {
+            Ok(who) => match check(&request, &who) {
+                Ok(()) => return Ok(wrap(who)),
+                Err(error) => (Some(who), error),
+            },
+            Err(error) => (None, error),
+        };
+        note_refusal(&request, who.as_ref(), &error);
+        Err(ApiError::new(error, &request))
+    })
+}
+
+/// A token is for asking models; what governs people and tokens needs the person.
+fn check_person(who: &Identity) -> Result<(), Error> {
+    match who.token() {
+        None => Ok(()),
+        Some(_) => Err(Error::forbidden("no token opens this; sign in and use the JWT from POST /auth/token")),
     }
 }
 

@@ -35,8 +35,8 @@ pub async fn health(request: HttpRequest, gateway: web::Data<Gateway>) -> HttpRe
     let admin = if shows_one { Admin::extract(&request).await.ok() } else { None };
     let can_record = gateway.audit().can_record();
     let details = match admin {
-        Some(_) => {
-            let models = gateway.models().await.ok().map(|models| models.len());
+        Some(Admin(who)) => {
+            let models = gateway.models(&who).await.ok().map(|models| models.len());
             Some(Details { version: env!("CARGO_PKG_VERSION"), can_record, models })
         }
         None => None,

@@ -20,6 +20,7 @@ use crate::http::head::{RequestHead, address, request_id};
 use crate::http::{body, reply};
 use crate::ids::RequestId;
 use crate::limits::Standing;
+use crate::rights::Scope;
 
 /// What was learnt on the way, for a refusal's row and headers.
 #[derive(Default)]
@@ -147,8 +148,10 @@ impl Door<'_> {
     /// Identified, then counted: the count comes before anything that costs.
     async fn let_in(&self, credential: Credential, learnt: &mut Learnt) -> Result<(), Refused> {
         let who = self.auth.identify(credential, address(self.request)).await?;
-        let admitted = self.gateway.admit(&who).await;
-        learnt.who = Some(who);
+        let permitted = who.check_use(&[Scope::Chat], address(self.request));
+        let who = learnt.who.insert(who);
+        permitted?;
+        let admitted = self.gateway.admit(who).await;
         match admitted {
             Ok(admission) => {
                 learnt.standing = Some(admission.standing);

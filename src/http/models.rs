@@ -3,19 +3,22 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::catalog::ModelCard;
 use crate::chat::ModelName;
 use crate::dialect::models::{ModelList, ModelObject};
 use crate::error::Error;
 use crate::gateway::Gateway;
-use crate::http::guard::Caller;
+use crate::http::guard::ModelReader;
 use crate::http::reply::{self, ApiError};
 
 /// Models that can be asked.
 #[utoipa::path(get, path = "/v1/models", tag = "models",
     responses((status = 200, body = ModelList), crate::http::docs::Refusals))]
-pub async fn list(_: Caller, request: HttpRequest, gateway: web::Data<Gateway>) -> Result<HttpResponse, ApiError> {
-    let cards = served(&gateway).await.map_err(|error| ApiError::new(error, &request))?;
+pub async fn list(
+    reader: ModelReader,
+    request: HttpRequest,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, ApiError> {
+    let cards = gateway.models(&reader.0).await.map_err(|error| ApiError::new(error, &request))?;
     Ok(reply::json(StatusCode::OK, &ModelList::of(&cards)))
 }
 
@@ -23,7 +26,7 @@ pub async fn list(_: Caller, request: HttpRequest, gateway: web::Data<Gateway>) 
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path)),
     responses((status = 200, body = ModelObject), crate::http::docs::Refusals))]
 pub async fn one(
-    _: Caller,
+    reader: ModelReader,
     request: HttpRequest,
     id: web::Path<String>,
     gateway: web::Data<Gateway>,
@@ -31,15 +34,9 @@ pub async fn one(
     let found = async {
         let unknown = || Error::ModelNotFound { model: id.chars().take(256).collect() };
         let name = ModelName::parse(&id).map_err(|_| unknown())?;
-        let cards = served(&gateway).await?;
+        let cards = gateway.models(&reader.0).await?;
         cards.iter().find(|card| card.name == name).map(ModelObject::of).ok_or_else(unknown)
     };
     let found = found.await.map_err(|error| ApiError::new(error, &request))?;
     Ok(reply::json(StatusCode::OK, &found))
-}
-
-async fn served(gateway: &Gateway) -> Result<Vec<ModelCard>, Error> {
-    let mut cards = gateway.models().await?;
-    cards.retain(|card| !card.name.leaves_the_lan());
-    Ok(cards)
 }

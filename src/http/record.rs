@@ -9,7 +9,7 @@ use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::error::Error;
 use crate::export::Contents;
-use crate::http::admin::AuditItem;
+use crate::http::admin::{AuditItem, audit_items};
 use crate::http::body;
 use crate::http::guard::Admin;
 use crate::http::reply::{self, ApiError};
@@ -46,10 +46,11 @@ pub async fn story(
         let rows = store.request_rows(RequestId(id)).await?;
         let (first, last) = (rows.first().ok_or_else(missing)?, rows.last().ok_or_else(missing)?);
         store.note_view(admin.0.user_id(), first.user_id, first.log_id).await?;
+        let item = audit_items(&store, std::slice::from_ref(last)).await?.remove(0);
         let contents = Contents::of(store.contents(first.log_id).await?);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Story {
-            item: AuditItem::of(last, &store.people()),
+            item,
             request: text(&contents.request),
             answer: text(&contents.answer),
             reasoning: text(&contents.reasoning),

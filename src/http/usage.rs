@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::export::csv_line;
 use crate::http::admin::{Answer, answer, moment, query};
-use crate::http::guard::{Admin, Caller};
+use crate::http::guard::{Admin, UsageReader};
 use crate::http::reply::ApiError;
 use crate::store::Store;
 use crate::store::usage::{Sums, Used};
@@ -79,16 +79,16 @@ pub async fn of_everybody(
     }
 }
 
-/// What you used.
+/// What you used. A token needs the scope `usage`.
 #[utoipa::path(get, path = "/api/v1/me/usage", tag = "account", params(UsageQuery),
     responses((status = 200, content((UsagePage = "application/json"), (String = "text/csv"))), crate::http::docs::Refusals))]
-pub async fn of_mine(caller: Caller, request: HttpRequest, store: web::Data<Store>) -> Answer {
+pub async fn of_mine(reader: UsageReader, request: HttpRequest, store: web::Data<Store>) -> Answer {
     let asked = query::<UsageQuery>(&request).and_then(|asked| match &asked.user_id {
         Some(_) => Err(Error::invalid("user_id", "`user_id` is for admins, on /api/v1/usage")),
         None => Ok(asked),
     });
     match asked {
-        Ok(asked) => tell(&request, &store, Some(caller.0.user_id()), asked).await,
+        Ok(asked) => tell(&request, &store, Some(reader.0.user_id()), asked).await,
         Err(error) => Err(ApiError::new(error, &request)),
     }
 }

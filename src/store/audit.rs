@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::RequestId;
 use crate::store::schema::{record, record_image, record_image_use, record_part, watermark};
+use crate::store::tokens::Token;
 use crate::store::{Store, Tx};
 
 pub const INTENT: &str = "intent";
@@ -433,15 +434,34 @@ pub fn insert_act(
     subject: Option<i64>,
     detail: Option<String>,
 ) -> QueryResult<i64> {
-    let row = NewRow {
+    insert_act_row(connection, NewRow { subject_id: subject, ..act_row(now, act, by) }, detail)
+}
+
+/// An act on a token; the person concerned is its owner.
+pub fn insert_token_act(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+    act: &'static str,
+    by: Option<i64>,
+    token: &Token,
+    detail: Option<String>,
+) -> QueryResult<()> {
+    let row = NewRow { subject_id: Some(token.user_id), token_id: Some(token.id), ..act_row(now, act, by) };
+    insert_act_row(connection, row, detail).map(drop)
+}
+
+fn act_row(now: Timestamp, act: &'static str, by: Option<i64>) -> NewRow {
+    NewRow {
         kind: ACT,
         at_us: now.0,
         request_id: RequestId::fresh().0.as_bytes().to_vec(),
         user_id: by,
-        subject_id: subject,
         act: Some(act),
         ..NewRow::default()
-    };
+    }
+}
+
+fn insert_act_row(connection: &mut SqliteConnection, row: NewRow, detail: Option<String>) -> QueryResult<i64> {
     let log_id = insert_row(connection, &row)?;
     if let Some(detail) = detail {
         insert_parts(connection, log_id, &[NewPart { part: 0, kind: PART_DETAIL, body: detail.into() }])?;

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::store::audit::{INTENT, RESULT, part_key};
 use crate::store::schema::{erasure, exports, record, record_image, record_image_use, record_part, users};
 use crate::store::users::{self as people, Actor};
-use crate::store::{Failure, Store, Tx, audit};
+use crate::store::{Failure, Store, Tx, audit, tokens};
 
 /// How long a receipt opens deletion.
 const RECEIPT_SECONDS: i64 = 15 * 60;
@@ -36,6 +36,7 @@ impl Store {
                     users::deleted_at_us.eq(tx.now.0),
                 ))
                 .execute(tx.connection)?;
+            tokens::bury_all(tx, user.id)?;
             diesel::insert_into(erasure::table).values(erasure::user_id.eq(user.id)).execute(tx.connection)?;
             tx.people_changed();
             let detail = serde_json::json!({ "export": export.public_id, "lines": export.lines }).to_string();

@@ -20,6 +20,27 @@ diesel::table! {
 }
 
 diesel::table! {
+    tokens (id) {
+        id -> BigInt,
+        public_id -> Text,
+        user_id -> BigInt,
+        name -> Nullable<Text>,
+        scopes -> Text,
+        models -> Nullable<Text>,
+        networks -> Nullable<Text>,
+        requests_per_minute -> Nullable<BigInt>,
+        secret_sha256 -> Binary,
+        old_secret_sha256 -> Nullable<Binary>,
+        old_until_us -> Nullable<BigInt>,
+        created_at_us -> BigInt,
+        expires_at_us -> BigInt,
+        last_used_at_us -> Nullable<BigInt>,
+        suspended_at_us -> Nullable<BigInt>,
+        revoked_at_us -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
     record (log_id) {
         log_id -> BigInt,
         kind -> Text,
@@ -134,6 +155,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     record_image,
     record_image_use,
     record_part,
+    tokens,
     users,
     watermark
 );

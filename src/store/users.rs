@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::public_id;
 use crate::store::schema::users;
+use crate::store::tokens::{self, Token};
 use crate::store::{Failure, Store, Tx, audit};
 
 pub const ROLE_ADMIN: &str = "admin";
@@ -61,12 +62,13 @@ impl User {
     }
 }
 
-/// Everybody who has an account.
+/// Everybody who has an account, and every token that may open something.
 #[derive(Default)]
 pub struct People {
     by_name: HashMap<String, Arc<User>>,
     by_id: HashMap<i64, Arc<User>>,
     by_public_id: HashMap<String, Arc<User>>,
+    tokens: HashMap<String, Arc<Token>>,
 }
 
 impl People {
@@ -78,6 +80,8 @@ impl People {
             people.by_public_id.insert(user.public_id.clone(), user.clone());
             people.by_name.insert(user.name().to_owned(), user);
         }
+        people.tokens =
+            tokens::load_live(connection)?.map(|token| (token.public_id.clone(), Arc::new(token))).collect();
         Ok(people)
     }
 
@@ -91,6 +95,11 @@ impl People {
 
     pub fn by_public_id(&self, id: &str) -> Option<&Arc<User>> {
         self.by_public_id.get(id)
+    }
+
+    /// A token by the name that stands in it. It may have expired since the snapshot was made.
+    pub fn token(&self, public_id: &str) -> Option<&Arc<Token>> {
+        self.tokens.get(public_id)
     }
 
     pub fn all(&self) -> impl Iterator<Item = &Arc<User>> {
@@ -173,6 +182,7 @@ impl Store {
             if changed == 0 {
                 return Err(Error::bad_credentials().into());
             }
+            tokens::resume_all(tx, user_id)?;
             tx.people_changed();
             audit::insert_act(tx.connection, tx.now, "password_changed", Some(user_id), Some(user_id), None)?;
             Ok(())
@@ -234,6 +244,7 @@ impl Store {
                         return Ok(user);
                     }
                     check_not_last_admin(tx, &user, "disabled")?;
+                    tokens::suspend_all(tx, user.id)?;
                     diesel::update(target)
                         .set((users::status.eq(DISABLED), users::version.eq(users::version + 1)))
                         .execute(tx.connection)?
@@ -254,14 +265,17 @@ impl Store {
                     }
                     diesel::update(target).set(users::status.eq(ACTIVE)).execute(tx.connection)?
                 }
-                Change::Reset { password_hash, until, .. } => diesel::update(target)
-                    .set((
-                        users::password_hash.eq(password_hash),
-                        users::must_change.eq(true),
-                        users::reset_until_us.eq(until.0),
-                        users::version.eq(users::version + 1),
-                    ))
-                    .execute(tx.connection)?,
+                Change::Reset { password_hash, until, .. } => {
+                    tokens::suspend_all(tx, user.id)?;
+                    diesel::update(target)
+                        .set((
+                            users::password_hash.eq(password_hash),
+                            users::must_change.eq(true),
+                            users::reset_until_us.eq(until.0),
+                            users::version.eq(users::version + 1),
+                        ))
+                        .execute(tx.connection)?
+                }
             };
             tx.people_changed();
             audit::insert_act(tx.connection, tx.now, change.act(), by.0, Some(user.id), None)?;

@@ -6,4 +6,5 @@ DROP TABLE record_image_use;
 DROP TABLE record_image;
 DROP TABLE record_part;
 DROP TABLE record;
+DROP TABLE tokens;
 DROP TABLE users;

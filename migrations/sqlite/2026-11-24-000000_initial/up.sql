@@ -26,6 +26,31 @@ CREATE TABLE users (
 );
 CREATE UNIQUE INDEX users_username ON users (username) WHERE username IS NOT NULL;
 
+-- Tokens for machines. A secret stands here only as its SHA-256. Lists are words with spaces between; NULL: no limit.
+CREATE TABLE tokens (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    -- Stands in the token itself, and is its name outside.
+    public_id TEXT NOT NULL UNIQUE CHECK (length(public_id) = 10),
+    user_id BIGINT NOT NULL,
+    -- NULL on the tombstone of a deleted user's token.
+    name TEXT CHECK (length(name) <= 100),
+    scopes TEXT NOT NULL CHECK (length(scopes) <= 256),
+    models TEXT CHECK (length(models) <= 20000),
+    networks TEXT CHECK (length(networks) <= 2000),
+    requests_per_minute BIGINT,
+    secret_sha256 BLOB NOT NULL CHECK (length(secret_sha256) = 32),
+    -- The secret before the last rotation, and until when it is taken, too.
+    old_secret_sha256 BLOB CHECK (length(old_secret_sha256) = 32),
+    old_until_us BIGINT,
+    created_at_us BIGINT NOT NULL,
+    expires_at_us BIGINT NOT NULL,
+    -- In steps of five minutes.
+    last_used_at_us BIGINT,
+    suspended_at_us BIGINT,
+    revoked_at_us BIGINT
+);
+CREATE INDEX tokens_user ON tokens (user_id, id);
+
 -- The record: INSERT only. An intent is a request that is about to be forwarded; its result is a row of its own.
 CREATE TABLE record (
     log_id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,

@@ -1,0 +1,114 @@
+//! `lan-gateway token …`: what is asked, and how answers look on a terminal.
+
+use clap::Subcommand;
+
+use crate::control::tokens::{TokenAsk, TokenLine};
+use crate::tokens::{RotateWish, Wish};
+
+#[derive(Subcommand)]
+pub enum TokenCommand {
+    /// Make a token for a machine of USER; it is printed once
+    Create {
+        user: String,
+        /// Says which machine or pipeline it is for
+        name: String,
+        /// chat, embeddings, models, usage, models:manage; may be given several times [default: chat, models]
+        #[arg(long = "scope")]
+        scopes: Vec<String>,
+        /// A model that it may name; may be given several times [default: all]
+        #[arg(long = "model")]
+        models: Vec<String>,
+        /// A network or address that it may be used from; may be given several times [default: all]
+        #[arg(long = "network")]
+        networks: Vec<String>,
+        /// A limit of its own besides its owner's
+        #[arg(long)]
+        requests_per_minute: Option<u32>,
+        /// [default: 90]
+        #[arg(long)]
+        days: Option<u32>,
+    },
+    /// List tokens, of USER or of everybody
+    List { user: Option<String> },
+    /// End a token at once
+    Revoke { token: String },
+    /// Give a token a new secret, printed once; the one before is taken for an hour more
+    Rotate {
+        token: String,
+        /// How long the secret before is taken, too; 0 ends it at once
+        #[arg(long)]
+        grace_seconds: Option<u32>,
+        /// Days from now until it expires
+        #[arg(long)]
+        days: Option<u32>,
+    },
+    /// Let a token in again that was suspended with its owner
+    Resume { token: String },
+}
+
+impl From<TokenCommand> for TokenAsk {
+    fn from(command: TokenCommand) -> Self {
+        let some = |words: Vec<String>| Some(words).filter(|words| !words.is_empty());
+        match command {
+            TokenCommand::Create { user, name, scopes, models, networks, requests_per_minute, days } => {
+                let wish = Wish {
+                    name,
+                    scopes: some(scopes),
+                    models: some(models),
+                    networks: some(networks),
+                    requests_per_minute,
+                    expires_in_days: days,
+                };
+                TokenAsk::Create { user, wish }
+            }
+            TokenCommand::List { user } => TokenAsk::List { user },
+            TokenCommand::Revoke { token } => TokenAsk::Revoke { id: token },
+            TokenCommand::Rotate { token, grace_seconds, days } => {
+                TokenAsk::Rotate { id: token, wish: RotateWish { grace_seconds, expires_in_days: days } }
+            }
+            TokenCommand::Resume { token } => TokenAsk::Resume { id: token },
+        }
+    }
+}
+
+pub fn print_tokens(tokens: &[TokenLine]) {
+    if tokens.is_empty() {
+        println!("no tokens found");
+        return;
+    }
+    let width = |column: fn(&TokenLine) -> &str, title: &str| {
+        tokens.iter().map(|token| column(token).chars().count()).max().unwrap_or(0).max(title.len())
+    };
+    let (names, users) = (width(|token| &token.name, "NAME"), width(|token| &token.user, "USER"));
+    println!(
+        "{:16}  {:names$}  {:users$}  {:9}  {:10}  {:16}  SCOPES",
+        "TOKEN", "NAME", "USER", "STATUS", "EXPIRES", "LAST USED"
+    );
+    for token in tokens {
+        let used = token.last_used_at.as_deref().map_or_else(|| "never".into(), |at| at[..16].replace('T', " "));
+        println!(
+            "{:16}  {:names$}  {:users$}  {:9}  {:10}  {used:16}  {}",
+            token.prefix,
+            token.name,
+            token.user,
+            token.status,
+            &token.expires_at[..10],
+            token.scopes.join(" ")
+        );
+    }
+}
+
+pub fn print_token(token: &TokenLine) {
+    println!("{} ({} of {}) is {}", token.prefix, token.name, token.user, token.status);
+}
+
+/// The secret stands alone on standard output, so that a script can keep it; the rest goes beside it.
+pub fn print_secret(token: &TokenLine, secret: &str) {
+    eprintln!(
+        "{} of {}, valid until {}; it is not shown again:",
+        token.name,
+        token.user,
+        token.expires_at.split('T').next().unwrap_or_default()
+    );
+    println!("{secret}");
+}

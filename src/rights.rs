@@ -1,0 +1,133 @@
+//! What a credential gives a right to: scopes, and the models it may name.
+
+use crate::chat::ModelName;
+use crate::error::Error;
+
+/// What a token may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Chat,
+    Embeddings,
+    Models,
+    Usage,
+    /// Needs an owner who is an admin.
+    ManageModels,
+}
+
+const SCOPES: [(&str, Scope); 5] = [
+    ("chat", Scope::Chat),
+    ("embeddings", Scope::Embeddings),
+    ("models", Scope::Models),
+    ("usage", Scope::Usage),
+    ("models:manage", Scope::ManageModels),
+];
+
+impl Scope {
+    pub fn name(self) -> &'static str {
+        SCOPES.iter().find(|(_, scope)| *scope == self).map_or("", |(name, _)| name)
+    }
+
+    fn of(word: &str) -> Option<Scope> {
+        SCOPES.iter().find(|(name, _)| *name == word).map(|(_, scope)| *scope)
+    }
+}
+
+/// A set of scopes, never empty when it was parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scopes(Vec<Scope>);
+
+impl Scopes {
+    pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<Scopes, Error> {
+        let mut scopes = Vec::new();
+        for word in words {
+            let Some(scope) = Scope::of(word.as_ref()) else {
+                let known: Vec<&str> = SCOPES.iter().map(|(name, _)| *name).collect();
+                return Err(Error::invalid("scopes", format!("`scopes` may hold {}", known.join(", "))));
+            };
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        if scopes.is_empty() {
+            return Err(Error::invalid("scopes", "`scopes` is empty; a token without one opens nothing"));
+        }
+        Ok(Scopes(scopes))
+    }
+
+    /// As it was stored. A word that is not known gives no right.
+    pub fn stored(text: &str) -> Scopes {
+        Scopes(text.split(' ').filter_map(Scope::of).collect())
+    }
+
+    pub fn include(&self, scope: Scope) -> bool {
+        self.0.contains(&scope)
+    }
+
+    pub fn words(&self) -> Vec<&'static str> {
+        self.0.iter().map(|scope| scope.name()).collect()
+    }
+}
+
+/// The models that may be named: all, or those of a list.
+#[derive(Debug, Clone, Default)]
+pub struct AllowedModels(Option<Vec<ModelName>>);
+
+/// Models in one list.
+const MODELS_MAX: usize = 64;
+
+impl AllowedModels {
+    pub fn parse(names: &[String]) -> Result<AllowedModels, Error> {
+        if names.len() > MODELS_MAX {
+            return Err(Error::invalid("models", format!("`models` may hold at most {MODELS_MAX} names")));
+        }
+        let parse = |(at, name): (usize, &String)| {
+            ModelName::parse(name).map_err(|error| Error::invalid(format!("models[{at}]"), error.to_string()))
+        };
+        Ok(AllowedModels(Some(names.iter().enumerate().map(parse).collect::<Result<_, _>>()?)))
+    }
+
+    /// As it was stored. A name that can't be read allows nothing.
+    pub fn stored(text: Option<&str>) -> AllowedModels {
+        let names = |text: &str| text.split(' ').filter_map(|name| ModelName::parse(name).ok()).collect();
+        AllowedModels(text.map(names))
+    }
+
+    pub fn include(&self, model: &ModelName) -> bool {
+        self.0.as_ref().is_none_or(|names| names.contains(model))
+    }
+
+    /// `None`: all.
+    pub fn words(&self) -> Option<Vec<String>> {
+        self.0.as_ref().map(|names| names.iter().map(|name| name.as_str().to_owned()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_survive_their_stored_form_and_unknown_words_give_no_right() {
+        let scopes = Scopes::parse(&["chat", "models:manage", "chat"]).unwrap();
+
+        assert_eq!(scopes.words(), ["chat", "models:manage"]);
+        assert_eq!(Scopes::stored(&scopes.words().join(" ")), scopes);
+        assert!(!Scopes::stored("chats everything").include(Scope::Chat));
+        assert_eq!(Scopes::parse(&["chat", "admin"]).unwrap_err().field(), Some("scopes"));
+        assert!(Scopes::parse::<&str>(&[]).is_err());
+    }
+
+    #[test]
+    fn a_list_of_models_knows_every_spelling_and_none_means_all() {
+        let model = |name: &str| ModelName::parse(name).unwrap();
+        let list = AllowedModels::parse(&["Llama3.2".into(), "user/other:1b".into()]).unwrap();
+
+        assert!(list.include(&model("llama3.2:latest")) && list.include(&model("user/other:1b")));
+        assert!(!list.include(&model("llama3.2:1b")));
+        let stored = AllowedModels::stored(list.words().map(|words| words.join(" ")).as_deref());
+        assert!(stored.include(&model("llama3.2")) && !stored.include(&model("other")));
+        assert!(AllowedModels::stored(None).include(&model("anything")));
+        assert!(!AllowedModels::stored(Some("")).include(&model("anything")));
+        assert_eq!(AllowedModels::parse(&["a".into(), "b c".into()]).unwrap_err().field(), Some("models[1]"));
+    }
+}

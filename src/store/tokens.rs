@@ -1,0 +1,439 @@
+//! Tokens of machines: rows, and the verbs that change them.
+//!
+//! Each verb is one transaction that also leaves its act in the record. Those that may still open something stand in the
+//! snapshot of people; a use is noted there at once, and on disk in steps.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use diesel::prelude::*;
+use ipnet::IpNet;
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::rights::{AllowedModels, Scope, Scopes};
+use crate::store::schema::{tokens, users};
+use crate::store::users::{Actor, User, check_acting_admin, find as find_user};
+use crate::store::{Failure, Store, Tx, audit};
+
+/// How far the last use on disk may lag behind.
+const USE_STEP_US: i64 = 5 * 60 * 1_000_000;
+
+/// As it stands in the table.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = tokens)]
+struct Row {
+    id: i64,
+    public_id: String,
+    user_id: i64,
+    name: Option<String>,
+    scopes: String,
+    models: Option<String>,
+    networks: Option<String>,
+    requests_per_minute: Option<i64>,
+    secret_sha256: Vec<u8>,
+    old_secret_sha256: Option<Vec<u8>>,
+    old_until_us: Option<i64>,
+    created_at_us: i64,
+    expires_at_us: i64,
+    last_used_at_us: Option<i64>,
+    suspended_at_us: Option<i64>,
+    revoked_at_us: Option<i64>,
+}
+
+#[derive(Debug)]
+pub struct Token {
+    pub id: i64,
+    /// Stands in the token itself, and is its name outside.
+    pub public_id: String,
+    pub user_id: i64,
+    pub name: String,
+    pub scopes: Scopes,
+    pub models: AllowedModels,
+    /// Where it may be used from; `None`: wherever people may.
+    pub networks: Option<Vec<IpNet>>,
+    /// Besides its owner's limit.
+    pub requests_per_minute: Option<i64>,
+    secret_sha256: Vec<u8>,
+    /// Of the secret before the last rotation, and until when that one is taken.
+    old_secret: Option<(Vec<u8>, Timestamp)>,
+    pub created_at_us: i64,
+    pub expires_at_us: i64,
+    /// 0: never. Moved by uses that are not on disk yet.
+    used_at_us: AtomicI64,
+    pub suspended_at_us: Option<i64>,
+    pub revoked_at_us: Option<i64>,
+}
+
+impl From<Row> for Token {
+    fn from(row: Row) -> Self {
+        // A network that can't be read is none, so a damaged list allows less, never more.
+        let networks = |text: String| text.split(' ').filter_map(|network| network.parse().ok()).collect();
+        Token {
+            id: row.id,
+            public_id: row.public_id,
+            user_id: row.user_id,
+            name: row.name.unwrap_or_default(),
+            scopes: Scopes::stored(&row.scopes),
+            models: AllowedModels::stored(row.models.as_deref()),
+            networks: row.networks.map(networks),
+            requests_per_minute: row.requests_per_minute,
+            secret_sha256: row.secret_sha256,
+            old_secret: row.old_secret_sha256.zip(row.old_until_us.map(Timestamp)),
+            created_at_us: row.created_at_us,
+            expires_at_us: row.expires_at_us,
+            used_at_us: AtomicI64::new(row.last_used_at_us.unwrap_or(0)),
+            suspended_at_us: row.suspended_at_us,
+            revoked_at_us: row.revoked_at_us,
+        }
+    }
+}
+
+impl Token {
+    /// The digests of the secrets that open it at `now`: its own, and for a while that before the last rotation.
+    pub fn secrets(&self, now: Timestamp) -> impl Iterator<Item = &[u8]> {
+        let old = self.old_secret.iter().filter(move |(_, until)| now < *until).map(|(sha256, _)| &sha256[..]);
+        std::iter::once(&self.secret_sha256[..]).chain(old)
+    }
+
+    /// An address that is not known is outside every network.
+    pub fn may_come_from(&self, source: Option<IpAddr>) -> bool {
+        let Some(networks) = &self.networks else { return true };
+        source.is_some_and(|source| networks.iter().any(|network| network.contains(&source)))
+    }
+
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        now.0 >= self.expires_at_us
+    }
+
+    /// `active`, `suspended`, `expired` or `revoked`
+    pub fn status(&self, now: Timestamp) -> &'static str {
+        if self.revoked_at_us.is_some() {
+            "revoked"
+        } else if self.has_expired(now) {
+            "expired"
+        } else if self.suspended_at_us.is_some() {
+            "suspended"
+        } else {
+            "active"
+        }
+    }
+
+    pub fn last_used_at(&self) -> Option<Timestamp> {
+        Some(self.used_at_us.load(Ordering::Relaxed)).filter(|at| *at > 0).map(Timestamp)
+    }
+}
+
+/// A token to be written, checked.
+pub struct NewToken {
+    pub public_id: String,
+    pub secret_sha256: Vec<u8>,
+    pub name: String,
+    pub scopes: Scopes,
+    pub models: AllowedModels,
+    pub networks: Option<Vec<IpNet>>,
+    pub requests_per_minute: Option<i64>,
+    pub lifetime_seconds: i64,
+}
+
+/// A new secret for a token.
+pub struct Rotation {
+    pub secret_sha256: Vec<u8>,
+    /// How long the secret before is taken, too.
+    pub grace_seconds: i64,
+    /// From now; `None`: the token expires when it would have.
+    pub lifetime_seconds: Option<i64>,
+}
+
+/// Who may change a token besides the host.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Owner,
+    OwnerOrAdmin,
+}
+
+/// Every token that may still open something, for the snapshot of people.
+pub fn load_live(connection: &mut SqliteConnection) -> QueryResult<impl Iterator<Item = Token> + use<>> {
+    let rows: Vec<Row> = tokens::table
+        .filter(tokens::revoked_at_us.is_null())
+        .filter(tokens::expires_at_us.gt(Timestamp::now().0))
+        .select(Row::as_select())
+        .load(connection)?;
+    Ok(rows.into_iter().map(Token::from))
+}
+
+impl Store {
+    /// A new token of the user with the public id `owner`, who has fewer than `per_user_max` that may still be used.
+    pub async fn create_token(&self, by: Actor, owner: &str, new: NewToken, per_user_max: i64) -> Result<Token, Error> {
+        let owner = owner.to_owned();
+        self.write(move |tx| {
+            let owner = find_user(tx, &owner)?;
+            if by.0.is_some_and(|acting| acting != owner.id) {
+                return Err(Error::forbidden("a token is made by its owner").into());
+            }
+            check_may_own(&owner, &new)?;
+            let live: i64 = tokens::table
+                .filter(tokens::user_id.eq(owner.id))
+                .filter(tokens::revoked_at_us.is_null())
+                .filter(tokens::expires_at_us.gt(tx.now.0))
+                .count()
+                .get_result(tx.connection)?;
+            if live >= per_user_max {
+                return Err(Error::conflict(format!(
+                    "there are {live} tokens already, which is the most; revoke one that is not needed"
+                ))
+                .into());
+            }
+            let row: Row = diesel::insert_into(tokens::table)
+                .values((
+                    tokens::public_id.eq(&new.public_id),
+                    tokens::user_id.eq(owner.id),
+                    tokens::name.eq(&new.name),
+                    tokens::scopes.eq(new.scopes.words().join(" ")),
+                    tokens::models.eq(new.models.words().map(|words| words.join(" "))),
+                    tokens::networks.eq(new.networks.as_deref().map(words_of)),
+                    tokens::requests_per_minute.eq(new.requests_per_minute),
+                    tokens::secret_sha256.eq(&new.secret_sha256),
+                    tokens::created_at_us.eq(tx.now.0),
+                    tokens::expires_at_us.eq(tx.now.plus_seconds(new.lifetime_seconds).0),
+                ))
+                .returning(Row::as_returning())
+                .get_result(tx.connection)?;
+            let token = Token::from(row);
+            let detail = serde_json::json!({
+                "name": new.name,
+                "scopes": new.scopes.words(),
+                "models": new.models.words(),
+                "networks": new.networks.as_deref().map(words_of),
+                "requests_per_minute": new.requests_per_minute,
+                "expires_at": Timestamp(token.expires_at_us).rfc3339(),
+            });
+            done(tx, "token_created", by, &token, Some(detail))?;
+            Ok(token)
+        })
+        .await
+    }
+
+    /// Ends a token at once. Ending one that has ended changes nothing.
+    pub async fn revoke_token(&self, by: Actor, id: &str) -> Result<Token, Error> {
+        let id = id.to_owned();
+        self.write(move |tx| {
+            let token = find(tx, &id, by, Reach::OwnerOrAdmin)?;
+            if token.revoked_at_us.is_some() {
+                return Ok(token);
+            }
+            diesel::update(tokens::table.find(token.id))
+                .set(tokens::revoked_at_us.eq(tx.now.0))
+                .execute(tx.connection)?;
+            done(tx, "token_revoked", by, &token, None)?;
+            find(tx, &id, by, Reach::OwnerOrAdmin)
+        })
+        .await
+    }
+
+    pub async fn rotate_token(&self, by: Actor, id: &str, rotation: Rotation) -> Result<Token, Error> {
+        let id = id.to_owned();
+        self.write(move |tx| {
+            let token = find(tx, &id, by, Reach::Owner)?;
+            check_alive(&token, tx.now)?;
+            let until = tx.now.plus_seconds(rotation.grace_seconds).min(Timestamp(token.expires_at_us));
+            let expires = rotation.lifetime_seconds.map(|seconds| tx.now.plus_seconds(seconds).0);
+            diesel::update(tokens::table.find(token.id))
+                .set((
+                    tokens::old_secret_sha256.eq(tokens::secret_sha256.nullable()),
+                    tokens::old_until_us.eq(until.0),
+                    tokens::secret_sha256.eq(&rotation.secret_sha256),
+                    tokens::expires_at_us.eq(expires.unwrap_or(token.expires_at_us)),
+                ))
+                .execute(tx.connection)?;
+            let detail = serde_json::json!({ "old_secret_until": until.rfc3339() });
+            done(tx, "token_rotated", by, &token, Some(detail))?;
+            find(tx, &id, by, Reach::Owner)
+        })
+        .await
+    }
+
+    /// Lets a suspended token in again.
+    pub async fn resume_token(&self, by: Actor, id: &str) -> Result<Token, Error> {
+        let id = id.to_owned();
+        self.write(move |tx| {
+            let token = find(tx, &id, by, Reach::OwnerOrAdmin)?;
+            check_alive(&token, tx.now)?;
+            if token.suspended_at_us.is_none() {
+                return Ok(token);
+            }
+            let owner = users::table.find(token.user_id).select(User::as_select()).first(tx.connection)?;
+            if !owner.is_active() || owner.must_change {
+                return Err(Error::conflict(format!(
+                    "{} must be active and have changed a password that was reset",
+                    owner.name()
+                ))
+                .into());
+            }
+            diesel::update(tokens::table.find(token.id))
+                .set(tokens::suspended_at_us.eq(None::<i64>))
+                .execute(tx.connection)?;
+            done(tx, "token_resumed", by, &token, None)?;
+            find(tx, &id, by, Reach::OwnerOrAdmin)
+        })
+        .await
+    }
+
+    /// Tokens of one person, or of everybody, newest first, before that of the id `before`.
+    pub async fn tokens_page(
+        &self,
+        user_id: Option<i64>,
+        before: Option<String>,
+        limit: i64,
+    ) -> Result<Vec<Token>, Error> {
+        let rows = self
+            .read(move |connection| {
+                let mut query = tokens::table
+                    .filter(tokens::name.is_not_null())
+                    .order(tokens::id.desc())
+                    .limit(limit)
+                    .select(Row::as_select())
+                    .into_boxed();
+                if let Some(user_id) = user_id {
+                    query = query.filter(tokens::user_id.eq(user_id));
+                }
+                if let Some(before) = before {
+                    let last = tokens::table.filter(tokens::public_id.eq(before)).select(tokens::id);
+                    // A cursor that names no token ends the list.
+                    let last: i64 = last.first(connection).optional()?.unwrap_or(0);
+                    query = query.filter(tokens::id.lt(last));
+                }
+                query.load::<Row>(connection)
+            })
+            .await?;
+        Ok(rows.into_iter().map(Token::from).collect())
+    }
+
+    /// The names of tokens, also of those that have ended; those of deleted people have none.
+    pub async fn token_names(&self, ids: Vec<i64>) -> Result<HashMap<i64, String>, Error> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let names: Vec<(i64, Option<String>)> = self
+            .read(move |connection| {
+                tokens::table.filter(tokens::id.eq_any(ids)).select((tokens::id, tokens::name)).load(connection)
+            })
+            .await?;
+        Ok(names.into_iter().filter_map(|(id, name)| Some((id, name?))).collect())
+    }
+
+    /// Notes a use of a token from the snapshot. It reaches the disk with somebody else's rows, and nobody waits for it.
+    pub fn note_token_use(&self, token: &Token, now: Timestamp) {
+        let noted = token.used_at_us.load(Ordering::Relaxed);
+        if now.0 - noted < USE_STEP_US {
+            return;
+        }
+        // Of several uses at once only one writes.
+        if token.used_at_us.compare_exchange(noted, now.0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        let id = token.id;
+        let write = move |tx: &mut Tx<'_>| {
+            let target = tokens::table.find(id);
+            diesel::update(target).set(tokens::last_used_at_us.eq(now.0)).execute(tx.connection).map(drop)
+        };
+        // A failure is logged by the writer.
+        self.writer.rows(write, |_| {});
+    }
+}
+
+/// Every token of a person sleeps until its owner or an admin lets it in again.
+pub fn suspend_all(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<()> {
+    let live = tokens::table
+        .filter(tokens::user_id.eq(user_id))
+        .filter(tokens::revoked_at_us.is_null())
+        .filter(tokens::suspended_at_us.is_null());
+    diesel::update(live).set(tokens::suspended_at_us.eq(tx.now.0)).execute(tx.connection).map(drop)
+}
+
+/// The owner has set a new password: what slept until then wakes up.
+pub fn resume_all(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<()> {
+    let own = tokens::table.filter(tokens::user_id.eq(user_id));
+    diesel::update(own).set(tokens::suspended_at_us.eq(None::<i64>)).execute(tx.connection).map(drop)
+}
+
+/// What is left of a deleted person's tokens says when they were made, and for what.
+pub fn bury_all(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<()> {
+    let own = tokens::table.filter(tokens::user_id.eq(user_id));
+    diesel::update(own)
+        .set((
+            tokens::name.eq(None::<String>),
+            tokens::secret_sha256.eq(vec![0; 32]),
+            tokens::old_secret_sha256.eq(None::<Vec<u8>>),
+            tokens::networks.eq(None::<String>),
+            tokens::revoked_at_us.eq(tx.now.0),
+        ))
+        .execute(tx.connection)
+        .map(drop)
+}
+
+fn words_of(networks: &[IpNet]) -> String {
+    networks.iter().map(IpNet::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// The owner may have been disabled between the check of the JWT and this transaction.
+fn check_may_own(owner: &User, new: &NewToken) -> Result<(), Failure> {
+    if !owner.is_active() || owner.must_change {
+        return Err(Error::conflict(format!(
+            "{} can't have tokens before the account is active and its first password changed",
+            owner.name()
+        ))
+        .into());
+    }
+    if new.scopes.include(Scope::ManageModels) && !owner.is_admin() {
+        return Err(Error::forbidden("only an admin's token may have the scope `models:manage`").into());
+    }
+    Ok(())
+}
+
+fn check_alive(token: &Token, now: Timestamp) -> Result<(), Failure> {
+    match token.status(now) {
+        ended @ ("revoked" | "expired") => {
+            Err(Error::conflict(format!("the token `{}` is {ended}; make a new one", token.name)).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The token of this id, for whom it is there to be changed; for all others there is none.
+fn find(tx: &mut Tx<'_>, id: &str, by: Actor, reach: Reach) -> Result<Token, Failure> {
+    let missing = || Failure::from(Error::NotFound { what: "such token".into() });
+    let row: Option<Row> = tokens::table
+        .filter(tokens::public_id.eq(id))
+        .filter(tokens::name.is_not_null())
+        .select(Row::as_select())
+        .first(tx.connection)
+        .optional()?;
+    let token = row.map(Token::from).ok_or_else(missing)?;
+    let Some(acting) = by.0 else { return Ok(token) };
+    if acting == token.user_id {
+        let owner: User = users::table.find(acting).select(User::as_select()).first(tx.connection)?;
+        return if owner.is_active() && !owner.must_change { Ok(token) } else { Err(missing()) };
+    }
+    if reach == Reach::Owner {
+        return Err(missing());
+    }
+    match check_acting_admin(tx, by) {
+        Ok(()) => Ok(token),
+        Err(Failure::Rule(_)) => Err(missing()),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn done(
+    tx: &mut Tx<'_>,
+    act: &'static str,
+    by: Actor,
+    token: &Token,
+    detail: Option<serde_json::Value>,
+) -> QueryResult<()> {
+    tx.people_changed();
+    let detail = detail.map(|detail| detail.to_string());
+    audit::insert_token_act(tx.connection, tx.now, act, by.0, token, detail)
+}

@@ -1,0 +1,449 @@
+//! Tokens for machines: what they open, what they don't, and when they stop.
+
+use std::path::Path;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::fake_ollama::FakeOllama;
+use crate::support::gateway::{Answer, PASSWORD, TestGateway, client, hello};
+
+/// Makes a token of whoever `jwt` belongs to: its text and its id.
+async fn make(gateway: &TestGateway, jwt: &str, wish: Value) -> (String, String) {
+    let made = gateway.post("/api/v1/tokens", Some(jwt), wish).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let made = made.json();
+    (made["token"].as_str().unwrap().to_owned(), made["id"].as_str().unwrap().to_owned())
+}
+
+async fn chat(gateway: &TestGateway, token: &str) -> Answer {
+    gateway.post("/v1/chat/completions", Some(token), hello()).await
+}
+
+async fn delete(gateway: &TestGateway, jwt: &str, id: &str) -> Answer {
+    gateway.send("DELETE", &format!("/api/v1/tokens/{id}"), Some(jwt), Vec::new()).await
+}
+
+/// Runs SQL on the gateway's file while it runs.
+fn on_the_file(gateway: &TestGateway, sql: &str) {
+    let file = gateway.data_dir().join("lan-gateway.db");
+    let mut connection = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
+    connection.batch_execute(&format!("PRAGMA busy_timeout=5000; {sql}")).unwrap();
+}
+
+/// Files anywhere under `folder` that hold `text`.
+fn holding(folder: &Path, text: &str) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(holding(&path, text));
+        } else if path.is_file() && memchr::memmem::find(&std::fs::read(&path).unwrap(), text.as_bytes()).is_some() {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[actix_web::test]
+async fn a_token_opens_chats_in_both_headers_and_the_record_names_it() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    let (token, id) = make(&gateway, &ann, json!({ "name": "nightly build" })).await;
+
+    let bearer = chat(&gateway, &token).await;
+    let legacy = gateway.post("/chat", Some(&token), hello()).await;
+    let api_key = client()
+        .post(format!("{}/v1/chat/completions", gateway.url))
+        .insert_header(("x-api-key", token.as_str()))
+        .send_body(hello().to_string())
+        .await
+        .unwrap();
+
+    assert_eq!((bearer.status, legacy.status, api_key.status().as_u16()), (200, 200, 200));
+    let rows = gateway.record(&admin).await;
+    assert_eq!(rows.len(), 3);
+    for row in &rows {
+        let named = json!([row["user"], row["credential"], row["token"]]);
+        assert_eq!(named, json!(["ann@example.org", "token", "nightly build"]));
+    }
+    let export = gateway.export(&admin, "ann", "csv").await;
+    assert!(export.lines().nth(1).unwrap().contains("\"token\""), "{export}");
+    let acts = gateway.get("/api/v1/audit", Some(&admin)).await.json();
+    let made = acts["items"].as_array().unwrap().iter().find(|item| item["act"] == "token_created").unwrap();
+    assert_eq!((&made["token"], &made["subject"]), (&json!("nightly build"), &json!("ann@example.org")));
+    // The name stays in the record when the token is gone.
+    assert_eq!(delete(&gateway, &ann, &id).await.status, 204);
+    assert_eq!(gateway.record(&admin).await[0]["token"], "nightly build");
+}
+
+#[actix_web::test]
+async fn a_secret_is_shown_once_and_stands_in_no_file() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let (token, id) = make(&gateway, &admin, json!({ "name": "ci" })).await;
+    assert_eq!(chat(&gateway, &token).await.status, 200);
+    let rotated = gateway.post(&format!("/api/v1/tokens/{id}/rotate"), Some(&admin), json!({})).await.json();
+
+    let list = gateway.get("/api/v1/tokens", Some(&admin)).await;
+
+    assert_eq!(list.json()["items"][0]["prefix"], token[..16]);
+    for text in [&token, rotated["token"].as_str().unwrap()] {
+        let secret = &text[17..60];
+        assert!(!list.text().contains(secret));
+        assert_eq!(holding(gateway.data_dir(), secret), Vec::<std::path::PathBuf>::new());
+    }
+    assert!(!holding(gateway.data_dir(), &id).is_empty(), "the public id is there, so the search works");
+}
+
+#[actix_web::test]
+async fn a_revoked_expired_or_damaged_token_opens_nothing_on_the_next_request() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let (revoked, id) = make(&gateway, &admin, json!({ "name": "one" })).await;
+    let (expired, _) = make(&gateway, &admin, json!({ "name": "two", "expires_in_days": 1 })).await;
+    assert_eq!((chat(&gateway, &revoked).await.status, chat(&gateway, &expired).await.status), (200, 200));
+
+    assert_eq!(delete(&gateway, &admin, &id).await.status, 204);
+    assert_eq!(delete(&gateway, &admin, &id).await.status, 204, "again changes nothing");
+    assert_eq!(chat(&gateway, &revoked).await.status, 401);
+    gateway.kill();
+    on_the_file(&gateway, "UPDATE tokens SET expires_at_us = 1 WHERE name = 'two'");
+    gateway.restart();
+    let mut damaged = expired.clone();
+    damaged.replace_range(30..31, if &damaged[30..31] == "a" { "b" } else { "a" });
+
+    for token in [&revoked, &expired, &damaged, &expired[..60], "lgw_m_0123456789_", "lgw_"] {
+        let refused = chat(&gateway, token).await;
+        assert_eq!((refused.status, &refused.json()["error"]["code"]), (401, &json!("invalid_api_key")), "{token}");
+        let legacy = gateway.post("/chat", Some(token), hello()).await;
+        assert_eq!((legacy.status, legacy.json()), (403, json!({ "error": "unauthorized" })));
+    }
+    let list = gateway.get("/api/v1/tokens", Some(&gateway.admin().await)).await.json();
+    assert_eq!((&list["items"][0]["status"], &list["items"][1]["status"]), (&json!("expired"), &json!("revoked")));
+    assert_eq!(fake.chats().len(), 2);
+}
+
+#[actix_web::test]
+async fn a_scope_opens_its_own_routes_and_no_token_governs() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let id = gateway.id_of(&admin, "admin").await;
+    for (scopes, chats, models, usage) in [
+        (json!(["chat"]), 200, 200, 403),
+        (json!(["models"]), 403, 200, 403),
+        (json!(["usage"]), 403, 403, 200),
+        (json!(["embeddings"]), 403, 403, 403),
+        (json!(["models:manage"]), 403, 403, 403),
+    ] {
+        let (token, token_id) = make(&gateway, &admin, json!({ "name": "ci", "scopes": scopes })).await;
+
+        assert_eq!(chat(&gateway, &token).await.status, chats, "{scopes}");
+        assert_eq!(gateway.get("/v1/models", Some(&token)).await.status, models, "{scopes}");
+        assert_eq!(gateway.get("/v1/models/fake", Some(&token)).await.status, models, "{scopes}");
+        assert_eq!(gateway.get("/api/v1/me/usage", Some(&token)).await.status, usage, "{scopes}");
+        for (method, path) in [
+            ("GET", "/api/v1/tokens".to_owned()),
+            ("POST", "/api/v1/tokens".to_owned()),
+            ("DELETE", format!("/api/v1/tokens/{token_id}")),
+            ("POST", format!("/api/v1/tokens/{token_id}/rotate")),
+            ("POST", format!("/api/v1/tokens/{token_id}/resume")),
+            ("GET", "/api/v1/me".to_owned()),
+            ("GET", "/api/v1/me/record".to_owned()),
+            ("GET", "/api/v1/me/export".to_owned()),
+            ("GET", "/api/v1/users".to_owned()),
+            ("POST", format!("/api/v1/users/{id}/reset-password")),
+            ("DELETE", format!("/api/v1/users/{id}")),
+            ("GET", "/api/v1/usage".to_owned()),
+            ("GET", "/api/v1/audit".to_owned()),
+            ("POST", "/api/v1/exports".to_owned()),
+        ] {
+            let refused = gateway.send(method, &path, Some(&token), b"{\"name\":\"x\"}".to_vec()).await;
+            assert_eq!(refused.status, 403, "{method} {path}: {}", refused.text());
+        }
+    }
+    let refusals: Vec<Value> = gateway.record(&admin).await;
+    assert!(refusals.iter().any(|row| row["kind"] == "refusal" && row["token"] == "ci" && row["user"] == "admin"));
+    assert_eq!(gateway.get("/api/v1/me", Some(&admin)).await.status, 200);
+}
+
+#[actix_web::test]
+async fn a_model_outside_a_tokens_list_does_not_exist_for_it() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let (token, _) = make(&gateway, &admin, json!({ "name": "ci", "models": ["FAKE:latest"] })).await;
+    let ask = |model: &str| json!({ "model": model, "messages": [{ "role": "user", "content": "hi" }] });
+
+    let hidden = gateway.post("/v1/chat/completions", Some(&token), ask("llama3.2")).await;
+    let missing = gateway.post("/v1/chat/completions", Some(&token), ask("llama3.9")).await;
+
+    assert_eq!((hidden.status, missing.status), (404, 404));
+    assert_eq!(hidden.text().replace("3.2", "3.9"), missing.text());
+    assert_eq!(chat(&gateway, &token).await.status, 200);
+    let list = gateway.get("/v1/models", Some(&token)).await.json();
+    let names: Vec<_> = list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
+    assert_eq!(names, ["fake:latest"]);
+    assert_eq!(gateway.get("/v1/models/llama3.2", Some(&token)).await.status, 404);
+    assert_eq!(gateway.get("/v1/models/llama3.2", Some(&admin)).await.status, 200);
+}
+
+#[actix_web::test]
+async fn a_token_is_used_from_its_networks_alone() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let (near, _) = make(&gateway, &admin, json!({ "name": "near", "networks": ["127.0.0.1"] })).await;
+    let (far, _) = make(&gateway, &admin, json!({ "name": "far", "networks": ["10.0.0.0/8", "fe80::/10"] })).await;
+
+    assert_eq!(chat(&gateway, &near).await.status, 200);
+    assert_eq!(chat(&gateway, &far).await.status, 403);
+    assert_eq!(gateway.get("/v1/models", Some(&far)).await.status, 403);
+    let row = gateway.record(&admin).await.into_iter().find(|row| row["api"] == "/v1/chat/completions").unwrap();
+    assert_eq!(json!([row["outcome"], row["token"], row["user"]]), json!(["refused", "far", "admin"]));
+}
+
+#[actix_web::test]
+async fn a_tokens_own_limit_and_its_owners_must_both_let_it_pass() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start_with(&fake.url(), &[("LIMITS__REQUESTS_PER_MINUTE", "3")]);
+    let admin = gateway.admin().await;
+    let (slow, _) = make(&gateway, &admin, json!({ "name": "slow", "requests_per_minute": 1 })).await;
+    let (fast, _) = make(&gateway, &admin, json!({ "name": "fast" })).await;
+
+    let first = chat(&gateway, &slow).await;
+    assert_eq!((first.status, first.header("x-ratelimit-limit-requests")), (200, Some("1")));
+    assert_eq!(chat(&gateway, &slow).await.status, 429, "its own is used up");
+    assert_eq!((chat(&gateway, &fast).await.status, chat(&gateway, &admin).await.status), (200, 200));
+    let refused = chat(&gateway, &fast).await;
+    assert_eq!((refused.status, refused.header("x-ratelimit-limit-requests")), (429, Some("3")), "the owner's, too");
+}
+
+#[actix_web::test]
+async fn after_a_rotation_both_secrets_open_until_the_grace_is_over() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start_with(&fake.url(), &[("TOKENS__GRACE_SECONDS_MAX", "3600")]);
+    let admin = gateway.admin().await;
+    let (first, id) = make(&gateway, &admin, json!({ "name": "ci" })).await;
+    let rotate = async |wish: Value| {
+        let rotated = gateway.post(&format!("/api/v1/tokens/{id}/rotate"), Some(&admin), wish).await;
+        assert_eq!(rotated.status, 200, "{}", rotated.text());
+        rotated.json()["token"].as_str().unwrap().to_owned()
+    };
+
+    let second = rotate(json!({ "grace_seconds": 2 })).await;
+    assert_eq!((chat(&gateway, &first).await.status, chat(&gateway, &second).await.status), (200, 200));
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    assert_eq!((chat(&gateway, &first).await.status, chat(&gateway, &second).await.status), (401, 200));
+
+    let third = rotate(json!({ "grace_seconds": 0 })).await;
+    assert_eq!((chat(&gateway, &second).await.status, chat(&gateway, &third).await.status), (401, 200));
+    // Of three secrets two are taken at most.
+    let fourth = rotate(json!({})).await;
+    rotate(json!({})).await;
+    assert_eq!((chat(&gateway, &third).await.status, chat(&gateway, &fourth).await.status), (401, 200));
+    let path = format!("/api/v1/tokens/{id}/rotate");
+    let too_long = gateway.post(&path, Some(&admin), json!({ "grace_seconds": 3601 })).await;
+    assert_eq!(too_long.json()["error"]["param"], "grace_seconds");
+    delete(&gateway, &admin, &id).await;
+    let revoked = gateway.post(&path, Some(&admin), json!({})).await;
+    assert_eq!((revoked.status, chat(&gateway, &fourth).await.status), (409, 401));
+}
+
+#[actix_web::test]
+async fn a_token_falls_with_its_owner_and_wakes_when_it_is_resumed() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    let user = format!("/api/v1/users/{}", gateway.id_of(&admin, "ann").await);
+    let (token, id) = make(&gateway, &ann, json!({ "name": "ci" })).await;
+    let resume = format!("/api/v1/tokens/{id}/resume");
+    let act = async |path: String, body: Value| gateway.post(&path, Some(&admin), body).await;
+
+    assert_eq!(act(format!("{user}/disable"), json!({})).await.status, 200);
+    assert_eq!(chat(&gateway, &token).await.status, 401);
+    assert_eq!(act(resume.clone(), json!({})).await.status, 409, "its owner is still disabled");
+    assert_eq!(act(format!("{user}/enable"), json!({})).await.status, 200);
+    let asleep = chat(&gateway, &token).await;
+    assert!(asleep.status == 401 && asleep.text().contains("suspended"), "{}", asleep.text());
+    assert_eq!(act(resume.clone(), json!({})).await.json()["status"], "active");
+    assert_eq!(chat(&gateway, &token).await.status, 200);
+
+    let reset = act(format!("{user}/reset-password"), json!({ "mode": "code" })).await.json();
+    assert_eq!(chat(&gateway, &token).await.status, 401);
+    assert_eq!(act(resume, json!({})).await.status, 409, "the password must be changed first");
+    let change = json!({ "username": "ann@example.org", "current_password": reset["one_time_code"],
+        "new_password": "a password of her own" });
+    assert_eq!(gateway.post("/api/v1/password", None, change).await.status, 204);
+    assert_eq!(chat(&gateway, &token).await.status, 200, "the owner is back, and so is the token");
+}
+
+#[actix_web::test]
+async fn others_tokens_are_not_there_and_an_admin_ends_but_never_takes_them() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    let bob = gateway.user(&admin, "bob").await;
+    let ann_id = gateway.id_of(&admin, "ann").await;
+    let (_, id) = make(&gateway, &ann, json!({ "name": "ci" })).await;
+
+    for (method, end) in [("DELETE", ""), ("POST", "/rotate"), ("POST", "/resume")] {
+        let send = async |id: &str| {
+            gateway.send(method, &format!("/api/v1/tokens/{id}{end}"), Some(&bob), b"{}".to_vec()).await
+        };
+        let (others, random) = (send(&id).await, send("0123456789").await);
+        assert_eq!((others.status, others.text()), (404, random.text()), "{method} {end}");
+    }
+    assert_eq!(gateway.get(&format!("/api/v1/tokens?user_id={ann_id}"), Some(&bob)).await.status, 403);
+    assert_eq!(gateway.get("/api/v1/tokens", Some(&bob)).await.json()["items"], json!([]));
+    let seen = gateway.get(&format!("/api/v1/tokens?user_id={ann_id}"), Some(&admin)).await.json();
+    assert_eq!(json!([seen["items"][0]["id"], seen["items"][0]["user"]]), json!([id, "ann@example.org"]));
+    // A secret of Ann's in an admin's hands would let the admin speak as Ann.
+    assert_eq!(gateway.post(&format!("/api/v1/tokens/{id}/rotate"), Some(&admin), json!({})).await.status, 404);
+    assert_eq!(delete(&gateway, &admin, &id).await.status, 204);
+}
+
+#[actix_web::test]
+async fn a_wish_is_checked_and_what_is_not_known_is_refused() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    for (wish, field) in [
+        (json!({}), "name"),
+        (json!({ "name": "" }), "name"),
+        (json!({ "name": "x", "scopes": ["all"] }), "scopes"),
+        (json!({ "name": "x", "scopes": [] }), "scopes"),
+        (json!({ "name": "x", "models": [] }), "models"),
+        (json!({ "name": "x", "models": ["a b"] }), "models[0]"),
+        (json!({ "name": "x", "model": ["fake"] }), "model"),
+        (json!({ "name": "x", "networks": ["here"] }), "networks[0]"),
+        (json!({ "name": "x", "requests_per_minute": 0 }), "requests_per_minute"),
+        (json!({ "name": "x", "requests_per_minute": -1 }), "requests_per_minute"),
+        (json!({ "name": "x", "expires_in_days": 0 }), "expires_in_days"),
+        (json!({ "name": "x", "expires_in_days": 366 }), "expires_in_days"),
+        (json!({ "name": "x", "user_id": "y" }), "user_id"),
+    ] {
+        let refused = gateway.post("/api/v1/tokens", Some(&ann), wish.clone()).await;
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!(field)), "{wish}");
+    }
+    let manage = json!({ "name": "x", "scopes": ["models:manage"] });
+    assert_eq!(gateway.post("/api/v1/tokens", Some(&ann), manage.clone()).await.status, 403);
+    assert_eq!(gateway.post("/api/v1/tokens", Some(&admin), manage).await.status, 201);
+}
+
+#[actix_web::test]
+async fn a_person_has_twenty_tokens_at_most_and_they_come_in_pages() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    let mut ids = Vec::new();
+    for number in 0..20 {
+        ids.push(make(&gateway, &admin, json!({ "name": format!("token {number}") })).await.1);
+    }
+
+    let one_more = json!({ "name": "one more" });
+    assert_eq!(gateway.post("/api/v1/tokens", Some(&admin), one_more.clone()).await.status, 409);
+    delete(&gateway, &admin, &ids[0]).await;
+    ids.push(make(&gateway, &admin, one_more).await.1);
+
+    let mut seen = Vec::new();
+    let mut path = "/api/v1/tokens?limit=8".to_owned();
+    loop {
+        let page = gateway.get(&path, Some(&admin)).await.json();
+        seen.extend(page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/api/v1/tokens?limit=8&cursor={next}");
+    }
+    ids.reverse();
+    assert_eq!(seen, ids);
+    let unknown = gateway.get("/api/v1/tokens?cursor=nonsense", Some(&admin)).await.json();
+    assert_eq!(unknown["items"], json!([]));
+}
+
+#[actix_web::test]
+async fn the_last_use_is_seen_and_a_token_lives_ninety_days_unless_told() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let (token, _) = make(&gateway, &admin, json!({ "name": "ci" })).await;
+    let newest = async || gateway.get("/api/v1/tokens", Some(&admin)).await.json()["items"][0].clone();
+    let unused = newest().await;
+    assert_eq!(unused.get("last_used_at"), None);
+    let day = |field: &str| {
+        time::OffsetDateTime::parse(unused[field].as_str().unwrap(), &time::format_description::well_known::Rfc3339)
+            .unwrap()
+    };
+    assert_eq!((day("expires_at") - day("created_at")).whole_days(), 90);
+
+    chat(&gateway, &token).await;
+
+    for _ in 0..100 {
+        if newest().await["last_used_at"].is_string() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the use was not noted");
+}
+
+#[actix_web::test]
+async fn a_deleted_persons_tokens_are_gone() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    let id = gateway.id_of(&admin, "ann").await;
+    let (token, token_id) = make(&gateway, &ann, json!({ "name": "a pipeline of ann's" })).await;
+    let export = gateway.export(&admin, "ann", "jsonl").await;
+    let receipt = serde_json::from_str::<Value>(export.lines().last().unwrap()).unwrap()["receipt"].clone();
+    let body = json!({ "receipt": receipt }).to_string().into_bytes();
+
+    assert_eq!(gateway.send("DELETE", &format!("/api/v1/users/{id}"), Some(&admin), body).await.status, 202);
+
+    assert_eq!(chat(&gateway, &token).await.status, 401);
+    assert_eq!(delete(&gateway, &admin, &token_id).await.status, 404);
+}
+
+#[actix_web::test]
+async fn tokens_are_governed_from_the_host() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    gateway.post("/api/v1/register", None, json!({ "email": "bob@example.org", "password": PASSWORD })).await;
+    gateway.user(&admin, "ann").await;
+    for running in [true, false] {
+        if !running {
+            gateway.signal("TERM");
+            gateway.wait(10).await;
+        }
+        let run = |words: &[&str]| {
+            let (good, text) = gateway.command(words, "");
+            assert!(good, "{words:?}: {text}");
+            text
+        };
+        let made = run(&["token", "create", "ann@example.org", "night job", "--model", "fake", "--days", "7"]);
+        let token = made.lines().find(|line| line.starts_with("lgw_")).unwrap().to_owned();
+        let prefix = token[..16].to_owned();
+        assert!(run(&["token", "list", "ann@example.org"]).contains(&prefix));
+        assert!(run(&["token", "list"]).contains("night job"));
+        assert!(run(&["token", "resume", &prefix]).contains("active"));
+        let rotated = run(&["token", "rotate", &prefix, "--grace-seconds", "0"]);
+        assert!(rotated.contains(&prefix) && !rotated.contains(&token), "{rotated}");
+        if running {
+            let fresh = rotated.lines().find(|line| line.starts_with("lgw_")).unwrap();
+            assert_eq!((chat(&gateway, fresh).await.status, chat(&gateway, &token).await.status), (200, 401));
+        }
+        assert!(run(&["token", "revoke", &prefix]).contains("revoked"));
+        let (good, text) = gateway.command(&["token", "create", "bob@example.org", "job"], "");
+        assert!(!good && text.contains("active"), "a pending account has no tokens: {text}");
+        let (good, text) = gateway.command(&["token", "revoke", "0123456789"], "");
+        assert!(!good && text.contains("no such token"), "{text}");
+    }
+}
