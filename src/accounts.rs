@@ -11,9 +11,10 @@ use crate::auth::password::INITIAL_PASSWORD;
 use crate::config;
 use crate::credential::Username;
 use crate::error::Error;
+use crate::rights::{AllowedModels, check_requests_per_minute};
 use crate::secret::{Secret, random_code};
 use crate::store::Store;
-use crate::store::users::{Actor, User};
+use crate::store::users::{Actor, ROLE_ADMIN, ROLE_USER, User, UserChanges};
 
 pub struct Accounts {
     store: Store,
@@ -30,6 +31,17 @@ pub enum ResetMode {
     /// A random code, shown once to the admin.
     Code,
 }
+
+/// What an admin wants to change, not yet checked; `None` stays as it is, `Some(None)` takes it away.
+#[derive(Debug, Default)]
+pub struct Edit {
+    pub role: Option<String>,
+    pub note: Option<Option<String>>,
+    pub requests_per_minute: Option<Option<u32>>,
+    pub models: Option<Option<Vec<String>>>,
+}
+
+const NOTE_LETTERS_MAX: usize = 1000;
 
 /// 12 letters of 5 bits: 60 bits for an hour.
 const CODE_LETTERS: usize = 12;
@@ -83,6 +95,17 @@ impl Accounts {
         let old_hash = proof.user.password_hash.clone().unwrap_or_default();
         let new_hash = self.auth.passwords.hash(new).await?;
         self.store.change_password(proof.user.id, old_hash, new_hash).await
+    }
+
+    /// Changes role, limit, models or note of an account.
+    pub async fn edit(&self, by: Actor, id: &str, edit: Edit) -> Result<User, Error> {
+        let changes = UserChanges {
+            role: edit.role.as_deref().map(role).transpose()?,
+            note: edit.note.map(note).transpose()?,
+            requests_per_minute: edit.requests_per_minute.map(requests_per_minute).transpose()?,
+            models: edit.models.map(models).transpose()?,
+        };
+        self.store.edit_user(by, id, changes).await
     }
 
     pub async fn approve(&self, by: Actor, id: &str) -> Result<User, Error> {
@@ -155,4 +178,28 @@ impl Accounts {
         found.truncate(limit);
         found
     }
+}
+
+fn role(name: &str) -> Result<&'static str, Error> {
+    [ROLE_ADMIN, ROLE_USER]
+        .into_iter()
+        .find(|role| *role == name)
+        .ok_or_else(|| Error::invalid("role", "`role` must be admin or user"))
+}
+
+fn note(text: Option<String>) -> Result<Option<String>, Error> {
+    match text {
+        Some(text) if text.chars().count() > NOTE_LETTERS_MAX => {
+            Err(Error::invalid("note", format!("`note` may have at most {NOTE_LETTERS_MAX} characters")))
+        }
+        text => Ok(text.filter(|text| !text.trim().is_empty())),
+    }
+}
+
+fn requests_per_minute(limit: Option<u32>) -> Result<Option<i64>, Error> {
+    limit.map(check_requests_per_minute).transpose()
+}
+
+fn models(names: Option<Vec<String>>) -> Result<AllowedModels, Error> {
+    names.map_or_else(|| Ok(AllowedModels::default()), |names| AllowedModels::parse(&names))
 }

@@ -81,9 +81,9 @@ impl Identity {
         Ok(())
     }
 
-    /// Whether `model` exists for them.
+    /// Whether `model` exists for them: it is on the person's list and on the token's.
     pub fn may_name(&self, model: &ModelName) -> bool {
-        self.token.as_ref().is_none_or(|token| token.models.include(model))
+        self.user.models.include(model) && self.token.as_ref().is_none_or(|token| token.models.include(model))
     }
 }
 

@@ -24,6 +24,7 @@ pub mod record;
 pub mod reply;
 pub mod tokens;
 pub mod usage;
+pub mod users;
 
 use guard::{AddressKey, AddressQuotas};
 
@@ -68,7 +69,8 @@ pub static ROUTES: &[Route] = &[
     route("POST", "/api/v1/tokens/{id}/rotate", Who::Person, || web::post().to(tokens::rotate)),
     route("POST", "/api/v1/tokens/{id}/resume", Who::Person, || web::post().to(tokens::resume)),
     route("GET", "/api/v1/users", Who::Admin, || web::get().to(admin::users)),
-    route("GET", "/api/v1/users/{id}", Who::Admin, || web::get().to(admin::user)),
+    route("GET", "/api/v1/users/{id}", Who::Admin, || web::get().to(users::user)),
+    route("PATCH", "/api/v1/users/{id}", Who::Admin, || web::patch().to(users::change)),
     route("DELETE", "/api/v1/users/{id}", Who::Admin, || web::delete().to(record::delete_user)),
     route("POST", "/api/v1/users/{id}/approve", Who::Admin, || web::post().to(admin::approve)),
     route("POST", "/api/v1/users/{id}/disable", Who::Admin, || web::post().to(admin::disable)),

@@ -1,4 +1,4 @@
-//! What a credential gives a right to: scopes, and the models it may name.
+//! What people and their tokens have a right to: scopes, the models they may name, and how often they may ask.
 
 use crate::chat::ModelName;
 use crate::error::Error;
@@ -76,7 +76,11 @@ pub struct AllowedModels(Option<Vec<ModelName>>);
 const MODELS_MAX: usize = 64;
 
 impl AllowedModels {
+    /// An empty list is refused: it would be taken for all by one reader and for none by the next.
     pub fn parse(names: &[String]) -> Result<AllowedModels, Error> {
+        if names.is_empty() {
+            return Err(Error::invalid("models", "`models` is empty; leave it out to allow all"));
+        }
         if names.len() > MODELS_MAX {
             return Err(Error::invalid("models", format!("`models` may hold at most {MODELS_MAX} names")));
         }
@@ -92,6 +96,11 @@ impl AllowedModels {
         AllowedModels(text.map(names))
     }
 
+    /// As it is stored.
+    pub fn text(&self) -> Option<String> {
+        self.words().map(|words| words.join(" "))
+    }
+
     pub fn include(&self, model: &ModelName) -> bool {
         self.0.as_ref().is_none_or(|names| names.contains(model))
     }
@@ -99,6 +108,24 @@ impl AllowedModels {
     /// `None`: all.
     pub fn words(&self) -> Option<Vec<String>> {
         self.0.as_ref().map(|names| names.iter().map(|name| name.as_str().to_owned()).collect())
+    }
+}
+
+/// More is no limit at all.
+const REQUESTS_PER_MINUTE_MAX: u32 = 1_000_000;
+
+/// A limit of requests per minute, of a person or a token.
+pub fn check_requests_per_minute(limit: u32) -> Result<i64, Error> {
+    if !(1..=REQUESTS_PER_MINUTE_MAX).contains(&limit) {
+        let message = format!("`requests_per_minute` must be from 1 to {REQUESTS_PER_MINUTE_MAX}");
+        return Err(Error::invalid("requests_per_minute", message));
+    }
+    Ok(i64::from(limit))
+}
+
+impl From<Option<String>> for AllowedModels {
+    fn from(text: Option<String>) -> Self {
+        AllowedModels::stored(text.as_deref())
     }
 }
 
@@ -124,7 +151,7 @@ mod tests {
 
         assert!(list.include(&model("llama3.2:latest")) && list.include(&model("user/other:1b")));
         assert!(!list.include(&model("llama3.2:1b")));
-        let stored = AllowedModels::stored(list.words().map(|words| words.join(" ")).as_deref());
+        let stored = AllowedModels::from(list.text());
         assert!(stored.include(&model("llama3.2")) && !stored.include(&model("other")));
         assert!(AllowedModels::stored(None).include(&model("anything")));
         assert!(!AllowedModels::stored(Some("")).include(&model("anything")));

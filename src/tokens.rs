@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::auth::api_key;
 use crate::config;
 use crate::error::Error;
-use crate::rights::{AllowedModels, Scopes};
+use crate::rights::{AllowedModels, Scopes, check_requests_per_minute};
 use crate::secret::Secret;
 use crate::store::Store;
 use crate::store::tokens::{NewToken, Rotation, Token};
@@ -66,7 +66,6 @@ pub struct Fresh {
 
 const NAME_LETTERS_MAX: usize = 100;
 const NETWORKS_MAX: usize = 32;
-const REQUESTS_PER_MINUTE_MAX: u32 = 1_000_000;
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 impl Tokens {
@@ -89,7 +88,7 @@ impl Tokens {
             scopes,
             models: models(wish.models.as_deref())?,
             networks: networks(wish.networks.as_deref())?,
-            requests_per_minute: requests_per_minute(wish.requests_per_minute)?,
+            requests_per_minute: wish.requests_per_minute.map(check_requests_per_minute).transpose()?,
             lifetime_seconds: self.lifetime_seconds(wish.expires_in_days.unwrap_or(self.config.lifetime_days))?,
         };
         let token = self.store.create_token(by, owner, new, i64::from(self.config.per_user_max)).await?;
@@ -156,7 +155,6 @@ fn name(text: &str) -> Result<String, Error> {
 fn models(names: Option<&[String]>) -> Result<AllowedModels, Error> {
     match names {
         None => Ok(AllowedModels::default()),
-        Some([]) => Err(Error::invalid("models", "`models` is empty; leave it out to allow all that you may use")),
         Some(names) => AllowedModels::parse(names),
     }
 }
@@ -176,16 +174,6 @@ fn networks(texts: Option<&[String]>) -> Result<Option<Vec<IpNet>>, Error> {
         })
     };
     texts.iter().enumerate().map(parse).collect::<Result<_, _>>().map(Some)
-}
-
-fn requests_per_minute(asked: Option<u32>) -> Result<Option<i64>, Error> {
-    match asked {
-        Some(limit) if !(1..=REQUESTS_PER_MINUTE_MAX).contains(&limit) => {
-            let message = format!("`requests_per_minute` must be from 1 to {REQUESTS_PER_MINUTE_MAX}");
-            Err(Error::invalid("requests_per_minute", message))
-        }
-        asked => Ok(asked.map(i64::from)),
-    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ mod leaving;
 mod limits;
 #[path = "api/record.rs"]
 mod record;
+#[path = "api/rights.rs"]
+mod rights;
 #[path = "api/stopping.rs"]
 mod stopping;
 #[path = "api/tokens.rs"]

@@ -205,6 +205,8 @@ pub struct UserView {
     must_change_password: bool,
     /// Its own limit; absent: the gateway's.
     requests_per_minute: Option<i64>,
+    /// The models that may be used; null: all.
+    models: Option<Vec<String>>,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -220,6 +222,7 @@ impl From<&User> for UserView {
             status: user.status.clone(),
             must_change_password: user.must_change,
             requests_per_minute: user.requests_per_minute,
+            models: user.models.words(),
             created_at: Timestamp(user.created_at_us).rfc3339(),
             approved_at: user.approved_at_us.map(|at| Timestamp(at).rfc3339()),
         }

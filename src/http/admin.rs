@@ -79,13 +79,6 @@ pub async fn users(_: Admin, request: HttpRequest, accounts: web::Data<Accounts>
     answer(&request, result)
 }
 
-/// One account.
-#[utoipa::path(get, path = "/api/v1/users/{id}", tag = "admin", params(("id" = String, Path, format = Uuid)),
-    responses((status = 200, body = UserView), crate::http::docs::Refusals))]
-pub async fn user(_: Admin, request: HttpRequest, id: web::Path<String>, accounts: web::Data<Accounts>) -> Answer {
-    answer(&request, accounts.by_id(&id).map(|user| UserView::from(&*user)))
-}
-
 /// Lets a pending account in.
 #[utoipa::path(post, path = "/api/v1/users/{id}/approve", tag = "admin", params(("id" = String, Path, format = Uuid)),
     responses((status = 200, body = UserView), crate::http::docs::Refusals))]

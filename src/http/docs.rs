@@ -9,7 +9,7 @@ use utoipa::openapi::security::{
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::http::{account, admin, health, me, models, record, tokens, usage};
+use crate::http::{account, admin, health, me, models, record, tokens, usage, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -30,7 +30,7 @@ use crate::http::{account, admin, health, me, models, record, tokens, usage};
         tokens::revoke,
         tokens::rotate,
         tokens::resume,
-        admin::users, admin::user, admin::approve, admin::disable, admin::enable, admin::reset_password, admin::audit,
+        admin::users, users::user, users::change, admin::approve, admin::disable, admin::enable, admin::reset_password, admin::audit,
         record::story, record::delete_user, admin::create_export, admin::export, health::health, health::live, health::ready
     ),
     components(schemas(ErrorBody, ChatChunkEvent, LegacyError)),

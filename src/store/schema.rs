@@ -12,6 +12,7 @@ diesel::table! {
         must_change -> Bool,
         reset_until_us -> Nullable<BigInt>,
         requests_per_minute -> Nullable<BigInt>,
+        models -> Nullable<Text>,
         note -> Nullable<Text>,
         created_at_us -> BigInt,
         approved_at_us -> Nullable<BigInt>,

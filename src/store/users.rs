@@ -10,6 +10,7 @@ use diesel::prelude::*;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::public_id;
+use crate::rights::AllowedModels;
 use crate::store::schema::users;
 use crate::store::tokens::{self, Token};
 use crate::store::{Failure, Store, Tx, audit};
@@ -37,6 +38,8 @@ pub struct User {
     pub must_change: bool,
     pub reset_until_us: Option<i64>,
     pub requests_per_minute: Option<i64>,
+    #[diesel(deserialize_as = Option<String>)]
+    pub models: AllowedModels,
     pub note: Option<String>,
     pub created_at_us: i64,
     pub approved_at_us: Option<i64>,
@@ -110,6 +113,15 @@ impl People {
 /// Who acts: an admin by id, or the host's own command line.
 #[derive(Debug, Clone, Copy)]
 pub struct Actor(pub Option<i64>);
+
+/// What an admin changes in an account; `None`: it stays as it is.
+#[derive(Debug, Default)]
+pub struct UserChanges {
+    pub role: Option<&'static str>,
+    pub note: Option<Option<String>>,
+    pub requests_per_minute: Option<Option<i64>>,
+    pub models: Option<AllowedModels>,
+}
 
 /// What an act does to an account, apart from its name in the record.
 enum Change {
@@ -214,6 +226,32 @@ impl Store {
         self.change(by, id, Change::Reset { password_hash, until, with_code }).await
     }
 
+    /// Changes an account; the act tells what was and what is.
+    pub async fn edit_user(&self, by: Actor, id: &str, changes: UserChanges) -> Result<User, Error> {
+        let id = id.to_owned();
+        self.write(move |tx| {
+            let old = find(tx, &id)?;
+            check_acting_admin(tx, by)?;
+            if changes.role.is_some_and(|role| role != ROLE_ADMIN) {
+                check_not_last_admin(tx, &old, "made an ordinary user")?;
+            }
+            diesel::update(users::table.find(old.id))
+                .set((
+                    users::role.eq(changes.role.unwrap_or(&old.role)),
+                    users::note.eq(changes.note.as_ref().unwrap_or(&old.note)),
+                    users::requests_per_minute.eq(changes.requests_per_minute.unwrap_or(old.requests_per_minute)),
+                    users::models.eq(changes.models.as_ref().unwrap_or(&old.models).text()),
+                ))
+                .execute(tx.connection)?;
+            tx.people_changed();
+            let new = find(tx, &id)?;
+            let detail = serde_json::json!({ "old": governed(&old), "new": governed(&new) }).to_string();
+            audit::insert_act(tx.connection, tx.now, "user_changed", by.0, Some(old.id), Some(detail))?;
+            Ok(new)
+        })
+        .await
+    }
+
     async fn change(&self, by: Actor, id: &str, change: Change) -> Result<User, Error> {
         let id = id.to_owned();
         self.write(move |tx| {
@@ -283,6 +321,15 @@ impl Store {
         })
         .await
     }
+}
+
+/// What an act tells of an account. The note is for admins' eyes now, not for ever.
+fn governed(user: &User) -> serde_json::Value {
+    serde_json::json!({
+        "role": user.role,
+        "requests_per_minute": user.requests_per_minute,
+        "models": user.models.words(),
+    })
 }
 
 fn insert(

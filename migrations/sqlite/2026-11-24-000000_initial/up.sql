@@ -19,6 +19,8 @@ CREATE TABLE users (
     -- Until when a reset password can be changed; NULL: for ever.
     reset_until_us BIGINT,
     requests_per_minute BIGINT,
+    -- Names with spaces between; NULL: all.
+    models TEXT CHECK (length(models) <= 20000),
     note TEXT CHECK (length(note) <= 1000),
     created_at_us BIGINT NOT NULL,
     approved_at_us BIGINT,

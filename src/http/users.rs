@@ -1,0 +1,81 @@
+//! One account as admins see it, and what they may change in it.
+
+use actix_web::{HttpRequest, web};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+use crate::accounts::{Accounts, Edit};
+use crate::config::Config;
+use crate::http::account::UserView;
+use crate::http::admin::{Answer, answer};
+use crate::http::body;
+use crate::http::guard::Admin;
+use crate::store::users::User;
+
+/// An account with what only admins see.
+#[derive(Serialize, ToSchema)]
+pub struct UserDetail {
+    #[serde(flatten)]
+    user: UserView,
+    /// For admins among themselves.
+    note: Option<String>,
+}
+
+impl From<&User> for UserDetail {
+    fn from(user: &User) -> Self {
+        UserDetail { user: UserView::from(user), note: user.note.clone() }
+    }
+}
+
+/// One account.
+#[utoipa::path(get, path = "/api/v1/users/{id}", tag = "admin", params(("id" = String, Path, format = Uuid)),
+    responses((status = 200, body = UserDetail), crate::http::docs::Refusals))]
+pub async fn user(_: Admin, request: HttpRequest, id: web::Path<String>, accounts: web::Data<Accounts>) -> Answer {
+    answer(&request, accounts.by_id(&id).map(|user| UserDetail::from(&*user)))
+}
+
+/// What to change. A field that is left out stays as it is; null takes a limit, a list or a note away.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserPatch {
+    /// `admin` or `user`
+    #[schema(example = "user")]
+    role: Option<String>,
+    /// For admins among themselves.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, max_length = 1000)]
+    note: Option<Option<String>>,
+    /// Null: the gateway's.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000_000, example = 30)]
+    requests_per_minute: Option<Option<u32>>,
+    /// The models that this person may use; the others don't exist for them. Null: all.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<String>>, example = json!(["llama3.2:latest"]))]
+    models: Option<Option<Vec<String>>>,
+}
+
+/// Tells a field that is null from one that is not there.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(field: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
+}
+
+/// Changes an account; felt on its next request.
+#[utoipa::path(patch, path = "/api/v1/users/{id}", operation_id = "change_user", tag = "admin",
+    params(("id" = String, Path, format = Uuid)), request_body = UserPatch,
+    responses((status = 200, body = UserDetail), crate::http::docs::Refusals))]
+pub async fn change(
+    admin: Admin,
+    request: HttpRequest,
+    id: web::Path<String>,
+    mut payload: web::Payload,
+    accounts: web::Data<Accounts>,
+    config: web::Data<Config>,
+) -> Answer {
+    let changed = async {
+        let UserPatch { role, note, requests_per_minute, models } =
+            body::json(&request, &mut payload, &config.limits).await?;
+        accounts.edit(admin.actor(), &id, Edit { role, note, requests_per_minute, models }).await
+    };
+    answer(&request, changed.await.map(|user| UserDetail::from(&user)))
+}
