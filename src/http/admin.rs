@@ -30,6 +30,7 @@ const PAGE_MAX: usize = 500;
 pub type Answer = Result<HttpResponse, ApiError>;
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct UsersQuery {
     /// Part of the name.
@@ -157,6 +158,7 @@ pub async fn reset_password(
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
     /// One person alone.

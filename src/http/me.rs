@@ -21,6 +21,7 @@ pub async fn me(caller: Caller) -> HttpResponse {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct OwnRecordQuery {
     /// The `next` of the page before.
@@ -43,6 +44,7 @@ pub async fn record(caller: Caller, request: HttpRequest, store: web::Data<Store
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct OwnExportQuery {
     /// `csv` (the default) or `jsonl`
@@ -50,7 +52,7 @@ pub struct OwnExportQuery {
 }
 
 /// Your own record as a file, with every prompt and answer.
-#[utoipa::path(get, path = "/api/v1/me/export", tag = "account", params(OwnExportQuery),
+#[utoipa::path(get, path = "/api/v1/me/export", operation_id = "export_own", tag = "account", params(OwnExportQuery),
     responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), crate::http::docs::Refusals))]
 pub async fn export(caller: Caller, request: HttpRequest, store: web::Data<Store>) -> Answer {
     let begun = async {

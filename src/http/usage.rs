@@ -21,6 +21,7 @@ use crate::store::usage::{Sums, Used};
 const DAYS_DEFAULT: i64 = 30;
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct UsageQuery {
     /// One person alone. For admins.
