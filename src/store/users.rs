@@ -358,6 +358,10 @@ fn insert(
     Ok(id)
 }
 
+pub fn find_by_id(tx: &mut Tx<'_>, id: i64) -> QueryResult<Option<User>> {
+    users::table.find(id).select(User::as_select()).first(tx.connection).optional()
+}
+
 pub fn find(tx: &mut Tx<'_>, id: &str) -> Result<User, Failure> {
     let found = users::table
         .filter(users::public_id.eq(id))
@@ -371,7 +375,7 @@ pub fn find(tx: &mut Tx<'_>, id: &str) -> Result<User, Failure> {
 /// An admin may have been disabled between the check of the token and this transaction.
 pub fn check_acting_admin(tx: &mut Tx<'_>, by: Actor) -> Result<(), Failure> {
     let Some(id) = by.0 else { return Ok(()) };
-    let acting = users::table.find(id).select(User::as_select()).first(tx.connection).optional()?;
+    let acting = find_by_id(tx, id)?;
     match acting {
         Some(user) if user.is_admin() && user.is_active() && !user.must_change => Ok(()),
         _ => Err(Error::forbidden("only an admin may do this").into()),
