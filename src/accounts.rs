@@ -11,7 +11,7 @@ use crate::auth::password::INITIAL_PASSWORD;
 use crate::config;
 use crate::credential::Username;
 use crate::error::Error;
-use crate::rights::{AllowedModels, check_requests_per_minute};
+use crate::rights::{AllowedModels, Class, check_requests_per_minute, check_weight};
 use crate::secret::{Secret, random_code};
 use crate::store::Store;
 use crate::store::users::{Actor, ROLE_ADMIN, ROLE_USER, User, UserChanges};
@@ -39,6 +39,8 @@ pub struct Edit {
     pub note: Option<Option<String>>,
     pub requests_per_minute: Option<Option<u32>>,
     pub models: Option<Option<Vec<String>>>,
+    pub weight: Option<u32>,
+    pub class: Option<String>,
 }
 
 const NOTE_LETTERS_MAX: usize = 1000;
@@ -97,13 +99,15 @@ impl Accounts {
         self.store.change_password(proof.user.id, old_hash, new_hash).await
     }
 
-    /// Changes role, limit, models or note of an account.
+    /// Changes role, limits, models, share or note of an account.
     pub async fn edit(&self, by: Actor, id: &str, edit: Edit) -> Result<User, Error> {
         let changes = UserChanges {
             role: edit.role.as_deref().map(role).transpose()?,
             note: edit.note.map(note).transpose()?,
             requests_per_minute: edit.requests_per_minute.map(requests_per_minute).transpose()?,
             models: edit.models.map(models).transpose()?,
+            weight: edit.weight.map(check_weight).transpose()?,
+            class: edit.class.as_deref().map(Class::parse).transpose()?,
         };
         self.store.edit_user(by, id, changes).await
     }

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::config;
 use crate::credential::{Credential, Username};
 use crate::error::Error;
-use crate::rights::Scope;
+use crate::rights::{Class, Scope};
 use crate::secret::{Secret, random_bytes};
 use crate::store::Store;
 use crate::store::tokens::Token;
@@ -79,6 +79,17 @@ impl Identity {
             return Err(Error::forbidden(format!("the token `{}` needs the scope {needed} for this", token.name)));
         }
         Ok(())
+    }
+
+    /// Their share of the host beside others who wait, at least 1: the person's, whatever token they show.
+    pub fn weight(&self) -> u32 {
+        u32::try_from(self.user.weight).unwrap_or(1).max(1)
+    }
+
+    /// The lower of the person's class and the token's: nobody gets above their own by a token.
+    pub fn class(&self) -> Class {
+        let token = self.token.as_ref().and_then(|token| token.class);
+        token.map_or(self.user.class, |class| class.max(self.user.class))
     }
 
     /// Whether `model` exists for them: it is on the person's list and on the token's.

@@ -1,4 +1,5 @@
-//! What people and their tokens have a right to: scopes, the models they may name, and how often they may ask.
+//! What people and their tokens have a right to: scopes, the models they may name, how often they may ask, and with what
+//! share of the host.
 
 use crate::chat::ModelName;
 use crate::error::Error;
@@ -123,6 +124,47 @@ pub fn check_requests_per_minute(limit: u32) -> Result<i64, Error> {
     Ok(i64::from(limit))
 }
 
+/// What a request is for: a person who looks on, or work that takes what they leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    Interactive,
+    Batch,
+}
+
+impl Class {
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Interactive => "interactive",
+            Class::Batch => "batch",
+        }
+    }
+
+    pub fn parse(word: &str) -> Result<Class, Error> {
+        [Class::Interactive, Class::Batch]
+            .into_iter()
+            .find(|class| class.name() == word)
+            .ok_or_else(|| Error::invalid("class", "`class` must be interactive or batch"))
+    }
+}
+
+/// As it was stored. A word that can't be read gives no precedence.
+impl From<String> for Class {
+    fn from(word: String) -> Self {
+        Class::parse(&word).unwrap_or(Class::Batch)
+    }
+}
+
+/// With one of 100, nobody else has a share worth the name.
+const WEIGHT_MAX: u32 = 100;
+
+/// A person's share of the host beside others who wait.
+pub fn check_weight(weight: u32) -> Result<i64, Error> {
+    if !(1..=WEIGHT_MAX).contains(&weight) {
+        return Err(Error::invalid("weight", format!("`weight` must be from 1 to {WEIGHT_MAX}")));
+    }
+    Ok(i64::from(weight))
+}
+
 impl From<Option<String>> for AllowedModels {
     fn from(text: Option<String>) -> Self {
         AllowedModels::stored(text.as_deref())
@@ -142,6 +184,27 @@ mod tests {
         assert!(!Scopes::stored("chats everything").include(Scope::Chat));
         assert_eq!(Scopes::parse(&["chat", "admin"]).unwrap_err().field(), Some("scopes"));
         assert!(Scopes::parse::<&str>(&[]).is_err());
+    }
+
+    #[test]
+    fn a_class_survives_its_stored_form_and_one_that_cannot_be_read_gives_no_precedence() {
+        for class in [Class::Interactive, Class::Batch] {
+            assert_eq!(Class::parse(class.name()).unwrap(), class);
+            assert_eq!(Class::from(class.name().to_owned()), class);
+        }
+        assert_eq!(Class::parse("Interactive").unwrap_err().field(), Some("class"));
+        assert_eq!(Class::from("urgent".to_owned()), Class::Batch);
+        // Of two, the later one is the lower.
+        assert_eq!(Class::Interactive.max(Class::Batch), Class::Batch);
+    }
+
+    #[test]
+    fn a_weight_is_from_one_to_a_hundred() {
+        assert_eq!([check_weight(1).unwrap(), check_weight(100).unwrap()], [1, 100]);
+        assert_eq!(
+            [check_weight(0), check_weight(101)].map(|no| no.unwrap_err().field().map(str::to_owned)),
+            [Some("weight".to_owned()), Some("weight".to_owned())]
+        );
     }
 
     #[test]

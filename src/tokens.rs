@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::auth::api_key;
 use crate::config;
 use crate::error::Error;
-use crate::rights::{AllowedModels, Scopes, check_requests_per_minute};
+use crate::rights::{AllowedModels, Class, Scopes, check_requests_per_minute};
 use crate::secret::Secret;
 use crate::store::Store;
 use crate::store::tokens::{NewToken, Rotation, Token};
@@ -41,6 +41,9 @@ pub struct Wish {
     /// A limit of its own besides yours, which holds for it too.
     #[schema(minimum = 1, maximum = 1_000_000, example = 5)]
     pub requests_per_minute: Option<u32>,
+    /// `batch` takes what interactive requests leave; your own class when left out. A token is never above its owner.
+    #[schema(example = "batch")]
+    pub class: Option<String>,
     /// 90 when left out.
     #[schema(minimum = 1, maximum = 365, example = 90)]
     pub expires_in_days: Option<u32>,
@@ -89,6 +92,7 @@ impl Tokens {
             models: models(wish.models.as_deref())?,
             networks: networks(wish.networks.as_deref())?,
             requests_per_minute: wish.requests_per_minute.map(check_requests_per_minute).transpose()?,
+            class: wish.class.as_deref().map(Class::parse).transpose()?,
             lifetime_seconds: self.lifetime_seconds(wish.expires_in_days.unwrap_or(self.config.lifetime_days))?,
         };
         let token = self.store.create_token(by, owner, new, i64::from(self.config.per_user_max)).await?;

@@ -24,6 +24,9 @@ pub enum TokenCommand {
         /// A limit of its own besides its owner's
         #[arg(long)]
         requests_per_minute: Option<u32>,
+        /// interactive, or batch for work that takes what others leave [default: its owner's]
+        #[arg(long)]
+        class: Option<String>,
         /// [default: 90]
         #[arg(long)]
         days: Option<u32>,
@@ -50,13 +53,14 @@ impl From<TokenCommand> for TokenAsk {
     fn from(command: TokenCommand) -> Self {
         let some = |words: Vec<String>| Some(words).filter(|words| !words.is_empty());
         match command {
-            TokenCommand::Create { user, name, scopes, models, networks, requests_per_minute, days } => {
+            TokenCommand::Create { user, name, scopes, models, networks, requests_per_minute, class, days } => {
                 let wish = Wish {
                     name,
                     scopes: some(scopes),
                     models: some(models),
                     networks: some(networks),
                     requests_per_minute,
+                    class,
                     expires_in_days: days,
                 };
                 TokenAsk::Create { user, wish }

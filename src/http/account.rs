@@ -207,6 +207,10 @@ pub struct UserView {
     requests_per_minute: Option<i64>,
     /// The models that may be used; null: all.
     models: Option<Vec<String>>,
+    /// The share of the host beside others who wait; 1 for nearly everybody.
+    weight: i64,
+    /// `interactive`, or `batch`: takes what interactive requests leave.
+    class: &'static str,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -223,6 +227,8 @@ impl From<&User> for UserView {
             must_change_password: user.must_change,
             requests_per_minute: user.requests_per_minute,
             models: user.models.words(),
+            weight: user.weight,
+            class: user.class.name(),
             created_at: Timestamp(user.created_at_us).rfc3339(),
             approved_at: user.approved_at_us.map(|at| Timestamp(at).rfc3339()),
         }

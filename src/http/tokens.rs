@@ -14,6 +14,7 @@ use crate::http::admin::{Answer, answer, page_size, query};
 use crate::http::body;
 use crate::http::guard::Caller;
 use crate::http::reply::{self, ApiError};
+use crate::rights::Class;
 use crate::store::tokens::Token;
 use crate::tokens::{Fresh, RotateWish, Tokens, Wish};
 
@@ -40,6 +41,9 @@ pub struct TokenView {
     networks: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     requests_per_minute: Option<i64>,
+    /// `interactive` or `batch`; absent: the owner's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<&'static str>,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -62,6 +66,7 @@ impl TokenView {
             models: token.models.words(),
             networks: token.networks.as_ref().map(|networks| networks.iter().map(ToString::to_string).collect()),
             requests_per_minute: token.requests_per_minute,
+            class: token.class.map(Class::name),
             created_at: Timestamp(token.created_at_us).rfc3339(),
             expires_at: Timestamp(token.expires_at_us).rfc3339(),
             last_used_at: token.last_used_at().map(Timestamp::rfc3339),

@@ -53,6 +53,12 @@ pub struct UserPatch {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<Vec<String>>, example = json!(["llama3.2:latest"]))]
     models: Option<Option<Vec<String>>>,
+    /// This person's share of the host beside others who wait.
+    #[schema(minimum = 1, maximum = 100, example = 1)]
+    weight: Option<u32>,
+    /// `interactive`, or `batch`: takes what interactive requests leave. No token is above it.
+    #[schema(example = "interactive")]
+    class: Option<String>,
 }
 
 /// Tells a field that is null from one that is not there.
@@ -73,9 +79,9 @@ pub async fn change(
     config: web::Data<Config>,
 ) -> Answer {
     let changed = async {
-        let UserPatch { role, note, requests_per_minute, models } =
+        let UserPatch { role, note, requests_per_minute, models, weight, class } =
             body::json(&request, &mut payload, &config.limits).await?;
-        accounts.edit(admin.actor(), &id, Edit { role, note, requests_per_minute, models }).await
+        accounts.edit(admin.actor(), &id, Edit { role, note, requests_per_minute, models, weight, class }).await
     };
     answer(&request, changed.await.map(|user| UserDetail::from(&user)))
 }

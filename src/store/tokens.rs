@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::rights::{AllowedModels, Scope, Scopes};
+use crate::rights::{AllowedModels, Class, Scope, Scopes};
 use crate::store::schema::{tokens, users};
 use crate::store::users::{Actor, User, check_acting_admin, find as find_user};
 use crate::store::{Failure, Store, Tx, audit};
@@ -32,6 +32,7 @@ struct Row {
     models: Option<String>,
     networks: Option<String>,
     requests_per_minute: Option<i64>,
+    class: Option<String>,
     secret_sha256: Vec<u8>,
     old_secret_sha256: Option<Vec<u8>>,
     old_until_us: Option<i64>,
@@ -55,6 +56,8 @@ pub struct Token {
     pub networks: Option<Vec<IpNet>>,
     /// Besides its owner's limit.
     pub requests_per_minute: Option<i64>,
+    /// `None`: its owner's.
+    pub class: Option<Class>,
     secret_sha256: Vec<u8>,
     /// Of the secret before the last rotation, and until when that one is taken.
     old_secret: Option<(Vec<u8>, Timestamp)>,
@@ -79,6 +82,7 @@ impl From<Row> for Token {
             models: row.models.into(),
             networks: row.networks.map(networks),
             requests_per_minute: row.requests_per_minute,
+            class: row.class.map(Class::from),
             secret_sha256: row.secret_sha256,
             old_secret: row.old_secret_sha256.zip(row.old_until_us.map(Timestamp)),
             created_at_us: row.created_at_us,
@@ -134,6 +138,7 @@ pub struct NewToken {
     pub models: AllowedModels,
     pub networks: Option<Vec<IpNet>>,
     pub requests_per_minute: Option<i64>,
+    pub class: Option<Class>,
     pub lifetime_seconds: i64,
 }
 
@@ -194,6 +199,7 @@ impl Store {
                     tokens::models.eq(new.models.text()),
                     tokens::networks.eq(new.networks.as_deref().map(words_of)),
                     tokens::requests_per_minute.eq(new.requests_per_minute),
+                    tokens::class.eq(new.class.map(Class::name)),
                     tokens::secret_sha256.eq(&new.secret_sha256),
                     tokens::created_at_us.eq(tx.now.0),
                     tokens::expires_at_us.eq(tx.now.plus_seconds(new.lifetime_seconds).0),
@@ -207,6 +213,7 @@ impl Store {
                 "models": new.models.words(),
                 "networks": new.networks.as_deref().map(words_of),
                 "requests_per_minute": new.requests_per_minute,
+                "class": new.class.map(Class::name),
                 "expires_at": Timestamp(token.expires_at_us).rfc3339(),
             });
             done(tx, "token_created", by, &token, Some(detail))?;

@@ -10,7 +10,7 @@ use diesel::prelude::*;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::public_id;
-use crate::rights::AllowedModels;
+use crate::rights::{AllowedModels, Class};
 use crate::store::schema::users;
 use crate::store::tokens::{self, Token};
 use crate::store::{Failure, Store, Tx, audit};
@@ -41,6 +41,10 @@ pub struct User {
     #[diesel(deserialize_as = Option<String>)]
     pub models: AllowedModels,
     pub note: Option<String>,
+    /// The share of the host beside others who wait.
+    pub weight: i64,
+    #[diesel(deserialize_as = String)]
+    pub class: Class,
     pub created_at_us: i64,
     pub approved_at_us: Option<i64>,
     pub deleted_at_us: Option<i64>,
@@ -121,6 +125,8 @@ pub struct UserChanges {
     pub note: Option<Option<String>>,
     pub requests_per_minute: Option<Option<i64>>,
     pub models: Option<AllowedModels>,
+    pub weight: Option<i64>,
+    pub class: Option<Class>,
 }
 
 /// What an act does to an account, apart from its name in the record.
@@ -241,6 +247,8 @@ impl Store {
                     users::note.eq(changes.note.as_ref().unwrap_or(&old.note)),
                     users::requests_per_minute.eq(changes.requests_per_minute.unwrap_or(old.requests_per_minute)),
                     users::models.eq(changes.models.as_ref().unwrap_or(&old.models).text()),
+                    users::weight.eq(changes.weight.unwrap_or(old.weight)),
+                    users::class.eq(changes.class.unwrap_or(old.class).name()),
                 ))
                 .execute(tx.connection)?;
             tx.people_changed();
@@ -329,6 +337,8 @@ fn governed(user: &User) -> serde_json::Value {
         "role": user.role,
         "requests_per_minute": user.requests_per_minute,
         "models": user.models.words(),
+        "weight": user.weight,
+        "class": user.class.name(),
     })
 }
 

@@ -93,6 +93,9 @@ async fn a_change_is_checked_recorded_and_leaves_the_rest_alone() {
         (json!({ "models": [] }), "models"),
         (json!({ "models": ["a b"] }), "models[0]"),
         (json!({ "note": "x".repeat(1001) }), "note"),
+        (json!({ "weight": 0 }), "weight"),
+        (json!({ "weight": 101 }), "weight"),
+        (json!({ "class": "urgent" }), "class"),
         (json!({ "status": "active" }), "status"),
         (json!({ "username": "eve@example.org" }), "username"),
     ] {
@@ -111,4 +114,24 @@ async fn a_change_is_checked_recorded_and_leaves_the_rest_alone() {
     let changed = acts["items"].as_array().unwrap().iter().filter(|act| act["act"] == "user_changed");
     assert_eq!(changed.clone().count(), 2);
     assert!(changed.into_iter().all(|act| act["user"] == "admin" && act["subject"] == "ann@example.org"));
+}
+
+#[actix_web::test]
+async fn a_share_and_a_class_are_given_by_an_admin_and_a_token_may_have_a_class_of_its_own() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    let me = gateway.get("/api/v1/me", Some(&ann)).await.json();
+    assert_eq!(json!([me["weight"], me["class"]]), json!([1, "interactive"]));
+
+    let given = patch(&gateway, &admin, "ann", &admin, json!({ "weight": 100, "class": "batch" })).await.json();
+    let wish = json!({ "name": "nightly", "class": "interactive" });
+    let own = gateway.post("/api/v1/tokens", Some(&ann), wish).await.json();
+    let (made, from_the_host) = gateway.command(&["token", "create", "ann@example.org", "ci", "--class", "batch"], "");
+
+    assert_eq!(json!([given["weight"], given["class"]]), json!([100, "batch"]));
+    assert_eq!(own["class"], "interactive");
+    assert!(made, "{from_the_host}");
+    let list = gateway.get("/api/v1/tokens", Some(&ann)).await.json();
+    assert_eq!(json!([list["items"][0]["class"], list["items"][1]["class"]]), json!(["batch", "interactive"]));
 }

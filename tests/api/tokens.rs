@@ -327,6 +327,7 @@ async fn a_wish_is_checked_and_what_is_not_known_is_refused() {
         (json!({ "name": "x", "networks": ["here"] }), "networks[0]"),
         (json!({ "name": "x", "requests_per_minute": 0 }), "requests_per_minute"),
         (json!({ "name": "x", "requests_per_minute": -1 }), "requests_per_minute"),
+        (json!({ "name": "x", "class": "first" }), "class"),
         (json!({ "name": "x", "expires_in_days": 0 }), "expires_in_days"),
         (json!({ "name": "x", "expires_in_days": 366 }), "expires_in_days"),
         (json!({ "name": "x", "user_id": "y" }), "user_id"),

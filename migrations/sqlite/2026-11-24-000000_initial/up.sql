@@ -22,6 +22,10 @@ CREATE TABLE users (
     -- Names with spaces between; NULL: all.
     models TEXT CHECK (length(models) <= 20000),
     note TEXT CHECK (length(note) <= 1000),
+    -- This person's share of the host beside others who wait.
+    weight BIGINT NOT NULL DEFAULT 1,
+    -- interactive or batch
+    class TEXT NOT NULL DEFAULT 'interactive' CHECK (length(class) <= 16),
     created_at_us BIGINT NOT NULL,
     approved_at_us BIGINT,
     deleted_at_us BIGINT
@@ -40,6 +44,8 @@ CREATE TABLE tokens (
     models TEXT CHECK (length(models) <= 20000),
     networks TEXT CHECK (length(networks) <= 2000),
     requests_per_minute BIGINT,
+    -- interactive or batch; NULL: the owner's.
+    class TEXT CHECK (length(class) <= 16),
     secret_sha256 BLOB NOT NULL CHECK (length(secret_sha256) = 32),
     -- The secret before the last rotation, and until when it is taken, too.
     old_secret_sha256 BLOB CHECK (length(old_secret_sha256) = 32),
