@@ -23,6 +23,8 @@ mod limits;
 mod record;
 #[path = "api/rights.rs"]
 mod rights;
+#[path = "api/role_matrix.rs"]
+mod role_matrix;
 #[path = "api/stopping.rs"]
 mod stopping;
 #[path = "api/tokens.rs"]

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use awc::{Client, ClientResponse};
+use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 
 pub const ADMIN_PASSWORD: &str = "an admin's password";
@@ -109,6 +110,23 @@ impl TestGateway {
             assert!(tokio::time::Instant::now() < deadline, "the gateway is still there after {seconds} s");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Runs SQL on the gateway's file, whether it runs or not. It keeps accounts and tokens in memory: start it again.
+    pub fn on_the_file(&self, sql: &str) {
+        self.file().batch_execute(&format!("PRAGMA busy_timeout=5000; {sql}")).unwrap();
+    }
+
+    /// The version of an account, which a JWT has to name.
+    pub fn version_of(&self, public_id: &str) -> i64 {
+        use diesel::prelude::*;
+        let version = diesel::dsl::sql::<diesel::sql_types::BigInt>("SELECT version FROM users WHERE public_id = ")
+            .bind::<diesel::sql_types::Text, _>(public_id);
+        version.get_result(&mut self.file()).unwrap()
+    }
+
+    fn file(&self) -> diesel::SqliteConnection {
+        diesel::Connection::establish(self.data_dir().join("lan-gateway.db").to_str().unwrap()).unwrap()
     }
 
     /// Runs the command line on this gateway's folder.
