@@ -1,11 +1,11 @@
 # Everything a newcomer, a developer and CI need; each target is a script that can be read.
-.PHONY: help run demo test check
+.PHONY: help run demo test check bench
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 # No shell stands between make and a script, so that make waits for what a Ctrl-C starts.
-export PORT
+export PORT QUICK
 
 run: ## set up and start the gateway on port 7000 (PORT=7001 for another), with a real Ollama and model
 	@scripts/run.sh
@@ -15,6 +15,9 @@ demo: ## walk the whole path once on a fresh data folder: accounts, chat, stream
 
 test: ## install what the tests need and run them all
 	@scripts/test.sh
+
+bench: ## measure speed and memory beside nginx, in ten minutes (QUICK=1: in two)
+	@scripts/bench.sh
 
 check: ## formatting and lints only
 	cargo fmt --check

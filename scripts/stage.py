@@ -64,9 +64,10 @@ def call(method, url, body=None, token=None, headers=None):
 class Gateway:
     """A running gateway and what one must know to use it."""
 
-    def __init__(self, url, log):
+    def __init__(self, url, log, process):
         self.url = url
         self.log = log
+        self.process = process
         self.admin_token = None
 
     def call(self, method, path, body=None, token=None):
@@ -100,9 +101,9 @@ class Gateway:
 
 
 class Stage:
-    def __init__(self):
+    def __init__(self, within=None):
         self._ends = contextlib.ExitStack()
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lan-gateway-"))
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lan-gateway-", dir=within))
         self._ends.callback(shutil.rmtree, self.folder, ignore_errors=True)
 
     def __enter__(self):
@@ -117,7 +118,7 @@ class Stage:
                     print(f"--- end of {log.name}\n{log.read_text(errors='replace')[-LOG_SHOWN:]}", file=sys.stderr)
 
     def gateway(self, name, ollama_url, **environment):
-        """Starts a gateway on a fresh data folder. `environment` sets configuration: LGW_LIMITS__REQUESTS_PER_MINUTE=…"""
+        """Starts a gateway on the data folder `name`. `environment` sets configuration: LGW_LIMITS__REQUESTS_PER_MINUTE=…"""
         if not PROGRAM.exists():
             sys.exit(f"no gateway at {PROGRAM}; build it with: cargo build --release --locked")
         settings = {
@@ -130,27 +131,27 @@ class Stage:
         log = self.folder / f"{name}.log"
         # Its own file of settings, so that one in the current folder has no say.
         (self.folder / f"{name}.toml").touch()
-        process = self._start([PROGRAM, "serve", "--config", self.folder / f"{name}.toml"], log, settings)
-        found = self._wait(process, log, lambda: re.search(r"^listening on (http://\S+)$", log.read_text(), re.M))
-        return Gateway(found.group(1), log)
+        process = self.start([PROGRAM, "serve", "--config", self.folder / f"{name}.toml"], log, settings)
+        found = self.wait_for(process, log, lambda: re.search(r"^listening on (http://\S+)$", log.read_text(), re.M))
+        return Gateway(found.group(1), log, process)
 
     def ollama(self):
         """Starts an Ollama of our own, with the models in `.ollama/`, beside any that runs already."""
         port, log = free_port(), self.folder / "ollama.log"
         script = [ROOT / "scripts/ollama.sh", "serve", str(port)]
-        process = self._start(script, log, {"OLLAMA_MODELS": ROOT / ".ollama/models"})
+        process = self.start(script, log, {"OLLAMA_MODELS": ROOT / ".ollama/models"})
         url = f"http://127.0.0.1:{port}"
-        self._wait(process, log, lambda: reached(url + "/api/version"))
+        self.wait_for(process, log, lambda: reached(url + "/api/version"))
         return url
 
     def program(self, command, name):
         """Starts a server that prints `listening on URL`."""
         log = self.folder / f"{name}.log"
-        process = self._start(command, log, {})
-        found = self._wait(process, log, lambda: re.search(r"^listening on (http://\S+)$", log.read_text(), re.M))
+        process = self.start(command, log, {})
+        found = self.wait_for(process, log, lambda: re.search(r"^listening on (http://\S+)$", log.read_text(), re.M))
         return found.group(1)
 
-    def _start(self, command, log, settings):
+    def start(self, command, log, settings):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LGW_")}
         environment |= {name: str(value) for name, value in settings.items()}
         with log.open("wb") as output:
@@ -162,7 +163,7 @@ class Stage:
         self._ends.callback(end, process)
         return process
 
-    def _wait(self, process, log, ready):
+    def wait_for(self, process, log, ready):
         deadline = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < deadline and process.poll() is None:
             if found := ready():
