@@ -1,0 +1,204 @@
+//! Reading the record: what runs, pages of it, one request's story, and its contents.
+
+use diesel::prelude::*;
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::ids::RequestId;
+use crate::store::Store;
+use crate::store::audit::{CLOSED, INTENT, PART_REQUEST, Part, RESULT, Row, Wanted, part_key};
+use crate::store::schema::{record, record_image, record_image_use, record_part, watermark};
+
+impl Store {
+    /// Requests that are running, newest first.
+    pub async fn running(&self, wanted: &Wanted) -> Result<Vec<Row>, Error> {
+        let (mut rows, _) = self.read(open_intents).await?;
+        rows.retain(|row| wanted.takes_running(row));
+        rows.reverse();
+        Ok(rows)
+    }
+
+    /// Results, refusals and acts that `wanted` describes, newest first, before `before`.
+    pub async fn record_page(&self, wanted: Wanted, before: Option<i64>, limit: i64) -> Result<Vec<Row>, Error> {
+        self.read(move |connection| {
+            let mut query = record::table
+                .filter(record::kind.ne(INTENT))
+                .select(Row::as_select())
+                .order(record::log_id.desc())
+                .limit(limit)
+                .into_boxed();
+            if let Some(id) = wanted.user_id {
+                query = query.filter(record::user_id.eq(id));
+            }
+            if let Some(kind) = wanted.kind {
+                query = query.filter(record::kind.eq(kind));
+            }
+            if let Some(outcome) = wanted.outcome {
+                query = query.filter(record::outcome.eq(outcome));
+            }
+            if let Some(model) = wanted.model {
+                query = query.filter(record::model_asked.eq(model));
+            }
+            if let Some(api) = wanted.api {
+                query = query.filter(record::api.eq(api));
+            }
+            if let Some(from) = wanted.from {
+                query = query.filter(record::at_us.ge(from.0));
+            }
+            if let Some(to) = wanted.to {
+                query = query.filter(record::at_us.lt(to.0));
+            }
+            if let Some(before) = before {
+                query = query.filter(record::log_id.lt(before));
+            }
+            query.load(connection)
+        })
+        .await
+    }
+
+    /// The rows of one request: its intent and result, or its refusal.
+    pub async fn request_rows(&self, id: RequestId) -> Result<Vec<Row>, Error> {
+        self.read(move |connection| {
+            let Some(first) = find_request(connection, id)? else { return Ok(Vec::new()) };
+            let mut rows = vec![first];
+            if rows[0].kind == INTENT {
+                let intent = rows[0].log_id;
+                let result = record::table
+                    .filter(record::log_id.gt(intent))
+                    .filter(record::user_id.eq(rows[0].user_id))
+                    .filter(record::intent_id.eq(intent))
+                    .select(Row::as_select())
+                    .first(connection)
+                    .optional()?;
+                rows.extend(result);
+            }
+            Ok(rows)
+        })
+        .await
+    }
+
+    /// The newest row of the record.
+    pub async fn record_end(&self) -> Result<i64, Error> {
+        self.read(|connection| {
+            let newest =
+                record::table.select(record::log_id).order(record::log_id.desc()).first(connection).optional()?;
+            Ok(newest.unwrap_or(0))
+        })
+        .await
+    }
+
+    /// Rows of one person in the order in which they were written.
+    pub async fn record_after(&self, user_id: i64, after: i64, upto: i64, limit: i64) -> Result<Vec<Row>, Error> {
+        self.read(move |connection| {
+            record::table
+                .filter(record::user_id.eq(user_id))
+                .filter(record::log_id.gt(after))
+                .filter(record::log_id.le(upto))
+                .order(record::log_id)
+                .limit(limit)
+                .select(Row::as_select())
+                .load(connection)
+        })
+        .await
+    }
+
+    /// The contents of a request in order, its images put back into part 0.
+    pub async fn contents(&self, log_id: i64) -> Result<Vec<Part>, Error> {
+        self.read(move |connection| {
+            let mut parts: Vec<Part> = record_part::table
+                .filter(record_part::id.ge(part_key(log_id, 0)))
+                .filter(record_part::id.lt(part_key(log_id + 1, 0)))
+                .order(record_part::id)
+                .select(Part::as_select())
+                .load(connection)?;
+            if let Some(request) = parts.iter_mut().find(|part| part.kind == PART_REQUEST) {
+                put_images_back(connection, log_id, &mut request.body)?;
+            }
+            Ok(parts)
+        })
+        .await
+    }
+}
+
+/// The time on the newest row.
+pub fn last_at(connection: &mut SqliteConnection) -> QueryResult<Timestamp> {
+    let newest = record::table.select(record::at_us).order(record::log_id.desc()).first(connection).optional()?;
+    Ok(Timestamp(newest.unwrap_or(0)))
+}
+
+/// `offset` is where the image's base64 text begins in the whole body, so in ascending order each can be put back.
+fn put_images_back(connection: &mut SqliteConnection, log_id: i64, body: &mut Vec<u8>) -> QueryResult<()> {
+    use base64::Engine;
+    let images: Vec<(i64, Vec<u8>)> = record_image_use::table
+        .inner_join(record_image::table.on(record_image::id.eq(record_image_use::image_id)))
+        .filter(record_image_use::log_id.eq(log_id))
+        .order(record_image_use::offset)
+        .select((record_image_use::offset, record_image::body))
+        .load(connection)?;
+    for (offset, image) in images {
+        let at = usize::try_from(offset).unwrap_or(usize::MAX).min(body.len());
+        let text = base64::engine::general_purpose::STANDARD.encode(image);
+        body.splice(at..at, text.into_bytes());
+    }
+    Ok(())
+}
+
+/// Intents without a result, oldest first, and the newest row that was looked at. Only the tail of the record is read.
+pub fn open_intents(connection: &mut SqliteConnection) -> QueryResult<(Vec<Row>, i64)> {
+    let closed =
+        watermark::table.find(CLOSED).select(watermark::log_id).first::<i64>(connection).optional()?.unwrap_or(0);
+    let tail: Vec<(i64, String, Option<i64>)> = record::table
+        .filter(record::log_id.gt(closed))
+        .order(record::log_id)
+        .select((record::log_id, record::kind, record::intent_id))
+        .load(connection)?;
+    let upto = tail.last().map_or(closed, |(log_id, ..)| *log_id);
+    let mut open = std::collections::BTreeSet::new();
+    for (log_id, kind, intent_id) in tail {
+        match (kind.as_str(), intent_id) {
+            (INTENT, _) => {
+                open.insert(log_id);
+            }
+            (RESULT, Some(intent)) => {
+                open.remove(&intent);
+            }
+            _ => {}
+        }
+    }
+    let mut rows = Vec::with_capacity(open.len());
+    for log_id in open {
+        rows.push(record::table.find(log_id).select(Row::as_select()).first(connection)?);
+    }
+    Ok((rows, upto))
+}
+
+/// Request ids hold their time, and rows are in the order of time: so the first row of a request is near where its time
+/// is, and needs no index of its own.
+fn find_request(connection: &mut SqliteConnection, id: RequestId) -> QueryResult<Option<Row>> {
+    let Some(made) = id.0.get_timestamp() else { return Ok(None) };
+    let (seconds, nanos) = made.to_unix();
+    let made_us = (seconds * 1_000_000 + u64::from(nanos) / 1000) as i64;
+    // The greatest log_id whose row is older; between two probes ids may be missing.
+    let (mut low, mut high) =
+        (0, record::table.select(diesel::dsl::max(record::log_id)).first::<Option<i64>>(connection)?.unwrap_or(0));
+    while low < high {
+        let middle = low + (high - low + 1) / 2;
+        let older: Option<(i64, i64)> = record::table
+            .filter(record::log_id.le(middle))
+            .order(record::log_id.desc())
+            .select((record::log_id, record::at_us))
+            .first(connection)
+            .optional()?;
+        match older {
+            Some((_, at_us)) if at_us >= made_us => high = middle - 1,
+            _ => low = middle,
+        }
+    }
+    record::table
+        .filter(record::log_id.gt(low))
+        .filter(record::request_id.eq(id.0.as_bytes().to_vec()))
+        .order(record::log_id)
+        .select(Row::as_select())
+        .first(connection)
+        .optional()
+}

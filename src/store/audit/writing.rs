@@ -1,0 +1,313 @@
+//! Writing the record: rows are inserted, and contents with them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use bytes::Bytes;
+use diesel::prelude::*;
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::ids::RequestId;
+use crate::store::audit::reading::open_intents;
+use crate::store::audit::{ACT, CLOSED, PART_DETAIL, RESULT, part_key, set_watermark};
+use crate::store::schema::{record, record_image, record_image_use, record_part};
+use crate::store::tokens::Token;
+use crate::store::{Store, Tx};
+
+/// A row to be inserted; the writer stamps `at_us`.
+#[derive(Debug, Clone, Default, Insertable)]
+#[diesel(table_name = record, treat_none_as_default_value = false)]
+pub struct NewRow {
+    pub kind: &'static str,
+    pub at_us: i64,
+    pub request_id: Vec<u8>,
+    pub intent_id: Option<i64>,
+    pub user_id: Option<i64>,
+    pub token_id: Option<i64>,
+    pub act: Option<&'static str>,
+    pub subject_id: Option<i64>,
+    pub credential: Option<&'static str>,
+    pub api: Option<&'static str>,
+    pub provider: Option<&'static str>,
+    pub host: Option<String>,
+    pub attempt: Option<i64>,
+    pub model_asked: Option<String>,
+    pub model_served: Option<String>,
+    pub outcome: Option<&'static str>,
+    pub reason: Option<&'static str>,
+    pub status: Option<i64>,
+    pub prompt_tokens: Option<i64>,
+    pub answer_tokens: Option<i64>,
+    pub queued_us: Option<i64>,
+    pub first_token_us: Option<i64>,
+    pub total_us: Option<i64>,
+    pub gpu_us: Option<i64>,
+    pub until_us: Option<i64>,
+    pub repeat: Option<i64>,
+    pub commitment: Option<Vec<u8>>,
+}
+
+/// Contents to be written.
+#[derive(Debug, Clone)]
+pub struct NewPart {
+    pub part: i64,
+    pub kind: &'static str,
+    pub body: Bytes,
+}
+
+/// A part that was handed to the writer while the answer ran, kept until the result is written.
+#[derive(Debug, Clone)]
+pub struct Segment {
+    part: NewPart,
+    /// Its transaction came to nothing.
+    lost: Arc<AtomicBool>,
+}
+
+impl Segment {
+    pub fn new(part: NewPart) -> Self {
+        Segment { part, lost: Arc::default() }
+    }
+}
+
+/// All that a result writes.
+#[derive(Debug)]
+pub struct Closing {
+    pub slot: IntentSlot,
+    pub row: NewRow,
+    pub parts: Vec<NewPart>,
+    pub segments: Vec<Segment>,
+}
+
+/// An image that was cut out of part 0.
+#[derive(Debug)]
+pub struct NewImage {
+    pub offset: i64,
+    pub sha256: Vec<u8>,
+    pub body: Bytes,
+}
+
+/// The place of an intent whose row may not be written yet. The writer fills it in; later rows of the request, which it
+/// writes after, read it.
+#[derive(Debug, Clone, Default)]
+pub struct IntentSlot(Arc<AtomicI64>);
+
+/// The transaction of the intent came to nothing, so nothing was forwarded and there is nothing to add to.
+const NEVER_WRITTEN: i64 = -1;
+
+impl IntentSlot {
+    fn set(&self, log_id: i64) {
+        self.0.store(log_id, Ordering::Release);
+    }
+
+    fn get(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Acquire)).filter(|id| *id > 0)
+    }
+}
+
+impl Store {
+    /// Writes an intent with its contents; `done` is told after the sync.
+    pub fn append_intent(
+        &self,
+        mut row: NewRow,
+        parts: Vec<NewPart>,
+        images: Vec<NewImage>,
+        slot: IntentSlot,
+        done: impl FnOnce(Result<(), &str>) + Send + 'static,
+    ) {
+        let written = slot.clone();
+        self.writer.rows(
+            move |tx| {
+                row.at_us = tx.now.0;
+                let log_id = insert_row(tx.connection, &row)?;
+                insert_parts(tx.connection, log_id, &parts)?;
+                insert_images(tx.connection, log_id, row.user_id.unwrap_or(0), &images)?;
+                slot.set(log_id);
+                Ok(())
+            },
+            move |committed| {
+                if committed.is_err() {
+                    written.set(NEVER_WRITTEN);
+                }
+                done(committed);
+            },
+        );
+    }
+
+    /// Adds a segment to an intent written before. When it does not come to disk, the result brings it.
+    pub fn append_segment(&self, slot: IntentSlot, segment: Segment, done: impl FnOnce() + Send + 'static) {
+        let lost = segment.lost.clone();
+        let write = move |tx: &mut Tx<'_>| match slot.get() {
+            Some(log_id) => insert_parts(tx.connection, log_id, std::slice::from_ref(&segment.part)),
+            None => Ok(()),
+        };
+        self.writer.rows(write, move |committed| {
+            lost.store(committed.is_err(), Ordering::Release);
+            done();
+        });
+    }
+
+    /// Writes the result of an intent written before, with the last of its contents.
+    pub fn append_result(&self, closing: Arc<Closing>, done: impl FnOnce(Result<(), &str>) + Send + 'static) {
+        let write = move |tx: &mut Tx<'_>| {
+            let Some(log_id) = closing.slot.get() else { return Ok(()) };
+            // Rows are written in the order in which they were handed over, so what is lost is known by now.
+            for segment in closing.segments.iter().filter(|segment| segment.lost.load(Ordering::Acquire)) {
+                insert_parts(tx.connection, log_id, std::slice::from_ref(&segment.part))?;
+            }
+            insert_parts(tx.connection, log_id, &closing.parts)?;
+            let row = NewRow { at_us: tx.now.0, intent_id: Some(log_id), ..closing.row.clone() };
+            insert_row(tx.connection, &row).map(drop)
+        };
+        self.writer.rows(write, done);
+    }
+
+    /// Writes a row that belongs to no request that was forwarded.
+    pub fn append_refusal(
+        &self,
+        mut row: NewRow,
+        parts: Vec<NewPart>,
+        done: impl FnOnce(Result<(), &str>) + Send + 'static,
+    ) {
+        let write = move |tx: &mut Tx<'_>| {
+            row.at_us = tx.now.0;
+            let log_id = insert_row(tx.connection, &row)?;
+            insert_parts(tx.connection, log_id, &parts)
+        };
+        self.writer.rows(write, done);
+    }
+
+    /// Gives a result `interrupted` to every intent that an earlier process left without one.
+    pub async fn close_interrupted(&self) -> Result<usize, Error> {
+        self.write(|tx| {
+            let (open, upto) = open_intents(tx.connection)?;
+            for intent in &open {
+                let row = NewRow {
+                    kind: RESULT,
+                    at_us: tx.now.0,
+                    request_id: intent.request_id.clone(),
+                    intent_id: Some(intent.log_id),
+                    user_id: intent.user_id,
+                    token_id: intent.token_id,
+                    attempt: Some(1),
+                    model_asked: intent.model_asked.clone(),
+                    outcome: Some("interrupted"),
+                    reason: Some("gateway_stopped"),
+                    ..NewRow::default()
+                };
+                insert_row(tx.connection, &row)?;
+            }
+            set_watermark(tx.connection, CLOSED, upto)?;
+            Ok(open.len())
+        })
+        .await
+    }
+
+    /// Moves the mark up to which every intent has its result.
+    pub async fn advance_closed(&self) -> Result<(), Error> {
+        let (open, upto) = self.read(open_intents).await?;
+        let upto = open.first().map_or(upto, |oldest| oldest.log_id - 1);
+        self.write(move |tx| Ok(set_watermark(tx.connection, CLOSED, upto)?)).await
+    }
+
+    /// Notes that somebody looked at somebody's contents.
+    pub async fn note_view(&self, by: i64, subject: Option<i64>, log_id: i64) -> Result<(), Error> {
+        self.write(move |tx| {
+            let detail = serde_json::json!({ "log_id": log_id }).to_string();
+            insert_act(tx.connection, tx.now, "contents_viewed", Some(by), subject, Some(detail))?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+pub fn insert_act(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+    act: &'static str,
+    by: Option<i64>,
+    subject: Option<i64>,
+    detail: Option<String>,
+) -> QueryResult<i64> {
+    insert_act_row(connection, NewRow { subject_id: subject, ..act_row(now, act, by) }, detail)
+}
+
+/// An act on a token; the person concerned is its owner.
+pub fn insert_token_act(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+    act: &'static str,
+    by: Option<i64>,
+    token: &Token,
+    detail: Option<String>,
+) -> QueryResult<()> {
+    let row = NewRow { subject_id: Some(token.user_id), token_id: Some(token.id), ..act_row(now, act, by) };
+    insert_act_row(connection, row, detail).map(drop)
+}
+
+fn act_row(now: Timestamp, act: &'static str, by: Option<i64>) -> NewRow {
+    NewRow {
+        kind: ACT,
+        at_us: now.0,
+        request_id: RequestId::fresh().0.as_bytes().to_vec(),
+        user_id: by,
+        act: Some(act),
+        ..NewRow::default()
+    }
+}
+
+fn insert_act_row(connection: &mut SqliteConnection, row: NewRow, detail: Option<String>) -> QueryResult<i64> {
+    let log_id = insert_row(connection, &row)?;
+    if let Some(detail) = detail {
+        insert_parts(connection, log_id, &[NewPart { part: 0, kind: PART_DETAIL, body: detail.into() }])?;
+    }
+    Ok(log_id)
+}
+
+fn insert_row(connection: &mut SqliteConnection, row: &NewRow) -> QueryResult<i64> {
+    diesel::insert_into(record::table).values(row).returning(record::log_id).get_result(connection)
+}
+
+fn insert_parts(connection: &mut SqliteConnection, log_id: i64, parts: &[NewPart]) -> QueryResult<()> {
+    for part in parts {
+        diesel::insert_into(record_part::table)
+            .values((
+                record_part::id.eq(part_key(log_id, part.part)),
+                record_part::kind.eq(part.kind),
+                record_part::encoding.eq(0_i64),
+                record_part::body.eq(&part.body[..]),
+            ))
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
+fn insert_images(connection: &mut SqliteConnection, log_id: i64, user_id: i64, images: &[NewImage]) -> QueryResult<()> {
+    for image in images {
+        let kept = record_image::table
+            .filter(record_image::user_id.eq(user_id))
+            .filter(record_image::sha256.eq(&image.sha256))
+            .select(record_image::id)
+            .first::<i64>(connection)
+            .optional()?;
+        let image_id = match kept {
+            Some(id) => id,
+            None => diesel::insert_into(record_image::table)
+                .values((
+                    record_image::user_id.eq(user_id),
+                    record_image::sha256.eq(&image.sha256),
+                    record_image::body.eq(&image.body[..]),
+                ))
+                .returning(record_image::id)
+                .get_result(connection)?,
+        };
+        diesel::insert_into(record_image_use::table)
+            .values((
+                record_image_use::log_id.eq(log_id),
+                record_image_use::offset.eq(image.offset),
+                record_image_use::image_id.eq(image_id),
+            ))
+            .execute(connection)?;
+    }
+    Ok(())
+}
