@@ -13,11 +13,11 @@ use crate::accounts::Accounts;
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::auth::token::JwtKeys;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::gateway::Stages;
 use crate::limits::Limits;
 use crate::policy::Policy;
-use crate::queue::Queue;
+use crate::queue::{Queue, Slots};
 use crate::routing::Routing;
 use crate::store::Store;
 use crate::tokens::Tokens;
@@ -108,12 +108,12 @@ impl App {
             warn!(interrupted, "the last run ended in the middle of answers; they are recorded as interrupted");
         }
         let tokens = Arc::new(Tokens::new(store.clone(), &config.tokens));
-        let slots: Vec<usize> = config.upstreams.iter().map(|upstream| upstream.slots).collect();
+        let hosts: Vec<Slots> = config.upstreams.iter().map(slots).collect();
         let stages = Stages {
             limits: Arc::new(Limits::new(&config.limits)),
             policy: Arc::new(Policy::new(&config)),
-            routing: Routing::new(slots.len(), config.upstream.models_fresh),
-            queue: Queue::new(&slots, &config.queue),
+            routing: Routing::new(hosts.len(), config.upstream.models_fresh),
+            queue: Queue::new(&hosts, &config.queue),
             audit: Arc::new(Audit::new(store.clone(), config.audit.clone())),
             answers: config.answers.clone(),
             stopping: CancellationToken::new(),
@@ -128,6 +128,10 @@ impl App {
         self.stages.audit.write_unwritten();
         self.store.close();
     }
+}
+
+fn slots(upstream: &config::Upstream) -> Slots {
+    Slots { total: upstream.slots, per_model: upstream.slots_per_model, models_loaded: upstream.models_loaded }
 }
 
 /// The parts that the command line needs when no gateway runs.

@@ -319,6 +319,12 @@ impl Record {
         }
     }
 
+    /// What the upstream says that the answer took, once it has ended.
+    pub fn gpu_time(&self) -> Option<Duration> {
+        let micros = self.row.as_ref()?.gpu_us?;
+        u64::try_from(micros).ok().filter(|micros| *micros > 0).map(Duration::from_micros)
+    }
+
     /// Bytes of the answer so far.
     pub fn answer_bytes(&self) -> usize {
         self.contents.text.len() + self.contents.reasoning.len()

@@ -45,6 +45,10 @@ pub struct Upstream {
     pub url: String,
     /// Requests running there at once.
     pub slots: usize,
+    /// Of these, requests to one model.
+    pub slots_per_model: usize,
+    /// Models that the host keeps loaded at once.
+    pub models_loaded: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -69,8 +73,24 @@ pub struct Limits {
 
 #[derive(Debug, Clone)]
 pub struct Queue {
+    pub order: Order,
     pub waiting_max: usize,
+    pub waiting_per_user_max: usize,
+    pub waiting_bytes_max: usize,
     pub wait_max: Duration,
+    pub running_per_user_max: usize,
+    pub image_requests_max: usize,
+    pub batch_share_percent: u32,
+    pub affinity: Duration,
+}
+
+/// Who is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Who has had the least GPU time, for their weight.
+    Fair,
+    /// Who came first. For comparison.
+    Arrival,
 }
 
 #[derive(Debug, Clone)]
@@ -236,7 +256,7 @@ fn read_upstreams(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
         "ollama.url",
         "\"http://127.0.0.1:11434\"",
         "Where Ollama listens. Short for [upstream.local] with kind = \"ollama\".\n\
-         More hosts go into sections of their own: [upstream.NAME] with kind, url and slots.",
+         More hosts go into sections of their own: [upstream.NAME] with kind, url, slots, slots_per_model, models_loaded.",
         text,
     );
     let slots = reader.key(
@@ -246,13 +266,41 @@ fn read_upstreams(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
          1 by default, is the number to match; it can't be read from its API.",
         number(1, 1024),
     );
-    let mut upstreams = vec![("ollama.url".to_owned(), Upstream { name: "local".into(), url, slots: slots as usize })];
+    let slots_per_model = reader.key(
+        "ollama.slots_per_model",
+        "1024",
+        "Of these slots, how many may run the same model; never more than there are slots.",
+        number(1, 1024),
+    );
+    let models_loaded = reader.key(
+        "ollama.models_loaded",
+        "1",
+        "Models that this Ollama keeps loaded at once, as far as its memory goes. Requests for a loaded model may go \
+         first for a while, so that two people with two models don't reload it at every turn.",
+        number(1, 64),
+    );
+    let local = Upstream {
+        name: "local".into(),
+        url,
+        slots: slots as usize,
+        slots_per_model: slots_per_model as usize,
+        models_loaded: models_loaded as usize,
+    };
+    let mut upstreams = vec![("ollama.url".to_owned(), local)];
     for name in reader.names_under("upstream") {
         let key = |field: &str| format!("upstream.{name}.{field}");
         reader.key(key("kind"), "\"ollama\"", "", one_of(&[("ollama", ())]));
         let url = reader.key(key("url"), "\"http://127.0.0.1:11434\"", "", text);
         let slots = reader.key(key("slots"), "1", "", number(1, 1024));
-        let upstream = Upstream { name: name.clone(), url, slots: slots as usize };
+        let slots_per_model = reader.key(key("slots_per_model"), "1024", "", number(1, 1024));
+        let models_loaded = reader.key(key("models_loaded"), "1", "", number(1, 64));
+        let upstream = Upstream {
+            name: name.clone(),
+            url,
+            slots: slots as usize,
+            slots_per_model: slots_per_model as usize,
+            models_loaded: models_loaded as usize,
+        };
         if name == "local" {
             upstreams.remove(0);
         }
@@ -381,13 +429,58 @@ impl Limits {
 impl Queue {
     fn read(reader: &mut Reader) -> Self {
         Queue {
+            order: reader.key(
+                "queue.order",
+                "\"fair\"",
+                "Who is next when a slot comes free: \"fair\", whoever has had the least GPU time for their weight, or \
+                 \"arrival\", whoever came first.",
+                one_of(&[("fair", Order::Fair), ("arrival", Order::Arrival)]),
+            ),
             waiting_max: reader.key(
                 "queue.waiting_max",
                 "64",
                 "Requests that may wait for a slot; further ones get a 503.",
                 number(1, 100_000),
             ) as usize,
+            waiting_per_user_max: reader.key(
+                "queue.waiting_per_user_max",
+                "32",
+                "Requests of one person that may wait for a slot; further ones get a 429.",
+                number(1, 100_000),
+            ) as usize,
+            waiting_bytes_max: reader.key(
+                "queue.waiting_bytes_max",
+                "67108864",
+                "Bytes of requests that may wait for a slot; further ones get a 503.",
+                number(1024, 1 << 34),
+            ) as usize,
             wait_max: reader.key("queue.wait_seconds_max", "300", "The longest wait for a slot.", seconds(1, 3600)),
+            running_per_user_max: reader.key(
+                "queue.running_per_user_max",
+                "1024",
+                "Requests of one person that may run at once, all hosts together. A smaller number keeps slots free for \
+                 others even while nobody else waits.",
+                number(1, 1024),
+            ) as usize,
+            image_requests_max: reader.key(
+                "queue.image_requests_max",
+                "1",
+                "Requests with images that run at once, all hosts together; others wait.",
+                number(1, 1024),
+            ) as usize,
+            batch_share_percent: reader.key(
+                "queue.batch_share_percent",
+                "5",
+                "The share of GPU time that requests of class batch get at least while interactive ones wait. They take \
+                 whatever those leave.",
+                number(1, 50),
+            ) as u32,
+            affinity: reader.key(
+                "queue.affinity_seconds_max",
+                "10",
+                "How long a request whose model is not loaded may be passed by requests whose model is; 0 turns that off.",
+                seconds(0, 3600),
+            ),
         }
     }
 }

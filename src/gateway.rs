@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -26,7 +26,8 @@ use crate::ids::RequestId;
 use crate::limits::{Admission, Denial, Limits};
 use crate::policy::Policy;
 use crate::provider::Call;
-use crate::queue::{Place, Queue};
+use crate::queue::{self, Place, Queue};
+use crate::rights::Class;
 use crate::routing::Routing;
 use crate::upstream::{Patience, Upstream};
 
@@ -57,6 +58,7 @@ pub struct Asked {
     pub who: Identity,
     pub api: &'static str,
     pub address: Option<IpAddr>,
+    pub class: Class,
     pub request: ChatRequest,
     /// Fields without effect, for the record.
     pub ignored: Vec<String>,
@@ -110,6 +112,15 @@ impl Gateway {
         &self.stages.audit
     }
 
+    pub fn queue(&self) -> &Queue {
+        &self.stages.queue
+    }
+
+    /// In the order of `HostId`.
+    pub fn host_names(&self) -> impl Iterator<Item = String> {
+        self.upstream.hosts().map(|host| self.upstream.name(host).to_owned())
+    }
+
     pub fn answers(&self) -> &config::Answers {
         &self.stages.answers
     }
@@ -129,7 +140,17 @@ impl Gateway {
         allowed.notes.extend(call.notes.iter().cloned());
         allowed.notes.extend(asked.ignored.iter().map(|field| format!("ignored {field}")));
 
-        let place = queue.reserve(&asked.who, &hosts).await?;
+        let place = queue
+            .reserve(queue::Asked {
+                id: asked.id,
+                who: &asked.who,
+                class: asked.class,
+                model: allowed.request.model.canonical(),
+                hosts: &hosts,
+                bytes: call.body.len(),
+                images: allowed.request.messages.iter().any(|message| !message.images.is_empty()),
+            })
+            .await?;
         let record = audit
             .open(Intent {
                 id: asked.id,
@@ -146,7 +167,8 @@ impl Gateway {
     }
 
     fn pump(&self, place: Place, record: Record, call: Call) -> Answer {
-        let shared = Rc::new(Shared { state: RefCell::new(State::new(record)), news: Notify::new() });
+        let line = Line { ahead: place.ahead(), entered: Instant::now(), waited: None };
+        let shared = Rc::new(Shared { state: RefCell::new(State::new(record, line)), news: Notify::new() });
         let pump = Pump {
             upstream: self.upstream.clone(),
             shared: shared.clone(),
@@ -179,17 +201,32 @@ struct State {
     events: VecDeque<ChatEvent>,
     ended: Option<Result<(), Ended>>,
     record: Option<Record>,
+    line: Line,
+}
+
+/// A request's time in the queue.
+#[derive(Clone, Copy)]
+struct Line {
+    ahead: Option<usize>,
+    entered: Instant,
+    waited: Option<Duration>,
 }
 
 impl State {
-    fn new(record: Record) -> Self {
-        State { events: VecDeque::new(), ended: None, record: Some(record) }
+    fn new(record: Record, line: Line) -> Self {
+        State { events: VecDeque::new(), ended: None, record: Some(record), line }
     }
 }
 
 impl Shared {
     fn with_record<T>(&self, change: impl FnOnce(&mut Record) -> T) -> Option<T> {
         self.state.borrow_mut().record.as_mut().map(change)
+    }
+
+    fn begins(&self, host: &str) {
+        self.with_record(|record| record.begins(host));
+        let mut state = self.state.borrow_mut();
+        state.line.waited = Some(state.line.entered.elapsed());
     }
 
     fn end(&self, result: Result<(), Ended>) {
@@ -232,7 +269,7 @@ impl Pump {
             let outcome = Outcome::Refused(error.code());
             Ended { error, outcome }
         })?;
-        self.shared.with_record(|record| record.begins(self.upstream.name(turn.host)));
+        self.shared.begins(self.upstream.name(turn.host));
 
         let mut patience = Patience::new(self.upstream.limits(), self.answers.time_max);
         let sent = tokio::time::timeout(patience.left(), self.upstream.chat(turn.host, &call)).await;
@@ -260,7 +297,7 @@ impl Pump {
                 }
             }
         }
-        turn.settle();
+        turn.settle(self.shared.with_record(|record| record.gpu_time()).flatten());
         Ok(())
     }
 
@@ -302,6 +339,17 @@ pub enum News {
 }
 
 impl Answer {
+    /// Where in the line the request entered: 0, it ran at once; 1, it was the next.
+    pub fn queue_position(&self) -> usize {
+        self.shared.state.borrow().line.ahead.map_or(0, |ahead| ahead + 1)
+    }
+
+    /// How long it waited for its turn, or has waited until now.
+    pub fn queue_wait(&self) -> Duration {
+        let line = self.shared.state.borrow().line;
+        line.waited.unwrap_or_else(|| line.entered.elapsed())
+    }
+
     /// Waits for something new. Cancel-safe: what is not returned stays.
     pub async fn news(&self) -> News {
         loop {

@@ -20,6 +20,7 @@ pub mod health;
 pub mod inference;
 pub mod me;
 pub mod models;
+pub mod queue;
 pub mod record;
 pub mod reply;
 pub mod tokens;
@@ -79,6 +80,7 @@ pub static ROUTES: &[Route] = &[
     route("GET", "/api/v1/audit", Who::Admin, || web::get().to(admin::audit)),
     route("GET", "/api/v1/audit/{request_id}", Who::Admin, || web::get().to(record::story)),
     route("GET", "/api/v1/usage", Who::Admin, || web::get().to(usage::of_everybody)),
+    route("GET", "/api/v1/queue", Who::Bearer, || web::get().to(queue::show)),
     route("POST", "/api/v1/exports", Who::Admin, || web::post().to(admin::create_export)),
     route("GET", "/api/v1/exports/{id}", Who::Admin, || web::get().to(admin::export)),
     route("GET", "/health", Who::Anyone, || web::get().to(health::health)),

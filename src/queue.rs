@@ -1,8 +1,9 @@
-//! Whose turn it is, and on which host: first come, first served, with a bounded waiting room.
+//! Whose turn it is, and on which host: fair between people, bounded, visible.
 //!
-//! `State` is pure: no clock, no await. A place or a turn that is dropped gives back what it holds.
+//! This is the shell: it keeps the time, wakes those whose turn has come, and gives back what is dropped. Who is next is
+//! decided in `queue/core.rs`, under one lock that is never held over an await.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -10,176 +11,231 @@ use tokio::sync::oneshot;
 
 use crate::auth::Identity;
 use crate::catalog::HostId;
+use crate::clock::Timestamp;
 use crate::config;
 use crate::error::Error;
+use crate::ids::RequestId;
+use crate::rights::Class;
+
+mod core;
+mod history;
+mod share;
+
+pub use self::core::Slots;
+use self::core::{Asking, Core, End, Full, Ticket};
 
 pub struct Queue {
     state: Mutex<State>,
     wait_max: Duration,
+    epoch: Instant,
 }
 
 struct State {
-    /// Free slots of each host.
-    free: Vec<usize>,
-    slots: usize,
-    waiting: VecDeque<Waiting>,
-    waiting_max: usize,
-    next_ticket: u64,
-    /// A moving mean of how long a request holds its slot.
-    service: Duration,
+    core: Core,
+    /// Everybody who holds a place or a turn, in the order of entry.
+    cards: BTreeMap<Ticket, Card>,
+    /// Of these, those who wait.
+    wakes: HashMap<Ticket, oneshot::Sender<HostId>>,
 }
 
-struct Waiting {
-    ticket: u64,
-    hosts: Vec<HostId>,
-    wake: oneshot::Sender<HostId>,
+/// What the queue has to know of a request.
+pub struct Asked<'a> {
+    pub id: RequestId,
+    pub who: &'a Identity,
+    pub class: Class,
+    /// The model's canonical name.
+    pub model: &'a str,
+    /// Hosts that serve the model, at least one.
+    pub hosts: &'a [HostId],
+    /// What it holds in memory while it waits.
+    pub bytes: usize,
+    pub images: bool,
 }
 
-/// What a finished request cost. The mean of it makes `Retry-After` honest.
+/// A request as people see it.
+#[derive(Debug, Clone)]
+pub struct Card {
+    pub request_id: RequestId,
+    pub user_id: i64,
+    pub token_id: Option<i64>,
+    /// The token's id as it is known outside.
+    pub token: Option<String>,
+    pub class: Class,
+    pub model: String,
+    pub entered_at: Timestamp,
+    pub state: CardState,
+}
+
 #[derive(Debug, Clone, Copy)]
-pub struct Cost {
-    pub held: Duration,
+pub enum CardState {
+    Waiting,
+    Running { host: HostId, since: Timestamp },
 }
 
-/// Before the first answer nobody knows; a guess that is soon replaced.
-const SERVICE_GUESS: Duration = Duration::from_secs(5);
+/// A request and what will probably become of it, as far as means over the past can tell.
+#[derive(Debug, Clone)]
+pub struct Forecast {
+    pub card: Card,
+    /// Those who wait and will be served before it; `None` when it runs.
+    pub ahead: Option<usize>,
+    /// Until its turn; `None` when it runs.
+    pub begins_in: Option<Duration>,
+    pub ends_in: Duration,
+}
+
+/// A host as the queue sees it.
+#[derive(Debug, Clone)]
+pub struct HostLoad {
+    pub slots: usize,
+    pub free: usize,
+    /// The models that ran there last.
+    pub loaded: Vec<String>,
+}
 
 /// A retry after more than this helps nobody to plan.
 const RETRY_MAX: Duration = Duration::from_secs(120);
 
 impl Queue {
-    /// `slots`: how many requests may run on each host at once.
-    pub fn new(slots: &[usize], config: &config::Queue) -> Arc<Self> {
-        let state = State {
-            free: slots.to_vec(),
-            slots: slots.iter().sum(),
-            waiting: VecDeque::new(),
-            waiting_max: config.waiting_max,
-            next_ticket: 0,
-            service: SERVICE_GUESS,
-        };
-        Arc::new(Queue { state: Mutex::new(state), wait_max: config.wait_max })
+    pub fn new(hosts: &[Slots], config: &config::Queue) -> Arc<Self> {
+        let core = Core::new(hosts, config.clone());
+        let state = State { core, cards: BTreeMap::new(), wakes: HashMap::new() };
+        Arc::new(Queue { state: Mutex::new(state), wait_max: config.wait_max, epoch: Instant::now() })
     }
 
-    /// A place in the queue for one of `hosts`, without waiting for a turn.
-    // Async from the start: replicas will share the queue. `who` is what fairness will be about.
-    pub async fn reserve(self: &Arc<Self>, _who: &Identity, hosts: &[HostId]) -> Result<Place, Error> {
-        let hold = self.lock().enter(hosts)?;
-        Ok(Place { queue: self.clone(), hold })
+    /// A place in the queue, without waiting for a turn. Refused when the waiting room is full, the caller's or everybody's.
+    // Async from the start: replicas will share the queue.
+    pub async fn reserve(self: &Arc<Self>, asked: Asked<'_>) -> Result<Place, Error> {
+        self.enter(asked)
+    }
+
+    fn enter(self: &Arc<Self>, asked: Asked<'_>) -> Result<Place, Error> {
+        let asking = Asking {
+            person: asked.who.user_id(),
+            weight: asked.who.weight(),
+            class: asked.class,
+            model: asked.model.to_owned(),
+            hosts: asked.hosts.to_vec(),
+            bytes: asked.bytes,
+            images: asked.images,
+        };
+        let card = Card {
+            request_id: asked.id,
+            user_id: asked.who.user_id(),
+            token_id: asked.who.token_id(),
+            token: asked.who.token().map(|token| token.public_id.clone()),
+            class: asked.class,
+            model: asked.model.to_owned(),
+            entered_at: Timestamp::now(),
+            state: CardState::Waiting,
+        };
+        self.seat(asking, card)
+    }
+
+    fn seat(self: &Arc<Self>, asking: Asking, card: Card) -> Result<Place, Error> {
+        let mut state = self.lock();
+        let ticket = state.core.enter(asking).map_err(|full| refusal(&state.core, full))?;
+        state.cards.insert(ticket, card);
+        let (wake, woken) = oneshot::channel();
+        state.wakes.insert(ticket, wake);
+        state.serve(self.epoch.elapsed());
+        let ahead = state.core.ahead_of(ticket);
+        Ok(Place { queue: self.clone(), ticket: Some(ticket), woken, ahead })
+    }
+
+    /// Everybody who waits or runs, in the order of entry.
+    pub fn forecast(&self) -> Vec<Forecast> {
+        let state = self.lock();
+        let now = self.epoch.elapsed();
+        let service = state.core.service();
+        let forecast = |(ticket, card): (&Ticket, &Card)| {
+            let ahead = state.core.ahead_of(*ticket);
+            let begins_in = ahead.map(|ahead| state.core.begins_in(ahead));
+            let ends_in = match begins_in {
+                Some(begins_in) => begins_in + service,
+                None => state.core.ends_in(*ticket, now).unwrap_or_default(),
+            };
+            Forecast { card: card.clone(), ahead, begins_in, ends_in }
+        };
+        state.cards.iter().map(forecast).collect()
+    }
+
+    /// In the order of `HostId`.
+    pub fn hosts(&self) -> Vec<HostLoad> {
+        self.lock().core.hosts().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+
+    fn release(&self, ticket: Ticket, end: End) {
+        let mut state = self.lock();
+        let now = self.epoch.elapsed();
+        state.cards.remove(&ticket);
+        state.wakes.remove(&ticket);
+        state.core.release(ticket, end, now);
+        state.serve(now);
+    }
 }
 
 impl State {
-    fn enter(&mut self, hosts: &[HostId]) -> Result<Hold, Error> {
-        if self.waiting.is_empty()
-            && let Some(host) = self.take_slot(hosts)
-        {
-            return Ok(Hold::Slot(host));
-        }
-        if self.waiting.len() >= self.waiting_max {
-            return Err(Error::HostBusy {
-                message: format!("{} requests wait already; try again later", self.waiting.len()),
-                retry_after: self.retry_after(),
-            });
-        }
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        let (wake, woken) = oneshot::channel();
-        self.waiting.push_back(Waiting { ticket, hosts: hosts.to_vec(), wake });
-        // Those ahead may wait for another host.
-        self.serve();
-        Ok(Hold::Ticket { ticket, woken })
-    }
-
-    fn take_slot(&mut self, hosts: &[HostId]) -> Option<HostId> {
-        let host = hosts.iter().copied().find(|host| self.free[host.0] > 0)?;
-        self.free[host.0] -= 1;
-        Some(host)
-    }
-
-    fn give_back(&mut self, host: HostId) {
-        self.free[host.0] += 1;
-        self.serve();
-    }
-
-    fn leave(&mut self, ticket: u64) {
-        self.waiting.retain(|waiting| waiting.ticket != ticket);
-    }
-
-    /// Gives free slots to those who wait for them, in the order in which they came.
-    fn serve(&mut self) {
-        let mut at = 0;
-        while at < self.waiting.len() {
-            let hosts = self.waiting[at].hosts.clone();
-            let Some(host) = self.take_slot(&hosts) else {
-                at += 1;
-                continue;
-            };
-            let Some(next) = self.waiting.remove(at) else { return };
-            // A place tells us when it is dropped, under the same lock; a receiver that is gone all the same frees the slot.
-            if next.wake.send(host).is_err() {
-                self.free[host.0] += 1;
+    fn serve(&mut self, now: Duration) {
+        while let Some(grant) = self.core.grant(now) {
+            if let Some(card) = self.cards.get_mut(&grant.ticket) {
+                card.state = CardState::Running { host: grant.host, since: Timestamp::now() };
+            }
+            // Whoever is gone releases the ticket when the place is dropped, under the lock that is held here.
+            if let Some(wake) = self.wakes.remove(&grant.ticket) {
+                let _ = wake.send(grant.host);
             }
         }
     }
+}
 
-    fn retry_after(&self) -> Duration {
-        let turns = (self.waiting.len() / self.slots.max(1) + 1) as u32;
-        (self.service * turns).clamp(Duration::from_secs(1), RETRY_MAX)
-    }
-
-    fn settle(&mut self, cost: Cost) {
-        self.service = (self.service * 7 + cost.held) / 8;
+fn refusal(core: &Core, full: Full) -> Error {
+    let retry_after = core.room_in(full).clamp(Duration::from_secs(1), RETRY_MAX);
+    match full {
+        Full::Yours { waiting } => Error::QueueFull {
+            message: format!("{waiting} of your requests wait already; send the next when one of them is answered"),
+            retry_after,
+        },
+        Full::Everybodys { waiting } => Error::HostBusy {
+            message: format!("the waiting room is full, {waiting} requests wait already; try again later"),
+            retry_after,
+        },
     }
 }
 
-enum Hold {
-    Slot(HostId),
-    Ticket { ticket: u64, woken: oneshot::Receiver<HostId> },
-    Nothing,
-}
-
-/// A place in the queue. Dropping it gives it up.
+/// A place in the queue. Dropping it gives it up, and the slot that may have been granted meanwhile.
 pub struct Place {
     queue: Arc<Queue>,
-    hold: Hold,
+    ticket: Option<Ticket>,
+    woken: oneshot::Receiver<HostId>,
+    ahead: Option<usize>,
 }
 
 impl Place {
+    /// How many others stood before this one when it entered; `None`: it did not have to wait.
+    pub fn ahead(&self) -> Option<usize> {
+        self.ahead
+    }
+
     /// Waits for the turn, as long as the queue lets anybody wait.
     pub async fn turn(mut self) -> Result<Turn, Error> {
-        let host = match &mut self.hold {
-            Hold::Slot(host) => *host,
-            Hold::Ticket { woken, .. } => match tokio::time::timeout(self.queue.wait_max, woken).await {
-                Ok(Ok(host)) => host,
-                Ok(Err(_)) | Err(_) => {
-                    return Err(Error::HostBusy {
-                        message: format!("no slot came free in {} s; try again later", self.queue.wait_max.as_secs()),
-                        retry_after: self.queue.lock().retry_after(),
-                    });
-                }
-            },
-            Hold::Nothing => unreachable!("a place is turned into a turn once"),
-        };
-        self.hold = Hold::Nothing;
-        Ok(Turn { queue: self.queue.clone(), host, since: Instant::now() })
+        match tokio::time::timeout(self.queue.wait_max, &mut self.woken).await {
+            Ok(Ok(host)) => Ok(Turn { queue: self.queue.clone(), host, ticket: self.ticket.take() }),
+            Ok(Err(_)) | Err(_) => Err(Error::HostBusy {
+                message: format!("no slot came free in {} s; try again later", self.queue.wait_max.as_secs()),
+                retry_after: self.queue.lock().core.begins_in(0).clamp(Duration::from_secs(1), RETRY_MAX),
+            }),
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = self.queue.lock();
-        match std::mem::replace(&mut self.hold, Hold::Nothing) {
-            Hold::Slot(host) => state.give_back(host),
-            Hold::Ticket { ticket, mut woken } => match woken.try_recv() {
-                Ok(host) => state.give_back(host),
-                Err(_) => state.leave(ticket),
-            },
-            Hold::Nothing => {}
+        if let Some(ticket) = self.ticket.take() {
+            self.queue.release(ticket, End::Cut);
         }
     }
 }
@@ -188,83 +244,25 @@ impl Drop for Place {
 pub struct Turn {
     queue: Arc<Queue>,
     pub host: HostId,
-    since: Instant,
+    ticket: Option<Ticket>,
 }
 
 impl Turn {
-    /// Ends the turn of a request that was answered.
-    pub fn settle(self) {
-        let cost = Cost { held: self.since.elapsed() };
-        self.queue.lock().settle(cost);
+    /// Ends the turn of a request that was answered. `work` is the GPU time that it took, where the upstream told it.
+    pub fn settle(mut self, work: Option<Duration>) {
+        if let Some(ticket) = self.ticket.take() {
+            self.queue.release(ticket, End::Answered { work });
+        }
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.queue.lock().give_back(self.host);
+        if let Some(ticket) = self.ticket.take() {
+            self.queue.release(ticket, End::Cut);
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn queue(slots: &[usize], waiting_max: usize) -> Arc<Queue> {
-        Queue::new(slots, &config::Queue { waiting_max, wait_max: Duration::from_secs(60) })
-    }
-
-    fn place(queue: &Arc<Queue>, hosts: &[usize]) -> Result<Place, Error> {
-        let hosts: Vec<_> = hosts.iter().map(|host| HostId(*host)).collect();
-        let hold = queue.lock().enter(&hosts)?;
-        Ok(Place { queue: queue.clone(), hold })
-    }
-
-    #[actix_web::test]
-    async fn turns_come_in_the_order_of_arrival() {
-        let queue = queue(&[1], 8);
-        let first = place(&queue, &[0]).unwrap().turn().await.unwrap();
-        let (second, third) = (place(&queue, &[0]).unwrap(), place(&queue, &[0]).unwrap());
-        let mut third = Box::pin(third.turn());
-
-        drop(first);
-        assert!(futures_util::poll!(&mut third).is_pending());
-        drop(second.turn().await.unwrap());
-        assert!(futures_util::poll!(&mut third).is_ready());
-    }
-
-    #[test]
-    fn the_waiting_room_has_as_many_seats_as_configured() {
-        let queue = queue(&[1], 2);
-        let _running = place(&queue, &[0]).unwrap();
-        let _waiting = [place(&queue, &[0]).unwrap(), place(&queue, &[0]).unwrap()];
-
-        assert_eq!(place(&queue, &[0]).err().unwrap().code(), "host_busy");
-    }
-
-    #[actix_web::test]
-    async fn whoever_leaves_gives_up_their_place_or_slot() {
-        let queue = queue(&[1], 2);
-        let running = place(&queue, &[0]).unwrap();
-        let leaving = place(&queue, &[0]).unwrap();
-        let staying = place(&queue, &[0]).unwrap();
-
-        drop(leaving);
-        drop(running);
-        // `staying` was woken and then left without looking.
-        drop(staying);
-
-        assert_eq!(queue.lock().free, [1]);
-        assert!(queue.lock().waiting.is_empty());
-    }
-
-    #[actix_web::test]
-    async fn one_who_waits_for_a_busy_host_does_not_hold_up_another() {
-        let queue = queue(&[1, 1], 8);
-        let _on_first = place(&queue, &[0]).unwrap().turn().await.unwrap();
-        let _waits = place(&queue, &[0]).unwrap();
-
-        let turn = place(&queue, &[0, 1]).unwrap().turn().await.unwrap();
-
-        assert_eq!(turn.host, HostId(1));
-    }
-}
+mod tests;

@@ -110,13 +110,14 @@ fn named(line: &str, prefix: &str) -> Vec<String> {
     names
 }
 
+/// The sources of the product; `tests.rs` beside them are none.
 fn sources(root: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(root).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             files.extend(sources(&path));
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
+        } else if path.extension().is_some_and(|ending| ending == "rs") && !path.ends_with("tests.rs") {
             files.push(path);
         }
     }

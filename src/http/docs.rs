@@ -9,7 +9,7 @@ use utoipa::openapi::security::{
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::http::{account, admin, health, me, models, record, tokens, usage, users};
+use crate::http::{account, admin, health, me, models, queue, record, tokens, usage, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,6 +25,7 @@ use crate::http::{account, admin, health, me, models, record, tokens, usage, use
         me::export,
         usage::of_mine,
         usage::of_everybody,
+        queue::show,
         tokens::list,
         tokens::create,
         tokens::revoke,
@@ -40,6 +41,7 @@ use crate::http::{account, admin, health, me, models, record, tokens, usage, use
         (name = "inference", description = "Ask a model"),
         (name = "models", description = "Which models there are"),
         (name = "account", description = "Your own account"),
+        (name = "queue", description = "Who runs, who waits"),
         (name = "tokens", description = "Tokens for machines"),
         (name = "admin", description = "For admins"),
         (name = "health", description = "Is it alive?")

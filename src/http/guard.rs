@@ -38,6 +38,9 @@ pub struct ModelReader(pub Identity);
 /// Whoever may see what they used: a person, or a token for that.
 pub struct UsageReader(pub Identity);
 
+/// Whoever may see their place in the queue: a person, or a token that can have one or may see usage.
+pub struct QueueReader(pub Identity);
+
 impl Caller {
     pub fn actor(&self) -> Actor {
         Actor(Some(self.0.user_id()))
@@ -82,6 +85,16 @@ impl FromRequest for UsageReader {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let check = |request: &HttpRequest, who: &Identity| who.check_use(&[Scope::Usage], address(request));
         extract(request, check, UsageReader)
+    }
+}
+
+impl FromRequest for QueueReader {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let scopes = [Scope::Chat, Scope::Embeddings, Scope::Usage];
+        extract(request, move |request, who| who.check_use(&scopes, address(request)), QueueReader)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::http::head::{RequestHead, address, request_id};
 use crate::http::{body, reply};
 use crate::ids::RequestId;
 use crate::limits::Standing;
-use crate::rights::Scope;
+use crate::rights::{Class, Scope};
 
 /// What was learnt on the way, for a refusal's row and headers.
 #[derive(Default)]
@@ -112,9 +112,10 @@ impl Door<'_> {
         learnt.model = Some(chat.model.as_str().to_owned());
         let asked = Asked {
             id: self.id,
-            who,
             api: self.api,
             address: address(self.request),
+            class: class(self.request, &who)?,
+            who,
             request: chat,
             ignored: ignored.clone(),
         };
@@ -193,6 +194,7 @@ impl Told {
             let error = Error::UpstreamRefused { message: "the model server's answer has no end mark".into() };
             return Err(self.failed(answer, error).await);
         };
+        queue_headers(&mut response, &answer);
         answer.close(200).await.map_err(recorded)?;
         let mut out = BytesMut::new();
         encoder.whole(&reply, &mut out);
@@ -215,6 +217,7 @@ impl Told {
             Ok(news) => Some(news),
             Err(_) => None,
         };
+        queue_headers(&mut response, &answer);
         let until = Instant::now() + delivery_max;
         let flow = Flow { told: self, answer: Some(answer), encoder, first, end: None, heartbeat, until };
         let body = stream::unfold(flow, |mut flow| async move {
@@ -322,6 +325,19 @@ impl Flow {
         self.encoder.error(error, out);
         self.told.log("broke off");
     }
+}
+
+/// A request may ask to stand behind the interactive ones, never before them.
+fn class(request: &HttpRequest, who: &Identity) -> Result<Class, Error> {
+    let Some(wish) = request.headers().get("x-queue-class") else { return Ok(who.class()) };
+    let wish = wish.to_str().ok().and_then(|word| Class::parse(word).ok());
+    let unknown = || Error::invalid("x-queue-class", "the header `x-queue-class` must be `interactive` or `batch`");
+    Ok(who.class().max(wish.ok_or_else(unknown)?))
+}
+
+fn queue_headers(response: &mut HttpResponseBuilder, answer: &Answer) {
+    response.insert_header(("x-queue-position", answer.queue_position()));
+    response.insert_header(("x-queue-wait-ms", answer.queue_wait().as_millis().to_string()));
 }
 
 /// OpenAI's names, which its SDKs read.

@@ -79,6 +79,22 @@ struct Seen {
     chats: Vec<Chat>,
     other_paths: Vec<String>,
     scripts: VecDeque<Script>,
+    echo: bool,
+}
+
+impl Seen {
+    fn script(&mut self, body: &[u8]) -> Script {
+        let default = || if self.echo { echo(body) } else { Script::hello() };
+        self.scripts.pop_front().unwrap_or_else(default)
+    }
+}
+
+/// The prompt's last text, after a moment, in two pieces.
+fn echo(body: &[u8]) -> Script {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+    let said = body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned();
+    let (one, other) = said.split_at(said.len() / 2);
+    Script::of(vec![text(one), Step::Sleep(Duration::from_millis(2)), text(other), done("stop")])
 }
 
 pub struct FakeOllama {
@@ -138,6 +154,11 @@ impl FakeOllama {
         self.seen.lock().unwrap().scripts.push_back(script);
     }
 
+    /// From now on a chat without a script is answered with what it said.
+    pub fn echo(&self) {
+        self.seen.lock().unwrap().echo = true;
+    }
+
     /// Lets one `Wait` go on.
     pub fn release(&self) {
         self.gate.add_permits(1);
@@ -182,8 +203,9 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
             }
             "/api/chat" => {
                 let (number, script) = shared.change(|seen| {
+                    let script = seen.script(&body);
                     seen.chats.push(Chat { body, began: Instant::now(), ended: None });
-                    (seen.chats.len() - 1, seen.scripts.pop_front().unwrap_or_else(Script::hello))
+                    (seen.chats.len() - 1, script)
                 });
                 let ending = perform(&mut stream, script, &shared.gate).await;
                 shared.change(|seen| seen.chats[number].ended = Some((ending, Instant::now())));

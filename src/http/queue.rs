@@ -1,0 +1,116 @@
+//! The queue as people see it: an admin all of it, everybody their own place.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::clock::Timestamp;
+use crate::gateway::Gateway;
+use crate::http::guard::QueueReader;
+use crate::http::reply;
+use crate::queue::{CardState, Forecast};
+use crate::store::Store;
+
+/// A request that waits or runs. Times to come are estimates from how long requests took until now.
+#[derive(Serialize, ToSchema)]
+pub struct QueueItem {
+    #[schema(format = Uuid)]
+    request_id: String,
+    /// `waiting` or `running`
+    state: &'static str,
+    #[schema(example = "ann@example.org")]
+    user: String,
+    /// The id of the token that sent it, when it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    /// `interactive` or `batch`
+    class: &'static str,
+    model: String,
+    /// Where it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    #[schema(format = DateTime)]
+    entered_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    began_at: Option<String>,
+    /// 1: the next. Absent: it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<usize>,
+    /// Until its turn, in milliseconds. Absent: it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begins_in_ms: Option<u64>,
+    /// Until its end, in milliseconds; 0: it runs for longer than most.
+    ends_in_ms: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct QueueHost {
+    #[schema(example = "local")]
+    name: String,
+    slots: usize,
+    free: usize,
+    /// The models that ran there last, and are probably loaded.
+    loaded: Vec<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct QueueView {
+    /// Requests of everybody that wait.
+    waiting: usize,
+    /// Requests of everybody that run.
+    running: usize,
+    hosts: Vec<QueueHost>,
+    /// Those that you may see, in the order in which they came.
+    items: Vec<QueueItem>,
+    next: Option<String>,
+}
+
+/// Who runs and who waits. Admins see everybody; others see their own, a token those that it sent itself.
+#[utoipa::path(get, path = "/api/v1/queue", tag = "queue",
+    responses((status = 200, body = QueueView), crate::http::docs::Refusals))]
+pub async fn show(reader: QueueReader, gateway: web::Data<Gateway>, store: web::Data<Store>) -> HttpResponse {
+    let who = &reader.0;
+    let all = gateway.queue().forecast();
+    let waiting = all.iter().filter(|one| one.ahead.is_some()).count();
+    let running = all.len() - waiting;
+    let sees_all = who.is_admin() && who.token().is_none();
+    let sees = |one: &&Forecast| {
+        sees_all
+            || (one.card.user_id == who.user_id()
+                && who.token_id().is_none_or(|token| one.card.token_id == Some(token)))
+    };
+    let hosts = gateway.queue().hosts().into_iter().zip(gateway.host_names()).map(|(load, name)| QueueHost {
+        name,
+        slots: load.slots,
+        free: load.free,
+        loaded: load.loaded,
+    });
+    let items = all.iter().filter(sees).map(|one| item(one, &gateway, &store)).collect();
+    reply::json(StatusCode::OK, &QueueView { waiting, running, hosts: hosts.collect(), items, next: None })
+}
+
+fn item(one: &Forecast, gateway: &Gateway, store: &Store) -> QueueItem {
+    let card = &one.card;
+    let people = store.people();
+    let user = people.by_id(card.user_id).map_or_else(|| "(deleted)".to_owned(), |user| user.name().to_owned());
+    let (state, host, began_at) = match card.state {
+        CardState::Waiting => ("waiting", None, None),
+        CardState::Running { host, since } => ("running", gateway.host_names().nth(host.0), Some(since)),
+    };
+    QueueItem {
+        request_id: card.request_id.to_string(),
+        state,
+        user,
+        token: card.token.clone(),
+        class: card.class.name(),
+        model: card.model.clone(),
+        host,
+        entered_at: card.entered_at.rfc3339(),
+        began_at: began_at.map(Timestamp::rfc3339),
+        position: one.ahead.map(|ahead| ahead + 1),
+        begins_in_ms: one.begins_in.map(|time| time.as_millis() as u64),
+        ends_in_ms: one.ends_in.as_millis() as u64,
+    }
+}

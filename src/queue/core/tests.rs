@@ -1,0 +1,531 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn bounds() -> config::Queue {
+    config::Queue {
+        order: Order::Fair,
+        waiting_max: 1000,
+        waiting_per_user_max: 1000,
+        waiting_bytes_max: usize::MAX,
+        wait_max: Duration::from_secs(60),
+        running_per_user_max: 1024,
+        image_requests_max: 1,
+        batch_share_percent: 5,
+        affinity: Duration::ZERO,
+    }
+}
+
+fn slots(total: usize) -> Slots {
+    Slots { total, per_model: total, models_loaded: 1 }
+}
+
+fn asking(person: i64) -> Asking {
+    Asking {
+        person,
+        weight: 1,
+        class: Class::Interactive,
+        model: "m".into(),
+        hosts: vec![HostId(0)],
+        bytes: 0,
+        images: false,
+    }
+}
+
+/// A host whose work takes as long as it is told to, in a time that is told, too.
+struct House {
+    core: Core,
+    now: f64,
+    /// Ticket, person, work, when it ends.
+    running: Vec<(Ticket, i64, f64, f64)>,
+    /// Tickets whose turn came, and when.
+    begun: HashMap<Ticket, f64>,
+    entered: HashMap<Ticket, (Asking, f64, f64)>,
+}
+
+impl House {
+    fn new(hosts: &[Slots], bounds: config::Queue) -> Self {
+        let core = Core::new(hosts, bounds);
+        House { core, now: 0.0, running: Vec::new(), begun: HashMap::new(), entered: HashMap::new() }
+    }
+
+    /// A request that will hold its slot for `work` seconds.
+    fn enter(&mut self, asking: Asking, work: f64) -> Ticket {
+        let ticket = self.core.enter(asking.clone()).unwrap();
+        self.entered.insert(ticket, (asking, work, self.now));
+        self.serve();
+        ticket
+    }
+
+    fn serve(&mut self) {
+        while let Some(grant) = self.core.grant(Duration::from_secs_f64(self.now)) {
+            let (asking, work, _) = &self.entered[&grant.ticket];
+            self.running.push((grant.ticket, asking.person, *work, self.now + work));
+            self.begun.insert(grant.ticket, self.now);
+        }
+    }
+
+    fn next_end(&self) -> Option<f64> {
+        self.running.iter().map(|(.., ends)| *ends).min_by(f64::total_cmp)
+    }
+
+    /// Lets the request that ends next end. Answers whose it was.
+    fn end_next(&mut self) -> (Ticket, i64, f64) {
+        let at = (0..self.running.len()).min_by(|a, b| self.running[*a].3.total_cmp(&self.running[*b].3)).unwrap();
+        let (ticket, person, work, ends) = self.running.remove(at);
+        self.now = ends;
+        let end = End::Answered { work: Some(Duration::from_secs_f64(work)) };
+        self.core.release(ticket, end, Duration::from_secs_f64(self.now));
+        self.serve();
+        (ticket, person, work)
+    }
+
+    fn waited(&self, ticket: Ticket) -> f64 {
+        self.begun[&ticket] - self.entered[&ticket].2
+    }
+}
+
+fn running_order(house: &mut House, count: usize) -> Vec<i64> {
+    (0..count).map(|_| house.end_next().1).collect()
+}
+
+#[test]
+fn a_person_with_many_waiting_does_not_hold_up_another() {
+    let mut house = House::new(&[slots(1)], bounds());
+    for _ in 0..5 {
+        house.enter(asking(1), 1.0);
+    }
+    house.enter(asking(2), 1.0);
+    house.enter(asking(2), 1.0);
+
+    assert_eq!(running_order(&mut house, 7), [1, 2, 1, 2, 1, 1, 1]);
+}
+
+#[test]
+fn in_order_of_arrival_nobody_is_preferred() {
+    let mut house = House::new(&[slots(1)], config::Queue { order: Order::Arrival, ..bounds() });
+    for person in [1, 1, 1, 2] {
+        house.enter(asking(person), 1.0);
+    }
+
+    assert_eq!(running_order(&mut house, 4), [1, 1, 1, 2]);
+}
+
+#[test]
+fn shares_follow_the_work_and_not_the_count_of_requests() {
+    let mut house = House::new(&[slots(1)], bounds());
+    for _ in 0..4 {
+        house.enter(asking(1), 3.0);
+    }
+    for _ in 0..12 {
+        house.enter(asking(2), 1.0);
+    }
+
+    let order = running_order(&mut house, 12);
+
+    let seconds = |person| order.iter().filter(|served| **served == person).count() * if person == 1 { 3 } else { 1 };
+    assert!(seconds(1).abs_diff(seconds(2)) <= 3, "{order:?}");
+}
+
+#[test]
+fn a_weight_of_three_gets_three_turns_of_four() {
+    let mut house = House::new(&[slots(1)], bounds());
+    for _ in 0..12 {
+        house.enter(asking(1), 1.0);
+        house.enter(Asking { weight: 3, ..asking(2) }, 1.0);
+    }
+
+    let order = running_order(&mut house, 12);
+
+    let heavy = order.iter().filter(|person| **person == 2).count();
+    assert!((8..=10).contains(&heavy), "{order:?}");
+}
+
+#[test]
+fn a_person_who_was_away_has_saved_up_nothing() {
+    let mut house = House::new(&[slots(1)], bounds());
+    for _ in 0..20 {
+        house.enter(asking(1), 1.0);
+    }
+    running_order(&mut house, 10);
+    for _ in 0..5 {
+        house.enter(asking(2), 1.0);
+    }
+
+    let order = running_order(&mut house, 8);
+
+    assert!(order[1..].windows(2).all(|two| two[0] != two[1]), "in turns: {order:?}");
+}
+
+#[test]
+fn batch_takes_what_interactive_leaves() {
+    let mut house = House::new(&[slots(1)], bounds());
+    let batch = |person| Asking { class: Class::Batch, ..asking(person) };
+    for _ in 0..4 {
+        house.enter(batch(1), 1.0);
+    }
+    for _ in 0..3 {
+        house.enter(asking(2), 1.0);
+    }
+
+    assert_eq!(running_order(&mut house, 7), [1, 2, 2, 2, 1, 1, 1]);
+}
+
+#[test]
+fn batch_that_comes_new_waits_for_interactive_requests_that_come_after_it() {
+    let mut house = House::new(&[slots(1)], bounds());
+    house.enter(asking(2), 1.0);
+    house.enter(Asking { class: Class::Batch, ..asking(1) }, 1.0);
+    house.enter(asking(2), 1.0);
+
+    assert_eq!(running_order(&mut house, 3), [2, 2, 1]);
+}
+
+#[test]
+fn batch_gets_its_small_share_while_interactive_never_pauses() {
+    let mut house = House::new(&[slots(1)], bounds());
+    let mut batch = 0;
+    house.enter(Asking { class: Class::Batch, ..asking(1) }, 1.0);
+    for _ in 0..3 {
+        house.enter(asking(2), 1.0);
+        house.enter(Asking { class: Class::Batch, ..asking(1) }, 1.0);
+    }
+    for _ in 0..400 {
+        let (_, person, _) = house.end_next();
+        let class = if person == 1 { Class::Batch } else { Class::Interactive };
+        batch += usize::from(person == 1);
+        house.enter(Asking { class, ..asking(person) }, 1.0);
+    }
+
+    assert!((19..=22).contains(&batch), "5 % of 400 turns, not {batch}");
+}
+
+#[test]
+fn a_waiting_room_counts_heads_and_bytes_for_each_and_for_all() {
+    let narrow = config::Queue { waiting_max: 3, waiting_per_user_max: 2, waiting_bytes_max: 100, ..bounds() };
+    let mut core = Core::new(&[slots(1)], narrow);
+    let of_size = |person, bytes| Asking { bytes, ..asking(person) };
+    core.enter(of_size(1, 1000)).unwrap();
+    core.grant(Duration::ZERO).unwrap();
+
+    core.enter(of_size(1, 40)).unwrap();
+    assert_eq!(core.enter(of_size(1, 61)), Err(Full::Everybodys { waiting: 1 }), "bytes");
+    let second = core.enter(of_size(1, 60)).unwrap();
+    assert_eq!(core.enter(of_size(1, 0)), Err(Full::Yours { waiting: 2 }));
+    core.enter(of_size(2, 0)).unwrap();
+    assert_eq!(core.enter(of_size(3, 0)), Err(Full::Everybodys { waiting: 3 }), "heads");
+
+    core.release(second, End::Cut, Duration::ZERO);
+    core.enter(of_size(1, 60)).unwrap();
+}
+
+#[test]
+fn one_request_with_images_runs_at_a_time_and_others_pass() {
+    let mut house = House::new(&[slots(2)], bounds());
+    let image = |person| Asking { images: true, ..asking(person) };
+    let first = house.enter(image(1), 2.0);
+    let second = house.enter(image(2), 1.0);
+    let plain = house.enter(asking(3), 1.0);
+
+    assert!(house.begun.contains_key(&first) && house.begun.contains_key(&plain));
+    assert!(!house.begun.contains_key(&second));
+    house.end_next();
+    assert!(!house.begun.contains_key(&second), "a free slot is not enough");
+    house.end_next();
+    assert!(house.begun.contains_key(&second));
+}
+
+#[test]
+fn a_model_has_slots_of_its_own_and_another_hosts_are_used() {
+    let one_per_model = Slots { total: 2, per_model: 1, models_loaded: 2 };
+    let mut house = House::new(&[one_per_model, slots(1)], bounds());
+    let on = |model: &str, hosts: &[usize]| Asking {
+        model: model.into(),
+        hosts: hosts.iter().map(|host| HostId(*host)).collect(),
+        ..asking(1)
+    };
+    let first = house.enter(on("a", &[0]), 1.0);
+    let same = house.enter(on("a", &[0]), 1.0);
+    let other = house.enter(on("b", &[0]), 1.0);
+    let elsewhere = house.enter(on("a", &[0, 1]), 1.0);
+
+    for began in [first, other, elsewhere] {
+        assert!(house.begun.contains_key(&began));
+    }
+    assert!(!house.begun.contains_key(&same));
+}
+
+#[test]
+fn two_people_with_two_models_do_not_reload_at_every_turn() {
+    let switches = |affinity: u64| {
+        let mut house = House::new(&[slots(1)], config::Queue { affinity: Duration::from_secs(affinity), ..bounds() });
+        let of = |person: i64| Asking { model: format!("m{person}"), ..asking(person) };
+        for person in [1, 2, 1, 2] {
+            house.enter(of(person), 1.0);
+        }
+        let mut order = Vec::new();
+        let mut longest: f64 = 0.0;
+        for _ in 0..200 {
+            let (ticket, person, _) = house.end_next();
+            longest = longest.max(house.waited(ticket));
+            order.push(person);
+            house.enter(of(person), 1.0);
+        }
+        let first = order.iter().filter(|person| **person == 1).count();
+        assert!(first.abs_diff(100) <= 21, "fair all the same: {first} of 200");
+        (order.windows(2).filter(|two| two[0] != two[1]).count(), longest)
+    };
+
+    let (without, _) = switches(0);
+    let (with, longest) = switches(10);
+
+    assert!(without > 150, "{without}");
+    assert!(with <= 25, "{with}");
+    // Passed for ten seconds, after others had caught up as many.
+    assert!(longest <= 25.0, "{longest}");
+}
+
+#[test]
+fn places_ahead_are_told_in_the_order_in_which_they_are_served() {
+    let mut house = House::new(&[slots(1)], bounds());
+    house.enter(asking(1), 1.0);
+    let pipeline: Vec<Ticket> = (0..5).map(|_| house.enter(asking(1), 1.0)).collect();
+    let person = house.enter(asking(2), 1.0);
+    let batch = house.enter(Asking { class: Class::Batch, ..asking(3) }, 1.0);
+
+    assert_eq!(house.core.ahead_of(person), Some(0));
+    assert_eq!(house.core.ahead_of(pipeline[0]), Some(1));
+    assert_eq!(house.core.ahead_of(pipeline[4]), Some(5));
+    assert_eq!(house.core.ahead_of(batch), Some(6));
+    assert_eq!(house.core.ahead_of(0), None, "it runs");
+}
+
+#[test]
+fn nothing_is_remembered_of_people_who_are_gone() {
+    let mut house = House::new(&[slots(2)], bounds());
+    for person in 0..500 {
+        house.enter(asking(person), 0.1);
+        if person % 3 == 0 {
+            house.end_next();
+        }
+    }
+    while !house.running.is_empty() {
+        house.end_next();
+    }
+
+    assert!(house.core.people.is_empty());
+    assert!(house.core.lanes.iter().all(|lane| lane.flows.is_empty()));
+}
+
+/// The pipeline keeps 100 requests outstanding; four people send one at a time and think ten service times between.
+/// Answers each person's 95th percentile of the wait, in service times, and the turns served in all.
+fn noisy_neighbour(bounds: config::Queue, pipeline: Class) -> (Vec<f64>, usize) {
+    const SERVICE: f64 = 0.2;
+    let mut seed: u64 = 20_261_124;
+    let mut thinking = move || {
+        // splitmix64, from the public domain: a fixed, well-spread sequence.
+        seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = seed;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let uniform = ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64;
+        -(1.0 - uniform).ln() * 10.0 * SERVICE
+    };
+    let mut house = House::new(&[slots(1)], bounds);
+    for _ in 0..100 {
+        house.enter(Asking { class: pipeline, ..asking(0) }, SERVICE);
+    }
+    let mut returns: BTreeMap<i64, f64> = (1..=4).map(|person| (person, thinking())).collect();
+    let mut waits: HashMap<i64, Vec<f64>> = HashMap::new();
+    let mut served = 0;
+    while house.now < 4000.0 {
+        let arrival = returns.iter().min_by(|a, b| a.1.total_cmp(b.1)).map(|(person, at)| (*person, *at));
+        match arrival {
+            Some((person, at)) if at <= house.next_end().unwrap() => {
+                returns.remove(&person);
+                house.now = at;
+                house.enter(asking(person), SERVICE);
+            }
+            _ => {
+                let (ticket, person, _) = house.end_next();
+                served += 1;
+                if person == 0 {
+                    house.enter(Asking { class: pipeline, ..asking(0) }, SERVICE);
+                } else {
+                    waits.entry(person).or_default().push(house.waited(ticket) / SERVICE);
+                    returns.insert(person, house.now + thinking());
+                }
+            }
+        }
+    }
+    let p95 = |mut waits: Vec<f64>| {
+        waits.sort_by(f64::total_cmp);
+        waits[waits.len() * 95 / 100]
+    };
+    (waits.into_values().map(p95).collect(), served)
+}
+
+#[test]
+fn a_noisy_neighbour_costs_people_no_more_than_two_and_a_half_turns() {
+    let (fair, served_fair) = noisy_neighbour(bounds(), Class::Interactive);
+    let (batch, _) = noisy_neighbour(bounds(), Class::Batch);
+    let (unfair, served_unfair) =
+        noisy_neighbour(config::Queue { order: Order::Arrival, ..bounds() }, Class::Interactive);
+
+    assert!(fair.iter().all(|p95| *p95 <= 2.5), "{fair:?}");
+    assert!(batch.iter().all(|p95| *p95 <= 2.0), "{batch:?}");
+    assert!(unfair.iter().all(|p95| *p95 > 90.0), "{unfair:?}");
+    assert_eq!(served_fair, served_unfair);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Enter {
+        person: i64,
+        weight: u32,
+        batch: bool,
+        model: u8,
+        hosts: u8,
+        images: bool,
+    },
+    /// The request that entered so many before ends: cut while it waits or runs, or answered.
+    End {
+        which: usize,
+        answered: bool,
+    },
+    Pass {
+        millis: u64,
+    },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let enter = (0..5i64, 1..4u32, any::<bool>(), 0..3u8, 1..4u8, prop::bool::weighted(0.2)).prop_map(
+        |(person, weight, batch, model, hosts, images)| Step::Enter { person, weight, batch, model, hosts, images },
+    );
+    let end = (0..20usize, any::<bool>()).prop_map(|(which, answered)| Step::End { which, answered });
+    let pass = (0..5000u64).prop_map(|millis| Step::Pass { millis });
+    prop::collection::vec(prop_oneof![4 => enter, 4 => end, 1 => pass], 1..200)
+}
+
+proptest! {
+    #[test]
+    fn no_slot_is_idle_while_somebody_waits_for_it_and_every_place_is_returned(steps in steps()) {
+        let narrow = config::Queue {
+            waiting_max: 12,
+            waiting_per_user_max: 6,
+            running_per_user_max: 3,
+            affinity: Duration::from_secs(2),
+            ..bounds()
+        };
+        let all = [Slots { total: 2, per_model: 1, models_loaded: 1 }, slots(3)];
+        let mut core = Core::new(&all, narrow);
+        let (mut now, mut inside) = (Duration::ZERO, Vec::new());
+        for step in steps {
+            match step {
+                Step::Enter { person, weight, batch, model, hosts, images } => {
+                    let class = if batch { Class::Batch } else { Class::Interactive };
+                    let hosts = (0..2).filter(|host| hosts & (1 << host) != 0).map(HostId).collect();
+                    let asking = Asking { person, weight, class, model: format!("m{model}"), hosts, bytes: 7, images };
+                    inside.extend(core.enter(asking));
+                }
+                Step::End { which, answered } if !inside.is_empty() => {
+                    let ticket = inside.swap_remove(which % inside.len());
+                    let end = if answered { End::Answered { work: None } } else { End::Cut };
+                    core.release(ticket, end, now);
+                }
+                Step::End { .. } => {}
+                Step::Pass { millis } => now += Duration::from_millis(millis),
+            }
+            while let Some(grant) = core.grant(now) {
+                prop_assert!(inside.contains(&grant.ticket));
+            }
+            for lane in &core.lanes {
+                for waiting in lane.flows.values().flat_map(|flow| &flow.waiting) {
+                    prop_assert!(core.host_for(&waiting.asking).is_none(), "could run and waits");
+                }
+            }
+            prop_assert!(core.seats.len() <= 12);
+            prop_assert_eq!(core.seats.len() + core.running.len(), inside.len());
+            for (host, slots) in core.hosts.iter().zip(&all) {
+                let running: usize = host.models.values().sum();
+                prop_assert_eq!(host.free + running, slots.total);
+                prop_assert!(host.models.values().all(|of_model| *of_model <= slots.per_model));
+            }
+        }
+        for ticket in inside {
+            core.release(ticket, End::Cut, now);
+        }
+        prop_assert!(core.hosts.iter().all(|host| host.free == host.slots.total && host.models.is_empty()));
+        prop_assert_eq!((core.waiting_bytes, core.image_requests, core.people.len()), (0, 0, 0));
+    }
+
+    /// The theorem of start-time fair queueing, for work whose cost is known only when it is done: over any stretch of time
+    /// in which two people always have something waiting, their work by weight differs by one request of each at most.
+    #[test]
+    fn shares_are_within_one_request_of_the_ideal_over_any_window(
+        people in prop::collection::vec((1..5u32, prop::collection::vec(1..40u32, 1..12)), 2..5),
+    ) {
+        let mut house = House::new(&[slots(1)], bounds());
+        let works: Vec<Vec<f64>> =
+            people.iter().map(|(_, works)| works.iter().map(|work| f64::from(*work) / 10.0).collect()).collect();
+        let weight = |person: usize| f64::from(people[person].0);
+        let longest = |person: usize| works[person].iter().copied().fold(0.0, f64::max);
+        let mut sent = vec![0; people.len()];
+        let mut send = |house: &mut House, person: usize| {
+            let work = works[person][sent[person] % works[person].len()];
+            sent[person] += 1;
+            house.enter(Asking { weight: people[person].0, ..asking(person as i64) }, work);
+        };
+        for _ in 0..3 {
+            (0..people.len()).for_each(|person| send(&mut house, person));
+        }
+        let mut had = vec![0.0; people.len()];
+        let mut seen: HashMap<(usize, usize), (f64, f64)> = HashMap::new();
+        for _ in 0..300 {
+            let (_, person, work) = house.end_next();
+            had[person as usize] += work / weight(person as usize);
+            send(&mut house, person as usize);
+            for one in 0..people.len() {
+                for other in 0..one {
+                    let apart = had[one] - had[other];
+                    let (least, most) = seen.entry((one, other)).or_insert((0.0, 0.0));
+                    (*least, *most) = (least.min(apart), most.max(apart));
+                    let bound = longest(one) / weight(one) + longest(other) / weight(other);
+                    prop_assert!(*most - *least <= bound + 1e-9, "{one} and {other}: {} of {bound}", *most - *least);
+                }
+            }
+        }
+    }
+
+    /// Whoever waits is served, however many others keep asking: after at most this much of their work.
+    #[test]
+    fn nobody_starves(
+        people in prop::collection::vec((1..5u32, 1..6usize, 1..40u32, 0..3u8), 2..6),
+        affinity in 0..5u64,
+    ) {
+        let patient = config::Queue { affinity: Duration::from_secs(affinity), ..bounds() };
+        let mut house = House::new(&[slots(1)], patient);
+        let of = |person: usize| {
+            let (weight, _, _, model) = people[person];
+            Asking { weight, model: format!("m{model}"), ..asking(person as i64) }
+        };
+        let work = |person: usize| f64::from(people[person].2) / 10.0;
+        for (person, (_, outstanding, ..)) in people.iter().enumerate() {
+            for _ in 0..*outstanding {
+                house.enter(of(person), work(person));
+            }
+        }
+        let longest = (0..people.len()).map(work).fold(0.0, f64::max);
+        for _ in 0..400 {
+            let (ticket, person, _) = house.end_next();
+            let person = person as usize;
+            let own = f64::from(people[person].0);
+            let rounds: f64 = people.iter().map(|(weight, ..)| f64::from(*weight) * longest / own + 3.0 * longest).sum();
+            // The first answers are charged a guess.
+            let bound = people[person].1 as f64 * (rounds + 4.0 * affinity as f64) + 40.0;
+            prop_assert!(house.waited(ticket) <= bound, "{} of {bound}", house.waited(ticket));
+            house.enter(of(person), work(person));
+        }
+        prop_assert!(house.entered.len() > 400);
+    }
+}

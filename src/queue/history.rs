@@ -1,0 +1,68 @@
+//! What requests cost until now, by model: the estimate for the next one.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Means that move: each new value counts an eighth.
+const NEWEST: f64 = 1.0 / 8.0;
+
+/// Before the first answer nobody knows; a guess that is soon replaced.
+const GUESS_SECONDS: f64 = 5.0;
+
+/// Work that cost nothing would make one flow's turns free.
+const LEAST_SECONDS: f64 = 1e-3;
+
+/// Models that are remembered. Only models that a host serves come here; the bound is for hosts that change theirs often.
+const MODELS_MAX: usize = 256;
+
+#[derive(Default)]
+pub struct History {
+    /// Seconds of GPU time.
+    work: HashMap<String, f64>,
+    /// Seconds that a slot was held, over all models.
+    held: Option<f64>,
+}
+
+impl History {
+    /// Seconds of GPU time that a request to `model` will probably cost.
+    pub fn work_of(&self, model: &str) -> f64 {
+        self.work.get(model).or(self.held.as_ref()).copied().unwrap_or(GUESS_SECONDS).max(LEAST_SECONDS)
+    }
+
+    /// Seconds for which a request will probably hold its slot.
+    pub fn service(&self) -> f64 {
+        self.held.unwrap_or(GUESS_SECONDS).max(LEAST_SECONDS)
+    }
+
+    /// An answer came to its end.
+    pub fn learn(&mut self, model: &str, work: Duration, held: Duration) {
+        let (work, held) = (work.as_secs_f64(), held.as_secs_f64());
+        self.held = Some(self.held.map_or(held, |mean| mean + (held - mean) * NEWEST));
+        if let Some(mean) = self.work.get_mut(model) {
+            *mean += (work - *mean) * NEWEST;
+            return;
+        }
+        if self.work.len() >= MODELS_MAX {
+            self.work.clear();
+        }
+        self.work.insert(model.to_owned(), work);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_value_replaces_the_guess_and_later_ones_move_the_mean() {
+        let mut history = History::default();
+        assert_eq!(history.work_of("a"), GUESS_SECONDS);
+
+        history.learn("a", Duration::from_secs(2), Duration::from_secs(3));
+        history.learn("a", Duration::from_secs(10), Duration::from_secs(3));
+
+        assert_eq!(history.work_of("a"), 3.0);
+        assert_eq!(history.work_of("b"), 3.0, "an unknown model: as long as a slot is held");
+        assert_eq!(history.service(), 3.0);
+    }
+}

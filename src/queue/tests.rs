@@ -1,0 +1,180 @@
+use std::future::Future;
+use std::pin::Pin;
+
+use futures_util::FutureExt;
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::Order;
+
+fn queue(slots: usize, waiting_max: usize, wait_max: Duration) -> Arc<Queue> {
+    let config = config::Queue {
+        order: Order::Fair,
+        waiting_max,
+        waiting_per_user_max: waiting_max,
+        waiting_bytes_max: 1000,
+        wait_max,
+        running_per_user_max: 1024,
+        image_requests_max: 1,
+        batch_share_percent: 5,
+        affinity: Duration::ZERO,
+    };
+    Queue::new(&[Slots { total: slots, per_model: slots, models_loaded: 1 }], &config)
+}
+
+const PATIENT: Duration = Duration::from_secs(60);
+
+fn place(queue: &Arc<Queue>, person: i64) -> Result<Place, Error> {
+    let asking = Asking {
+        person,
+        weight: 1,
+        class: Class::Interactive,
+        model: "m".into(),
+        hosts: vec![HostId(0)],
+        bytes: 1,
+        images: false,
+    };
+    let card = Card {
+        request_id: RequestId::fresh(),
+        user_id: person,
+        token_id: None,
+        token: None,
+        class: Class::Interactive,
+        model: "m".into(),
+        entered_at: Timestamp::now(),
+        state: CardState::Waiting,
+    };
+    queue.seat(asking, card)
+}
+
+fn is_empty(queue: &Queue, slots: usize) -> bool {
+    let state = queue.lock();
+    state.cards.is_empty() && state.wakes.is_empty() && state.core.hosts().all(|host| host.free == slots)
+}
+
+#[actix_web::test]
+async fn whoever_waits_is_woken_when_a_slot_comes_free() {
+    let queue = queue(1, 8, PATIENT);
+    let first = place(&queue, 1).unwrap().turn().await.unwrap();
+    let second = place(&queue, 2).unwrap();
+    assert_eq!(second.ahead(), Some(0));
+    let mut second = Box::pin(second.turn());
+    assert!(futures_util::poll!(&mut second).is_pending());
+
+    first.settle(None);
+
+    assert!(futures_util::poll!(&mut second).is_ready());
+}
+
+#[actix_web::test]
+async fn a_full_waiting_room_refuses_with_an_honest_time() {
+    let queue = queue(1, 2, PATIENT);
+    let running = place(&queue, 1).unwrap().turn().await.unwrap();
+    let waiting: Vec<Place> = (2..4).map(|person| place(&queue, person).unwrap()).collect();
+
+    let full = place(&queue, 4).err().unwrap();
+    assert_eq!((full.code(), full.retry_after()), ("host_busy", Some(Duration::from_secs(5))));
+
+    drop(waiting);
+    drop(running);
+    assert!(is_empty(&queue, 1));
+}
+
+#[actix_web::test]
+async fn a_wait_ends_after_the_longest_and_its_place_is_given_up() {
+    let queue = queue(1, 2, Duration::ZERO);
+    let _running = place(&queue, 1).unwrap().turn().await.unwrap();
+
+    let error = place(&queue, 2).unwrap().turn().await.err().unwrap();
+
+    assert_eq!(error.code(), "host_busy");
+    assert_eq!(queue.forecast().len(), 1);
+}
+
+#[actix_web::test]
+async fn everybody_is_shown_with_what_will_probably_become_of_them() {
+    let queue = queue(1, 8, PATIENT);
+    let _running = place(&queue, 1).unwrap().turn().await.unwrap();
+    let _pipeline = [place(&queue, 1).unwrap(), place(&queue, 1).unwrap()];
+    let _person = place(&queue, 2).unwrap();
+
+    let shown = queue.forecast();
+
+    assert!(matches!(shown[0].card.state, CardState::Running { host: HostId(0), .. }));
+    assert!(shown[0].ends_in <= Duration::from_secs(5) && shown[0].ahead.is_none());
+    assert_eq!(shown.iter().map(|one| one.ahead).collect::<Vec<_>>(), [None, Some(1), Some(2), Some(0)]);
+    assert_eq!(shown[2].begins_in, Some(Duration::from_secs(15)));
+    assert_eq!(shown[2].ends_in, Duration::from_secs(20));
+}
+
+/// One client of the queue, driven by hand.
+enum Client {
+    Waits(Pin<Box<dyn Future<Output = Result<Turn, Error>>>>),
+    Entered(Place),
+    Runs(Turn),
+    Gone,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Enter(i64),
+    /// Lets a client go on by one step: from its place to waiting, from waiting to its turn or its time-out.
+    GoOn(usize),
+    Leave(usize),
+    Settle(usize),
+}
+
+proptest! {
+    /// The scheduler is this list: every interleaving of entering, waiting, waking, running out of patience, leaving and
+    /// settling. With no patience each wait ends when it is next looked at, before or after the grant.
+    #[test]
+    fn every_place_is_returned_under_any_interleaving(
+        steps in prop::collection::vec(
+            prop_oneof![
+                3 => (0..4i64).prop_map(Step::Enter),
+                4 => (0..16usize).prop_map(Step::GoOn),
+                2 => (0..16usize).prop_map(Step::Leave),
+                2 => (0..16usize).prop_map(Step::Settle),
+            ],
+            1..150,
+        ),
+        slots in 1..4usize,
+        patient in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _inside = runtime.enter();
+        let queue = queue(slots, 6, if patient { PATIENT } else { Duration::ZERO });
+        let mut clients: Vec<Client> = Vec::new();
+        for step in steps {
+            let pick = |which: usize| (!clients.is_empty()).then(|| which % clients.len());
+            match step {
+                Step::Enter(person) => clients.extend(place(&queue, person).map(Client::Entered)),
+                Step::GoOn(which) => if let Some(at) = pick(which) {
+                    clients[at] = match std::mem::replace(&mut clients[at], Client::Gone) {
+                        Client::Entered(place) => Client::Waits(Box::pin(place.turn())),
+                        Client::Waits(mut turn) => match turn.as_mut().now_or_never() {
+                            Some(Ok(turn)) => Client::Runs(turn),
+                            Some(Err(_)) => Client::Gone,
+                            None => Client::Waits(turn),
+                        },
+                        other => other,
+                    };
+                },
+                Step::Leave(which) => if let Some(at) = pick(which) {
+                    clients[at] = Client::Gone;
+                },
+                Step::Settle(which) => if let Some(at) = pick(which)
+                    && let Client::Runs(turn) = std::mem::replace(&mut clients[at], Client::Gone)
+                {
+                    turn.settle(Some(Duration::from_millis(7)));
+                },
+            }
+            clients.retain(|client| !matches!(client, Client::Gone));
+            let running = clients.iter().filter(|client| matches!(client, Client::Runs(_))).count();
+            prop_assert!(running <= slots);
+            prop_assert_eq!(queue.forecast().len(), clients.len());
+        }
+        clients.clear();
+        prop_assert!(is_empty(&queue, slots));
+    }
+}
