@@ -18,6 +18,9 @@ GOALS = {
     "start_ms": ("<=", 100, 50),
     "start_million_rows_ms": ("<=", 200, 150),
     "rows_missing": ("<=", 0, 0),
+    "neighbour_p95_fair": ("<=", 2.5, None),
+    "neighbour_p95_batch": ("<=", 2.0, None),
+    "neighbour_throughput_vs_unfair": (">=", 0.97, None),
 }
 
 

@@ -7,6 +7,7 @@ A part is a file with functions that take the setting and the report; it gets it
 import os
 import sys
 
+import neighbour
 import side_by_side
 import starting
 from report import Report
@@ -21,6 +22,7 @@ def main():
         side_by_side.measure(setting, report, quick)
         starting.measure_loaded(setting, report)
         starting.measure_starts(setting, report)
+    neighbour.measure(report, quick)
     report.write(REPORT)
     report.show()
     print(f"\nwritten to {REPORT}")
