@@ -13,6 +13,7 @@ use crate::accounts::Accounts;
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::auth::token::JwtKeys;
+use crate::config::settings::Live;
 use crate::config::{self, Config};
 use crate::gateway::Stages;
 use crate::limits::Limits;
@@ -98,7 +99,7 @@ pub struct App {
 impl App {
     pub async fn build(config: Config) -> anyhow::Result<App> {
         let data_dir = DataDir::open(&config)?;
-        let store = Store::open(&config.data_dir)?;
+        let store = Store::open(&config.data_dir, Live::new(config.settings))?;
         let (auth, accounts) = people(&config, &store)?;
         if accounts.ensure_first_admin().await? {
             info!("made the account `admin` with the password `admin123`, which opens nothing but its own change");
@@ -110,8 +111,8 @@ impl App {
         let tokens = Arc::new(Tokens::new(store.clone(), &config.tokens));
         let hosts: Vec<Slots> = config.upstreams.iter().map(slots).collect();
         let stages = Stages {
-            limits: Arc::new(Limits::new(&config.limits)),
-            policy: Arc::new(Policy::new(&config)),
+            limits: Arc::new(Limits::new(store.settings().clone())),
+            policy: Arc::new(Policy::new(store.settings().clone())),
             routing: Routing::new(hosts.len(), config.upstream.models_fresh),
             queue: Queue::new(&hosts, &config.queue),
             audit: Arc::new(Audit::new(store.clone(), config.audit.clone())),

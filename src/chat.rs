@@ -88,6 +88,15 @@ pub struct ChatRequest {
     pub extra: Extra,
 }
 
+impl ChatRequest {
+    /// How long the text is that the model has to read, images apart: messages, calls made before, tools.
+    pub fn prompt_bytes(&self) -> usize {
+        let messages: usize = self.messages.iter().map(Message::text_bytes).sum();
+        let tools: usize = self.tools.iter().map(Tool::text_bytes).sum();
+        messages + tools
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     System,
@@ -120,6 +129,11 @@ impl Message {
             tool_name: None,
         }
     }
+
+    fn text_bytes(&self) -> usize {
+        let calls = self.tool_calls.iter().map(|call| call.name.len() + call.arguments.get().len());
+        self.text.len() + self.reasoning.as_ref().map_or(0, String::len) + calls.sum::<usize>()
+    }
 }
 
 /// An image as its bytes, decoded; how it is written on a wire is a face's business.
@@ -138,6 +152,13 @@ pub struct Tool {
     pub name: String,
     pub description: Option<String>,
     pub parameters: Option<Value>,
+}
+
+impl Tool {
+    fn text_bytes(&self) -> usize {
+        let parameters = self.parameters.as_ref().map_or(0, |schema| schema.to_string().len());
+        self.name.len() + self.description.as_ref().map_or(0, String::len) + parameters
+    }
 }
 
 /// One whole call; `arguments` is always a JSON object, its keys in the model's order.

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 
 use crate::app::{self, App, DataDir};
+use crate::config::settings::Live;
 use crate::config::{Config, Problem};
 use crate::control::{self, Answer, Ask, UserLine, Verbs};
 use crate::store::Store;
@@ -184,7 +185,7 @@ async fn on_the_file(config: &Config, ask: Ask) -> anyhow::Result<Answer> {
         );
     }
     let _held = DataDir::open(config)?;
-    let store = Store::open(&config.data_dir)?;
+    let store = Store::open(&config.data_dir, Live::new(config.settings))?;
     let (_, accounts) = app::people(config, &store)?;
     let tokens = Arc::new(Tokens::new(store.clone(), &config.tokens));
     let answer = control::perform(&Verbs { accounts, tokens }, ask).await;

@@ -1,7 +1,7 @@
 //! What the operator may set, checked and turned into what it means.
 //!
-//! Defaults need no file. `Config::resolve` reports every problem at once, each with its key and what to do. What an
-//! admin may change while the gateway runs is a row of the store, not a key of the file.
+//! Defaults need no file. `Config::resolve` reports every problem at once, each with its key and what to do. For what an
+//! admin may change while the gateway runs, the file has the start value: `settings`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,9 +13,11 @@ use toml::{Table, Value};
 use crate::chat::ModelName;
 
 mod reader;
+pub mod settings;
 
 pub use reader::Problem;
 use reader::{Reader, flag, list, number, one_of, text};
+use settings::Settings;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -28,6 +30,8 @@ pub struct Config {
     pub allow_network_filesystem: bool,
     pub upstreams: Vec<Upstream>,
     pub upstream: UpstreamLimits,
+    /// Start values.
+    pub settings: Settings,
     pub limits: Limits,
     pub queue: Queue,
     pub answers: Answers,
@@ -61,14 +65,8 @@ pub struct UpstreamLimits {
 
 #[derive(Debug, Clone)]
 pub struct Limits {
-    pub requests_per_minute: u32,
-    pub requests_per_minute_total: u32,
     pub address_requests_per_minute: u32,
-    pub connections_per_address_max: usize,
-    pub body_bytes_max: usize,
     pub body_timeout: Duration,
-    pub images_per_request_max: usize,
-    pub image_bytes_max: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -95,7 +93,6 @@ pub enum Order {
 
 #[derive(Debug, Clone)]
 pub struct Answers {
-    pub tokens_max: u32,
     pub time_max: Duration,
     pub bytes_max: usize,
     pub head_start: Duration,
@@ -240,6 +237,7 @@ impl Config {
             allow_network_filesystem,
             upstreams,
             upstream: UpstreamLimits::read(reader),
+            settings: Settings::read(reader),
             limits: Limits::read(reader),
             queue: Queue::read(reader),
             answers: Answers::read(reader),
@@ -374,54 +372,18 @@ impl UpstreamLimits {
 impl Limits {
     fn read(reader: &mut Reader) -> Self {
         Limits {
-            requests_per_minute: reader.key(
-                "limits.requests_per_minute",
-                "10",
-                "Requests to a model that one person may make in any 60 seconds, all credentials together.",
-                number(1, 1_000_000),
-            ) as u32,
-            requests_per_minute_total: reader.key(
-                "limits.requests_per_minute_total",
-                "200",
-                "The same for everybody together.",
-                number(1, 100_000_000),
-            ) as u32,
             address_requests_per_minute: reader.key(
                 "limits.address_requests_per_minute",
                 "300",
                 "Requests per address to sign-in and registration, and as many to /chat. Generous: many people may share one.",
                 number(1, 1_000_000),
             ) as u32,
-            connections_per_address_max: reader.key(
-                "limits.connections_per_address_max",
-                "1024",
-                "Open connections per client address; further ones are closed at once.",
-                number(1, 1_000_000),
-            ) as usize,
-            body_bytes_max: reader.key(
-                "limits.body_bytes_max",
-                "16777216",
-                "The largest request body, in bytes.",
-                number(1024, 1 << 30),
-            ) as usize,
             body_timeout: reader.key(
                 "limits.body_seconds_max",
                 "30",
                 "The longest time that a request body may take to arrive.",
                 seconds(1, 3600),
             ),
-            images_per_request_max: reader.key(
-                "limits.images_per_request_max",
-                "1",
-                "Images in one request.",
-                number(0, 64),
-            ) as usize,
-            image_bytes_max: reader.key(
-                "limits.image_bytes_max",
-                "5242880",
-                "The largest image, decoded, in bytes.",
-                number(1024, 1 << 30),
-            ) as usize,
         }
     }
 }
@@ -488,12 +450,6 @@ impl Queue {
 impl Answers {
     fn read(reader: &mut Reader) -> Self {
         Answers {
-            tokens_max: reader.key(
-                "answers.answer_tokens_max",
-                "8192",
-                "Tokens of one answer. A request may ask for fewer, never for more.",
-                number(1, 10_000_000),
-            ) as u32,
             time_max: reader.key(
                 "answers.answer_seconds_max",
                 "900",
@@ -686,7 +642,7 @@ mod tests {
         let config = Config::resolve("", []).unwrap();
 
         assert_eq!(config.listen.port(), 7000);
-        assert_eq!(config.limits.requests_per_minute, 10);
+        assert_eq!(config.settings.requests_per_minute, 10);
         assert_eq!(config.upstreams[0].url, "http://127.0.0.1:11434");
     }
 
@@ -710,7 +666,7 @@ mod tests {
 
         let config = Config::resolve(file, vars).unwrap();
 
-        assert_eq!((config.listen.port(), config.limits.requests_per_minute), (2, 4));
+        assert_eq!((config.listen.port(), config.settings.requests_per_minute), (2, 4));
     }
 
     #[test]

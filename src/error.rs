@@ -29,8 +29,9 @@ pub enum Error {
     MethodNotAllowed { method: String, path: String, allow: String },
     #[error("{message}")]
     Conflict { message: String },
-    #[error("the request body is larger than {limit} bytes")]
-    TooLarge { limit: usize },
+    /// Of a field, or of the whole body.
+    #[error("{} is larger than {limit} bytes", field.map_or("the request body".into(), |field| format!("the text of `{field}`")))]
+    TooLarge { field: Option<&'static str>, limit: usize },
     #[error("a body encoded as `{encoding}` is not accepted; send it as it is, without `Content-Encoding`")]
     EncodedBody { encoding: String },
     #[error("this gateway does not answer for host `{host}`")]
@@ -150,6 +151,7 @@ impl Error {
         match self {
             Error::Invalid { field, .. } | Error::Unsupported { field, .. } => Some(field),
             Error::ContextTooLong { .. } => Some("messages"),
+            Error::TooLarge { field, .. } => *field,
             Error::ModelNotFound { .. } => Some("model"),
             _ => None,
         }

@@ -23,6 +23,7 @@ pub mod models;
 pub mod queue;
 pub mod record;
 pub mod reply;
+pub mod settings;
 pub mod tokens;
 pub mod usage;
 pub mod users;
@@ -81,6 +82,8 @@ pub static ROUTES: &[Route] = &[
     route("GET", "/api/v1/audit/{request_id}", Who::Admin, || web::get().to(record::story)),
     route("GET", "/api/v1/usage", Who::Admin, || web::get().to(usage::of_everybody)),
     route("GET", "/api/v1/queue", Who::Bearer, || web::get().to(queue::show)),
+    route("GET", "/api/v1/settings", Who::Admin, || web::get().to(settings::list)),
+    route("PATCH", "/api/v1/settings", Who::Admin, || web::patch().to(settings::change)),
     route("POST", "/api/v1/exports", Who::Admin, || web::post().to(admin::create_export)),
     route("GET", "/api/v1/exports/{id}", Who::Admin, || web::get().to(admin::export)),
     route("GET", "/health", Who::Anyone, || web::get().to(health::health)),

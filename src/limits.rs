@@ -9,14 +9,13 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::auth::Identity;
-use crate::config;
+use crate::config::settings::Live;
 use crate::error::Error;
 
 const WINDOW: Duration = Duration::from_secs(60);
 
 pub struct Limits {
-    per_user: u32,
-    total: u32,
+    settings: Live,
     state: Mutex<State>,
 }
 
@@ -83,22 +82,20 @@ pub struct Denial {
 }
 
 impl Limits {
-    pub fn new(config: &config::Limits) -> Self {
-        Limits {
-            per_user: config.requests_per_minute,
-            total: config.requests_per_minute_total,
-            state: Mutex::default(),
-        }
+    pub fn new(settings: Live) -> Self {
+        Limits { settings, state: Mutex::default() }
     }
 
     /// Counts a request of `who`, or denies it; a denied one does not enter the window.
     // Async from the start: replicas will share these windows.
     pub async fn admit(&self, who: &Identity) -> Result<Admission, Denial> {
-        let limit = who.user().requests_per_minute.and_then(|own| u32::try_from(own).ok()).unwrap_or(self.per_user);
+        let now = self.settings.now();
+        let own = who.user().requests_per_minute.and_then(|own| u32::try_from(own).ok());
+        let limit = own.unwrap_or(now.requests_per_minute);
         let token = who.token().and_then(|token| Some((token.id, u32::try_from(token.requests_per_minute?).ok()?)));
         let asking = Asking { user: who.user_id(), limit, token };
         let mut state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        decide(&mut state, &asking, self.total, Instant::now())
+        decide(&mut state, &asking, now.requests_per_minute_total, Instant::now())
     }
 }
 

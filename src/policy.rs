@@ -3,13 +3,11 @@
 use crate::auth::Identity;
 use crate::catalog::ModelCard;
 use crate::chat::{ChatRequest, ModelName};
-use crate::config::Config;
+use crate::config::settings::{Live, Settings};
 use crate::error::Error;
 
 pub struct Policy {
-    images_per_request_max: usize,
-    image_bytes_max: usize,
-    answer_tokens_max: u32,
+    settings: Live,
 }
 
 /// A request that may be forwarded, and what was changed in it.
@@ -20,12 +18,8 @@ pub struct Allowed {
 }
 
 impl Policy {
-    pub fn new(config: &Config) -> Self {
-        Policy {
-            images_per_request_max: config.limits.images_per_request_max,
-            image_bytes_max: config.limits.image_bytes_max,
-            answer_tokens_max: config.answers.tokens_max,
-        }
+    pub fn new(settings: Live) -> Self {
+        Policy { settings }
     }
 
     /// A model that is not for them is one that does not exist.
@@ -48,10 +42,12 @@ impl Policy {
                 format!("model `{}` would send the prompt off this host, which is not allowed here", request.model);
             return Err(Error::forbidden(message));
         }
-        self.check_images(&request)?;
+        let settings = self.settings.now();
+        check_prompt(&request, &settings)?;
+        check_images(&request, &settings)?;
         let mut notes = Vec::new();
         // A limit is always sent: a small model asked to count to ten may otherwise never stop.
-        let most = self.answer_tokens_max;
+        let most = settings.answer_tokens_max;
         let asked = request.max_tokens.unwrap_or(most);
         if asked > most {
             notes.push(format!("clamped max_tokens from {asked} to {most}"));
@@ -59,36 +55,41 @@ impl Policy {
         request.max_tokens = Some(asked.min(most));
         Ok(Allowed { request, notes })
     }
+}
 
-    fn check_images(&self, request: &ChatRequest) -> Result<(), Error> {
-        let mut count = 0;
-        for (at, message) in request.messages.iter().enumerate() {
-            for (number, image) in message.images.iter().enumerate() {
-                count += 1;
-                let field = format!("messages[{at}].images[{number}]");
-                if count > self.images_per_request_max {
-                    let message =
-                        format!("`{field}` is one image too many; at most {} may be sent", self.images_per_request_max);
-                    return Err(Error::invalid(field, message));
-                }
-                if image.0.len() > self.image_bytes_max {
-                    let message = format!(
-                        "`{field}` has {} bytes; an image may have at most {}",
-                        image.0.len(),
-                        self.image_bytes_max
-                    );
-                    return Err(Error::invalid(field, message));
-                }
+fn check_prompt(request: &ChatRequest, settings: &Settings) -> Result<(), Error> {
+    let limit = settings.prompt_bytes_max;
+    if request.prompt_bytes() > limit {
+        return Err(Error::TooLarge { field: Some("messages"), limit });
+    }
+    Ok(())
+}
+
+fn check_images(request: &ChatRequest, settings: &Settings) -> Result<(), Error> {
+    let mut count = 0;
+    for (at, message) in request.messages.iter().enumerate() {
+        for (number, image) in message.images.iter().enumerate() {
+            count += 1;
+            let field = format!("messages[{at}].images[{number}]");
+            let most = settings.images_per_request_max;
+            if count > most {
+                let message = format!("`{field}` is one image too many; at most {most} may be sent");
+                return Err(Error::invalid(field, message));
+            }
+            let (bytes, most) = (image.0.len(), settings.image_bytes_max);
+            if bytes > most {
+                let message = format!("`{field}` has {bytes} bytes; an image may have at most {most}");
+                return Err(Error::invalid(field, message));
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Extra, Image, Message, Role, Sampling};
+    use crate::chat::{Extra, Image, Message, Role, Sampling, Tool};
 
     fn request(model: &str, max_tokens: Option<u32>, images: &[usize]) -> ChatRequest {
         let mut message = Message::new(Role::User, "hello");
@@ -110,7 +111,7 @@ mod tests {
     }
 
     fn policy() -> Policy {
-        Policy::new(&Config::resolve("", []).unwrap())
+        Policy::new(Live::new(Settings::default()))
     }
 
     #[test]
@@ -131,6 +132,18 @@ mod tests {
         assert!(policy().check(request("m", None, &[most])).is_ok());
         assert_eq!(policy().check(request("m", None, &[most + 1])).unwrap_err().field(), Some("messages[0].images[0]"));
         assert_eq!(policy().check(request("m", None, &[1, 1])).unwrap_err().field(), Some("messages[0].images[1]"));
+    }
+
+    #[test]
+    fn a_prompt_is_so_long_with_all_its_messages_and_tools_and_no_longer() {
+        let mut prompt = request("m", None, &[100]);
+        prompt.messages = vec![Message::new(Role::System, "12345"), Message::new(Role::User, "äöü")];
+        prompt.tools = vec![Tool { name: "add".into(), description: Some("adds".into()), parameters: None }];
+        let settings = |most| Settings::default().with([("prompt_bytes_max", most)]);
+
+        assert!(check_prompt(&prompt, &settings(18)).is_ok());
+        let refused = check_prompt(&prompt, &settings(17)).unwrap_err();
+        assert_eq!((refused.code(), refused.field()), ("request_too_large", Some("messages")));
     }
 
     #[test]

@@ -41,13 +41,14 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let Some(quotas) = AddressQuotas::new(config.limits.address_requests_per_minute) else {
         bail!("`limits.address_requests_per_minute` can't be made into a quota");
     };
-    let connections = Connections::new(config.limits.connections_per_address_max);
+    let connections = Connections::new(app.store.settings().clone());
     let shared = Shared {
         auth: web::Data::from(app.auth.clone()),
         accounts: web::Data::from(app.accounts.clone()),
         tokens: web::Data::from(app.tokens.clone()),
         config: web::Data::from(config.clone()),
         store: web::Data::new(app.store.clone()),
+        settings: web::Data::new(app.store.settings().clone()),
         networks: web::Data::new(Networks(config.allow_networks.clone())),
         openapi: web::Data::new(OpenApiText(document_json().into())),
     };
@@ -62,6 +63,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
             .app_data(shared.tokens.clone())
             .app_data(shared.config.clone())
             .app_data(shared.store.clone())
+            .app_data(shared.settings.clone())
             .app_data(shared.networks.clone())
             .app_data(shared.openapi.clone())
             .app_data(web::Data::new(gateway))
@@ -118,6 +120,7 @@ struct Shared {
     tokens: web::Data<crate::tokens::Tokens>,
     config: web::Data<crate::config::Config>,
     store: web::Data<crate::store::Store>,
+    settings: web::Data<crate::config::settings::Live>,
     networks: web::Data<Networks>,
     openapi: web::Data<OpenApiText>,
 }

@@ -15,12 +15,14 @@ use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::sync::oneshot;
 
+use crate::config::settings::Live;
 use crate::error::Error;
 
 pub mod audit;
 pub mod erasure;
 pub mod exports;
 pub mod schema;
+pub mod settings;
 pub mod tokens;
 pub mod usage;
 pub mod users;
@@ -47,19 +49,22 @@ pub struct Store {
     writer: Arc<Writer>,
     readers: Pool<ConnectionManager<SqliteConnection>>,
     people: Arc<RwLock<Arc<People>>>,
+    settings: Live,
     path: Arc<PathBuf>,
 }
 
 impl Store {
-    /// Opens or makes the database in `data_dir`, migrates it, and starts the writer.
-    pub fn open(data_dir: &Path) -> anyhow::Result<Store> {
+    /// Opens or makes the database in `data_dir`, migrates it, and starts the writer. What an admin has changed is set in
+    /// `settings`, now and later.
+    pub fn open(data_dir: &Path, settings: Live) -> anyhow::Result<Store> {
         let path = data_dir.join(FILE);
         let mut connection = connect(&path)?;
         check_version(&mut connection)?;
         migrate(&mut connection, &path)?;
 
         let people = Arc::new(RwLock::new(Arc::new(People::load(&mut connection)?)));
-        let writer = Writer::start(connection, connect(&path)?, people.clone())?;
+        settings::load(&mut connection, &settings)?;
+        let writer = Writer::start(connection, connect(&path)?, people.clone(), settings.clone())?;
         let readers = Pool::builder()
             .max_size(READERS)
             .min_idle(Some(0))
@@ -68,12 +73,17 @@ impl Store {
             .connection_customizer(Box::new(ReaderSettings))
             .build(ConnectionManager::new(path.to_string_lossy()))
             .context("can't open connections for reading")?;
-        Ok(Store { writer: Arc::new(writer), readers, people, path: Arc::new(path) })
+        Ok(Store { writer: Arc::new(writer), readers, people, settings, path: Arc::new(path) })
     }
 
     /// Everybody who has an account, as of the last commit.
     pub fn people(&self) -> Arc<People> {
         self.people.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// What holds now of what an admin may change, as of the last commit.
+    pub fn settings(&self) -> &Live {
+        &self.settings
     }
 
     /// `false` while nothing can be recorded.
@@ -213,15 +223,16 @@ fn migrate(connection: &mut SqliteConnection, path: &Path) -> anyhow::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::settings::Settings;
 
     #[test]
     fn a_database_of_a_newer_gateway_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        Store::open(folder.path()).unwrap().close();
+        Store::open(folder.path(), Live::new(Settings::default())).unwrap().close();
         let mut connection = connect(&folder.path().join(FILE)).unwrap();
         connection.batch_execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('29990101000000')").unwrap();
 
-        let refusal = Store::open(folder.path()).err().unwrap().to_string();
+        let refusal = Store::open(folder.path(), Live::new(Settings::default())).err().unwrap().to_string();
 
         assert!(refusal.contains("newer lan-gateway"), "{refusal}");
     }
@@ -229,7 +240,7 @@ mod tests {
     #[test]
     fn the_schema_file_tells_what_the_migrations_make() {
         let folder = tempfile::tempdir().unwrap();
-        Store::open(folder.path()).unwrap().close();
+        Store::open(folder.path(), Live::new(Settings::default())).unwrap().close();
         let mut connection = connect(&folder.path().join(FILE)).unwrap();
         let written = include_str!("store/schema.rs");
 
@@ -244,6 +255,7 @@ mod tests {
             "exports",
             "erasure",
             "usage",
+            "settings",
         ] {
             // `pragma_table_info` leaves generated columns out, as an INSERT does.
             let query =

@@ -25,6 +25,8 @@ mod record;
 mod rights;
 #[path = "api/role_matrix.rs"]
 mod role_matrix;
+#[path = "api/settings.rs"]
+mod settings;
 #[path = "api/sharing.rs"]
 mod sharing;
 #[path = "api/stopping.rs"]

@@ -142,18 +142,32 @@ impl Reader {
         for line in intro.lines() {
             comment(&mut out, line);
         }
-        let mut section = "";
-        for known in &self.known {
-            let (in_section, name) = known.key.rsplit_once('.').unwrap_or(("", &known.key));
-            if in_section != section {
-                out.push_str(&format!("\n[{in_section}]\n"));
-                section = in_section;
+        let parts = |known: &'_ Known| match known.key.rsplit_once('.') {
+            Some((section, name)) => (section.to_owned(), name.to_owned()),
+            None => (String::new(), known.key.clone()),
+        };
+        // A section may be read in several places, and TOML has each one once.
+        let mut sections: Vec<String> = Vec::new();
+        for (section, _) in self.known.iter().map(parts) {
+            if !sections.contains(&section) {
+                sections.push(section);
             }
-            out.push('\n');
-            for line in known.doc.lines() {
-                comment(&mut out, line);
+        }
+        for section in sections {
+            if !section.is_empty() {
+                out.push_str(&format!("\n[{section}]\n"));
             }
-            out.push_str(&format!("#{name} = {}\n", known.default));
+            for known in &self.known {
+                let (in_section, name) = parts(known);
+                if in_section != section {
+                    continue;
+                }
+                out.push('\n');
+                for line in known.doc.lines() {
+                    comment(&mut out, line);
+                }
+                out.push_str(&format!("#{name} = {}\n", known.default));
+            }
         }
         out
     }

@@ -136,8 +136,8 @@ pub async fn token(
     config: web::Data<Config>,
 ) -> HttpResponse {
     let result = async {
-        body::check_head(&request, config.limits.body_bytes_max)?;
-        let bytes = body::read(&mut payload, &config.limits).await?;
+        body::check_head(&request)?;
+        let bytes = body::read(&request, &mut payload, &config.limits).await?;
         let asked = credentials(&request, &bytes)?;
         if asked.grant_type.as_deref().is_some_and(|grant| grant != "password") {
             return Err(Error::unsupported("grant_type", "`grant_type` must be `password`"));

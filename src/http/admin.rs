@@ -143,8 +143,8 @@ pub async fn reset_password(
     config: web::Data<Config>,
 ) -> Answer {
     let result = async {
-        body::check_head(&request, config.limits.body_bytes_max)?;
-        let bytes = body::read(&mut payload, &config.limits).await?;
+        body::check_head(&request)?;
+        let bytes = body::read(&request, &mut payload, &config.limits).await?;
         let asked = if bytes.is_empty() { Reset { mode: None } } else { body::parse(&bytes)? };
         let mode = match asked.mode.as_deref() {
             None | Some("initial") => ResetMode::Initial,

@@ -9,11 +9,12 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
 use crate::config;
+use crate::config::settings::Live;
 use crate::dialect::wire;
 use crate::error::Error;
 
 /// What is known of a body before it is read.
-pub fn check_head(request: &HttpRequest, limit: usize) -> Result<(), Error> {
+pub fn check_head(request: &HttpRequest) -> Result<(), Error> {
     if let Some(encoding) = request.headers().get(header::CONTENT_ENCODING) {
         // Inflating a body before it is counted is how 1.6 kB become 2 GB.
         if encoding.as_bytes() != b"identity" {
@@ -24,18 +25,32 @@ pub fn check_head(request: &HttpRequest, limit: usize) -> Result<(), Error> {
     let declared =
         request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     match declared {
-        Some(length) if length > limit as u64 => Err(Error::TooLarge { limit }),
+        Some(length) if length > bytes_max(request) as u64 => Err(too_large(bytes_max(request))),
         _ => Ok(()),
     }
 }
 
-pub async fn read(payload: &mut web::Payload, limits: &config::Limits) -> Result<BytesMut, Error> {
+/// How large a body may be now.
+fn bytes_max(request: &HttpRequest) -> usize {
+    request.app_data::<web::Data<Live>>().map_or(0, |settings| settings.now().body_bytes_max)
+}
+
+fn too_large(limit: usize) -> Error {
+    Error::TooLarge { field: None, limit }
+}
+
+pub async fn read(
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    limits: &config::Limits,
+) -> Result<BytesMut, Error> {
+    let bytes_max = bytes_max(request);
     let read = async {
         let mut body = BytesMut::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| Error::invalid("body", "the request body was cut short"))?;
-            if body.len() + chunk.len() > limits.body_bytes_max {
-                return Err(Error::TooLarge { limit: limits.body_bytes_max });
+            if body.len() + chunk.len() > bytes_max {
+                return Err(too_large(bytes_max));
             }
             body.extend_from_slice(&chunk);
         }
@@ -56,8 +71,8 @@ pub async fn json<T: DeserializeOwned>(
     payload: &mut web::Payload,
     limits: &config::Limits,
 ) -> Result<T, Error> {
-    check_head(request, limits.body_bytes_max)?;
-    parse(&read(payload, limits).await?)
+    check_head(request)?;
+    parse(&read(request, payload, limits).await?)
 }
 
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {

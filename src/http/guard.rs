@@ -20,6 +20,7 @@ use ipnet::IpNet;
 
 use crate::audit::Refusal;
 use crate::auth::{Auth, Identity};
+use crate::config::settings::Live;
 use crate::dialect::{Dialect, legacy::Legacy, openai::OpenAi};
 use crate::error::Error;
 use crate::gateway::Gateway;
@@ -272,7 +273,7 @@ fn quota(per_minute: u32, dialect: &'static dyn Dialect) -> Option<AddressQuota>
 #[derive(Clone)]
 pub struct Connections {
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    most: usize,
+    settings: Live,
 }
 
 /// Kept with a connection for as long as it is open.
@@ -282,8 +283,8 @@ pub struct Connected {
 }
 
 impl Connections {
-    pub fn new(most: usize) -> Self {
-        Connections { open: Arc::default(), most }
+    pub fn new(settings: Live) -> Self {
+        Connections { open: Arc::default(), settings }
     }
 
     /// Counts a connection, or `None` when this address has too many.
@@ -291,7 +292,7 @@ impl Connections {
         let address = address.to_canonical();
         let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let count = open.entry(address).or_insert(0);
-        if *count >= self.most {
+        if *count >= self.settings.now().connections_per_address_max {
             return None;
         }
         *count += 1;
@@ -314,10 +315,12 @@ impl Drop for Connected {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::settings::Settings;
 
     #[test]
     fn an_address_has_so_many_connections_and_gets_them_back() {
-        let connections = Connections::new(2);
+        let two = Settings::default().with([("connections_per_address_max", 2)]);
+        let connections = Connections::new(Live::new(two));
         let one: IpAddr = "127.0.0.1".parse().unwrap();
         let first = connections.enter(one);
         let _second = connections.enter("::ffff:127.0.0.1".parse().unwrap()).unwrap();

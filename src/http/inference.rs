@@ -93,13 +93,13 @@ impl Door<'_> {
             return Err(stopped().into());
         }
         let head = RequestHead::of(self.request, self.config.default_model.as_str());
-        body::check_head(self.request, self.config.limits.body_bytes_max)?;
+        body::check_head(self.request)?;
         if let Some(credential) = self.dialect.credential(&head)? {
             self.let_in(credential, learnt).await?;
         } else if !self.reads_body_first() {
             return Err(Error::bad_token("none was sent; send `Authorization: Bearer …`").into());
         }
-        let bytes = body::read(&mut payload, &self.config.limits).await?;
+        let bytes = body::read(self.request, &mut payload, &self.config.limits).await?;
         let mut decoded = self.dialect.decode(&head, &bytes)?;
         drop(bytes);
         if learnt.who.is_none() {

@@ -153,6 +153,15 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    settings (name) {
+        name -> Text,
+        value -> BigInt,
+        changed_at_us -> BigInt,
+        changed_by -> Nullable<BigInt>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     exports,
     record,

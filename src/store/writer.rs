@@ -16,9 +16,10 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::error;
 
 use crate::clock::Timestamp;
+use crate::config::settings::Live;
 use crate::error::Error;
-use crate::store::audit;
 use crate::store::users::People;
+use crate::store::{audit, settings};
 
 /// Why a verb came to nothing.
 #[derive(Debug)]
@@ -45,12 +46,18 @@ pub struct Tx<'a> {
     /// Never smaller than in the transaction before.
     pub now: Timestamp,
     people_changed: bool,
+    settings_changed: bool,
 }
 
 impl Tx<'_> {
     /// To be called by every verb that writes a row which the snapshot of people holds.
     pub fn people_changed(&mut self) {
         self.people_changed = true;
+    }
+
+    /// The same for rows of the settings.
+    pub fn settings_changed(&mut self) {
+        self.settings_changed = true;
     }
 }
 
@@ -107,6 +114,7 @@ impl Writer {
         mut connection: SqliteConnection,
         checkpoints: SqliteConnection,
         people: Arc<RwLock<Arc<People>>>,
+        settings: Live,
     ) -> anyhow::Result<Writer> {
         let last = audit::last_at(&mut connection)?;
         let (jobs, queue) = mpsc::unbounded_channel();
@@ -119,7 +127,7 @@ impl Writer {
         let shared = state.clone();
         let thread = std::thread::Builder::new()
             .name("record-writer".into())
-            .spawn(move || Loop { connection, people, state: shared, last, clock: last, wrote }.run(queue))
+            .spawn(move || Loop { connection, people, settings, state: shared, last, clock: last, wrote }.run(queue))
             .context("can't start the writer")?;
         std::thread::Builder::new()
             .name("checkpoints".into())
@@ -197,6 +205,7 @@ impl Writer {
 struct Loop {
     connection: SqliteConnection,
     people: Arc<RwLock<Arc<People>>>,
+    settings: Live,
     state: Arc<State>,
     /// The time on the newest rows.
     last: Timestamp,
@@ -238,7 +247,7 @@ impl Loop {
         let clock = Timestamp::now();
         let stepped_back = clock.0 + CLOCK_STEP_US < self.clock.0;
         let now = clock.max(self.last);
-        let mut people_changed = false;
+        let (mut people_changed, mut settings_changed) = (false, false);
         let mut truncations = Vec::new();
         let result = self.connection.immediate_transaction(|connection| {
             if stepped_back {
@@ -246,7 +255,7 @@ impl Loop {
             }
             let mut first_error = None;
             for job in batch.drain(..) {
-                let mut tx = Tx { connection: &mut *connection, now, people_changed: false };
+                let mut tx = Tx { connection: &mut *connection, now, people_changed: false, settings_changed: false };
                 match job {
                     Job::Rows { write, after } => {
                         if first_error.is_none() {
@@ -258,6 +267,7 @@ impl Loop {
                         tx.connection.batch_execute("SAVEPOINT verb")?;
                         let ran = run(&mut tx);
                         people_changed |= tx.people_changed && !ran.undo;
+                        settings_changed |= tx.settings_changed && !ran.undo;
                         tx.connection.batch_execute(if ran.undo {
                             "ROLLBACK TO verb; RELEASE verb"
                         } else {
@@ -277,6 +287,9 @@ impl Loop {
         let result = result.and_then(|()| {
             self.last = now;
             self.clock = clock;
+            if settings_changed {
+                settings::load(&mut self.connection, &self.settings)?;
+            }
             if people_changed { People::load(&mut self.connection).map(Some) } else { Ok(None) }
         });
         match result {

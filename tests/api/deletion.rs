@@ -106,7 +106,7 @@ async fn nobody_is_deleted_in_the_middle_of_a_request_and_the_last_admin_never()
 async fn a_download_that_was_cut_off_has_no_receipt() {
     use futures_util::StreamExt;
     let fake = FakeOllama::start();
-    let gateway = TestGateway::start(&fake.url());
+    let gateway = TestGateway::start_with(&fake.url(), &[("LIMITS__PROMPT_BYTES_MAX", "16777216")]);
     let admin = gateway.admin().await;
     let mut body = hello();
     body["messages"][0]["content"] = json!("x".repeat(4 << 20));

@@ -1,3 +1,4 @@
+DROP TABLE settings;
 DROP TABLE usage;
 DROP TABLE erasure;
 DROP TABLE exports;

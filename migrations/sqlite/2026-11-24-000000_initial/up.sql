@@ -176,3 +176,12 @@ CREATE TABLE usage (
     total_us BIGINT NOT NULL,
     PRIMARY KEY (quarter_us, user_id, token_id, model)
 ) WITHOUT ROWID;
+
+-- What an admin has changed of what the configuration file begins with. A value that was put back has no row.
+CREATE TABLE settings (
+    name TEXT PRIMARY KEY NOT NULL CHECK (length(name) <= 64),
+    value BIGINT NOT NULL,
+    changed_at_us BIGINT NOT NULL,
+    -- NULL: on the host's own command line.
+    changed_by BIGINT
+);

@@ -1,0 +1,193 @@
+//! What an admin may change while the gateway runs: one table, from which everything else is made.
+//!
+//! An entry of `settings!` is a key of the file with its default, bounds and words, a field of `Settings`, and a row
+//! that `PATCH /api/v1/settings` and `lan-gateway settings set` may override. To add one, add its entry; whoever obeys it
+//! keeps a `Live` and asks `live.now()` for the field at each decision, so that a change is felt on the next one.
+
+use std::fmt;
+use std::sync::{Arc, RwLock};
+
+use crate::config::reader::{Reader, number};
+use crate::error::Error;
+
+macro_rules! settings {
+    ($($(#[doc = $about:literal])+
+    $section:ident.$name:ident: $type:ty = $default:literal, $least:literal to $most:literal $unit:ident;)+) => {
+        /// A value for each setting: what the file says, or what holds now.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct Settings {
+            $($(#[doc = $about])+ pub $name: $type,)+
+        }
+
+        impl Settings {
+            const BLANK: Settings = Settings { $($name: 0,)+ };
+        }
+
+        pub static TABLE: &[Setting] = &[$(Setting {
+            name: stringify!($name),
+            key: concat!(stringify!($section), ".", stringify!($name)),
+            about: concat!($($about),+),
+            unit: stringify!($unit),
+            default: stringify!($default),
+            least: $least,
+            most: $most,
+            get: |settings| u64::try_from(settings.$name).unwrap_or(u64::MAX),
+            set: |settings, value| settings.$name = <$type>::try_from(value).unwrap_or(<$type>::MAX),
+        },)+];
+    };
+}
+
+settings! {
+    /// Requests to a model that one person may make in any 60 seconds, all credentials together.
+    limits.requests_per_minute: u32 = 10, 1 to 1_000_000 requests;
+    /// The same for everybody together.
+    limits.requests_per_minute_total: u32 = 200, 1 to 100_000_000 requests;
+    /// Open connections per client address; further ones are closed at once.
+    limits.connections_per_address_max: usize = 1024, 1 to 1_000_000 connections;
+    /// The largest request body, in bytes.
+    limits.body_bytes_max: usize = 16777216, 1024 to 1_073_741_824 bytes;
+    // A context of 128 K tokens takes about half a megabyte; what is longer than the context a model server cuts at its
+    // beginning, and says nothing. So twice that is no prompt but a file by mistake, or a flood.
+    /// The longest prompt, in bytes: the text of all messages and tools of a request, without images.
+    limits.prompt_bytes_max: usize = 1048576, 1 to 1_073_741_824 bytes;
+    /// Images in one request.
+    limits.images_per_request_max: usize = 1, 0 to 64 images;
+    /// The largest image, decoded, in bytes.
+    limits.image_bytes_max: usize = 5242880, 1024 to 1_073_741_824 bytes;
+    /// Tokens of one answer. A request may ask for fewer, never for more.
+    answers.answer_tokens_max: u32 = 8192, 1 to 10_000_000 tokens;
+}
+
+pub struct Setting {
+    pub name: &'static str,
+    /// As the file has it: a section and the name.
+    pub key: &'static str,
+    about: &'static str,
+    pub unit: &'static str,
+    default: &'static str,
+    pub least: u64,
+    pub most: u64,
+    pub get: fn(&Settings) -> u64,
+    set: fn(&mut Settings, u64),
+}
+
+impl Setting {
+    pub fn named(name: &str) -> Option<&'static Setting> {
+        TABLE.iter().find(|setting| setting.name == name)
+    }
+
+    /// What it does, in a sentence or two.
+    pub fn about(&self) -> &'static str {
+        self.about.trim_start()
+    }
+
+    pub fn check(&self, value: u64) -> Result<u64, Error> {
+        if (self.least..=self.most).contains(&value) { Ok(value) } else { Err(self.wrong()) }
+    }
+
+    pub fn wrong(&self) -> Error {
+        let message = format!("`{}` must be a whole number from {} to {}", self.name, self.least, self.most);
+        Error::invalid(self.name, message)
+    }
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.key)
+    }
+}
+
+impl Settings {
+    /// As the file and the environment say.
+    pub fn read(reader: &mut Reader) -> Settings {
+        let mut settings = Settings::BLANK;
+        for setting in TABLE {
+            let within = number(setting.least, setting.most);
+            let value = reader.key(setting.key, setting.default, setting.about(), within);
+            (setting.set)(&mut settings, value);
+        }
+        settings
+    }
+
+    /// These, with some values instead. One that is unknown here or out of bounds is left out: another version wrote it.
+    pub fn with<'a>(mut self, overrides: impl IntoIterator<Item = (&'a str, u64)>) -> Settings {
+        for (name, value) in overrides {
+            if let Some(setting) = Setting::named(name).filter(|setting| setting.check(value).is_ok()) {
+                (setting.set)(&mut self, value);
+            }
+        }
+        self
+    }
+}
+
+impl Default for Settings {
+    /// As they are without a file.
+    fn default() -> Self {
+        Settings::read(&mut Reader::new(toml::Table::new(), []))
+    }
+}
+
+/// What holds at this moment, shared by all who obey it. The store sets it after each commit of a change.
+#[derive(Clone)]
+pub struct Live(Arc<Held>);
+
+struct Held {
+    start: Settings,
+    now: RwLock<Settings>,
+}
+
+impl Live {
+    pub fn new(start: Settings) -> Live {
+        Live(Arc::new(Held { start, now: RwLock::new(start) }))
+    }
+
+    pub fn now(&self) -> Settings {
+        *self.0.now.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// What the file says, which holds where nothing was changed.
+    pub fn start(&self) -> Settings {
+        self.0.start
+    }
+
+    pub fn set<'a>(&self, overrides: impl IntoIterator<Item = (&'a str, u64)>) {
+        let now = self.0.start.with(overrides);
+        *self.0.now.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_setting_has_a_name_of_its_own_and_takes_both_its_bounds() {
+        for setting in TABLE {
+            assert_eq!(TABLE.iter().filter(|other| other.name == setting.name).count(), 1, "{setting:?}");
+            assert!(setting.about().ends_with('.'), "{setting:?}");
+            for value in [setting.least, setting.most] {
+                let settings = Settings::default().with([(setting.name, value)]);
+                assert_eq!((setting.get)(&settings), value, "{setting:?}");
+            }
+            assert!(setting.check(setting.most + 1).is_err());
+            assert!(setting.least == 0 || setting.check(setting.least - 1).is_err());
+        }
+    }
+
+    #[test]
+    fn what_another_version_wrote_changes_nothing() {
+        let settings = Settings::default();
+
+        assert_eq!(settings.with([("prophecies_per_minute", 1), ("requests_per_minute", 0)]), settings);
+    }
+
+    #[test]
+    fn a_change_taken_away_is_the_file_s_value_again() {
+        let live = Live::new(Settings::default().with([("requests_per_minute", 7)]));
+
+        live.set([("requests_per_minute", 9)]);
+        assert_eq!((live.now().requests_per_minute, live.start().requests_per_minute), (9, 7));
+        live.set([]);
+        assert_eq!(live.now(), live.start());
+    }
+}

@@ -1,0 +1,97 @@
+//! What an admin may change while the gateway runs.
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpRequest, web};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::config::settings::TABLE;
+use crate::error::Error;
+use crate::http::admin::{Answer, answer};
+use crate::http::body;
+use crate::http::guard::Admin;
+use crate::store::Store;
+use crate::store::settings::check_changes;
+
+#[derive(Serialize, ToSchema)]
+pub struct SettingView {
+    #[schema(example = "requests_per_minute")]
+    name: &'static str,
+    /// What holds now.
+    #[schema(example = 20)]
+    value: u64,
+    /// What the configuration file says, or the default; null in a change puts it back.
+    #[schema(example = 10)]
+    of_file: u64,
+    /// Whether `value` was set here.
+    overridden: bool,
+    /// The smallest value that can be set.
+    least: u64,
+    /// The largest.
+    most: u64,
+    #[schema(example = "requests")]
+    unit: &'static str,
+    about: &'static str,
+    /// When it was set here.
+    #[schema(format = DateTime)]
+    changed_at: Option<String>,
+    /// Who set it here; null when it was done on the host.
+    changed_by: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct SettingList {
+    items: Vec<SettingView>,
+}
+
+/// What can be changed while the gateway runs, and what holds now. The configuration file alone has the rest.
+#[utoipa::path(get, path = "/api/v1/settings", operation_id = "settings", tag = "admin",
+    responses((status = 200, body = SettingList), crate::http::docs::Refusals))]
+pub async fn list(_: Admin, request: HttpRequest, store: web::Data<Store>) -> Answer {
+    answer(&request, view(&store).await)
+}
+
+/// Changes settings by name, all or none; felt on the next request. Null: what the file says.
+#[utoipa::path(patch, path = "/api/v1/settings", operation_id = "change_settings", tag = "admin",
+    request_body(content = BTreeMap<String, Option<u64>>, example = json!({ "requests_per_minute": 20 })),
+    responses((status = 200, body = SettingList), crate::http::docs::Refusals))]
+pub async fn change(
+    admin: Admin,
+    request: HttpRequest,
+    mut payload: web::Payload,
+    store: web::Data<Store>,
+    config: web::Data<Config>,
+) -> Answer {
+    let changed = async {
+        let asked: BTreeMap<String, Option<Value>> = body::json(&request, &mut payload, &config.limits).await?;
+        store.change_settings(admin.actor(), check_changes(asked)?).await?;
+        view(&store).await
+    };
+    answer(&request, changed.await)
+}
+
+async fn view(store: &Store) -> Result<SettingList, Error> {
+    let rows = store.overrides().await?;
+    let (people, start, now) = (store.people(), store.settings().start(), store.settings().now());
+    let name = |id: i64| people.by_id(id).map_or_else(|| format!("(deleted {id})"), |user| user.name().to_owned());
+    let items = TABLE.iter().map(|setting| {
+        let row = rows.iter().find(|row| row.name == setting.name);
+        SettingView {
+            name: setting.name,
+            value: (setting.get)(&now),
+            of_file: (setting.get)(&start),
+            overridden: row.is_some(),
+            least: setting.least,
+            most: setting.most,
+            unit: setting.unit,
+            about: setting.about(),
+            changed_at: row.map(|row| Timestamp(row.changed_at_us).rfc3339()),
+            changed_by: row.and_then(|row| row.changed_by).map(name),
+        }
+    });
+    Ok(SettingList { items: items.collect() })
+}

@@ -1,0 +1,95 @@
+//! What an admin has changed of the settings: a row for each, over what the file says.
+
+use diesel::prelude::*;
+use serde_json::{Map, Value};
+
+use crate::config::settings::{Live, Setting, TABLE};
+use crate::error::Error;
+use crate::store::schema::settings;
+use crate::store::users::{Actor, check_acting_admin};
+use crate::store::{Store, audit};
+
+/// A setting that was changed, and by whom last; nobody: on the host.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = settings)]
+pub struct Override {
+    pub name: String,
+    pub value: i64,
+    pub changed_at_us: i64,
+    pub changed_by: Option<i64>,
+}
+
+/// A setting and its new value, checked; `None`: the file's again.
+pub type Change = (&'static Setting, Option<u64>);
+
+/// Sets what holds from now on.
+pub fn load(connection: &mut SqliteConnection, live: &Live) -> QueryResult<()> {
+    let rows = all(connection)?;
+    live.set(rows.iter().filter_map(|row| Some((row.name.as_str(), u64::try_from(row.value).ok()?))));
+    Ok(())
+}
+
+fn all(connection: &mut SqliteConnection) -> QueryResult<Vec<Override>> {
+    settings::table.select(Override::as_select()).load(connection)
+}
+
+impl Store {
+    pub async fn overrides(&self) -> Result<Vec<Override>, Error> {
+        self.read(all).await
+    }
+
+    /// Changes settings, all or none; the act tells what was and what is.
+    pub async fn change_settings(&self, by: Actor, changes: Vec<Change>) -> Result<(), Error> {
+        let live = self.settings().clone();
+        self.write(move |tx| {
+            check_acting_admin(tx, by)?;
+            let rows = all(tx.connection)?;
+            let (mut old, mut new) = (Map::new(), Map::new());
+            for (setting, value) in changes {
+                let was = rows.iter().find(|row| row.name == setting.name);
+                let value_now = value.and_then(|value| i64::try_from(value).ok());
+                if was.map(|row| row.value) == value_now {
+                    continue;
+                }
+                let of_file = (setting.get)(&live.start());
+                old.insert(setting.name.into(), was.map_or(Value::from(of_file), |row| row.value.into()));
+                new.insert(setting.name.into(), value.unwrap_or(of_file).into());
+                diesel::delete(settings::table.find(setting.name)).execute(tx.connection)?;
+                if let Some(value) = value_now {
+                    diesel::insert_into(settings::table)
+                        .values((
+                            settings::name.eq(setting.name),
+                            settings::value.eq(value),
+                            settings::changed_at_us.eq(tx.now.0),
+                            settings::changed_by.eq(by.0),
+                        ))
+                        .execute(tx.connection)?;
+                }
+            }
+            if new.is_empty() {
+                return Ok(());
+            }
+            tx.settings_changed();
+            let detail = serde_json::json!({ "old": old, "new": new }).to_string();
+            audit::insert_act(tx.connection, tx.now, "settings_changed", by.0, None, Some(detail))?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Names and values as they were asked for, checked; the first that is wrong is named.
+pub fn check_changes(asked: impl IntoIterator<Item = (String, Option<Value>)>) -> Result<Vec<Change>, Error> {
+    asked
+        .into_iter()
+        .map(|(name, value)| {
+            let Some(setting) = Setting::named(&name) else {
+                let known: Vec<_> = TABLE.iter().map(|setting| setting.name).collect();
+                let message = format!("there is no setting `{name}`; there are {}", known.join(", "));
+                return Err(Error::invalid(name, message));
+            };
+            let value = value.map(|value| setting.check(value.as_u64().ok_or_else(|| setting.wrong())?)).transpose()?;
+            Ok((setting, value))
+        })
+        .collect()
+}

@@ -1,0 +1,139 @@
+//! What an admin may change while the gateway runs: felt on the next request, recorded, put back.
+
+use serde_json::{Value, json};
+
+use crate::support::fake_ollama::FakeOllama;
+use crate::support::gateway::{Answer, TestGateway, hello};
+
+const PATH: &str = "/api/v1/settings";
+
+async fn set(gateway: &TestGateway, admin: &str, changes: Value) -> Answer {
+    gateway.send("PATCH", PATH, Some(admin), changes.to_string().into_bytes()).await
+}
+
+fn named(settings: &Answer, name: &str) -> Value {
+    assert_eq!(settings.status, 200, "{}", settings.text());
+    let all = settings.json();
+    all["items"].as_array().unwrap().iter().find(|item| item["name"] == name).unwrap().clone()
+}
+
+#[actix_web::test]
+async fn a_setting_stands_above_the_file_until_it_is_put_back_and_over_a_restart() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start_with(&fake.url(), &[("LIMITS__REQUESTS_PER_MINUTE", "1")]);
+    let admin = gateway.admin().await;
+    let before = named(&gateway.get(PATH, Some(&admin)).await, "requests_per_minute");
+    assert_eq!(
+        json!([before["value"], before["of_file"], before["overridden"], before["least"], before["most"]]),
+        json!([1, 1, false, 1, 1_000_000])
+    );
+
+    let changed = named(&set(&gateway, &admin, json!({ "requests_per_minute": 2 })).await, "requests_per_minute");
+
+    assert_eq!(
+        json!([changed["value"], changed["of_file"], changed["overridden"], changed["changed_by"]]),
+        json!([2, 1, true, "admin"])
+    );
+    gateway.kill();
+    gateway.restart();
+    let chat = async || gateway.post("/v1/chat/completions", Some(&admin), hello()).await.status;
+    assert_eq!((chat().await, chat().await, chat().await), (200, 200, 429));
+    let put_back = named(&set(&gateway, &admin, json!({ "requests_per_minute": null })).await, "requests_per_minute");
+    assert_eq!(json!([put_back["value"], put_back["overridden"], put_back["changed_at"]]), json!([1, false, null]));
+    let acts = gateway.get("/api/v1/audit?kind=act", Some(&admin)).await.json();
+    let acts = acts["items"].as_array().unwrap().iter().filter(|act| act["act"] == "settings_changed");
+    assert_eq!(acts.count(), 2);
+}
+
+#[actix_web::test]
+async fn each_setting_is_felt_on_the_next_request() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let ask = async |message: Value| {
+        let body = json!({ "model": "fake", "messages": [message] });
+        gateway.post("/v1/chat/completions", Some(&admin), body).await
+    };
+    let text = |letters: usize| json!({ "role": "user", "content": "x".repeat(letters) });
+    let pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+    let images = |count: usize| {
+        let image = json!({ "type": "image_url", "image_url": { "url": format!("data:image/png;base64,{pixel}") } });
+        json!({ "role": "user", "content": vec![image; count] })
+    };
+    let padded = |bytes: usize| {
+        use base64::Engine;
+        let mut image = base64::engine::general_purpose::STANDARD.decode(pixel).unwrap();
+        image.resize(bytes, 0);
+        let image = base64::engine::general_purpose::STANDARD.encode(image);
+        let url = json!({ "url": format!("data:image/png;base64,{image}") });
+        json!({ "role": "user", "content": [{ "type": "image_url", "image_url": url }] })
+    };
+    set(&gateway, &admin, json!({ "requests_per_minute": 1000 })).await;
+
+    for (changes, most, more, status, param) in [
+        (json!({ "prompt_bytes_max": 50 }), text(50), text(51), 413, json!("messages")),
+        (json!({ "prompt_bytes_max": null }), text(51), text((1 << 20) + 1), 413, json!("messages")),
+        (json!({ "images_per_request_max": 2 }), images(2), images(3), 400, json!("messages[0].images[2]")),
+        (json!({ "image_bytes_max": 1024 }), padded(1024), padded(1025), 400, json!("messages[0].images[0]")),
+        (json!({ "body_bytes_max": 1024 }), text(900), text(1024), 413, json!(null)),
+    ] {
+        assert_eq!(set(&gateway, &admin, changes.clone()).await.status, 200, "{changes}");
+        assert_eq!(ask(most).await.status, 200, "{changes}");
+        let refused = ask(more).await;
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (status, &param), "{changes}");
+    }
+
+    set(&gateway, &admin, json!({ "answer_tokens_max": 7 })).await;
+    assert_eq!(ask(text(1)).await.status, 200);
+    let forwarded: Value = serde_json::from_slice(&fake.chats().last().unwrap().body).unwrap();
+    assert_eq!(forwarded["options"]["num_predict"], 7);
+    set(&gateway, &admin, json!({ "requests_per_minute_total": 1 })).await;
+    assert_eq!(ask(text(1)).await.status, 429);
+}
+
+#[actix_web::test]
+async fn connections_per_address_are_counted_against_the_setting_of_the_moment() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    let address = gateway.url.strip_prefix("http://").unwrap().to_owned();
+    let answered = || {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        let sent = stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n");
+        let read = sent.and_then(|()| stream.read(&mut [0; 12])).unwrap_or(0);
+        (stream, read > 0)
+    };
+    let (kept, served) = answered();
+    assert!(served);
+
+    assert_eq!(set(&gateway, &admin, json!({ "connections_per_address_max": 1 })).await.status, 200);
+
+    assert!(!answered().1, "one is open already");
+    drop(kept);
+}
+
+#[actix_web::test]
+async fn what_can_not_be_set_is_named_and_nothing_is_changed() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    assert_eq!(set(&gateway, &ann, json!({ "requests_per_minute": 2 })).await.status, 403);
+    assert_eq!(gateway.get(PATH, Some(&ann)).await.status, 403);
+
+    for (changes, param) in [
+        (json!({ "requests_per_minute": 0 }), json!("requests_per_minute")),
+        (json!({ "requests_per_minute": 1_000_001 }), json!("requests_per_minute")),
+        (json!({ "requests_per_minute": 1.5 }), json!("requests_per_minute")),
+        (json!({ "requests_per_minute": "5" }), json!("requests_per_minute")),
+        (json!({ "answer_tokens_max": 5, "listen": 5 }), json!("listen")),
+        (json!({ "body_bytes_max": 1023 }), json!("body_bytes_max")),
+    ] {
+        let refused = set(&gateway, &admin, changes.clone()).await;
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &param), "{changes}");
+    }
+
+    let settings = gateway.get(PATH, Some(&admin)).await.json();
+    assert!(settings["items"].as_array().unwrap().iter().all(|setting| setting["overridden"] == false));
+    assert!(!gateway.get("/api/v1/audit?kind=act", Some(&admin)).await.text().contains("settings_changed"));
+}
