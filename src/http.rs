@@ -12,8 +12,10 @@ use crate::error::Error;
 
 pub mod account;
 pub mod admin;
+pub mod audit;
 pub mod body;
 pub mod docs;
+pub mod exports;
 pub mod guard;
 pub mod head;
 pub mod health;
@@ -78,14 +80,14 @@ pub static ROUTES: &[Route] = &[
     route("POST", "/api/v1/users/{id}/disable", Who::Admin, || web::post().to(admin::disable)),
     route("POST", "/api/v1/users/{id}/enable", Who::Admin, || web::post().to(admin::enable)),
     route("POST", "/api/v1/users/{id}/reset-password", Who::Admin, || web::post().to(admin::reset_password)),
-    route("GET", "/api/v1/audit", Who::Admin, || web::get().to(admin::audit)),
+    route("GET", "/api/v1/audit", Who::Admin, || web::get().to(audit::audit)),
     route("GET", "/api/v1/audit/{request_id}", Who::Admin, || web::get().to(record::story)),
     route("GET", "/api/v1/usage", Who::Admin, || web::get().to(usage::of_everybody)),
     route("GET", "/api/v1/queue", Who::Bearer, || web::get().to(queue::show)),
     route("GET", "/api/v1/settings", Who::Admin, || web::get().to(settings::list)),
     route("PATCH", "/api/v1/settings", Who::Admin, || web::patch().to(settings::change)),
-    route("POST", "/api/v1/exports", Who::Admin, || web::post().to(admin::create_export)),
-    route("GET", "/api/v1/exports/{id}", Who::Admin, || web::get().to(admin::export)),
+    route("POST", "/api/v1/exports", Who::Admin, || web::post().to(exports::create_export)),
+    route("GET", "/api/v1/exports/{id}", Who::Admin, || web::get().to(exports::export)),
     route("GET", "/health", Who::Anyone, || web::get().to(health::health)),
     route("GET", "/health/live", Who::Anyone, || web::get().to(health::live)),
     route("GET", "/health/ready", Who::Anyone, || web::get().to(health::ready)),

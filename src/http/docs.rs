@@ -9,7 +9,7 @@ use utoipa::openapi::security::{
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::http::{account, admin, health, me, models, queue, record, settings, tokens, usage, users};
+use crate::http::{account, admin, audit, exports, health, me, models, queue, record, settings, tokens, usage, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -31,9 +31,12 @@ use crate::http::{account, admin, health, me, models, queue, record, settings, t
         tokens::revoke,
         tokens::rotate,
         tokens::resume,
-        admin::users, users::user, users::change, admin::approve, admin::disable, admin::enable, admin::reset_password, admin::audit,
+        admin::users, users::user, users::change, admin::approve, admin::disable, admin::enable, admin::reset_password,
+        audit::audit,
         settings::list, settings::change,
-        record::story, record::delete_user, admin::create_export, admin::export, health::health, health::live, health::ready
+        record::story, record::delete_user,
+        exports::create_export, exports::export,
+        health::health, health::live, health::ready
     ),
     components(schemas(ErrorBody, ChatChunkEvent, LegacyError)),
     modifiers(&Security),

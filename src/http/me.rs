@@ -7,7 +7,9 @@ use utoipa::IntoParams;
 
 use crate::export::Format;
 use crate::http::account::UserView;
-use crate::http::admin::{Answer, AuditPage, answer, audit_page, download, query};
+use crate::http::admin::{Answer, answer, query};
+use crate::http::audit::{AuditPage, audit_page};
+use crate::http::exports::download;
 use crate::http::guard::Caller;
 use crate::http::reply::{self, ApiError};
 use crate::store::Store;

@@ -9,7 +9,7 @@ use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::error::Error;
 use crate::export::Contents;
-use crate::http::admin::{AuditItem, audit_items};
+use crate::http::audit::{AuditItem, audit_items};
 use crate::http::body;
 use crate::http::guard::Admin;
 use crate::http::reply::{self, ApiError};

@@ -1,0 +1,194 @@
+//! The record in pages.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpRequest, web};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::accounts::Accounts;
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::http::admin::{Answer, answer, moment, page_size, query};
+use crate::http::guard::Admin;
+use crate::store::Store;
+use crate::store::audit::{self as rows, Row, Wanted};
+use crate::store::users::People;
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    /// One person alone.
+    #[param(format = Uuid)]
+    user_id: Option<String>,
+    /// `request`, `refusal` or `act`
+    kind: Option<String>,
+    /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`
+    outcome: Option<String>,
+    /// The name of a model, as it was asked for.
+    model: Option<String>,
+    /// A route, as in `/v1/chat/completions`.
+    api: Option<String>,
+    /// RFC 3339: at this time or later.
+    #[param(format = DateTime)]
+    from: Option<String>,
+    /// RFC 3339: before this time.
+    #[param(format = DateTime)]
+    to: Option<String>,
+    /// The `next` of the page before.
+    cursor: Option<i64>,
+    /// 50 when left out, at most 500.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+}
+
+/// A request, a refusal or an admin's act. Fields that say nothing here are absent.
+#[derive(Serialize, ToSchema)]
+pub struct AuditItem {
+    /// The number under which the contents are kept and exported.
+    log_id: i64,
+    /// `request`, `refusal` or `act`
+    kind: &'static str,
+    #[schema(format = DateTime)]
+    at: String,
+    #[schema(format = Uuid)]
+    request_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<String>,
+    /// The name of the token that was shown, or that the act is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_asked: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_served: Option<String>,
+    /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`; absent while the request is running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_tokens: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_tokens: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queued_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_token_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_ms: Option<i64>,
+    /// How many refusals of this kind the row stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeat: Option<i64>,
+}
+
+impl AuditItem {
+    fn of(row: &Row, people: &People, tokens: &HashMap<i64, String>) -> Self {
+        let name = |id: Option<i64>| {
+            id.map(|id| people.by_id(id).map_or_else(|| format!("(deleted {id})"), |user| user.name().to_owned()))
+        };
+        let millis = |value: Option<i64>| value.map(|micros| micros / 1000);
+        AuditItem {
+            log_id: row.contents_id(),
+            kind: match row.kind.as_str() {
+                "refusal" => "refusal",
+                "act" => "act",
+                _ => "request",
+            },
+            at: Timestamp(row.at_us).rfc3339(),
+            request_id: row.request_id().map(|id| id.to_string()),
+            user: name(row.user_id),
+            act: row.act.clone(),
+            subject: name(row.subject_id),
+            credential: row.credential.clone(),
+            token: row.token_id.map(|id| tokens.get(&id).cloned().unwrap_or_else(|| format!("(deleted {id})"))),
+            api: row.api.clone(),
+            host: row.host.clone(),
+            model_asked: row.model_asked.clone(),
+            model_served: row.model_served.clone(),
+            outcome: row.outcome.clone(),
+            reason: row.reason.clone(),
+            status: row.status,
+            prompt_tokens: row.prompt_tokens,
+            answer_tokens: row.answer_tokens,
+            queued_ms: millis(row.queued_us),
+            first_token_ms: millis(row.first_token_us),
+            total_ms: millis(row.total_us),
+            repeat: row.repeat,
+        }
+    }
+}
+
+/// Rows as they are shown, with the names that belong to them.
+pub async fn audit_items(store: &Store, rows: &[Row]) -> Result<Vec<AuditItem>, Error> {
+    let mut tokens: Vec<i64> = rows.iter().filter_map(|row| row.token_id).collect();
+    tokens.sort_unstable();
+    tokens.dedup();
+    let tokens = store.token_names(tokens).await?;
+    let people = store.people();
+    Ok(rows.iter().map(|row| AuditItem::of(row, &people, &tokens)).collect())
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct AuditPage {
+    items: Vec<AuditItem>,
+    /// The cursor of the next page; null on the last.
+    next: Option<i64>,
+}
+
+/// The record, newest first: requests (running ones on the first page, without an outcome), refusals and acts.
+#[utoipa::path(get, path = "/api/v1/audit", tag = "admin", params(AuditQuery),
+    responses((status = 200, body = AuditPage), crate::http::docs::Refusals))]
+pub async fn audit(_: Admin, request: HttpRequest, store: web::Data<Store>, accounts: web::Data<Accounts>) -> Answer {
+    let result = async {
+        let query: AuditQuery = query(&request)?;
+        let wanted = Wanted {
+            user_id: query.user_id.as_deref().map(|id| accounts.by_id(id)).transpose()?.map(|user| user.id),
+            kind: query.kind.as_deref().map(record_kind).transpose()?,
+            outcome: query.outcome,
+            model: query.model,
+            api: query.api,
+            from: query.from.as_deref().map(|text| moment("from", text)).transpose()?,
+            to: query.to.as_deref().map(|text| moment("to", text)).transpose()?,
+        };
+        audit_page(&store, wanted, query.cursor, query.limit).await
+    };
+    answer(&request, result.await)
+}
+
+fn record_kind(name: &str) -> Result<&'static str, Error> {
+    match name {
+        "request" => Ok(rows::RESULT),
+        "refusal" => Ok(rows::REFUSAL),
+        "act" => Ok(rows::ACT),
+        _ => Err(Error::invalid("kind", "`kind` must be request, refusal or act")),
+    }
+}
+
+/// A page of the record: running requests come first, on the first page.
+pub async fn audit_page(
+    store: &Store,
+    wanted: Wanted,
+    cursor: Option<i64>,
+    limit: Option<usize>,
+) -> Result<AuditPage, Error> {
+    let limit = page_size(limit)?;
+    let mut rows = if cursor.is_none() { store.running(&wanted).await? } else { Vec::new() };
+    let page = store.record_page(wanted, cursor, limit as i64 + 1).await?;
+    let next = if page.len() > limit { page.get(limit - 1).map(|row| row.log_id) } else { None };
+    rows.extend(page.into_iter().take(limit));
+    Ok(AuditPage { items: audit_items(store, &rows).await?, next })
+}
