@@ -114,7 +114,7 @@ impl App {
             limits: Arc::new(Limits::new(store.settings().clone())),
             policy: Arc::new(Policy::new(store.settings().clone())),
             routing: Routing::new(hosts.len(), config.upstream.models_fresh),
-            queue: Queue::new(&hosts, &config.queue),
+            queue: Queue::new(&hosts, config.order, store.settings().clone()),
             audit: Arc::new(Audit::new(store.clone(), config.audit.clone())),
             answers: config.answers.clone(),
             stopping: CancellationToken::new(),

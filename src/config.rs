@@ -33,7 +33,7 @@ pub struct Config {
     /// Start values.
     pub settings: Settings,
     pub limits: Limits,
-    pub queue: Queue,
+    pub order: Order,
     pub answers: Answers,
     pub audit: Audit,
     pub accounts: Accounts,
@@ -67,19 +67,6 @@ pub struct UpstreamLimits {
 pub struct Limits {
     pub address_requests_per_minute: u32,
     pub body_timeout: Duration,
-}
-
-#[derive(Debug, Clone)]
-pub struct Queue {
-    pub order: Order,
-    pub waiting_max: usize,
-    pub waiting_per_user_max: usize,
-    pub waiting_bytes_max: usize,
-    pub wait_max: Duration,
-    pub running_per_user_max: usize,
-    pub image_requests_max: usize,
-    pub batch_share_percent: u32,
-    pub affinity: Duration,
 }
 
 /// Who is next.
@@ -239,7 +226,7 @@ impl Config {
             upstream: UpstreamLimits::read(reader),
             settings: Settings::read(reader),
             limits: Limits::read(reader),
-            queue: Queue::read(reader),
+            order: read_order(reader),
             answers: Answers::read(reader),
             audit: Audit::read(reader),
             accounts: Accounts::read(reader),
@@ -388,63 +375,14 @@ impl Limits {
     }
 }
 
-impl Queue {
-    fn read(reader: &mut Reader) -> Self {
-        Queue {
-            order: reader.key(
-                "queue.order",
-                "\"fair\"",
-                "Who is next when a slot comes free: \"fair\", whoever has had the least GPU time for their weight, or \
-                 \"arrival\", whoever came first.",
-                one_of(&[("fair", Order::Fair), ("arrival", Order::Arrival)]),
-            ),
-            waiting_max: reader.key(
-                "queue.waiting_max",
-                "64",
-                "Requests that may wait for a slot; further ones get a 503.",
-                number(1, 100_000),
-            ) as usize,
-            waiting_per_user_max: reader.key(
-                "queue.waiting_per_user_max",
-                "32",
-                "Requests of one person that may wait for a slot; further ones get a 429.",
-                number(1, 100_000),
-            ) as usize,
-            waiting_bytes_max: reader.key(
-                "queue.waiting_bytes_max",
-                "67108864",
-                "Bytes of requests that may wait for a slot; further ones get a 503.",
-                number(1024, 1 << 34),
-            ) as usize,
-            wait_max: reader.key("queue.wait_seconds_max", "300", "The longest wait for a slot.", seconds(1, 3600)),
-            running_per_user_max: reader.key(
-                "queue.running_per_user_max",
-                "1024",
-                "Requests of one person that may run at once, all hosts together. A smaller number keeps slots free for \
-                 others even while nobody else waits.",
-                number(1, 1024),
-            ) as usize,
-            image_requests_max: reader.key(
-                "queue.image_requests_max",
-                "1",
-                "Requests with images that run at once, all hosts together; others wait.",
-                number(1, 1024),
-            ) as usize,
-            batch_share_percent: reader.key(
-                "queue.batch_share_percent",
-                "5",
-                "The share of GPU time that requests of class batch get at least while interactive ones wait. They take \
-                 whatever those leave.",
-                number(1, 50),
-            ) as u32,
-            affinity: reader.key(
-                "queue.affinity_seconds_max",
-                "10",
-                "How long a request whose model is not loaded may be passed by requests whose model is; 0 turns that off.",
-                seconds(0, 3600),
-            ),
-        }
-    }
+fn read_order(reader: &mut Reader) -> Order {
+    reader.key(
+        "queue.order",
+        "\"fair\"",
+        "Who is next when a slot comes free: \"fair\", whoever has had the least GPU time for their weight, or \
+         \"arrival\", whoever came first.",
+        one_of(&[("fair", Order::Fair), ("arrival", Order::Arrival)]),
+    )
 }
 
 impl Answers {

@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 use crate::auth::Identity;
 use crate::catalog::HostId;
 use crate::clock::Timestamp;
-use crate::config;
+use crate::config::Order;
+use crate::config::settings::Live;
 use crate::error::Error;
 use crate::ids::RequestId;
 use crate::rights::Class;
@@ -22,11 +23,12 @@ mod history;
 mod share;
 
 pub use self::core::Slots;
-use self::core::{Asking, Core, End, Full, Ticket};
+use self::core::{Asking, Bounds, Core, End, Full, Ticket};
 
 pub struct Queue {
     state: Mutex<State>,
-    wait_max: Duration,
+    order: Order,
+    settings: Live,
     epoch: Instant,
 }
 
@@ -96,10 +98,10 @@ pub struct HostLoad {
 const RETRY_MAX: Duration = Duration::from_secs(120);
 
 impl Queue {
-    pub fn new(hosts: &[Slots], config: &config::Queue) -> Arc<Self> {
-        let core = Core::new(hosts, config.clone());
+    pub fn new(hosts: &[Slots], order: Order, settings: Live) -> Arc<Self> {
+        let core = Core::new(hosts, Bounds::of(&settings.now(), order));
         let state = State { core, cards: BTreeMap::new(), wakes: HashMap::new() };
-        Arc::new(Queue { state: Mutex::new(state), wait_max: config.wait_max, epoch: Instant::now() })
+        Arc::new(Queue { state: Mutex::new(state), order, settings, epoch: Instant::now() })
     }
 
     /// A place in the queue, without waiting for a turn. Refused when the waiting room is full, the caller's or everybody's.
@@ -132,7 +134,9 @@ impl Queue {
     }
 
     fn seat(self: &Arc<Self>, asking: Asking, card: Card) -> Result<Place, Error> {
+        let bounds = Bounds::of(&self.settings.now(), self.order);
         let mut state = self.lock();
+        state.core.obey(bounds);
         let ticket = state.core.enter(asking).map_err(|full| refusal(&state.core, full))?;
         state.cards.insert(ticket, card);
         let (wake, woken) = oneshot::channel();
@@ -222,10 +226,11 @@ impl Place {
 
     /// Waits for the turn, as long as the queue lets anybody wait.
     pub async fn turn(mut self) -> Result<Turn, Error> {
-        match tokio::time::timeout(self.queue.wait_max, &mut self.woken).await {
+        let seconds_max = self.queue.settings.now().wait_seconds_max;
+        match tokio::time::timeout(Duration::from_secs(seconds_max.into()), &mut self.woken).await {
             Ok(Ok(host)) => Ok(Turn { queue: self.queue.clone(), host, ticket: self.ticket.take() }),
             Ok(Err(_)) | Err(_) => Err(Error::HostBusy {
-                message: format!("no slot came free in {} s; try again later", self.queue.wait_max.as_secs()),
+                message: format!("no slot came free in {seconds_max} s; try again later"),
                 retry_after: self.queue.lock().core.begins_in(0).clamp(Duration::from_secs(1), RETRY_MAX),
             }),
         }

@@ -54,6 +54,24 @@ settings! {
     limits.images_per_request_max: usize = 1, 0 to 64 images;
     /// The largest image, decoded, in bytes.
     limits.image_bytes_max: usize = 5242880, 1024 to 1_073_741_824 bytes;
+    /// Requests that may wait for a slot; further ones get a 503.
+    queue.waiting_max: usize = 64, 1 to 100_000 requests;
+    /// Requests of one person that may wait for a slot; further ones get a 429.
+    queue.waiting_per_user_max: usize = 32, 1 to 100_000 requests;
+    /// Bytes of requests that may wait for a slot; further ones get a 503.
+    queue.waiting_bytes_max: usize = 67108864, 1024 to 17_179_869_184 bytes;
+    /// The longest wait for a slot.
+    queue.wait_seconds_max: u32 = 300, 1 to 3600 seconds;
+    /// Requests of one person that may run at once, all hosts together. A smaller number keeps slots free for others even
+    /// while nobody else waits.
+    queue.running_per_user_max: usize = 1024, 1 to 1024 requests;
+    /// Requests with images that run at once, all hosts together; others wait.
+    queue.image_requests_max: usize = 1, 1 to 1024 requests;
+    /// The share of GPU time that requests of class batch get at least while interactive ones wait. They take whatever
+    /// those leave.
+    queue.batch_share_percent: u32 = 5, 1 to 50 percent;
+    /// How long a request whose model is not loaded may be passed by requests whose model is; 0 turns that off.
+    queue.affinity_seconds_max: u32 = 10, 0 to 3600 seconds;
     /// Tokens of one answer. A request may ask for fewer, never for more.
     answers.answer_tokens_max: u32 = 8192, 1 to 10_000_000 tokens;
 }

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::catalog::HostId;
-use crate::config::{self, Order};
+use crate::config::Order;
+use crate::config::settings::Settings;
 use crate::queue::HostLoad;
 use crate::queue::history::History;
 use crate::queue::share::{Clock, Tag};
@@ -27,6 +28,35 @@ pub struct Slots {
     pub per_model: usize,
     /// Models that the host keeps loaded at once.
     pub models_loaded: usize,
+}
+
+/// What an operator or admin decided. Units as in `config/settings.rs`.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub order: Order,
+    pub waiting_max: usize,
+    pub waiting_per_user_max: usize,
+    pub waiting_bytes_max: usize,
+    pub running_per_user_max: usize,
+    pub image_requests_max: usize,
+    /// From 0 to 1.
+    pub batch_share: f64,
+    pub affinity: Duration,
+}
+
+impl Bounds {
+    pub fn of(settings: &Settings, order: Order) -> Bounds {
+        Bounds {
+            order,
+            waiting_max: settings.waiting_max,
+            waiting_per_user_max: settings.waiting_per_user_max,
+            waiting_bytes_max: settings.waiting_bytes_max,
+            running_per_user_max: settings.running_per_user_max,
+            image_requests_max: settings.image_requests_max,
+            batch_share: f64::from(settings.batch_share_percent) / 100.0,
+            affinity: Duration::from_secs(settings.affinity_seconds_max.into()),
+        }
+    }
 }
 
 /// What the queue has to know of a request.
@@ -81,7 +111,7 @@ pub struct Core {
     waiting_bytes: usize,
     image_requests: usize,
     history: History,
-    bounds: config::Queue,
+    bounds: Bounds,
     next_ticket: Ticket,
 }
 
@@ -145,11 +175,11 @@ struct Choice {
 }
 
 impl Core {
-    pub fn new(hosts: &[Slots], bounds: config::Queue) -> Self {
+    pub fn new(hosts: &[Slots], bounds: Bounds) -> Self {
         let host =
             |slots: &Slots| Host { slots: *slots, free: slots.total, models: HashMap::new(), loaded: VecDeque::new() };
         let clock = Clock::new();
-        let batch = f64::from(bounds.batch_share_percent) / 100.0;
+        let batch = bounds.batch_share;
         Core {
             hosts: hosts.iter().map(host).collect(),
             lanes: [Lane::new(1.0 - batch), Lane::new(batch)],
@@ -163,6 +193,13 @@ impl Core {
             bounds,
             next_ticket: 0,
         }
+    }
+
+    /// From now on these bounds hold.
+    pub fn obey(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+        self.lanes[Class::Interactive as usize].weight = 1.0 - bounds.batch_share;
+        self.lanes[Class::Batch as usize].weight = bounds.batch_share;
     }
 
     /// A place for a request. Whether its turn has come already, `grant` tells.

@@ -5,24 +5,18 @@ use futures_util::FutureExt;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Order;
+use crate::config::settings::Settings;
 
-fn queue(slots: usize, waiting_max: usize, wait_max: Duration) -> Arc<Queue> {
-    let config = config::Queue {
-        order: Order::Fair,
-        waiting_max,
-        waiting_per_user_max: waiting_max,
-        waiting_bytes_max: 1000,
-        wait_max,
-        running_per_user_max: 1024,
-        image_requests_max: 1,
-        batch_share_percent: 5,
-        affinity: Duration::ZERO,
-    };
-    Queue::new(&[Slots { total: slots, per_model: slots, models_loaded: 1 }], &config)
+fn queue(slots: usize, waiting_max: u64, wait_seconds_max: u64) -> Arc<Queue> {
+    let mut settings = Settings::default();
+    settings = settings.with([("waiting_max", waiting_max), ("affinity_seconds_max", 0)]);
+    // 0 is none that an operator may set: such a wait ends when it is looked at.
+    settings.wait_seconds_max = wait_seconds_max as u32;
+    let slots = Slots { total: slots, per_model: slots, models_loaded: 1 };
+    Queue::new(&[slots], Order::Fair, Live::new(settings))
 }
 
-const PATIENT: Duration = Duration::from_secs(60);
+const PATIENT: u64 = 60;
 
 fn place(queue: &Arc<Queue>, person: i64) -> Result<Place, Error> {
     let asking = Asking {
@@ -82,7 +76,7 @@ async fn a_full_waiting_room_refuses_with_an_honest_time() {
 
 #[actix_web::test]
 async fn a_wait_ends_after_the_longest_and_its_place_is_given_up() {
-    let queue = queue(1, 2, Duration::ZERO);
+    let queue = queue(1, 2, 0);
     let _running = place(&queue, 1).unwrap().turn().await.unwrap();
 
     let error = place(&queue, 2).unwrap().turn().await.err().unwrap();
@@ -143,7 +137,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _inside = runtime.enter();
-        let queue = queue(slots, 6, if patient { PATIENT } else { Duration::ZERO });
+        let queue = queue(slots, 6, if patient { PATIENT } else { 0 });
         let mut clients: Vec<Client> = Vec::new();
         for step in steps {
             let pick = |which: usize| (!clients.is_empty()).then(|| which % clients.len());

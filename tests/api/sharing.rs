@@ -119,10 +119,11 @@ async fn a_request_may_ask_to_stand_behind_the_interactive_ones() {
 #[actix_web::test]
 async fn a_full_waiting_room_refuses_its_owner_with_429_and_the_others_with_503() {
     let fake = FakeOllama::start();
-    let settings =
-        [("QUEUE__WAITING_PER_USER_MAX", "1"), ("QUEUE__WAITING_MAX", "2"), ("LIMITS__REQUESTS_PER_MINUTE", "100")];
+    let settings = [("QUEUE__WAITING_MAX", "2"), ("LIMITS__REQUESTS_PER_MINUTE", "100")];
     let gateway = TestGateway::start_with(&fake.url(), &settings);
     let admin = gateway.admin().await;
+    let narrower = br#"{"waiting_per_user_max":1}"#.to_vec();
+    assert_eq!(gateway.send("PATCH", "/api/v1/settings", Some(&admin), narrower).await.status, 200);
     let (ann, bob) = (gateway.user(&admin, "ann").await, gateway.user(&admin, "bob").await);
     held_open(&fake);
     let running = gateway.post(CHAT, Some(&ann), hello());

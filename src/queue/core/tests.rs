@@ -2,16 +2,15 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn bounds() -> config::Queue {
-    config::Queue {
+fn bounds() -> Bounds {
+    Bounds {
         order: Order::Fair,
         waiting_max: 1000,
         waiting_per_user_max: 1000,
         waiting_bytes_max: usize::MAX,
-        wait_max: Duration::from_secs(60),
         running_per_user_max: 1024,
         image_requests_max: 1,
-        batch_share_percent: 5,
+        batch_share: 0.05,
         affinity: Duration::ZERO,
     }
 }
@@ -44,7 +43,7 @@ struct House {
 }
 
 impl House {
-    fn new(hosts: &[Slots], bounds: config::Queue) -> Self {
+    fn new(hosts: &[Slots], bounds: Bounds) -> Self {
         let core = Core::new(hosts, bounds);
         House { core, now: 0.0, running: Vec::new(), begun: HashMap::new(), entered: HashMap::new() }
     }
@@ -103,7 +102,7 @@ fn a_person_with_many_waiting_does_not_hold_up_another() {
 
 #[test]
 fn in_order_of_arrival_nobody_is_preferred() {
-    let mut house = House::new(&[slots(1)], config::Queue { order: Order::Arrival, ..bounds() });
+    let mut house = House::new(&[slots(1)], Bounds { order: Order::Arrival, ..bounds() });
     for person in [1, 1, 1, 2] {
         house.enter(asking(person), 1.0);
     }
@@ -202,7 +201,7 @@ fn batch_gets_its_small_share_while_interactive_never_pauses() {
 
 #[test]
 fn a_waiting_room_counts_heads_and_bytes_for_each_and_for_all() {
-    let narrow = config::Queue { waiting_max: 3, waiting_per_user_max: 2, waiting_bytes_max: 100, ..bounds() };
+    let narrow = Bounds { waiting_max: 3, waiting_per_user_max: 2, waiting_bytes_max: 100, ..bounds() };
     let mut core = Core::new(&[slots(1)], narrow);
     let of_size = |person, bytes| Asking { bytes, ..asking(person) };
     core.enter(of_size(1, 1000)).unwrap();
@@ -258,7 +257,7 @@ fn a_model_has_slots_of_its_own_and_another_hosts_are_used() {
 #[test]
 fn two_people_with_two_models_do_not_reload_at_every_turn() {
     let switches = |affinity: u64| {
-        let mut house = House::new(&[slots(1)], config::Queue { affinity: Duration::from_secs(affinity), ..bounds() });
+        let mut house = House::new(&[slots(1)], Bounds { affinity: Duration::from_secs(affinity), ..bounds() });
         let of = |person: i64| Asking { model: format!("m{person}"), ..asking(person) };
         for person in [1, 2, 1, 2] {
             house.enter(of(person), 1.0);
@@ -319,7 +318,7 @@ fn nothing_is_remembered_of_people_who_are_gone() {
 
 /// The pipeline keeps 100 requests outstanding; four people send one at a time and think ten service times between.
 /// Answers each person's 95th percentile of the wait, in service times, and the turns served in all.
-fn noisy_neighbour(bounds: config::Queue, pipeline: Class) -> (Vec<f64>, usize) {
+fn noisy_neighbour(bounds: Bounds, pipeline: Class) -> (Vec<f64>, usize) {
     const SERVICE: f64 = 0.2;
     let mut seed: u64 = 20_261_124;
     let mut thinking = move || {
@@ -369,8 +368,7 @@ fn noisy_neighbour(bounds: config::Queue, pipeline: Class) -> (Vec<f64>, usize) 
 fn a_noisy_neighbour_costs_people_no_more_than_two_and_a_half_turns() {
     let (fair, served_fair) = noisy_neighbour(bounds(), Class::Interactive);
     let (batch, _) = noisy_neighbour(bounds(), Class::Batch);
-    let (unfair, served_unfair) =
-        noisy_neighbour(config::Queue { order: Order::Arrival, ..bounds() }, Class::Interactive);
+    let (unfair, served_unfair) = noisy_neighbour(Bounds { order: Order::Arrival, ..bounds() }, Class::Interactive);
 
     assert!(fair.iter().all(|p95| *p95 <= 2.5), "{fair:?}");
     assert!(batch.iter().all(|p95| *p95 <= 2.0), "{batch:?}");
@@ -410,7 +408,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #[test]
     fn no_slot_is_idle_while_somebody_waits_for_it_and_every_place_is_returned(steps in steps()) {
-        let narrow = config::Queue {
+        let narrow = Bounds {
             waiting_max: 12,
             waiting_per_user_max: 6,
             running_per_user_max: 3,
@@ -503,7 +501,7 @@ proptest! {
         people in prop::collection::vec((1..5u32, 1..6usize, 1..40u32, 0..3u8), 2..6),
         affinity in 0..5u64,
     ) {
-        let patient = config::Queue { affinity: Duration::from_secs(affinity), ..bounds() };
+        let patient = Bounds { affinity: Duration::from_secs(affinity), ..bounds() };
         let mut house = House::new(&[slots(1)], patient);
         let of = |person: usize| {
             let (weight, _, _, model) = people[person];
