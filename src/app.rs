@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::accounts::Accounts;
 use crate::audit::Audit;
 use crate::auth::Auth;
+use crate::auth::throttle::Throttle;
 use crate::auth::token::JwtKeys;
 use crate::config::settings::Live;
 use crate::config::{self, Config};
@@ -127,6 +128,7 @@ impl App {
     pub fn close(&self) {
         self.stages.audit.flush_refusals(true);
         self.stages.audit.write_unwritten();
+        self.auth.throttle.save();
         self.store.close();
     }
 }
@@ -140,7 +142,8 @@ pub fn people(config: &Config, store: &Store) -> anyhow::Result<(Arc<Auth>, Arc<
     let secrets = config.data_dir.join("secrets");
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&secrets).context("can't make the folder of secrets")?;
     let keys = JwtKeys::load(&secrets, &config.accounts)?;
-    let auth = Arc::new(Auth::new(store.clone(), keys, &config.accounts));
+    let throttle = Throttle::open(&config.data_dir)?;
+    let auth = Arc::new(Auth::new(store.clone(), keys, throttle, &config.accounts));
     let accounts = Arc::new(Accounts::new(store.clone(), auth.clone(), &config.accounts));
     Ok((auth, accounts))
 }

@@ -27,7 +27,7 @@ pub mod token;
 
 use api_key::ApiKey;
 use password::Passwords;
-use throttle::Throttle;
+use throttle::{Throttle, Try};
 use token::JwtKeys;
 
 /// A person or machine that has shown who they are and may use what they have rights to.
@@ -124,13 +124,13 @@ pub struct Auth {
 }
 
 impl Auth {
-    pub fn new(store: Store, keys: JwtKeys, config: &config::Accounts) -> Self {
+    pub fn new(store: Store, keys: JwtKeys, throttle: Throttle, config: &config::Accounts) -> Self {
         let verified = Cache::builder()
             .max_capacity(config.credential_cache_max)
             .time_to_live(config.credential_cache_lifetime)
             .build();
         let cache_key = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>());
-        Auth { store, passwords: Passwords::new(config), throttle: Throttle::default(), keys, verified, cache_key }
+        Auth { store, passwords: Passwords::new(config), throttle, keys, verified, cache_key }
     }
 
     /// `source` is the client's address; a password from the host itself has none and is not slowed.
@@ -194,7 +194,13 @@ impl Auth {
         let pass = source.map(|source| self.throttle.enter(source, username)).transpose()?;
         let user = self.store.people().by_name(username.as_str()).cloned();
         let hash = user.as_ref().and_then(|user| user.password_hash.clone());
-        let right = self.passwords.verify(password, hash).await?;
+        let right = match self.passwords.verify(password, hash).await {
+            Ok(right) => right,
+            Err(error) => {
+                pass.into_iter().for_each(Try::undone);
+                return Err(error);
+            }
+        };
         let proof = user.filter(|user| right && may_enter(user)).map(|user| Proof { user });
         if let Some(pass) = pass {
             pass.ended(proof.is_some());
@@ -250,5 +256,94 @@ fn again(shared: &Error) -> Error {
             Error::RateLimited { message: message.clone(), retry_after: *retry_after }
         }
         _ => Error::bad_credentials(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::config::{Config, settings::Live};
+    use crate::store::users::Actor;
+
+    const HOST: Actor = Actor(None);
+    const RIGHT: &str = "correct horse battery";
+
+    /// Accounts in every state, all with the same password.
+    async fn stage(folder: &std::path::Path) -> Auth {
+        let Config { accounts: config, settings, .. } = Config::resolve("", []).unwrap();
+        let store = Store::open(folder, Live::new(settings)).unwrap();
+        let throttle = Throttle::open(folder).unwrap();
+        let auth =
+            Auth::new(store.clone(), JwtKeys::load(&folder.join("secrets"), &config).unwrap(), throttle, &config);
+        let hash = async || auth.passwords.hash(Secret::new(RIGHT.into())).await.unwrap();
+        store.create_first_admin(hash().await).await.unwrap();
+        let admin = store.people().by_name("admin").unwrap().clone();
+        store.change_password(admin.id, admin.password_hash.clone().unwrap(), hash().await).await.unwrap();
+        for name in ["active", "pending", "disabled", "reset", "late"] {
+            store.register(name.into(), hash().await, 10).await.unwrap();
+            let id = store.people().by_name(name).unwrap().public_id.clone();
+            if name != "pending" {
+                store.approve(HOST, &id).await.unwrap();
+            }
+            match name {
+                "disabled" => drop(store.disable(HOST, &id).await.unwrap()),
+                "reset" => drop(store.reset_password(HOST, &id, hash().await, 3600, false).await.unwrap()),
+                "late" => drop(store.reset_password(HOST, &id, hash().await, -1, false).await.unwrap()),
+                _ => {}
+            }
+        }
+        auth.passwords.hashed.store(0, Ordering::Relaxed);
+        auth
+    }
+
+    #[tokio::test]
+    async fn every_try_costs_one_hash_whatever_the_name_and_the_state_of_the_account() {
+        let folder = tempfile::tempdir().unwrap();
+        let auth = stage(folder.path()).await;
+        let cost = || auth.passwords.hashed.swap(0, Ordering::Relaxed);
+        for name in ["unknown", "active", "pending", "disabled", "reset", "late"] {
+            for password in [RIGHT, "wrong"] {
+                let (name, secret) = (Username::of(name), || Secret::new(password.to_owned()));
+                let issued = auth.issue_token(&name, secret(), None).await.is_ok();
+                assert_eq!((cost(), issued), (1, name.as_str() == "active" && password == RIGHT), "{name} {password}");
+                let shown = Credential::Password { username: name.clone(), password: secret() };
+                let entered = auth.identify(shown, None).await.is_ok();
+                assert_eq!((cost(), entered), (1, issued), "{name} {password}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_verified_password_is_hashed_once_and_a_changed_one_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let auth = stage(folder.path()).await;
+        let name = Username::of("active");
+        let enter = async || {
+            let shown = Credential::Password { username: name.clone(), password: Secret::new(RIGHT.to_owned()) };
+            auth.identify(shown, None).await.is_ok()
+        };
+        assert!(enter().await && enter().await);
+        assert_eq!(auth.passwords.hashed.swap(0, Ordering::Relaxed), 1);
+        let user = auth.store.people().by_name("active").unwrap().clone();
+        let new_hash = auth.passwords.hash(Secret::new("another one".into())).await.unwrap();
+        auth.store.change_password(user.id, user.password_hash.clone().unwrap(), new_hash).await.unwrap();
+
+        assert!(!enter().await);
+        assert_eq!(auth.passwords.hashed.load(Ordering::Relaxed), 2, "the change, and the old password");
+    }
+
+    #[tokio::test]
+    async fn a_try_that_the_ladder_refuses_costs_no_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let auth = stage(folder.path()).await;
+        let source = Some("10.0.0.1".parse().unwrap());
+        for _ in 0..5 {
+            let wrong = Secret::new("wrong".to_owned());
+            assert!(auth.issue_token(&Username::of("active"), wrong, source).await.is_err());
+        }
+
+        assert!(auth.passwords.hashed.load(Ordering::Relaxed) <= 4);
     }
 }

@@ -1,12 +1,14 @@
 //! Points in time as the gateway keeps them: microseconds since the Unix epoch, UTC.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// Microseconds since 1970-01-01T00:00:00Z. Columns of this type are named `*_at_us`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
@@ -23,6 +25,15 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
     }
 
+    /// How long ago `earlier` was; nothing when it lies ahead.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    pub fn plus(self, time: Duration) -> Self {
+        Timestamp(self.0.saturating_add(i64::try_from(time.as_micros()).unwrap_or(i64::MAX)))
+    }
+
     pub fn to_datetime(self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
@@ -35,6 +46,23 @@ impl Timestamp {
     pub fn parse(text: &str) -> Option<Self> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         i64::try_from(moment.unix_timestamp_nanos() / 1000).ok().map(Timestamp)
+    }
+}
+
+/// A clock that never steps: it starts with the time of the host's clock and then runs evenly, whatever is done to that one.
+/// Waits and limits go by it; what it says can be kept in a file, and read again by the next process.
+pub struct SteadyClock {
+    started: Instant,
+    at: Timestamp,
+}
+
+impl SteadyClock {
+    pub fn start() -> Self {
+        SteadyClock { started: Instant::now(), at: Timestamp::now() }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.at.plus(self.started.elapsed())
     }
 }
 

@@ -12,6 +12,9 @@ use crate::http::guard::AddressQuotas;
 
 const BEAT: Duration = Duration::from_secs(5);
 
+/// Beats between two savings of the sign-in ladder: a minute.
+const LADDER_BEATS: u32 = 12;
+
 /// How often there is a look for somebody who was deleted.
 const ERASING_LOOK: Duration = Duration::from_millis(500);
 
@@ -51,8 +54,13 @@ pub async fn erase(app: Arc<App>) {
 
 /// Runs until it is dropped.
 pub async fn run(app: Arc<App>, quotas: AddressQuotas) {
-    loop {
+    for beat in 1u32.. {
         tokio::time::sleep(BEAT).await;
+        if beat % LADDER_BEATS == 0 {
+            let auth = app.auth.clone();
+            // What goes wrong is logged there, and a later beat tries again.
+            let _ = tokio::task::spawn_blocking(move || auth.throttle.save()).await;
+        }
         app.stages.audit.flush_refusals(false);
         app.stages.audit.write_unwritten();
         quotas.sweep();

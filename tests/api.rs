@@ -15,6 +15,8 @@ mod command_line;
 mod deletion;
 #[path = "api/durability.rs"]
 mod durability;
+#[path = "api/guessing.rs"]
+mod guessing;
 #[path = "api/leaving.rs"]
 mod leaving;
 #[path = "api/limits.rs"]

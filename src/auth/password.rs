@@ -32,6 +32,9 @@ pub struct Passwords {
     length_min: usize,
     /// A hash that no password has, with the same cost as a real one: for names without an account.
     dummy: String,
+    /// How often a password was compared or hashed.
+    #[cfg(test)]
+    pub hashed: std::sync::atomic::AtomicUsize,
 }
 
 impl Passwords {
@@ -42,6 +45,8 @@ impl Passwords {
             places: Arc::new(Semaphore::new(config.hashing_threads + config.hashing_waiting_max)),
             length_min: config.password_length_min,
             dummy: hash(&unguessable).unwrap_or_default(),
+            #[cfg(test)]
+            hashed: Default::default(),
         }
     }
 
@@ -67,6 +72,8 @@ impl Passwords {
                 retry_after: Duration::from_secs(1),
             });
         };
+        #[cfg(test)]
+        self.hashed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let turn = self.running.clone().acquire_owned().await.map_err(Error::internal)?;
         // The permit goes with the work: when the client leaves, the hash still runs to its end and still counts.
         let work = move || {

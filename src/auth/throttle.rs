@@ -2,82 +2,118 @@
 //!
 //! Three rungs: an address may try so often, an address fails on one account ever more slowly, and an account is closed to
 //! strangers after a hundred failures in a day. An address from which the owner came in lately is no stranger, so an owner
-//! is not locked out from afar; this is kept in memory, so after a restart the first sign-in makes an address known again,
-//! and `lan-gateway user unlock` on the host always helps. A name without an account runs through the same rungs as one with.
+//! is not locked out from afar; `lan-gateway user unlock` on the host always helps. A name without an account runs through
+//! the same rungs as one with. What was counted outlives the process, see `memory`.
 
-use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
 
+use anyhow::Context;
+use ring::hmac;
+use tracing::warn;
+
+use crate::clock::{SteadyClock, Timestamp};
 use crate::credential::Username;
 use crate::error::Error;
 
-/// Tries of one address at once, and the pace at which it gets further ones.
-const ADDRESS_BURST: u32 = 20;
-const ADDRESS_PACE: Duration = Duration::from_secs(15);
+mod ladder;
+mod memory;
 
-/// Failures of one address on one account that cost nothing; then the wait doubles from a second to the most.
-const FREE_FAILURES: u32 = 3;
-const PAIR_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
+use ladder::{Ladder, Mark, Who};
+use memory::Memory;
 
-/// Failures of strangers on one account in a day. NIST SP 800-63B's ceiling.
-const STRANGER_FAILURES_MAX: usize = 100;
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// How long an address stays known after a success.
-const KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
-/// Entries of each kind; beyond it the oldest go first.
-const ENTRIES_MAX: usize = 100_000;
-
-#[derive(Default)]
 pub struct Throttle {
+    clock: SteadyClock,
+    /// Addresses and names are kept under this key alone: what lies on disk names nobody.
+    key: hmac::Key,
+    memory: Memory,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
-    addresses: HashMap<Prefix, Bucket>,
-    pairs: HashMap<(Prefix, String), Failures>,
-    /// Failures of strangers, by account.
-    strangers: HashMap<String, VecDeque<Instant>>,
-    known: HashMap<(Prefix, String), Instant>,
+    ladder: Ladder,
+    /// Something was counted since the last save.
+    changed: bool,
 }
 
-/// IPv4 whole, IPv6 /64: what one household or host has to itself.
-type Prefix = u128;
-
-struct Bucket {
-    left: u32,
-    filled_at: Instant,
-}
-
-struct Failures {
-    count: u32,
-    last: Instant,
-}
-
-/// A try that may reach the hash. It is told how it ended; one that is never told counts as failed on the address alone.
+/// A try that may reach the hash. It is told how it ended; one that is never told has failed.
 pub struct Try<'a> {
     throttle: &'a Throttle,
-    prefix: Prefix,
-    account: String,
+    who: Who,
+    at: Timestamp,
+    open: bool,
 }
 
 impl Throttle {
+    /// Goes on where the last process stopped.
+    pub fn open(data_dir: &Path) -> anyhow::Result<Self> {
+        let clock = SteadyClock::start();
+        let memory = Memory::of(data_dir);
+        let key =
+            hmac::Key::new(hmac::HMAC_SHA256, &memory.key().context("can't keep the key of the sign-in ladder")?[..]);
+        let ladder = memory.recall(clock.now());
+        Ok(Throttle { clock, key, memory, state: Mutex::new(State { ladder, changed: false }) })
+    }
+
     /// Lets a try on `account` pass, or says when the next may come.
     pub fn enter(&self, source: IpAddr, account: &Username) -> Result<Try<'_>, Error> {
-        let (prefix, account) = (prefix(source), account.as_str().to_owned());
-        self.lock().enter(prefix, &account, Instant::now()).map_err(refusal)?;
-        Ok(Try { throttle: self, prefix, account })
+        let (who, at) = (self.who(source, account), self.clock.now());
+        let mut state = self.lock();
+        state.changed = true;
+        state.ladder.enter(&who, at).map_err(refusal)?;
+        Ok(Try { throttle: self, who, at, open: true })
     }
 
     /// Forgets every failure on `account`, for the command line.
     pub fn unlock(&self, account: &Username) {
         let mut state = self.lock();
-        state.strangers.remove(account.as_str());
-        state.pairs.retain(|(_, name), _| name != account.as_str());
+        state.changed = true;
+        state.ladder.unlock(&self.account(account));
+        drop(state);
+        self.save();
+    }
+
+    /// Keeps what was counted for the next process. Blocks on the disk.
+    pub fn save(&self) {
+        let mut state = self.lock();
+        if !std::mem::take(&mut state.changed) {
+            return;
+        }
+        state.ladder.forget_the_past(self.clock.now());
+        let kept = memory::text(&state.ladder);
+        drop(state);
+        if let Err(cause) = kept.and_then(|text| self.memory.keep(&text)) {
+            self.lock().changed = true;
+            warn!(
+                cause = format!("{cause:#}"),
+                "the counts of wrong passwords can't be kept; a restart would forget them"
+            );
+        }
+    }
+
+    /// A device that shows a cookie of an earlier success would be a second kind of source here: another label, and the same
+    /// rungs.
+    fn who(&self, source: IpAddr, account: &Username) -> Who {
+        let (prefix, name) = (prefix(source).to_be_bytes(), account.as_str().as_bytes());
+        Who {
+            address: self.mark("address", &[&prefix]),
+            pair: self.mark("pair", &[&prefix, name]),
+            account: self.account(account),
+        }
+    }
+
+    fn account(&self, account: &Username) -> Mark {
+        self.mark("account", &[account.as_str().as_bytes()])
+    }
+
+    fn mark(&self, label: &str, parts: &[&[u8]]) -> Mark {
+        let mut mac = hmac::Context::with_key(&self.key);
+        mac.update(label.as_bytes());
+        mac.update(&[0]);
+        // The prefix has a fixed length, so one part after another can be read in one way only.
+        parts.iter().for_each(|part| mac.update(part));
+        Mark::of(mac.sign().as_ref())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -86,106 +122,35 @@ impl Throttle {
 }
 
 impl Try<'_> {
-    pub fn ended(self, right: bool) {
-        let mut state = self.throttle.lock();
+    pub fn ended(mut self, right: bool) {
         if right {
-            state.succeeded(self.prefix, self.account, Instant::now());
-        } else {
-            state.failed(self.prefix, self.account, Instant::now());
+            self.open = false;
+            self.throttle.lock().ladder.succeeded(&self.who, self.at);
+        }
+    }
+
+    /// The password was not compared, so nothing was tried.
+    pub fn undone(mut self) {
+        self.open = false;
+        self.throttle.lock().ladder.undone(&self.who, self.at);
+    }
+}
+
+impl Drop for Try<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            self.throttle.lock().ladder.failed(&self.who, self.at);
         }
     }
 }
 
-fn refusal(wait: Duration) -> Error {
+fn refusal(wait: std::time::Duration) -> Error {
     let seconds = crate::error::retry_after_seconds(wait);
     Error::RateLimited { message: format!("too many wrong passwords; try again in {seconds} s"), retry_after: wait }
 }
 
-impl State {
-    fn enter(&mut self, prefix: Prefix, account: &str, now: Instant) -> Result<(), Duration> {
-        let pair = (prefix, account.to_owned());
-        if let Some(failures) = self.pairs.get(&pair) {
-            let until = failures.last + pair_wait(failures.count);
-            if now < until {
-                return Err(until - now);
-            }
-        }
-        let is_known = self.known.get(&pair).is_some_and(|since| now.duration_since(*since) < KNOWN);
-        if !is_known && let Some(failures) = self.strangers.get_mut(account) {
-            while failures.front().is_some_and(|oldest| now.duration_since(*oldest) >= DAY) {
-                failures.pop_front();
-            }
-            if failures.len() >= STRANGER_FAILURES_MAX {
-                return Err(failures.front().map_or(DAY, |oldest| DAY - now.duration_since(*oldest)));
-            }
-        }
-        make_room(&mut self.addresses, |bucket| bucket.filled_at);
-        let bucket = self.addresses.entry(prefix).or_insert(Bucket { left: ADDRESS_BURST, filled_at: now });
-        bucket.fill(now);
-        if bucket.left == 0 {
-            return Err(ADDRESS_PACE.saturating_sub(now.duration_since(bucket.filled_at)));
-        }
-        bucket.left -= 1;
-        Ok(())
-    }
-
-    fn failed(&mut self, prefix: Prefix, account: String, now: Instant) {
-        make_room(&mut self.pairs, |failures| failures.last);
-        let failures = self.pairs.entry((prefix, account.clone())).or_insert(Failures { count: 0, last: now });
-        failures.count = failures.count.saturating_add(1);
-        failures.last = now;
-        if !self.known.contains_key(&(prefix, account.clone())) {
-            make_room(&mut self.strangers, |failures| failures.back().copied().unwrap_or(now));
-            let failures = self.strangers.entry(account).or_default();
-            failures.push_back(now);
-            failures.truncate(STRANGER_FAILURES_MAX);
-        }
-    }
-
-    /// A success costs the address nothing: many people may share one.
-    fn succeeded(&mut self, prefix: Prefix, account: String, now: Instant) {
-        self.pairs.remove(&(prefix, account.clone()));
-        if let Some(bucket) = self.addresses.get_mut(&prefix) {
-            bucket.left = (bucket.left + 1).min(ADDRESS_BURST);
-        }
-        make_room(&mut self.known, |since| *since);
-        self.known.insert((prefix, account), now);
-    }
-}
-
-impl Bucket {
-    fn fill(&mut self, now: Instant) {
-        let paces = now.duration_since(self.filled_at).as_secs() / ADDRESS_PACE.as_secs();
-        let paces = u32::try_from(paces).unwrap_or(u32::MAX);
-        if self.left.saturating_add(paces) >= ADDRESS_BURST {
-            (self.left, self.filled_at) = (ADDRESS_BURST, now);
-        } else {
-            self.left += paces;
-            self.filled_at += ADDRESS_PACE * paces;
-        }
-    }
-}
-
-fn pair_wait(failures: u32) -> Duration {
-    match failures.checked_sub(FREE_FAILURES) {
-        None => Duration::ZERO,
-        Some(doublings) => Duration::from_secs(1 << doublings.min(20)).min(PAIR_WAIT_MAX),
-    }
-}
-
-/// Drops the older half when the map is full, so that the cost of it is rare.
-fn make_room<K: Clone + Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>, age: impl Fn(&V) -> Instant) {
-    if map.len() < ENTRIES_MAX {
-        return;
-    }
-    let mut ages: Vec<Instant> = map.values().map(&age).collect();
-    let middle = ages.len() / 2;
-    let (_, median, _) = ages.select_nth_unstable(middle);
-    let median = *median;
-    map.retain(|_, value| age(value) > median);
-}
-
-fn prefix(address: IpAddr) -> Prefix {
+/// IPv4 whole, IPv6 /64: what one household or host has to itself.
+fn prefix(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(address) => u128::from(u32::from(address)),
         IpAddr::V6(address) => u128::from(address) & !u128::from(u64::MAX),
@@ -196,78 +161,74 @@ fn prefix(address: IpAddr) -> Prefix {
 mod tests {
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
+    const HOME: &str = "192.168.77.31";
 
-    fn fail(state: &mut State, prefix: Prefix, account: &str, now: Instant) -> Result<(), Duration> {
-        state.enter(prefix, account, now)?;
-        state.failed(prefix, account.to_owned(), now);
-        Ok(())
+    fn fail(throttle: &Throttle, source: &str, account: &str) -> bool {
+        throttle.enter(source.parse().unwrap(), &Username::of(account)).map(|pass| pass.ended(false)).is_ok()
     }
 
     #[test]
-    fn an_address_fails_on_one_account_ever_more_slowly() {
-        let (mut state, start) = (State::default(), Instant::now());
-        for _ in 0..3 {
-            assert_eq!(fail(&mut state, 1, "ann", start), Ok(()));
+    fn what_was_counted_outlives_the_process_and_names_nobody_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mallory, ann) = ("10.9.8.7", "ann@example.org");
+        let first = Throttle::open(folder.path()).unwrap();
+        first.enter(HOME.parse().unwrap(), &Username::of(ann)).unwrap().ended(true);
+        for number in 0..100 {
+            assert!(fail(&first, &format!("10.1.1.{number}"), ann));
         }
+        for _ in 0..4 {
+            fail(&first, mallory, "bob@example.org");
+        }
+        first.save();
 
-        assert_eq!(fail(&mut state, 1, "ann", start), Err(SECOND));
-        assert_eq!(fail(&mut state, 1, "ann", start + SECOND), Ok(()));
-        assert_eq!(fail(&mut state, 1, "ann", start + SECOND), Err(2 * SECOND));
-        assert_eq!(fail(&mut state, 1, "ann", start + 3 * SECOND), Ok(()));
-        assert_eq!(fail(&mut state, 2, "ann", start + 3 * SECOND), Ok(()), "another address");
-        assert_eq!(pair_wait(u32::MAX), PAIR_WAIT_MAX);
-        state.succeeded(1, "ann".into(), start + 20 * SECOND);
-        assert_eq!(fail(&mut state, 1, "ann", start + 20 * SECOND), Ok(()));
+        let second = Throttle::open(folder.path()).unwrap();
+
+        assert!(!fail(&second, "10.2.2.2", ann), "a hundred failures are still counted");
+        assert!(fail(&second, HOME, ann), "the owner's address is still known");
+        assert!(!fail(&second, mallory, "bob@example.org"), "the ladder of an address goes on");
+        let text = std::fs::read_to_string(folder.path().join("sign-in-tries.json")).unwrap();
+        assert!(![HOME, mallory, "ann", "bob"].iter().any(|name| text.contains(name)), "{text}");
+        second.unlock(&Username::of(ann));
+        drop(second);
+        assert!(fail(&Throttle::open(folder.path()).unwrap(), "10.2.2.2", ann), "an unlocking is kept at once");
     }
 
     #[test]
-    fn an_address_has_twenty_tries_and_then_one_in_fifteen_seconds() {
-        let (mut state, start) = (State::default(), Instant::now());
-        for number in 0..20 {
-            assert_eq!(fail(&mut state, 1, &format!("user{number}"), start), Ok(()));
-        }
+    fn a_damaged_memory_is_begun_afresh_and_a_key_that_others_may_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        Throttle::open(folder.path()).unwrap();
+        std::fs::write(folder.path().join("sign-in-tries.json"), "{\"pairs\":").unwrap();
+        assert!(fail(&Throttle::open(folder.path()).unwrap(), HOME, "ann"));
 
-        assert_eq!(fail(&mut state, 1, "x", start + SECOND), Err(14 * SECOND));
-        assert_eq!(fail(&mut state, 1, "x", start + 15 * SECOND), Ok(()));
-        assert_eq!(fail(&mut state, 1, "y", start + 15 * SECOND), Err(15 * SECOND));
+        let key = folder.path().join("secrets/throttle.key");
+        std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o640)).unwrap();
+
+        assert!(Throttle::open(folder.path()).is_err());
     }
 
     #[test]
-    fn successes_cost_an_address_nothing() {
-        let (mut state, start) = (State::default(), Instant::now());
-
-        for number in 0..200 {
-            assert_eq!(state.enter(1, &format!("user{number}"), start), Ok(()));
-            state.succeeded(1, format!("user{number}"), start);
+    fn a_try_that_nobody_waits_for_has_failed_and_one_that_was_not_compared_was_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let throttle = Throttle::open(folder.path()).unwrap();
+        let ann = Username::of("ann");
+        for number in 0..60 {
+            throttle.enter(format!("10.0.0.{number}").parse().unwrap(), &ann).unwrap().undone();
         }
+        for number in 0..100 {
+            drop(throttle.enter(format!("10.0.1.{number}").parse().unwrap(), &ann).unwrap());
+        }
+
+        assert!(!fail(&throttle, "10.0.2.1", "ann"));
     }
 
     #[test]
-    fn a_hundred_failures_close_an_account_to_strangers_for_a_day_and_never_to_its_owner() {
-        let (mut state, start) = (State::default(), Instant::now());
-        state.enter(7, "ann", start).unwrap();
-        state.succeeded(7, "ann".into(), start);
-        for address in 1000..1100 {
-            assert_eq!(fail(&mut state, address, "ann", start), Ok(()));
-        }
+    fn an_ipv6_host_is_its_network() {
+        let one = |text: &str| prefix(text.parse().unwrap());
 
-        assert_eq!(fail(&mut state, 2000, "ann", start), Err(DAY));
-        assert_eq!(state.enter(7, "ann", start), Ok(()));
-        assert_eq!(fail(&mut state, 2000, "bob", start), Ok(()));
-        assert_eq!(fail(&mut state, 2001, "ann", start + DAY), Ok(()));
-    }
-
-    #[test]
-    fn the_maps_have_a_bound() {
-        let (mut state, start) = (State::default(), Instant::now());
-
-        for number in 0..ENTRIES_MAX as u32 + 10 {
-            let now = start + Duration::from_millis(u64::from(number));
-            state.failed(u128::from(number), "ann".into(), now);
-        }
-
-        assert!(state.pairs.len() <= ENTRIES_MAX);
-        assert!(state.pairs.contains_key(&(u128::from(ENTRIES_MAX as u32), "ann".to_owned())));
+        assert_eq!(one("2001:db8::1"), one("2001:db8::2:3"));
+        assert_ne!(one("2001:db8::1"), one("2001:db8:0:1::1"));
+        assert_eq!(one("::ffff:10.0.0.1"), one("10.0.0.1"));
+        assert_ne!(one("10.0.0.1"), one("10.0.0.2"));
     }
 }

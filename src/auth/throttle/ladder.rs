@@ -1,0 +1,381 @@
+//! The rungs themselves: marks and moments, without a clock, a name or an address.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+
+/// Tries of one address at once, and the pace at which it gets further ones.
+const ADDRESS_BURST: u32 = 20;
+const ADDRESS_PACE: Duration = Duration::from_secs(15);
+
+/// Failures of one address on one account that cost nothing; then the wait doubles from a second to the most.
+const FREE_FAILURES: u32 = 3;
+const PAIR_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Failures of strangers on one account in a day. NIST SP 800-63B's ceiling.
+const STRANGER_FAILURES_MAX: usize = 100;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long an address stays known after a success.
+const KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Entries of each kind; beyond it those that matter least go first.
+const ENTRIES_MAX: usize = 100_000;
+
+/// A keyed digest of an address, an account, or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Mark([u8; 16]);
+
+impl Mark {
+    /// The first bytes of `digest`.
+    pub fn of(digest: &[u8]) -> Self {
+        let mut mark = [0; 16];
+        mark.copy_from_slice(&digest[..16]);
+        Mark(mark)
+    }
+}
+
+impl From<Mark> for String {
+    fn from(mark: Mark) -> Self {
+        BASE64.encode(mark.0)
+    }
+}
+
+impl TryFrom<String> for Mark {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let bytes = BASE64.decode(text).map_err(|_| "not a mark")?;
+        bytes.try_into().map(Mark).map_err(|_| "not a mark")
+    }
+}
+
+/// Who tries: the address, the account, and the address on this account.
+pub struct Who {
+    pub address: Mark,
+    pub pair: Mark,
+    pub account: Mark,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ladder {
+    addresses: HashMap<Mark, Bucket>,
+    pairs: HashMap<Mark, Failures>,
+    /// Tries of strangers that did not succeed, by account.
+    strangers: HashMap<Mark, VecDeque<Timestamp>>,
+    known: HashMap<Mark, Timestamp>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Bucket {
+    left: u32,
+    filled_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Failures {
+    account: Mark,
+    count: u32,
+    last: Timestamp,
+}
+
+impl Ladder {
+    /// Lets a try pass, or says how long to wait. A stranger's try counts as failed until it is known to be right: otherwise
+    /// many at once would pass before the first has failed.
+    pub fn enter(&mut self, who: &Who, now: Timestamp) -> Result<(), Duration> {
+        if let Some(failures) = self.pairs.get(&who.pair) {
+            let (wait, since) = (pair_wait(failures.count), now.since(failures.last));
+            if since < wait {
+                return Err(wait - since);
+            }
+        }
+        let is_known = self.knows(who, now);
+        if !is_known && let Some(failures) = self.strangers.get_mut(&who.account) {
+            while failures.front().is_some_and(|oldest| now.since(*oldest) >= DAY) {
+                failures.pop_front();
+            }
+            if failures.len() >= STRANGER_FAILURES_MAX {
+                return Err(failures.front().map_or(DAY, |oldest| DAY - now.since(*oldest)));
+            }
+        }
+        make_room(&mut self.addresses, |bucket| bucket.filled_at);
+        let bucket = self.addresses.entry(who.address).or_insert(Bucket { left: ADDRESS_BURST, filled_at: now });
+        bucket.fill(now);
+        if bucket.left == 0 {
+            return Err(ADDRESS_PACE.saturating_sub(now.since(bucket.filled_at)));
+        }
+        bucket.left -= 1;
+        if !is_known {
+            // Names that were tried once make way for one that was tried often: nobody resets a count by trying others.
+            make_room(&mut self.strangers, |failures| (failures.len(), failures.back().copied()));
+            self.strangers.entry(who.account).or_default().push_back(now);
+        }
+        Ok(())
+    }
+
+    /// `at`: when the try entered.
+    pub fn failed(&mut self, who: &Who, at: Timestamp) {
+        make_room(&mut self.pairs, |failures| (failures.count, failures.last));
+        let first = Failures { account: who.account, count: 0, last: at };
+        let failures = self.pairs.entry(who.pair).or_insert(first);
+        failures.count = failures.count.saturating_add(1);
+        failures.last = failures.last.max(at);
+    }
+
+    /// A success costs the address nothing: many people may share one.
+    pub fn succeeded(&mut self, who: &Who, at: Timestamp) {
+        self.undone(who, at);
+        self.pairs.remove(&who.pair);
+        make_room(&mut self.known, |since| *since);
+        self.known.insert(who.pair, at);
+    }
+
+    /// Takes back what `enter` counted.
+    pub fn undone(&mut self, who: &Who, at: Timestamp) {
+        if let Some(bucket) = self.addresses.get_mut(&who.address) {
+            bucket.left = (bucket.left + 1).min(ADDRESS_BURST);
+        }
+        // A known address counted nothing here. Should a stranger have come in the same microsecond, that one goes free.
+        if let Some(failures) = self.strangers.get_mut(&who.account)
+            && let Some(own) = failures.iter().rposition(|moment| *moment == at)
+        {
+            failures.remove(own);
+        }
+    }
+
+    pub fn unlock(&mut self, account: &Mark) {
+        self.strangers.remove(account);
+        self.pairs.retain(|_, failures| failures.account != *account);
+    }
+
+    /// Lets go of what no longer changes an answer.
+    pub fn forget_the_past(&mut self, now: Timestamp) {
+        self.addresses.retain(|_, bucket| now.since(bucket.filled_at) < ADDRESS_PACE * ADDRESS_BURST);
+        self.pairs.retain(|_, failures| now.since(failures.last) < DAY);
+        self.strangers.retain(|_, failures| failures.back().is_some_and(|last| now.since(*last) < DAY));
+        self.known.retain(|_, since| now.since(*since) < KNOWN);
+    }
+
+    /// Moments that lie ahead are now: the host's clock may have been set back between two processes.
+    pub fn not_after(&mut self, now: Timestamp) {
+        let moments = self.addresses.values_mut().map(|bucket| &mut bucket.filled_at);
+        let moments = moments.chain(self.pairs.values_mut().map(|failures| &mut failures.last));
+        let moments = moments.chain(self.strangers.values_mut().flatten()).chain(self.known.values_mut());
+        moments.for_each(|moment| *moment = (*moment).min(now));
+    }
+
+    fn knows(&self, who: &Who, now: Timestamp) -> bool {
+        self.known.get(&who.pair).is_some_and(|since| now.since(*since) < KNOWN)
+    }
+}
+
+impl Bucket {
+    fn fill(&mut self, now: Timestamp) {
+        let paces = now.since(self.filled_at).as_secs() / ADDRESS_PACE.as_secs();
+        let paces = u32::try_from(paces).unwrap_or(u32::MAX);
+        if self.left.saturating_add(paces) >= ADDRESS_BURST {
+            (self.left, self.filled_at) = (ADDRESS_BURST, now);
+        } else {
+            self.left += paces;
+            self.filled_at = self.filled_at.plus(ADDRESS_PACE * paces);
+        }
+    }
+}
+
+fn pair_wait(failures: u32) -> Duration {
+    match failures.checked_sub(FREE_FAILURES) {
+        None => Duration::ZERO,
+        Some(doublings) => Duration::from_secs(1 << doublings.min(20)).min(PAIR_WAIT_MAX),
+    }
+}
+
+/// Drops the lesser half when the map is full, so that the cost of it is rare.
+fn make_room<V, W: Ord + Copy>(map: &mut HashMap<Mark, V>, weight: impl Fn(&V) -> W) {
+    if map.len() < ENTRIES_MAX {
+        return;
+    }
+    // The mark makes weights unique, so that exactly half of them go.
+    let mut weights: Vec<_> = map.iter().map(|(mark, value)| (weight(value), *mark)).collect();
+    let middle = weights.len() / 2;
+    let median = *weights.select_nth_unstable(middle).1;
+    map.retain(|mark, value| (weight(value), *mark) > median);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const START: Timestamp = Timestamp(1_800_000_000_000_000);
+
+    fn mark(kind: u8, number: u64, name: &str) -> Mark {
+        let mut bytes = [kind; 16];
+        bytes[1..9].copy_from_slice(&number.to_be_bytes());
+        for (place, letter) in name.bytes().enumerate() {
+            bytes[9 + place % 7] = bytes[9 + place % 7].wrapping_mul(31).wrapping_add(letter);
+        }
+        Mark(bytes)
+    }
+
+    fn who(address: u64, account: &str) -> Who {
+        Who { address: mark(0, address, ""), pair: mark(1, address, account), account: mark(2, 0, account) }
+    }
+
+    fn fail(ladder: &mut Ladder, address: u64, account: &str, now: Timestamp) -> Result<(), Duration> {
+        ladder.enter(&who(address, account), now)?;
+        ladder.failed(&who(address, account), now);
+        Ok(())
+    }
+
+    fn succeed(ladder: &mut Ladder, address: u64, account: &str, now: Timestamp) -> Result<(), Duration> {
+        ladder.enter(&who(address, account), now)?;
+        ladder.succeeded(&who(address, account), now);
+        Ok(())
+    }
+
+    #[test]
+    fn an_address_fails_on_one_account_ever_more_slowly() {
+        let mut ladder = Ladder::default();
+        let at = |seconds| START.plus_seconds(seconds);
+        for _ in 0..3 {
+            assert_eq!(fail(&mut ladder, 1, "ann", START), Ok(()));
+        }
+
+        assert_eq!(fail(&mut ladder, 1, "ann", START), Err(SECOND));
+        assert_eq!(fail(&mut ladder, 1, "ann", at(1)), Ok(()));
+        assert_eq!(fail(&mut ladder, 1, "ann", at(1)), Err(2 * SECOND));
+        assert_eq!(fail(&mut ladder, 1, "ann", at(3)), Ok(()));
+        assert_eq!(fail(&mut ladder, 2, "ann", at(3)), Ok(()), "another address");
+        assert_eq!(pair_wait(u32::MAX), PAIR_WAIT_MAX);
+        ladder.succeeded(&who(1, "ann"), at(20));
+        assert_eq!(fail(&mut ladder, 1, "ann", at(20)), Ok(()));
+    }
+
+    #[test]
+    fn an_address_has_twenty_tries_and_then_one_in_fifteen_seconds() {
+        let mut ladder = Ladder::default();
+        for number in 0..20 {
+            assert_eq!(fail(&mut ladder, 1, &format!("user{number}"), START), Ok(()));
+        }
+
+        assert_eq!(fail(&mut ladder, 1, "x", START.plus(SECOND)), Err(14 * SECOND));
+        assert_eq!(fail(&mut ladder, 1, "x", START.plus(ADDRESS_PACE)), Ok(()));
+        assert_eq!(fail(&mut ladder, 1, "y", START.plus(ADDRESS_PACE)), Err(15 * SECOND));
+    }
+
+    #[test]
+    fn successes_cost_an_address_nothing() {
+        let mut ladder = Ladder::default();
+
+        for number in 0..200 {
+            assert_eq!(succeed(&mut ladder, 1, &format!("user{number}"), START), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_hundred_failures_close_an_account_to_strangers_for_a_day_and_never_to_its_owner() {
+        let mut ladder = Ladder::default();
+        succeed(&mut ladder, 7, "ann", START).unwrap();
+        for address in 1000..1100 {
+            assert_eq!(fail(&mut ladder, address, "ann", START), Ok(()));
+        }
+
+        assert_eq!(fail(&mut ladder, 2000, "ann", START), Err(DAY));
+        assert_eq!(ladder.enter(&who(7, "ann"), START), Ok(()));
+        assert_eq!(fail(&mut ladder, 2000, "bob", START), Ok(()));
+        assert_eq!(fail(&mut ladder, 2001, "ann", START.plus(DAY)), Ok(()));
+    }
+
+    #[test]
+    fn strangers_who_come_at_once_do_not_pass_before_the_first_has_failed() {
+        let mut ladder = Ladder::default();
+        let passed: Vec<u64> = (0..500).filter(|address| ladder.enter(&who(*address, "ann"), START).is_ok()).collect();
+        assert_eq!(passed.len(), STRANGER_FAILURES_MAX);
+
+        ladder.succeeded(&who(passed[0], "ann"), START);
+
+        assert_eq!(fail(&mut ladder, 501, "ann", START), Ok(()), "a right password is no failure");
+        assert_eq!(fail(&mut ladder, 502, "ann", START), Err(DAY));
+    }
+
+    #[test]
+    fn of_ten_thousand_guesses_in_a_day_a_hundred_reach_the_hash() {
+        let spread = |count: i64, number: i64| Timestamp(START.0 + DAY.as_micros() as i64 / count * number);
+        let mut one_address = Ladder::default();
+        let passed = (0..10_000).filter(|number| fail(&mut one_address, 1, "ann", spread(10_000, *number)).is_ok());
+        let passed = passed.count();
+        assert!((90..=STRANGER_FAILURES_MAX).contains(&passed), "{passed}");
+
+        let mut many_addresses = Ladder::default();
+        let guess =
+            |number: &i64| fail(&mut many_addresses, *number as u64 % 1000, "ann", spread(10_000, *number)).is_ok();
+        assert_eq!((0..10_000).filter(guess).count(), STRANGER_FAILURES_MAX);
+    }
+
+    #[test]
+    fn one_address_reaches_the_hash_forty_times_in_five_minutes_over_all_accounts() {
+        let mut ladder = Ladder::default();
+        let mut passed = |from: i64| {
+            let tries = (from..from + 3000).map(|tenth| (tenth, START.plus(Duration::from_millis(100) * tenth as u32)));
+            tries.filter(|(number, now)| fail(&mut ladder, 1, &format!("user{number}"), *now).is_ok()).count()
+        };
+
+        assert!(passed(0) <= 40);
+        assert!(passed(3000) <= 20);
+    }
+
+    #[test]
+    fn an_address_is_known_for_thirty_days() {
+        let mut ladder = Ladder::default();
+        succeed(&mut ladder, 7, "ann", START).unwrap();
+        let later = START.plus(KNOWN);
+        for address in 1000..1100 {
+            fail(&mut ladder, address, "ann", later).unwrap();
+        }
+
+        assert_eq!(ladder.enter(&who(7, "ann"), Timestamp(later.0 - 1)), Ok(()));
+        assert!(ladder.enter(&who(7, "ann"), later).is_err());
+    }
+
+    #[test]
+    fn what_is_kept_is_what_was_counted_and_lies_never_ahead() {
+        let mut ladder = Ladder::default();
+        for _ in 0..4 {
+            let _ = fail(&mut ladder, 1, "ann", START);
+        }
+        succeed(&mut ladder, 2, "ann", START).unwrap();
+        let mut again: Ladder = serde_json::from_str(&serde_json::to_string(&ladder).unwrap()).unwrap();
+        let earlier = START.plus_seconds(-3600);
+
+        again.not_after(earlier);
+
+        assert_eq!(fail(&mut again, 1, "ann", earlier), Err(SECOND));
+        assert!(again.knows(&who(2, "ann"), earlier));
+        again.forget_the_past(earlier.plus(DAY));
+        assert_eq!((again.addresses.len(), again.pairs.len(), again.strangers.len(), again.known.len()), (0, 0, 0, 1));
+    }
+
+    #[test]
+    fn the_maps_have_a_bound_and_trying_other_names_resets_no_count() {
+        let mut ladder = Ladder::default();
+        for address in 1_000_000..1_000_100 {
+            fail(&mut ladder, address, "ann", START).unwrap();
+        }
+        for number in 0..ENTRIES_MAX as u64 + 10 {
+            let now = START.plus(Duration::from_millis(number));
+            fail(&mut ladder, number, &format!("{number:07}"), now).unwrap();
+        }
+
+        let sizes = [ladder.addresses.len(), ladder.pairs.len(), ladder.strangers.len()];
+        assert!(sizes.iter().all(|size| *size <= ENTRIES_MAX), "{sizes:?}");
+        assert!(fail(&mut ladder, 2_000_000, "ann", START.plus_seconds(200)).is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! Where the ladder is kept between two processes: a file of its own, replaced as a whole, without a name or an address in
+//! it. It is not in the database: whoever tries passwords must not slow down the record.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use tracing::warn;
+use zeroize::Zeroizing;
+
+use crate::auth::throttle::ladder::Ladder;
+use crate::clock::Timestamp;
+use crate::secret::random_bytes;
+
+const KEY_BYTES: usize = 32;
+
+pub struct Memory {
+    key: PathBuf,
+    counts: PathBuf,
+}
+
+impl Memory {
+    pub fn of(data_dir: &Path) -> Self {
+        Memory { key: data_dir.join("secrets/throttle.key"), counts: data_dir.join("sign-in-tries.json") }
+    }
+
+    /// The key of all marks, made at the first start. With another key everything that was kept is strange, and lapses.
+    pub fn key(&self) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+        if !self.key.exists() {
+            if let Some(folder) = self.key.parent() {
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            }
+            write(&self.key, &random_bytes::<KEY_BYTES>())?;
+        }
+        let mode = fs::metadata(&self.key)?.permissions().mode();
+        ensure!(mode & 0o077 == 0, "{} may be read by others; run chmod 600 on it", self.key.display());
+        let key = Zeroizing::new(fs::read(&self.key)?);
+        ensure!(
+            key.len() == KEY_BYTES,
+            "{} is damaged; delete it, and wrong passwords are counted afresh",
+            self.key.display()
+        );
+        Ok(key)
+    }
+
+    /// What was kept. A file that can't be read is no reason to stand still: counting begins afresh.
+    pub fn recall(&self, now: Timestamp) -> Ladder {
+        let read = fs::read(&self.counts);
+        if read.as_ref().is_err_and(|cause| cause.kind() == std::io::ErrorKind::NotFound) {
+            return Ladder::default();
+        }
+        let ladder = read.map_err(anyhow::Error::from).and_then(|text| Ok(serde_json::from_slice::<Ladder>(&text)?));
+        match ladder {
+            Ok(mut ladder) => {
+                ladder.not_after(now);
+                ladder.forget_the_past(now);
+                ladder
+            }
+            Err(cause) => {
+                warn!(%cause, "{} can't be read; wrong passwords are counted afresh", self.counts.display());
+                Ladder::default()
+            }
+        }
+    }
+
+    pub fn keep(&self, text: &[u8]) -> anyhow::Result<()> {
+        write(&self.counts, text)
+    }
+}
+
+pub fn text(ladder: &Ladder) -> anyhow::Result<Vec<u8>> {
+    Ok(serde_json::to_vec(ladder)?)
+}
+
+/// The old file or the new one, never a part.
+fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)
+        .with_context(|| format!("can't write {}", new.display()))?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&new, path).with_context(|| format!("can't replace {}", path.display()))
+}
