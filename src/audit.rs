@@ -13,7 +13,7 @@ use ring::{digest, hmac};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::auth::Identity;
-use crate::chat::{ChatEvent, ChatRequest, End, Piece, ToolCall};
+use crate::chat::{ChatEvent, End, ModelName, Piece, ToolCall};
 use crate::config;
 use crate::error::Error;
 use crate::ids::RequestId;
@@ -22,8 +22,10 @@ use crate::secret::random_bytes;
 use crate::store::Store;
 use crate::store::audit::{self as rows, Closing, IntentSlot, NewImage, NewPart, NewRow, Segment};
 
+mod numbers;
 mod refusals;
 
+use numbers::Numbers;
 pub use refusals::Refusal;
 use refusals::Refusals;
 
@@ -76,7 +78,7 @@ pub struct Intent<'a> {
     pub who: &'a Identity,
     pub api: &'static str,
     pub provider: &'static str,
-    pub request: &'a ChatRequest,
+    pub model: &'a ModelName,
     pub call: &'a Call,
     pub address: Option<IpAddr>,
     /// Fields that had no effect, hints that were left out, values that were clamped.
@@ -122,7 +124,7 @@ impl Audit {
             api: Some(intent.api),
             provider: Some(intent.provider),
             attempt: Some(1),
-            model_asked: Some(intent.request.model.as_str().to_owned()),
+            model_asked: Some(intent.model.as_str().to_owned()),
             commitment: Some(commitment(&salt, &[(KIND_REQUEST, &intent.call.body)])),
             ..NewRow::default()
         };
@@ -224,6 +226,7 @@ struct Contents {
     reasoning: Vec<u8>,
     reasoning_flushed: usize,
     tool_calls: Vec<ToolCall>,
+    numbers: Numbers,
 }
 
 impl Contents {
@@ -284,7 +287,9 @@ impl Record {
             Piece::ToolCall(call) => self.contents.tool_calls.push(call.clone()),
             // Numbers about the text, which is kept itself.
             Piece::Logprobs(_) => {}
+            Piece::Embedding(embedding) => self.contents.numbers.add(embedding),
             Piece::End(end) => {
+                self.contents.text.extend_from_slice(self.contents.numbers.summary().as_bytes());
                 row.prompt_tokens = Some(end.usage.prompt_tokens as i64);
                 row.answer_tokens = Some(end.usage.answer_tokens as i64);
                 row.gpu_us =
@@ -327,7 +332,7 @@ impl Record {
 
     /// Bytes of the answer so far.
     pub fn answer_bytes(&self) -> usize {
-        self.contents.text.len() + self.contents.reasoning.len()
+        self.contents.text.len() + self.contents.reasoning.len() + self.contents.numbers.bytes()
     }
 
     /// Writes the result and returns after its sync. On an error the answer's last byte must not leave.
@@ -451,7 +456,8 @@ mod tests {
                 ImageAt { offset: 9, length: 4, bytes: Bytes::from_static(b"DEF") },
             ],
             notes: Vec::new(),
-            reading: crate::provider::Reading::default(),
+            reading: crate::provider::Reading::plain_chat(),
+            asks: "messages",
         };
 
         let (body, images) = cut_images(&call);

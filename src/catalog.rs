@@ -12,4 +12,6 @@ pub struct ModelCard {
     pub name: ModelName,
     /// When the model was last changed on its host.
     pub modified_at: Timestamp,
+    /// Whether it thinks before it answers; `None`: its host has not told yet.
+    pub thinks: Option<bool>,
 }

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use crate::embed::Embedding;
 use crate::error::Error;
 
 /// The name of a model as the caller wrote it, checked. Equality ignores case and a missing `:latest`.
@@ -81,6 +82,8 @@ pub struct ChatRequest {
     /// Tokens of the answer at most. The policy fills it in when the caller leaves it out.
     pub max_tokens: Option<u32>,
     pub think: Option<Think>,
+    /// The caller's name for `think`, where a model that can't think may leave it out instead of refusing.
+    pub think_wish: Option<&'static str>,
     /// The answer's tokens are wanted with their probabilities, and with so many that were nearly chosen instead.
     pub logprobs: Option<u8>,
     /// `false`: refuse a prompt that does not fit the context, instead of dropping its oldest messages.
@@ -223,6 +226,8 @@ pub enum Piece {
     ToolCall(ToolCall),
     /// How likely the tokens of the piece that follows were.
     Logprobs(Vec<TokenLogprob>),
+    /// One text's numbers, where texts were to become numbers. They come in the order of the texts.
+    Embedding(Embedding),
     /// The upstream's own end mark. Without it an answer is not complete.
     End(End),
 }
@@ -276,6 +281,7 @@ pub struct ChatReply {
     pub reasoning: String,
     pub tool_calls: Vec<ToolCall>,
     pub logprobs: Vec<TokenLogprob>,
+    pub embeddings: Vec<Embedding>,
     pub end: End,
 }
 
@@ -286,6 +292,7 @@ pub struct Fold {
     reasoning: String,
     tool_calls: Vec<ToolCall>,
     logprobs: Vec<TokenLogprob>,
+    embeddings: Vec<Embedding>,
     end: Option<(OffsetDateTime, End)>,
 }
 
@@ -297,6 +304,7 @@ impl Fold {
             Piece::Reasoning(text) => self.reasoning.push_str(&text),
             Piece::ToolCall(call) => self.tool_calls.push(call),
             Piece::Logprobs(tokens) => self.logprobs.extend(tokens),
+            Piece::Embedding(numbers) => self.embeddings.push(numbers),
             Piece::End(end) => self.end = Some((event.at, end)),
         }
     }
@@ -304,8 +312,8 @@ impl Fold {
     /// `None` when the end mark was never seen.
     pub fn finish(self) -> Option<ChatReply> {
         let (at, end) = self.end?;
-        let Fold { text, reasoning, tool_calls, logprobs, .. } = self;
-        Some(ChatReply { at, text, reasoning, tool_calls, logprobs, end })
+        let Fold { text, reasoning, tool_calls, logprobs, embeddings, .. } = self;
+        Some(ChatReply { at, text, reasoning, tool_calls, logprobs, embeddings, end })
     }
 }
 

@@ -4,11 +4,13 @@
 
 use bytes::BytesMut;
 
-use crate::chat::{ChatEvent, ChatReply, ChatRequest};
+use crate::chat::{ChatEvent, ChatReply};
 use crate::clock::Timestamp;
 use crate::credential::Credential;
 use crate::error::Error;
 use crate::ids::RequestId;
+use crate::rights::Scope;
+use crate::work::Work;
 
 pub mod image;
 pub mod json;
@@ -43,6 +45,8 @@ pub trait Dialect: Sync {
 pub struct Route {
     pub method: &'static str,
     pub path: &'static str,
+    /// What a token needs here.
+    pub scope: Scope,
 }
 
 pub struct Decoded {
@@ -53,10 +57,6 @@ pub struct Decoded {
     pub ignored: Vec<String>,
     /// `/chat` alone carries its credentials in the body.
     pub credential: Option<Credential>,
-}
-
-pub enum Work {
-    Chat(ChatRequest),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ pub enum Error {
     #[error("{message}")]
     Unsupported { field: String, message: String },
     #[error("{message}")]
-    ContextTooLong { message: String },
+    ContextTooLong { field: &'static str, message: String },
     #[error("{message}")]
     Unauthenticated { message: String },
     #[error("{message}")]
@@ -150,10 +150,18 @@ impl Error {
     pub fn field(&self) -> Option<&str> {
         match self {
             Error::Invalid { field, .. } | Error::Unsupported { field, .. } => Some(field),
-            Error::ContextTooLong { .. } => Some("messages"),
+            Error::ContextTooLong { field, .. } => Some(field),
             Error::TooLarge { field, .. } => *field,
             Error::ModelNotFound { .. } => Some("model"),
             _ => None,
+        }
+    }
+
+    /// The same, where it is about the length of a request: `field` is what was too long.
+    pub fn about(self, field: &'static str) -> Error {
+        match self {
+            Error::ContextTooLong { message, .. } => Error::ContextTooLong { field, message },
+            other => other,
         }
     }
 

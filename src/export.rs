@@ -247,11 +247,11 @@ impl Contents {
         contents
     }
 
-    /// The messages as JSON, or the whole of a request that has none.
+    /// The messages, the prompt or the texts as JSON, or the whole of a request that has none of them.
     fn prompt(&self) -> String {
         #[derive(serde::Deserialize)]
         struct Request<'a> {
-            #[serde(borrow)]
+            #[serde(borrow, alias = "prompt", alias = "input")]
             messages: &'a RawValue,
         }
         match serde_json::from_slice::<Request<'_>>(&self.request) {

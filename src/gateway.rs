@@ -1,6 +1,6 @@
 //! The spine: a request goes down its stages in a straight line, and its answer comes back.
 //!
-//! `chat` returns at the bar: above it a refusal has a true status code; below it everything lives inside one `Answer`,
+//! `answer` returns at the bar: above it a refusal has a true status code; below it everything lives inside one `Answer`,
 //! and dropping that undoes everything. A task of its own pumps the upstream into a bounded buffer, so a client that
 //! merely stalls does not keep the GPU.
 
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::{Audit, Intent, Outcome, Record};
 use crate::auth::Identity;
 use crate::catalog::ModelCard;
-use crate::chat::{ChatEvent, ChatRequest};
+use crate::chat::ChatEvent;
 use crate::config;
 use crate::error::Error;
 use crate::ids::RequestId;
@@ -30,6 +30,7 @@ use crate::queue::{self, Place, Queue};
 use crate::rights::Class;
 use crate::routing::Routing;
 use crate::upstream::{Patience, Upstream};
+use crate::work::Work;
 
 /// What all workers share.
 #[derive(Clone)]
@@ -59,8 +60,8 @@ pub struct Asked {
     pub api: &'static str,
     pub address: Option<IpAddr>,
     pub class: Class,
-    pub request: ChatRequest,
-    /// Fields without effect, for the record.
+    pub work: Work,
+    /// Fields without effect, for the record and the client.
     pub ignored: Vec<String>,
 }
 
@@ -126,29 +127,36 @@ impl Gateway {
     }
 
     /// Takes a request down to the bar.
-    pub async fn chat(&self, asked: Asked) -> Result<Answer, Refused> {
+    pub async fn answer(&self, asked: Asked) -> Result<Answer, Refused> {
         let Stages { policy, routing, queue, audit, stopping, .. } = &self.stages;
         if stopping.is_cancelled() {
             return Err(stopped().into());
         }
-        policy.check_model(&asked.who, &asked.request.model)?;
-        let mut allowed = policy.check(asked.request)?;
-        let hosts = routing.candidates(&self.upstream, &allowed.request.model).await?;
+        policy.check_model(&asked.who, asked.work.model())?;
+        let mut allowed = policy.check(asked.work)?;
+        let hosts = routing.candidates(&self.upstream, allowed.work.model()).await?;
         // All candidates of one request share one kind of provider.
         let provider = self.upstream.provider(hosts[0]);
-        let call = provider.chat(&allowed.request)?;
+        let mut ignored = asked.ignored;
+        if let Some(field) = allowed.work.think_wish()
+            && routing.thinks(&self.upstream, hosts[0], allowed.work.model()).await == Some(false)
+        {
+            allowed.work.leave_out_thinking();
+            ignored.push(field.to_owned());
+        }
+        let call = provider.call(&allowed.work)?;
         allowed.notes.extend(call.notes.iter().cloned());
-        allowed.notes.extend(asked.ignored.iter().map(|field| format!("ignored {field}")));
+        allowed.notes.extend(ignored.iter().map(|field| format!("ignored {field}")));
 
         let place = queue
             .reserve(queue::Asked {
                 id: asked.id,
                 who: &asked.who,
                 class: asked.class,
-                model: allowed.request.model.canonical(),
+                model: allowed.work.model().canonical(),
                 hosts: &hosts,
                 bytes: call.body.len(),
-                images: allowed.request.messages.iter().any(|message| !message.images.is_empty()),
+                images: !call.images.is_empty(),
             })
             .await?;
         let record = audit
@@ -157,16 +165,16 @@ impl Gateway {
                 who: &asked.who,
                 api: asked.api,
                 provider: provider.name(),
-                request: &allowed.request,
+                model: allowed.work.model(),
                 call: &call,
                 address: asked.address,
                 notes: allowed.notes,
             })
             .await?;
-        Ok(self.pump(place, record, call))
+        Ok(self.pump(place, record, call, ignored))
     }
 
-    fn pump(&self, place: Place, record: Record, call: Call) -> Answer {
+    fn pump(&self, place: Place, record: Record, call: Call, ignored: Vec<String>) -> Answer {
         let line = Line { ahead: place.ahead(), entered: Instant::now(), waited: None };
         let shared = Rc::new(Shared { state: RefCell::new(State::new(record, line)), news: Notify::new() });
         let pump = Pump {
@@ -179,7 +187,7 @@ impl Gateway {
             let result = pump.run(place, call).await;
             pump.shared.end(result);
         });
-        Answer { shared, task }
+        Answer { ignored, shared, task }
     }
 }
 
@@ -272,7 +280,7 @@ impl Pump {
         self.shared.begins(self.upstream.name(turn.host));
 
         let mut patience = Patience::new(self.upstream.limits(), self.answers.time_max);
-        let sent = tokio::time::timeout(patience.left(), self.upstream.chat(turn.host, &call)).await;
+        let sent = tokio::time::timeout(patience.left(), self.upstream.send(turn.host, &call)).await;
         let mut upstream = sent.map_err(|_| patience.too_long())??;
         drop(call);
         patience.heard();
@@ -326,6 +334,8 @@ impl Pump {
 
 /// An answer below the bar. Dropping it ends the generation and leaves a row `abandoned`.
 pub struct Answer {
+    /// Fields of the request that had no effect, for its client.
+    pub ignored: Vec<String>,
     shared: Rc<Shared>,
     task: JoinHandle<()>,
 }

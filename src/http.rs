@@ -109,9 +109,8 @@ pub type AddressQuota = GovernorConfig<
 pub fn mount(config: &mut ServiceConfig, quotas: &AddressQuotas) {
     for dialect in DIALECTS {
         for route in dialect.routes() {
-            let serve = move |request: HttpRequest, payload: web::Payload| {
-                inference::answer(*dialect, route.path, request, payload)
-            };
+            let serve =
+                move |request: HttpRequest, payload: web::Payload| inference::answer(*dialect, route, request, payload);
             let resource = web::resource(route.path).route(web::method(method(route.method)).to(serve));
             add(config, resource, route.path, route.method, quotas);
         }
@@ -149,7 +148,7 @@ async fn unknown_route(request: HttpRequest) -> HttpResponse {
     let path = request.path();
     let hint = if path.starts_with("/v1/v1/") {
         "the base URL of a client already ends in `/v1`: take one away"
-    } else if path == "/chat/completions" || path == "/models" || path == "/embeddings" {
+    } else if path == "/chat/completions" || path == "/completions" || path == "/models" || path == "/embeddings" {
         "the base URL of an OpenAI client must end in `/v1`"
     } else if path.starts_with("/api/") && !path.starts_with("/api/v1") {
         "Ollama's own API is not passed through; use POST /chat or POST /v1/chat/completions"

@@ -9,9 +9,12 @@ pub mod secret;
 // Model: what is being talked about.
 pub mod catalog;
 pub mod chat;
+pub mod complete;
 pub mod config;
 pub mod credential;
+pub mod embed;
 pub mod rights;
+pub mod work;
 
 // Faces and store: pure translators, and the one file on disk.
 pub mod dialect;

@@ -5,6 +5,7 @@ use crate::catalog::ModelCard;
 use crate::chat::{ChatRequest, ModelName};
 use crate::config::settings::{Live, Settings};
 use crate::error::Error;
+use crate::work::Work;
 
 pub struct Policy {
     settings: Live,
@@ -13,7 +14,7 @@ pub struct Policy {
 /// A request that may be forwarded, and what was changed in it.
 #[derive(Debug)]
 pub struct Allowed {
-    pub request: ChatRequest,
+    pub work: Work,
     pub notes: Vec<String>,
 }
 
@@ -36,31 +37,35 @@ impl Policy {
         models
     }
 
-    pub fn check(&self, mut request: ChatRequest) -> Result<Allowed, Error> {
-        if request.model.leaves_the_lan() {
-            let message =
-                format!("model `{}` would send the prompt off this host, which is not allowed here", request.model);
+    pub fn check(&self, mut work: Work) -> Result<Allowed, Error> {
+        let model = work.model();
+        if model.leaves_the_lan() {
+            let message = format!("model `{model}` would send the prompt off this host, which is not allowed here");
             return Err(Error::forbidden(message));
         }
         let settings = self.settings.now();
-        check_prompt(&request, &settings)?;
-        check_images(&request, &settings)?;
+        check_prompt(&work, &settings)?;
+        if let Work::Chat(chat) = &work {
+            check_images(chat, &settings)?;
+        }
         let mut notes = Vec::new();
         // A limit is always sent: a small model asked to count to ten may otherwise never stop.
         let most = settings.answer_tokens_max;
-        let asked = request.max_tokens.unwrap_or(most);
-        if asked > most {
-            notes.push(format!("clamped max_tokens from {asked} to {most}"));
+        if let Some(max_tokens) = work.max_tokens() {
+            let asked = max_tokens.unwrap_or(most);
+            if asked > most {
+                notes.push(format!("clamped max_tokens from {asked} to {most}"));
+            }
+            *max_tokens = Some(asked.min(most));
         }
-        request.max_tokens = Some(asked.min(most));
-        Ok(Allowed { request, notes })
+        Ok(Allowed { work, notes })
     }
 }
 
-fn check_prompt(request: &ChatRequest, settings: &Settings) -> Result<(), Error> {
+fn check_prompt(work: &Work, settings: &Settings) -> Result<(), Error> {
     let limit = settings.prompt_bytes_max;
-    if request.prompt_bytes() > limit {
-        return Err(Error::TooLarge { field: Some("messages"), limit });
+    if work.prompt_bytes() > limit {
+        return Err(Error::TooLarge { field: Some(work.asks()), limit });
     }
     Ok(())
 }
@@ -91,10 +96,10 @@ mod tests {
     use super::*;
     use crate::chat::{Extra, Image, Message, Role, Sampling, Tool};
 
-    fn request(model: &str, max_tokens: Option<u32>, images: &[usize]) -> ChatRequest {
+    fn request(model: &str, max_tokens: Option<u32>, images: &[usize]) -> Work {
         let mut message = Message::new(Role::User, "hello");
         message.images = images.iter().map(|bytes| Image(vec![0; *bytes].into())).collect();
-        ChatRequest {
+        Work::Chat(ChatRequest {
             model: ModelName::parse(model).unwrap(),
             messages: vec![message],
             tools: Vec::new(),
@@ -104,10 +109,11 @@ mod tests {
             sampling: Sampling::default(),
             max_tokens,
             think: None,
+            think_wish: None,
             logprobs: None,
             truncate: None,
             extra: Extra::default(),
-        }
+        })
     }
 
     fn policy() -> Policy {
@@ -118,10 +124,10 @@ mod tests {
     fn an_answer_always_has_a_limit_and_a_larger_one_is_cut() {
         let check = |tokens| policy().check(request("m", tokens, &[])).unwrap();
 
-        assert_eq!(check(None).request.max_tokens, Some(8192));
+        assert_eq!(*check(None).work.max_tokens().unwrap(), Some(8192));
         assert_eq!(check(Some(8192)).notes.len(), 0);
-        let cut = check(Some(8193));
-        assert_eq!(cut.request.max_tokens, Some(8192));
+        let mut cut = check(Some(8193));
+        assert_eq!(*cut.work.max_tokens().unwrap(), Some(8192));
         assert_eq!(cut.notes, ["clamped max_tokens from 8193 to 8192"]);
     }
 
@@ -136,9 +142,10 @@ mod tests {
 
     #[test]
     fn a_prompt_is_so_long_with_all_its_messages_and_tools_and_no_longer() {
-        let mut prompt = request("m", None, &[100]);
+        let Work::Chat(mut prompt) = request("m", None, &[100]) else { panic!("no chat") };
         prompt.messages = vec![Message::new(Role::System, "12345"), Message::new(Role::User, "äöü")];
         prompt.tools = vec![Tool { name: "add".into(), description: Some("adds".into()), parameters: None }];
+        let prompt = Work::Chat(prompt);
         let settings = |most| Settings::default().with([("prompt_bytes_max", most)]);
 
         assert!(check_prompt(&prompt, &settings(18)).is_ok());

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use crate::catalog::ModelCard;
-use crate::chat::{ChatEvent, ChatRequest};
+use crate::chat::{ChatEvent, ModelName};
 use crate::error::Error;
+use crate::work::Work;
 
 pub mod ollama;
 pub mod wire;
@@ -12,7 +13,7 @@ pub mod wire;
 pub trait Provider: Sync {
     fn name(&self) -> &'static str;
     /// The request as bytes; an error when the provider can't express what changes the meaning.
-    fn chat(&self, request: &ChatRequest) -> Result<Call, Error>;
+    fn call(&self, work: &Work) -> Result<Call, Error>;
     /// Reads the answer to a call.
     fn decoder(&self, reading: &Reading) -> Box<dyn Decoder>;
     /// An upstream's error answer, in our words.
@@ -20,6 +21,10 @@ pub trait Provider: Sync {
     /// Where its list of models is, and how to read it.
     fn models_path(&self) -> &'static str;
     fn models(&self, body: &[u8]) -> Result<Vec<ModelCard>, Error>;
+    /// Where it tells more about one model, the question, and how to read whether that model thinks.
+    fn model_path(&self) -> &'static str;
+    fn model_question(&self, model: &ModelName) -> Vec<u8>;
+    fn thinks(&self, body: &[u8]) -> Result<bool, Error>;
 }
 
 /// A request to an upstream. `body` holds exactly the bytes that are forwarded and recorded.
@@ -32,15 +37,33 @@ pub struct Call {
     /// Hints of the caller that this provider can't pass on, and what was done in their place: for the record.
     pub notes: Vec<String>,
     pub reading: Reading,
+    /// What of the request was too long, if the upstream says that something is.
+    pub asks: &'static str,
 }
 
 /// How the answer to a call is to be read.
-#[derive(Debug, Clone, Default)]
-pub struct Reading {
-    /// The answer's text is a call of one of these functions. Empty: it is a text.
-    pub must_call: Vec<String>,
-    /// Of several calls only the first is given.
-    pub one_call: bool,
+#[derive(Debug, Clone)]
+pub enum Reading {
+    Chat {
+        /// The answer's text is a call of one of these functions. Empty: it is a text.
+        must_call: Vec<String>,
+        /// Of several calls only the first is given.
+        one_call: bool,
+    },
+    Completion,
+    Embeddings {
+        /// Texts that were sent: as many answers must come.
+        texts: usize,
+        /// Numbers that each must have, when the caller said so.
+        dimensions: Option<u32>,
+    },
+}
+
+impl Reading {
+    /// Of an answer that is read as it comes.
+    pub fn plain_chat() -> Self {
+        Reading::Chat { must_call: Vec::new(), one_call: false }
+    }
 }
 
 /// An image in a body, written as standard base64 with padding.

@@ -60,6 +60,31 @@ impl Routing {
         Ok(models)
     }
 
+    /// Whether `model` thinks before it answers, on a host that serves it: asked once in the life of a list. `None` when the
+    /// host does not tell; it then decides by itself what it makes of a request.
+    pub async fn thinks(&self, upstream: &Upstream, host: HostId, model: &ModelName) -> Option<bool> {
+        let known = self.with_card(host, model, |card| card.thinks).flatten();
+        if known.is_some() {
+            return known;
+        }
+        match upstream.thinks(host, model).await {
+            Ok(thinks) => {
+                self.with_card(host, model, |card| card.thinks = Some(thinks));
+                Some(thinks)
+            }
+            Err(error) => {
+                tracing::warn!(host = upstream.name(host), cause = %error, "whether a model thinks can't be read");
+                None
+            }
+        }
+    }
+
+    fn with_card<T>(&self, host: HostId, model: &ModelName, see: impl FnOnce(&mut ModelCard) -> T) -> Option<T> {
+        let mut lists = self.lock();
+        let list = lists[host.0].as_mut()?;
+        list.models.iter_mut().find(|card| card.name == *model).map(see)
+    }
+
     fn serving(&self, model: &ModelName) -> Vec<HostId> {
         let serves =
             |list: &Option<List>| list.as_ref().is_some_and(|list| list.models.iter().any(|card| card.name == *model));

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
 use awc::http::header;
-use awc::{Client, ClientResponse, Connector};
+use awc::{Client, ClientRequest, ClientResponse, Connector};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
 use crate::catalog::{HostId, ModelCard};
-use crate::chat::ChatEvent;
+use crate::chat::{ChatEvent, ModelName};
 use crate::config;
 use crate::error::Error;
 use crate::provider::{Call, Decoder, Provider, ollama};
@@ -66,7 +66,7 @@ impl Upstream {
 
     /// Sends `call` and returns when the head of the answer is here. Dropping the answer closes the connection, which
     /// ends the generation.
-    pub async fn chat(&self, host: HostId, call: &Call) -> Result<Events, Error> {
+    pub async fn send(&self, host: HostId, call: &Call) -> Result<Events, Error> {
         let host = &self.hosts[host.0];
         let sent = self
             .client
@@ -79,26 +79,35 @@ impl Upstream {
         let mut response = sent.map_err(|cause| self.send_error(cause))?;
         if response.status() != 200 {
             let body = short_body(&mut response).await.unwrap_or_default();
-            return Err(host.provider.failure(response.status().as_u16(), &body));
+            let failure = host.provider.failure(response.status().as_u16(), &body);
+            return Err(failure.about(call.asks));
         }
         Ok(Events { response, decoder: host.provider.decoder(&call.reading), ended: false })
     }
 
     pub async fn models(&self, host: HostId) -> Result<Vec<ModelCard>, Error> {
         let host = &self.hosts[host.0];
-        let sent = self
-            .client
-            .get(format!("{}{}", host.url, host.provider.models_path()))
-            .no_decompress()
-            .timeout(SHORT_BODY_WAIT_MAX)
-            .send()
-            .await;
+        let request = self.client.get(format!("{}{}", host.url, host.provider.models_path()));
+        let body = self.short_answer(host, request, Bytes::new()).await?;
+        host.provider.models(&body)
+    }
+
+    /// Whether a model thinks before it answers.
+    pub async fn thinks(&self, host: HostId, model: &ModelName) -> Result<bool, Error> {
+        let host = &self.hosts[host.0];
+        let request = self.client.post(format!("{}{}", host.url, host.provider.model_path()));
+        let body = self.short_answer(host, request, host.provider.model_question(model).into()).await?;
+        host.provider.thinks(&body)
+    }
+
+    async fn short_answer(&self, host: &Host, request: ClientRequest, body: Bytes) -> Result<Bytes, Error> {
+        let sent = request.no_decompress().timeout(SHORT_BODY_WAIT_MAX).send_body(body).await;
         let mut response = sent.map_err(|cause| self.send_error(cause))?;
         let body = short_body(&mut response).await?;
         if response.status() != 200 {
             return Err(host.provider.failure(response.status().as_u16(), &body));
         }
-        host.provider.models(&body)
+        Ok(body)
     }
 
     fn send_error(&self, cause: SendRequestError) -> Error {

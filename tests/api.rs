@@ -11,16 +11,22 @@ mod bad_input;
 mod chat;
 #[path = "api/command_line.rs"]
 mod command_line;
+#[path = "api/completions.rs"]
+mod completions;
 #[path = "api/deletion.rs"]
 mod deletion;
 #[path = "api/durability.rs"]
 mod durability;
+#[path = "api/embeddings.rs"]
+mod embeddings;
 #[path = "api/guessing.rs"]
 mod guessing;
 #[path = "api/leaving.rs"]
 mod leaving;
 #[path = "api/limits.rs"]
 mod limits;
+#[path = "api/reasoning.rs"]
+mod reasoning;
 #[path = "api/record.rs"]
 mod record;
 #[path = "api/rights.rs"]

@@ -2,6 +2,7 @@
 //!
 //! `tests/golden/provider/<name>/<case>/` holds one of
 //!   `answer.ndjson` (an upstream's stream)            -> `events.jsonl`; `reading.json` says how to read it, if not plainly
+//!                   (a chat with a call that must be made, a completion, embeddings)
 //!   `failure.txt`   (a status, then an error body)    -> `error.json`
 //!   `tags.json`     (a list of models)                -> `models.json`
 //! `tests/golden/dialect/<name>/<case>/` holds
@@ -17,10 +18,12 @@ use bytes::BytesMut;
 use lan_gateway::chat::{ChatEvent, ChatReply, End, Finish, Fold, Piece, Timings, TokenLogprob, ToolCall, Usage};
 use lan_gateway::clock::{self, Timestamp};
 use lan_gateway::credential::Credential;
-use lan_gateway::dialect::{self, Decoded, Delivery, Dialect, Encoder, Head, Reply, Work};
+use lan_gateway::dialect::{self, Decoded, Delivery, Dialect, Encoder, Head, Reply};
+use lan_gateway::embed::Embedding;
 use lan_gateway::error::Error;
 use lan_gateway::ids::RequestId;
 use lan_gateway::provider::{Provider, Reading, ollama};
+use lan_gateway::work::Work;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -99,6 +102,7 @@ fn event_line(event: &ChatEvent) -> Value {
             json!({"at": at, "tool_call": {"id": call.id, "name": call.name, "arguments": arguments}})
         }
         Piece::Logprobs(tokens) => json!({"at": at, "logprobs": tokens.iter().map(token_line).collect::<Value>()}),
+        Piece::Embedding(Embedding(numbers)) => json!({"at": at, "embedding": numbers}),
         Piece::End(End { finish, usage, timings }) => json!({"at": at, "end": {
             "finish": match finish { Finish::Stop => "stop", Finish::Length => "length", Finish::ToolCalls => "tool_calls" },
             "prompt_tokens": usage.prompt_tokens, "answer_tokens": usage.answer_tokens,
@@ -137,6 +141,8 @@ fn read_event(line: &Value) -> Result<ChatEvent, Error> {
         Piece::ToolCall(ToolCall { id: text(&call["id"]), name: text(&call["name"]), arguments })
     } else if let Some(tokens) = line.get("logprobs") {
         Piece::Logprobs(tokens.as_array().unwrap().iter().map(read_token).collect())
+    } else if let Some(numbers) = line.get("embedding") {
+        Piece::Embedding(Embedding(serde_json::from_value(numbers.clone()).unwrap()))
     } else {
         let end = &line["end"];
         let count = |name: &str| end[name].as_u64().unwrap();
@@ -193,11 +199,30 @@ fn decode<'a>(
 }
 
 fn read_reading(case: &Path) -> Reading {
-    let Ok(text) = fs::read_to_string(case.join("reading.json")) else { return Reading::default() };
+    let Ok(text) = fs::read_to_string(case.join("reading.json")) else { return Reading::plain_chat() };
     let reading: Value = serde_json::from_str(&text).unwrap();
-    Reading {
+    if reading == "completion" {
+        return Reading::Completion;
+    }
+    if let Some(texts) = reading.get("texts") {
+        let dimensions = reading["dimensions"].as_u64().map(|size| size as u32);
+        return Reading::Embeddings { texts: texts.as_u64().unwrap() as usize, dimensions };
+    }
+    Reading::Chat {
         must_call: serde_json::from_value(reading["must_call"].clone()).unwrap(),
         one_call: reading["one_call"].as_bool().unwrap(),
+    }
+}
+
+/// The other way round; `None`: plainly.
+fn reading_line(reading: &Reading) -> Option<Value> {
+    match reading {
+        Reading::Chat { must_call, one_call } if *one_call || !must_call.is_empty() => {
+            Some(json!({"must_call": must_call, "one_call": one_call}))
+        }
+        Reading::Chat { .. } => None,
+        Reading::Completion => Some("completion".into()),
+        Reading::Embeddings { texts, dimensions } => Some(json!({"texts": texts, "dimensions": dimensions})),
     }
 }
 
@@ -236,8 +261,13 @@ fn providers_translate_as_their_files_say() {
 
 // --- Dialects -------------------------------------------------------------------------------------------------------
 
-static DIALECTS: &[(&str, &dyn Dialect, &str)] =
-    &[("legacy", &dialect::legacy::Legacy, "/chat"), ("openai", &dialect::openai::OpenAi, "/v1/chat/completions")];
+/// A folder of cases per route.
+static DIALECTS: &[(&str, &dyn Dialect, &str)] = &[
+    ("legacy", &dialect::legacy::Legacy, "/chat"),
+    ("openai", &dialect::openai::OpenAi, "/v1/chat/completions"),
+    ("openai_completions", &dialect::openai::OpenAi, "/v1/completions"),
+    ("openai_embeddings", &dialect::openai::OpenAi, "/v1/embeddings"),
+];
 
 struct Post {
     path: &'static str,
@@ -294,8 +324,8 @@ fn dialects_translate_as_their_files_say() {
 }
 
 fn hold_decoded(outputs: &mut Outputs, case: &Path, decoded: Decoded) {
-    let Decoded { work: Work::Chat(chat), mut reply, delivery, ignored, credential } = decoded;
-    let call = ollama::Ollama.chat(&chat).unwrap();
+    let Decoded { work, mut reply, delivery, ignored, credential } = decoded;
+    let call = ollama::Ollama.call(&work).unwrap();
     let images: Vec<_> =
         call.images.iter().map(|image| json!({"offset": image.offset, "length": image.length})).collect();
     let credential = credential.map(|credential| match credential {
@@ -310,9 +340,8 @@ fn hold_decoded(outputs: &mut Outputs, case: &Path, decoded: Decoded) {
     if !call.notes.is_empty() {
         decoded["notes"] = call.notes.clone().into();
     }
-    let Reading { must_call, one_call } = &call.reading;
-    if *one_call || !must_call.is_empty() {
-        decoded["reading"] = json!({"must_call": must_call, "one_call": one_call});
+    if let Some(reading) = reading_line(&call.reading) {
+        decoded["reading"] = reading;
     }
     outputs.hold(case, "decoded.json", &pretty(&decoded));
     outputs.hold(case, "forwarded.json", &format!("{}\n", String::from_utf8(call.body.to_vec()).unwrap()));
@@ -360,7 +389,7 @@ fn every_error_has_its_status_and_body_in_every_dialect() {
     let errors = [
         Error::invalid("messages[2].content", "what happened"),
         Error::unsupported("n", "what happened"),
-        Error::ContextTooLong { message: text() },
+        Error::ContextTooLong { field: "messages", message: text() },
         Error::Unauthenticated { message: text() },
         Error::Forbidden { message: text() },
         Error::ModelNotFound { model: "m".into() },
@@ -384,7 +413,8 @@ fn every_error_has_its_status_and_body_in_every_dialect() {
         Error::Internal { cause: cause() },
     ];
     let mut outputs = Outputs::default();
-    for (known, dialect, _) in DIALECTS {
+    // Routes of one dialect share its errors.
+    for (known, dialect, _) in DIALECTS.iter().filter(|(known, ..)| !known.contains('_')) {
         let replies: Vec<_> = errors.iter().map(|error| reply_text(&dialect.error(error, &request_id()))).collect();
         outputs.hold(&root().join("dialect"), &format!("{known}_errors.txt"), &replies.join("\n"));
     }
@@ -421,8 +451,8 @@ fn plain(line: &str) -> String {
 fn chat_answers_as_the_real_ollama_did() {
     let mut compared = 0;
     for case in folders(&root().join("provider/ollama")) {
-        let (true, Ok(answer)) = (name(&case).starts_with("real_"), fs::read_to_string(case.join("answer.ndjson")))
-        else {
+        let is_chat = name(&case).starts_with("real_") && !case.join("reading.json").exists();
+        let (true, Ok(answer)) = (is_chat, fs::read_to_string(case.join("answer.ndjson"))) else {
             continue;
         };
         // Only an empty list of messages loads a model, and no such request is ever forwarded.
@@ -563,7 +593,7 @@ proptest! {
             rest = after;
             (!chunk.is_empty()).then_some(chunk)
         });
-        let (decoded, ended) = decode(&ollama::Ollama, &Reading::default(), chunks);
+        let (decoded, ended) = decode(&ollama::Ollama, &Reading::plain_chat(), chunks);
 
         prop_assert!(ended.is_ok());
         prop_assert_eq!(decoded, events);
@@ -687,13 +717,20 @@ fn any_request() -> impl Strategy<Value = Vec<u8>> {
             "logprobs",
             "top_logprobs",
             "messages",
+            "prompt",
+            "suffix",
+            "echo",
+            "input",
+            "encoding_format",
+            "dimensions",
             "model",
             "Model",
             "unknown",
         ][..],
     );
     prop::collection::vec((names, value()), 0..5).prop_map(|fields| {
-        let mut request = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+        let mut request =
+            json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "prompt": "hi", "input": ["hi"]});
         for (name, value) in fields {
             request[name] = value;
         }
@@ -702,10 +739,19 @@ fn any_request() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn files(ends: &[&str]) -> Vec<Vec<u8>> {
-    let cases = ["dialect/openai", "dialect/legacy", "provider/ollama"]
-        .into_iter()
-        .flat_map(|within| folders(&root().join(within)));
+    let cases = ["dialect", "provider"].into_iter().flat_map(|within| folders(&root().join(within)));
+    let cases = cases.flat_map(|within| folders(&within));
     cases.flat_map(|case| ends.iter().filter_map(|end| fs::read(case.join(end)).ok()).collect::<Vec<_>>()).collect()
+}
+
+fn any_reading() -> impl Strategy<Value = Reading> {
+    let must_call = prop_oneof![Just(Vec::new()), Just(vec!["get_weather".to_owned()])];
+    prop_oneof![
+        4 => (must_call, any::<bool>()).prop_map(|(must_call, one_call)| Reading::Chat { must_call, one_call }),
+        2 => Just(Reading::Completion),
+        1 => (1..3_usize, prop::option::of(1..4_u32))
+            .prop_map(|(texts, dimensions)| Reading::Embeddings { texts, dimensions }),
+    ]
 }
 
 proptest! {
@@ -717,9 +763,13 @@ proptest! {
     ) {
         for (_, dialect, path) in DIALECTS {
             match dialect.decode(&Post { path }, &body) {
-                Ok(Decoded { work: Work::Chat(chat), ignored, .. }) => {
-                    prop_assert!(!chat.messages.is_empty());
-                    let call = ollama::Ollama.chat(&chat).unwrap();
+                Ok(Decoded { work, ignored, .. }) => {
+                    match &work {
+                        Work::Chat(chat) => prop_assert!(!chat.messages.is_empty()),
+                        Work::Complete(complete) => prop_assert!(!complete.prompt.is_empty()),
+                        Work::Embed(embed) => prop_assert!(embed.texts.iter().all(|text| !text.is_empty())),
+                    }
+                    let call = ollama::Ollama.call(&work).unwrap();
                     prop_assert!(serde_json::from_slice::<Value>(&call.body).is_ok());
                     prop_assert!(ignored.len() <= 33 && ignored.iter().all(|name| name.len() <= 64 && name.is_ascii()));
                 }
@@ -738,11 +788,8 @@ proptest! {
     fn no_answer_makes_a_provider_panic_or_end_without_its_mark(
         body in prop_oneof![prop::collection::vec(any::<u8>(), 0..64), damaged(files(&["answer.ndjson", "failure.txt", "tags.json"]))],
         status: u16,
-        must_call: bool,
-        one_call: bool,
+        reading in any_reading(),
     ) {
-        let must_call = if must_call { vec!["get_weather".to_owned()] } else { Vec::new() };
-        let reading = Reading { must_call, one_call };
         for provider in PROVIDERS {
             let (events, ended) = decode(*provider, &reading, body.chunks(5));
             let marks = events.iter().filter(|event| matches!(event.what, Piece::End(_))).count();

@@ -18,15 +18,17 @@ use crate::chat::{
 use crate::clock;
 use crate::credential::{Credential, Username};
 use crate::dialect::json::{self, At, Ignored, Json, Object};
-use crate::dialect::{Decoded, Delivery, Dialect, Encoder, Head, Reply, Route, Work};
+use crate::dialect::{Decoded, Delivery, Dialect, Encoder, Head, Reply, Route};
 use crate::dialect::{image, wire};
 use crate::error::Error;
 use crate::ids::RequestId;
+use crate::rights::Scope;
 use crate::secret::Secret;
+use crate::work::Work;
 
 pub struct Legacy;
 
-const ROUTES: &[Route] = &[Route { method: "POST", path: "/chat" }];
+const ROUTES: &[Route] = &[Route { method: "POST", path: "/chat", scope: Scope::Chat }];
 
 const STOPS_MAX: usize = 16;
 
@@ -195,6 +197,7 @@ fn read(body: Object<'_>, head: &dyn Head) -> Result<Asked, Error> {
         sampling,
         max_tokens,
         think,
+        think_wish: None,
         logprobs: None,
         truncate,
         extra,
@@ -523,8 +526,8 @@ impl Encoder for Answer {
                 self.calls += 1;
             }
             Piece::End(what) => end = Some(what),
-            // `/chat` does not ask for them.
-            Piece::Logprobs(_) => return,
+            // `/chat` asks for neither.
+            Piece::Logprobs(_) | Piece::Embedding(_) => return,
         }
         wire::put_line(out, &self.object(event.at, message, end));
     }
@@ -672,7 +675,7 @@ mod tests {
 
     fn chat(decoded: Result<Decoded, Error>) -> Result<(ChatRequest, Vec<String>), Error> {
         let decoded = decoded?;
-        let Work::Chat(chat) = decoded.work;
+        let Work::Chat(chat) = decoded.work else { panic!("no chat") };
         Ok((chat, decoded.ignored))
     }
 
@@ -757,7 +760,7 @@ mod tests {
         )
         .map(|decoded| (decoded.work, decoded.ignored))
         .unwrap();
-        let Work::Chat(chat) = chat;
+        let Work::Chat(chat) = chat else { panic!("no chat") };
 
         let roles: Vec<_> = chat.messages.iter().map(|message| message.role).collect();
         assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::Tool]);

@@ -1,21 +1,32 @@
-//! OpenAI's chat completions, streamed and whole.
+//! OpenAI's chat completions and completions, streamed and whole, and its embeddings.
 //!
 //! What changes the meaning and can't be honoured is refused by name; what has no effect is named in `ignored`.
 
 use crate::credential::Credential;
 use crate::dialect::openai::answer::Answer;
-use crate::dialect::{Decoded, Delivery, Dialect, Head, Reply, Route, Work, json, wire};
+use crate::dialect::{Decoded, Delivery, Dialect, Head, Reply, Route, json, wire};
 use crate::error::Error;
 use crate::ids::RequestId;
+use crate::rights::Scope;
+use crate::work::Work;
 
 mod answer;
+mod completions;
+mod embeddings;
 mod message;
 mod request;
 mod tools;
 
 pub struct OpenAi;
 
-const ROUTES: &[Route] = &[Route { method: "POST", path: "/v1/chat/completions" }];
+const COMPLETIONS: &str = "/v1/completions";
+const EMBEDDINGS: &str = "/v1/embeddings";
+
+const ROUTES: &[Route] = &[
+    Route { method: "POST", path: "/v1/chat/completions", scope: Scope::Chat },
+    Route { method: "POST", path: COMPLETIONS, scope: Scope::Chat },
+    Route { method: "POST", path: EMBEDDINGS, scope: Scope::Embeddings },
+];
 
 impl Dialect for OpenAi {
     fn routes(&self) -> &'static [Route] {
@@ -27,19 +38,30 @@ impl Dialect for OpenAi {
     }
 
     fn decode(&self, head: &dyn Head, body: &[u8]) -> Result<Decoded, Error> {
-        let asked = request::read(json::parse(body)?)?;
-        let answer = Answer::new(head, &asked);
-        let delivery = if asked.stream { Delivery::Stream { content_type: wire::SSE } } else { Delivery::Whole };
-        Ok(Decoded {
-            work: Work::Chat(asked.chat),
-            reply: Box::new(answer),
-            delivery,
-            ignored: asked.ignored.into_names(),
-            credential: None,
-        })
+        let body = json::parse(body)?;
+        match head.path() {
+            COMPLETIONS => completions::decode(head, body),
+            EMBEDDINGS => embeddings::decode(body),
+            _ => chat(head, body),
+        }
     }
 
     fn error(&self, error: &Error, _: &RequestId) -> Reply {
         wire::error_reply(error)
     }
+}
+
+fn chat(head: &dyn Head, body: json::Object<'_>) -> Result<Decoded, Error> {
+    let asked = request::read(body)?;
+    Ok(Decoded {
+        reply: Box::new(Answer::new(head, &asked)),
+        work: Work::Chat(asked.chat),
+        delivery: delivery(asked.stream),
+        ignored: asked.ignored.into_names(),
+        credential: None,
+    })
+}
+
+fn delivery(stream: bool) -> Delivery {
+    if stream { Delivery::Stream { content_type: wire::SSE } } else { Delivery::Whole }
 }

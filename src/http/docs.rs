@@ -20,7 +20,7 @@ use crate::http::{account, admin, audit, exports, health, me, models, queue, rec
             with your name; admins can read them."
     ),
     paths(
-        chat, chat_completions, models::list, models::one, account::token, account::register, account::password, me::me,
+        chat, chat_completions, completions, embeddings, models::list, models::one, account::token, account::register, account::password, me::me,
         me::record,
         me::export,
         usage::of_mine,
@@ -157,6 +157,30 @@ pub enum Refusals {
         Refusals))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn chat_completions() {}
+
+/// The rest of a text, in OpenAI's form.
+///
+/// `prompt` is one text, `suffix` what follows it (for models that can fill in the middle). Left out, `max_tokens` is the
+/// gateway's own limit. `echo`, `best_of`, `n` above 1, `logit_bias` and token numbers are refused by name.
+#[utoipa::path(post, path = "/v1/completions", tag = "inference",
+    request_body(content = serde_json::Value, example = json!({
+        "model": "llama3.2:latest", "prompt": "The sea is", "max_tokens": 20 })),
+    responses(
+        (status = 200, content((serde_json::Value = "application/json"), (ChatChunkEvent = "text/event-stream"))),
+        Refusals))]
+#[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
+fn completions() {}
+
+/// Texts as numbers, in OpenAI's form. A token needs the scope `embeddings`.
+///
+/// `input` is a text or up to 2,048; token numbers are refused. `encoding_format` is `float` or `base64` (little-endian
+/// floats of 32 bits). A text that does not fit the model's context is refused, not cut.
+#[utoipa::path(post, path = "/v1/embeddings", tag = "inference",
+    request_body(content = serde_json::Value, example = json!({
+        "model": "nomic-embed-text:latest", "input": ["the sea", "the mountains"] })),
+    responses((status = 200, body = serde_json::Value), Refusals))]
+#[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
+fn embeddings() {}
 
 /// The chat of the first version: credentials in the body (or a Bearer), Ollama's chat object as the answer.
 #[utoipa::path(post, path = "/chat", tag = "inference", security((), ("bearer" = []), ("password" = [])),

@@ -13,14 +13,14 @@ use crate::auth::{Auth, Identity};
 use crate::chat::{ChatEvent, Fold, Piece};
 use crate::config::Config;
 use crate::credential::Credential;
-use crate::dialect::{Decoded, Delivery, Dialect, Encoder, Work};
+use crate::dialect::{Decoded, Delivery, Dialect, Encoder, Route};
 use crate::error::Error;
 use crate::gateway::{Answer, Asked, Gateway, News, Refused, stopped};
 use crate::http::head::{RequestHead, address, request_id};
 use crate::http::{body, reply};
 use crate::ids::RequestId;
 use crate::limits::Standing;
-use crate::rights::{Class, Scope};
+use crate::rights::Class;
 
 /// What was learnt on the way, for a refusal's row and headers.
 #[derive(Default)]
@@ -32,7 +32,7 @@ struct Learnt {
 
 pub async fn answer(
     dialect: &'static dyn Dialect,
-    api: &'static str,
+    route: &'static Route,
     request: HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {
@@ -45,7 +45,8 @@ pub async fn answer(
         return reply::respond(dialect.error(&Error::internal(anyhow::anyhow!("the parts are missing")), &id));
     };
     let mut learnt = Learnt::default();
-    let door = Door { dialect, api, id, request: &request, gateway: &gateway, auth: &auth, config: &config };
+    let api = route.path;
+    let door = Door { dialect, route, id, request: &request, gateway: &gateway, auth: &auth, config: &config };
     let refused = match door.pass(payload, &mut learnt).await {
         Ok(response) => return response,
         Err(refused) => refused,
@@ -78,7 +79,7 @@ pub async fn answer(
 
 struct Door<'a> {
     dialect: &'static dyn Dialect,
-    api: &'static str,
+    route: &'static Route,
     id: RequestId,
     request: &'a HttpRequest,
     gateway: &'a web::Data<Gateway>,
@@ -108,18 +109,18 @@ impl Door<'_> {
         }
         let Some(who) = learnt.who.clone() else { return Err(Error::bad_credentials().into()) };
 
-        let Decoded { work: Work::Chat(chat), reply, delivery, ignored, .. } = decoded;
-        learnt.model = Some(chat.model.as_str().to_owned());
+        let Decoded { work, reply, delivery, ignored, .. } = decoded;
+        learnt.model = Some(work.model().as_str().to_owned());
         let asked = Asked {
             id: self.id,
-            api: self.api,
+            api: self.route.path,
             address: address(self.request),
             class: class(self.request, &who)?,
             who,
-            request: chat,
-            ignored: ignored.clone(),
+            work,
+            ignored,
         };
-        let answer = self.gateway.chat(asked).await?;
+        let answer = self.gateway.answer(asked).await?;
 
         let mut response = HttpResponse::Ok();
         if let Some(standing) = &learnt.standing {
@@ -127,10 +128,10 @@ impl Door<'_> {
                 response.insert_header((name, value));
             }
         }
-        if !ignored.is_empty() {
-            response.insert_header(("x-ignored-parameters", ignored.join(", ")));
+        if !answer.ignored.is_empty() {
+            response.insert_header(("x-ignored-parameters", answer.ignored.join(", ")));
         }
-        let told = Told { dialect: self.dialect, api: self.api, id: self.id, started };
+        let told = Told { dialect: self.dialect, api: self.route.path, id: self.id, started };
         match delivery {
             Delivery::Whole => told.whole(response, answer, reply).await,
             Delivery::Stream { content_type } => {
@@ -143,13 +144,13 @@ impl Door<'_> {
 
     /// `/chat` alone may carry its credentials in the body.
     fn reads_body_first(&self) -> bool {
-        self.api == "/chat"
+        self.route.path == "/chat"
     }
 
     /// Identified, then counted: the count comes before anything that costs.
     async fn let_in(&self, credential: Credential, learnt: &mut Learnt) -> Result<(), Refused> {
         let who = self.auth.identify(credential, address(self.request)).await?;
-        let permitted = who.check_use(&[Scope::Chat], address(self.request));
+        let permitted = who.check_use(&[self.route.scope], address(self.request));
         let who = learnt.who.insert(who);
         permitted?;
         let admitted = self.gateway.admit(who).await;

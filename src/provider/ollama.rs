@@ -1,18 +1,22 @@
-//! Ollama's native chat API, as the gateway speaks it to a model server.
+//! Ollama's native API, as the gateway speaks it to a model server.
 
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::catalog::ModelCard;
-use crate::chat::{ChatRequest, ModelName};
+use crate::chat::ModelName;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::provider::ollama::answer::ChatDecoder;
+use crate::provider::ollama::answer::TextDecoder;
+use crate::provider::ollama::embed::EmbedDecoder;
 use crate::provider::{Call, Decoder, Provider, Reading};
+use crate::work::Work;
 
 mod answer;
+mod complete;
+mod embed;
 mod request;
 mod schema;
 
@@ -23,12 +27,20 @@ impl Provider for Ollama {
         "ollama"
     }
 
-    fn chat(&self, request: &ChatRequest) -> Result<Call, Error> {
-        Ok(request::call(request))
+    fn call(&self, work: &Work) -> Result<Call, Error> {
+        Ok(match work {
+            Work::Chat(chat) => request::call(chat, work.asks()),
+            Work::Complete(complete) => complete::call(complete, work.asks()),
+            Work::Embed(embed) => embed::call(embed, work.asks()),
+        })
     }
 
     fn decoder(&self, reading: &Reading) -> Box<dyn Decoder> {
-        Box::new(ChatDecoder::new(reading.clone()))
+        match reading {
+            Reading::Chat { must_call, one_call } => Box::new(TextDecoder::chat(must_call.clone(), *one_call)),
+            Reading::Completion => Box::new(TextDecoder::completion()),
+            Reading::Embeddings { texts, dimensions } => Box::new(EmbedDecoder::new(*texts, *dimensions)),
+        }
     }
 
     fn failure(&self, status: u16, body: &[u8]) -> Error {
@@ -41,6 +53,20 @@ impl Provider for Ollama {
 
     fn models(&self, body: &[u8]) -> Result<Vec<ModelCard>, Error> {
         models(body)
+    }
+
+    fn model_path(&self) -> &'static str {
+        "/api/show"
+    }
+
+    fn model_question(&self, model: &ModelName) -> Vec<u8> {
+        json!({ "model": model.as_str() }).to_string().into_bytes()
+    }
+
+    fn thinks(&self, body: &[u8]) -> Result<bool, Error> {
+        let shown: Shown = serde_json::from_slice(body)
+            .map_err(|_| refused("the model server's account of a model is not understood"))?;
+        Ok(thinks(&shown.capabilities))
     }
 }
 
@@ -79,7 +105,8 @@ impl Failure {
     /// The error that it is whatever the status says.
     fn by_text(&self) -> Option<Error> {
         self.is_context_too_long().then(|| Error::ContextTooLong {
-            message: format!("the messages are too long for this model's context: {}", self.text),
+            field: "messages",
+            message: format!("the request is too long for this model's context: {}", self.text),
         })
     }
 
@@ -160,6 +187,17 @@ struct Tag {
     modified_at: Option<String>,
     remote_host: Option<String>,
     remote_model: Option<String>,
+    /// Some versions tell it in the list already.
+    capabilities: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    capabilities: Vec<String>,
+}
+
+fn thinks(capabilities: &[String]) -> bool {
+    capabilities.iter().any(|word| word == "thinking")
 }
 
 /// The models that this host runs itself. Those that it would pass on to somebody else's servers are left out, and so
@@ -177,7 +215,7 @@ fn card(tag: Tag) -> Option<ModelCard> {
     }
     let name = ModelName::parse(&tag.name?).ok().filter(|name| !name.leaves_the_lan())?;
     let modified_at = tag.modified_at.and_then(|text| Timestamp::parse(&text)).unwrap_or(Timestamp(0));
-    Some(ModelCard { name, modified_at })
+    Some(ModelCard { name, modified_at, thinks: tag.capabilities.as_deref().map(thinks) })
 }
 
 #[cfg(test)]

@@ -44,6 +44,21 @@ impl Script {
         Script { status, ..Script::of(vec![Step::Send(body.as_bytes().to_vec())]) }
     }
 
+    /// An answer in one piece.
+    pub fn json(body: serde_json::Value) -> Self {
+        Script::of(vec![Step::Send(body.to_string().into_bytes())])
+    }
+
+    /// A completion: " blue and wide" in two pieces.
+    pub fn rest() -> Self {
+        let line = |text: &str, end: &str| {
+            format!(r#"{{"model":"fake:latest","created_at":"2026-01-01T00:00:00.1Z","response":"{text}",{end}}}"#)
+        };
+        let end = r#""done":true,"done_reason":"stop","context":[1,2],"prompt_eval_count":4,"eval_count":3"#;
+        let lines = [line(" blue", "\"done\":false"), line(" and wide", "\"done\":false"), line("", end)];
+        Script::lines(&lines.each_ref().map(String::as_str))
+    }
+
     /// "Hello world!" in three pieces.
     pub fn hello() -> Self {
         Script::of(vec![text("Hello"), text(" world"), text("!"), done("stop")])
@@ -69,6 +84,7 @@ pub enum Ending {
 
 #[derive(Debug, Clone)]
 pub struct Chat {
+    pub path: String,
     pub body: Vec<u8>,
     pub began: Instant,
     pub ended: Option<(Ending, Instant)>,
@@ -77,16 +93,29 @@ pub struct Chat {
 #[derive(Default)]
 struct Seen {
     chats: Vec<Chat>,
+    shown: usize,
     other_paths: Vec<String>,
     scripts: VecDeque<Script>,
     echo: bool,
 }
 
 impl Seen {
-    fn script(&mut self, body: &[u8]) -> Script {
-        let default = || if self.echo { echo(body) } else { Script::hello() };
+    fn script(&mut self, path: &str, body: &[u8]) -> Script {
+        let default = || match path {
+            "/api/generate" => Script::rest(),
+            "/api/embed" => embeddings(body),
+            _ if self.echo => echo(body),
+            _ => Script::hello(),
+        };
         self.scripts.pop_front().unwrap_or_else(default)
     }
+}
+
+/// Two numbers per text.
+fn embeddings(body: &[u8]) -> Script {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+    let texts = body["input"].as_array().unwrap().len();
+    Script::json(serde_json::json!({ "embeddings": vec![[0.6, -0.8]; texts], "prompt_eval_count": 2 * texts }))
 }
 
 /// The prompt's last text, after a moment, in two pieces.
@@ -168,6 +197,11 @@ impl FakeOllama {
         self.seen.lock().unwrap().chats.clone()
     }
 
+    /// How often it was asked about one model. `user/other:1b` thinks.
+    pub fn shown(&self) -> usize {
+        self.seen.lock().unwrap().shown
+    }
+
     /// Requests that were neither a chat nor a list of models.
     pub fn other_paths(&self) -> Vec<String> {
         self.seen.lock().unwrap().other_paths.clone()
@@ -201,10 +235,10 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
                     .collect();
                 whole(&mut stream, 200, &serde_json::json!({ "models": models }).to_string()).await;
             }
-            "/api/chat" => {
+            "/api/chat" | "/api/generate" | "/api/embed" => {
                 let (number, script) = shared.change(|seen| {
-                    let script = seen.script(&body);
-                    seen.chats.push(Chat { body, began: Instant::now(), ended: None });
+                    let script = seen.script(&path, &body);
+                    seen.chats.push(Chat { path, body, began: Instant::now(), ended: None });
                     (seen.chats.len() - 1, script)
                 });
                 let ending = perform(&mut stream, script, &shared.gate).await;
@@ -212,6 +246,12 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
                 if ending != Ending::Served {
                     return;
                 }
+            }
+            "/api/show" => {
+                shared.change(|seen| seen.shown += 1);
+                let thinks = String::from_utf8_lossy(&body).contains("user/other:1b");
+                let capabilities: &[&str] = if thinks { &["completion", "thinking"] } else { &["completion"] };
+                whole(&mut stream, 200, &serde_json::json!({ "capabilities": capabilities }).to_string()).await;
             }
             other => {
                 shared.change(|seen| seen.other_paths.push(other.to_owned()));

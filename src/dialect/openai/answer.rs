@@ -124,6 +124,8 @@ impl Encoder for Answer {
                     self.logprobs.extend_from_slice(tokens);
                 }
             }
+            // Not asked for.
+            Piece::Embedding(_) => {}
             Piece::End(end) => self.end(end, out),
         }
     }
@@ -139,7 +141,7 @@ impl Encoder for Answer {
 }
 
 /// Upstreams say `stop` after a tool call; clients are told what they got. An answer that was cut stays `length`.
-fn finish_reason(finish: Finish, has_calls: bool) -> &'static str {
+pub fn finish_reason(finish: Finish, has_calls: bool) -> &'static str {
     match finish {
         Finish::Length => "length",
         Finish::ToolCalls => "tool_calls",
@@ -255,14 +257,14 @@ impl<'a> WireToken<'a> {
 }
 
 #[derive(Serialize)]
-struct WireUsage {
+pub struct WireUsage {
     prompt_tokens: u64,
     completion_tokens: u64,
     total_tokens: u64,
 }
 
 impl WireUsage {
-    fn of(usage: Usage) -> Self {
+    pub fn of(usage: Usage) -> Self {
         WireUsage {
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.answer_tokens,

@@ -9,7 +9,7 @@ use crate::dialect::openai::tools::{Choice, read_choice, read_tools};
 use crate::error::Error;
 
 /// OpenAI's own limits.
-const STOPS_MAX: usize = 4;
+pub const STOPS_MAX: usize = 4;
 const TOP_LOGPROBS_MAX: i64 = 20;
 
 pub struct Asked {
@@ -121,12 +121,7 @@ pub fn read(body: Object<'_>) -> Result<Asked, Error> {
             _ => ignored.add(key),
         }
     }
-    if stream_options.is_some() && !stream {
-        return Err(Error::invalid(
-            "stream_options",
-            "`stream_options` is only for streams; send `stream: true` or leave it out",
-        ));
-    }
+    let include_usage = wants_usage(stream, stream_options)?;
     if top_logprobs.is_some_and(|top| top > 0) && !logprobs {
         return Err(Error::invalid("top_logprobs", "`top_logprobs` needs `logprobs: true`; send it or leave both out"));
     }
@@ -137,6 +132,8 @@ pub fn read(body: Object<'_>) -> Result<Asked, Error> {
     if messages.is_empty() {
         return Err(Error::invalid("messages", "`messages` is missing or empty; send at least one message"));
     }
+    let effort_name = if effort.is_some() { "reasoning_effort" } else { "reasoning.effort" };
+    let think = agree(("reasoning_effort", effort), ("reasoning.effort", reasoning))?;
     let chat = ChatRequest {
         model,
         messages,
@@ -146,13 +143,14 @@ pub fn read(body: Object<'_>) -> Result<Asked, Error> {
         format,
         sampling,
         max_tokens: agree(("max_tokens", max_tokens), ("max_completion_tokens", max_completion_tokens))?,
-        think: agree(("reasoning_effort", effort), ("reasoning.effort", reasoning))?,
+        think,
+        think_wish: think.map(|_| effort_name),
         logprobs: logprobs.then_some(top_logprobs.unwrap_or(0)),
         // OpenAI's clients expect an error, not a conversation whose beginning vanished.
         truncate: Some(false),
         extra: Extra::default(),
     };
-    Ok(Asked { chat, stream, include_usage: stream_options.unwrap_or(false), ignored })
+    Ok(Asked { chat, stream, include_usage, ignored })
 }
 
 /// Two names for one thing: either, or both with the same value.
@@ -165,7 +163,18 @@ fn agree<T: PartialEq>(one: (&str, Option<T>), other: (&str, Option<T>)) -> Resu
     }
 }
 
-fn read_stream_options(options: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<bool, Error> {
+/// Whether a stream ends with its usage.
+pub fn wants_usage(stream: bool, stream_options: Option<bool>) -> Result<bool, Error> {
+    if stream_options.is_some() && !stream {
+        return Err(Error::invalid(
+            "stream_options",
+            "`stream_options` is only for streams; send `stream: true` or leave it out",
+        ));
+    }
+    Ok(stream_options.unwrap_or(false))
+}
+
+pub fn read_stream_options(options: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<bool, Error> {
     const KNOWN: &[&str] = &["include_obfuscation", "include_usage"];
     let mut include_usage = false;
     for (key, value) in options {
@@ -249,8 +258,9 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::dialect::openai::OpenAi;
     use crate::dialect::openai::message::MESSAGE_FIELDS;
-    use crate::dialect::{Dialect, Head, Work};
+    use crate::dialect::{Dialect, Head};
     use crate::ids::RequestId;
+    use crate::work::Work;
 
     struct Post;
 
@@ -288,7 +298,7 @@ mod tests {
 
     fn decode_body(body: &str) -> Result<(ChatRequest, Vec<String>), Error> {
         let decoded = OpenAi.decode(&Post, body.as_bytes())?;
-        let Work::Chat(chat) = decoded.work;
+        let Work::Chat(chat) = decoded.work else { panic!("no chat") };
         Ok((chat, decoded.ignored))
     }
 

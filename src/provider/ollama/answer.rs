@@ -1,4 +1,4 @@
-//! Ollama's stream of a chat, read in any split.
+//! Ollama's stream of a chat or a completion, read in any split.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::chat::{ChatEvent, End, Finish, Piece, Timings, TokenLogprob, ToolCall, Usage};
 use crate::error::Error;
+use crate::provider::Decoder;
 use crate::provider::ollama::{mid_stream_error, refused};
 use crate::provider::wire::Lines;
-use crate::provider::{Decoder, Reading};
 
 /// A call that is written as text is held back until it is whole; it must not fill the memory.
 const CALL_BYTES_MAX: usize = 1024 * 1024;
 
-pub struct ChatDecoder {
+pub struct TextDecoder {
     lines: Lines,
     state: State,
 }
@@ -26,7 +26,10 @@ pub struct ChatDecoder {
 /// What of the answer has been seen.
 struct State {
     at: OffsetDateTime,
-    reading: Reading,
+    /// The text stands in `response`, not in a message.
+    is_completion: bool,
+    must_call: Vec<String>,
+    one_call: bool,
     /// The ids of the calls so far.
     ids: Vec<String>,
     /// Text that is to become a call.
@@ -36,17 +39,24 @@ struct State {
     failed: bool,
 }
 
-impl ChatDecoder {
-    pub fn new(reading: Reading) -> Self {
-        let at = OffsetDateTime::UNIX_EPOCH;
-        let state = State { at, reading, ids: Vec::new(), held: String::new(), done: false, failed: false };
-        ChatDecoder { lines: Lines::default(), state }
+impl TextDecoder {
+    /// `must_call` and `one_call` as in `Reading`.
+    pub fn chat(must_call: Vec<String>, one_call: bool) -> Self {
+        TextDecoder::new(State { must_call, one_call, ..State::new() })
+    }
+
+    pub fn completion() -> Self {
+        TextDecoder::new(State { is_completion: true, ..State::new() })
+    }
+
+    fn new(state: State) -> Self {
+        TextDecoder { lines: Lines::default(), state }
     }
 }
 
-impl Decoder for ChatDecoder {
+impl Decoder for TextDecoder {
     fn bytes(&mut self, chunk: &[u8], out: &mut Vec<ChatEvent>) -> Result<(), Error> {
-        let ChatDecoder { lines, state } = self;
+        let TextDecoder { lines, state } = self;
         if state.done {
             return Ok(());
         }
@@ -57,7 +67,7 @@ impl Decoder for ChatDecoder {
     }
 
     fn end(&mut self, out: &mut Vec<ChatEvent>) -> Result<(), Error> {
-        let ChatDecoder { lines, state } = self;
+        let TextDecoder { lines, state } = self;
         state.check()?;
         if state.done {
             return Ok(());
@@ -74,6 +84,19 @@ impl Decoder for ChatDecoder {
 }
 
 impl State {
+    fn new() -> Self {
+        State {
+            at: OffsetDateTime::UNIX_EPOCH,
+            is_completion: false,
+            must_call: Vec::new(),
+            one_call: false,
+            ids: Vec::new(),
+            held: String::new(),
+            done: false,
+            failed: false,
+        }
+    }
+
     fn check(&self) -> Result<(), Error> {
         if self.failed { Err(refused("the model server's answer has failed already")) } else { Ok(()) }
     }
@@ -84,25 +107,31 @@ impl State {
         }
         let line: Line = serde_json::from_slice(line).map_err(|_| not_understood())?;
         if let Some(error) = line.error {
-            return Err(mid_stream_error(&error));
+            let asks = if self.is_completion { "prompt" } else { "messages" };
+            return Err(mid_stream_error(&error).about(asks));
         }
-        if line.message.is_none() && !line.done {
+        let message = if self.is_completion {
+            line.response.map(|text| LineMessage { content: Some(text), thinking: line.thinking, tool_calls: None })
+        } else {
+            line.message
+        };
+        if message.is_none() && !line.done {
             return Err(not_understood());
         }
         // Older versions may leave the time out; then the time of the line before is near enough.
         self.at = line.created_at.and_then(|moment| moment.0).unwrap_or(self.at);
         // Those of a call's letters would be taken for those of a text.
-        let tokens = line.logprobs.filter(|tokens| !tokens.is_empty() && self.reading.must_call.is_empty());
+        let tokens = line.logprobs.filter(|tokens| !tokens.is_empty() && self.must_call.is_empty());
         if let Some(tokens) = tokens {
             self.push(Piece::Logprobs(tokens.into_iter().map(LineToken::read).collect()), out);
         }
-        if let Some(message) = line.message {
+        if let Some(message) = message {
             self.message(message, out)?;
         }
         if line.done {
             self.done = true;
             let is_cut = line.done_reason.as_deref() == Some("length");
-            if !self.reading.must_call.is_empty() {
+            if !self.must_call.is_empty() {
                 self.give_held(is_cut, out)?;
             }
             let finish = match line.done_reason.as_deref() {
@@ -131,7 +160,7 @@ impl State {
             self.push(Piece::Reasoning(text), out);
         }
         for text in message.content.into_iter().filter(|text| !text.is_empty()) {
-            if self.reading.must_call.is_empty() {
+            if self.must_call.is_empty() {
                 self.push(Piece::Text(text), out);
             } else if self.held.len() + text.len() > CALL_BYTES_MAX {
                 return Err(refused(format!("the model's call grew beyond {CALL_BYTES_MAX} bytes")));
@@ -150,7 +179,7 @@ impl State {
     fn give_held(&mut self, is_cut: bool, out: &mut Vec<ChatEvent>) -> Result<(), Error> {
         let text = std::mem::take(&mut self.held);
         match serde_json::from_str::<HeldCall>(&text) {
-            Ok(call) if self.reading.must_call.contains(&call.name) => {
+            Ok(call) if self.must_call.contains(&call.name) => {
                 let arguments = to_raw_value(&call.arguments).map_err(Error::internal)?;
                 self.call(
                     LineCall { id: None, function: LineFunction { name: call.name, arguments: Some(arguments) } },
@@ -171,7 +200,7 @@ impl State {
     }
 
     fn call(&mut self, call: LineCall, out: &mut Vec<ChatEvent>) -> Result<(), Error> {
-        if self.reading.one_call && !self.ids.is_empty() {
+        if self.one_call && !self.ids.is_empty() {
             return Ok(());
         }
         let call = self.tool_call(call)?;
@@ -230,6 +259,9 @@ fn not_understood() -> Error {
 struct Line {
     created_at: Option<Moment>,
     message: Option<LineMessage>,
+    /// Of a completion, and so is `thinking`.
+    response: Option<String>,
+    thinking: Option<String>,
     #[serde(default)]
     done: bool,
     done_reason: Option<String>,
@@ -311,11 +343,11 @@ impl<'de> Deserialize<'de> for Moment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::Provider;
     use crate::provider::ollama::Ollama;
+    use crate::provider::{Provider, Reading};
 
     fn decode(text: &str) -> (Vec<Piece>, Result<(), Error>) {
-        let mut decoder = Ollama.decoder(&Reading::default());
+        let mut decoder = Ollama.decoder(&Reading::plain_chat());
         let mut out = Vec::new();
         let ended = decoder.bytes(text.as_bytes(), &mut out).and_then(|()| decoder.end(&mut out));
         (out.into_iter().map(|event| event.what).collect(), ended)
@@ -358,7 +390,7 @@ mod tests {
         ] {
             assert_eq!(decode(bad).1.unwrap_err().code(), "upstream_error", "{bad}");
         }
-        let mut decoder = Ollama.decoder(&Reading::default());
+        let mut decoder = Ollama.decoder(&Reading::plain_chat());
         let mut out = Vec::new();
         decoder.bytes(b"nonsense\n", &mut out).unwrap_err();
         assert!(decoder.bytes(b"{\"done\":true}\n", &mut out).is_err());

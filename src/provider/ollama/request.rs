@@ -7,23 +7,24 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::chat::{ChatRequest, Format, Message, Role, Think, Tool, ToolCall};
+use crate::chat::{ChatRequest, Format, Message, Role, Sampling, Think, Tool, ToolCall};
 use crate::provider::ollama::schema;
 use crate::provider::{Call, ImageAt, Reading};
 
-pub fn call(request: &ChatRequest) -> Call {
+pub fn call(request: &ChatRequest, asks: &'static str) -> Call {
     let mut notes = Vec::new();
     let tools = request.tools.iter().enumerate().map(|tool| WireTool::of(tool, &mut notes)).collect::<Vec<_>>();
-    let mut reading = Reading { must_call: Vec::new(), one_call: request.one_call };
+    let mut must_call = Vec::new();
     let mut images = Vec::new();
     let body = if request.must_call {
         notes.push("asked for a function call in the system message, and bound the answer to its schema".into());
-        reading.must_call = request.tools.iter().map(|tool| tool.name.clone()).collect();
+        must_call = request.tools.iter().map(|tool| tool.name.clone()).collect();
         body(&bound_to_call(request, &tools), &[], &mut images)
     } else {
         body(request, &tools, &mut images)
     };
-    Call { path: "/api/chat", body: Bytes::from(body), images, notes, reading }
+    let reading = Reading::Chat { must_call, one_call: request.one_call };
+    Call { path: "/api/chat", body: Bytes::from(body), images, notes, reading, asks }
 }
 
 /// Ollama has no `tool_choice`. A model that must call is told so, and can write nothing but a call: the answer's text is
@@ -77,7 +78,7 @@ fn body(request: &ChatRequest, tools: &[WireTool<'_>], images: &mut Vec<ImageAt>
         Some(Format::Schema(schema)) => put_field(&mut out, "format", schema),
         None => {}
     }
-    let options = options(request);
+    let options = options(request.extra.ollama.clone(), &request.sampling, request.max_tokens);
     if !options.is_empty() {
         put_field(&mut out, "options", &options);
     }
@@ -90,15 +91,20 @@ fn body(request: &ChatRequest, tools: &[WireTool<'_>], images: &mut Vec<ImageAt>
         Some(Think::Max) => put_field(&mut out, "think", "max"),
         None => {}
     }
-    if let Some(top) = request.logprobs {
-        put_field(&mut out, "logprobs", &true);
-        put_field(&mut out, "top_logprobs", &top);
+    put_end(&mut out, request.logprobs, request.truncate);
+    out
+}
+
+/// What a chat and a completion end with.
+pub fn put_end(out: &mut Vec<u8>, logprobs: Option<u8>, truncate: Option<bool>) {
+    if let Some(top) = logprobs {
+        put_field(out, "logprobs", &true);
+        put_field(out, "top_logprobs", &top);
     }
-    if let Some(truncate) = request.truncate {
-        put_field(&mut out, "truncate", &truncate);
+    if let Some(truncate) = truncate {
+        put_field(out, "truncate", &truncate);
     }
     out.push(b'}');
-    out
 }
 
 fn expected_length(request: &ChatRequest) -> usize {
@@ -109,13 +115,13 @@ fn expected_length(request: &ChatRequest) -> usize {
     256 + request.messages.iter().map(of_message).sum::<usize>()
 }
 
-fn put<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+pub fn put<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     let written = serde_json::to_writer(out, value);
     // Memory takes every write, and what is written here has text for its keys.
     debug_assert!(written.is_ok(), "{written:?}");
 }
 
-fn put_field<T: Serialize + ?Sized>(out: &mut Vec<u8>, name: &str, value: &T) {
+pub fn put_field<T: Serialize + ?Sized>(out: &mut Vec<u8>, name: &str, value: &T) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");
@@ -166,15 +172,13 @@ fn put_base64(out: &mut Vec<u8>, bytes: &Bytes) -> ImageAt {
     ImageAt { offset, length, bytes: bytes.clone() }
 }
 
-fn options(request: &ChatRequest) -> Map<String, Value> {
-    let mut options = request.extra.ollama.clone();
+pub fn options(mut options: Map<String, Value>, sampling: &Sampling, max_tokens: Option<u32>) -> Map<String, Value> {
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
             options.insert(name.to_owned(), value);
         }
     };
-    let sampling = &request.sampling;
-    set("num_predict", request.max_tokens.map(Value::from));
+    set("num_predict", max_tokens.map(Value::from));
     set("temperature", sampling.temperature.map(Value::from));
     set("top_p", sampling.top_p.map(Value::from));
     set("top_k", sampling.top_k.map(Value::from));
@@ -240,6 +244,7 @@ mod tests {
     use crate::chat::{Extra, Image, ModelName, Sampling};
     use crate::provider::Provider;
     use crate::provider::ollama::Ollama;
+    use crate::work::Work;
 
     fn request() -> ChatRequest {
         ChatRequest {
@@ -252,6 +257,7 @@ mod tests {
             sampling: Sampling::default(),
             max_tokens: None,
             think: None,
+            think_wish: None,
             logprobs: None,
             truncate: None,
             extra: Extra::default(),
@@ -259,7 +265,7 @@ mod tests {
     }
 
     fn sent(request: &ChatRequest) -> String {
-        String::from_utf8(Ollama.chat(request).unwrap().body.to_vec()).unwrap()
+        String::from_utf8(Ollama.call(&Work::Chat(request.clone())).unwrap().body.to_vec()).unwrap()
     }
 
     #[test]
@@ -286,7 +292,7 @@ mod tests {
         }
         request.messages.push(Message::new(Role::User, "YQ=="));
 
-        let call = Ollama.chat(&request).unwrap();
+        let call = Ollama.call(&Work::Chat(request)).unwrap();
 
         let found: Vec<_> = call.images.iter().map(|at| &call.body[at.offset..at.offset + at.length]).collect();
         assert_eq!(found, [&b"YQ=="[..], b"YWI=", b"YWJj"]);

@@ -1,0 +1,214 @@
+//! OpenAI's embeddings: texts in, numbers out.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::BytesMut;
+use serde::Serialize;
+
+use crate::chat::{ChatEvent, ChatReply, ModelName};
+use crate::dialect::json::{At, Ignored, Json, Object};
+use crate::dialect::{Decoded, Delivery, Encoder, wire};
+use crate::embed::{EmbedRequest, Embedding};
+use crate::error::Error;
+use crate::work::Work;
+
+/// OpenAI's own limit.
+const TEXTS_MAX: usize = 2048;
+
+const FIELDS: &[&str] = &["dimensions", "encoding_format", "input", "model", "user"];
+
+pub fn decode(body: Object<'_>) -> Result<Decoded, Error> {
+    let mut ignored = Ignored::default();
+    let (mut model, mut texts, mut dimensions, mut form) = (None, None, None, Form::Numbers);
+    for (key, value) in body {
+        let key = key.as_ref();
+        let at = At::Body.key(key);
+        if !FIELDS.contains(&key) {
+            ignored.unknown(FIELDS, &At::Body, "", key, &value)?;
+            continue;
+        }
+        if value.is_null() {
+            continue;
+        }
+        match key {
+            "model" => model = Some(ModelName::parse(&value.text(&at)?)?),
+            "input" => texts = Some(read_input(value, &at)?),
+            "dimensions" => dimensions = Some(value.integer_in(&at, 1..=i64::from(u32::MAX))? as u32),
+            "encoding_format" => {
+                form = match value.text(&at)?.as_ref() {
+                    "float" => Form::Numbers,
+                    "base64" => Form::Base64,
+                    _ => return Err(at.invalid("must be `float` or `base64`")),
+                }
+            }
+            _ => ignored.add(key),
+        }
+    }
+    let model =
+        model.ok_or_else(|| Error::invalid("model", "`model` is missing; name one that `GET /v1/models` lists"))?;
+    let texts = texts.ok_or_else(|| Error::invalid("input", "`input` is missing; send a text or a list of texts"))?;
+    Ok(Decoded {
+        reply: Box::new(Answer { model: model.as_str().to_owned(), form }),
+        // OpenAI's clients expect an error, not the numbers of a text whose end was cut off.
+        work: Work::Embed(EmbedRequest { model, texts, dimensions, truncate: Some(false) }),
+        delivery: Delivery::Whole,
+        ignored: ignored.into_names(),
+        credential: None,
+    })
+}
+
+fn read_input(input: Json<'_>, at: &At<'_>) -> Result<Vec<String>, Error> {
+    let items = match input {
+        Json::Text(text) => return Ok(vec![read_text(text.into_owned(), at)?]),
+        other => other.array(at)?,
+    };
+    if items.is_empty() {
+        return Err(at.invalid("is empty; send at least one text"));
+    }
+    if items.len() > TEXTS_MAX {
+        return Err(at.invalid(format_args!("may hold at most {TEXTS_MAX} texts")));
+    }
+    let mut texts = Vec::with_capacity(items.len());
+    for (number, item) in items.into_iter().enumerate() {
+        if matches!(item, Json::Number(_) | Json::Array(_)) {
+            return Err(at.unsupported(
+                "holds token numbers, which only the tokenizer of one family of models makes; send texts (with \
+                 LangChain's `OpenAIEmbeddings`, set `check_embedding_ctx_length=False`)",
+            ));
+        }
+        let at = at.index(number);
+        texts.push(read_text(item.text(&at)?.into_owned(), &at)?);
+    }
+    Ok(texts)
+}
+
+fn read_text(text: String, at: &At<'_>) -> Result<String, Error> {
+    if text.is_empty() { Err(at.invalid("is empty; send a text")) } else { Ok(text) }
+}
+
+#[derive(Clone, Copy)]
+enum Form {
+    Numbers,
+    /// Little-endian floats of 32 bits: what OpenAI's own clients ask for unless told otherwise.
+    Base64,
+}
+
+struct Answer {
+    model: String,
+    form: Form,
+}
+
+impl Encoder for Answer {
+    fn whole(&mut self, reply: &ChatReply, out: &mut BytesMut) {
+        let form = self.form;
+        let items = reply.embeddings.iter().enumerate();
+        let data =
+            items.map(|(index, numbers)| Item { object: "embedding", index, embedding: Vector::of(numbers, form) });
+        let tokens = reply.end.usage.prompt_tokens;
+        let usage = Usage { prompt_tokens: tokens, total_tokens: tokens };
+        wire::put_json(out, &List { object: "list", data: data.collect(), model: &self.model, usage });
+    }
+
+    /// Embeddings are never streamed.
+    fn event(&mut self, _: &ChatEvent, _: &mut BytesMut) {}
+
+    fn error(&mut self, _: &Error, _: &mut BytesMut) {}
+
+    fn heartbeat(&mut self, _: &mut BytesMut) {}
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    object: &'static str,
+    data: Vec<Item<'a>>,
+    model: &'a str,
+    usage: Usage,
+}
+
+#[derive(Serialize)]
+struct Item<'a> {
+    object: &'static str,
+    index: usize,
+    embedding: Vector<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Vector<'a> {
+    Numbers(&'a [f32]),
+    Base64(String),
+}
+
+impl<'a> Vector<'a> {
+    fn of(embedding: &'a Embedding, form: Form) -> Self {
+        match form {
+            Form::Numbers => Vector::Numbers(&embedding.0),
+            Form::Base64 => Vector::Base64(STANDARD.encode(embedding.bytes())),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Usage {
+    prompt_tokens: u64,
+    total_tokens: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::json;
+
+    fn read(fields: &str) -> Result<EmbedRequest, Error> {
+        let decoded = decode(json::parse(format!(r#"{{"model":"m"{fields}}}"#).as_bytes())?)?;
+        let Work::Embed(request) = decoded.work else { panic!("no embeddings") };
+        Ok(request)
+    }
+
+    #[track_caller]
+    fn refused(fields: &str, code: &str, field: &str) -> String {
+        let error = read(fields).expect_err("a refusal");
+        assert_eq!((error.code(), error.field()), (code, Some(field)), "{error}");
+        error.to_string()
+    }
+
+    #[test]
+    fn a_text_or_a_list_of_up_to_2048_texts_is_taken() {
+        let list = |length| format!(r#","input":[{}]"#, vec!["\"a\""; length].join(","));
+
+        assert_eq!(read(r#","input":"a b""#).unwrap().texts, ["a b"]);
+        assert_eq!(read(r#","input":["a","b"]"#).unwrap().texts, ["a", "b"]);
+        assert_eq!(read(&list(2048)).unwrap().texts.len(), 2048);
+        refused(&list(2049), "invalid_request", "input");
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_and_token_numbers_with_the_switch_of_the_client() {
+        for (input, field) in [
+            ("", "input"),
+            (r#","input":null"#, "input"),
+            (r#","input":"""#, "input"),
+            (r#","input":[]"#, "input"),
+            (r#","input":5"#, "input"),
+            (r#","input":["a",""]"#, "input[1]"),
+            (r#","input":["a",null]"#, "input[1]"),
+            (r#","input":[{"a":1}]"#, "input[0]"),
+        ] {
+            refused(input, "invalid_request", field);
+        }
+        for tokens in ["[15339,1917]", "[[15339],[14957]]", r#"["a",5]"#] {
+            let message = refused(&format!(r#","input":{tokens}"#), "unsupported_parameter", "input");
+            assert!(message.contains("check_embedding_ctx_length=False"), "{message}");
+        }
+    }
+
+    #[test]
+    fn dimensions_are_one_or_more() {
+        assert_eq!(read(r#","input":"a","dimensions":1"#).unwrap().dimensions, Some(1));
+        assert_eq!(read(r#","input":"a","dimensions":null"#).unwrap().dimensions, None);
+        for bad in ["0", "-1", "1.5", "\"8\"", "4294967296"] {
+            refused(&format!(r#","input":"a","dimensions":{bad}"#), "invalid_request", "dimensions");
+        }
+        refused(r#","input":"a","encoding_format":"int8""#, "invalid_request", "encoding_format");
+    }
+}

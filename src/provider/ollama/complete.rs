@@ -1,0 +1,33 @@
+//! The rest of a text, as Ollama's `/api/generate` takes it.
+
+use bytes::Bytes;
+use serde_json::Map;
+
+use crate::complete::CompleteRequest;
+use crate::provider::ollama::request::{options, put, put_end, put_field};
+use crate::provider::{Call, Reading};
+
+pub fn call(request: &CompleteRequest, asks: &'static str) -> Call {
+    let mut out = b"{\"model\":".to_vec();
+    put(&mut out, request.model.as_str());
+    put_field(&mut out, "prompt", &request.prompt);
+    if let Some(suffix) = &request.suffix {
+        put_field(&mut out, "suffix", suffix);
+    }
+    put_field(&mut out, "stream", &true);
+    let options = options(Map::new(), &request.sampling, request.max_tokens);
+    if !options.is_empty() {
+        put_field(&mut out, "options", &options);
+    }
+    // Whoever wants the rest of a text wants no thoughts before it; a model that has none does not mind.
+    put_field(&mut out, "think", &false);
+    put_end(&mut out, request.logprobs, request.truncate);
+    Call {
+        path: "/api/generate",
+        body: Bytes::from(out),
+        images: Vec::new(),
+        notes: Vec::new(),
+        reading: Reading::Completion,
+        asks,
+    }
+}
