@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::auth::Auth;
 use crate::auth::password::INITIAL_PASSWORD;
@@ -42,6 +43,9 @@ pub struct Edit {
     pub weight: Option<u32>,
     pub class: Option<String>,
 }
+
+/// Answers are cut within a fraction of a second; a reader who takes nothing is given one.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 const NOTE_LETTERS_MAX: usize = 1000;
 
@@ -116,8 +120,11 @@ impl Accounts {
         self.store.approve(by, id).await
     }
 
+    /// Shuts an account. Its running answers are cut, and returned from this their results are handed to the record.
     pub async fn disable(&self, by: Actor, id: &str) -> Result<User, Error> {
-        self.store.disable(by, id).await
+        let user = self.store.disable(by, id).await?;
+        self.auth.running.drained(user.id, DRAIN_MAX).await;
+        Ok(user)
     }
 
     pub async fn enable(&self, by: Actor, id: &str) -> Result<User, Error> {
@@ -125,7 +132,15 @@ impl Accounts {
     }
 
     /// Deletes an account for good, its contents with it, when `receipt` shows that all of it was exported just now.
+    ///
+    /// Whoever is still inside is shut out and drained first. What they leave is in no export, so it voids the receipt, but
+    /// nothing can come after the next one.
     pub async fn delete(&self, by: Actor, id: &str, receipt: &str) -> Result<(), Error> {
+        let user = self.by_id(id)?;
+        if self.auth.running.has(user.id) {
+            self.store.check_receipt(by, id, receipt).await?;
+            self.disable(by, id).await?;
+        }
         self.store.delete_user_after_export(by, id, receipt).await
     }
 

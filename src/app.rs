@@ -117,6 +117,7 @@ impl App {
             routing: Routing::new(hosts.len(), config.upstream.models_fresh),
             queue: Queue::new(&hosts, config.order, store.settings().clone()),
             audit: Arc::new(Audit::new(store.clone(), config.audit.clone())),
+            running: auth.running.clone(),
             answers: config.answers.clone(),
             stopping: CancellationToken::new(),
             stop_now: CancellationToken::new(),

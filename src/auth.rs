@@ -22,11 +22,13 @@ use crate::store::users::User;
 
 pub mod api_key;
 pub mod password;
+pub mod running;
 pub mod throttle;
 pub mod token;
 
 use api_key::ApiKey;
 use password::Passwords;
+use running::Running;
 use throttle::{Throttle, Try};
 use token::JwtKeys;
 
@@ -117,6 +119,7 @@ pub struct Auth {
     store: Store,
     pub passwords: Passwords,
     pub throttle: Throttle,
+    pub running: Arc<Running>,
     keys: JwtKeys,
     /// Verified passwords of `/chat`: a keyed digest of all that was verified, and whose it was.
     verified: Cache<[u8; 32], i64>,
@@ -130,7 +133,8 @@ impl Auth {
             .time_to_live(config.credential_cache_lifetime)
             .build();
         let cache_key = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>());
-        Auth { store, passwords: Passwords::new(config), throttle, keys, verified, cache_key }
+        let running = Running::new(store.clone());
+        Auth { store, passwords: Passwords::new(config), throttle, running, keys, verified, cache_key }
     }
 
     /// `source` is the client's address; a password from the host itself has none and is not slowed.

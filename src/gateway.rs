@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, Intent, Outcome, Record};
 use crate::auth::Identity;
+use crate::auth::running::{Cut, Run, Running};
 use crate::catalog::ModelCard;
 use crate::chat::ChatEvent;
 use crate::config;
@@ -40,6 +41,8 @@ pub struct Stages {
     pub routing: Routing,
     pub queue: Arc<Queue>,
     pub audit: Arc<Audit>,
+    /// Those below the bar, and how they are ended before their time.
+    pub running: Arc<Running>,
     pub answers: config::Answers,
     /// No new work; running answers may end.
     pub stopping: CancellationToken,
@@ -79,6 +82,9 @@ impl From<Error> for Refused {
 
 /// How often a running answer is looked after: segments to the record, silence, length.
 const BEAT: Duration = Duration::from_millis(100);
+
+/// How long the reader of an answer that was cut may take to hear of it, before it is recorded without them.
+const CUT_WAIT: Duration = Duration::from_secs(1);
 
 impl Gateway {
     pub fn new(stages: Stages, upstream: Upstream) -> Self {
@@ -128,7 +134,7 @@ impl Gateway {
 
     /// Takes a request down to the bar.
     pub async fn answer(&self, asked: Asked) -> Result<Answer, Refused> {
-        let Stages { policy, routing, queue, audit, stopping, .. } = &self.stages;
+        let Stages { policy, routing, queue, audit, running, stopping, .. } = &self.stages;
         if stopping.is_cancelled() {
             return Err(stopped().into());
         }
@@ -159,6 +165,7 @@ impl Gateway {
                 images: !call.images.is_empty(),
             })
             .await?;
+        let run = running.enter(asked.id, &asked.who, allowed.work.model().as_str())?;
         let record = audit
             .open(Intent {
                 id: asked.id,
@@ -171,10 +178,10 @@ impl Gateway {
                 notes: allowed.notes,
             })
             .await?;
-        Ok(self.pump(place, record, call, ignored))
+        Ok(self.pump(place, run, record, call, ignored))
     }
 
-    fn pump(&self, place: Place, record: Record, call: Call, ignored: Vec<String>) -> Answer {
+    fn pump(&self, place: Place, run: Run, record: Record, call: Call, ignored: Vec<String>) -> Answer {
         let line = Line { ahead: place.ahead(), entered: Instant::now(), waited: None };
         let shared = Rc::new(Shared { state: RefCell::new(State::new(record, line)), news: Notify::new() });
         let pump = Pump {
@@ -184,8 +191,12 @@ impl Gateway {
             stop_now: self.stages.stop_now.clone(),
         };
         let task = tokio::task::spawn_local(async move {
-            let result = pump.run(place, call).await;
+            let result = pump.run(&run, place, call).await;
             pump.shared.end(result);
+            // The model is done with it; its reader may not be.
+            pump.shared.cut(run.cut().await);
+            tokio::time::sleep(CUT_WAIT).await;
+            pump.shared.close_unread();
         });
         Answer { ignored, shared, task }
     }
@@ -241,6 +252,28 @@ impl Shared {
         self.state.borrow_mut().ended = Some(result);
         self.news.notify_one();
     }
+
+    /// Its reader gets nothing more, not even what is there.
+    fn cut(&self, cut: Cut) {
+        let mut state = self.state.borrow_mut();
+        state.events.clear();
+        if !matches!(state.ended, Some(Err(_))) {
+            state.ended = Some(Err(Ended::from(cut)));
+        }
+        drop(state);
+        self.news.notify_one();
+    }
+
+    /// Records the end that a reader who takes nothing has not seen.
+    fn close_unread(&self) {
+        let mut state = self.state.borrow_mut();
+        if let Some(Err(ended)) = &state.ended {
+            let outcome = ended.outcome;
+            if let Some(record) = state.record.take() {
+                record.close_soon(outcome);
+            }
+        }
+    }
 }
 
 /// An answer that did not come to its end, and how the record calls that.
@@ -256,6 +289,12 @@ impl From<Error> for Ended {
     }
 }
 
+impl From<Cut> for Ended {
+    fn from(cut: Cut) -> Self {
+        Ended { error: cut.error(), outcome: Outcome::Refused(cut.reason()) }
+    }
+}
+
 struct Pump {
     upstream: Rc<Upstream>,
     shared: Rc<Shared>,
@@ -264,9 +303,10 @@ struct Pump {
 }
 
 impl Pump {
-    async fn run(&self, place: Place, call: Call) -> Result<(), Ended> {
+    async fn run(&self, run: &Run, place: Place, call: Call) -> Result<(), Ended> {
         tokio::select! {
             biased;
+            cut = run.cut() => Err(Ended::from(cut)),
             () = self.stop_now.cancelled() => Err(Ended { error: stopped(), outcome: Outcome::Interrupted("gateway_stopped") }),
             result = self.generate(place, call) => result,
         }

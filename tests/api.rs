@@ -13,6 +13,8 @@ mod chat;
 mod command_line;
 #[path = "api/completions.rs"]
 mod completions;
+#[path = "api/cutting.rs"]
+mod cutting;
 #[path = "api/deletion.rs"]
 mod deletion;
 #[path = "api/durability.rs"]

@@ -20,12 +20,13 @@ impl Store {
     /// Closes the account for good, uses up the receipt and notes the act, in one transaction. The contents follow.
     pub async fn delete_user_after_export(&self, by: Actor, id: &str, receipt: &str) -> Result<(), Error> {
         let id = id.to_owned();
-        let receipt = digest::digest(&digest::SHA256, receipt.as_bytes()).as_ref().to_vec();
+        let receipt = digest_of(receipt);
         self.write(move |tx| {
             people::check_acting_admin(tx, by)?;
             let user = people::find(tx, &id)?;
             people::check_not_last_admin(tx, &user, "deleted")?;
-            let export = use_up(tx, user.id, &receipt)?;
+            let export = find_receipt(tx, user.id, &receipt)?;
+            use_up(tx, user.id, &export)?;
             diesel::update(users::table.find(user.id))
                 .set((
                     users::status.eq(people::DELETED),
@@ -42,6 +43,19 @@ impl Store {
             let detail = serde_json::json!({ "export": export.public_id, "lines": export.lines }).to_string();
             audit::insert_act(tx.connection, tx.now, "user_deleted", by.0, Some(user.id), Some(detail))?;
             Ok(())
+        })
+        .await
+    }
+
+    /// Whether the receipt would open the deletion of this person, but for what has come to their record since.
+    pub async fn check_receipt(&self, by: Actor, id: &str, receipt: &str) -> Result<(), Error> {
+        let id = id.to_owned();
+        let receipt = digest_of(receipt);
+        self.write(move |tx| {
+            people::check_acting_admin(tx, by)?;
+            let user = people::find(tx, &id)?;
+            people::check_not_last_admin(tx, &user, "deleted")?;
+            find_receipt(tx, user.id, &receipt).map(drop)
         })
         .await
     }
@@ -75,7 +89,15 @@ struct Receipt {
     lines: Option<i64>,
 }
 
-fn use_up(tx: &mut Tx<'_>, user_id: i64, receipt: &[u8]) -> Result<Receipt, Failure> {
+fn digest_of(receipt: &str) -> Vec<u8> {
+    digest::digest(&digest::SHA256, receipt.as_bytes()).as_ref().to_vec()
+}
+
+fn unusable(why: &str) -> Failure {
+    Error::conflict(format!("{why}; export this person's record again")).into()
+}
+
+fn find_receipt(tx: &mut Tx<'_>, user_id: i64, receipt: &[u8]) -> Result<Receipt, Failure> {
     let found = exports::table
         .filter(exports::user_id.eq(user_id))
         .filter(exports::receipt.eq(receipt))
@@ -84,14 +106,18 @@ fn use_up(tx: &mut Tx<'_>, user_id: i64, receipt: &[u8]) -> Result<Receipt, Fail
         .select(Receipt::as_select())
         .first(tx.connection)
         .optional()?;
-    let unusable = |why: &str| Err(Error::conflict(format!("{why}; export this person's record again")).into());
     let Some(export) = found else {
-        return unusable("this is not the receipt of a complete export of this person's record");
+        return Err(unusable("this is not the receipt of a complete export of this person's record"));
     };
     let finished = Timestamp(export.finished_at_us.unwrap_or(0));
     if tx.now >= finished.plus_seconds(RECEIPT_SECONDS) {
-        return unusable("the receipt is older than 15 minutes");
+        return Err(unusable("the receipt is older than 15 minutes"));
     }
+    Ok(export)
+}
+
+/// A receipt opens one deletion, and none when something has come to the record since.
+fn use_up(tx: &mut Tx<'_>, user_id: i64, export: &Receipt) -> Result<(), Failure> {
     let newer: Option<i64> = record::table
         .filter(record::user_id.eq(user_id))
         .filter(record::log_id.gt(export.upto_log_id.unwrap_or(0)))
@@ -100,10 +126,10 @@ fn use_up(tx: &mut Tx<'_>, user_id: i64, receipt: &[u8]) -> Result<Receipt, Fail
         .first(tx.connection)
         .optional()?;
     if newer.is_some() || has_running(tx, user_id)? {
-        return unusable("the record has grown since the export, or a request is still running");
+        return Err(unusable("the record has grown since the export, or a request is still running"));
     }
     diesel::update(exports::table.find(export.id)).set(exports::receipt.eq(None::<Vec<u8>>)).execute(tx.connection)?;
-    Ok(export)
+    Ok(())
 }
 
 fn has_running(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<bool> {

@@ -83,23 +83,63 @@ async fn contents_are_gone_from_every_file_after_a_complete_export_and_not_befor
 }
 
 #[actix_web::test]
-async fn nobody_is_deleted_in_the_middle_of_a_request_and_the_last_admin_never() {
+async fn whoever_is_deleted_is_drained_first_and_what_they_leave_must_be_exported_too() {
     let fake = FakeOllama::start();
     let gateway = TestGateway::start(&fake.url());
     let admin = gateway.admin().await;
     let ann = gateway.user(&admin, "ann").await;
+    let path = format!("/api/v1/users/{}", gateway.id_of(&admin, "ann").await);
+    let delete = async |receipt: &str| {
+        gateway.send("DELETE", &path, Some(&admin), json!({ "receipt": receipt }).to_string().into_bytes()).await
+    };
     fake.next(Script::of(vec![text("Hello"), Step::Wait, done("stop")]));
-    let running =
+    let mut running =
+        gateway.open("POST", "/v1/chat/completions", Some(&ann), hello_stream().to_string().into_bytes()).await;
+    let early = receipt(&gateway.export(&admin, "ann", "csv").await);
+
+    assert_eq!(delete("nonsense").await.status, 409);
+    assert!(gateway.get("/api/v1/me", Some(&ann)).await.status == 200, "a wrong receipt shuts nobody out");
+    assert_eq!(delete(&early).await.status, 409, "the end of the answer is in no export yet");
+
+    let told = String::from_utf8(running.body().await.unwrap().to_vec()).unwrap();
+    assert!(told.contains("Hello") && told.contains("invalid_api_key") && !told.contains("[DONE]"), "{told}");
+    let late = gateway.export(&admin, "ann", "csv").await;
+    assert!(late.contains("account_disabled"), "{late}");
+    assert_eq!(delete(&receipt(&late)).await.status, 202);
+}
+
+#[actix_web::test]
+async fn an_account_that_was_disabled_can_be_exported_and_deleted_at_once() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    let path = format!("/api/v1/users/{}", gateway.id_of(&admin, "ann").await);
+    fake.next(Script::of(vec![text("Hello"), Step::Wait, done("stop")]));
+    // It is never read, so it is recorded without its reader.
+    let _running =
         gateway.open("POST", "/v1/chat/completions", Some(&ann), hello_stream().to_string().into_bytes()).await;
 
-    for name in ["ann", "admin"] {
-        let code = receipt(&gateway.export(&admin, name, "csv").await);
-        let path = format!("/api/v1/users/{}", gateway.id_of(&admin, name).await);
-        let refused =
-            gateway.send("DELETE", &path, Some(&admin), json!({ "receipt": code }).to_string().into_bytes()).await;
-        assert_eq!(refused.status, 409, "{name}: {}", refused.text());
-    }
-    drop(running);
+    let disabled = gateway.post(&format!("{path}/disable"), Some(&admin), json!({})).await;
+    assert_eq!(disabled.status, 200, "{}", disabled.text());
+    let code = receipt(&gateway.export(&admin, "ann", "csv").await);
+    let deleted =
+        gateway.send("DELETE", &path, Some(&admin), json!({ "receipt": code }).to_string().into_bytes()).await;
+
+    assert_eq!(deleted.status, 202, "{}", deleted.text());
+}
+
+#[actix_web::test]
+async fn the_last_admin_is_never_deleted() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    let code = receipt(&gateway.export(&admin, "admin", "csv").await);
+    let path = format!("/api/v1/users/{}", gateway.id_of(&admin, "admin").await);
+
+    let refused =
+        gateway.send("DELETE", &path, Some(&admin), json!({ "receipt": code }).to_string().into_bytes()).await;
+
+    assert_eq!(refused.status, 409, "{}", refused.text());
 }
 
 #[actix_web::test]
