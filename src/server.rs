@@ -89,6 +89,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
 
     let beside = tokio::task::spawn_local(upkeep::run(app.clone(), quotas));
     let following = tokio::task::spawn_local(upkeep::follow(app.clone()));
+    let indexing = tokio::task::spawn_local(upkeep::index(app.clone()));
     let erasing = tokio::task::spawn_local(upkeep::erase(app.clone()));
     let talks = tokio::task::spawn_local(control::serve(
         control,
@@ -101,6 +102,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let lost_sync = stopper.is_finished() && stopper.await.unwrap_or(true);
     beside.abort();
     following.abort();
+    indexing.abort();
     erasing.abort();
     talks.abort();
     let closing = app.clone();

@@ -26,6 +26,7 @@ pub mod settings;
 pub mod tokens;
 pub mod usage;
 pub mod users;
+pub mod words;
 mod writer;
 
 use users::People;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
@@ -24,6 +24,9 @@ const ERASING_REST: Duration = Duration::from_millis(20);
 /// How far behind the record its followers may be.
 const FOLLOWERS_REST: Duration = Duration::from_millis(500);
 
+/// While there is more to index, so much of the time is left to those who wait for their rows.
+const INDEX_REST_SHARE: u32 = 3;
+
 /// Follows the record, until it is dropped.
 pub async fn follow(app: Arc<App>) {
     loop {
@@ -32,6 +35,21 @@ pub async fn follow(app: Arc<App>) {
             Ok(false) => tokio::time::sleep(FOLLOWERS_REST).await,
             Err(error) => {
                 warn!(cause = %error, "the sums of usage are not up to date");
+                tokio::time::sleep(BEAT).await;
+            }
+        }
+    }
+}
+
+/// Adds what came to the index of words, until it is dropped.
+pub async fn index(app: Arc<App>) {
+    loop {
+        let began = Instant::now();
+        match app.store.follow_words().await {
+            Ok(true) => tokio::time::sleep(began.elapsed() * INDEX_REST_SHARE).await,
+            Ok(false) => tokio::time::sleep(FOLLOWERS_REST).await,
+            Err(error) => {
+                warn!(cause = %error, "the record can't be searched up to date");
                 tokio::time::sleep(BEAT).await;
             }
         }

@@ -35,6 +35,8 @@ mod record;
 mod rights;
 #[path = "api/role_matrix.rs"]
 mod role_matrix;
+#[path = "api/search.rs"]
+mod search;
 #[path = "api/settings.rs"]
 mod settings;
 #[path = "api/sharing.rs"]

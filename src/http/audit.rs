@@ -13,7 +13,65 @@ use crate::http::admin::{Answer, answer, moment, page_size, query};
 use crate::http::guard::Admin;
 use crate::store::Store;
 use crate::store::audit::{self as rows, Row, Wanted};
+use crate::store::tokens::Label;
 use crate::store::users::People;
+use crate::store::words::Search;
+
+/// What is looked for in the record. All that is given must hold.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Filter {
+    /// One person alone.
+    #[schema(format = Uuid)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// One token alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<String>,
+    /// `request`, `refusal` or `act`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// The name of a model, as it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// A route, as in `/v1/chat/completions`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
+    /// RFC 3339: at this time or later.
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// RFC 3339: before this time.
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Words in prompts and answers: all must occur, those in quotes next to each other; `deploy*` is any word that begins so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+impl Filter {
+    pub async fn wanted(&self, store: &Store, accounts: &Accounts) -> Result<Wanted, Error> {
+        let token_id = match &self.token_id {
+            Some(id) => Some(store.token_key(id.clone()).await?),
+            None => None,
+        };
+        Ok(Wanted {
+            user_id: self.user_id.as_deref().map(|id| accounts.by_id(id)).transpose()?.map(|user| user.id),
+            token_id,
+            kind: self.kind.as_deref().map(record_kind).transpose()?,
+            outcome: self.outcome.clone(),
+            model: self.model.clone(),
+            api: self.api.clone(),
+            from: self.from.as_deref().map(|text| moment("from", text)).transpose()?,
+            to: self.to.as_deref().map(|text| moment("to", text)).transpose()?,
+            text: self.text.as_deref().map(Search::parse).transpose()?,
+        })
+    }
+}
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -22,6 +80,8 @@ pub struct AuditQuery {
     /// One person alone.
     #[param(format = Uuid)]
     user_id: Option<String>,
+    /// One token alone.
+    token_id: Option<String>,
     /// `request`, `refusal` or `act`
     kind: Option<String>,
     /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`
@@ -36,11 +96,22 @@ pub struct AuditQuery {
     /// RFC 3339: before this time.
     #[param(format = DateTime)]
     to: Option<String>,
+    /// Words in prompts and answers: all must occur, those in quotes next to each other; `deploy*` is any word that begins
+    /// so. Of a long prompt the last 64 KiB are searched, of an answer the first 64 KiB.
+    #[param(max_length = 400)]
+    text: Option<String>,
     /// The `next` of the page before.
     cursor: Option<i64>,
     /// 50 when left out, at most 500.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
+}
+
+impl AuditQuery {
+    fn filter(self) -> Filter {
+        let AuditQuery { user_id, token_id, kind, outcome, model, api, from, to, text, .. } = self;
+        Filter { user_id, token_id, kind, outcome, model, api, from, to, text }
+    }
 }
 
 /// A request, a refusal or an admin's act. Fields that say nothing here are absent.
@@ -65,6 +136,8 @@ pub struct AuditItem {
     /// The name of the token that was shown, or that the act is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     api: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,7 +169,7 @@ pub struct AuditItem {
 }
 
 impl AuditItem {
-    fn of(row: &Row, people: &People, tokens: &HashMap<i64, String>) -> Self {
+    fn of(row: &Row, people: &People, tokens: &HashMap<i64, Label>) -> Self {
         let name = |id: Option<i64>| {
             id.map(|id| people.by_id(id).map_or_else(|| format!("(deleted {id})"), |user| user.name().to_owned()))
         };
@@ -114,7 +187,8 @@ impl AuditItem {
             act: row.act.clone(),
             subject: name(row.subject_id),
             credential: row.credential.clone(),
-            token: row.token_id.map(|id| tokens.get(&id).cloned().unwrap_or_else(|| format!("(deleted {id})"))),
+            token: row.token_id.map(|id| token_name(tokens.get(&id))),
+            token_id: row.token_id.and_then(|id| tokens.get(&id)).map(|label| label.public_id.clone()),
             api: row.api.clone(),
             host: row.host.clone(),
             model_asked: row.model_asked.clone(),
@@ -132,12 +206,13 @@ impl AuditItem {
     }
 }
 
+pub fn token_name(label: Option<&Label>) -> String {
+    label.and_then(|label| label.name.clone()).unwrap_or_else(|| "(deleted)".into())
+}
+
 /// Rows as they are shown, with the names that belong to them.
 pub async fn audit_items(store: &Store, rows: &[Row]) -> Result<Vec<AuditItem>, Error> {
-    let mut tokens: Vec<i64> = rows.iter().filter_map(|row| row.token_id).collect();
-    tokens.sort_unstable();
-    tokens.dedup();
-    let tokens = store.token_names(tokens).await?;
+    let tokens = store.token_labels(rows.iter().filter_map(|row| row.token_id).collect()).await?;
     let people = store.people();
     Ok(rows.iter().map(|row| AuditItem::of(row, &people, &tokens)).collect())
 }
@@ -147,24 +222,39 @@ pub struct AuditPage {
     items: Vec<AuditItem>,
     /// The cursor of the next page; null on the last.
     next: Option<i64>,
+    /// With `text`: how far the search saw. What came later can be found in a moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    searched_to: Option<SearchedToView>,
 }
 
-/// The record, newest first: requests (running ones on the first page, without an outcome), refusals and acts.
+#[derive(Serialize, ToSchema)]
+pub struct SearchedToView {
+    log_id: i64,
+    #[schema(format = DateTime)]
+    at: String,
+}
+
+/// The record, newest first: requests (running ones on the first page, without an outcome), refusals and acts. A search for
+/// `text` finds requests that have ended, and leaves an act on the record as every look at contents does.
 #[utoipa::path(get, path = "/api/v1/audit", tag = "admin", params(AuditQuery),
     responses((status = 200, body = AuditPage), crate::http::docs::Refusals))]
-pub async fn audit(_: Admin, request: HttpRequest, store: web::Data<Store>, accounts: web::Data<Accounts>) -> Answer {
+pub async fn audit(
+    admin: Admin,
+    request: HttpRequest,
+    store: web::Data<Store>,
+    accounts: web::Data<Accounts>,
+) -> Answer {
     let result = async {
         let query: AuditQuery = query(&request)?;
-        let wanted = Wanted {
-            user_id: query.user_id.as_deref().map(|id| accounts.by_id(id)).transpose()?.map(|user| user.id),
-            kind: query.kind.as_deref().map(record_kind).transpose()?,
-            outcome: query.outcome,
-            model: query.model,
-            api: query.api,
-            from: query.from.as_deref().map(|text| moment("from", text)).transpose()?,
-            to: query.to.as_deref().map(|text| moment("to", text)).transpose()?,
-        };
-        audit_page(&store, wanted, query.cursor, query.limit).await
+        let (cursor, limit) = (query.cursor, query.limit);
+        let wanted = query.filter().wanted(&store, &accounts).await?;
+        let searched = wanted.text.is_some();
+        let subject = wanted.user_id;
+        let page = audit_page(&store, wanted, cursor, limit).await?;
+        if searched {
+            store.note_search(admin.0.user_id(), subject, page.items.len()).await?;
+        }
+        Ok(page)
     };
     answer(&request, result.await)
 }
@@ -186,9 +276,15 @@ pub async fn audit_page(
     limit: Option<usize>,
 ) -> Result<AuditPage, Error> {
     let limit = page_size(limit)?;
+    // Before the search, so that it never claims to have seen more than it did.
+    let searched_to = match wanted.text {
+        Some(_) => Some(store.searched_to().await?),
+        None => None,
+    };
     let mut rows = if cursor.is_none() { store.running(&wanted).await? } else { Vec::new() };
     let page = store.record_page(wanted, cursor, limit as i64 + 1).await?;
     let next = if page.len() > limit { page.get(limit - 1).map(|row| row.log_id) } else { None };
     rows.extend(page.into_iter().take(limit));
-    Ok(AuditPage { items: audit_items(store, &rows).await?, next })
+    let searched_to = searched_to.map(|mark| SearchedToView { log_id: mark.log_id, at: mark.at.rfc3339() });
+    Ok(AuditPage { items: audit_items(store, &rows).await?, next, searched_to })
 }

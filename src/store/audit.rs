@@ -6,10 +6,13 @@ use diesel::sql_types::BigInt;
 use crate::clock::Timestamp;
 use crate::ids::RequestId;
 use crate::store::schema::{record, record_part, watermark};
+use crate::store::words::Search;
 
+mod paging;
 mod reading;
 mod writing;
 
+pub use paging::SearchedTo;
 pub use reading::{last_at, open_intents};
 pub use writing::{Closing, IntentSlot, NewImage, NewPart, NewRow, Segment, insert_act, insert_token_act};
 
@@ -68,6 +71,7 @@ pub struct Row {
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
     pub user_id: Option<i64>,
+    pub token_id: Option<i64>,
     pub kind: Option<&'static str>,
     pub outcome: Option<String>,
     pub model: Option<String>,
@@ -76,13 +80,26 @@ pub struct Wanted {
     pub from: Option<Timestamp>,
     /// Before this time.
     pub to: Option<Timestamp>,
+    pub text: Option<Search>,
 }
 
 impl Wanted {
+    /// A person's rows have an index of their own, and a time is a place in the record; the rest takes the index of words.
+    fn needs_words(&self) -> bool {
+        self.token_id.is_some()
+            || self.kind.is_some()
+            || self.outcome.is_some()
+            || self.model.is_some()
+            || self.api.is_some()
+            || self.text.is_some()
+    }
+
     /// A request that runs has no outcome and no end, so only these can tell whether it is looked for.
     fn takes_running(&self, row: &Row) -> bool {
         self.user_id.is_none_or(|id| row.user_id == Some(id))
+            && self.token_id.is_none_or(|id| row.token_id == Some(id))
             && self.kind.is_none_or(|kind| kind == RESULT)
+            && self.text.is_none()
             && self.outcome.is_none()
             && self.model.as_ref().is_none_or(|model| row.model_asked.as_ref() == Some(model))
             && self.api.as_ref().is_none_or(|api| row.api.as_ref() == Some(api))

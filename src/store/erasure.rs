@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::store::audit::{INTENT, RESULT, part_key};
 use crate::store::schema::{erasure, exports, record, record_image, record_image_use, record_part, users};
 use crate::store::users::{self as people, Actor};
-use crate::store::{Failure, Store, Tx, audit, tokens};
+use crate::store::{Failure, Store, Tx, audit, tokens, words};
 
 /// How long a receipt opens deletion.
 const RECEIPT_SECONDS: i64 = 15 * 60;
@@ -60,7 +60,7 @@ impl Store {
         .await
     }
 
-    /// Erases one batch of contents. `false`: there was nothing left to erase.
+    /// Erases one batch of contents. `false`: there was nothing that could be erased now.
     pub async fn erase_some(&self) -> Result<bool, Error> {
         match self.write(|tx| Ok(erase_batch(tx)?)).await? {
             Erased::Nothing => Ok(false),
@@ -147,23 +147,33 @@ fn erase_batch(tx: &mut Tx<'_>) -> QueryResult<Erased> {
     let next: Option<(i64, i64)> =
         erasure::table.select((erasure::user_id, erasure::log_id)).first(tx.connection).optional()?;
     let Some((user_id, after)) = next else { return Ok(Erased::Nothing) };
-    let rows: Vec<i64> = record::table
+    let mut rows: Vec<audit::Row> = record::table
         .filter(record::user_id.eq(user_id))
         .filter(record::log_id.gt(after))
-        .filter(record::kind.ne(audit::ACT))
+        // The parts of a request go with its result: its words are made of them.
+        .filter(record::kind.eq_any([RESULT, audit::REFUSAL]))
         .order(record::log_id)
         .limit(ROWS_PER_BATCH)
-        .select(record::log_id)
+        .select(audit::Row::as_select())
         .load(tx.connection)?;
-    for log_id in &rows {
+    // What the index of words does not know yet would be added to it after it was erased.
+    let waits = !rows.is_empty();
+    let indexed = words::indexed_to(tx.connection)?;
+    rows.retain(|row| row.log_id <= indexed);
+    if waits && rows.is_empty() {
+        return Ok(Erased::Nothing);
+    }
+    words::forget(tx, &rows)?;
+    for row in &rows {
         let parts = record_part::table
-            .filter(record_part::id.ge(part_key(*log_id, 0)))
-            .filter(record_part::id.lt(part_key(*log_id + 1, 0)));
+            .filter(record_part::id.ge(part_key(row.contents_id(), 0)))
+            .filter(record_part::id.lt(part_key(row.contents_id() + 1, 0)));
         diesel::delete(parts).execute(tx.connection)?;
-        diesel::delete(record_image_use::table.filter(record_image_use::log_id.eq(log_id))).execute(tx.connection)?;
+        let images = record_image_use::table.filter(record_image_use::log_id.eq(row.contents_id()));
+        diesel::delete(images).execute(tx.connection)?;
     }
     if let Some(last) = rows.last() {
-        diesel::update(erasure::table.find(user_id)).set(erasure::log_id.eq(last)).execute(tx.connection)?;
+        diesel::update(erasure::table.find(user_id)).set(erasure::log_id.eq(last.log_id)).execute(tx.connection)?;
         return Ok(Erased::Some);
     }
     // Images are kept per user, so none of them is anybody else's.

@@ -43,6 +43,15 @@ struct Row {
     revoked_at_us: Option<i64>,
 }
 
+/// What a token is called.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = tokens)]
+pub struct Label {
+    pub public_id: String,
+    /// None when its owner was deleted.
+    pub name: Option<String>,
+}
+
 #[derive(Debug)]
 pub struct Token {
     pub id: i64,
@@ -317,17 +326,29 @@ impl Store {
         Ok(rows.into_iter().map(Token::from).collect())
     }
 
-    /// The names of tokens, also of those that have ended; those of deleted people have none.
-    pub async fn token_names(&self, ids: Vec<i64>) -> Result<HashMap<i64, String>, Error> {
+    /// What tokens are called, also those that have ended.
+    pub async fn token_labels(&self, mut ids: Vec<i64>) -> Result<HashMap<i64, Label>, Error> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
-        let names: Vec<(i64, Option<String>)> = self
+        ids.sort_unstable();
+        ids.dedup();
+        let labels: Vec<(i64, Label)> = self
             .read(move |connection| {
-                tokens::table.filter(tokens::id.eq_any(ids)).select((tokens::id, tokens::name)).load(connection)
+                tokens::table.filter(tokens::id.eq_any(ids)).select((tokens::id, Label::as_select())).load(connection)
             })
             .await?;
-        Ok(names.into_iter().filter_map(|(id, name)| Some((id, name?))).collect())
+        Ok(labels.into_iter().collect())
+    }
+
+    /// The key of a token, also of one that has ended.
+    pub async fn token_key(&self, public_id: String) -> Result<i64, Error> {
+        let found: Option<i64> = self
+            .read(move |connection| {
+                tokens::table.filter(tokens::public_id.eq(public_id)).select(tokens::id).first(connection).optional()
+            })
+            .await?;
+        found.ok_or_else(|| Error::NotFound { what: "such token".into() })
     }
 
     /// Notes a use of a token from the snapshot. It reaches the disk with somebody else's rows, and nobody waits for it.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::search::searchable;
 use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{TestGateway, hello, hello_stream};
 
@@ -47,6 +48,8 @@ async fn contents_are_gone_from_every_file_after_a_complete_export_and_not_befor
         assert_eq!(answer.status, 200);
         answer.header("x-request-id").unwrap().to_owned()
     };
+    let secrets = ["0081547114", "xylophones-in-winter", "zithers-in-spring"];
+    ask(secrets[0]).await;
     let request_id = ask("xylophones-in-winter").await;
 
     let refused = delete("nonsense").await;
@@ -58,21 +61,30 @@ async fn contents_are_gone_from_every_file_after_a_complete_export_and_not_befor
     assert_eq!(delete(&others).await.status, 409, "somebody else's receipt");
     let good = receipt(&gateway.export(&admin, "ann", "csv").await);
     assert!(!holds(gateway.data_dir(), "xylophones-in-winter").is_empty());
+    searchable(&gateway, &admin).await;
+    let found = async |text: &str| {
+        let page = gateway.get(&format!("/api/v1/audit?text={text}"), Some(&admin)).await.json();
+        page["items"].as_array().unwrap_or_else(|| panic!("{page}")).len()
+    };
+    assert_eq!(found("xylophones").await, 1);
 
     assert_eq!(delete(&good).await.status, 202);
 
     assert_eq!(gateway.get("/api/v1/me", Some(&ann)).await.status, 401);
     let erased = async {
         while !gateway.get("/api/v1/audit", Some(&admin)).await.text().contains("contents_erased")
-            || ["xylophones-in-winter", "zithers-in-spring"]
-                .iter()
-                .any(|text| !holds(gateway.data_dir(), text).is_empty())
+            || secrets.iter().any(|text| !holds(gateway.data_dir(), text).is_empty())
         {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(10), erased).await.expect("erased within ten seconds");
     assert_eq!(delete(&good).await.status, 404);
+    for word in ["0081547114", "xylophones", "winter", "zithers"] {
+        assert_eq!(found(word).await, 0, "{word}");
+        let files = holds(gateway.data_dir(), word);
+        assert!(files.is_empty(), "the index still holds {word}: {files:?}");
+    }
     // What was asked is gone; that something was asked stays.
     let story = gateway.get(&format!("/api/v1/audit/{request_id}"), Some(&admin)).await.json();
     assert_eq!((&story["request"], &story["outcome"]), (&json!(""), &json!("completed")));

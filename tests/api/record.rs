@@ -220,20 +220,30 @@ async fn the_record_is_filtered() {
         page.json()["items"].as_array().unwrap().len()
     };
 
+    let made = json!({ "name": "nightly", "scopes": ["chat"] });
+    let made = gateway.post("/api/v1/tokens", Some(&ann), made).await.json();
+    gateway.post("/v1/chat/completions", Some(made["token"].as_str().unwrap()), hello()).await;
+    let token = made["id"].as_str().unwrap();
+    let page = gateway.get(&format!("/api/v1/audit?token_id={token}&kind=request"), Some(&admin)).await.json();
+    assert_eq!(json!([page["items"][0]["token"], page["items"][0]["token_id"]]), json!(["nightly", token]), "{page}");
+
     for (filter, expected) in [
-        ("kind=request".to_owned(), 3),
+        (format!("token_id={token}&kind=request"), 1),
+        (format!("token_id={token}&user_id={id}&outcome=completed&model=fake&api=/v1/chat/completions"), 1),
+        (format!("token_id={token}&kind=request&outcome=failed"), 0),
+        ("kind=request".to_owned(), 4),
         ("kind=request&outcome=failed".into(), 1),
         ("kind=request&api=/chat".into(), 1),
-        (format!("kind=request&user_id={id}"), 1),
-        ("model=fake".into(), 3),
+        (format!("kind=request&user_id={id}"), 2),
+        ("model=fake".into(), 4),
         ("model=other".into(), 0),
-        ("kind=request&from=2020-01-01T00:00:00Z".into(), 3),
+        ("kind=request&from=2020-01-01T00:00:00Z".into(), 4),
         ("from=2999-01-01T00:00:00Z".into(), 0),
         ("kind=request&to=2020-01-01T00:00:00Z".into(), 0),
     ] {
         assert_eq!(count(&filter).await, expected, "{filter}");
     }
-    for wrong in ["kind=thing", "from=yesterday", "limit=0", "user_id=nobody", "nonsense=1"] {
+    for wrong in ["kind=thing", "from=yesterday", "limit=0", "user_id=nobody", "token_id=none", "nonsense=1"] {
         let answer = gateway.get(&format!("/api/v1/audit?{wrong}"), Some(&admin)).await;
         assert!([400, 404].contains(&answer.status), "{wrong}: {}", answer.status);
     }

@@ -1,3 +1,4 @@
+DROP TABLE record_words;
 DROP TABLE settings;
 DROP TABLE usage;
 DROP TABLE erasure;

@@ -1,4 +1,4 @@
-//! Reading the record: what runs, pages of it, one request's story, and its contents.
+//! Reading the record: what runs, one request's story, and its contents.
 
 use diesel::prelude::*;
 
@@ -16,44 +16,6 @@ impl Store {
         rows.retain(|row| wanted.takes_running(row));
         rows.reverse();
         Ok(rows)
-    }
-
-    /// Results, refusals and acts that `wanted` describes, newest first, before `before`.
-    pub async fn record_page(&self, wanted: Wanted, before: Option<i64>, limit: i64) -> Result<Vec<Row>, Error> {
-        self.read(move |connection| {
-            let mut query = record::table
-                .filter(record::kind.ne(INTENT))
-                .select(Row::as_select())
-                .order(record::log_id.desc())
-                .limit(limit)
-                .into_boxed();
-            if let Some(id) = wanted.user_id {
-                query = query.filter(record::user_id.eq(id));
-            }
-            if let Some(kind) = wanted.kind {
-                query = query.filter(record::kind.eq(kind));
-            }
-            if let Some(outcome) = wanted.outcome {
-                query = query.filter(record::outcome.eq(outcome));
-            }
-            if let Some(model) = wanted.model {
-                query = query.filter(record::model_asked.eq(model));
-            }
-            if let Some(api) = wanted.api {
-                query = query.filter(record::api.eq(api));
-            }
-            if let Some(from) = wanted.from {
-                query = query.filter(record::at_us.ge(from.0));
-            }
-            if let Some(to) = wanted.to {
-                query = query.filter(record::at_us.lt(to.0));
-            }
-            if let Some(before) = before {
-                query = query.filter(record::log_id.lt(before));
-            }
-            query.load(connection)
-        })
-        .await
     }
 
     /// The rows of one request: its intent and result, or its refusal.
@@ -177,28 +139,33 @@ pub fn open_intents(connection: &mut SqliteConnection) -> QueryResult<(Vec<Row>,
 fn find_request(connection: &mut SqliteConnection, id: RequestId) -> QueryResult<Option<Row>> {
     let Some(made) = id.0.get_timestamp() else { return Ok(None) };
     let (seconds, nanos) = made.to_unix();
-    let made_us = (seconds * 1_000_000 + u64::from(nanos) / 1000) as i64;
-    // The greatest log_id whose row is older; between two probes ids may be missing.
-    let (mut low, mut high) =
-        (0, record::table.select(diesel::dsl::max(record::log_id)).first::<Option<i64>>(connection)?.unwrap_or(0));
-    while low < high {
-        let middle = low + (high - low + 1) / 2;
-        let older: Option<(i64, i64)> = record::table
-            .filter(record::log_id.le(middle))
-            .order(record::log_id.desc())
-            .select((record::log_id, record::at_us))
-            .first(connection)
-            .optional()?;
-        match older {
-            Some((_, at_us)) if at_us >= made_us => high = middle - 1,
-            _ => low = middle,
-        }
-    }
+    let made = Timestamp((seconds * 1_000_000 + u64::from(nanos) / 1000) as i64);
+    let older = last_before(connection, made)?;
     record::table
-        .filter(record::log_id.gt(low))
+        .filter(record::log_id.gt(older))
         .filter(record::request_id.eq(id.0.as_bytes().to_vec()))
         .order(record::log_id)
         .select(Row::as_select())
         .first(connection)
         .optional()
+}
+
+/// A row after which all are of `time` or later, and up to which all are older. Between two probes ids may be missing.
+pub fn last_before(connection: &mut SqliteConnection, time: Timestamp) -> QueryResult<i64> {
+    let newest: Option<i64> = record::table.select(diesel::dsl::max(record::log_id)).first(connection)?;
+    let (mut low, mut high) = (0, newest.unwrap_or(0));
+    while low < high {
+        let middle = low + (high - low + 1) / 2;
+        let probe: Option<i64> = record::table
+            .filter(record::log_id.le(middle))
+            .order(record::log_id.desc())
+            .select(record::at_us)
+            .first(connection)
+            .optional()?;
+        match probe {
+            Some(at_us) if at_us >= time.0 => high = middle - 1,
+            _ => low = middle,
+        }
+    }
+    Ok(low)
 }

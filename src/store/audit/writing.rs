@@ -210,6 +210,17 @@ impl Store {
         self.write(move |tx| Ok(set_watermark(tx.connection, CLOSED, upto)?)).await
     }
 
+    /// Notes that somebody searched contents, those of one person or everybody's. What was searched for is not kept: it may
+    /// be what is to be erased one day.
+    pub async fn note_search(&self, by: i64, subject: Option<i64>, found: usize) -> Result<(), Error> {
+        self.write(move |tx| {
+            let detail = serde_json::json!({ "found": found }).to_string();
+            insert_act(tx.connection, tx.now, "contents_searched", Some(by), subject, Some(detail))?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Notes that somebody looked at somebody's contents.
     pub async fn note_view(&self, by: i64, subject: Option<i64>, log_id: i64) -> Result<(), Error> {
         self.write(move |tx| {

@@ -1,0 +1,155 @@
+//! Pages of the record: rows that somebody looks for, in either direction.
+//!
+//! A time is a place in the record, because rows are in the order of time. A person's rows have an index of their own.
+//! Whatever else is looked for is found by the index of words, and in rows too new for that by looking at them.
+
+use diesel::connection::Connection;
+use diesel::prelude::*;
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::store::audit::reading::last_before;
+use crate::store::audit::{INTENT, Row, Wanted};
+use crate::store::schema::record;
+use crate::store::{Store, words};
+
+/// A piece of the record, both ends left out.
+#[derive(Debug, Clone, Copy)]
+struct Between {
+    after: i64,
+    before: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    NewestFirst,
+    OldestFirst,
+}
+
+/// Up to which row prompts and answers can be searched.
+#[derive(Debug, Clone, Copy)]
+pub struct SearchedTo {
+    pub log_id: i64,
+    pub at: Timestamp,
+}
+
+impl Store {
+    /// Results, refusals and acts that `wanted` describes, newest first, before `before`.
+    pub async fn record_page(&self, wanted: Wanted, before: Option<i64>, limit: i64) -> Result<Vec<Row>, Error> {
+        let between = Between { after: 0, before: before.unwrap_or(i64::MAX) };
+        self.matching(wanted, between, Order::NewestFirst, limit).await
+    }
+
+    /// The same in the order in which they were written, after `after` and up to `upto`.
+    pub async fn record_matching(&self, wanted: Wanted, after: i64, upto: i64, limit: i64) -> Result<Vec<Row>, Error> {
+        self.matching(wanted, Between { after, before: upto + 1 }, Order::OldestFirst, limit).await
+    }
+
+    /// How far a search sees.
+    pub async fn searched_to(&self) -> Result<SearchedTo, Error> {
+        self.read(|connection| {
+            let log_id = words::indexed_to(connection)?;
+            let at = record::table.find(log_id).select(record::at_us).first(connection).optional()?;
+            Ok(SearchedTo { log_id, at: Timestamp(at.unwrap_or(0)) })
+        })
+        .await
+    }
+
+    async fn matching(&self, wanted: Wanted, between: Between, order: Order, limit: i64) -> Result<Vec<Row>, Error> {
+        // One transaction: the index and what it knows are seen as of one moment.
+        self.read(move |connection| {
+            connection.transaction(|connection| {
+                let between = within_times(connection, &wanted, between)?;
+                if !wanted.needs_words() {
+                    return looked_at(connection, &wanted, between, order, limit);
+                }
+                let indexed = words::indexed_to(connection)?;
+                let known = Between { before: between.before.min(indexed + 1), ..between };
+                let new = Between { after: between.after.max(indexed), ..between };
+                let pieces = match order {
+                    Order::NewestFirst => [new, known],
+                    Order::OldestFirst => [known, new],
+                };
+                let mut rows = Vec::new();
+                for piece in pieces {
+                    let left = limit - rows.len() as i64;
+                    if left == 0 || piece.before - piece.after < 2 {
+                        continue;
+                    }
+                    if piece.before <= indexed + 1 {
+                        rows.extend(known_rows(connection, &wanted, piece, order, left)?);
+                    } else if wanted.text.is_none() {
+                        rows.extend(looked_at(connection, &wanted, piece, order, left)?);
+                    }
+                }
+                Ok(rows)
+            })
+        })
+        .await
+    }
+}
+
+fn within_times(connection: &mut SqliteConnection, wanted: &Wanted, between: Between) -> QueryResult<Between> {
+    let Between { mut after, mut before } = between;
+    if let Some(from) = wanted.from {
+        after = after.max(last_before(connection, from)?);
+    }
+    if let Some(to) = wanted.to {
+        before = before.min(last_before(connection, to)? + 1);
+    }
+    Ok(Between { after, before })
+}
+
+fn known_rows(
+    connection: &mut SqliteConnection,
+    wanted: &Wanted,
+    between: Between,
+    order: Order,
+    limit: i64,
+) -> QueryResult<Vec<Row>> {
+    let newest_first = order == Order::NewestFirst;
+    let ids = words::matching(connection, wanted, between.after, between.before, newest_first, limit)?;
+    let mut rows: Vec<Row> =
+        record::table.filter(record::log_id.eq_any(ids)).select(Row::as_select()).load(connection)?;
+    rows.sort_unstable_by_key(|row| if newest_first { -row.log_id } else { row.log_id });
+    Ok(rows)
+}
+
+fn looked_at(
+    connection: &mut SqliteConnection,
+    wanted: &Wanted,
+    between: Between,
+    order: Order,
+    limit: i64,
+) -> QueryResult<Vec<Row>> {
+    let mut query = record::table
+        .filter(record::kind.ne(INTENT))
+        .filter(record::log_id.gt(between.after))
+        .filter(record::log_id.lt(between.before))
+        .select(Row::as_select())
+        .limit(limit)
+        .into_boxed();
+    query = match order {
+        Order::NewestFirst => query.order(record::log_id.desc()),
+        Order::OldestFirst => query.order(record::log_id.asc()),
+    };
+    if let Some(id) = wanted.user_id {
+        query = query.filter(record::user_id.eq(id));
+    }
+    if let Some(id) = wanted.token_id {
+        query = query.filter(record::token_id.eq(id));
+    }
+    if let Some(kind) = wanted.kind {
+        query = query.filter(record::kind.eq(kind));
+    }
+    if let Some(outcome) = &wanted.outcome {
+        query = query.filter(record::outcome.eq(outcome));
+    }
+    if let Some(model) = &wanted.model {
+        query = query.filter(record::model_asked.eq(model));
+    }
+    if let Some(api) = &wanted.api {
+        query = query.filter(record::api.eq(api));
+    }
+    query.load(connection)
+}

@@ -1,0 +1,373 @@
+//! The index of the record: who and what a row is about, as marks, and the words of its prompt and answer. A follower of
+//! the record writes it, so it never stands in the way of a commit and is a moment behind.
+//!
+//! The index keeps words and no texts (FTS5 without content): to take a row out, its text is made once more of the parts
+//! that it was made of. So whoever changes how marks or texts are made gives the follower a new name, and empties the
+//! index.
+
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::store::audit::{self, RESULT, Row, Wanted};
+use crate::store::schema::{record, record_part};
+use crate::store::{Store, Tx};
+
+/// How far the follower has come.
+const WORDS: &str = "words";
+
+/// What is read and written at once: little enough that nobody waits long for the writer.
+const ROWS_PER_STEP: i64 = 256;
+const BYTES_PER_STEP: usize = 128 * 1024;
+
+/// Of each prompt its newest part is searched, of each answer its beginning: a document is written in one piece.
+const PROMPT_BYTES_MAX: usize = 64 * 1024;
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// No search is longer.
+const SEARCH_CHARS_MAX: usize = 400;
+
+diesel::table! {
+    record_words (rowid) {
+        rowid -> BigInt,
+        /// FTS5 takes its commands, and what is searched for, in a column named like the table.
+        #[sql_name = "record_words"]
+        words -> Text,
+        marks -> Text,
+        said -> Text,
+    }
+}
+
+diesel::infix_operator!(Matches, " MATCH ");
+
+/// What somebody looks for in prompts and answers: every word must occur, words in quotes next to each other, and a word
+/// that ends in `*` stands for all that begin so.
+#[derive(Debug, Clone)]
+pub struct Search(String);
+
+impl Search {
+    pub fn parse(text: &str) -> Result<Search, Error> {
+        if text.chars().count() > SEARCH_CHARS_MAX {
+            return Err(Error::invalid("text", format!("`text` may have {SEARCH_CHARS_MAX} characters at most")));
+        }
+        let mut terms = Vec::new();
+        for (at, part) in text.split('"').enumerate() {
+            if at % 2 == 1 {
+                terms.extend(term(part, ""));
+            } else {
+                let words = part.split_whitespace();
+                terms.extend(words.filter_map(|word| term(word, if word.ends_with('*') { "*" } else { "" })));
+            }
+        }
+        if terms.is_empty() {
+            return Err(Error::invalid("text", "`text` holds no word to look for"));
+        }
+        Ok(Search(terms.join(" AND ")))
+    }
+}
+
+/// One phrase of FTS5, which has no meaning but its words: none of its own signs is left.
+fn term(words: &str, ending: &str) -> Option<String> {
+    let plain: String = words.chars().map(|c| if c.is_alphanumeric() { c } else { ' ' }).collect();
+    let plain = plain.trim();
+    (!plain.is_empty()).then(|| format!("\"{plain}\"{ending}"))
+}
+
+/// A mark is one word to FTS5, whatever stands in a name.
+fn mark(kind: char, value: &str) -> String {
+    use std::fmt::Write;
+    value.bytes().fold(kind.to_string(), |mut mark, byte| {
+        // Writing to a String can't fail.
+        let _ = write!(mark, "{byte:02x}");
+        mark
+    })
+}
+
+const KIND: char = 'k';
+const USER: char = 'u';
+const TOKEN: char = 't';
+const API: char = 'a';
+const MODEL: char = 'm';
+const OUTCOME: char = 'o';
+
+fn marks_of(row: &Row) -> String {
+    let number = |kind, value: Option<i64>| value.map(|value| mark(kind, &value.to_string()));
+    let name = |kind, value: &Option<String>| value.as_ref().map(|value| mark(kind, value));
+    let marks = [
+        Some(mark(KIND, &row.kind)),
+        number(USER, row.user_id),
+        number(TOKEN, row.token_id),
+        name(API, &row.api),
+        name(MODEL, &row.model_asked),
+        name(OUTCOME, &row.outcome),
+    ];
+    marks.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// What a row must match.
+fn expression(wanted: &Wanted) -> String {
+    let number = |kind, value: Option<i64>| value.map(|value| mark(kind, &value.to_string()));
+    let name = |kind, value: &Option<String>| value.as_ref().map(|value| mark(kind, value));
+    let marks = [
+        wanted.kind.map(|kind| mark(KIND, kind)),
+        number(USER, wanted.user_id),
+        number(TOKEN, wanted.token_id),
+        name(API, &wanted.api),
+        name(MODEL, &wanted.model),
+        name(OUTCOME, &wanted.outcome),
+    ];
+    let marks: Vec<_> = marks.into_iter().flatten().collect();
+    let marks = (!marks.is_empty()).then(|| format!("marks : ({})", marks.join(" AND ")));
+    let said = wanted.text.as_ref().map(|search| format!("said : ({})", search.0));
+    [marks, said].into_iter().flatten().collect::<Vec<_>>().join(" AND ")
+}
+
+/// Rows after `after` and before `before` that `wanted` describes, as far as the index goes.
+pub fn matching(
+    connection: &mut SqliteConnection,
+    wanted: &Wanted,
+    after: i64,
+    before: i64,
+    newest_first: bool,
+    limit: i64,
+) -> QueryResult<Vec<i64>> {
+    let query = record_words::table
+        .filter(Matches::new(record_words::words, expression(wanted).into_sql::<Text>()))
+        .filter(record_words::rowid.gt(after))
+        .filter(record_words::rowid.lt(before))
+        .select(record_words::rowid)
+        .limit(limit);
+    if newest_first {
+        query.order(record_words::rowid.desc()).load(connection)
+    } else {
+        query.order(record_words::rowid.asc()).load(connection)
+    }
+}
+
+/// The newest row that the index knows.
+pub fn indexed_to(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    audit::watermark_of(connection, WORDS)
+}
+
+impl Store {
+    /// Adds rows that came since the last call to the index. `true`: there are more.
+    pub async fn follow_words(&self) -> Result<bool, Error> {
+        let step = self.read(gather).await?;
+        if step.upto == step.from {
+            return Ok(false);
+        }
+        self.write(move |tx| {
+            // Another call may have been faster; no row must be added twice.
+            if indexed_to(tx.connection)? == step.from {
+                for row in &step.rows {
+                    add(tx.connection, row, &row.said)?;
+                }
+                audit::set_watermark(tx.connection, WORDS, step.upto)?;
+            }
+            Ok(step.more)
+        })
+        .await
+    }
+}
+
+/// A row as the index sees it.
+struct Indexed {
+    log_id: i64,
+    marks: String,
+    said: String,
+}
+
+impl Indexed {
+    fn of(connection: &mut SqliteConnection, row: &Row) -> QueryResult<Indexed> {
+        let said = if row.kind == RESULT { said(connection, row.contents_id())? } else { String::new() };
+        Ok(Indexed { log_id: row.log_id, marks: marks_of(row), said })
+    }
+}
+
+struct Step {
+    from: i64,
+    upto: i64,
+    rows: Vec<Indexed>,
+    more: bool,
+}
+
+fn gather(connection: &mut SqliteConnection) -> QueryResult<Step> {
+    let from = indexed_to(connection)?;
+    let found: Vec<Row> = record::table
+        .filter(record::log_id.gt(from))
+        .order(record::log_id)
+        .limit(ROWS_PER_STEP)
+        .select(Row::as_select())
+        .load(connection)?;
+    let mut step = Step { from, upto: from, rows: Vec::new(), more: found.len() as i64 == ROWS_PER_STEP };
+    let mut bytes = 0;
+    for row in &found {
+        if bytes >= BYTES_PER_STEP {
+            step.more = true;
+            break;
+        }
+        step.upto = row.log_id;
+        // A request is found by its result, which knows how it ended.
+        if row.kind != audit::INTENT {
+            let indexed = Indexed::of(connection, row)?;
+            bytes += indexed.said.len();
+            step.rows.push(indexed);
+        }
+    }
+    Ok(step)
+}
+
+fn add(connection: &mut SqliteConnection, row: &Indexed, said: &str) -> QueryResult<()> {
+    diesel::insert_into(record_words::table)
+        .values((record_words::rowid.eq(row.log_id), record_words::marks.eq(&row.marks), record_words::said.eq(said)))
+        .execute(connection)
+        .map(drop)
+}
+
+/// FTS5 has to be told what was added, word for word.
+fn remove(connection: &mut SqliteConnection, row: &Indexed) -> QueryResult<()> {
+    diesel::insert_into(record_words::table)
+        .values((
+            record_words::words.eq("delete"),
+            record_words::rowid.eq(row.log_id),
+            record_words::marks.eq(&row.marks),
+            record_words::said.eq(&row.said),
+        ))
+        .execute(connection)
+        .map(drop)
+}
+
+/// Takes the words of these rows out of the index, before their parts are erased. Who and what stays, as it does in the
+/// record. The rows must be in order, and the index must know them.
+pub fn forget(tx: &mut Tx<'_>, rows: &[Row]) -> QueryResult<()> {
+    let mut known = Vec::with_capacity(rows.len());
+    for row in rows.iter().filter(|row| row.kind == RESULT) {
+        known.push(Indexed::of(tx.connection, row)?);
+    }
+    for row in &known {
+        remove(tx.connection, row)?;
+    }
+    for row in &known {
+        add(tx.connection, row, "")?;
+    }
+    Ok(())
+}
+
+/// What was asked and answered, as words to be found.
+fn said(connection: &mut SqliteConnection, intent: i64) -> QueryResult<String> {
+    let parts: Vec<(String, Vec<u8>)> = record_part::table
+        .filter(record_part::id.ge(audit::part_key(intent, 0)))
+        .filter(record_part::id.lt(audit::part_key(intent + 1, 0)))
+        .order(record_part::id)
+        .select((record_part::kind, record_part::body))
+        .load(connection)?;
+    let (mut prompt, mut answer) = (String::new(), Vec::new());
+    for (kind, body) in &parts {
+        match kind.as_str() {
+            audit::PART_REQUEST => prompt = prompt_text(body),
+            audit::PART_ANSWER | audit::PART_REASONING | audit::PART_TOOL_CALLS => answer.extend_from_slice(body),
+            _ => {}
+        }
+    }
+    answer.truncate(ANSWER_BYTES_MAX);
+    let mut cut = prompt.len().saturating_sub(PROMPT_BYTES_MAX);
+    while !prompt.is_char_boundary(cut) {
+        cut += 1;
+    }
+    Ok(format!("{}\n{}", &prompt[cut..], String::from_utf8_lossy(&answer)))
+}
+
+/// The texts in the messages of a request, or in the whole of one that has no messages.
+fn prompt_text(body: &[u8]) -> String {
+    let Ok(request) = serde_json::from_slice::<Value>(body) else {
+        return String::from_utf8_lossy(body).into_owned();
+    };
+    let mut text = String::new();
+    collect(request.get("messages").unwrap_or(&request), &mut text);
+    text
+}
+
+fn collect(value: &Value, text: &mut String) {
+    match value {
+        Value::String(words) => {
+            text.push_str(words);
+            text.push('\n');
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, text)),
+        Value::Object(fields) => {
+            // Every request has these, and nobody looks for them.
+            let texts = fields.iter().filter(|(name, _)| !["role", "type", "model"].contains(&name.as_str()));
+            texts.for_each(|(_, item)| collect(item, text));
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diesel::connection::SimpleConnection;
+
+    #[test]
+    fn a_search_is_words_phrases_and_beginnings_and_never_a_language() {
+        for (text, expected) in [
+            ("two words", r#""two" AND "words""#),
+            (r#"a "phrase of words" b"#, r#""a" AND "phrase of words" AND "b""#),
+            (r#"an "open quote"#, r#""an" AND "open quote""#),
+            ("deploy*", r#""deploy"*"#),
+            ("NOT said : (x OR y)", r#""NOT" AND "said" AND "x" AND "OR" AND "y""#),
+            ("well-known", r#""well known""#),
+            ("a\0b Größe", r#""a b" AND "Größe""#),
+        ] {
+            assert_eq!(Search::parse(text).unwrap().0, expected, "{text}");
+        }
+        for empty in ["", "  ", "\"\"", "*", "- : ()", "\0"] {
+            assert!(Search::parse(empty).is_err(), "{empty:?}");
+        }
+        assert!(Search::parse(&"x".repeat(SEARCH_CHARS_MAX)).is_ok());
+        assert!(Search::parse(&"x".repeat(SEARCH_CHARS_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn a_word_that_is_taken_out_is_gone_from_the_index() {
+        let mut connection = SqliteConnection::establish(":memory:").unwrap();
+        let migration = include_str!("../../migrations/sqlite/2026-11-24-000000_initial/up.sql");
+        connection.batch_execute(migration).unwrap();
+        let row = |log_id, said: &str| Indexed { log_id, marks: "u31".into(), said: said.to_owned() };
+        let (erased, kept) = (row(1, "00815 secret"), row(2, "another"));
+        // In one transaction, so that they share a segment.
+        let both = connection.transaction(|connection| {
+            [&erased, &kept].map(|row| add(connection, row, &row.said)).into_iter().collect()
+        });
+        QueryResult::<()>::unwrap(both);
+        let holds = |connection: &mut SqliteConnection, word: &str| {
+            let (tree, leaves) =
+                ("SELECT term AS bytes FROM record_words_idx", "SELECT block AS bytes FROM record_words_data");
+            let blocks = diesel::sql_query(format!("{tree} UNION ALL {leaves}")).load::<Block>(connection).unwrap();
+            blocks.iter().any(|block| memchr::memmem::find(&block.bytes, word.as_bytes()).is_some())
+        };
+        assert!(holds(&mut connection, "0815") && holds(&mut connection, "secret"));
+
+        remove(&mut connection, &erased).unwrap();
+
+        assert!(!holds(&mut connection, "815") && !holds(&mut connection, "secret"));
+        assert!(holds(&mut connection, "another"));
+    }
+
+    #[derive(QueryableByName)]
+    struct Block {
+        #[diesel(sql_type = diesel::sql_types::Binary)]
+        bytes: Vec<u8>,
+    }
+
+    #[test]
+    fn the_text_of_a_request_is_what_its_messages_say() {
+        let body = br#"{"model":"m","messages":[{"role":"user","content":"one"},
+            {"role":"assistant","content":[{"type":"text","text":"two"}],"tool_calls":[{"function":{"arguments":{"city":"three"}}}]}]}"#;
+
+        assert_eq!(prompt_text(body), "one\ntwo\nthree\n");
+        assert_eq!(prompt_text(br#"{"model":"m","input":["one"]}"#), "one\n");
+        assert_eq!(prompt_text(b"no JSON"), "no JSON");
+    }
+}
