@@ -123,6 +123,11 @@ impl Gateway {
         &self.stages.queue
     }
 
+    /// Those who wait or run, and how they are ended.
+    pub fn running(&self) -> &Running {
+        &self.stages.running
+    }
+
     /// In the order of `HostId`.
     pub fn host_names(&self) -> impl Iterator<Item = String> {
         self.upstream.hosts().map(|host| self.upstream.name(host).to_owned())

@@ -84,6 +84,7 @@ pub static ROUTES: &[Route] = &[
     route("GET", "/api/v1/audit/{request_id}", Who::Admin, || web::get().to(record::story)),
     route("GET", "/api/v1/usage", Who::Admin, || web::get().to(usage::of_everybody)),
     route("GET", "/api/v1/queue", Who::Bearer, || web::get().to(queue::show)),
+    route("DELETE", "/api/v1/queue/{request_id}", Who::Admin, || web::delete().to(queue::cancel)),
     route("GET", "/api/v1/settings", Who::Admin, || web::get().to(settings::list)),
     route("PATCH", "/api/v1/settings", Who::Admin, || web::patch().to(settings::change)),
     route("POST", "/api/v1/exports", Who::Admin, || web::post().to(exports::create_export)),

@@ -98,18 +98,15 @@ impl Running {
         }
     }
 
-    /// Everybody inside, in no order.
-    pub fn all(&self) -> Vec<Inside> {
-        self.lock().values().cloned().collect()
+    pub fn find(&self, request_id: RequestId) -> Option<Inside> {
+        self.lock().get(&request_id).cloned()
     }
 
-    /// Ends one request. `false`: it is not inside, or no longer.
-    pub fn cancel(&self, request_id: RequestId) -> bool {
-        let inside = self.lock().get(&request_id).cloned();
-        inside.is_some_and(|inside| {
+    /// Ends one request, if it is inside.
+    pub fn cancel(&self, request_id: RequestId) {
+        if let Some(inside) = self.find(request_id) {
             inside.cancelled.cancel();
-            true
-        })
+        }
     }
 
     pub fn has(&self, user_id: i64) -> bool {

@@ -25,7 +25,7 @@ use crate::http::{account, admin, audit, exports, health, me, models, queue, rec
         me::export,
         usage::of_mine,
         usage::of_everybody,
-        queue::show,
+        queue::show, queue::cancel,
         tokens::list,
         tokens::create,
         tokens::revoke,

@@ -1,14 +1,16 @@
-//! The queue as people see it: an admin all of it, everybody their own place.
+//! The queue as people see it: an admin all of it, everybody their own place; and how an admin takes a request out of it.
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
+use crate::error::Error;
 use crate::gateway::Gateway;
-use crate::http::guard::QueueReader;
-use crate::http::reply;
+use crate::http::guard::{Admin, QueueReader};
+use crate::http::reply::{self, ApiError};
+use crate::ids::RequestId;
 use crate::queue::{CardState, Forecast};
 use crate::store::Store;
 
@@ -89,6 +91,29 @@ pub async fn show(reader: QueueReader, gateway: web::Data<Gateway>, store: web::
     });
     let items = all.iter().filter(sees).map(|one| item(one, &gateway, &store)).collect();
     reply::json(StatusCode::OK, &QueueView { waiting, running, hosts: hosts.collect(), items, next: None })
+}
+
+/// Ends a request that waits or runs. Its sender gets a 403, or the stream breaks off; its row is `refused`, `cancelled`.
+#[utoipa::path(delete, path = "/api/v1/queue/{request_id}", tag = "queue",
+    params(("request_id" = String, Path, format = Uuid)),
+    responses((status = 204), crate::http::docs::Refusals))]
+pub async fn cancel(
+    admin: Admin,
+    request: HttpRequest,
+    id: web::Path<String>,
+    gateway: web::Data<Gateway>,
+    store: web::Data<Store>,
+) -> Result<HttpResponse, ApiError> {
+    let cancelled = async {
+        let missing = || Error::NotFound { what: "such request in the queue; it may have ended".into() };
+        let id = RequestId(uuid::Uuid::parse_str(&id).map_err(|_| missing())?);
+        let inside = gateway.running().find(id).ok_or_else(missing)?;
+        // The act first: what can't be recorded is not done. The request may end by itself meanwhile.
+        store.note_cancel(admin.actor(), inside.user_id, id).await?;
+        gateway.running().cancel(id);
+        Ok(HttpResponse::NoContent().finish())
+    };
+    cancelled.await.map_err(|error| ApiError::new(error, &request))
 }
 
 fn item(one: &Forecast, gateway: &Gateway, store: &Store) -> QueueItem {

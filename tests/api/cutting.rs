@@ -154,3 +154,44 @@ async fn whoever_waits_in_the_queue_leaves_it() {
     assert_eq!(scene.fake.chats().len(), 1, "it was never forwarded");
     assert_eq!(scene.gateway.newest_outcome(&scene.admin, "refused").await["reason"], "account_disabled");
 }
+
+#[actix_web::test]
+async fn an_admin_ends_a_request_that_runs_and_one_that_waits() {
+    let scene = Scene::new().await;
+    let queued = async |state: &str| {
+        let queue = scene.gateway.get("/api/v1/queue", Some(&scene.admin)).await.json();
+        let items = queue["items"].as_array().unwrap().clone();
+        items.into_iter().find(|item| item["state"] == state)
+    };
+    let end = async |item: &Value| {
+        let path = format!("/api/v1/queue/{}", item["request_id"].as_str().unwrap());
+        scene.gateway.send("DELETE", &path, Some(&scene.admin), Vec::new()).await.status
+    };
+    let body = || hello().to_string().into_bytes();
+    let end_both = async || {
+        let running = queued("running").await.unwrap();
+        let waiting = scene.gateway.send("POST", "/v1/chat/completions", Some(&scene.ann), body());
+        let end_waiting = async {
+            let item = loop {
+                match queued("waiting").await {
+                    Some(item) => break item,
+                    None => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            };
+            assert_eq!(end(&item).await, 204);
+        };
+        let (waiting, ()) = futures_util::future::join(waiting, end_waiting).await;
+        assert_eq!((waiting.status, waiting.json()["error"]["code"].clone()), (403, json!("permission_denied")));
+        assert_eq!(end(&running).await, 204);
+    };
+
+    let (status, told, row) = scene.is_cut(&scene.ann, hello(), end_both).await;
+
+    assert_eq!((status, &row["reason"]), (403, &json!("cancelled")), "{told}");
+    assert_eq!(scene.fake.chats().len(), 1, "the one that waited was never forwarded");
+    let page = scene.gateway.get("/api/v1/audit?kind=act", Some(&scene.admin)).await.json();
+    let acts = page["items"].as_array().unwrap().iter().filter(|item| item["act"] == "request_cancelled");
+    assert!(acts.clone().all(|act| act["subject"] == "ann@example.org" && act["user"] == "admin"), "{page}");
+    assert_eq!(acts.count(), 2);
+    assert_eq!(end(&json!({ "request_id": row["request_id"] })).await, 404, "it has ended");
+}

@@ -13,6 +13,7 @@ use crate::store::audit::reading::open_intents;
 use crate::store::audit::{ACT, CLOSED, PART_DETAIL, RESULT, part_key, set_watermark};
 use crate::store::schema::{record, record_image, record_image_use, record_part};
 use crate::store::tokens::Token;
+use crate::store::users::{Actor, check_acting_admin};
 use crate::store::{Store, Tx};
 
 /// A row to be inserted; the writer stamps `at_us`.
@@ -226,6 +227,17 @@ impl Store {
         self.write(move |tx| {
             let detail = serde_json::json!({ "log_id": log_id }).to_string();
             insert_act(tx.connection, tx.now, "contents_viewed", Some(by), subject, Some(detail))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Notes that an admin ended somebody's request before its time.
+    pub async fn note_cancel(&self, by: Actor, subject: i64, request: RequestId) -> Result<(), Error> {
+        self.write(move |tx| {
+            check_acting_admin(tx, by)?;
+            let detail = serde_json::json!({ "request_id": request.to_string() }).to_string();
+            insert_act(tx.connection, tx.now, "request_cancelled", by.0, Some(subject), Some(detail))?;
             Ok(())
         })
         .await
