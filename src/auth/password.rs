@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::Semaphore;
 
 use crate::config;
 use crate::credential::Username;
 use crate::error::Error;
-use crate::secret::Secret;
+use crate::secret::{Secret, random_bytes};
 
 /// What the first admin has at the first start, and what a plain reset gives: never valid for anything but its change.
 pub const INITIAL_PASSWORD: &str = "admin123";
@@ -21,6 +22,13 @@ const PASSWORD_BYTES_MAX: usize = 1024;
 
 /// Characters that a password must have besides the name of its account.
 const OWN_LETTERS_MIN: usize = 6;
+
+const SALT_BYTES: usize = 16;
+const DIGEST_BYTES: usize = 32;
+
+/// What glibc frees it keeps for next time, once it has seen that size before, but never more than 32 MiB in one piece. So
+/// the memory of a hash asks for more than that. What is not touched of it does not exist.
+const KEPT_BLOCKS_MAX: usize = 33 * 1024;
 
 /// Passwords and words that are tried first, one a line.
 const BLOCKED: &str = include_str!("blocked_passwords.txt");
@@ -39,12 +47,11 @@ pub struct Passwords {
 
 impl Passwords {
     pub fn new(config: &config::Accounts) -> Self {
-        let unguessable: [u8; 32] = crate::secret::random_bytes();
         Passwords {
             running: Arc::new(Semaphore::new(config.hashing_threads)),
             places: Arc::new(Semaphore::new(config.hashing_threads + config.hashing_waiting_max)),
             length_min: config.password_length_min,
-            dummy: hash(&unguessable).unwrap_or_default(),
+            dummy: dummy().unwrap_or_default(),
             #[cfg(test)]
             hashed: Default::default(),
         }
@@ -114,20 +121,52 @@ fn simplified(text: &str) -> String {
     text.to_lowercase().replace('@', "a").replace('0', "o").replace('$', "s").replace('!', "i")
 }
 
-fn argon2id() -> anyhow::Result<Argon2<'static>> {
-    // OWASP's first choice: 19 MiB, two passes, one lane.
-    let params = Params::new(19_456, 2, 1, None).map_err(|cause| anyhow!("argon2 parameters: {cause}"))?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+/// OWASP's first choice: 19 MiB, two passes, one lane.
+fn params() -> anyhow::Result<Params> {
+    Params::new(19_456, 2, 1, None).map_err(|cause| anyhow!("argon2 parameters: {cause}"))
 }
 
 fn hash(password: &[u8]) -> anyhow::Result<String> {
-    let hashed = argon2id()?.hash_password(password).map_err(|cause| anyhow!("hashing failed: {cause}"))?;
-    Ok(hashed.to_string())
+    let (params, salt) = (params()?, random_bytes::<SALT_BYTES>());
+    let digest = digest(password, &salt, &params)?;
+    written(&params, &salt, &digest)
+}
+
+/// A hash with the same cost as a real one, of no password: its digest is drawn, not computed.
+fn dummy() -> anyhow::Result<String> {
+    written(&params()?, &random_bytes::<SALT_BYTES>(), &random_bytes::<DIGEST_BYTES>())
+}
+
+fn written(params: &Params, salt: &[u8], digest: &[u8]) -> anyhow::Result<String> {
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(params)?,
+        salt: Some(Salt::new(salt)?),
+        hash: Some(Output::new(digest)?),
+    };
+    Ok(hash.to_string())
 }
 
 fn verify(password: &[u8], stored: &str) -> bool {
-    password.len() <= PASSWORD_BYTES_MAX
-        && argon2id().is_ok_and(|argon2| argon2.verify_password(password, stored).is_ok())
+    let right = || {
+        let stored = PasswordHash::new(stored).ok()?;
+        let ours = stored.algorithm == Algorithm::Argon2id.ident() && stored.version == Some(Version::V0x13.into());
+        let digest = digest(password, stored.salt.as_ref()?, &Params::try_from(&stored).ok()?).ok()?;
+        // `Output` compares in constant time.
+        Some(ours && Output::new(&digest).ok()? == stored.hash?)
+    };
+    password.len() <= PASSWORD_BYTES_MAX && right().unwrap_or(false)
+}
+
+fn digest(password: &[u8], salt: &[u8], params: &Params) -> anyhow::Result<[u8; DIGEST_BYTES]> {
+    let mut digest = [0; DIGEST_BYTES];
+    let mut memory = Vec::with_capacity(params.block_count().max(KEPT_BLOCKS_MAX));
+    memory.resize(params.block_count(), Block::new());
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+        .hash_password_into_with_memory(password, salt, &mut digest, &mut memory[..])
+        .map_err(|cause| anyhow!("hashing failed: {cause}"))?;
+    Ok(digest)
 }
 
 #[cfg(test)]
