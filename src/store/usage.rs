@@ -105,13 +105,32 @@ impl Store {
     }
 }
 
+/// What a follower of sums needs of a row.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = record)]
+struct Ended {
+    log_id: i64,
+    kind: String,
+    at_us: i64,
+    user_id: Option<i64>,
+    token_id: Option<i64>,
+    model_asked: Option<String>,
+    outcome: Option<String>,
+    prompt_tokens: Option<i64>,
+    answer_tokens: Option<i64>,
+    total_us: Option<i64>,
+    gpu_us: Option<i64>,
+    repeat: Option<i64>,
+}
+
 fn add_up(connection: &mut SqliteConnection) -> QueryResult<(HashMap<Key, Sums>, i64, i64, i64)> {
     let from = audit::watermark_of(connection, USAGE)?;
-    let rows: Vec<audit::Row> = record::table
+    let rows: Vec<Ended> = record::table
         .filter(record::log_id.gt(from))
+        .filter(record::kind.ne(audit::INTENT))
         .order(record::log_id)
         .limit(ROWS_PER_STEP)
-        .select(audit::Row::as_select())
+        .select(Ended::as_select())
         .load(connection)?;
     let upto = rows.last().map_or(from, |row| row.log_id);
     let count = rows.len() as i64;
