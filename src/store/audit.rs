@@ -8,12 +8,13 @@ use crate::ids::RequestId;
 use crate::store::schema::{record, record_part, watermark};
 use crate::store::words::Search;
 
+mod insert;
 mod paging;
 mod reading;
 mod writing;
 
 pub use paging::SearchedTo;
-pub use reading::{last_at, open_intents};
+pub use reading::{last_at, newest_log_id, open_intents};
 pub use writing::{Closing, IntentSlot, NewImage, NewPart, NewRow, Segment, insert_act, insert_token_act};
 
 pub const INTENT: &str = "intent";
@@ -29,9 +30,6 @@ pub const PART_NOTES: &str = "notes";
 pub const PART_DETAIL: &str = "detail";
 pub const PART_ADDRESS: &str = "address";
 pub const PART_SALT: &str = "salt";
-
-/// The key of a part is `log_id << 20 | part`: an answer of 15 minutes has a few thousand parts.
-const PART_BITS: u32 = 20;
 
 /// How far results are known for all intents.
 const CLOSED: &str = "closed";
@@ -125,10 +123,6 @@ pub struct Part {
     pub id: i64,
     pub kind: String,
     pub body: Vec<u8>,
-}
-
-pub fn part_key(log_id: i64, part: i64) -> i64 {
-    (log_id << PART_BITS) | (part & ((1 << PART_BITS) - 1))
 }
 
 pub fn watermark_of(connection: &mut SqliteConnection, name: &str) -> QueryResult<i64> {

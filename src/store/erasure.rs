@@ -5,7 +5,7 @@ use ring::digest;
 
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::store::audit::{INTENT, RESULT, part_key};
+use crate::store::audit::{INTENT, RESULT};
 use crate::store::schema::{erasure, exports, record, record_image, record_image_use, record_part, users};
 use crate::store::users::{self as people, Actor};
 use crate::store::{Failure, Store, Tx, audit, tokens, words};
@@ -165,10 +165,7 @@ fn erase_batch(tx: &mut Tx<'_>) -> QueryResult<Erased> {
     }
     words::forget(tx, &rows)?;
     for row in &rows {
-        let parts = record_part::table
-            .filter(record_part::id.ge(part_key(row.contents_id(), 0)))
-            .filter(record_part::id.lt(part_key(row.contents_id() + 1, 0)));
-        diesel::delete(parts).execute(tx.connection)?;
+        diesel::delete(record_part::table.filter(record_part::log_id.eq(row.contents_id()))).execute(tx.connection)?;
         let images = record_image_use::table.filter(record_image_use::log_id.eq(row.contents_id()));
         diesel::delete(images).execute(tx.connection)?;
     }

@@ -83,6 +83,8 @@ diesel::table! {
 diesel::table! {
     record_part (id) {
         id -> BigInt,
+        log_id -> BigInt,
+        part -> BigInt,
         kind -> Text,
         encoding -> BigInt,
         body -> Binary,
@@ -172,3 +174,11 @@ diesel::allow_tables_to_appear_in_same_query!(
     users,
     watermark
 );
+
+// SQLite's own, for AUTOINCREMENT.
+diesel::table! {
+    sqlite_sequence (name) {
+        name -> Text,
+        seq -> BigInt,
+    }
+}

@@ -257,9 +257,8 @@ pub fn forget(tx: &mut Tx<'_>, rows: &[Row]) -> QueryResult<()> {
 /// What was asked and answered, as words to be found.
 fn said(connection: &mut SqliteConnection, intent: i64) -> QueryResult<String> {
     let parts: Vec<(String, Vec<u8>)> = record_part::table
-        .filter(record_part::id.ge(audit::part_key(intent, 0)))
-        .filter(record_part::id.lt(audit::part_key(intent + 1, 0)))
-        .order(record_part::id)
+        .filter(record_part::log_id.eq(intent))
+        .order(record_part::part)
         .select((record_part::kind, record_part::body))
         .load(connection)?;
     let (mut prompt, mut answer) = (String::new(), Vec::new());

@@ -45,6 +45,8 @@ pub struct Tx<'a> {
     pub connection: &'a mut SqliteConnection,
     /// Never smaller than in the transaction before.
     pub now: Timestamp,
+    /// The newest row of the record, as far as it is known.
+    newest: &'a mut Option<i64>,
     people_changed: bool,
     settings_changed: bool,
 }
@@ -58,6 +60,16 @@ impl Tx<'_> {
     /// The same for rows of the settings.
     pub fn settings_changed(&mut self) {
         self.settings_changed = true;
+    }
+
+    /// The log_id of the next row. To ask SQLite which one it gave (`RETURNING`) costs as much as the row.
+    pub fn next_log_id(&mut self) -> QueryResult<i64> {
+        let newest = match *self.newest {
+            Some(newest) => newest,
+            None => audit::newest_log_id(self.connection)?,
+        };
+        *self.newest = Some(newest + 1);
+        Ok(newest + 1)
     }
 }
 
@@ -75,6 +87,8 @@ enum Job {
     Verb {
         run: Box<dyn FnOnce(&mut Tx<'_>) -> Ran + Send>,
     },
+    /// Moves the last few pages out of the WAL, between transactions, so that it begins anew.
+    Checkpoint,
     /// Empties the WAL, between transactions.
     Truncate {
         done: oneshot::Sender<()>,
@@ -106,6 +120,15 @@ const BATCH_MAX: usize = 256;
 /// Pauses between checkpoints while rows are written; each moves what has been synced from the WAL into the file.
 const CHECKPOINT_PAUSE: Duration = Duration::from_millis(500);
 
+/// Pages in the WAL beyond which it is to begin anew: 16 MiB.
+const WAL_FRAMES: i64 = 4096;
+
+/// So few pages may the writer move by itself: about a millisecond.
+const REST_FRAMES: i64 = 128;
+
+/// Checkpoints in a row before the rest must be small enough.
+const CHECKPOINT_TURNS: usize = 4;
+
 /// A clock that was set back by more than this leaves a row.
 const CLOCK_STEP_US: i64 = 1_000_000;
 
@@ -125,13 +148,16 @@ impl Writer {
             failed: Notify::new(),
         });
         let shared = state.clone();
+        let weak = jobs.downgrade();
         let thread = std::thread::Builder::new()
             .name("record-writer".into())
-            .spawn(move || Loop { connection, people, settings, state: shared, last, clock: last, wrote }.run(queue))
+            .spawn(move || {
+                Loop { connection, people, settings, state: shared, last, clock: last, newest: None, wrote }.run(queue)
+            })
             .context("can't start the writer")?;
         std::thread::Builder::new()
             .name("checkpoints".into())
-            .spawn(move || checkpoint(checkpoints, wake))
+            .spawn(move || checkpoint(checkpoints, wake, weak))
             .context("can't start the checkpoints")?;
         Ok(Writer { jobs, state, thread: Mutex::new(Some(thread)) })
     }
@@ -211,6 +237,8 @@ struct Loop {
     last: Timestamp,
     /// What the clock said then; behind `last` after it was set back.
     clock: Timestamp,
+    /// The newest row of the record; `None` when somebody else may have written one.
+    newest: Option<i64>,
     wrote: std_mpsc::SyncSender<()>,
 }
 
@@ -221,11 +249,11 @@ impl Loop {
         while !closing {
             let Some(first) = queue.blocking_recv() else { return };
             batch.push(first);
-            while batch.len() < BATCH_MAX {
-                match queue.try_recv() {
-                    Ok(job) => batch.push(job),
-                    Err(_) => break,
-                }
+            // On a busy machine others are about to hand over theirs and only wait for a core: one sync more for each of them
+            // would cost more than letting them go first. On an idle one this takes no time.
+            std::thread::yield_now();
+            while take_waiting(&mut queue, &mut batch) {
+                std::thread::yield_now();
             }
             closing = batch.iter().any(|job| matches!(job, Job::Close));
             self.commit(&mut batch);
@@ -239,7 +267,7 @@ impl Loop {
                 match job {
                     Job::Rows { after, .. } => after(Err("an earlier sync failed")),
                     // Dropping a verb drops its answer's sender, which its caller sees.
-                    Job::Verb { .. } | Job::Truncate { .. } | Job::Close => {}
+                    Job::Verb { .. } | Job::Checkpoint | Job::Truncate { .. } | Job::Close => {}
                 }
             }
             return;
@@ -249,13 +277,21 @@ impl Loop {
         let now = clock.max(self.last);
         let (mut people_changed, mut settings_changed) = (false, false);
         let mut truncations = Vec::new();
+        let mut checkpoint = false;
+        let mut newest = self.newest.take().filter(|_| !stepped_back);
         let result = self.connection.immediate_transaction(|connection| {
             if stepped_back {
                 audit::insert_act(connection, now, "clock_set_back", None, None, None)?;
             }
             let mut first_error = None;
             for job in batch.drain(..) {
-                let mut tx = Tx { connection: &mut *connection, now, people_changed: false, settings_changed: false };
+                let mut tx = Tx {
+                    connection: &mut *connection,
+                    now,
+                    newest: &mut newest,
+                    people_changed: false,
+                    settings_changed: false,
+                };
                 match job {
                     Job::Rows { write, after } => {
                         if first_error.is_none() {
@@ -268,6 +304,8 @@ impl Loop {
                         let ran = run(&mut tx);
                         people_changed |= tx.people_changed && !ran.undo;
                         settings_changed |= tx.settings_changed && !ran.undo;
+                        // It may have written acts.
+                        *tx.newest = None;
                         tx.connection.batch_execute(if ran.undo {
                             "ROLLBACK TO verb; RELEASE verb"
                         } else {
@@ -275,6 +313,7 @@ impl Loop {
                         })?;
                         afters.push(ran.after);
                     }
+                    Job::Checkpoint => checkpoint = true,
                     Job::Truncate { done } => truncations.push(done),
                     Job::Close => {}
                 }
@@ -285,6 +324,7 @@ impl Loop {
             }
         });
         let result = result.and_then(|()| {
+            self.newest = newest;
             self.last = now;
             self.clock = clock;
             if settings_changed {
@@ -304,6 +344,9 @@ impl Loop {
                         // Whoever asked may have gone.
                         let _ = done.send(());
                     }
+                }
+                if checkpoint && let Err(cause) = passive_checkpoint(&mut self.connection) {
+                    error!(%cause, "the WAL can't begin anew");
                 }
                 // A full channel means that a checkpoint is due already.
                 let _ = self.wrote.try_send(());
@@ -343,12 +386,56 @@ impl Loop {
     }
 }
 
+/// Moves jobs that wait into the batch, as long as it has room. `true`: there were some, and there may be more.
+fn take_waiting(queue: &mut mpsc::UnboundedReceiver<Job>, batch: &mut Vec<Job>) -> bool {
+    let before = batch.len();
+    while batch.len() < BATCH_MAX
+        && let Ok(job) = queue.try_recv()
+    {
+        batch.push(job);
+    }
+    batch.len() > before && batch.len() < BATCH_MAX
+}
+
 /// PASSIVE checkpoints on a connection that does nothing else, so that no commit waits for one.
-fn checkpoint(mut connection: SqliteConnection, wake: std_mpsc::Receiver<()>) {
+///
+/// SQLite begins its WAL anew only when all of it has been moved, which under a steady load never happens by itself: what
+/// is written meanwhile is always missing. So a few turns, each shorter than the one before, come near the end, and the
+/// writer moves the last few pages between two commits. A WAL that is used again needs no new space from the file system,
+/// and that makes every sync cheaper.
+fn checkpoint(mut connection: SqliteConnection, wake: std_mpsc::Receiver<()>, jobs: mpsc::WeakUnboundedSender<Job>) {
     while wake.recv().is_ok() {
-        if let Err(cause) = connection.batch_execute("PRAGMA wal_checkpoint(PASSIVE)") {
-            error!(%cause, "a checkpoint failed; the WAL grows until one succeeds");
+        for _ in 0..CHECKPOINT_TURNS {
+            match passive_checkpoint(&mut connection) {
+                Ok(wal) if wal.frames - wal.moved > REST_FRAMES => {}
+                Ok(wal) => {
+                    if wal.moved < wal.frames
+                        && wal.frames > WAL_FRAMES
+                        && let Some(jobs) = jobs.upgrade()
+                    {
+                        // The writer may have ended.
+                        let _ = jobs.send(Job::Checkpoint);
+                    }
+                    break;
+                }
+                Err(cause) => {
+                    error!(%cause, "a checkpoint failed; the WAL grows until one succeeds");
+                    break;
+                }
+            }
         }
         std::thread::sleep(CHECKPOINT_PAUSE);
     }
+}
+
+#[derive(QueryableByName)]
+struct Wal {
+    #[diesel(sql_type = diesel::sql_types::BigInt, column_name = log)]
+    frames: i64,
+    #[diesel(sql_type = diesel::sql_types::BigInt, column_name = checkpointed)]
+    moved: i64,
+}
+
+fn passive_checkpoint(connection: &mut SqliteConnection) -> QueryResult<Wal> {
+    diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result(connection)
 }

@@ -261,7 +261,7 @@ async fn a_segment_that_could_not_be_written_comes_with_the_result() {
     let mut other = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
 
     // Longer than the writer waits for the lock, so that the segment of the second word fails.
-    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    other.batch_execute("PRAGMA busy_timeout=5000; BEGIN IMMEDIATE").unwrap();
     fake.release();
     tokio::time::sleep(Duration::from_secs(6)).await;
     other.batch_execute("ROLLBACK").unwrap();

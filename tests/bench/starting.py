@@ -106,7 +106,7 @@ def leave_wal(database):
         while wal.stat().st_size < WAL_BYTES if wal.exists() else True:
             connection.execute("BEGIN")
             connection.executemany(
-                "INSERT INTO record_part (id, kind, encoding, body) VALUES (?, 'answer', 0, zeroblob(1024))",
+                "INSERT INTO record_part (log_id, part, kind, encoding, body) VALUES (?, 0, 'answer', 0, zeroblob(1024))",
                 [(time.time_ns() + number,) for number in range(500)])
             connection.execute("COMMIT")
         os._exit(0)

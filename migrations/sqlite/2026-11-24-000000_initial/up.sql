@@ -101,18 +101,20 @@ CREATE TABLE record (
 );
 CREATE INDEX record_user ON record (user_id, log_id);
 
--- Contents. The key is made of the intent's log_id and the number of the part, so that the parts of a request lie
--- together and need no second index.
+-- Contents, in the order in which they came: an answer stands behind what other requests brought meanwhile. Put in beside
+-- its prompt, it would split pages that were just filled. Places in a request are found by the index, which is small.
 CREATE TABLE record_part (
     id INTEGER PRIMARY KEY NOT NULL,
-    log_id BIGINT GENERATED ALWAYS AS (id >> 20) VIRTUAL,
-    part BIGINT GENERATED ALWAYS AS (id & 1048575) VIRTUAL,
+    -- Of the intent, for all parts of a request.
+    log_id BIGINT NOT NULL,
+    part BIGINT NOT NULL,
     -- request, answer, reasoning, tool_calls, notes, detail, address, salt
     kind TEXT NOT NULL CHECK (length(kind) <= 16),
     -- 0: plain
     encoding BIGINT NOT NULL DEFAULT 0,
     body BLOB NOT NULL
 );
+CREATE UNIQUE INDEX record_part_place ON record_part (log_id, part);
 
 -- Images are kept once per user and put back into part 0 at `offset`, byte for byte.
 CREATE TABLE record_image (

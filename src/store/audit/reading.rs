@@ -6,8 +6,8 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::RequestId;
 use crate::store::Store;
-use crate::store::audit::{CLOSED, INTENT, PART_REQUEST, Part, RESULT, Row, Wanted, part_key};
-use crate::store::schema::{record, record_image, record_image_use, record_part, watermark};
+use crate::store::audit::{CLOSED, INTENT, PART_REQUEST, Part, Row, Wanted};
+use crate::store::schema::{record, record_image, record_image_use, record_part, sqlite_sequence, watermark};
 
 impl Store {
     /// Requests that are running, newest first.
@@ -68,9 +68,8 @@ impl Store {
     pub async fn contents(&self, log_id: i64) -> Result<Vec<Part>, Error> {
         self.read(move |connection| {
             let mut parts: Vec<Part> = record_part::table
-                .filter(record_part::id.ge(part_key(log_id, 0)))
-                .filter(record_part::id.lt(part_key(log_id + 1, 0)))
-                .order(record_part::id)
+                .filter(record_part::log_id.eq(log_id))
+                .order(record_part::part)
                 .select(Part::as_select())
                 .load(connection)?;
             if let Some(request) = parts.iter_mut().find(|part| part.kind == PART_REQUEST) {
@@ -86,6 +85,12 @@ impl Store {
 pub fn last_at(connection: &mut SqliteConnection) -> QueryResult<Timestamp> {
     let newest = record::table.select(record::at_us).order(record::log_id.desc()).first(connection).optional()?;
     Ok(Timestamp(newest.unwrap_or(0)))
+}
+
+/// The newest log_id that was ever given.
+pub fn newest_log_id(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    let given = sqlite_sequence::table.find("record").select(sqlite_sequence::seq).first(connection).optional()?;
+    Ok(given.unwrap_or(0))
 }
 
 /// `offset` is where the image's base64 text begins in the whole body, so in ascending order each can be put back.
@@ -109,22 +114,22 @@ fn put_images_back(connection: &mut SqliteConnection, log_id: i64, body: &mut Ve
 pub fn open_intents(connection: &mut SqliteConnection) -> QueryResult<(Vec<Row>, i64)> {
     let closed =
         watermark::table.find(CLOSED).select(watermark::log_id).first::<i64>(connection).optional()?.unwrap_or(0);
-    let tail: Vec<(i64, String, Option<i64>)> = record::table
+    // Read as a stream: under load the tail has tens of thousands of rows.
+    let tail = record::table
         .filter(record::log_id.gt(closed))
         .order(record::log_id)
-        .select((record::log_id, record::kind, record::intent_id))
-        .load(connection)?;
-    let upto = tail.last().map_or(closed, |(log_id, ..)| *log_id);
+        .select((record::log_id, record::kind.eq(INTENT), record::intent_id))
+        .load_iter::<(i64, bool, Option<i64>), diesel::connection::DefaultLoadingMode>(connection)?;
+    let mut upto = closed;
     let mut open = std::collections::BTreeSet::new();
-    for (log_id, kind, intent_id) in tail {
-        match (kind.as_str(), intent_id) {
-            (INTENT, _) => {
-                open.insert(log_id);
-            }
-            (RESULT, Some(intent)) => {
-                open.remove(&intent);
-            }
-            _ => {}
+    for row in tail {
+        let (log_id, is_intent, answered) = row?;
+        upto = log_id;
+        if is_intent {
+            open.insert(log_id);
+        }
+        if let Some(intent) = answered {
+            open.remove(&intent);
         }
     }
     let mut rows = Vec::with_capacity(open.len());

@@ -9,16 +9,16 @@ use diesel::prelude::*;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::RequestId;
-use crate::store::audit::reading::open_intents;
-use crate::store::audit::{ACT, CLOSED, PART_DETAIL, RESULT, part_key, set_watermark};
-use crate::store::schema::{record, record_image, record_image_use, record_part};
+use crate::store::audit::insert::{InsertPart, InsertRow};
+use crate::store::audit::reading::{newest_log_id, open_intents};
+use crate::store::audit::{ACT, CLOSED, PART_DETAIL, RESULT, set_watermark};
+use crate::store::schema::{record_image, record_image_use};
 use crate::store::tokens::Token;
 use crate::store::users::{Actor, check_acting_admin};
 use crate::store::{Store, Tx};
 
 /// A row to be inserted; the writer stamps `at_us`.
-#[derive(Debug, Clone, Default, Insertable)]
-#[diesel(table_name = record, treat_none_as_default_value = false)]
+#[derive(Debug, Clone, Default)]
 pub struct NewRow {
     pub kind: &'static str,
     pub at_us: i64,
@@ -120,7 +120,7 @@ impl Store {
         self.writer.rows(
             move |tx| {
                 row.at_us = tx.now.0;
-                let log_id = insert_row(tx.connection, &row)?;
+                let log_id = append_row(tx, &row)?;
                 insert_parts(tx.connection, log_id, &parts)?;
                 insert_images(tx.connection, log_id, row.user_id.unwrap_or(0), &images)?;
                 slot.set(log_id);
@@ -158,7 +158,7 @@ impl Store {
             }
             insert_parts(tx.connection, log_id, &closing.parts)?;
             let row = NewRow { at_us: tx.now.0, intent_id: Some(log_id), ..closing.row.clone() };
-            insert_row(tx.connection, &row).map(drop)
+            append_row(tx, &row).map(drop)
         };
         self.writer.rows(write, done);
     }
@@ -172,7 +172,7 @@ impl Store {
     ) {
         let write = move |tx: &mut Tx<'_>| {
             row.at_us = tx.now.0;
-            let log_id = insert_row(tx.connection, &row)?;
+            let log_id = append_row(tx, &row)?;
             insert_parts(tx.connection, log_id, &parts)
         };
         self.writer.rows(write, done);
@@ -287,20 +287,22 @@ fn insert_act_row(connection: &mut SqliteConnection, row: NewRow, detail: Option
     Ok(log_id)
 }
 
+/// The row of a request or a refusal, of which there are many.
+fn append_row(tx: &mut Tx<'_>, row: &NewRow) -> QueryResult<i64> {
+    let log_id = tx.next_log_id()?;
+    InsertRow { log_id, row }.execute(tx.connection)?;
+    Ok(log_id)
+}
+
 fn insert_row(connection: &mut SqliteConnection, row: &NewRow) -> QueryResult<i64> {
-    diesel::insert_into(record::table).values(row).returning(record::log_id).get_result(connection)
+    let log_id = newest_log_id(connection)? + 1;
+    InsertRow { log_id, row }.execute(connection)?;
+    Ok(log_id)
 }
 
 fn insert_parts(connection: &mut SqliteConnection, log_id: i64, parts: &[NewPart]) -> QueryResult<()> {
     for part in parts {
-        diesel::insert_into(record_part::table)
-            .values((
-                record_part::id.eq(part_key(log_id, part.part)),
-                record_part::kind.eq(part.kind),
-                record_part::encoding.eq(0_i64),
-                record_part::body.eq(&part.body[..]),
-            ))
-            .execute(connection)?;
+        InsertPart { log_id, part }.execute(connection)?;
     }
     Ok(())
 }
