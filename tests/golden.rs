@@ -16,12 +16,11 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use lan_gateway::chat::{ChatEvent, ChatReply, End, Finish, Fold, Piece, Timings, TokenLogprob, ToolCall, Usage};
-use lan_gateway::clock::{self, Timestamp};
+use lan_gateway::clock;
 use lan_gateway::credential::Credential;
-use lan_gateway::dialect::{self, Decoded, Delivery, Dialect, Encoder, Head, Reply};
+use lan_gateway::dialect::{self, Decoded, Delivery, Dialect, Encoder, Reply};
 use lan_gateway::embed::Embedding;
 use lan_gateway::error::Error;
-use lan_gateway::ids::RequestId;
 use lan_gateway::provider::{Provider, Reading, ollama};
 use lan_gateway::work::Work;
 use proptest::prelude::*;
@@ -29,7 +28,11 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use uuid::Uuid;
+
+#[path = "support/events.rs"]
+mod events;
+
+use events::{Post, any_events, request_id};
 
 // --- Files ----------------------------------------------------------------------------------------------------------
 
@@ -269,36 +272,6 @@ static DIALECTS: &[(&str, &dyn Dialect, &str)] = &[
     ("openai_embeddings", &dialect::openai::OpenAi, "/v1/embeddings"),
 ];
 
-struct Post {
-    path: &'static str,
-}
-
-fn request_id() -> RequestId {
-    RequestId(Uuid::from_u128(0x0190_1234_5678_7abc_8def_0123_4567_89ab))
-}
-
-impl Head for Post {
-    fn path(&self) -> &str {
-        self.path
-    }
-
-    fn header(&self, _: &str) -> Option<&str> {
-        None
-    }
-
-    fn request_id(&self) -> RequestId {
-        request_id()
-    }
-
-    fn received_at(&self) -> Timestamp {
-        Timestamp(1_795_480_000_123_456)
-    }
-
-    fn default_model(&self) -> &str {
-        "llama3.2:latest"
-    }
-}
-
 #[test]
 fn dialects_translate_as_their_files_say() {
     let mut outputs = Outputs::default();
@@ -473,45 +446,6 @@ fn chat_answers_as_the_real_ollama_did() {
         compared += 1;
     }
     assert!(compared > 5);
-}
-
-/// Events as an upstream could send them: whole pieces, none of them empty, and one end.
-fn any_events() -> impl Strategy<Value = Vec<ChatEvent>> {
-    let text = "[a-zé🙂\"\\\\\n\u{2028}<&\u{0}]{1,12}";
-    let arguments = prop::collection::vec(("[a-z]{1,3}", any::<i32>()), 0..3).prop_map(|fields| {
-        let object: serde_json::Map<_, _> = fields.into_iter().map(|(name, value)| (name, value.into())).collect();
-        RawValue::from_string(Value::Object(object).to_string()).unwrap()
-    });
-    let piece = prop_oneof![
-        4 => text.prop_map(Piece::Text),
-        2 => text.prop_map(Piece::Reasoning),
-        1 => ("[a-z0-9]{1,8}", "[a-z_]{1,8}", arguments)
-            .prop_map(|(id, name, arguments)| Piece::ToolCall(ToolCall { id, name, arguments })),
-    ];
-    let counts = any::<[u32; 6]>();
-    (prop::collection::vec(piece, 0..8), any::<bool>(), counts, 0..4_000_000_000_000_000_000_i128).prop_map(
-        |(mut pieces, cut, [a, b, c, d, e, f], start)| {
-            let called = pieces.iter().any(|piece| matches!(piece, Piece::ToolCall(_)));
-            // Ids are unique in an answer; a decoder that sees one twice makes up another.
-            for (number, piece) in pieces.iter_mut().enumerate() {
-                if let Piece::ToolCall(call) = piece {
-                    call.id.push_str(&format!("-{number}"));
-                }
-            }
-            let finish = if cut {
-                Finish::Length
-            } else if called {
-                Finish::ToolCalls
-            } else {
-                Finish::Stop
-            };
-            let usage = Usage { prompt_tokens: a.into(), answer_tokens: b.into() };
-            let timings = Timings { total_ns: c.into(), load_ns: d.into(), prompt_ns: e.into(), answer_ns: f.into() };
-            pieces.push(Piece::End(End { finish, usage, timings }));
-            let at = |number: usize| OffsetDateTime::from_unix_timestamp_nanos(start + number as i128).unwrap();
-            pieces.into_iter().enumerate().map(|(number, what)| ChatEvent { at: at(number), what }).collect()
-        },
-    )
 }
 
 /// `PROPTEST_CASES=1000000 cargo test --release --test golden no_` is the long run of the garbage tests.
@@ -744,13 +678,19 @@ fn files(ends: &[&str]) -> Vec<Vec<u8>> {
     cases.flat_map(|case| ends.iter().filter_map(|end| fs::read(case.join(end)).ok()).collect::<Vec<_>>()).collect()
 }
 
-fn any_reading() -> impl Strategy<Value = Reading> {
-    let must_call = prop_oneof![Just(Vec::new()), Just(vec!["get_weather".to_owned()])];
-    prop_oneof![
-        4 => (must_call, any::<bool>()).prop_map(|(must_call, one_call)| Reading::Chat { must_call, one_call }),
-        2 => Just(Reading::Completion),
-        1 => (1..3_usize, prop::option::of(1..4_u32))
-            .prop_map(|(texts, dimensions)| Reading::Embeddings { texts, dimensions }),
+/// Every way to read an answer; each input is read in all of them.
+fn readings() -> Vec<Reading> {
+    let chat = |must_call: &[&str], one_call| Reading::Chat {
+        must_call: must_call.iter().map(|name| (*name).to_owned()).collect(),
+        one_call,
+    };
+    vec![
+        chat(&[], false),
+        chat(&[], true),
+        chat(&["get_weather"], true),
+        Reading::Completion,
+        Reading::Embeddings { texts: 1, dimensions: None },
+        Reading::Embeddings { texts: 2, dimensions: Some(3) },
     ]
 }
 
@@ -788,13 +728,15 @@ proptest! {
     fn no_answer_makes_a_provider_panic_or_end_without_its_mark(
         body in prop_oneof![prop::collection::vec(any::<u8>(), 0..64), damaged(files(&["answer.ndjson", "failure.txt", "tags.json"]))],
         status: u16,
-        reading in any_reading(),
     ) {
         for provider in PROVIDERS {
-            let (events, ended) = decode(*provider, &reading, body.chunks(5));
-            let marks = events.iter().filter(|event| matches!(event.what, Piece::End(_))).count();
-            prop_assert_eq!(marks, usize::from(ended.is_ok()));
-            prop_assert!(ended.is_err() || matches!(events.last().unwrap().what, Piece::End(_)));
+            for reading in readings() {
+                let (events, ended) = decode(*provider, &reading, body.chunks(5));
+                let marks = events.iter().filter(|event| matches!(event.what, Piece::End(_))).count();
+                prop_assert_eq!(marks, usize::from(ended.is_ok()));
+                prop_assert!(ended.is_err() || matches!(events.last().unwrap().what, Piece::End(_)));
+            }
+            let _either = provider.thinks(&body);
             prop_assert!(provider.failure(status, &body).to_string().chars().count() < 500);
             let _either = provider.models(&body);
         }

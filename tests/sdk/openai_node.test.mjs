@@ -215,3 +215,35 @@ test("the seed reaches the model server", async () => {
   const sent = received.findLast((body) => body.messages.at(-1).content === "node");
   assert.deepEqual(sent.options, { seed: 77, num_predict: 9 });
 });
+
+test("embeddings come as base64 unless floats are asked for, and are the same", async () => {
+  const request = { model: LGW_MODEL, input: ["the sea", "the hill"] };
+
+  const unasked = await client.embeddings.create(request);
+  const floats = await client.embeddings.create({ ...request, encoding_format: "float" });
+
+  assert.equal(unasked.data.length, 2);
+  assert.ok(unasked.usage.prompt_tokens > 0);
+  for (const [at, { embedding }] of floats.data.entries()) {
+    assert.deepEqual(Array.from(unasked.data[at].embedding), embedding.map(Math.fround));
+  }
+});
+
+test("token numbers are a bad request that names the field", async () => {
+  await assert.rejects(client.embeddings.create({ model: LGW_MODEL, input: [[15339]] }), (error) => {
+    assert.ok(error instanceof OpenAI.BadRequestError);
+    assert.equal(error.param, "input");
+    return true;
+  });
+});
+
+test("a text is continued, whole and streamed", async () => {
+  const request = { model: LGW_MODEL, prompt: "The sea is", temperature: 0, seed: 7, max_tokens: 12 };
+
+  const whole = await client.completions.create(request);
+  let text = "";
+  for await (const chunk of await client.completions.create({ ...request, stream: true })) text += chunk.choices[0].text;
+
+  assert.equal(text, whole.choices[0].text);
+  assert.ok(whole.usage.completion_tokens > 0);
+});

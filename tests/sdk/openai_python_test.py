@@ -1,8 +1,10 @@
 """openai-python against a real gateway, Ollama and model. Every request has a token limit: a small model may not stop."""
 
 import asyncio
+import base64
 import json
 import os
+import struct
 import typing
 
 import openai
@@ -332,3 +334,91 @@ def test_a_limit_of_tokens_is_sent_even_when_none_is_asked_for():
 
 def received():
     return call("GET", os.environ["FAKE_URL"] + "/received").json
+
+
+TEXTS = ["the sea", "the hill"]
+
+
+def test_embeddings_come_as_base64_unless_floats_are_asked_for_and_are_the_same(client):
+    unasked = client.embeddings.create(model=MODEL, input=TEXTS)
+    floats = client.embeddings.create(model=MODEL, input=TEXTS, encoding_format="float")
+    raw = client.embeddings.create(model=MODEL, input=TEXTS, encoding_format="base64")
+
+    assert [item.index for item in unasked.data] == [0, 1]
+    assert unasked.model == MODEL
+    assert unasked.usage.prompt_tokens == unasked.usage.total_tokens > 0
+    assert len(unasked.data[0].embedding) > 100
+    for one, other, text in zip(unasked.data, floats.data, raw.data):
+        bits = struct.pack(f"<{len(other.embedding)}f", *other.embedding)
+        assert struct.pack(f"<{len(one.embedding)}f", *one.embedding) == bits
+        assert base64.b64decode(text.embedding, validate=True) == bits
+
+
+def test_one_text_and_fewer_dimensions(client):
+    answer = client.embeddings.create(model=MODEL, input="the sea", dimensions=8)
+
+    [item] = answer.data
+    assert len(item.embedding) == 8
+    assert sum(number * number for number in item.embedding) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("param, wrong", [
+    ("input", {"input": [[15339], [14957]]}),
+    ("input", {"input": []}),
+    ("input[1]", {"input": ["a", ""]}),
+    ("dimensions", {"dimensions": 100_000}),
+    ("input", {"input": ["the sea " * 3000]}),
+])
+def test_embeddings_that_cannot_be_made_are_a_bad_request(client, param, wrong):
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.embeddings.create(**{"model": MODEL, "input": TEXTS, **wrong})
+
+    assert refused.value.param == param
+
+
+REST = {"model": MODEL, "prompt": "The three primary colours are", "temperature": 0, "seed": 7, "max_tokens": 12}
+
+
+def test_a_text_is_continued_whole_and_streamed(client):
+    whole = client.completions.create(**REST, logprobs=2)
+    chunks = list(client.completions.create(**REST, stream=True, stream_options={"include_usage": True}))
+
+    [choice] = whole.choices
+    assert choice.text.strip()
+    assert choice.finish_reason in ("stop", "length")
+    assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
+    assert "".join(choice.logprobs.tokens) == choice.text
+    assert len(choice.logprobs.top_logprobs) == len(choice.logprobs.token_logprobs) == len(choice.logprobs.tokens)
+    *others, last = chunks
+    assert "".join(chunk.choices[0].text for chunk in others) == choice.text
+    assert (last.choices, last.usage) == ([], whole.usage)
+
+
+def test_an_effort_does_not_keep_a_model_that_does_not_think_from_answering(client):
+    answer = client.chat.completions.with_raw_response.create(**STEADY, reasoning_effort="high")
+
+    assert answer.headers["x-ignored-parameters"] == "reasoning_effort"
+    assert answer.parse().choices[0].message.content
+
+
+@pytest.mark.parametrize("options", [{}, {"stream": True}, {"stream": True, "stream_options": {"include_usage": True}}])
+def test_tokens_are_counted_right_in_the_record_whether_asked_for_or_not(client, options):
+    whole = client.chat.completions.create(**STEADY)
+    list(client.chat.completions.create(**STEADY, **options))
+    token = client.api_key
+
+    newest = call("GET", os.environ["LGW_URL"] + "/api/v1/me/record?limit=1", token=token).json["items"][0]
+
+    assert (newest["prompt_tokens"], newest["answer_tokens"]) == (whole.usage.prompt_tokens, whole.usage.completion_tokens)
+
+
+def test_an_asynchronous_client_calls_tools_and_makes_embeddings():
+    async def ask():
+        url = os.environ["LGW_URL"]
+        async with openai.AsyncOpenAI(base_url=url + "/v1", api_key=access_token(url), max_retries=0) as client:
+            async with client.chat.completions.stream(**IN_PARIS) as stream:
+                final = await stream.get_final_completion()
+            embeddings = await client.embeddings.create(model=MODEL, input=TEXTS)
+            return final.choices[0].message.tool_calls[0].function.name, len(embeddings.data)
+
+    assert asyncio.run(ask()) == ("get_weather", 2)

@@ -7,6 +7,7 @@ Needs what `scripts/test.sh` installs. The suites learn from the environment whe
   LGW_USER, LGW_PASSWORD      an account on both
   LGW_NARROW_URL              one that lets a person make two requests per minute, with an account for each suite
   LGW_FRESH_URL               one that nobody has used yet
+  LGW_STREAMS                 10,000 generated answers, for the clients' parsers
 """
 
 import os
@@ -29,6 +30,7 @@ NARROW = {"LGW_LIMITS__REQUESTS_PER_MINUTE": 2}
 SUITES = {
     "openai-python": [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE)],
     "openai-node": ["node", "--test", "--test-reporter=spec", str(HERE / "openai_node.test.mjs")],
+    "openai-node parsers": ["node", "--test", "--test-reporter=spec", str(HERE / "openai_streams.test.mjs")],
 }
 
 
@@ -47,6 +49,8 @@ def main():
             "LGW_PASSWORD": PASSWORD, "LGW_FAKE_URL": recorded.url, "FAKE_URL": fake, "LGW_NARROW_URL": narrow.url,
             "LGW_FRESH_URL": fresh.url,
         }
+        environment["LGW_STREAMS"] = str(stage.folder / "streams.jsonl")
+        subprocess.run(["cargo", "test", "--locked", "--quiet", "--test", "letter", "generated"], cwd=ROOT, env=environment, check=True)
         recorded.approved("suite@example.com")
         # One per suite: each uses up its own two requests.
         narrow.approved("python@example.com")

@@ -141,7 +141,7 @@ impl Encoder for Answer {
 }
 
 /// Upstreams say `stop` after a tool call; clients are told what they got. An answer that was cut stays `length`.
-pub fn finish_reason(finish: Finish, has_calls: bool) -> &'static str {
+fn finish_reason(finish: Finish, has_calls: bool) -> &'static str {
     match finish {
         Finish::Length => "length",
         Finish::ToolCalls => "tool_calls",

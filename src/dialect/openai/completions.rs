@@ -4,10 +4,10 @@ use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::chat::{ChatEvent, ChatReply, ModelName, Piece, Sampling, TokenLogprob};
+use crate::chat::{ChatEvent, ChatReply, Finish, ModelName, Piece, Sampling, TokenLogprob};
 use crate::complete::CompleteRequest;
 use crate::dialect::json::{At, Ignored, Json, Object};
-use crate::dialect::openai::answer::{WireUsage, finish_reason};
+use crate::dialect::openai::answer::WireUsage;
 use crate::dialect::openai::delivery;
 use crate::dialect::openai::request::{STOPS_MAX, read_stream_options, wants_usage};
 use crate::dialect::{Decoded, Encoder, Head, wire};
@@ -170,7 +170,7 @@ impl Encoder for Answer {
             text: &reply.text,
             index: 0,
             logprobs: Logprobs::of(tokens, &mut 0),
-            finish_reason: Some(finish_reason(reply.end.finish, false)),
+            finish_reason: Some(finish_reason(reply.end.finish)),
         };
         wire::put_json(out, &self.object(&[choice], Some(Some(WireUsage::of(reply.end.usage)))));
     }
@@ -184,7 +184,7 @@ impl Encoder for Answer {
                 }
             }
             Piece::End(end) => {
-                self.chunk("", Some(finish_reason(end.finish, false)), out);
+                self.chunk("", Some(finish_reason(end.finish)), out);
                 if self.include_usage {
                     wire::put_sse(out, &self.object(&[], Some(Some(WireUsage::of(end.usage)))));
                 }
@@ -202,6 +202,14 @@ impl Encoder for Answer {
     /// A comment: the only thing between events that every SDK bears.
     fn heartbeat(&mut self, out: &mut BytesMut) {
         out.put_slice(b": \n\n");
+    }
+}
+
+fn finish_reason(finish: Finish) -> &'static str {
+    match finish {
+        Finish::Length => "length",
+        // There are no calls on this route.
+        Finish::Stop | Finish::ToolCalls => "stop",
     }
 }
 
