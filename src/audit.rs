@@ -114,7 +114,7 @@ impl Audit {
         // The intent's share is free again after its sync; the result's stays reserved.
         let for_result = room.split(RESULT_BYTES + ROW_BYTES);
 
-        let salt = random_bytes::<32>();
+        let salt = random_bytes::<{ rows::SALT_BYTES }>();
         let row = NewRow {
             kind: rows::INTENT,
             request_id: intent.id.0.as_bytes().to_vec(),
@@ -131,17 +131,10 @@ impl Audit {
         let (body, images) = cut_images(intent.call);
         let mut parts = vec![
             NewPart { part: 0, kind: rows::PART_REQUEST, body },
-            NewPart { part: 1, kind: rows::PART_SALT, body: Bytes::copy_from_slice(&salt) },
+            NewPart { part: 1, kind: rows::PART_ORIGIN, body: origin(&salt, intent.address) },
         ];
-        let mut add = |kind, text: String| {
-            let part = parts.len() as i64;
-            parts.push(NewPart { part, kind, body: text.into() });
-        };
-        if let Some(address) = intent.address {
-            add(rows::PART_ADDRESS, address.to_string());
-        }
         if !intent.notes.is_empty() {
-            add(rows::PART_NOTES, intent.notes.join("\n"));
+            parts.push(NewPart { part: 2, kind: rows::PART_NOTES, body: intent.notes.join("\n").into() });
         }
 
         let slot = IntentSlot::default();
@@ -255,7 +248,7 @@ pub struct Record {
     audit: Arc<Audit>,
     slot: IntentSlot,
     next_part: i64,
-    salt: [u8; 32],
+    salt: [u8; rows::SALT_BYTES],
     /// The result row, until it is handed over.
     row: Option<NewRow>,
     opened: Instant,
@@ -409,7 +402,7 @@ const KIND_TOOL_CALLS: u8 = 4;
 
 /// HMAC-SHA-256(salt, 0x01, then for each kind: its byte, its length as a big-endian u64, its bytes). Keyed by the salt,
 /// so that a short prompt can't be guessed from it once the contents and the salt are erased.
-fn commitment(salt: &[u8; 32], contents: &[(u8, &[u8])]) -> Vec<u8> {
+fn commitment(salt: &[u8; rows::SALT_BYTES], contents: &[(u8, &[u8])]) -> Vec<u8> {
     let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, salt));
     mac.update(&[0x01]);
     for (kind, bytes) in contents {
@@ -418,6 +411,15 @@ fn commitment(salt: &[u8; 32], contents: &[(u8, &[u8])]) -> Vec<u8> {
         mac.update(bytes);
     }
     mac.sign().as_ref().to_vec()
+}
+
+/// Two things of few bytes share a row: a row of its own costs many times their size.
+fn origin(salt: &[u8; rows::SALT_BYTES], address: Option<IpAddr>) -> Bytes {
+    let mut origin = salt.to_vec();
+    if let Some(address) = address {
+        origin.extend_from_slice(address.to_string().as_bytes());
+    }
+    origin.into()
 }
 
 /// The body without its images, and the images. `offset` counts in the whole body.

@@ -233,16 +233,21 @@ impl Contents {
     pub fn of(parts: Vec<Part>) -> Self {
         let mut contents = Contents::default();
         for part in parts {
+            let mut body = part.body.as_slice();
             let into = match part.kind.as_str() {
                 rows::PART_REQUEST => &mut contents.request,
                 rows::PART_ANSWER => &mut contents.answer,
                 rows::PART_REASONING => &mut contents.reasoning,
                 rows::PART_TOOL_CALLS => &mut contents.tool_calls,
                 rows::PART_ADDRESS => &mut contents.address,
+                rows::PART_ORIGIN => {
+                    body = body.get(rows::SALT_BYTES..).unwrap_or_default();
+                    &mut contents.address
+                }
                 rows::PART_NOTES => &mut contents.notes,
                 _ => continue,
             };
-            into.extend_from_slice(&part.body);
+            into.extend_from_slice(body);
         }
         contents
     }

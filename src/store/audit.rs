@@ -28,8 +28,11 @@ pub const PART_REASONING: &str = "reasoning";
 pub const PART_TOOL_CALLS: &str = "tool_calls";
 pub const PART_NOTES: &str = "notes";
 pub const PART_DETAIL: &str = "detail";
+/// Of a refusal: the client's address, or the network that it is counted under.
 pub const PART_ADDRESS: &str = "address";
-pub const PART_SALT: &str = "salt";
+/// Of an intent: the salt of its commitments, then the client's address, as far as it is known.
+pub const PART_ORIGIN: &str = "origin";
+pub const SALT_BYTES: usize = 32;
 
 /// How far results are known for all intents.
 const CLOSED: &str = "closed";

@@ -108,7 +108,8 @@ CREATE TABLE record_part (
     -- Of the intent, for all parts of a request.
     log_id BIGINT NOT NULL,
     part BIGINT NOT NULL,
-    -- request, answer, reasoning, tool_calls, notes, detail, address, salt
+    -- request, answer, reasoning, tool_calls, notes, detail, address (of refusals), origin (of intents: a salt of 32 bytes,
+    -- then the address)
     kind TEXT NOT NULL CHECK (length(kind) <= 16),
     -- 0: plain
     encoding BIGINT NOT NULL DEFAULT 0,

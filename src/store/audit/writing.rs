@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::RequestId;
-use crate::store::audit::insert::{InsertPart, InsertRow};
+use crate::store::audit::insert::{InsertIntent, InsertParts, InsertRow};
 use crate::store::audit::reading::{newest_log_id, open_intents};
 use crate::store::audit::{ACT, CLOSED, PART_DETAIL, RESULT, set_watermark};
 use crate::store::schema::{record_image, record_image_use};
@@ -120,7 +120,8 @@ impl Store {
         self.writer.rows(
             move |tx| {
                 row.at_us = tx.now.0;
-                let log_id = append_row(tx, &row)?;
+                let log_id = tx.next_log_id()?;
+                InsertIntent { log_id, row: &row }.execute(tx.connection)?;
                 insert_parts(tx.connection, log_id, &parts)?;
                 insert_images(tx.connection, log_id, row.user_id.unwrap_or(0), &images)?;
                 slot.set(log_id);
@@ -287,7 +288,7 @@ fn insert_act_row(connection: &mut SqliteConnection, row: NewRow, detail: Option
     Ok(log_id)
 }
 
-/// The row of a request or a refusal, of which there are many.
+/// The row of a result or a refusal, of which there are many.
 fn append_row(tx: &mut Tx<'_>, row: &NewRow) -> QueryResult<i64> {
     let log_id = tx.next_log_id()?;
     InsertRow { log_id, row }.execute(tx.connection)?;
@@ -301,8 +302,13 @@ fn insert_row(connection: &mut SqliteConnection, row: &NewRow) -> QueryResult<i6
 }
 
 fn insert_parts(connection: &mut SqliteConnection, log_id: i64, parts: &[NewPart]) -> QueryResult<()> {
-    for part in parts {
-        InsertPart { log_id, part }.execute(connection)?;
+    // An intent has two, and a statement costs about as much as a row.
+    let (pairs, rest) = parts.as_chunks::<2>();
+    for parts in pairs {
+        InsertParts { log_id, parts }.execute(connection)?;
+    }
+    for part in rest {
+        InsertParts { log_id, parts: std::array::from_ref(part) }.execute(connection)?;
     }
     Ok(())
 }
