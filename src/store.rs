@@ -92,6 +92,11 @@ impl Store {
         self.writer.healthy()
     }
 
+    /// How many times something was written since the start: intents, results, segments, and what was done to accounts.
+    pub fn written(&self) -> u64 {
+        self.writer.written()
+    }
+
     /// Resolves when a sync has failed: what is on disk is then unknown, and the process must end.
     pub async fn sync_failed(&self) {
         self.writer.sync_failed().await;

@@ -27,6 +27,10 @@ const FOLLOWERS_REST: Duration = Duration::from_millis(500);
 /// While there is more to index, so much of the time is left to those who wait for their rows.
 const INDEX_REST_SHARE: u32 = 3;
 
+/// More is written than any model server answers: indexing waits, and makes a step now and then.
+const BUSY_WRITES_PER_SECOND: f64 = 1000.0;
+const INDEX_REST_BUSY: Duration = Duration::from_secs(1);
+
 /// Follows the record, until it is dropped.
 pub async fn follow(app: Arc<App>) {
     loop {
@@ -44,9 +48,15 @@ pub async fn follow(app: Arc<App>) {
 /// Adds what came to the index of words, until it is dropped.
 pub async fn index(app: Arc<App>) {
     loop {
-        let began = Instant::now();
+        let (began, written) = (Instant::now(), app.store.written());
         match app.store.follow_words().await {
-            Ok(true) => tokio::time::sleep(began.elapsed() * INDEX_REST_SHARE).await,
+            Ok(true) => {
+                tokio::time::sleep(began.elapsed() * INDEX_REST_SHARE).await;
+                let writes = (app.store.written() - written) as f64;
+                if writes / began.elapsed().as_secs_f64() > BUSY_WRITES_PER_SECOND {
+                    tokio::time::sleep(INDEX_REST_BUSY).await;
+                }
+            }
             Ok(false) => tokio::time::sleep(FOLLOWERS_REST).await,
             Err(error) => {
                 warn!(cause = %error, "the record can't be searched up to date");

@@ -3,7 +3,7 @@
 //! Rows of the record share a transaction and its fate; a verb on accounts has a savepoint of its own, so that a rule it
 //! breaks undoes it alone. Everybody is told after the commit, which with `synchronous=FULL` is after the sync.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
@@ -112,6 +112,8 @@ struct State {
     healthy: AtomicBool,
     sync_failed: AtomicBool,
     failed: Notify,
+    /// Jobs of the record that came to disk.
+    written: AtomicU64,
 }
 
 /// Jobs in one transaction. More would only make the first of them wait longer.
@@ -146,6 +148,7 @@ impl Writer {
             healthy: AtomicBool::new(true),
             sync_failed: AtomicBool::new(false),
             failed: Notify::new(),
+            written: AtomicU64::new(0),
         });
         let shared = state.clone();
         let weak = jobs.downgrade();
@@ -164,6 +167,11 @@ impl Writer {
 
     pub fn healthy(&self) -> bool {
         self.state.healthy.load(Ordering::Relaxed)
+    }
+
+    /// How many times something of the record was written, since the start.
+    pub fn written(&self) -> u64 {
+        self.state.written.load(Ordering::Relaxed)
     }
 
     pub async fn sync_failed(&self) {
@@ -338,6 +346,7 @@ impl Loop {
                     *self.people.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(people);
                 }
                 self.state.healthy.store(true, Ordering::Relaxed);
+                self.state.written.fetch_add(afters.len() as u64, Ordering::Relaxed);
                 afters.into_iter().for_each(|after| after(Ok(())));
                 if !truncations.is_empty() && self.truncate_wal() {
                     for done in truncations {
