@@ -223,6 +223,8 @@ struct Shared {
 struct State {
     /// Events that the client has not been given yet; bounded by `answer_bytes_max`.
     events: VecDeque<ChatEvent>,
+    /// The reader wants the answer whole, so news before its end would wake them for nothing.
+    whole: bool,
     ended: Option<Result<(), Ended>>,
     record: Option<Record>,
     line: Line,
@@ -238,7 +240,7 @@ struct Line {
 
 impl State {
     fn new(record: Record, line: Line) -> Self {
-        State { events: VecDeque::new(), ended: None, record: Some(record), line }
+        State { events: VecDeque::new(), whole: false, ended: None, record: Some(record), line }
     }
 }
 
@@ -285,6 +287,13 @@ impl Shared {
 struct Ended {
     error: Error,
     outcome: Outcome,
+}
+
+impl Ended {
+    /// The error, for the one who is told of it.
+    fn tell(&mut self) -> Error {
+        std::mem::replace(&mut self.error, stopped())
+    }
 }
 
 impl From<Error> for Ended {
@@ -367,8 +376,11 @@ impl Pump {
             }
             state.events.push_back(event);
         }
+        let awaited = !state.whole;
         drop(state);
-        self.shared.news.notify_one();
+        if awaited {
+            self.shared.news.notify_one();
+        }
         if bytes > self.answers.bytes_max {
             let message = format!("the answer grew beyond {} bytes and was ended", self.answers.bytes_max);
             return Err(Error::UpstreamRefused { message });
@@ -405,6 +417,23 @@ impl Answer {
         line.waited.unwrap_or_else(|| line.entered.elapsed())
     }
 
+    /// Waits for the end, and for all that came before it.
+    pub async fn whole(&self) -> Result<Vec<ChatEvent>, Error> {
+        self.shared.state.borrow_mut().whole = true;
+        loop {
+            {
+                let mut state = self.shared.state.borrow_mut();
+                if let Some(ended) = &mut state.ended {
+                    return match ended {
+                        Ok(()) => Ok(state.events.drain(..).collect()),
+                        Err(ended) => Err(ended.tell()),
+                    };
+                }
+            }
+            self.shared.news.notified().await;
+        }
+    }
+
     /// Waits for something new. Cancel-safe: what is not returned stays.
     pub async fn news(&self) -> News {
         loop {
@@ -416,10 +445,7 @@ impl Answer {
                 match &mut state.ended {
                     None => {}
                     Some(Ok(())) => return News::Complete,
-                    Some(Err(ended)) => {
-                        let told = std::mem::replace(&mut ended.error, stopped());
-                        return News::Failed(told);
-                    }
+                    Some(Err(ended)) => return News::Failed(ended.tell()),
                 }
             }
             self.shared.news.notified().await;

@@ -6,7 +6,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::audit::Refusal;
 use crate::auth::{Auth, Identity};
@@ -184,12 +184,9 @@ impl Told {
         mut encoder: Box<dyn Encoder>,
     ) -> Result<HttpResponse, Refused> {
         let mut fold = Fold::default();
-        loop {
-            match answer.news().await {
-                News::Events(events) => events.into_iter().for_each(|event| fold.add(event)),
-                News::Failed(error) => return Err(self.failed(answer, error).await),
-                News::Complete => break,
-            }
+        match answer.whole().await {
+            Ok(events) => events.into_iter().for_each(|event| fold.add(event)),
+            Err(error) => return Err(self.failed(answer, error).await),
         }
         let Some(reply) = fold.finish() else {
             let error = Error::UpstreamRefused { message: "the model server's answer has no end mark".into() };
@@ -244,9 +241,10 @@ impl Told {
         }
     }
 
+    /// For who looks closely: the record has a row for each anyway.
     fn log(&self, how: &str) {
         let duration_ms = self.started.elapsed().as_millis() as u64;
-        info!(request.id = %self.id, duration_ms, "{how} `{}`", self.api);
+        debug!(request.id = %self.id, duration_ms, "{how} `{}`", self.api);
     }
 }
 
