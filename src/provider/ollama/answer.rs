@@ -1,5 +1,6 @@
 //! Ollama's stream of a chat or a completion, read in any split.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{self, IgnoredAny, Visitor};
@@ -105,6 +106,9 @@ impl State {
         if self.done {
             return Ok(());
         }
+        if self.text_line(line, out) {
+            return Ok(());
+        }
         let line: Line = serde_json::from_slice(line).map_err(|_| not_understood())?;
         if let Some(error) = line.error {
             let asks = if self.is_completion { "prompt" } else { "messages" };
@@ -152,6 +156,22 @@ impl State {
             self.push(Piece::End(End { finish, usage, timings }), out);
         }
         Ok(())
+    }
+
+    /// Reads a line that holds a piece of a chat's text and nothing else: the hot path of a stream. `false`: it is another.
+    fn text_line(&mut self, line: &[u8], out: &mut Vec<ChatEvent>) -> bool {
+        if self.is_completion || !self.must_call.is_empty() {
+            return false;
+        }
+        let Ok(line) = serde_json::from_slice::<TextLine>(line) else { return false };
+        if line.done {
+            return false;
+        }
+        self.at = line.created_at.0.unwrap_or(self.at);
+        if !line.message.content.is_empty() {
+            self.push(Piece::Text(line.message.content.into_owned()), out);
+        }
+        true
     }
 
     fn message(&mut self, message: LineMessage, out: &mut Vec<ChatEvent>) -> Result<(), Error> {
@@ -253,6 +273,27 @@ fn cut_short() -> Error {
 
 fn not_understood() -> Error {
     refused("the model server sent a line that is not understood")
+}
+
+/// What most lines are. One with any other field is read as a `Line`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TextLine<'a> {
+    #[serde(rename = "model")]
+    _model: IgnoredAny,
+    created_at: Moment,
+    #[serde(borrow)]
+    message: TextMessage<'a>,
+    done: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TextMessage<'a> {
+    #[serde(rename = "role")]
+    _role: IgnoredAny,
+    #[serde(borrow)]
+    content: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
