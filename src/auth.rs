@@ -67,6 +67,10 @@ impl Identity {
         self.credential
     }
 
+    pub fn whose(&self) -> Whose {
+        Whose { user_id: self.user_id(), token_id: self.token_id(), credential: self.credential }
+    }
+
     /// Whether one of `scopes` may be used from `source`. People may use all; a token what it was made for, as far as its
     /// owner may.
     pub fn check_use(&self, scopes: &[Scope], source: Option<IpAddr>) -> Result<(), Error> {
@@ -97,6 +101,28 @@ impl Identity {
     /// Whether `model` exists for them: it is on the person's list and on the token's.
     pub fn may_name(&self, model: &ModelName) -> bool {
         self.user.models.include(model) && self.token.as_ref().is_none_or(|token| token.models.include(model))
+    }
+}
+
+/// Whose credential was shown, for the record. It opens nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whose {
+    pub user_id: i64,
+    pub token_id: Option<i64>,
+    pub credential: &'static str,
+}
+
+/// Why nobody was let in. `whose` is known when the secret was right and opens nothing any more: the record names them, so
+/// that it can be found out which machine still comes with a token that has ended. The answer never tells.
+#[derive(Debug)]
+pub struct Denied {
+    pub error: Error,
+    pub whose: Option<Whose>,
+}
+
+impl From<Error> for Denied {
+    fn from(error: Error) -> Self {
+        Denied { error, whose: None }
     }
 }
 
@@ -138,11 +164,13 @@ impl Auth {
     }
 
     /// `source` is the client's address; a password from the host itself has none and is not slowed.
-    pub async fn identify(&self, credential: Credential, source: Option<IpAddr>) -> Result<Identity, Error> {
+    pub async fn identify(&self, credential: Credential, source: Option<IpAddr>) -> Result<Identity, Denied> {
         match credential {
             Credential::Bearer(text) if text.expose().starts_with(api_key::PREFIX) => self.machine(&text),
             Credential::Bearer(jwt) => self.bearer(&jwt),
-            Credential::Password { username, password } => self.known_password(&username, password, source).await,
+            Credential::Password { username, password } => {
+                Ok(self.known_password(&username, password, source).await?)
+            }
         }
     }
 
@@ -157,32 +185,41 @@ impl Auth {
         self.keys.issue(&identity.user.public_id, identity.user.version, Timestamp::now())
     }
 
-    fn bearer(&self, token: &Secret<String>) -> Result<Identity, Error> {
+    fn bearer(&self, token: &Secret<String>) -> Result<Identity, Denied> {
         let claims = self.keys.verify(token.expose(), Timestamp::now())?;
+        let ended = || Error::bad_token("it is no longer valid; get a new one from POST /auth/token");
         let people = self.store.people();
-        let user = people.by_public_id(&claims.sub).filter(|user| user.is_active() && user.version == claims.ver);
-        match user {
-            Some(user) if user.must_change => Err(Error::password_change_required()),
-            Some(user) => Ok(Identity { user: user.clone(), credential: "jwt", token: None }),
-            None => Err(Error::bad_token("it is no longer valid; get a new one from POST /auth/token")),
-        }
+        let user = people.by_public_id(&claims.sub).ok_or_else(ended)?;
+        let error = if !user.is_active() || user.version != claims.ver {
+            ended()
+        } else if user.must_change {
+            Error::password_change_required()
+        } else {
+            return Ok(Identity { user: user.clone(), credential: "jwt", token: None });
+        };
+        Err(Denied { error, whose: Some(Whose { user_id: user.id, token_id: None, credential: "jwt" }) })
     }
 
     /// A token and its owner as they are now. What it may be used for is asked of the identity.
-    fn machine(&self, text: &Secret<String>) -> Result<Identity, Error> {
+    fn machine(&self, text: &Secret<String>) -> Result<Identity, Denied> {
         let damaged = || Error::bad_token("it is damaged; was it cut or mistyped when it was copied?");
+        // One answer for all three, so that it tells a stranger nothing.
+        let ended = || Error::bad_token("it is unknown, revoked or expired; its owner can make a new one");
         let key = ApiKey::parse(text.expose()).ok_or_else(damaged)?;
         let (people, now) = (self.store.people(), Timestamp::now());
         let shown = people.token(key.public_id).filter(|token| token.secrets(now).any(|sha256| key.opens(sha256)));
-        let Some(token) = shown.filter(|token| !token.has_expired(now)) else {
-            return Err(Error::bad_token("it is unknown, revoked or expired; its owner can make a new one"));
-        };
+        let token = shown.ok_or_else(ended)?;
+        let whose = Whose { user_id: token.user_id, token_id: Some(token.id), credential: "token" };
+        let denied = |error| Denied { error, whose: Some(whose) };
+        if token.has_ended(now) {
+            return Err(denied(ended()));
+        }
         let owner = people.by_id(token.user_id).filter(|owner| owner.is_active());
         let Some(owner) = owner else {
-            return Err(Error::bad_token("its owner's account is not active"));
+            return Err(denied(Error::bad_token("its owner's account is not active")));
         };
         if token.suspended_at_us.is_some() || owner.must_change {
-            return Err(Error::bad_token("it is suspended; its owner can resume it after signing in"));
+            return Err(denied(Error::bad_token("it is suspended; its owner can resume it after signing in")));
         }
         self.store.note_token_use(token, now);
         Ok(Identity { user: owner.clone(), credential: "token", token: Some(token.clone()) })

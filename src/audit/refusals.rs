@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 
 use crate::audit::Audit;
-use crate::auth::Identity;
+use crate::auth::Whose;
 use crate::clock::Timestamp;
 use crate::ids::RequestId;
 use crate::store::audit::{self as rows, NewPart, NewRow};
@@ -16,7 +16,8 @@ use crate::store::audit::{self as rows, NewPart, NewRow};
 /// A refusal before an intent. It never waits and holds no content.
 pub struct Refusal<'a> {
     pub id: RequestId,
-    pub who: Option<&'a Identity>,
+    /// Whose credential it was, as far as its secret was right.
+    pub who: Option<Whose>,
     pub address: Option<IpAddr>,
     pub api: &'static str,
     pub model: Option<&'a str>,
@@ -55,8 +56,8 @@ impl Audit {
         let minute = now.seconds().div_euclid(60);
         let prefix = if refusal.who.is_some() { None } else { refusal.address.map(address_prefix) };
         let mut key = RefusalKey {
-            user_id: refusal.who.map(Identity::user_id),
-            token_id: refusal.who.and_then(Identity::token_id),
+            user_id: refusal.who.map(|who| who.user_id),
+            token_id: refusal.who.and_then(|who| who.token_id),
             prefix: prefix.clone(),
             reason: refusal.reason,
             model: refusal.model.map(str::to_owned),
@@ -78,8 +79,8 @@ impl Audit {
             request_id: refusal.id.0.as_bytes().to_vec(),
             user_id: key.user_id,
             token_id: key.token_id,
-            credential: refusal.who.map(Identity::credential),
             api: Some(refusal.api),
+            credential: refusal.who.map(|who| who.credential),
             model_asked: key.model.clone(),
             outcome: Some("refused"),
             reason: Some(refusal.reason),

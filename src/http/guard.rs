@@ -19,7 +19,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder, Res
 use ipnet::IpNet;
 
 use crate::audit::Refusal;
-use crate::auth::{Auth, Identity};
+use crate::auth::{Auth, Denied, Identity, Whose};
 use crate::config::settings::Live;
 use crate::dialect::{Dialect, legacy::Legacy, openai::OpenAi};
 use crate::error::Error;
@@ -120,15 +120,15 @@ fn extract<T: 'static>(
 ) -> Extracting<T> {
     let request = request.clone();
     Box::pin(async move {
-        let (who, error) = match identify(&request).await {
+        let denied = match identify(&request).await {
             Ok(who) => match check(&request, &who) {
                 Ok(()) => return Ok(wrap(who)),
-                Err(error) => (Some(who), error),
+                Err(error) => Denied { error, whose: Some(who.whose()) },
             },
-            Err(error) => (None, error),
+            Err(denied) => denied,
         };
-        note_refusal(&request, who.as_ref(), &error);
-        Err(ApiError::new(error, &request))
+        note_refusal(&request, denied.whose, &denied.error);
+        Err(ApiError::new(denied.error, &request))
     })
 }
 
@@ -141,7 +141,7 @@ fn check_person(who: &Identity) -> Result<(), Error> {
 }
 
 /// Writes a refusal of the gateway's own routes to the record.
-pub fn note_refusal(request: &HttpRequest, who: Option<&Identity>, error: &Error) {
+pub fn note_refusal(request: &HttpRequest, who: Option<Whose>, error: &Error) {
     let Some(gateway) = request.app_data::<web::Data<Gateway>>() else { return };
     let path = request.path();
     let api = GUARDED.iter().copied().find(|guarded| *guarded == path);
@@ -157,7 +157,7 @@ pub fn note_refusal(request: &HttpRequest, who: Option<&Identity>, error: &Error
     });
 }
 
-async fn identify(request: &HttpRequest) -> Result<Identity, Error> {
+async fn identify(request: &HttpRequest) -> Result<Identity, Denied> {
     let auth = request.app_data::<web::Data<Auth>>().ok_or_else(|| Error::internal(anyhow::anyhow!("no Auth")))?;
     let credential = OpenAi.credential(&RequestHead::of(request, ""))?;
     let credential = credential.ok_or_else(|| Error::bad_token("none was sent; send `Authorization: Bearer …`"))?;

@@ -9,7 +9,7 @@ use futures_util::stream;
 use tracing::{debug, info};
 
 use crate::audit::Refusal;
-use crate::auth::{Auth, Identity};
+use crate::auth::{Auth, Identity, Whose};
 use crate::chat::{ChatEvent, Fold, Piece};
 use crate::config::Config;
 use crate::credential::Credential;
@@ -26,6 +26,8 @@ use crate::rights::Class;
 #[derive(Default)]
 struct Learnt {
     who: Option<Identity>,
+    /// The same for the record alone: known of a credential that was right and has ended, too.
+    whose: Option<Whose>,
     standing: Option<Standing>,
     model: Option<String>,
 }
@@ -56,7 +58,7 @@ pub async fn answer(
     if !refused.recorded {
         gateway.audit().refused(Refusal {
             id,
-            who: learnt.who.as_ref(),
+            who: learnt.whose,
             address: address(&request),
             api,
             model: learnt.model.as_deref(),
@@ -149,7 +151,9 @@ impl Door<'_> {
 
     /// Identified, then counted: the count comes before anything that costs.
     async fn let_in(&self, credential: Credential, learnt: &mut Learnt) -> Result<(), Refused> {
-        let who = self.auth.identify(credential, address(self.request)).await?;
+        let identified = self.auth.identify(credential, address(self.request)).await;
+        learnt.whose = identified.as_ref().map_or_else(|denied| denied.whose, |who| Some(who.whose()));
+        let who = identified.map_err(|denied| denied.error)?;
         let permitted = who.check_use(&[self.route.scope], address(self.request));
         let who = learnt.who.insert(who);
         permitted?;

@@ -1,13 +1,15 @@
 //! Tokens of machines: rows, and the verbs that change them.
 //!
 //! Each verb is one transaction that also leaves its act in the record. Those that may still open something stand in the
-//! snapshot of people; a use is noted there at once, and on disk in steps.
+//! snapshot of people, and so do many that have ended; a use is noted there at once, and on disk in steps.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use ipnet::IpNet;
 
 use crate::clock::Timestamp;
@@ -19,6 +21,9 @@ use crate::store::{Failure, Store, Tx, audit};
 
 /// How far the last use on disk may lag behind.
 const USE_STEP_US: i64 = 5 * 60 * 1_000_000;
+
+/// Tokens that have ended and are still known by name when they are shown.
+const ENDED_KEPT: i64 = 1_000;
 
 /// As it stands in the table.
 #[derive(Queryable, Selectable)]
@@ -116,6 +121,11 @@ impl Token {
         source.is_some_and(|source| networks.iter().any(|network| network.contains(&source)))
     }
 
+    /// It was revoked or has expired, and opens nothing.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        self.revoked_at_us.is_some() || self.has_expired(now)
+    }
+
     pub fn has_expired(&self, now: Timestamp) -> bool {
         now.0 >= self.expires_at_us
     }
@@ -167,13 +177,15 @@ enum Reach {
     OwnerOrAdmin,
 }
 
-/// Every token that may still open something, for the snapshot of people.
-pub fn load_live(connection: &mut SqliteConnection) -> QueryResult<impl Iterator<Item = Token> + use<>> {
-    let rows: Vec<Row> = tokens::table
-        .filter(tokens::revoked_at_us.is_null())
-        .filter(tokens::expires_at_us.gt(Timestamp::now().0))
-        .select(Row::as_select())
-        .load(connection)?;
+/// Every token that may still open something, and those that ended last, for the snapshot of people.
+pub fn load(connection: &mut SqliteConnection) -> QueryResult<impl Iterator<Item = Token> + use<>> {
+    let now = Timestamp::now().0;
+    let live = tokens::revoked_at_us.is_null().and(tokens::expires_at_us.gt(now));
+    let ended = tokens::revoked_at_us.is_not_null().or(tokens::expires_at_us.le(now));
+    let mut rows: Vec<Row> = tokens::table.filter(live).select(Row::as_select()).load(connection)?;
+    let last_ended = sql::<BigInt>("coalesce(revoked_at_us, expires_at_us)").desc();
+    let last_ended = tokens::table.filter(ended).filter(tokens::name.is_not_null()).order(last_ended);
+    rows.extend(last_ended.limit(ENDED_KEPT).select(Row::as_select()).load::<Row>(connection)?);
     Ok(rows.into_iter().map(Token::from))
 }
 

@@ -69,7 +69,7 @@ impl User {
     }
 }
 
-/// Everybody who has an account, and every token that may open something.
+/// Everybody who has an account, and their tokens. Some of these have ended.
 #[derive(Default)]
 pub struct People {
     by_name: HashMap<String, Arc<User>>,
@@ -88,7 +88,7 @@ impl People {
             people.by_name.insert(user.name().to_owned(), user);
         }
         people.tokens =
-            tokens::load_live(connection)?.map(|token| (token.public_id.clone(), Arc::new(token))).collect();
+            tokens::load(connection)?.map(|token| (token.public_id.clone(), Arc::new(token))).collect();
         Ok(people)
     }
 
@@ -104,7 +104,7 @@ impl People {
         self.by_public_id.get(id)
     }
 
-    /// A token by the name that stands in it. It may have expired since the snapshot was made.
+    /// A token by the name that stands in it. It may have ended.
     pub fn token(&self, public_id: &str) -> Option<&Arc<Token>> {
         self.tokens.get(public_id)
     }

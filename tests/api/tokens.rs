@@ -122,6 +122,36 @@ async fn a_revoked_expired_or_damaged_token_opens_nothing_on_the_next_request() 
 }
 
 #[actix_web::test]
+async fn a_token_that_has_ended_is_named_in_the_record_and_a_wrong_secret_never() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    let (revoked, id) = make(&gateway, &ann, json!({ "name": "old pipeline" })).await;
+    assert_eq!(delete(&gateway, &admin, &id).await.status, 204);
+    let guessed = lan_gateway::auth::api_key::mint(&id).text.expose().clone();
+
+    let told = chat(&gateway, &revoked).await;
+    let own_routes = gateway.get("/v1/models", Some(&revoked)).await;
+    let wrong = chat(&gateway, &guessed).await;
+
+    assert_eq!((told.status, own_routes.status, wrong.status), (401, 401, 401));
+    assert_eq!(told.text(), wrong.text(), "the answer does not tell whether the secret was right");
+    let (named, nobody) = (json!(["ann@example.org", "old pipeline", id, "token"]), json!([null, null, null, null]));
+    let mut seen: Vec<Value> = Vec::new();
+    // Nobody waits for the row of a refusal, so it may come a moment later.
+    for _ in 0..100 {
+        let rows = gateway.record(&admin).await;
+        seen = rows.iter().map(|row| json!([row["user"], row["token"], row["token_id"], row["credential"]])).collect();
+        if seen.contains(&named) && seen.contains(&nobody) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(seen.contains(&named) && seen.contains(&nobody), "{seen:?}");
+    assert!(seen.iter().all(|row| *row == named || *row == nobody), "{seen:?}");
+}
+
+#[actix_web::test]
 async fn a_scope_opens_its_own_routes() {
     let fake = FakeOllama::start();
     let gateway = TestGateway::start(&fake.url());
