@@ -136,6 +136,8 @@ impl Accounts {
     /// Whoever is still inside is shut out and drained first. What they leave is in no export, so it voids the receipt, but
     /// nothing can come after the next one.
     pub async fn delete(&self, by: Actor, id: &str, receipt: &str) -> Result<(), Error> {
+        // As it stands in the first column of a CSV, or alone.
+        let receipt = receipt.trim().trim_start_matches("receipt:");
         let user = self.by_id(id)?;
         if self.auth.running.has(user.id) {
             self.store.check_receipt(by, id, receipt).await?;

@@ -16,6 +16,7 @@ use crate::auth::throttle::Throttle;
 use crate::auth::token::JwtKeys;
 use crate::config::settings::Live;
 use crate::config::{self, Config};
+use crate::export::Exports;
 use crate::gateway::Stages;
 use crate::limits::Limits;
 use crate::policy::Policy;
@@ -93,6 +94,7 @@ pub struct App {
     pub auth: Arc<Auth>,
     pub accounts: Arc<Accounts>,
     pub tokens: Arc<Tokens>,
+    pub exports: Arc<Exports>,
     pub stages: Stages,
     _data_dir: DataDir,
 }
@@ -110,6 +112,7 @@ impl App {
             warn!(interrupted, "the last run ended in the middle of answers; they are recorded as interrupted");
         }
         let tokens = Arc::new(Tokens::new(store.clone(), &config.tokens));
+        let exports = Arc::new(Exports::new(store.clone()));
         let hosts: Vec<Slots> = config.upstreams.iter().map(slots).collect();
         let stages = Stages {
             limits: Arc::new(Limits::new(store.settings().clone())),
@@ -122,7 +125,7 @@ impl App {
             stopping: CancellationToken::new(),
             stop_now: CancellationToken::new(),
         };
-        Ok(App { config: Arc::new(config), store, auth, accounts, tokens, stages, _data_dir: data_dir })
+        Ok(App { config: Arc::new(config), store, auth, accounts, tokens, exports, stages, _data_dir: data_dir })
     }
 
     /// Writes what is still in memory and ends the writer.

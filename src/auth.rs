@@ -168,9 +168,7 @@ impl Auth {
         match credential {
             Credential::Bearer(text) if text.expose().starts_with(api_key::PREFIX) => self.machine(&text),
             Credential::Bearer(jwt) => self.bearer(&jwt),
-            Credential::Password { username, password } => {
-                Ok(self.known_password(&username, password, source).await?)
-            }
+            Credential::Password { username, password } => Ok(self.known_password(&username, password, source).await?),
         }
     }
 

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::error::Error;
+
 /// Microseconds since 1970-01-01T00:00:00Z. Columns of this type are named `*_at_us`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -46,6 +48,12 @@ impl Timestamp {
     pub fn parse(text: &str) -> Option<Self> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         i64::try_from(moment.unix_timestamp_nanos() / 1000).ok().map(Timestamp)
+    }
+
+    /// A time that somebody gave as `field`.
+    pub fn parse_field(field: &str, text: &str) -> Result<Self, Error> {
+        Self::parse(text)
+            .ok_or_else(|| Error::invalid(field, format!("`{field}` must be a time, as in 2026-01-31T12:00:00Z")))
     }
 }
 

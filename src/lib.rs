@@ -5,6 +5,7 @@ pub mod clock;
 pub mod error;
 pub mod ids;
 pub mod secret;
+pub mod sheet;
 
 // Model: what is being talked about.
 pub mod catalog;

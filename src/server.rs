@@ -46,6 +46,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         auth: web::Data::from(app.auth.clone()),
         accounts: web::Data::from(app.accounts.clone()),
         tokens: web::Data::from(app.tokens.clone()),
+        exports: web::Data::from(app.exports.clone()),
         config: web::Data::from(config.clone()),
         store: web::Data::new(app.store.clone()),
         settings: web::Data::new(app.store.settings().clone()),
@@ -61,6 +62,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
             .app_data(shared.auth.clone())
             .app_data(shared.accounts.clone())
             .app_data(shared.tokens.clone())
+            .app_data(shared.exports.clone())
             .app_data(shared.config.clone())
             .app_data(shared.store.clone())
             .app_data(shared.settings.clone())
@@ -120,6 +122,7 @@ struct Shared {
     auth: web::Data<crate::auth::Auth>,
     accounts: web::Data<crate::accounts::Accounts>,
     tokens: web::Data<crate::tokens::Tokens>,
+    exports: web::Data<crate::export::Exports>,
     config: web::Data<crate::config::Config>,
     store: web::Data<crate::store::Store>,
     settings: web::Data<crate::config::settings::Live>,

@@ -21,6 +21,8 @@ mod deletion;
 mod durability;
 #[path = "api/embeddings.rs"]
 mod embeddings;
+#[path = "api/exports.rs"]
+mod exports;
 #[path = "api/guessing.rs"]
 mod guessing;
 #[path = "api/leaving.rs"]

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::accounts::{Accounts, ResetMode};
-use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::Error;
 use crate::http::account::UserView;
@@ -146,11 +145,6 @@ pub async fn reset_password(
         Ok(ResetDone { user: UserView::from(&user), one_time_code })
     };
     answer(&request, result.await)
-}
-
-pub fn moment(field: &str, text: &str) -> Result<Timestamp, Error> {
-    Timestamp::parse(text)
-        .ok_or_else(|| Error::invalid(field, format!("`{field}` must be a time, as in 2026-01-31T12:00:00Z")))
 }
 
 pub fn answer(request: &HttpRequest, result: Result<impl Serialize, Error>) -> Answer {

@@ -6,72 +6,15 @@ use actix_web::{HttpRequest, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::accounts::Accounts;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::http::admin::{Answer, answer, moment, page_size, query};
+use crate::export::filter::Filter;
+use crate::http::admin::{Answer, answer, page_size, query};
 use crate::http::guard::Admin;
 use crate::store::Store;
 use crate::store::audit::{self as rows, Row, Wanted};
 use crate::store::tokens::Label;
 use crate::store::users::People;
-use crate::store::words::Search;
-
-/// What is looked for in the record. All that is given must hold.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Filter {
-    /// One person alone.
-    #[schema(format = Uuid)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_id: Option<String>,
-    /// One token alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token_id: Option<String>,
-    /// `request`, `refusal` or `act`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<String>,
-    /// The name of a model, as it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// A route, as in `/v1/chat/completions`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api: Option<String>,
-    /// RFC 3339: at this time or later.
-    #[schema(format = DateTime)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// RFC 3339: before this time.
-    #[schema(format = DateTime)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub to: Option<String>,
-    /// Words in prompts and answers: all must occur, those in quotes next to each other; `deploy*` is any word that begins so.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
-}
-
-impl Filter {
-    pub async fn wanted(&self, store: &Store, accounts: &Accounts) -> Result<Wanted, Error> {
-        let token_id = match &self.token_id {
-            Some(id) => Some(store.token_key(id.clone()).await?),
-            None => None,
-        };
-        Ok(Wanted {
-            user_id: self.user_id.as_deref().map(|id| accounts.by_id(id)).transpose()?.map(|user| user.id),
-            token_id,
-            kind: self.kind.as_deref().map(record_kind).transpose()?,
-            outcome: self.outcome.clone(),
-            model: self.model.clone(),
-            api: self.api.clone(),
-            from: self.from.as_deref().map(|text| moment("from", text)).transpose()?,
-            to: self.to.as_deref().map(|text| moment("to", text)).transpose()?,
-            text: self.text.as_deref().map(Search::parse).transpose()?,
-        })
-    }
-}
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -131,6 +74,10 @@ pub struct AuditItem {
     act: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
+    /// What an act tells besides its name: the values before and after it, or what it was about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, example = json!({ "old": { "role": "user" }, "new": { "role": "admin" } }))]
+    detail: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     credential: Option<String>,
     /// The name of the token that was shown, or that the act is about.
@@ -169,11 +116,10 @@ pub struct AuditItem {
 }
 
 impl AuditItem {
-    fn of(row: &Row, people: &People, tokens: &HashMap<i64, Label>) -> Self {
-        let name = |id: Option<i64>| {
-            id.map(|id| people.by_id(id).map_or_else(|| format!("(deleted {id})"), |user| user.name().to_owned()))
-        };
+    fn of(row: &Row, people: &People, tokens: &HashMap<i64, Label>, detail: Option<&String>) -> Self {
+        let name = |id: Option<i64>| id.map(|id| people.name_of(id));
         let millis = |value: Option<i64>| value.map(|micros| micros / 1000);
+        let token = row.token_id.and_then(|id| tokens.get(&id));
         AuditItem {
             log_id: row.contents_id(),
             kind: match row.kind.as_str() {
@@ -186,9 +132,10 @@ impl AuditItem {
             user: name(row.user_id),
             act: row.act.clone(),
             subject: name(row.subject_id),
+            detail: detail.and_then(|json| serde_json::from_str(json).ok()),
             credential: row.credential.clone(),
-            token: row.token_id.map(|id| token_name(tokens.get(&id))),
-            token_id: row.token_id.and_then(|id| tokens.get(&id)).map(|label| label.public_id.clone()),
+            token: token.map(|label| label.name().to_owned()),
+            token_id: token.map(|label| label.public_id.clone()),
             api: row.api.clone(),
             host: row.host.clone(),
             model_asked: row.model_asked.clone(),
@@ -206,15 +153,12 @@ impl AuditItem {
     }
 }
 
-pub fn token_name(label: Option<&Label>) -> String {
-    label.and_then(|label| label.name.clone()).unwrap_or_else(|| "(deleted)".into())
-}
-
 /// Rows as they are shown, with the names that belong to them.
-pub async fn audit_items(store: &Store, rows: &[Row]) -> Result<Vec<AuditItem>, Error> {
-    let tokens = store.token_labels(rows.iter().filter_map(|row| row.token_id).collect()).await?;
-    let people = store.people();
-    Ok(rows.iter().map(|row| AuditItem::of(row, &people, &tokens)).collect())
+pub async fn audit_items(store: &Store, shown: &[Row]) -> Result<Vec<AuditItem>, Error> {
+    let tokens = store.token_labels(shown.iter().filter_map(|row| row.token_id).collect()).await?;
+    let acts = shown.iter().filter(|row| row.kind == rows::ACT).map(|row| row.log_id).collect();
+    let (details, people) = (store.details(acts).await?, store.people());
+    Ok(shown.iter().map(|row| AuditItem::of(row, &people, &tokens, details.get(&row.log_id))).collect())
 }
 
 #[derive(Serialize, ToSchema)]
@@ -238,16 +182,11 @@ pub struct SearchedToView {
 /// `text` finds requests that have ended, and leaves an act on the record as every look at contents does.
 #[utoipa::path(get, path = "/api/v1/audit", tag = "admin", params(AuditQuery),
     responses((status = 200, body = AuditPage), crate::http::docs::Refusals))]
-pub async fn audit(
-    admin: Admin,
-    request: HttpRequest,
-    store: web::Data<Store>,
-    accounts: web::Data<Accounts>,
-) -> Answer {
+pub async fn audit(admin: Admin, request: HttpRequest, store: web::Data<Store>) -> Answer {
     let result = async {
         let query: AuditQuery = query(&request)?;
         let (cursor, limit) = (query.cursor, query.limit);
-        let wanted = query.filter().wanted(&store, &accounts).await?;
+        let wanted = query.filter().wanted(&store).await?;
         let searched = wanted.text.is_some();
         let subject = wanted.user_id;
         let page = audit_page(&store, wanted, cursor, limit).await?;
@@ -257,15 +196,6 @@ pub async fn audit(
         Ok(page)
     };
     answer(&request, result.await)
-}
-
-fn record_kind(name: &str) -> Result<&'static str, Error> {
-    match name {
-        "request" => Ok(rows::RESULT),
-        "refusal" => Ok(rows::REFUSAL),
-        "act" => Ok(rows::ACT),
-        _ => Err(Error::invalid("kind", "`kind` must be request, refusal or act")),
-    }
 }
 
 /// A page of the record: running requests come first, on the first page.

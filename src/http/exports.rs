@@ -7,23 +7,26 @@ use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::error::Error;
-use crate::export::{Exporter, Format};
+use crate::export::filter::Filter;
+use crate::export::{Exporter, Exports, Extent, Format};
 use crate::http::admin::Answer;
 use crate::http::body;
 use crate::http::guard::Admin;
 use crate::http::head::request_id;
 use crate::http::reply::{self, ApiError};
-use crate::store::Store;
-use crate::store::exports::Export;
-use crate::store::users::User;
 
+/// Either `user_id` or `filter`.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewExport {
+    /// The whole record of one person. Its receipt opens their deletion.
     #[schema(format = Uuid)]
-    user_id: String,
+    user_id: Option<String>,
+    /// What is found by it; `{}` finds everything. CSV holds requests and refusals, JSON Lines acts as well. Words that are
+    /// searched for are kept in memory alone, so such an export has to be fetched within 15 minutes.
+    filter: Option<Filter>,
     /// `csv` (the default) or `jsonl`
     #[schema(example = "csv")]
     format: Option<String>,
@@ -38,22 +41,20 @@ pub struct ExportView {
     url: String,
 }
 
-/// Prepares an export of one person's whole record.
+/// Prepares an export: of one person's whole record, or of what a filter finds.
 #[utoipa::path(post, path = "/api/v1/exports", tag = "admin", request_body = NewExport,
     responses((status = 201, body = ExportView), crate::http::docs::Refusals))]
 pub async fn create_export(
     admin: Admin,
     request: HttpRequest,
     mut payload: web::Payload,
-    store: web::Data<Store>,
-    accounts: web::Data<Accounts>,
+    exports: web::Data<Exports>,
     config: web::Data<Config>,
 ) -> Answer {
     let result = async {
         let asked: NewExport = body::json(&request, &mut payload, &config.limits).await?;
-        let format = Format::parse(asked.format.as_deref().unwrap_or("csv"))?;
-        let user = accounts.by_id(&asked.user_id)?;
-        let export = store.create_export(admin.0.user_id(), user.id, format.name()).await?;
+        let format = Format::parse(asked.format.as_deref())?;
+        let export = exports.create(admin.actor(), Extent::of(asked.user_id, asked.filter)?, format).await?;
         Ok(ExportView {
             url: format!("/api/v1/exports/{}", export.public_id),
             id: export.public_id,
@@ -69,25 +70,14 @@ pub async fn create_export(
 /// Streams an export. Its last line is the receipt; a download that was cut off has none.
 #[utoipa::path(get, path = "/api/v1/exports/{id}", tag = "admin", params(("id" = String, Path, format = Uuid)),
     responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), crate::http::docs::Refusals))]
-pub async fn export(admin: Admin, request: HttpRequest, id: web::Path<String>, store: web::Data<Store>) -> Answer {
-    let begun = async {
-        let export = store.export(admin.0.user_id(), id.into_inner()).await?;
-        let people = store.people();
-        let user = export.user_id.and_then(|id| people.by_id(id).cloned());
-        let user = user.ok_or_else(|| Error::NotFound { what: "such user".into() })?;
-        Format::parse(&export.format).map(|format| (export, format, user))
-    };
-    match begun.await {
-        Ok((export, format, user)) => download(&request, &store, export, format, &user).await,
-        Err(error) => Err(ApiError::new(error, &request)),
-    }
+pub async fn export(admin: Admin, request: HttpRequest, id: web::Path<String>, exports: web::Data<Exports>) -> Answer {
+    download(&request, exports.open(admin.actor(), &id).await)
 }
 
 /// Streams an export to its end, the receipt.
-pub async fn download(request: &HttpRequest, store: &Store, export: Export, format: Format, user: &User) -> Answer {
-    let exporter = Exporter::begin(store.clone(), export, format, user).await;
-    let exporter = exporter.map_err(|error| ApiError::new(error, request))?;
-    let id = request_id(request);
+pub fn download(request: &HttpRequest, begun: Result<Exporter, Error>) -> Answer {
+    let exporter = begun.map_err(|error| ApiError::new(error, request))?;
+    let (format, id) = (exporter.format(), request_id(request));
     let pieces = stream::unfold(exporter, move |mut exporter| async move {
         match exporter.next().await {
             Ok(Some(piece)) => Some((Ok(Bytes::from(piece)), exporter)),

@@ -5,13 +5,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::export::Format;
+use crate::export::{Exports, Extent, Format};
 use crate::http::account::UserView;
 use crate::http::admin::{Answer, answer, query};
 use crate::http::audit::{AuditPage, audit_page};
 use crate::http::exports::download;
 use crate::http::guard::Caller;
-use crate::http::reply::{self, ApiError};
+use crate::http::reply;
 use crate::store::Store;
 use crate::store::audit::Wanted;
 
@@ -56,15 +56,12 @@ pub struct OwnExportQuery {
 /// Your own record as a file, with every prompt and answer.
 #[utoipa::path(get, path = "/api/v1/me/export", operation_id = "export_own", tag = "account", params(OwnExportQuery),
     responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), crate::http::docs::Refusals))]
-pub async fn export(caller: Caller, request: HttpRequest, store: web::Data<Store>) -> Answer {
+pub async fn export(caller: Caller, request: HttpRequest, exports: web::Data<Exports>) -> Answer {
     let begun = async {
         let asked: OwnExportQuery = query(&request)?;
-        let format = Format::parse(asked.format.as_deref().unwrap_or("csv"))?;
-        let own = caller.0.user_id();
-        Ok((store.create_export(own, own, format.name()).await?, format))
+        let own = Extent::WholeOf(caller.0.user().public_id.clone());
+        let export = exports.create(caller.actor(), own, Format::parse(asked.format.as_deref())?).await?;
+        exports.open(caller.actor(), &export.public_id).await
     };
-    match begun.await {
-        Ok((export, format)) => download(&request, &store, export, format, caller.0.user()).await,
-        Err(error) => Err(ApiError::new(error, &request)),
-    }
+    download(&request, begun.await)
 }

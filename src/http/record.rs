@@ -8,13 +8,14 @@ use utoipa::ToSchema;
 use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::error::Error;
-use crate::export::Contents;
+use crate::export::lines::Contents;
 use crate::http::audit::{AuditItem, audit_items};
 use crate::http::body;
 use crate::http::guard::Admin;
 use crate::http::reply::{self, ApiError};
 use crate::ids::RequestId;
 use crate::store::Store;
+use crate::store::audit as rows;
 
 /// A request with its contents, as far as they are kept.
 #[derive(Serialize, ToSchema)]
@@ -31,7 +32,7 @@ pub struct Story {
     client_address: String,
 }
 
-/// One request's full story. Looking at it leaves a row.
+/// One request's full story, or an act's. A look at contents leaves a row.
 #[utoipa::path(get, path = "/api/v1/audit/{request_id}", tag = "admin", params(("request_id" = String, Path, format = Uuid)),
     responses((status = 200, body = Story), crate::http::docs::Refusals))]
 pub async fn story(
@@ -43,9 +44,12 @@ pub async fn story(
     let found = async {
         let missing = || Error::NotFound { what: "such request in the record".into() };
         let id = uuid::Uuid::parse_str(&id).map_err(|_| missing())?;
-        let rows = store.request_rows(RequestId(id)).await?;
-        let (first, last) = (rows.first().ok_or_else(missing)?, rows.last().ok_or_else(missing)?);
-        store.note_view(admin.0.user_id(), first.user_id, first.log_id).await?;
+        let found = store.request_rows(RequestId(id)).await?;
+        let (first, last) = (found.first().ok_or_else(missing)?, found.last().ok_or_else(missing)?);
+        // An act has no contents; all of it stands in the list.
+        if first.kind != rows::ACT {
+            store.note_view(admin.0.user_id(), first.user_id, first.log_id).await?;
+        }
         let item = audit_items(&store, std::slice::from_ref(last)).await?.remove(0);
         let contents = Contents::of(store.contents(first.log_id).await?);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -92,7 +96,7 @@ pub async fn delete_user(
 ) -> Result<HttpResponse, ApiError> {
     let deleted = async {
         let asked: Delete = body::json(&request, &mut payload, &config.limits).await?;
-        accounts.delete(admin.actor(), &id, asked.receipt.trim().trim_start_matches("receipt:")).await
+        accounts.delete(admin.actor(), &id, &asked.receipt).await
     };
     match deleted.await {
         Ok(()) => Ok(reply::json(StatusCode::ACCEPTED, &Deleting { status: "erasing" })),

@@ -77,7 +77,6 @@ pub async fn change(
 async fn view(store: &Store) -> Result<SettingList, Error> {
     let rows = store.overrides().await?;
     let (people, start, now) = (store.people(), store.settings().start(), store.settings().now());
-    let name = |id: i64| people.by_id(id).map_or_else(|| format!("(deleted {id})"), |user| user.name().to_owned());
     let items = TABLE.iter().map(|setting| {
         let row = rows.iter().find(|row| row.name == setting.name);
         SettingView {
@@ -90,7 +89,7 @@ async fn view(store: &Store) -> Result<SettingList, Error> {
             unit: setting.unit,
             about: setting.about(),
             changed_at: row.map(|row| Timestamp(row.changed_at_us).rfc3339()),
-            changed_by: row.and_then(|row| row.changed_by).map(name),
+            changed_by: row.and_then(|row| row.changed_by).map(|id| people.name_of(id)),
         }
     });
     Ok(SettingList { items: items.collect() })

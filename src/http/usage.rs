@@ -10,10 +10,10 @@ use utoipa::{IntoParams, ToSchema};
 use crate::accounts::Accounts;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::export::csv_line;
-use crate::http::admin::{Answer, answer, moment, query};
+use crate::http::admin::{Answer, answer, query};
 use crate::http::guard::{Admin, UsageReader};
 use crate::http::reply::ApiError;
+use crate::sheet::csv_line;
 use crate::store::Store;
 use crate::store::usage::{Sums, Used};
 
@@ -109,8 +109,9 @@ async fn items(store: &Store, user_id: Option<i64>, asked: UsageQuery) -> Result
     if asked.format.as_deref().is_some_and(|format| !["csv", "json"].contains(&format)) {
         return Err(Error::invalid("format", "`format` must be json or csv"));
     }
-    let to = asked.to.as_deref().map(|text| moment("to", text)).transpose()?.unwrap_or_else(Timestamp::now);
-    let from = asked.from.as_deref().map(|text| moment("from", text)).transpose()?;
+    let to =
+        asked.to.as_deref().map(|text| Timestamp::parse_field("to", text)).transpose()?.unwrap_or_else(Timestamp::now);
+    let from = asked.from.as_deref().map(|text| Timestamp::parse_field("from", text)).transpose()?;
     let from = from.unwrap_or_else(|| to.plus_seconds(-DAYS_DEFAULT * 24 * 3600));
     let people = store.people();
     let name = |used: &Used| match used.user_id {

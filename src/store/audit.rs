@@ -120,6 +120,21 @@ impl Row {
     }
 }
 
+/// A request from its first row to its last; of a refusal or an act, both are the same row.
+#[derive(Debug)]
+pub struct Entry {
+    pub first: Row,
+    /// None while the request is running.
+    pub last: Option<Row>,
+}
+
+impl Entry {
+    /// The row by which it was found.
+    pub fn log_id(&self) -> i64 {
+        self.last.as_ref().unwrap_or(&self.first).log_id
+    }
+}
+
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = record_part)]
 pub struct Part {

@@ -98,11 +98,13 @@ fn unusable(why: &str) -> Failure {
 }
 
 fn find_receipt(tx: &mut Tx<'_>, user_id: i64, receipt: &[u8]) -> Result<Receipt, Failure> {
+    let admins = users::table.filter(users::role.eq(people::ROLE_ADMIN)).select(users::id.nullable());
     let found = exports::table
         .filter(exports::user_id.eq(user_id))
         .filter(exports::receipt.eq(receipt))
-        // One's own export is one's own; only an admin's opens deletion.
-        .filter(exports::by_user_id.eq_any(users::table.filter(users::role.eq(people::ROLE_ADMIN)).select(users::id)))
+        // What a filter found is not the whole, and one's own export is one's own: only an admin's or the host's counts.
+        .filter(exports::filter.is_null())
+        .filter(exports::by_user_id.is_null().or(exports::by_user_id.eq_any(admins)))
         .select(Receipt::as_select())
         .first(tx.connection)
         .optional()?;

@@ -1,22 +1,33 @@
 //! Exports of the record: who asked for which, and the receipt of those that were read to their end.
 
 use diesel::prelude::*;
+use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::ids::public_id;
 use crate::store::schema::exports;
-use crate::store::{Store, audit, users};
+use crate::store::users::{self, Actor, check_acting_admin};
+use crate::store::{Store, Tx, audit};
 
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = exports)]
 pub struct Export {
     pub id: i64,
     pub public_id: String,
-    pub by_user_id: i64,
+    pub by_user_id: Option<i64>,
     pub user_id: Option<i64>,
+    /// As JSON; `None`: a person's whole record.
+    pub filter: Option<String>,
     pub format: String,
     pub created_at_us: i64,
     pub finished_at_us: Option<i64>,
+}
+
+/// An export to be made, checked.
+pub struct NewExport {
+    pub user_id: Option<i64>,
+    pub filter: Option<String>,
+    pub format: &'static str,
 }
 
 /// What was handed out by an export, up to its last line.
@@ -29,58 +40,72 @@ pub struct Finished {
 }
 
 impl Store {
-    pub async fn create_export(&self, by: i64, user_id: i64, format: &'static str) -> Result<Export, Error> {
+    /// One's own whole record is one's own; for anything else it takes an admin, or the host.
+    pub async fn create_export(&self, by: Actor, new: NewExport) -> Result<Export, Error> {
         self.write(move |tx| {
+            if new.filter.is_some() || by.0 != new.user_id {
+                check_acting_admin(tx, by)?;
+            }
             let export: Export = diesel::insert_into(exports::table)
                 .values((
                     exports::public_id.eq(public_id()),
-                    exports::by_user_id.eq(by),
-                    exports::user_id.eq(user_id),
-                    exports::format.eq(format),
+                    exports::by_user_id.eq(by.0),
+                    exports::user_id.eq(new.user_id),
+                    exports::filter.eq(&new.filter),
+                    exports::format.eq(new.format),
                     exports::created_at_us.eq(tx.now.0),
                 ))
                 .returning(Export::as_returning())
                 .get_result(tx.connection)?;
-            audit::insert_act(tx.connection, tx.now, "export_created", Some(by), Some(user_id), None)?;
+            note(tx, "export_created", &export, json!({ "format": new.format }))?;
             Ok(export)
         })
         .await
     }
 
     /// An export as seen by its maker; nobody else finds it.
-    pub async fn export(&self, by: i64, id: String) -> Result<Export, Error> {
-        let found = self
+    pub async fn export(&self, by: Actor, id: String) -> Result<Export, Error> {
+        let found: Option<Export> = self
             .read(move |connection| {
-                exports::table
-                    .filter(exports::public_id.eq(id))
-                    .filter(exports::by_user_id.eq(by))
-                    .select(Export::as_select())
-                    .first(connection)
-                    .optional()
+                let export = exports::table.filter(exports::public_id.eq(id));
+                export.select(Export::as_select()).first(connection).optional()
             })
             .await?;
-        found.ok_or_else(|| Error::NotFound { what: "such export".into() })
+        found.filter(|export| export.by_user_id == by.0).ok_or_else(|| Error::NotFound { what: "such export".into() })
     }
 
     pub async fn finish_export(&self, export: &Export, finished: Finished) -> Result<(), Error> {
-        let (id, by, user_id) = (export.id, export.by_user_id, export.user_id);
+        let export = export.clone();
         self.write(move |tx| {
-            let detail =
-                serde_json::json!({ "lines": finished.lines, "upto_log_id": finished.upto_log_id }).to_string();
-            // One's own export is one's own: only one that an admin made leaves a receipt that opens deletion.
-            let by_admin = users::find_by_id(tx, by)?.is_some_and(|user| user.is_admin());
-            diesel::update(exports::table.find(id))
+            let opens_deletion = export.filter.is_none() && is_trusted(tx, export.by_user_id)?;
+            let told = json!({ "lines": finished.lines, "upto_log_id": finished.upto_log_id });
+            diesel::update(exports::table.find(export.id))
                 .set((
                     exports::finished_at_us.eq(tx.now.0),
                     exports::upto_log_id.eq(finished.upto_log_id),
                     exports::lines.eq(finished.lines),
                     exports::sha256.eq(finished.sha256),
-                    exports::receipt.eq(Some(finished.receipt).filter(|_| by_admin)),
+                    exports::receipt.eq(Some(finished.receipt).filter(|_| opens_deletion)),
                 ))
                 .execute(tx.connection)?;
-            audit::insert_act(tx.connection, tx.now, "export_finished", Some(by), user_id, Some(detail))?;
+            note(tx, "export_finished", &export, told)?;
             Ok(())
         })
         .await
     }
+}
+
+/// One's own export is one's own: only what an admin or the host made leaves a receipt that opens deletion.
+fn is_trusted(tx: &mut Tx<'_>, by: Option<i64>) -> QueryResult<bool> {
+    let Some(id) = by else { return Ok(true) };
+    Ok(users::find_by_id(tx, id)?.is_some_and(|user| user.is_admin()))
+}
+
+/// The act tells which export it is about, and what was looked for in it.
+fn note(tx: &mut Tx<'_>, act: &'static str, export: &Export, mut detail: Value) -> QueryResult<()> {
+    detail["export"] = export.public_id.clone().into();
+    if let Some(filter) = &export.filter {
+        detail["filter"] = serde_json::from_str(filter).unwrap_or_default();
+    }
+    audit::insert_act(tx.connection, tx.now, act, export.by_user_id, export.user_id, Some(detail.to_string())).map(drop)
 }

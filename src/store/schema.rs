@@ -120,8 +120,9 @@ diesel::table! {
     exports (id) {
         id -> BigInt,
         public_id -> Text,
-        by_user_id -> BigInt,
+        by_user_id -> Nullable<BigInt>,
         user_id -> Nullable<BigInt>,
+        filter -> Nullable<Text>,
         format -> Text,
         created_at_us -> BigInt,
         finished_at_us -> Nullable<BigInt>,

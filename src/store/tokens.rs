@@ -48,13 +48,27 @@ struct Row {
     revoked_at_us: Option<i64>,
 }
 
+#[derive(Debug, Clone, Copy, Queryable, Selectable)]
+#[diesel(table_name = tokens)]
+pub struct TokenKey {
+    pub id: i64,
+    pub user_id: i64,
+}
+
 /// What a token is called.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = tokens)]
 pub struct Label {
     pub public_id: String,
+    pub user_id: i64,
     /// None when its owner was deleted.
-    pub name: Option<String>,
+    name: Option<String>,
+}
+
+impl Label {
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or("(deleted)")
+    }
 }
 
 #[derive(Debug)]
@@ -353,11 +367,12 @@ impl Store {
         Ok(labels.into_iter().collect())
     }
 
-    /// The key of a token, also of one that has ended.
-    pub async fn token_key(&self, public_id: String) -> Result<i64, Error> {
-        let found: Option<i64> = self
+    /// The key of a token and of its owner, also of one that has ended.
+    pub async fn token_key(&self, public_id: String) -> Result<TokenKey, Error> {
+        let found: Option<TokenKey> = self
             .read(move |connection| {
-                tokens::table.filter(tokens::public_id.eq(public_id)).select(tokens::id).first(connection).optional()
+                let token = tokens::table.filter(tokens::public_id.eq(public_id));
+                token.select(TokenKey::as_select()).first(connection).optional()
             })
             .await?;
         found.ok_or_else(|| Error::NotFound { what: "such token".into() })

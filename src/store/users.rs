@@ -87,8 +87,7 @@ impl People {
             people.by_public_id.insert(user.public_id.clone(), user.clone());
             people.by_name.insert(user.name().to_owned(), user);
         }
-        people.tokens =
-            tokens::load(connection)?.map(|token| (token.public_id.clone(), Arc::new(token))).collect();
+        people.tokens = tokens::load(connection)?.map(|token| (token.public_id.clone(), Arc::new(token))).collect();
         Ok(people)
     }
 
@@ -98,6 +97,11 @@ impl People {
 
     pub fn by_id(&self, id: i64) -> Option<&Arc<User>> {
         self.by_id.get(&id)
+    }
+
+    /// What somebody is called, also when they are gone.
+    pub fn name_of(&self, id: i64) -> String {
+        self.by_id(id).map_or_else(|| format!("(deleted {id})"), |user| user.name().to_owned())
     }
 
     pub fn by_public_id(&self, id: &str) -> Option<&Arc<User>> {
@@ -150,6 +154,16 @@ impl Change {
 }
 
 impl Store {
+    /// The key of an account, also of one that was deleted: what is left of its record stays under it.
+    pub async fn user_key(&self, public_id: String) -> Result<i64, Error> {
+        let found: Option<i64> = self
+            .read(move |connection| {
+                users::table.filter(users::public_id.eq(public_id)).select(users::id).first(connection).optional()
+            })
+            .await?;
+        found.ok_or_else(|| Error::NotFound { what: "such user".into() })
+    }
+
     /// Makes the first admin when there are no accounts at all.
     pub async fn create_first_admin(&self, password_hash: String) -> Result<bool, Error> {
         self.write(move |tx| {

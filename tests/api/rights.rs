@@ -113,7 +113,18 @@ async fn a_change_is_checked_recorded_and_leaves_the_rest_alone() {
     let acts = gateway.get("/api/v1/audit?kind=act", Some(&admin)).await.json();
     let changed = acts["items"].as_array().unwrap().iter().filter(|act| act["act"] == "user_changed");
     assert_eq!(changed.clone().count(), 2);
-    assert!(changed.into_iter().all(|act| act["user"] == "admin" && act["subject"] == "ann@example.org"));
+    assert!(changed.clone().all(|act| act["user"] == "admin" && act["subject"] == "ann@example.org"));
+    let newest = changed.into_iter().next().unwrap();
+    let told =
+        |act: &Value| json!([act["detail"]["old"]["requests_per_minute"], act["detail"]["new"]["requests_per_minute"]]);
+    assert_eq!(told(newest), json!([null, 7]));
+    assert!(!acts.to_string().contains("works at night"), "a note may be taken away for good");
+    // The act's own story is the same, and to look at it is no look at contents.
+    let path = format!("/api/v1/audit/{}", newest["request_id"].as_str().unwrap());
+    let story = gateway.get(&path, Some(&admin)).await.json();
+    assert_eq!((told(&story), &story["act"]), (json!([null, 7]), &json!("user_changed")));
+    let after = gateway.get("/api/v1/audit?kind=act", Some(&admin)).await.text();
+    assert!(!after.contains("contents_viewed"), "{after}");
 }
 
 #[actix_web::test]

@@ -144,8 +144,12 @@ CREATE TABLE watermark (
 CREATE TABLE exports (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
     public_id TEXT NOT NULL UNIQUE CHECK (length(public_id) = 36),
-    by_user_id BIGINT NOT NULL,
+    -- NULL: on the host's own command line.
+    by_user_id BIGINT,
+    -- The person whose record it is of; NULL: of everybody.
     user_id BIGINT,
+    -- As JSON, without the words that were searched for; NULL: a person's whole record.
+    filter TEXT CHECK (length(filter) <= 4000),
     format TEXT NOT NULL CHECK (length(format) <= 8),
     created_at_us BIGINT NOT NULL,
     finished_at_us BIGINT,

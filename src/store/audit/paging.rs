@@ -3,13 +3,15 @@
 //! A time is a place in the record, because rows are in the order of time. A person's rows have an index of their own.
 //! Whatever else is looked for is found by the index of words, and in rows too new for that by looking at them.
 
+use std::collections::HashMap;
+
 use diesel::connection::Connection;
 use diesel::prelude::*;
 
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::store::audit::reading::last_before;
-use crate::store::audit::{INTENT, Row, Wanted};
+use crate::store::audit::reading::{last_before, open_intents};
+use crate::store::audit::{Entry, INTENT, Row, Wanted};
 use crate::store::schema::record;
 use crate::store::{Store, words};
 
@@ -43,6 +45,34 @@ impl Store {
     /// The same in the order in which they were written, after `after` and up to `upto`.
     pub async fn record_matching(&self, wanted: Wanted, after: i64, upto: i64, limit: i64) -> Result<Vec<Row>, Error> {
         self.matching(wanted, Between { after, before: upto + 1 }, Order::OldestFirst, limit).await
+    }
+
+    /// The same rows, each with the request that it ended.
+    pub async fn entries(&self, wanted: Wanted, after: i64, upto: i64, limit: i64) -> Result<Vec<Entry>, Error> {
+        let rows = self.record_matching(wanted, after, upto, limit).await?;
+        let intents: Vec<i64> = rows.iter().filter_map(|row| row.intent_id).collect();
+        let intents: Vec<Row> = self
+            .read(move |connection| {
+                record::table.filter(record::log_id.eq_any(intents)).select(Row::as_select()).load(connection)
+            })
+            .await?;
+        let mut intents: HashMap<i64, Row> = intents.into_iter().map(|row| (row.log_id, row)).collect();
+        let entry = |row: Row| match row.intent_id.and_then(|id| intents.remove(&id)) {
+            Some(intent) => Entry { first: intent, last: Some(row) },
+            None => Entry { first: row.clone(), last: Some(row) },
+        };
+        Ok(rows.into_iter().map(entry).collect())
+    }
+
+    /// Where the record ends now, and the requests of `wanted` that are running. A search sees what is in the index of
+    /// words, so that is brought up to here first.
+    pub async fn begin_export(&self, wanted: &Wanted) -> Result<(Vec<Entry>, i64), Error> {
+        let (open, upto) = self.read(open_intents).await?;
+        if wanted.text.is_some() {
+            while self.searched_to().await?.log_id < upto && self.follow_words().await? {}
+        }
+        let running = open.into_iter().filter(|row| wanted.takes_running(row));
+        Ok((running.map(|first| Entry { first, last: None }).collect(), upto))
     }
 
     /// How far a search sees.

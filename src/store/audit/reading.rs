@@ -1,12 +1,14 @@
 //! Reading the record: what runs, one request's story, and its contents.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::RequestId;
 use crate::store::Store;
-use crate::store::audit::{CLOSED, INTENT, PART_REQUEST, Part, Row, Wanted};
+use crate::store::audit::{CLOSED, INTENT, PART_DETAIL, PART_REQUEST, Part, Row, Wanted};
 use crate::store::schema::{record, record_image, record_image_use, record_part, sqlite_sequence, watermark};
 
 impl Store {
@@ -39,46 +41,56 @@ impl Store {
         .await
     }
 
-    /// The newest row of the record.
-    pub async fn record_end(&self) -> Result<i64, Error> {
-        self.read(|connection| {
-            let newest =
-                record::table.select(record::log_id).order(record::log_id.desc()).first(connection).optional()?;
-            Ok(newest.unwrap_or(0))
-        })
-        .await
-    }
-
-    /// Rows of one person in the order in which they were written.
-    pub async fn record_after(&self, user_id: i64, after: i64, upto: i64, limit: i64) -> Result<Vec<Row>, Error> {
-        self.read(move |connection| {
-            record::table
-                .filter(record::user_id.eq(user_id))
-                .filter(record::log_id.gt(after))
-                .filter(record::log_id.le(upto))
-                .order(record::log_id)
-                .limit(limit)
-                .select(Row::as_select())
-                .load(connection)
-        })
-        .await
+    /// What acts tell besides their names, as JSON, by the act's log_id.
+    pub async fn details(&self, acts: Vec<i64>) -> Result<HashMap<i64, String>, Error> {
+        if acts.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let parts: Vec<(i64, Vec<u8>)> = self
+            .read(move |connection| {
+                record_part::table
+                    .filter(record_part::log_id.eq_any(acts))
+                    .filter(record_part::kind.eq(PART_DETAIL))
+                    .select((record_part::log_id, record_part::body))
+                    .load(connection)
+            })
+            .await?;
+        Ok(parts.into_iter().map(|(act, body)| (act, String::from_utf8_lossy(&body).into_owned())).collect())
     }
 
     /// The contents of a request in order, its images put back into part 0.
     pub async fn contents(&self, log_id: i64) -> Result<Vec<Part>, Error> {
+        self.read(move |connection| contents(connection, log_id)).await
+    }
+
+    /// The same of the first of several requests: of as many as `bytes` allow, and of one at least.
+    pub async fn contents_of_first(&self, log_ids: Vec<i64>, bytes: usize) -> Result<Vec<Vec<Part>>, Error> {
         self.read(move |connection| {
-            let mut parts: Vec<Part> = record_part::table
-                .filter(record_part::log_id.eq(log_id))
-                .order(record_part::part)
-                .select(Part::as_select())
-                .load(connection)?;
-            if let Some(request) = parts.iter_mut().find(|part| part.kind == PART_REQUEST) {
-                put_images_back(connection, log_id, &mut request.body)?;
+            let (mut found, mut read) = (Vec::new(), 0);
+            for log_id in log_ids {
+                let parts = contents(connection, log_id)?;
+                read += parts.iter().map(|part| part.body.len()).sum::<usize>();
+                found.push(parts);
+                if read >= bytes {
+                    break;
+                }
             }
-            Ok(parts)
+            Ok(found)
         })
         .await
     }
+}
+
+fn contents(connection: &mut SqliteConnection, log_id: i64) -> QueryResult<Vec<Part>> {
+    let mut parts: Vec<Part> = record_part::table
+        .filter(record_part::log_id.eq(log_id))
+        .order(record_part::part)
+        .select(Part::as_select())
+        .load(connection)?;
+    if let Some(request) = parts.iter_mut().find(|part| part.kind == PART_REQUEST) {
+        put_images_back(connection, log_id, &mut request.body)?;
+    }
+    Ok(parts)
 }
 
 /// The time on the newest row.

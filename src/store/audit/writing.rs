@@ -1,5 +1,6 @@
 //! Writing the record: rows are inserted, and contents with them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -28,8 +29,8 @@ pub struct NewRow {
     pub token_id: Option<i64>,
     pub act: Option<&'static str>,
     pub subject_id: Option<i64>,
-    pub credential: Option<&'static str>,
-    pub api: Option<&'static str>,
+    pub credential: Option<Cow<'static, str>>,
+    pub api: Option<Cow<'static, str>>,
     pub provider: Option<&'static str>,
     pub host: Option<String>,
     pub attempt: Option<i64>,
@@ -191,6 +192,8 @@ impl Store {
                     intent_id: Some(intent.log_id),
                     user_id: intent.user_id,
                     token_id: intent.token_id,
+                    credential: intent.credential.clone().map(Cow::Owned),
+                    api: intent.api.clone().map(Cow::Owned),
                     attempt: Some(1),
                     model_asked: intent.model_asked.clone(),
                     outcome: Some("interrupted"),
