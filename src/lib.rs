@@ -35,6 +35,7 @@ pub mod policy;
 pub mod queue;
 pub mod routing;
 pub mod tokens;
+pub mod usage;
 
 // Gateway: the spine.
 pub mod gateway;

@@ -5,11 +5,11 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::store::schema::{record, usage};
+use crate::store::schema::record;
 use crate::store::{Store, audit};
 
 /// How far the follower has come.
@@ -21,19 +21,71 @@ const ROWS_PER_STEP: i64 = 2_000;
 const QUARTER_US: i64 = 15 * 60 * 1_000_000;
 
 /// Sums of what was used. Tokens as the models count them, times in microseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, QueryableByName)]
 pub struct Sums {
+    #[diesel(sql_type = BigInt)]
     pub requests: i64,
+    #[diesel(sql_type = BigInt)]
     pub failed: i64,
+    #[diesel(sql_type = BigInt)]
     pub refused: i64,
+    #[diesel(sql_type = BigInt)]
     pub prompt_tokens: i64,
+    #[diesel(sql_type = BigInt)]
     pub answer_tokens: i64,
+    #[diesel(sql_type = BigInt)]
     pub gpu_us: i64,
+    #[diesel(sql_type = BigInt)]
     pub total_us: i64,
 }
 
+/// What usage is told by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    User,
+    Token,
+    Model,
+    Hour,
+}
+
+impl Group {
+    /// The number and the word that a group has in common.
+    fn columns(self) -> (&'static str, &'static str) {
+        match self {
+            Group::User => ("user_id", "''"),
+            Group::Token => ("token_id", "''"),
+            Group::Model => ("0", "model"),
+            Group::Hour => ("quarter_us - quarter_us % 3600000000", "''"),
+        }
+    }
+}
+
+/// Whose usage is told, and of what time.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    pub user_id: Option<i64>,
+    pub token_id: Option<i64>,
+    /// The quarter of an hour that holds it is the first.
+    pub from: Timestamp,
+    /// Quarters that begin before it.
+    pub to: Timestamp,
+}
+
+/// The sums of one group.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct Used {
+    /// The person, the token or the hour, in microseconds. 0: none.
+    #[diesel(sql_type = BigInt)]
+    pub number: i64,
+    /// The model.
+    #[diesel(sql_type = Text)]
+    pub word: String,
+    #[diesel(embed)]
+    pub sums: Sums,
+}
+
 impl Sums {
-    pub fn add(&mut self, other: Sums) {
+    fn add(&mut self, other: Sums) {
         self.requests += other.requests;
         self.failed += other.failed;
         self.refused += other.refused;
@@ -42,15 +94,6 @@ impl Sums {
         self.gpu_us += other.gpu_us;
         self.total_us += other.total_us;
     }
-}
-
-/// One row of the roll-up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Used {
-    pub quarter: Timestamp,
-    pub user_id: i64,
-    pub model: String,
-    pub sums: Sums,
 }
 
 type Key = (i64, i64, i64, String);
@@ -76,30 +119,26 @@ impl Store {
         .await
     }
 
-    /// The roll-up from `from` until before `to`, of one person or of everybody.
-    pub async fn usage(&self, user_id: Option<i64>, from: Timestamp, to: Timestamp) -> Result<Vec<Used>, Error> {
+    /// Sums of the roll-up by group, in the order of their numbers and words, `limit` at most.
+    pub async fn usage(&self, by: Group, wanted: Wanted, limit: usize) -> Result<Vec<Used>, Error> {
+        let (number, word) = by.columns();
         self.read(move |connection| {
-            let mut query = usage::table
-                .filter(usage::quarter_us.ge(from.0 - from.0.rem_euclid(QUARTER_US)))
-                .filter(usage::quarter_us.lt(to.0))
-                .select((
-                    (usage::quarter_us, usage::user_id, usage::model),
-                    (usage::requests, usage::failed, usage::refused),
-                    (usage::prompt_tokens, usage::answer_tokens, usage::gpu_us, usage::total_us),
-                ))
-                .order((usage::quarter_us, usage::user_id, usage::model))
-                .into_boxed();
-            if let Some(id) = user_id {
-                query = query.filter(usage::user_id.eq(id));
-            }
-            type Line = ((i64, i64, String), (i64, i64, i64), (i64, i64, i64, i64));
-            let lines: Vec<Line> = query.load(connection)?;
-            let used = |((quarter, user_id, model), (requests, failed, refused), tail): Line| {
-                let (prompt_tokens, answer_tokens, gpu_us, total_us) = tail;
-                let sums = Sums { requests, failed, refused, prompt_tokens, answer_tokens, gpu_us, total_us };
-                Used { quarter: Timestamp(quarter), user_id, model, sums }
-            };
-            Ok(lines.into_iter().map(used).collect())
+            let Wanted { user_id, token_id, from, to } = wanted;
+            // Nothing of what somebody asks for stands in the statement itself.
+            let statement = format!(
+                "SELECT {number} AS number, {word} AS word, sum(requests) AS requests, sum(failed) AS failed, \
+                 sum(refused) AS refused, sum(prompt_tokens) AS prompt_tokens, sum(answer_tokens) AS answer_tokens, \
+                 sum(gpu_us) AS gpu_us, sum(total_us) AS total_us FROM usage \
+                 WHERE quarter_us >= ?1 AND quarter_us < ?2 AND (?3 IS NULL OR user_id = ?3) \
+                 AND (?4 IS NULL OR token_id = ?4) GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ?5"
+            );
+            diesel::sql_query(statement)
+                .bind::<BigInt, _>(from.0 - from.0.rem_euclid(QUARTER_US))
+                .bind::<BigInt, _>(to.0)
+                .bind::<Nullable<BigInt>, _>(user_id)
+                .bind::<Nullable<BigInt>, _>(token_id)
+                .bind::<BigInt, _>(limit as i64)
+                .load(connection)
         })
         .await
     }
@@ -151,7 +190,8 @@ fn add_up(connection: &mut SqliteConnection) -> QueryResult<(HashMap<Key, Sums>,
         };
         let quarter = row.at_us - row.at_us.rem_euclid(QUARTER_US);
         let model = row.model_asked.unwrap_or_default();
-        sums.entry((quarter, row.user_id.unwrap_or(0), row.token_id.unwrap_or(0), model)).or_default().add(used);
+        let key = (quarter, row.user_id.unwrap_or(0), row.token_id.unwrap_or(0), model);
+        sums.entry(key).or_default().add(used);
     }
     Ok((sums, from, upto, count))
 }

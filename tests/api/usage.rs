@@ -57,3 +57,78 @@ async fn usage_is_summed_by_person_model_and_hour() {
     assert_eq!(gateway.get("/api/v1/usage", Some(&ann)).await.status, 403);
     assert_eq!(gateway.get("/api/v1/me/usage?user_id=x", Some(&ann)).await.status, 400);
 }
+
+#[actix_web::test]
+async fn usage_by_token_tells_the_pipelines_apart_and_others_tokens_are_not_there() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start_with(&fake.url(), &[("LIMITS__REQUESTS_PER_MINUTE", "3")]);
+    let admin = gateway.admin().await;
+    let (ann, bob) = (gateway.user(&admin, "ann").await, gateway.user(&admin, "bob").await);
+    let make =
+        async |jwt: &str, name: &str| gateway.post("/api/v1/tokens", Some(jwt), json!({ "name": name })).await.json();
+    let (ci, docs, theirs) = (make(&ann, "ci").await, make(&ann, "docs").await, make(&bob, "ci").await);
+    let chat =
+        async |token: &Value| gateway.post("/v1/chat/completions", token["token"].as_str(), hello()).await.status;
+    assert_eq!((chat(&ci).await, chat(&theirs).await), (200, 200));
+    fake.next(Script::of(vec![text("x")]));
+    chat(&ci).await;
+    assert_eq!((chat(&docs).await, chat(&docs).await), (200, 429));
+    gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
+
+    let all = usage_once(&gateway, &admin, "/api/v1/usage?by=token", 5).await;
+    let anns = usage_once(&gateway, &ann, "/api/v1/me/usage?by=token", 3).await;
+    let one = usage_once(&gateway, &ann, &format!("/api/v1/me/usage?token_id={}", ci["id"].as_str().unwrap()), 2).await;
+
+    let told = |items: &[Value]| {
+        let line = |item: &Value| {
+            json!([item["key"], item["id"], item["user"], item["requests"], item["failed"], item["refused"]])
+        };
+        items.iter().map(line).collect::<Vec<_>>()
+    };
+    let anns_lines =
+        [json!(["ci", ci["id"], "ann@example.org", 2, 1, 0]), json!(["docs", docs["id"], "ann@example.org", 1, 0, 1])];
+    let (none, bobs) =
+        (json!(["(no token)", null, null, 1, 0, 0]), json!(["ci", theirs["id"], "bob@example.org", 1, 0, 0]));
+    assert_eq!(told(&all), [none, anns_lines[0].clone(), bobs, anns_lines[1].clone()]);
+    assert_eq!(told(&anns), anns_lines);
+    assert_eq!((one[0]["key"].as_str(), one[0]["failed"].as_i64()), (Some("ann@example.org"), Some(1)));
+    let csv = gateway.get("/api/v1/me/usage?by=token&format=csv", Some(&ann)).await.text();
+    assert!(csv.lines().nth(1).unwrap().starts_with("\"ci\",\"2\",\"1\",\"0\","), "{csv}");
+    // Bob's token looks to her as one that nobody has.
+    let hidden = async |id: &str| {
+        let answer = gateway.get(&format!("/api/v1/me/usage?token_id={id}"), Some(&ann)).await;
+        (answer.status, answer.text())
+    };
+    assert_eq!(hidden(theirs["id"].as_str().unwrap()).await, hidden("0123456789").await);
+    assert_eq!(hidden("0123456789").await.0, 404);
+}
+
+#[actix_web::test]
+async fn a_year_of_hours_is_told_and_what_makes_more_lines_is_refused() {
+    let mut gateway = TestGateway::start("http://127.0.0.1:1");
+    gateway.kill();
+    // Two quarters in each of 10,001 hours, the first of which began at the epoch.
+    gateway.on_the_file(
+        "WITH RECURSIVE hours (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM hours WHERE n < 10000) \
+         INSERT INTO usage SELECT n * 3600000000 + later, 1, 0, 'm', 1, 0, 0, 2, 3, 4000, 5000 \
+         FROM hours, (SELECT 0 AS later UNION ALL SELECT 900000000)",
+    );
+    gateway.restart();
+    let admin = gateway.admin().await;
+    let hours = async |to: &str| {
+        gateway.get(&format!("/api/v1/usage?by=hour&from=1970-01-01T00:00:00Z&to={to}"), Some(&admin)).await
+    };
+
+    let year = hours("1971-01-01T00:00:00Z").await.json();
+    let most = hours("1971-02-21T16:00:00Z").await;
+    let more = hours("1971-02-21T16:00:00.000001Z").await;
+
+    let items = year["items"].as_array().unwrap();
+    assert_eq!(items.len(), 8760);
+    assert_eq!(
+        json!([items[1]["key"], items[1]["requests"], items[1]["answer_tokens"], items[1]["gpu_ms"]]),
+        json!(["1970-01-01T01:00:00Z", 2, 6, 8])
+    );
+    assert_eq!((most.status, most.json()["items"].as_array().unwrap().len()), (200, 10_000));
+    assert_eq!((more.status, &more.json()["error"]["param"]), (400, &json!("from")));
+}
