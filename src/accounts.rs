@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::rights::{AllowedModels, Class, check_requests_per_minute, check_weight};
 use crate::secret::{Secret, random_code};
 use crate::store::Store;
-use crate::store::users::{Actor, ROLE_ADMIN, ROLE_USER, User, UserChanges};
+use crate::store::users::{ACTIVE, Actor, DISABLED, PENDING, ROLE_ADMIN, ROLE_USER, Reset, User, UserChanges};
 
 pub struct Accounts {
     store: Store,
@@ -147,11 +147,19 @@ impl Accounts {
     }
 
     /// Gives the account a password that opens nothing but its own change, for an hour. Returns the code, when it is one.
-    pub async fn reset_password(&self, by: Actor, id: &str, mode: ResetMode) -> Result<(User, Option<String>), Error> {
+    /// Its tokens sleep until then, or end for good.
+    pub async fn reset_password(
+        &self,
+        by: Actor,
+        id: &str,
+        mode: ResetMode,
+        revoke_tokens: bool,
+    ) -> Result<(User, Option<String>), Error> {
         let code = (mode == ResetMode::Code).then(|| random_code(CODE_LETTERS));
         let password = code.clone().unwrap_or_else(|| INITIAL_PASSWORD.into());
         let hash = self.auth.passwords.hash(Secret::new(password)).await?;
-        let user = self.store.reset_password(by, id, hash, self.reset_seconds, code.is_some()).await?;
+        let reset = Reset { hash, lifetime_seconds: self.reset_seconds, with_code: code.is_some(), revoke_tokens };
+        let user = self.store.reset_password(by, id, reset).await?;
         Ok((user, code))
     }
 
@@ -178,15 +186,26 @@ impl Accounts {
         people.by_public_id(public_id).cloned().ok_or_else(|| Error::NotFound { what: "such user".into() })
     }
 
-    /// A page of accounts, newest first, whose name holds `search`; `before` is the id after which the last page ended.
-    pub fn list(
+    /// A page of accounts, newest first, whose name holds `search`; `after` is the id with which the last page ended.
+    pub async fn list(
         &self,
         search: Option<&str>,
         status: Option<&str>,
-        before: Option<i64>,
+        after: Option<String>,
         limit: usize,
-    ) -> Vec<Arc<User>> {
-        let search = search.map(str::to_lowercase);
+    ) -> Result<Vec<Arc<User>>, Error> {
+        if status.is_some_and(|status| ![PENDING, ACTIVE, DISABLED].contains(&status)) {
+            return Err(Error::invalid("status", "`status` must be pending, active or disabled"));
+        }
+        let before = match after {
+            // The page goes on, also when that account has been deleted meanwhile.
+            Some(id) => {
+                let key = self.store.user_key(id).await;
+                Some(key.map_err(|_| Error::invalid("cursor", "`cursor` is not the `next` of a page"))?)
+            }
+            None => None,
+        };
+        let search = search.map(Username::of);
         let people = self.store.people();
         let mut found: Vec<_> = people
             .all()
@@ -197,7 +216,7 @@ impl Accounts {
             .collect();
         found.sort_by_key(|user| std::cmp::Reverse(user.id));
         found.truncate(limit);
-        found
+        Ok(found)
     }
 }
 

@@ -304,7 +304,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, settings::Live};
-    use crate::store::users::Actor;
+    use crate::store::users::{Actor, Reset};
 
     const HOST: Actor = Actor(None);
     const RIGHT: &str = "correct horse battery";
@@ -328,8 +328,12 @@ mod tests {
             }
             match name {
                 "disabled" => drop(store.disable(HOST, &id).await.unwrap()),
-                "reset" => drop(store.reset_password(HOST, &id, hash().await, 3600, false).await.unwrap()),
-                "late" => drop(store.reset_password(HOST, &id, hash().await, -1, false).await.unwrap()),
+                "reset" | "late" => {
+                    let lifetime_seconds = if name == "late" { -1 } else { 3600 };
+                    let hash = hash().await;
+                    let reset = Reset { hash, lifetime_seconds, with_code: false, revoke_tokens: false };
+                    store.reset_password(HOST, &id, reset).await.unwrap();
+                }
                 _ => {}
             }
         }

@@ -130,7 +130,7 @@ async fn try_perform(verbs: &Verbs, ask: Ask) -> Result<Answer, Error> {
             accounts.approve(HOST, &user.public_id).await.map(one)
         }
         Ask::UserList { search } => {
-            let users = accounts.list(search.as_deref(), None, None, LIST_MAX);
+            let users = accounts.list(search.as_deref(), None, None, LIST_MAX).await?;
             Ok(Answer::Users { users: users.iter().map(|user| UserLine::from(&**user)).collect() })
         }
         Ask::UserApprove { user } => accounts.approve(HOST, &accounts.find(&user)?.public_id).await.map(one),
@@ -140,7 +140,7 @@ async fn try_perform(verbs: &Verbs, ask: Ask) -> Result<Answer, Error> {
         Ask::Token(ask) => tokens::perform(accounts, &verbs.tokens, ask).await,
         Ask::UserReset { user, code } => {
             let mode = if code { ResetMode::Code } else { ResetMode::Initial };
-            let (user, code) = accounts.reset_password(HOST, &accounts.find(&user)?.public_id, mode).await?;
+            let (user, code) = accounts.reset_password(HOST, &accounts.find(&user)?.public_id, mode, false).await?;
             Ok(Answer::Reset { user: UserLine::from(&user), code, minutes: accounts.reset_minutes() })
         }
     }

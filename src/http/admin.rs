@@ -46,28 +46,16 @@ pub struct UserPage {
 #[utoipa::path(get, path = "/api/v1/users", tag = "admin", params(UsersQuery),
     responses((status = 200, body = UserPage), crate::http::docs::Refusals))]
 pub async fn users(_: Admin, request: HttpRequest, accounts: web::Data<Accounts>) -> Answer {
-    let result = (|| {
-        let query: UsersQuery = query(&request)?;
-        let limit = page_size(query.limit)?;
-        if let Some(status) = query.status.as_deref()
-            && !["pending", "active", "disabled"].contains(&status)
-        {
-            return Err(Error::invalid("status", "`status` must be pending, active or disabled"));
-        }
-        let before = match query.cursor {
-            Some(cursor) => {
-                let last = accounts.by_id(&cursor);
-                Some(last.map_err(|_| Error::invalid("cursor", "`cursor` is not the `next` of a page"))?.id)
-            }
-            None => None,
-        };
-        let found = accounts.list(query.search.as_deref(), query.status.as_deref(), before, limit + 1);
+    let page = async {
+        let UsersQuery { search, status, cursor, limit } = query(&request)?;
+        let limit = page_size(limit)?;
+        let found = accounts.list(search.as_deref(), status.as_deref(), cursor, limit + 1).await?;
         let more = found.len() > limit;
         let items: Vec<&User> = found.iter().take(limit).map(|user| &**user).collect();
         let next = items.last().filter(|_| more).map(|user| user.public_id.clone());
         Ok(UserPage { items: items.into_iter().map(UserView::from).collect(), next })
-    })();
-    answer(&request, result)
+    };
+    answer(&request, page.await)
 }
 
 /// Lets a pending account in.
@@ -106,11 +94,14 @@ pub async fn enable(
     answer(&request, accounts.enable(admin.actor(), &id).await.map(|user| UserView::from(&user)))
 }
 
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Reset {
     /// `initial` (the default) sets `admin123`; `code` makes a random code that is shown once.
     #[schema(example = "code")]
     mode: Option<String>,
+    /// Revokes the tokens of its machines for good. Else they sleep until the new password is set.
+    revoke_tokens: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -135,13 +126,13 @@ pub async fn reset_password(
     let result = async {
         body::check_head(&request)?;
         let bytes = body::read(&request, &mut payload, &config.limits).await?;
-        let asked = if bytes.is_empty() { Reset { mode: None } } else { body::parse(&bytes)? };
+        let asked = if bytes.is_empty() { Reset::default() } else { body::parse(&bytes)? };
         let mode = match asked.mode.as_deref() {
             None | Some("initial") => ResetMode::Initial,
             Some("code") => ResetMode::Code,
             Some(_) => return Err(Error::invalid("mode", "`mode` must be \"initial\" or \"code\"")),
         };
-        let (user, one_time_code) = accounts.reset_password(admin.actor(), &id, mode).await?;
+        let (user, one_time_code) = accounts.reset_password(admin.actor(), &id, mode, asked.revoke_tokens).await?;
         Ok(ResetDone { user: UserView::from(&user), one_time_code })
     };
     answer(&request, result.await)

@@ -9,7 +9,6 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::config::settings::TABLE;
 use crate::error::Error;
 use crate::http::admin::{Answer, answer};
 use crate::http::body;
@@ -75,21 +74,20 @@ pub async fn change(
 }
 
 async fn view(store: &Store) -> Result<SettingList, Error> {
-    let rows = store.overrides().await?;
-    let (people, start, now) = (store.people(), store.settings().start(), store.settings().now());
-    let items = TABLE.iter().map(|setting| {
-        let row = rows.iter().find(|row| row.name == setting.name);
+    let (states, people) = (store.setting_states().await?, store.people());
+    let items = states.iter().map(|state| {
+        let changed = state.changed.as_ref();
         SettingView {
-            name: setting.name,
-            value: (setting.get)(&now),
-            of_file: (setting.get)(&start),
-            overridden: row.is_some(),
-            least: setting.least,
-            most: setting.most,
-            unit: setting.unit,
-            about: setting.about(),
-            changed_at: row.map(|row| Timestamp(row.changed_at_us).rfc3339()),
-            changed_by: row.and_then(|row| row.changed_by).map(|id| people.name_of(id)),
+            name: state.setting.name,
+            value: state.value,
+            of_file: state.of_file,
+            overridden: changed.is_some(),
+            least: state.setting.least,
+            most: state.setting.most,
+            unit: state.setting.unit,
+            about: state.setting.about(),
+            changed_at: changed.map(|row| Timestamp(row.changed_at_us).rfc3339()),
+            changed_by: changed.and_then(|row| row.changed_by).map(|id| people.name_of(id)),
         }
     });
     Ok(SettingList { items: items.collect() })

@@ -19,6 +19,16 @@ pub struct Override {
     pub changed_by: Option<i64>,
 }
 
+/// A setting and what holds of it.
+pub struct SettingState {
+    pub setting: &'static Setting,
+    pub value: u64,
+    /// What the configuration file says, or the default.
+    pub of_file: u64,
+    /// `None`: the file's value holds.
+    pub changed: Option<Override>,
+}
+
 /// A setting and its new value, checked; `None`: the file's again.
 pub type Change = (&'static Setting, Option<u64>);
 
@@ -34,8 +44,17 @@ fn all(connection: &mut SqliteConnection) -> QueryResult<Vec<Override>> {
 }
 
 impl Store {
-    pub async fn overrides(&self) -> Result<Vec<Override>, Error> {
-        self.read(all).await
+    /// All settings, in the order of the file.
+    pub async fn setting_states(&self) -> Result<Vec<SettingState>, Error> {
+        let rows = self.read(all).await?;
+        let (start, now) = (self.settings().start(), self.settings().now());
+        let state = |setting: &'static Setting| SettingState {
+            setting,
+            value: (setting.get)(&now),
+            of_file: (setting.get)(&start),
+            changed: rows.iter().find(|row| row.name == setting.name).cloned(),
+        };
+        Ok(TABLE.iter().map(state).collect())
     }
 
     /// Changes settings, all or none; the act tells what was and what is.

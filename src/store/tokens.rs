@@ -407,6 +407,17 @@ pub fn suspend_all(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<()> {
     diesel::update(live).set(tokens::suspended_at_us.eq(tx.now.0)).execute(tx.connection).map(drop)
 }
 
+/// Ends every token of a person for good, each with its act.
+pub fn revoke_all(tx: &mut Tx<'_>, user_id: i64, by: Actor) -> QueryResult<()> {
+    let live = tokens::table.filter(tokens::user_id.eq(user_id)).filter(tokens::revoked_at_us.is_null());
+    for row in live.select(Row::as_select()).load::<Row>(tx.connection)? {
+        let token = Token::from(row);
+        diesel::update(tokens::table.find(token.id)).set(tokens::revoked_at_us.eq(tx.now.0)).execute(tx.connection)?;
+        done(tx, "token_revoked", by, &token, None)?;
+    }
+    Ok(())
+}
+
 /// The owner has set a new password: what slept until then wakes up.
 pub fn resume_all(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<()> {
     let own = tokens::table.filter(tokens::user_id.eq(user_id));

@@ -133,12 +133,22 @@ pub struct UserChanges {
     pub class: Option<Class>,
 }
 
+/// A password that opens nothing but its own change.
+pub struct Reset {
+    pub hash: String,
+    pub lifetime_seconds: i64,
+    /// It is a code that was made for this, not the one that everybody knows.
+    pub with_code: bool,
+    /// Tokens end for good, instead of sleeping until the new password is set.
+    pub revoke_tokens: bool,
+}
+
 /// What an act does to an account, apart from its name in the record.
 enum Change {
     Approve,
     Disable,
     Enable,
-    Reset { password_hash: String, until: Timestamp, with_code: bool },
+    Reset(Reset),
 }
 
 impl Change {
@@ -147,8 +157,8 @@ impl Change {
             Change::Approve => "user_approved",
             Change::Disable => "user_disabled",
             Change::Enable => "user_enabled",
-            Change::Reset { with_code: false, .. } => "password_reset",
-            Change::Reset { with_code: true, .. } => "password_reset_with_code",
+            Change::Reset(Reset { with_code: false, .. }) => "password_reset",
+            Change::Reset(Reset { with_code: true, .. }) => "password_reset_with_code",
         }
     }
 }
@@ -234,16 +244,8 @@ impl Store {
         self.change(by, id, Change::Enable).await
     }
 
-    pub async fn reset_password(
-        &self,
-        by: Actor,
-        id: &str,
-        password_hash: String,
-        lifetime_seconds: i64,
-        with_code: bool,
-    ) -> Result<User, Error> {
-        let until = Timestamp::now().plus_seconds(lifetime_seconds);
-        self.change(by, id, Change::Reset { password_hash, until, with_code }).await
+    pub async fn reset_password(&self, by: Actor, id: &str, reset: Reset) -> Result<User, Error> {
+        self.change(by, id, Change::Reset(reset)).await
     }
 
     /// Changes an account; the act tells what was and what is.
@@ -325,13 +327,16 @@ impl Store {
                     }
                     diesel::update(target).set(users::status.eq(ACTIVE)).execute(tx.connection)?
                 }
-                Change::Reset { password_hash, until, .. } => {
+                Change::Reset(reset) => {
                     tokens::suspend_all(tx, user.id)?;
+                    if reset.revoke_tokens {
+                        tokens::revoke_all(tx, user.id, by)?;
+                    }
                     diesel::update(target)
                         .set((
-                            users::password_hash.eq(password_hash),
+                            users::password_hash.eq(&reset.hash),
                             users::must_change.eq(true),
-                            users::reset_until_us.eq(until.0),
+                            users::reset_until_us.eq(tx.now.plus_seconds(reset.lifetime_seconds).0),
                             users::version.eq(users::version + 1),
                         ))
                         .execute(tx.connection)?

@@ -227,6 +227,81 @@ async fn lists_come_in_pages() {
 }
 
 #[actix_web::test]
+async fn people_are_found_by_part_of_a_name_in_any_spelling_and_by_status() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    for name in ["anna", "joanna"] {
+        gateway.user(&admin, name).await;
+    }
+    gateway.post("/api/v1/register", None, json!({ "email": "hannah@example.org", "password": PASSWORD })).await;
+    let found = async |query: &str| {
+        let page = gateway.get(&format!("/api/v1/users?{query}"), Some(&admin)).await.json();
+        let items = page["items"].as_array().unwrap_or_else(|| panic!("{page}"));
+        let names: Vec<String> = items.iter().map(|user| user["username"].as_str().unwrap().to_owned()).collect();
+        (names.join(" ").replace("@example.org", ""), page["next"].clone())
+    };
+
+    for (query, expected) in [
+        ("search=ANNA", "hannah joanna anna"),
+        // Full-width letters, as some keyboards write them.
+        ("search=%EF%BD%81%EF%BD%8E%EF%BD%8E%EF%BD%81", "hannah joanna anna"),
+        ("search=anna&status=active", "joanna anna"),
+        ("search=anna&status=pending", "hannah"),
+        ("search=anna&status=disabled", ""),
+        ("search=nobody", ""),
+        ("search=%25", ""),
+    ] {
+        assert_eq!(found(query).await, (expected.to_owned(), Value::Null), "{query}");
+    }
+}
+
+#[actix_web::test]
+async fn a_page_of_people_goes_on_after_one_who_was_deleted_meanwhile() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    for name in ["a", "b"] {
+        gateway.user(&admin, name).await;
+    }
+    let first = gateway.get("/api/v1/users?limit=1", Some(&admin)).await.json();
+    let last = first["next"].as_str().unwrap().to_owned();
+
+    let export = gateway.export(&admin, "b@example.org", "jsonl").await;
+    let receipt: Value = serde_json::from_str(export.lines().last().unwrap()).unwrap();
+    let body = json!({ "receipt": receipt["receipt"] }).to_string().into_bytes();
+    assert_eq!(gateway.send("DELETE", &format!("/api/v1/users/{last}"), Some(&admin), body).await.status, 202);
+
+    let next = gateway.get(&format!("/api/v1/users?limit=1&cursor={last}"), Some(&admin)).await.json();
+    assert_eq!(next["items"][0]["username"], "a@example.org", "{next}");
+    let nonsense = gateway.get("/api/v1/users?cursor=nonsense", Some(&admin)).await;
+    assert_eq!((nonsense.status, &nonsense.json()["error"]["param"]), (400, &json!("cursor")));
+}
+
+#[actix_web::test]
+async fn a_reset_lets_tokens_sleep_or_ends_them_for_good() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    let reset = format!("/api/v1/users/{}/reset-password", gateway.id_of(&admin, "ann").await);
+    let token = gateway.post("/api/v1/tokens", Some(&ann), json!({ "name": "ci" })).await.json();
+    let chat = async || gateway.post("/v1/chat/completions", token["token"].as_str(), hello()).await.status;
+
+    for (revoke, expected) in [(false, 200), (true, 401)] {
+        let done = gateway.post(&reset, Some(&admin), json!({ "mode": "code", "revoke_tokens": revoke })).await;
+        assert_eq!(done.status, 200, "{}", done.text());
+        assert_eq!(chat().await, 401);
+        let change = json!({ "username": "ann@example.org", "current_password": done.json()["one_time_code"],
+            "new_password": format!("a fresh one, {revoke}") });
+        assert_eq!(gateway.post("/api/v1/password", None, change).await.status, 204);
+        assert_eq!(chat().await, expected, "revoked: {revoke}");
+    }
+    let acts = gateway.get("/api/v1/audit?kind=act", Some(&admin)).await.text();
+    assert!(acts.contains("token_revoked"), "{acts}");
+    let unknown = gateway.post(&reset, Some(&admin), json!({ "mode": "code", "revoke": true })).await;
+    assert_eq!(unknown.status, 400);
+}
+
+#[actix_web::test]
 async fn wrong_passwords_come_ever_more_slowly_until_the_host_unlocks() {
     let gateway = TestGateway::start("http://127.0.0.1:1");
     let admin = gateway.admin().await;
