@@ -1,24 +1,28 @@
 //! The command line: runs the gateway, or asks a running one over its control socket.
 
-use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
+use serde::Serialize;
 
-use crate::app::{self, App, DataDir};
-use crate::config::settings::Live;
+use crate::app::App;
 use crate::config::{Config, Problem};
-use crate::control::{self, Answer, Ask, UserLine, Verbs};
-use crate::store::Store;
-use crate::tokens::Tokens;
 use crate::{http, server, telemetry};
 
+mod export;
+mod host;
+mod settings;
+mod table;
 mod token;
+mod usage;
+mod user;
 
+use export::ExportCommand;
+use settings::SettingsCommand;
 use token::TokenCommand;
+use usage::UsageCommand;
+use user::UserCommand;
 
 #[derive(Parser)]
 #[command(
@@ -43,43 +47,26 @@ pub struct Cli {
 enum Command {
     /// Run the gateway
     Serve,
-    /// Accounts: add, list, approve, disable, enable, unlock, reset
+    /// Accounts: add, list, approve, disable, reset, change, delete …
     #[command(subcommand)]
     User(UserCommand),
     /// Tokens for machines: create, list, revoke, rotate, resume
     #[command(subcommand)]
     Token(TokenCommand),
+    /// What can be changed while the gateway runs: list, set, unset
+    Settings {
+        #[command(subcommand)]
+        command: Option<SettingsCommand>,
+    },
+    /// What was used, by person, token, model or hour
+    Usage(UsageCommand),
+    /// The record of one person, or what a filter finds, as CSV or JSON Lines
+    Export(ExportCommand),
     /// The configuration: an example with every key, or a check of yours
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Print the OpenAPI document
     Openapi,
-}
-
-#[derive(Subcommand)]
-enum UserCommand {
-    /// Make an account that needs no approval; the password is asked for, or read from standard input
-    Add { email: String },
-    /// List accounts
-    List {
-        /// Part of the name
-        search: Option<String>,
-    },
-    /// Let a pending account in
-    Approve { user: String },
-    /// Shut an account; its tokens end at once
-    Disable { user: String },
-    /// Open a disabled account again
-    Enable { user: String },
-    /// Forget the wrong passwords that were tried on an account
-    Unlock { user: String },
-    /// Give an account a password that only lets its owner set a new one, for an hour
-    Reset {
-        user: String,
-        /// Set `admin123` instead of a random code
-        #[arg(long)]
-        initial: bool,
-    },
 }
 
 #[derive(Subcommand)]
@@ -115,14 +102,11 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve => telemetry::init(&config.log).and_then(|()| {
             actix_web::rt::System::new().block_on(async { server::run(App::build(config).await?).await })
         }),
-        Command::User(command) => actix_web::rt::System::new().block_on(async { user(&config, command).await }),
-        Command::Token(command) => {
-            actix_web::rt::System::new().block_on(async { ask(&config, Ask::Token(command.into())).await })
-        }
-        _ => {
+        Command::Config(_) | Command::Openapi => {
             println!("the configuration is good");
             Ok(())
         }
+        command => actix_web::rt::System::new().block_on(govern(&config, command)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -141,78 +125,19 @@ fn report(problems: &[Problem]) -> ExitCode {
     ExitCode::from(BAD_CONFIG)
 }
 
-async fn user(config: &Config, command: UserCommand) -> anyhow::Result<()> {
-    let ask = match command {
-        UserCommand::Add { email } => Ask::UserAdd { email, password: read_password()? },
-        UserCommand::List { search } => Ask::UserList { search },
-        UserCommand::Approve { user } => Ask::UserApprove { user },
-        UserCommand::Disable { user } => Ask::UserDisable { user },
-        UserCommand::Enable { user } => Ask::UserEnable { user },
-        UserCommand::Unlock { user } => Ask::UserUnlock { user },
-        UserCommand::Reset { user, initial } => Ask::UserReset { user, code: !initial },
-    };
-    self::ask(config, ask).await
+/// What is asked of the gateway that runs, or of its file.
+async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::User(command) => user::run(config, command).await,
+        Command::Token(command) => token::run(config, command).await,
+        Command::Settings { command } => settings::run(config, command).await,
+        Command::Usage(command) => usage::run(config, command).await,
+        Command::Export(command) => export::run(config, command).await,
+        Command::Serve | Command::Config(_) | Command::Openapi => Ok(()),
+    }
 }
 
-/// Asks the running gateway, or acts on its file, and prints the answer.
-async fn ask(config: &Config, ask: Ask) -> anyhow::Result<()> {
-    let answer = match control::ask(&config.data_dir, &ask).await? {
-        Some(answer) => answer,
-        None => on_the_file(config, ask).await?,
-    };
-    match answer {
-        Answer::Users { users } => print_users(&users),
-        Answer::User { user } => println!("{} is {}", user.username, user.status),
-        Answer::Reset { user, code, minutes } => {
-            let password = code.unwrap_or_else(|| "admin123".into());
-            println!("{}: password {password} , valid for {minutes} minutes and only to set a new one", user.username);
-        }
-        Answer::Tokens { tokens } => token::print_tokens(&tokens),
-        Answer::Token { token } => token::print_token(&token),
-        Answer::TokenMade { token, secret } => token::print_secret(&token, &secret),
-        Answer::Refused { message, .. } => bail!("{message}"),
-    }
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
-}
-
-/// No gateway runs, so nobody else holds the file.
-async fn on_the_file(config: &Config, ask: Ask) -> anyhow::Result<Answer> {
-    let file = config.data_dir.join(crate::store::FILE);
-    if !file.exists() {
-        bail!(
-            "there is no database at {}; start the gateway once, or name its configuration with --config",
-            file.display()
-        );
-    }
-    let _held = DataDir::open(config)?;
-    let store = Store::open(&config.data_dir, Live::new(config.settings))?;
-    let (_, accounts) = app::people(config, &store)?;
-    let tokens = Arc::new(Tokens::new(store.clone(), &config.tokens));
-    let answer = control::perform(&Verbs { accounts, tokens }, ask).await;
-    store.close();
-    Ok(answer)
-}
-
-/// Never from the command line, where others on the host could read it.
-fn read_password() -> anyhow::Result<String> {
-    if std::io::stdin().is_terminal() {
-        return rpassword::prompt_password("Password for the new account: ").context("can't read the password");
-    }
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).context("can't read the password from standard input")?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-fn print_users(users: &[UserLine]) {
-    if users.is_empty() {
-        println!("no accounts found");
-        return;
-    }
-    let width = users.iter().map(|user| user.username.len()).max().unwrap_or(0).max("USER".len());
-    println!("{:width$}  {:8}  {:6}  {:24}", "USER", "STATUS", "ROLE", "CREATED");
-    for user in users {
-        let mark = if user.must_change_password { "  must change its password" } else { "" };
-        let created = user.created_at.split('.').next().unwrap_or_default();
-        println!("{:width$}  {:8}  {:6}  {created:24}{mark}", user.username, user.status, user.role);
-    }
 }

@@ -1,27 +1,36 @@
 //! The command line's door: the same verbs as behind the API, over a Unix socket that only the service's user can open.
 //!
-//! One line of JSON asks, one line answers. When no gateway runs, the command line calls `perform` on the file itself.
+//! One line of JSON asks, one line answers; an export answers in pieces. When no gateway runs, the command line calls
+//! `perform` on the file itself.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tracing::warn;
 
-use crate::accounts::{Accounts, ResetMode};
-use crate::clock::Timestamp;
+use crate::accounts::Accounts;
 use crate::error::Error;
-use crate::secret::Secret;
-use crate::store::users::{Actor, User};
+use crate::export::Exports;
+use crate::store::Store;
+use crate::store::users::Actor;
 use crate::tokens::Tokens;
+use crate::usage::{self, Question, UsageItem};
 
+pub mod export;
+pub mod settings;
 pub mod tokens;
+pub mod users;
 
-use tokens::{TokenAsk, TokenLine};
+use export::{ExportAsk, Incoming};
+use settings::{SettingLine, SettingsAsk};
+use tokens::{TokenAsk, TokenLine, named};
+use users::{UserAsk, UserLine};
 
 pub const SOCKET: &str = "control.sock";
 
@@ -32,65 +41,64 @@ const TALK_SECONDS_MAX: Duration = Duration::from_secs(30);
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Ask {
-    /// The name, and the password that an account made on the host begins with.
-    UserAdd {
-        email: String,
-        password: String,
-    },
-    UserList {
-        search: Option<String>,
-    },
-    UserApprove {
-        user: String,
-    },
-    UserDisable {
-        user: String,
-    },
-    UserEnable {
-        user: String,
-    },
-    UserReset {
-        user: String,
-        code: bool,
-    },
-    UserUnlock {
-        user: String,
-    },
+    User(UserAsk),
     Token(TokenAsk),
+    Settings(SettingsAsk),
+    /// People and tokens as they are called on the host.
+    Usage(Question),
+    Export(ExportAsk),
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Answer {
-    Users { users: Vec<UserLine> },
-    User { user: UserLine },
-    Reset { user: UserLine, code: Option<String>, minutes: i64 },
-    Tokens { tokens: Vec<TokenLine> },
-    Token { token: TokenLine },
-    TokenMade { token: TokenLine, secret: String },
-    Refused { code: String, message: String },
+    Users {
+        users: Vec<UserLine>,
+    },
+    User {
+        user: UserLine,
+    },
+    Reset {
+        user: UserLine,
+        code: Option<String>,
+        minutes: i64,
+    },
+    /// The account is gone; its contents go in the background.
+    Deleting {
+        user: String,
+    },
+    Tokens {
+        tokens: Vec<TokenLine>,
+    },
+    Token {
+        token: TokenLine,
+    },
+    TokenMade {
+        token: TokenLine,
+        secret: String,
+    },
+    Settings {
+        settings: Vec<SettingLine>,
+    },
+    Usage {
+        items: Vec<UsageItem>,
+    },
+    /// So many bytes of an export follow this line; so many requests, refusals and acts stand in it by now.
+    Piece {
+        bytes: u64,
+        lines: i64,
+    },
+    /// The export is complete.
+    Exported,
+    Refused {
+        code: String,
+        message: String,
+    },
 }
 
-#[derive(Serialize, Deserialize)]
-pub struct UserLine {
-    pub id: String,
-    pub username: String,
-    pub role: String,
-    pub status: String,
-    pub must_change_password: bool,
-    pub created_at: String,
-}
-
-impl From<&User> for UserLine {
-    fn from(user: &User) -> Self {
-        UserLine {
-            id: user.public_id.clone(),
-            username: user.name().to_owned(),
-            role: user.role.clone(),
-            status: user.status.clone(),
-            must_change_password: user.must_change,
-            created_at: Timestamp(user.created_at_us).rfc3339(),
-        }
+impl Answer {
+    fn refused(error: &Error) -> Answer {
+        Answer::Refused { code: error.code().to_owned(), message: error.to_string() }
     }
 }
 
@@ -105,44 +113,39 @@ const LIST_MAX: usize = 10_000;
 pub struct Verbs {
     pub accounts: Arc<Accounts>,
     pub tokens: Arc<Tokens>,
+    pub exports: Arc<Exports>,
+    pub store: Store,
 }
 
 pub async fn perform(verbs: &Verbs, ask: Ask) -> Answer {
     match try_perform(verbs, ask).await {
         Ok(answer) => answer,
-        Err(error) => Answer::Refused { code: error.code().to_owned(), message: error.to_string() },
+        Err(error) => Answer::refused(&error),
     }
 }
 
 async fn try_perform(verbs: &Verbs, ask: Ask) -> Result<Answer, Error> {
-    let accounts = &verbs.accounts;
-    let one = |user: User| Answer::User { user: UserLine::from(&user) };
     match ask {
-        Ask::UserAdd { email, password } => {
-            if accounts.first_admin_waits() {
-                return Err(Error::conflict("nobody can be let in before the password of `admin` has been changed"));
-            }
-            if accounts.find(&email).is_ok() {
-                return Err(Error::conflict(format!("there is an account `{email}` already")));
-            }
-            accounts.register(&email, Secret::new(password)).await?;
-            let user = accounts.find(&email)?;
-            accounts.approve(HOST, &user.public_id).await.map(one)
+        Ask::User(ask) => users::perform(&verbs.accounts, ask).await,
+        Ask::Token(ask) => tokens::perform(&verbs.accounts, &verbs.tokens, ask).await,
+        Ask::Settings(ask) => settings::perform(&verbs.store, ask).await,
+        Ask::Usage(asked) => {
+            let user_id = asked.user_id.map(|name| person(&verbs.accounts, name)).transpose()?;
+            let token_id = asked.token_id.map(|token| named(&token).to_owned());
+            // Beside the command line, nobody follows the record.
+            while verbs.store.follow_usage().await? {}
+            let items = usage::lines(&verbs.store, Question { user_id, token_id, ..asked }).await?;
+            Ok(Answer::Usage { items })
         }
-        Ask::UserList { search } => {
-            let users = accounts.list(search.as_deref(), None, None, LIST_MAX).await?;
-            Ok(Answer::Users { users: users.iter().map(|user| UserLine::from(&**user)).collect() })
-        }
-        Ask::UserApprove { user } => accounts.approve(HOST, &accounts.find(&user)?.public_id).await.map(one),
-        Ask::UserDisable { user } => accounts.disable(HOST, &accounts.find(&user)?.public_id).await.map(one),
-        Ask::UserEnable { user } => accounts.enable(HOST, &accounts.find(&user)?.public_id).await.map(one),
-        Ask::UserUnlock { user } => accounts.unlock(&user).map(|user| one(User::clone(&user))),
-        Ask::Token(ask) => tokens::perform(accounts, &verbs.tokens, ask).await,
-        Ask::UserReset { user, code } => {
-            let mode = if code { ResetMode::Code } else { ResetMode::Initial };
-            let (user, code) = accounts.reset_password(HOST, &accounts.find(&user)?.public_id, mode, false).await?;
-            Ok(Answer::Reset { user: UserLine::from(&user), code, minutes: accounts.reset_minutes() })
-        }
+        Ask::Export(_) => Err(Error::invalid("ask", "an export is answered in pieces")),
+    }
+}
+
+/// The id of whoever is called so on the host. An id stands for itself: it may be that of somebody who was deleted.
+fn person(accounts: &Accounts, name: String) -> Result<String, Error> {
+    match uuid::Uuid::parse_str(&name) {
+        Ok(_) => Ok(name),
+        Err(_) => accounts.find(&name).map(|user| user.public_id.clone()),
     }
 }
 
@@ -168,10 +171,8 @@ pub async fn serve(listener: UnixListener, verbs: Verbs) {
             Ok((stream, _)) => {
                 let verbs = verbs.clone();
                 tokio::task::spawn_local(async move {
-                    match tokio::time::timeout(TALK_SECONDS_MAX, talk(stream, &verbs)).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(cause)) => warn!(%cause, "a talk on the control socket broke off"),
-                        Err(_) => warn!("a talk on the control socket took too long"),
+                    if let Err(cause) = talk(stream, &verbs).await {
+                        warn!(%cause, "a talk on the control socket broke off");
                     }
                 });
             }
@@ -186,41 +187,65 @@ pub async fn serve(listener: UnixListener, verbs: Verbs) {
 async fn talk(stream: UnixStream, verbs: &Verbs) -> anyhow::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(read.take(LINE_BYTES_MAX)).read_line(&mut line).await?;
-    let answer = match serde_json::from_str(&line) {
-        Ok(ask) => perform(verbs, ask).await,
+    let asked = async { BufReader::new(read.take(LINE_BYTES_MAX)).read_line(&mut line).await };
+    tokio::time::timeout(TALK_SECONDS_MAX, asked).await.context("no question came")??;
+    match serde_json::from_str(&line) {
+        // It takes as long as it takes; each of its pieces has its time.
+        Ok(Ask::Export(ask)) => export::answer(&mut write, verbs, ask).await,
+        Ok(ask) => {
+            let answered = async { say(&mut write, &perform(verbs, ask).await).await };
+            tokio::time::timeout(TALK_SECONDS_MAX, answered).await.context("the answer took too long")?
+        }
         Err(_) => {
             let message = "the running gateway does not know this command; is it another version?";
-            Answer::Refused { code: "invalid_request".into(), message: message.into() }
+            say(&mut write, &Answer::Refused { code: "invalid_request".into(), message: message.into() }).await
         }
-    };
-    let mut text = serde_json::to_vec(&answer)?;
+    }
+}
+
+async fn say(write: &mut OwnedWriteHalf, what: &impl Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_vec(what)?;
     text.push(b'\n');
-    write.write_all(&text).await?;
-    Ok(())
+    Ok(write.write_all(&text).await?)
+}
+
+async fn hear(read: &mut BufReader<OwnedReadHalf>) -> anyhow::Result<Answer> {
+    let mut line = String::new();
+    if read.read_line(&mut line).await? == 0 {
+        bail!("the gateway went away");
+    }
+    serde_json::from_str(&line).context("the gateway's answer can't be read")
 }
 
 /// Asks the gateway that runs on `data_dir`; `None` when none does.
 pub async fn ask(data_dir: &Path, ask: &Ask) -> anyhow::Result<Option<Answer>> {
-    let path: PathBuf = data_dir.join(SOCKET);
-    let stream = match UnixStream::connect(&path).await {
-        Ok(stream) => stream,
-        Err(cause) if matches!(cause.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
-            return Ok(None);
-        }
-        Err(cause) => {
-            return Err(cause)
-                .with_context(|| format!("can't open {}; run this as the gateway's user or root", path.display()));
-        }
-    };
+    let Some((mut read, mut write)) = connect(data_dir).await? else { return Ok(None) };
     let talk = async {
-        let (read, mut write) = stream.into_split();
-        let mut text = serde_json::to_vec(ask)?;
-        text.push(b'\n');
-        write.write_all(&text).await?;
-        let mut line = String::new();
-        BufReader::new(read).read_line(&mut line).await?;
-        serde_json::from_str(&line).context("the gateway's answer can't be read")
+        say(&mut write, ask).await?;
+        hear(&mut read).await
     };
     tokio::time::timeout(TALK_SECONDS_MAX, talk).await.context("the gateway did not answer")?.map(Some)
+}
+
+/// Asks for an export; `None` when no gateway runs on `data_dir`.
+pub async fn ask_for_export(data_dir: &Path, ask: ExportAsk) -> anyhow::Result<Option<Incoming>> {
+    let Some((read, mut write)) = connect(data_dir).await? else { return Ok(None) };
+    say(&mut write, &Ask::Export(ask)).await?;
+    Ok(Some(Incoming(read)))
+}
+
+async fn connect(data_dir: &Path) -> anyhow::Result<Option<(BufReader<OwnedReadHalf>, OwnedWriteHalf)>> {
+    let path: PathBuf = data_dir.join(SOCKET);
+    match UnixStream::connect(&path).await {
+        Ok(stream) => {
+            let (read, write) = stream.into_split();
+            Ok(Some((BufReader::new(read), write)))
+        }
+        Err(cause) if matches!(cause.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
+            Ok(None)
+        }
+        Err(cause) => {
+            Err(cause).with_context(|| format!("can't open {}; run this as the gateway's user or root", path.display()))
+        }
+    }
 }

@@ -95,7 +95,12 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let erasing = tokio::task::spawn_local(upkeep::erase(app.clone()));
     let talks = tokio::task::spawn_local(control::serve(
         control,
-        Verbs { accounts: app.accounts.clone(), tokens: app.tokens.clone() },
+        Verbs {
+            accounts: app.accounts.clone(),
+            tokens: app.tokens.clone(),
+            exports: app.exports.clone(),
+            store: app.store.clone(),
+        },
     ));
     let stopper = tokio::task::spawn_local(stop_on_signal(app.clone(), server.handle()));
     greet(&app, address);

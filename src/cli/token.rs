@@ -2,7 +2,10 @@
 
 use clap::Subcommand;
 
+use crate::cli::{host, print_json, table};
+use crate::config::Config;
 use crate::control::tokens::{TokenAsk, TokenLine};
+use crate::control::{Answer, Ask};
 use crate::tokens::{RotateWish, Wish};
 
 #[derive(Subcommand)]
@@ -32,7 +35,12 @@ pub enum TokenCommand {
         days: Option<u32>,
     },
     /// List tokens, of USER or of everybody
-    List { user: Option<String> },
+    List {
+        user: Option<String>,
+        /// For scripts: one JSON list
+        #[arg(long)]
+        json: bool,
+    },
     /// End a token at once
     Revoke { token: String },
     /// Give a token a new secret, printed once; the one before is taken for an hour more
@@ -65,7 +73,7 @@ impl From<TokenCommand> for TokenAsk {
                 };
                 TokenAsk::Create { user, wish }
             }
-            TokenCommand::List { user } => TokenAsk::List { user },
+            TokenCommand::List { user, .. } => TokenAsk::List { user },
             TokenCommand::Revoke { token } => TokenAsk::Revoke { id: token },
             TokenCommand::Rotate { token, grace_seconds, days } => {
                 TokenAsk::Rotate { id: token, wish: RotateWish { grace_seconds, expires_in_days: days } }
@@ -75,44 +83,47 @@ impl From<TokenCommand> for TokenAsk {
     }
 }
 
-pub fn print_tokens(tokens: &[TokenLine]) {
+pub async fn run(config: &Config, command: TokenCommand) -> anyhow::Result<()> {
+    let json = matches!(command, TokenCommand::List { json: true, .. });
+    match host::ask(config, Ask::Token(command.into())).await? {
+        Answer::Tokens { tokens } if json => print_json(&tokens)?,
+        Answer::Tokens { tokens } => print_tokens(&tokens),
+        Answer::Token { token } => println!("{} ({} of {}) is {}", token.prefix, token.name, token.user, token.status),
+        Answer::TokenMade { token, secret } => print_secret(&token, &secret),
+        _ => anyhow::bail!("the gateway's answer is about something else"),
+    }
+    Ok(())
+}
+
+fn print_tokens(tokens: &[TokenLine]) {
     if tokens.is_empty() {
         println!("no tokens found");
         return;
     }
-    let width = |column: fn(&TokenLine) -> &str, title: &str| {
-        tokens.iter().map(|token| column(token).chars().count()).max().unwrap_or(0).max(title.len())
-    };
-    let (names, users) = (width(|token| &token.name, "NAME"), width(|token| &token.user, "USER"));
-    println!(
-        "{:16}  {:names$}  {:users$}  {:9}  {:10}  {:16}  SCOPES",
-        "TOKEN", "NAME", "USER", "STATUS", "EXPIRES", "LAST USED"
-    );
-    for token in tokens {
-        let used = token.last_used_at.as_deref().map_or_else(|| "never".into(), |at| at[..16].replace('T', " "));
-        println!(
-            "{:16}  {:names$}  {:users$}  {:9}  {:10}  {used:16}  {}",
-            token.prefix,
-            token.name,
-            token.user,
-            token.status,
-            &token.expires_at[..10],
-            token.scopes.join(" ")
-        );
-    }
-}
-
-pub fn print_token(token: &TokenLine) {
-    println!("{} ({} of {}) is {}", token.prefix, token.name, token.user, token.status);
+    let rows: Vec<[String; 7]> = tokens
+        .iter()
+        .map(|token| {
+            [
+                token.prefix.clone(),
+                token.name.clone(),
+                token.user.clone(),
+                token.status.clone(),
+                table::day(&token.expires_at).to_owned(),
+                token.last_used_at.as_deref().map_or_else(|| "never".into(), table::minute),
+                token.scopes.join(" "),
+            ]
+        })
+        .collect();
+    table::print(["TOKEN", "NAME", "USER", "STATUS", "EXPIRES", "LAST USED", "SCOPES"], &rows);
 }
 
 /// The secret stands alone on standard output, so that a script can keep it; the rest goes beside it.
-pub fn print_secret(token: &TokenLine, secret: &str) {
+fn print_secret(token: &TokenLine, secret: &str) {
     eprintln!(
         "{} of {}, valid until {}; it is not shown again:",
         token.name,
         token.user,
-        token.expires_at.split('T').next().unwrap_or_default()
+        table::day(&token.expires_at)
     );
     println!("{secret}");
 }

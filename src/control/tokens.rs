@@ -68,6 +68,6 @@ pub async fn perform(accounts: &Accounts, tokens: &Tokens, ask: TokenAsk) -> Res
 }
 
 /// The id in what a list shows as the beginning of a token.
-fn named(prefix: &str) -> &str {
+pub fn named(prefix: &str) -> &str {
     prefix.rsplit('_').next().unwrap_or(prefix)
 }

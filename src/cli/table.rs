@@ -1,0 +1,52 @@
+//! Lists on a terminal: columns side by side, numbers to the right.
+
+/// Prints rows under their titles. Nothing at all is told in words by whoever calls.
+pub fn print<const N: usize>(titles: [&str; N], rows: &[[String; N]]) {
+    print!("{}", text(titles, rows));
+}
+
+fn text<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> String {
+    let widths: Vec<usize> = (0..N)
+        .map(|column| {
+            let cells = rows.iter().map(|row| row[column].chars().count());
+            cells.chain([titles[column].chars().count()]).max().unwrap_or(0)
+        })
+        .collect();
+    let is_number = |cell: &String| cell.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let to_the_right: Vec<bool> = (0..N).map(|column| rows.iter().all(|row| is_number(&row[column]))).collect();
+    let line = |cells: Vec<&str>| {
+        let mut line = String::new();
+        for (column, cell) in cells.into_iter().enumerate() {
+            let gap = " ".repeat(widths[column] - cell.chars().count());
+            let (before, after) = if to_the_right[column] { (gap.as_str(), "") } else { ("", gap.as_str()) };
+            line.extend([before, cell, after, "  "]);
+        }
+        format!("{}\n", line.trim_end())
+    };
+    let body = rows.iter().map(|row| line(row.iter().map(String::as_str).collect()));
+    std::iter::once(line(titles.to_vec())).chain(body).collect()
+}
+
+/// A time to the minute, as people read it.
+pub fn minute(rfc3339: &str) -> String {
+    rfc3339.get(..16).unwrap_or(rfc3339).replace('T', " ")
+}
+
+/// A day.
+pub fn day(rfc3339: &str) -> &str {
+    rfc3339.get(..10).unwrap_or(rfc3339)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_under_their_titles_and_numbers_to_the_right() {
+        let row = |name: &str, count: &str, note: &str| [name, count, note].map(str::to_owned);
+
+        let table = text(["NAME", "COUNT", "NOTE"], &[row("größer", "7", ""), row("b", "1234567", "x")]);
+
+        assert_eq!(table, "NAME      COUNT  NOTE\ngrößer        7\nb       1234567  x\n");
+    }
+}

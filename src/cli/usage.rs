@@ -1,0 +1,76 @@
+//! `lan-gateway usage`: what was used, by person, token, model or hour.
+
+use std::io::Write;
+
+use clap::Args;
+
+use crate::cli::{host, print_json, table};
+use crate::config::Config;
+use crate::control::{Answer, Ask};
+use crate::usage::{Question, UsageItem, as_csv};
+
+#[derive(Args)]
+pub struct UsageCommand {
+    /// user, token, model or hour
+    #[arg(long, default_value = "user")]
+    by: String,
+    /// One person alone
+    #[arg(long)]
+    user: Option<String>,
+    /// One token alone
+    #[arg(long)]
+    token: Option<String>,
+    /// RFC 3339, as in 2026-01-31T12:00:00Z; the quarter of an hour that holds it is the first [default: 30 days ago]
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// RFC 3339: before this time [default: now]
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// As CSV
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    /// As one JSON list
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(config: &Config, command: UsageCommand) -> anyhow::Result<()> {
+    let UsageCommand { by, user, token, from, to, csv, json } = command;
+    let title = by.to_uppercase();
+    let question = Question { user_id: user, token_id: token, from, to, by: Some(by) };
+    match host::ask(config, Ask::Usage(question)).await? {
+        Answer::Usage { items } if csv => std::io::stdout().write_all(&as_csv(&items))?,
+        Answer::Usage { items } if json => print_json(&items)?,
+        Answer::Usage { items } if items.is_empty() => println!("nothing was used in that time"),
+        Answer::Usage { items } => print_items(&items, &title),
+        _ => anyhow::bail!("the gateway's answer is about something else"),
+    }
+    Ok(())
+}
+
+fn print_items(items: &[UsageItem], title: &str) {
+    let seconds = |millis: i64| format!("{}.{}", millis / 1000, millis % 1000 / 100);
+    let rows: Vec<[String; 8]> = items
+        .iter()
+        .map(|item| {
+            let key = match &item.user {
+                Some(user) => format!("{} ({user})", item.key),
+                None => item.key.clone(),
+            };
+            [
+                key,
+                item.requests.to_string(),
+                item.failed.to_string(),
+                item.refused.to_string(),
+                item.prompt_tokens.to_string(),
+                item.answer_tokens.to_string(),
+                seconds(item.gpu_ms),
+                seconds(item.total_ms),
+            ]
+        })
+        .collect();
+    table::print(
+        [title, "REQUESTS", "FAILED", "REFUSED", "PROMPT TOKENS", "ANSWER TOKENS", "GPU SECONDS", "SECONDS"],
+        &rows,
+    );
+}
