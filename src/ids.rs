@@ -4,6 +4,9 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use crate::clock::Timestamp;
+use crate::secret::random_bytes;
+
 /// The id of one request: a UUIDv7, so ids sort by time. It is ours alone; a client never chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId(pub Uuid);
@@ -11,6 +14,13 @@ pub struct RequestId(pub Uuid);
 impl RequestId {
     pub fn fresh() -> Self {
         RequestId(Uuid::now_v7())
+    }
+
+    /// The id of something that happened at `time`, for rows that are stamped before they are named: whoever looks for the id
+    /// looks at rows from its time on.
+    pub fn at(time: Timestamp) -> Self {
+        let millis = u64::try_from(time.0 / 1000).unwrap_or(0);
+        RequestId(uuid::Builder::from_unix_timestamp_millis(millis, &random_bytes::<10>()).into_uuid())
     }
 
     /// The id of an answer: a dialect's prefix and the request's id without hyphens, as in `chatcmpl-0190…`.
@@ -28,4 +38,18 @@ impl fmt::Display for RequestId {
 /// A random id for a user, an export, a token: it says nothing about when or how many.
 pub fn public_id() -> String {
     Uuid::new_v4().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_bears_the_millisecond_it_was_made_for() {
+        let id = RequestId::at(Timestamp(1_795_480_000_123_456));
+
+        assert_eq!(id.0.get_version_num(), 7);
+        assert_eq!(id.0.get_timestamp().unwrap().to_unix(), (1_795_480_000, 123_000_000));
+        assert_ne!(id, RequestId::at(Timestamp(1_795_480_000_123_456)));
+    }
 }

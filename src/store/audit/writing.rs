@@ -276,7 +276,7 @@ fn act_row(now: Timestamp, act: &'static str, by: Option<i64>) -> NewRow {
     NewRow {
         kind: ACT,
         at_us: now.0,
-        request_id: RequestId::fresh().0.as_bytes().to_vec(),
+        request_id: RequestId::at(now).0.as_bytes().to_vec(),
         user_id: by,
         act: Some(act),
         ..NewRow::default()
