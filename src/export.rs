@@ -81,6 +81,9 @@ pub struct Exports {
 const WORDS_KEPT: Duration = Duration::from_secs(15 * 60);
 const WORDS_KEPT_MAX: u64 = 256;
 
+/// No filter that is kept is longer.
+const FILTER_BYTES_MAX: usize = 4000;
+
 /// Stands in a stored filter where words were.
 const WORDS_NOT_KEPT: &str = "(not kept)";
 
@@ -104,6 +107,10 @@ impl Exports {
                 check_columns(&wanted, format)?;
                 let text = filter.text.as_ref().map(|_| WORDS_NOT_KEPT.to_owned());
                 let kept = serde_json::to_string(&Filter { text, ..filter.clone() }).map_err(Error::internal)?;
+                if kept.len() > FILTER_BYTES_MAX {
+                    let message = format!("`filter` may have at most {FILTER_BYTES_MAX} bytes besides its `text`");
+                    return Err(Error::invalid("filter", message));
+                }
                 let new = NewExport { user_id: wanted.user_id, filter: Some(kept), format: format.name() };
                 let export = self.store.create_export(by, new).await?;
                 if let Some(words) = filter.text {

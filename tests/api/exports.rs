@@ -176,6 +176,9 @@ async fn an_export_is_for_its_maker_and_is_asked_for_in_one_way() {
         (json!({ "filter": {}, "nonsense": 1 }), 400),
         (json!({ "filter": { "text": "*" } }), 400),
         (json!({ "filter": { "outcome": "great" } }), 400),
+        // {"model":"…"} around it.
+        (json!({ "filter": { "model": "x".repeat(4000 - 12) } }), 201),
+        (json!({ "filter": { "model": "x".repeat(4000 - 11) } }), 400),
         (json!({ "filter": { "kind": "act" }, "format": "csv" }), 400),
         (json!({ "filter": {}, "format": "xml" }), 400),
         (json!({ "filter": { "user_id": "nobody" } }), 404),
