@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::Auth;
-use crate::auth::password::INITIAL_PASSWORD;
+use crate::auth::password::{INITIAL_PASSWORD, one_time_code};
 use crate::config;
 use crate::credential::Username;
 use crate::error::Error;
 use crate::rights::{AllowedModels, Class, check_requests_per_minute, check_weight};
-use crate::secret::{Secret, random_code};
+use crate::secret::Secret;
 use crate::store::Store;
 use crate::store::users::{ACTIVE, Actor, DISABLED, PENDING, ROLE_ADMIN, ROLE_USER, Reset, User, UserChanges};
 
@@ -48,9 +48,6 @@ pub struct Edit {
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 const NOTE_LETTERS_MAX: usize = 1000;
-
-/// 12 letters of 5 bits: 60 bits for an hour.
-const CODE_LETTERS: usize = 12;
 
 impl Accounts {
     pub fn new(store: Store, auth: Arc<Auth>, config: &config::Accounts) -> Self {
@@ -155,7 +152,7 @@ impl Accounts {
         mode: ResetMode,
         revoke_tokens: bool,
     ) -> Result<(User, Option<String>), Error> {
-        let code = (mode == ResetMode::Code).then(|| random_code(CODE_LETTERS));
+        let code = (mode == ResetMode::Code).then(one_time_code);
         let password = code.clone().unwrap_or_else(|| INITIAL_PASSWORD.into());
         let hash = self.auth.passwords.hash(Secret::new(password)).await?;
         let reset = Reset { hash, lifetime_seconds: self.reset_seconds, with_code: code.is_some(), revoke_tokens };

@@ -50,7 +50,12 @@ const CLEAR_LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// A code of `length` letters, 5 bits each.
 pub fn random_code(length: usize) -> String {
-    (0..length).map(|_| char::from(CLEAR_LETTERS[usize::from(random_bytes::<1>()[0] & 31)])).collect()
+    (0..length).map(|_| clear_letters(&random_bytes::<1>())).collect()
+}
+
+/// The last 5 bits of each byte, as a letter.
+pub fn clear_letters(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(CLEAR_LETTERS[usize::from(byte & 31)])).collect()
 }
 
 #[cfg(test)]

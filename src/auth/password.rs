@@ -7,12 +7,13 @@ use std::time::Duration;
 use anyhow::anyhow;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
+use ring::digest;
 use tokio::sync::Semaphore;
 
 use crate::config;
 use crate::credential::Username;
 use crate::error::Error;
-use crate::secret::{Secret, random_bytes};
+use crate::secret::{Secret, clear_letters, random_bytes, random_code};
 
 /// What the first admin has at the first start, and what a plain reset gives: never valid for anything but its change.
 pub const INITIAL_PASSWORD: &str = "admin123";
@@ -22,6 +23,10 @@ const PASSWORD_BYTES_MAX: usize = 1024;
 
 /// Characters that a password must have besides the name of its account.
 const OWN_LETTERS_MIN: usize = 6;
+
+/// 12 letters of 5 bits: 60 bits for an hour. Two more say that it is a code.
+const CODE_LETTERS: usize = 12;
+const CODE_MARK_LETTERS: usize = 2;
 
 const SALT_BYTES: usize = 16;
 const DIGEST_BYTES: usize = 32;
@@ -101,6 +106,9 @@ impl Passwords {
         if password.len() > PASSWORD_BYTES_MAX {
             return bad(format!("must have at most {PASSWORD_BYTES_MAX} bytes"));
         }
+        if is_one_time_code(password) {
+            return bad("was made for a reset and seen by others; think of another one".into());
+        }
         let plain = simplified(password);
         let name = simplified(username.as_str());
         let local_part = simplified(username.as_str().split('@').next().unwrap_or_default());
@@ -116,6 +124,25 @@ impl Passwords {
     }
 }
 
+/// A new code for a reset password.
+pub fn one_time_code() -> String {
+    let letters = random_code(CODE_LETTERS);
+    let mark = code_mark(&letters);
+    letters + &mark
+}
+
+/// Whether this was once handed out as a code. Others have seen it, so nobody may keep it; that can be told without
+/// remembering any. One of a thousand texts that look like a code is refused for nothing.
+fn is_one_time_code(text: &str) -> bool {
+    text.len() == CODE_LETTERS + CODE_MARK_LETTERS
+        && text.split_at_checked(CODE_LETTERS).is_some_and(|(letters, mark)| code_mark(letters) == mark)
+}
+
+fn code_mark(letters: &str) -> String {
+    let digest = digest::digest(&digest::SHA256, format!("lan-gateway one-time code {letters}").as_bytes());
+    clear_letters(&digest.as_ref()[..CODE_MARK_LETTERS])
+}
+
 /// Lower case, and digits or signs that stand for letters read as those.
 fn simplified(text: &str) -> String {
     text.to_lowercase().replace('@', "a").replace('0', "o").replace('$', "s").replace('!', "i")
@@ -128,7 +155,7 @@ fn params() -> anyhow::Result<Params> {
 
 fn hash(password: &[u8]) -> anyhow::Result<String> {
     let (params, salt) = (params()?, random_bytes::<SALT_BYTES>());
-    let digest = digest(password, &salt, &params)?;
+    let digest = argon2_of(password, &salt, &params)?;
     written(&params, &salt, &digest)
 }
 
@@ -152,14 +179,14 @@ fn verify(password: &[u8], stored: &str) -> bool {
     let right = || {
         let stored = PasswordHash::new(stored).ok()?;
         let ours = stored.algorithm == Algorithm::Argon2id.ident() && stored.version == Some(Version::V0x13.into());
-        let digest = digest(password, stored.salt.as_ref()?, &Params::try_from(&stored).ok()?).ok()?;
+        let digest = argon2_of(password, stored.salt.as_ref()?, &Params::try_from(&stored).ok()?).ok()?;
         // `Output` compares in constant time.
         Some(ours && Output::new(&digest).ok()? == stored.hash?)
     };
     password.len() <= PASSWORD_BYTES_MAX && right().unwrap_or(false)
 }
 
-fn digest(password: &[u8], salt: &[u8], params: &Params) -> anyhow::Result<[u8; DIGEST_BYTES]> {
+fn argon2_of(password: &[u8], salt: &[u8], params: &Params) -> anyhow::Result<[u8; DIGEST_BYTES]> {
     let mut digest = [0; DIGEST_BYTES];
     let mut memory = Vec::with_capacity(params.block_count().max(KEPT_BLOCKS_MAX));
     memory.resize(params.block_count(), Block::new());
@@ -202,6 +229,17 @@ mod tests {
         ] {
             assert!(check(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_code_that_was_handed_out_never_becomes_a_password() {
+        let (one, other) = (one_time_code(), one_time_code());
+        let check = |password: &str| passwords().check_new("new_password", password, &Username::of("ann@example.org"));
+
+        assert_eq!((one.len(), one == other), (14, false));
+        assert!(check(&one).is_err() && check(&other).is_err());
+        assert!(check(&format!("{one}x")).is_ok() && check(&one[1..]).is_ok());
+        assert!(check("correcthorsesx").is_ok() && check("größe größer").is_ok());
     }
 
     #[actix_web::test]

@@ -175,6 +175,38 @@ async fn a_reset_password_only_lets_its_owner_set_a_new_one() {
 }
 
 #[actix_web::test]
+async fn a_reset_is_over_after_its_hour_and_its_code_is_never_taken_again() {
+    let mut gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    gateway.user(&admin, "ann").await;
+    let reset = format!("/api/v1/users/{}/reset-password", gateway.id_of(&admin, "ann").await);
+    let code = async |gateway: &TestGateway, admin: &str| {
+        let done = gateway.post(&reset, Some(admin), json!({ "mode": "code" })).await.json();
+        done["one_time_code"].as_str().unwrap().to_owned()
+    };
+    let change = async |gateway: &TestGateway, current: &str, new: &str| {
+        let body = json!({ "username": "ann@example.org", "current_password": current, "new_password": new });
+        gateway.post("/api/v1/password", None, body).await
+    };
+    let (good, said) = gateway.command(&["user", "reset", "ann@example.org"], "");
+    assert!(good && said.contains("valid for 60 minutes"), "{said}");
+    let first = code(&gateway, &admin).await;
+
+    gateway.kill();
+    gateway.on_the_file("UPDATE users SET reset_until_us = 1 WHERE must_change");
+    gateway.restart();
+
+    assert_eq!(change(&gateway, &first, "a new long password").await.status, 401, "its hour is over");
+    let admin = gateway.admin().await;
+    let second = code(&gateway, &admin).await;
+    for earlier in [&first, &second] {
+        let refused = change(&gateway, &second, earlier).await;
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("new_password")), "{earlier}");
+    }
+    assert_eq!(change(&gateway, &second, "a new long password").await.status, 204);
+}
+
+#[actix_web::test]
 async fn a_new_password_is_long_and_not_a_known_one() {
     let gateway = TestGateway::start("http://127.0.0.1:1");
     gateway.admin().await;
