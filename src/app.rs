@@ -14,6 +14,7 @@ use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::auth::throttle::Throttle;
 use crate::auth::token::JwtKeys;
+use crate::breaker::Breaker;
 use crate::config::settings::Live;
 use crate::config::{self, Config};
 use crate::export::Exports;
@@ -115,6 +116,7 @@ impl App {
         let exports = Arc::new(Exports::new(store.clone()));
         let hosts: Vec<Slots> = config.upstreams.iter().map(slots).collect();
         let stages = Stages {
+            breaker: Breaker::new(store.clone()),
             limits: Arc::new(Limits::new(store.settings().clone())),
             policy: Arc::new(Policy::new(store.settings().clone())),
             routing: Routing::new(hosts.len(), config.upstream.models_fresh),

@@ -75,6 +75,9 @@ impl Identity {
     /// owner may.
     pub fn check_use(&self, scopes: &[Scope], source: Option<IpAddr>) -> Result<(), Error> {
         let Some(token) = &self.token else { return Ok(()) };
+        if let Some(way) = token.paused {
+            return Err(token.paused_error(way));
+        }
         if !token.may_come_from(source) {
             return Err(Error::forbidden(format!("the token `{}` may not be used from this address", token.name)));
         }
@@ -216,7 +219,7 @@ impl Auth {
         let Some(owner) = owner else {
             return Err(denied(Error::bad_token("its owner's account is not active")));
         };
-        if token.suspended_at_us.is_some() || owner.must_change {
+        if token.sleeps_with_its_owner() || owner.must_change {
             return Err(denied(Error::bad_token("it is suspended; its owner can resume it after signing in")));
         }
         self.store.note_token_use(token, now);

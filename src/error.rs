@@ -19,6 +19,9 @@ pub enum Error {
     Unauthenticated { message: String },
     #[error("{message}")]
     Forbidden { message: String },
+    /// A machine's token that ran away, held until somebody has looked at it.
+    #[error("{message}")]
+    TokenPaused { message: String },
     #[error("model `{model}` is not served here; `GET /v1/models` lists those that are")]
     ModelNotFound { model: String },
     #[error("there is no {what} here")]
@@ -39,6 +42,9 @@ pub enum Error {
     /// The caller's own limit.
     #[error("{message}")]
     RateLimited { message: String, retry_after: Duration },
+    /// A machine's token that seems to run away.
+    #[error("{message}")]
+    TokenSlowed { message: String, retry_after: Duration },
     #[error("{message}")]
     QuotaUsedUp { message: String, retry_after: Duration },
     /// The caller's own waiting room is full.
@@ -125,6 +131,7 @@ impl Error {
             Error::ContextTooLong { .. } => "context_length_exceeded",
             Error::Unauthenticated { .. } => "invalid_api_key",
             Error::Forbidden { .. } => "permission_denied",
+            Error::TokenPaused { .. } => "token_paused",
             Error::ModelNotFound { .. } => "model_not_found",
             Error::NotFound { .. } => "not_found",
             Error::UnknownRoute { .. } => "unknown_url",
@@ -134,6 +141,7 @@ impl Error {
             Error::EncodedBody { .. } => "unsupported_encoding",
             Error::Misdirected { .. } => "misdirected_request",
             Error::RateLimited { .. } => "rate_limit_exceeded",
+            Error::TokenSlowed { .. } => "token_slowed",
             Error::QuotaUsedUp { .. } => "insufficient_quota",
             Error::QueueFull { .. } => "queue_full",
             Error::HostBusy { .. } => "host_busy",
@@ -169,6 +177,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Error::RateLimited { retry_after, .. }
+            | Error::TokenSlowed { retry_after, .. }
             | Error::QuotaUsedUp { retry_after, .. }
             | Error::QueueFull { retry_after, .. }
             | Error::HostBusy { retry_after, .. }

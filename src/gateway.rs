@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::{Audit, Intent, Outcome, Record};
 use crate::auth::Identity;
 use crate::auth::running::{Cut, Run, Running};
+use crate::breaker::{Breaker, Passed};
 use crate::catalog::ModelCard;
 use crate::chat::ChatEvent;
 use crate::config;
@@ -36,6 +37,7 @@ use crate::work::Work;
 /// What all workers share.
 #[derive(Clone)]
 pub struct Stages {
+    pub breaker: Arc<Breaker>,
     pub limits: Arc<Limits>,
     pub policy: Arc<Policy>,
     pub routing: Routing,
@@ -91,6 +93,15 @@ impl Gateway {
         Gateway { stages, upstream: Rc::new(upstream) }
     }
 
+    /// Whether a request may come in at all, before it is counted.
+    pub async fn arrives(&self, who: &Identity) -> Result<(), Error> {
+        self.stages.breaker.arrives(who).await
+    }
+
+    pub fn breaker(&self) -> &Breaker {
+        &self.stages.breaker
+    }
+
     pub async fn admit(&self, who: &Identity) -> Result<Admission, Denial> {
         self.stages.limits.admit(who).await
     }
@@ -139,7 +150,7 @@ impl Gateway {
 
     /// Takes a request down to the bar.
     pub async fn answer(&self, asked: Asked) -> Result<Answer, Refused> {
-        let Stages { policy, routing, queue, audit, running, stopping, .. } = &self.stages;
+        let Stages { breaker, policy, routing, queue, audit, running, stopping, .. } = &self.stages;
         if stopping.is_cancelled() {
             return Err(stopped().into());
         }
@@ -159,6 +170,7 @@ impl Gateway {
         allowed.notes.extend(call.notes.iter().cloned());
         allowed.notes.extend(ignored.iter().map(|field| format!("ignored {field}")));
 
+        let passed = breaker.sends(&asked.who, &call.body).await?;
         let place = queue
             .reserve(queue::Asked {
                 id: asked.id,
@@ -183,10 +195,10 @@ impl Gateway {
                 notes: allowed.notes,
             })
             .await?;
-        Ok(self.pump(place, run, record, call, ignored))
+        Ok(self.pump(place, run, record, call, passed, ignored))
     }
 
-    fn pump(&self, place: Place, run: Run, record: Record, call: Call, ignored: Vec<String>) -> Answer {
+    fn pump(&self, place: Place, run: Run, record: Record, call: Call, passed: Passed, ignored: Vec<String>) -> Answer {
         let line = Line { ahead: place.ahead(), entered: Instant::now(), waited: None };
         let shared = Rc::new(Shared { state: RefCell::new(State::new(record, line)), news: Notify::new() });
         let pump = Pump {
@@ -194,9 +206,11 @@ impl Gateway {
             shared: shared.clone(),
             answers: self.stages.answers.clone(),
             stop_now: self.stages.stop_now.clone(),
+            passed,
         };
         let task = tokio::task::spawn_local(async move {
             let result = pump.run(&run, place, call).await;
+            pump.tell_breaker(&result);
             pump.shared.end(result);
             // The model is done with it; its reader may not be.
             pump.shared.cut(run.cut().await);
@@ -314,9 +328,19 @@ struct Pump {
     shared: Rc<Shared>,
     answers: config::Answers,
     stop_now: CancellationToken,
+    passed: Passed,
 }
 
 impl Pump {
+    fn tell_breaker(&self, result: &Result<(), Ended>) {
+        match result {
+            Ok(()) => self.passed.answered(),
+            Err(Ended { error, outcome: Outcome::Failed(_) }) => self.passed.failed(error),
+            // It was ended from here, which says nothing about its sender.
+            Err(_) => {}
+        }
+    }
+
     async fn run(&self, run: &Run, place: Place, call: Call) -> Result<(), Ended> {
         tokio::select! {
             biased;
@@ -332,6 +356,7 @@ impl Pump {
             Ended { error, outcome }
         })?;
         self.shared.begins(self.upstream.name(turn.host));
+        self.passed.goes();
 
         let mut patience = Patience::new(self.upstream.limits(), self.answers.time_max);
         let sent = tokio::time::timeout(patience.left(), self.upstream.send(turn.host, &call)).await;

@@ -15,6 +15,7 @@ pub mod config;
 pub mod credential;
 pub mod embed;
 pub mod rights;
+pub mod runaway;
 pub mod work;
 
 // Faces and store: pure translators, and the one file on disk.
@@ -29,6 +30,7 @@ pub mod upstream;
 // Stages and rules: each in one sentence, none knows another.
 pub mod accounts;
 pub mod audit;
+pub mod breaker;
 pub mod export;
 pub mod limits;
 pub mod policy;

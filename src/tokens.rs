@@ -121,7 +121,7 @@ impl Tokens {
         self.store.revoke_token(by, id).await
     }
 
-    /// Lets a token in again that was suspended with its owner.
+    /// Lets a token in again that ran away, or was suspended with its owner.
     pub async fn resume(&self, by: Actor, id: &str) -> Result<Token, Error> {
         self.store.resume_token(by, id).await
     }

@@ -37,6 +37,8 @@ mod record;
 mod rights;
 #[path = "api/role_matrix.rs"]
 mod role_matrix;
+#[path = "api/runaway.rs"]
+mod runaway;
 #[path = "api/search.rs"]
 mod search;
 #[path = "api/settings.rs"]

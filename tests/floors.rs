@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 /// Modules by floor, the lowest first. Modules of one floor don't know each other, unless they stand in one group.
 const FLOORS: &[(&str, &[&str])] = &[
     ("ground", &["error", "clock", "secret", "ids", "sheet"]),
-    ("model", &["chat", "complete", "embed", "work", "catalog", "credential", "config", "rights"]),
+    ("model", &["chat", "complete", "embed", "work", "catalog", "credential", "config", "rights", "runaway"]),
     ("faces and store", &["dialect", "provider", "store"]),
     ("doors", &["auth", "upstream"]),
-    ("stages", &["accounts", "audit", "export", "limits", "policy", "queue", "routing", "tokens", "usage"]),
+    ("stages", &["accounts", "audit", "breaker", "export", "limits", "policy", "queue", "routing", "tokens", "usage"]),
     ("gateway", &["gateway"]),
     ("edge", &["http", "control"]),
     ("roof", &["cli", "app", "server", "telemetry", "upkeep", "main", "lib"]),

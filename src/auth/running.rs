@@ -180,6 +180,7 @@ fn access_ended(who: &Identity, people: &People, now: Timestamp) -> Option<&'sta
     match token {
         None => Some("token_revoked"),
         Some(token) if token.revoked_at_us.is_some() => Some("token_revoked"),
+        Some(token) if token.paused.is_some() => Some("token_paused"),
         Some(token) if token.suspended_at_us.is_some() => Some("token_suspended"),
         Some(_) => None,
     }

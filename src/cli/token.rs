@@ -53,7 +53,7 @@ pub enum TokenCommand {
         #[arg(long)]
         days: Option<u32>,
     },
-    /// Let a token in again that was suspended with its owner
+    /// Let a token in again that was paused because it ran away, or suspended with its owner
     Resume { token: String },
 }
 
@@ -110,7 +110,10 @@ fn print_tokens(tokens: &[TokenLine]) {
                 token.status.clone(),
                 table::day(&token.expires_at).to_owned(),
                 token.last_used_at.as_deref().map_or_else(|| "never".into(), table::minute),
-                token.scopes.join(" "),
+                match &token.paused {
+                    Some(paused) => format!("{}  {paused}", token.scopes.join(" ")),
+                    None => token.scopes.join(" "),
+                },
             ]
         })
         .collect();

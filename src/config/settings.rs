@@ -72,6 +72,20 @@ settings! {
     queue.batch_share_percent: u32 = 5, 1 to 50 percent;
     /// How long a request whose model is not loaded may be passed by requests whose model is; 0 turns that off.
     queue.affinity_seconds_max: u32 = 10, 0 to 3600 seconds;
+    /// How far back the breaker looks at what a token of a machine sent.
+    breaker.breaker_seconds: u32 = 600, 10 to 3600 seconds;
+    // A matrix of twenty jobs that send one prompt each, and a probe every minute, are no loop. Whoever asks the same
+    // thirty times is slowed so much that the pause comes minutes later: time to stop it oneself.
+    /// The same request of one token that passes freely in that time; further ones are slowed. 0 turns that off.
+    breaker.repeats_free: usize = 30, 0 to 1000 requests;
+    /// The same request of one token that passes at all in that time; the next pauses the token. 0 turns that off.
+    breaker.repeats_max: usize = 60, 0 to 1000 requests;
+    /// Requests of one token that may fail in that time, one after the other, before it is slowed. 0 turns that off.
+    breaker.errors_free: usize = 20, 0 to 1000 requests;
+    /// Requests of one token that may fail in that time, one after the other; the next pauses it. 0 turns that off.
+    breaker.errors_max: usize = 40, 0 to 1000 requests;
+    /// A token that is slowed may go on once in this time.
+    breaker.slowed_seconds: u32 = 10, 1 to 600 seconds;
     /// Tokens of one answer. A request may ask for fewer, never for more.
     answers.answer_tokens_max: u32 = 8192, 1 to 10_000_000 tokens;
 }

@@ -26,6 +26,8 @@ pub struct TokenLine {
     pub name: String,
     pub user: String,
     pub status: String,
+    /// Why it is paused, and since when.
+    pub paused: Option<String>,
     pub scopes: Vec<String>,
     pub expires_at: String,
     pub last_used_at: Option<String>,
@@ -38,11 +40,17 @@ impl TokenLine {
             name: token.name.clone(),
             user,
             status: token.status(Timestamp::now()).to_owned(),
+            paused: paused(token),
             scopes: token.scopes.words().into_iter().map(str::to_owned).collect(),
             expires_at: Timestamp(token.expires_at_us).rfc3339(),
             last_used_at: token.last_used_at().map(Timestamp::rfc3339),
         }
     }
+}
+
+fn paused(token: &Token) -> Option<String> {
+    let since = Timestamp(token.suspended_at_us?).rfc3339();
+    Some(format!("paused since {}, because {}", since[..16].replace('T', " "), token.paused?.words()))
 }
 
 pub async fn perform(accounts: &Accounts, tokens: &Tokens, ask: TokenAsk) -> Result<Answer, Error> {

@@ -88,14 +88,16 @@ pub fn status(error: &Error) -> u16 {
     match error {
         Error::Invalid { .. } | Error::Unsupported { .. } | Error::ContextTooLong { .. } => 400,
         Error::Unauthenticated { .. } => 401,
-        Error::Forbidden { .. } => 403,
+        Error::Forbidden { .. } | Error::TokenPaused { .. } => 403,
         Error::ModelNotFound { .. } | Error::NotFound { .. } | Error::UnknownRoute { .. } => 404,
         Error::MethodNotAllowed { .. } => 405,
         Error::Conflict { .. } => 409,
         Error::TooLarge { .. } => 413,
         Error::EncodedBody { .. } => 415,
         Error::Misdirected { .. } => 421,
-        Error::RateLimited { .. } | Error::QuotaUsedUp { .. } | Error::QueueFull { .. } => 429,
+        Error::RateLimited { .. } | Error::TokenSlowed { .. } | Error::QuotaUsedUp { .. } | Error::QueueFull { .. } => {
+            429
+        }
         Error::HostBusy { .. } | Error::AuditUnavailable { .. } | Error::Unavailable { .. } => 503,
         Error::UpstreamDown { .. } | Error::UpstreamRefused { .. } => 502,
         Error::Timeout { .. } => 504,
@@ -118,8 +120,8 @@ fn error_type(error: &Error) -> &'static str {
         | Error::EncodedBody { .. }
         | Error::Misdirected { .. } => "invalid_request_error",
         Error::Unauthenticated { .. } => "authentication_error",
-        Error::Forbidden { .. } => "permission_error",
-        Error::RateLimited { .. } | Error::QueueFull { .. } => "requests",
+        Error::Forbidden { .. } | Error::TokenPaused { .. } => "permission_error",
+        Error::RateLimited { .. } | Error::TokenSlowed { .. } | Error::QueueFull { .. } => "requests",
         Error::QuotaUsedUp { .. } => "insufficient_quota",
         Error::HostBusy { .. }
         | Error::AuditUnavailable { .. }

@@ -32,6 +32,13 @@ struct Learnt {
     model: Option<String>,
 }
 
+impl Learnt {
+    /// Who was let in, if somebody was.
+    fn admitted(&self) -> Option<&Identity> {
+        self.who.as_ref().filter(|_| self.standing.is_some())
+    }
+}
+
 pub async fn answer(
     dialect: &'static dyn Dialect,
     route: &'static Route,
@@ -56,6 +63,9 @@ pub async fn answer(
     reply::log(&refused.error, &id);
     let told = dialect.error(&refused.error, &id);
     if !refused.recorded {
+        if let Some(who) = learnt.admitted() {
+            gateway.breaker().refused(who, &refused.error);
+        }
         gateway.audit().refused(Refusal {
             id,
             who: learnt.whose,
@@ -157,6 +167,7 @@ impl Door<'_> {
         let permitted = who.check_use(&[self.route.scope], address(self.request));
         let who = learnt.who.insert(who);
         permitted?;
+        self.gateway.arrives(who).await?;
         let admitted = self.gateway.admit(who).await;
         match admitted {
             Ok(admission) => {

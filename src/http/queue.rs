@@ -1,5 +1,7 @@
 //! The queue as people see it: an admin all of it, everybody their own place; and how an admin takes a request out of it.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -12,7 +14,10 @@ use crate::http::guard::{Admin, QueueReader};
 use crate::http::reply::{self, ApiError};
 use crate::ids::RequestId;
 use crate::queue::{CardState, Forecast};
+use crate::runaway::Runaway;
 use crate::store::Store;
+use crate::store::tokens::Token;
+use crate::store::users::People;
 
 /// A request that waits or runs. Times to come are estimates from how long requests took until now.
 #[derive(Serialize, ToSchema)]
@@ -57,6 +62,23 @@ pub struct QueueHost {
     loaded: Vec<String>,
 }
 
+/// A token that seems to run away. `POST /api/v1/tokens/{id}/resume` lets a paused one in again; a slowed one comes back
+/// to its own speed by itself.
+#[derive(Serialize, ToSchema)]
+pub struct RunawayToken {
+    /// The token's id.
+    token: String,
+    name: String,
+    #[schema(example = "ann@example.org")]
+    user: String,
+    /// `slowed` or `paused`
+    state: &'static str,
+    /// `repeats` (the same request again and again) or `errors` (requests that fail, one after the other)
+    reason: &'static str,
+    #[schema(format = DateTime)]
+    since: String,
+}
+
 #[derive(Serialize, ToSchema)]
 pub struct QueueView {
     /// Requests of everybody that wait.
@@ -66,6 +88,8 @@ pub struct QueueView {
     hosts: Vec<QueueHost>,
     /// Those that you may see, in the order in which they came.
     items: Vec<QueueItem>,
+    /// Of these, your own as well, or everybody's for admins.
+    runaways: Vec<RunawayToken>,
     next: Option<String>,
 }
 
@@ -78,11 +102,10 @@ pub async fn show(reader: QueueReader, gateway: web::Data<Gateway>, store: web::
     let waiting = all.iter().filter(|one| one.ahead.is_some()).count();
     let running = all.len() - waiting;
     let sees_all = who.is_admin() && who.token().is_none();
-    let sees = |one: &&Forecast| {
-        sees_all
-            || (one.card.user_id == who.user_id()
-                && who.token_id().is_none_or(|token| one.card.token_id == Some(token)))
+    let sees_of = |user_id: i64, token_id: Option<i64>| {
+        sees_all || (user_id == who.user_id() && who.token_id().is_none_or(|token| token_id == Some(token)))
     };
+    let sees = |one: &&Forecast| sees_of(one.card.user_id, one.card.token_id);
     let hosts = gateway.queue().hosts().into_iter().zip(gateway.host_names()).map(|(load, name)| QueueHost {
         name,
         slots: load.slots,
@@ -90,7 +113,38 @@ pub async fn show(reader: QueueReader, gateway: web::Data<Gateway>, store: web::
         loaded: load.loaded,
     });
     let items = all.iter().filter(sees).map(|one| item(one, &gateway, &store)).collect();
-    reply::json(StatusCode::OK, &QueueView { waiting, running, hosts: hosts.collect(), items, next: None })
+    let runaways = runaways(&gateway, &store, |token| sees_of(token.user_id, Some(token.id)));
+    reply::json(StatusCode::OK, &QueueView { waiting, running, hosts: hosts.collect(), items, runaways, next: None })
+}
+
+/// Those that are paused, then those that are slowed.
+fn runaways(gateway: &Gateway, store: &Store, sees: impl Fn(&Token) -> bool) -> Vec<RunawayToken> {
+    let people = store.people();
+    let shown = |token: &Token, state, way: Runaway, since: Timestamp| RunawayToken {
+        token: token.public_id.clone(),
+        name: token.name.clone(),
+        user: name_of(&people, token.user_id),
+        state,
+        reason: way.name(),
+        since: since.rfc3339(),
+    };
+    let seen: Vec<&Arc<Token>> = people.tokens().filter(|token| sees(token)).collect();
+    let mut paused: Vec<_> = seen
+        .iter()
+        .filter_map(|token| Some(shown(token, "paused", token.paused?, Timestamp(token.suspended_at_us?))))
+        .collect();
+    paused.sort_by(|one, other| one.since.cmp(&other.since));
+    let slowed = gateway.breaker().slowed();
+    let slowed = slowed.iter().filter_map(|one| {
+        let token = seen.iter().find(|token| token.id == one.token_id && token.paused.is_none())?;
+        Some(shown(token, "slowed", one.way, one.since))
+    });
+    paused.extend(slowed);
+    paused
+}
+
+fn name_of(people: &People, user_id: i64) -> String {
+    people.by_id(user_id).map_or_else(|| "(deleted)".to_owned(), |user| user.name().to_owned())
 }
 
 /// Ends a request that waits or runs. Its sender gets a 403, or the stream breaks off; its row is `refused`, `cancelled`.
@@ -118,8 +172,6 @@ pub async fn cancel(
 
 fn item(one: &Forecast, gateway: &Gateway, store: &Store) -> QueueItem {
     let card = &one.card;
-    let people = store.people();
-    let user = people.by_id(card.user_id).map_or_else(|| "(deleted)".to_owned(), |user| user.name().to_owned());
     let (state, host, began_at) = match card.state {
         CardState::Waiting => ("waiting", None, None),
         CardState::Running { host, since } => ("running", gateway.host_names().nth(host.0), Some(since)),
@@ -127,7 +179,7 @@ fn item(one: &Forecast, gateway: &Gateway, store: &Store) -> QueueItem {
     QueueItem {
         request_id: card.request_id.to_string(),
         state,
-        user,
+        user: name_of(&store.people(), card.user_id),
         token: card.token.clone(),
         class: card.class.name(),
         model: card.model.clone(),

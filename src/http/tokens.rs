@@ -15,6 +15,7 @@ use crate::http::body;
 use crate::http::guard::Caller;
 use crate::http::reply::{self, ApiError};
 use crate::rights::Class;
+use crate::runaway::Runaway;
 use crate::store::tokens::Token;
 use crate::tokens::{Fresh, RotateWish, Tokens, Wish};
 
@@ -30,8 +31,15 @@ pub struct TokenView {
     /// The owner.
     #[schema(example = "ann@example.org")]
     user: String,
-    /// `active`, `suspended`, `expired` or `revoked`
+    /// `active`, `suspended`, `paused`, `expired` or `revoked`
     status: &'static str,
+    /// How a paused token ran away: `repeats` or `errors`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pause_reason: Option<&'static str>,
+    /// Since when it is suspended or paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    suspended_at: Option<String>,
     scopes: Vec<&'static str>,
     /// Absent: all that the owner may use.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,6 +70,8 @@ impl TokenView {
             name: token.name.clone(),
             user: owner,
             status: token.status(Timestamp::now()),
+            pause_reason: token.paused.map(Runaway::name),
+            suspended_at: token.suspended_at_us.map(Timestamp).map(Timestamp::rfc3339),
             scopes: token.scopes.words(),
             models: token.models.words(),
             networks: token.networks.as_ref().map(|networks| networks.iter().map(ToString::to_string).collect()),
@@ -189,7 +199,7 @@ pub async fn rotate(
     answer(&request, rotated.await)
 }
 
-/// Lets a token in again that was suspended when its owner was disabled or reset.
+/// Lets a token in again that was paused because it ran away, or suspended when its owner was disabled or reset.
 #[utoipa::path(post, path = "/api/v1/tokens/{id}/resume", operation_id = "resume_token", tag = "tokens", params(("id" = String, Path)),
     responses((status = 200, body = TokenView), crate::http::docs::Refusals))]
 pub async fn resume(caller: Caller, request: HttpRequest, id: web::Path<String>, tokens: web::Data<Tokens>) -> Answer {

@@ -15,7 +15,7 @@ mod writing;
 
 pub use paging::SearchedTo;
 pub use reading::{last_at, newest_log_id, open_intents};
-pub use writing::{Closing, IntentSlot, NewImage, NewPart, NewRow, Segment, insert_act, insert_token_act};
+pub use writing::{Closing, IntentSlot, NewImage, NewPart, NewRow, Segment, TokenAct, insert_act, insert_token_act};
 
 pub const INTENT: &str = "intent";
 pub const RESULT: &str = "result";

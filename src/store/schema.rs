@@ -40,6 +40,7 @@ diesel::table! {
         expires_at_us -> BigInt,
         last_used_at_us -> Nullable<BigInt>,
         suspended_at_us -> Nullable<BigInt>,
+        pause_reason -> Nullable<Text>,
         revoked_at_us -> Nullable<BigInt>,
     }
 }

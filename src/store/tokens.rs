@@ -15,6 +15,8 @@ use ipnet::IpNet;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::rights::{AllowedModels, Class, Scope, Scopes};
+use crate::runaway::Runaway;
+use crate::store::audit::TokenAct;
 use crate::store::schema::{tokens, users};
 use crate::store::users::{Actor, User, check_acting_admin, find as find_user};
 use crate::store::{Failure, Store, Tx, audit};
@@ -45,6 +47,7 @@ struct Row {
     expires_at_us: i64,
     last_used_at_us: Option<i64>,
     suspended_at_us: Option<i64>,
+    pause_reason: Option<String>,
     revoked_at_us: Option<i64>,
 }
 
@@ -94,6 +97,8 @@ pub struct Token {
     /// 0: never. Moved by uses that are not on disk yet.
     used_at_us: AtomicI64,
     pub suspended_at_us: Option<i64>,
+    /// How it ran away, if that is why it is suspended.
+    pub paused: Option<Runaway>,
     pub revoked_at_us: Option<i64>,
 }
 
@@ -117,6 +122,7 @@ impl From<Row> for Token {
             expires_at_us: row.expires_at_us,
             used_at_us: AtomicI64::new(row.last_used_at_us.unwrap_or(0)),
             suspended_at_us: row.suspended_at_us,
+            paused: row.pause_reason.map(Runaway::from),
             revoked_at_us: row.revoked_at_us,
         }
     }
@@ -144,17 +150,35 @@ impl Token {
         now.0 >= self.expires_at_us
     }
 
-    /// `active`, `suspended`, `expired` or `revoked`
+    /// `active`, `suspended`, `paused`, `expired` or `revoked`
     pub fn status(&self, now: Timestamp) -> &'static str {
         if self.revoked_at_us.is_some() {
             "revoked"
         } else if self.has_expired(now) {
             "expired"
+        } else if self.paused.is_some() {
+            "paused"
         } else if self.suspended_at_us.is_some() {
             "suspended"
         } else {
             "active"
         }
+    }
+
+    /// Whether it sleeps because its owner was disabled or reset.
+    pub fn sleeps_with_its_owner(&self) -> bool {
+        self.suspended_at_us.is_some() && self.paused.is_none()
+    }
+
+    /// What the sender of a paused token is told: why, and who lets it in again.
+    pub fn paused_error(&self, way: Runaway) -> Error {
+        let Token { name, public_id, .. } = self;
+        let message = format!(
+            "the token `{name}` is paused, because {}; once that is mended, its owner or an admin lets it in again: \
+             POST /api/v1/tokens/{public_id}/resume, or `lan-gateway token resume {public_id}` on the host",
+            way.words()
+        );
+        Error::TokenPaused { message }
     }
 
     pub fn last_used_at(&self) -> Option<Timestamp> {
@@ -296,7 +320,25 @@ impl Store {
         .await
     }
 
-    /// Lets a suspended token in again.
+    /// Holds a token that ran away until somebody lets it in again. One that sleeps or has ended stays as it is.
+    pub async fn pause_token(&self, id: i64, way: Runaway, count: usize, seconds: u32) -> Result<(), Error> {
+        self.write(move |tx| {
+            let token: Token = tokens::table.find(id).select(Row::as_select()).first(tx.connection)?.into();
+            if token.suspended_at_us.is_some() || token.revoked_at_us.is_some() {
+                return Ok(());
+            }
+            diesel::update(tokens::table.find(id))
+                .set((tokens::suspended_at_us.eq(tx.now.0), tokens::pause_reason.eq(way.name())))
+                .execute(tx.connection)?;
+            let detail = serde_json::json!({ "reason": way.name(), "count": count, "within_seconds": seconds });
+            // Nobody's act: the gateway's own.
+            let act = TokenAct { act: "token_paused", by: None, reason: Some(way.name()), detail: Some(detail) };
+            Ok(enact(tx, &token, act)?)
+        })
+        .await
+    }
+
+    /// Lets a suspended or paused token in again.
     pub async fn resume_token(&self, by: Actor, id: &str) -> Result<Token, Error> {
         let id = id.to_owned();
         self.write(move |tx| {
@@ -314,7 +356,7 @@ impl Store {
                 .into());
             }
             diesel::update(tokens::table.find(token.id))
-                .set(tokens::suspended_at_us.eq(None::<i64>))
+                .set((tokens::suspended_at_us.eq(None::<i64>), tokens::pause_reason.eq(None::<String>)))
                 .execute(tx.connection)?;
             done(tx, "token_resumed", by, &token, None)?;
             find(tx, &id, by, Reach::OwnerOrAdmin)
@@ -418,9 +460,9 @@ pub fn revoke_all(tx: &mut Tx<'_>, user_id: i64, by: Actor) -> QueryResult<()> {
     Ok(())
 }
 
-/// The owner has set a new password: what slept until then wakes up.
+/// The owner has set a new password: what slept until then wakes up, but for what had run away before.
 pub fn resume_all(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<()> {
-    let own = tokens::table.filter(tokens::user_id.eq(user_id));
+    let own = tokens::table.filter(tokens::user_id.eq(user_id)).filter(tokens::pause_reason.is_null());
     diesel::update(own).set(tokens::suspended_at_us.eq(None::<i64>)).execute(tx.connection).map(drop)
 }
 
@@ -499,7 +541,10 @@ fn done(
     token: &Token,
     detail: Option<serde_json::Value>,
 ) -> QueryResult<()> {
+    enact(tx, token, TokenAct { act, by: by.0, reason: None, detail })
+}
+
+fn enact(tx: &mut Tx<'_>, token: &Token, act: TokenAct) -> QueryResult<()> {
     tx.people_changed();
-    let detail = detail.map(|detail| detail.to_string());
-    audit::insert_token_act(tx.connection, tx.now, act, by.0, token, detail)
+    audit::insert_token_act(tx.connection, tx.now, token, act)
 }

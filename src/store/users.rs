@@ -113,6 +113,11 @@ impl People {
         self.tokens.get(public_id)
     }
 
+    /// Every token that may open something.
+    pub fn tokens(&self) -> impl Iterator<Item = &Arc<Token>> {
+        self.tokens.values()
+    }
+
     pub fn all(&self) -> impl Iterator<Item = &Arc<User>> {
         self.by_id.values()
     }

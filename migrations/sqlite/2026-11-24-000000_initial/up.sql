@@ -55,6 +55,8 @@ CREATE TABLE tokens (
     -- In steps of five minutes.
     last_used_at_us BIGINT,
     suspended_at_us BIGINT,
+    -- How it ran away: repeats or errors; NULL when it is suspended with its owner.
+    pause_reason TEXT CHECK (length(pause_reason) <= 16),
     revoked_at_us BIGINT
 );
 CREATE INDEX tokens_user ON tokens (user_id, id);

@@ -259,17 +259,28 @@ pub fn insert_act(
     insert_act_row(connection, NewRow { subject_id: subject, ..act_row(now, act, by) }, detail)
 }
 
+/// What was done with a token, and by whom; `None`: on the host, or by the gateway itself, which then has a reason.
+pub struct TokenAct {
+    pub act: &'static str,
+    pub by: Option<i64>,
+    pub reason: Option<&'static str>,
+    pub detail: Option<serde_json::Value>,
+}
+
 /// An act on a token; the person concerned is its owner.
 pub fn insert_token_act(
     connection: &mut SqliteConnection,
     now: Timestamp,
-    act: &'static str,
-    by: Option<i64>,
     token: &Token,
-    detail: Option<String>,
+    act: TokenAct,
 ) -> QueryResult<()> {
-    let row = NewRow { subject_id: Some(token.user_id), token_id: Some(token.id), ..act_row(now, act, by) };
-    insert_act_row(connection, row, detail).map(drop)
+    let row = NewRow {
+        subject_id: Some(token.user_id),
+        token_id: Some(token.id),
+        reason: act.reason,
+        ..act_row(now, act.act, act.by)
+    };
+    insert_act_row(connection, row, act.detail.map(|detail| detail.to_string())).map(drop)
 }
 
 fn act_row(now: Timestamp, act: &'static str, by: Option<i64>) -> NewRow {

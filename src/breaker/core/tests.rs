@@ -1,0 +1,213 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const TOKEN: i64 = 7;
+const ONE: Digest = Digest(1);
+const OTHER: Digest = Digest(2);
+
+/// Three of the same pass freely within a minute and five pass at all; after two failures a token is slowed, after four
+/// held. Whoever is slowed goes on once in ten seconds.
+fn bounds() -> Bounds {
+    Bounds {
+        window: seconds(60),
+        pace: seconds(10),
+        repeats: Steps { free: Some(3), most: Some(5) },
+        errors: Steps { free: Some(2), most: Some(4) },
+    }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn sends(core: &mut Core, token: i64, digest: Digest, at: u64) -> Verdict {
+    core.sends(token, digest, &bounds(), seconds(at)).0
+}
+
+fn arrives(core: &mut Core, at: u64) -> Verdict {
+    core.arrives(TOKEN, &bounds(), seconds(at))
+}
+
+fn slowed(retry_after: u64, count: usize) -> Verdict {
+    Verdict::Slowed { retry_after: seconds(retry_after), count }
+}
+
+#[test]
+fn the_same_request_passes_freely_then_once_in_a_while_then_no_more() {
+    let mut core = Core::default();
+    for _ in 0..3 {
+        assert_eq!(sends(&mut core, TOKEN, ONE, 0), Verdict::Passes);
+    }
+
+    assert_eq!(sends(&mut core, TOKEN, ONE, 0), slowed(10, 3));
+    assert_eq!(sends(&mut core, TOKEN, ONE, 9), slowed(1, 3), "one that was refused does not count");
+    assert_eq!(sends(&mut core, TOKEN, ONE, 10), Verdict::Passes);
+    assert_eq!(sends(&mut core, TOKEN, ONE, 19), slowed(1, 4));
+    assert_eq!(sends(&mut core, TOKEN, ONE, 20), Verdict::Passes);
+    assert_eq!(sends(&mut core, TOKEN, ONE, 30), Verdict::RanAway { count: 5 });
+}
+
+#[test]
+fn other_requests_and_other_tokens_go_their_way() {
+    let mut core = Core::default();
+    for at in 0..3 {
+        sends(&mut core, TOKEN, ONE, at);
+    }
+
+    assert!(matches!(sends(&mut core, TOKEN, ONE, 3), Verdict::Slowed { .. }));
+    assert_eq!(sends(&mut core, TOKEN, OTHER, 3), Verdict::Passes);
+    assert_eq!(sends(&mut core, TOKEN + 1, ONE, 3), Verdict::Passes);
+}
+
+#[test]
+fn what_was_sent_before_the_window_counts_no_more() {
+    let mut core = Core::default();
+    for at in [0, 1, 2] {
+        sends(&mut core, TOKEN, ONE, at);
+    }
+
+    assert_eq!(sends(&mut core, TOKEN, ONE, 59), Verdict::Passes, "slowed, and the pace is kept");
+    assert_eq!(sends(&mut core, TOKEN, ONE, 60), slowed(9, 3));
+    assert_eq!(sends(&mut core, TOKEN, ONE, 61), Verdict::Passes, "two are left");
+}
+
+#[test]
+fn what_never_came_to_a_model_does_not_count() {
+    let mut core = Core::default();
+    for _ in 0..20 {
+        let (verdict, sent) = core.sends(TOKEN, ONE, &bounds(), seconds(0));
+        assert_eq!(verdict, Verdict::Passes);
+        core.takes_back(TOKEN, sent);
+    }
+
+    assert_eq!(core.tokens[&TOKEN].sent.len(), 0);
+}
+
+#[test]
+fn failures_in_a_row_slow_a_token_then_hold_it() {
+    let mut core = Core::default();
+    core.failed(TOKEN, seconds(0));
+    assert_eq!(arrives(&mut core, 1), Verdict::Passes);
+    core.failed(TOKEN, seconds(1));
+
+    assert_eq!(arrives(&mut core, 2), slowed(9, 2));
+    assert_eq!(arrives(&mut core, 11), Verdict::Passes);
+    assert_eq!(arrives(&mut core, 12), slowed(9, 2), "one in ten seconds, also when it has not failed yet");
+    core.failed(TOKEN, seconds(12));
+    assert_eq!(arrives(&mut core, 22), Verdict::Passes);
+    core.failed(TOKEN, seconds(22));
+    assert_eq!(arrives(&mut core, 50), Verdict::RanAway { count: 4 });
+    assert_eq!(core.arrives(TOKEN + 1, &bounds(), seconds(50)), Verdict::Passes, "another token");
+}
+
+#[test]
+fn one_answer_says_that_it_works_again() {
+    let mut core = Core::default();
+    for at in 0..3 {
+        core.failed(TOKEN, seconds(at));
+    }
+    assert!(matches!(arrives(&mut core, 3), Verdict::Slowed { .. }));
+
+    core.answered(TOKEN);
+
+    assert_eq!(arrives(&mut core, 3), Verdict::Passes);
+    assert_eq!(arrives(&mut core, 3), Verdict::Passes);
+}
+
+#[test]
+fn old_failures_are_forgotten() {
+    let mut core = Core::default();
+    core.failed(TOKEN, seconds(0));
+    core.failed(TOKEN, seconds(30));
+
+    assert!(matches!(arrives(&mut core, 31), Verdict::Slowed { .. }));
+    assert_eq!(arrives(&mut core, 60), Verdict::Passes);
+    assert_eq!(arrives(&mut core, 60), Verdict::Passes);
+}
+
+#[test]
+fn a_bound_that_is_turned_off_holds_nobody() {
+    let off = Steps { free: None, most: None };
+    let off = Bounds { repeats: off, errors: off, ..bounds() };
+    let mut core = Core::default();
+    for _ in 0..100 {
+        core.failed(TOKEN, seconds(0));
+        assert_eq!(core.arrives(TOKEN, &off, seconds(0)), Verdict::Passes);
+        assert_eq!(core.sends(TOKEN, ONE, &off, seconds(0)).0, Verdict::Passes);
+    }
+
+    assert_eq!(core.slowed(&off, seconds(0)), []);
+}
+
+#[test]
+fn those_that_are_slowed_are_shown_with_the_reason_until_it_is_over() {
+    let mut core = Core::default();
+    for (digest, at) in [(OTHER, 0), (OTHER, 1), (OTHER, 2), (ONE, 10), (ONE, 11), (ONE, 12)] {
+        sends(&mut core, 1, digest, at);
+    }
+    core.failed(2, seconds(4));
+    core.failed(2, seconds(5));
+    core.failed(3, seconds(5));
+
+    let shown = |core: &mut Core, at| core.slowed(&bounds(), seconds(at));
+
+    let first = Slowed { token: 1, way: Runaway::Repeats, since: seconds(2) };
+    assert_eq!(shown(&mut core, 13), [first, Slowed { token: 2, way: Runaway::Errors, since: seconds(5) }]);
+    assert_eq!(shown(&mut core, 64), [Slowed { since: seconds(12), ..first }]);
+    assert_eq!(shown(&mut core, 70), []);
+}
+
+#[test]
+fn a_token_that_begins_anew_has_done_nothing() {
+    let mut core = Core::default();
+    for _ in 0..3 {
+        sends(&mut core, TOKEN, ONE, 0);
+    }
+
+    core.begins_anew(TOKEN);
+
+    assert_eq!(sends(&mut core, TOKEN, ONE, 0), Verdict::Passes);
+}
+
+#[test]
+fn what_is_kept_is_bounded_and_forgotten_when_it_is_over() {
+    let mut core = Core::default();
+    for number in 0..5000 {
+        sends(&mut core, number % 3, Digest(number as u64), 0);
+        core.failed(number % 3, seconds(0));
+    }
+    assert!(core.tokens.values().all(|seen| seen.sent.len() == KEPT_MAX && seen.errors.len() == KEPT_MAX));
+
+    arrives(&mut core, 60);
+
+    assert!(core.tokens.is_empty());
+}
+
+proptest! {
+    /// Whatever a token sends: of one request no more pass in any window than may, and those beyond the free ones keep
+    /// their pace.
+    #[test]
+    fn no_window_holds_more_than_may_pass(steps in prop::collection::vec((0..3u64, 0..8000u64), 1..300)) {
+        let mut core = Core::default();
+        let mut passed: HashMap<u64, Vec<Duration>> = HashMap::new();
+        let mut now = Duration::ZERO;
+        for (digest, millis) in steps {
+            now += Duration::from_millis(millis);
+            let before = passed.entry(digest).or_default();
+            let within = before.iter().filter(|at| now - **at < seconds(60)).count();
+            let since = before.last().map(|last| now - *last);
+            let expected = match within {
+                0..3 => Verdict::Passes,
+                3..5 if since.unwrap() >= seconds(10) => Verdict::Passes,
+                3..5 => Verdict::Slowed { retry_after: seconds(10) - since.unwrap(), count: within },
+                _ => Verdict::RanAway { count: within },
+            };
+            let (verdict, _) = core.sends(TOKEN, Digest(digest), &bounds(), now);
+            prop_assert_eq!(verdict, expected);
+            if verdict == Verdict::Passes {
+                before.push(now);
+            }
+        }
+    }
+}
