@@ -169,6 +169,8 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
+        #[cfg(test)]
+        tests::threads::stop();
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
@@ -225,13 +227,27 @@ impl Place {
     }
 
     /// Waits for the turn, as long as the queue lets anybody wait.
-    pub async fn turn(mut self) -> Result<Turn, Error> {
+    pub async fn turn(self) -> Result<Turn, Error> {
         let seconds_max = self.queue.settings.now().wait_seconds_max;
-        match tokio::time::timeout(Duration::from_secs(seconds_max.into()), &mut self.woken).await {
-            Ok(Ok(host)) => Ok(Turn { queue: self.queue.clone(), host, ticket: self.ticket.take() }),
-            Ok(Err(_)) | Err(_) => Err(Error::HostBusy {
-                message: format!("no slot came free in {seconds_max} s; try again later"),
-                retry_after: self.queue.lock().core.begins_in(0).clamp(Duration::from_secs(1), RETRY_MAX),
+        self.turn_within(tokio::time::sleep(Duration::from_secs(seconds_max.into()))).await
+    }
+
+    /// Waits for the turn until `patience` ends.
+    async fn turn_within(mut self, patience: impl Future<Output = ()>) -> Result<Turn, Error> {
+        let host = tokio::select! {
+            biased;
+            host = &mut self.woken => host.ok(),
+            () = patience => None,
+        };
+        match host {
+            Some(host) => Ok(Turn { queue: self.queue.clone(), host, ticket: self.ticket.take() }),
+            // A turn that comes at this moment is given back when the place is dropped.
+            None => Err(Error::HostBusy {
+                message: format!(
+                    "no slot came free in {} s; try again later",
+                    self.queue.settings.now().wait_seconds_max
+                ),
+                retry_after: self.queue.lock().core.drained_in().clamp(Duration::from_secs(1), RETRY_MAX),
             }),
         }
     }

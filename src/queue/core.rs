@@ -440,6 +440,11 @@ impl Core {
         Duration::from_secs_f64((ahead + 1) as f64 * self.history.service() / slots.max(1) as f64)
     }
 
+    /// When all who wait now will probably have begun: before that, one more would wait as long as they do.
+    pub fn drained_in(&self) -> Duration {
+        self.begins_in(self.seats.len().saturating_sub(1))
+    }
+
     /// When a running request will probably have ended, as far as means can tell; zero when it is overdue.
     pub fn ends_in(&self, ticket: Ticket, now: Duration) -> Option<Duration> {
         let ran = now.saturating_sub(self.running.get(&ticket)?.since);

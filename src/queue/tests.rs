@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
 use proptest::prelude::*;
@@ -7,16 +8,30 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::settings::Settings;
 
-fn queue(slots: usize, waiting_max: u64, wait_seconds_max: u64) -> Arc<Queue> {
-    let mut settings = Settings::default();
-    settings = settings.with([("waiting_max", waiting_max), ("affinity_seconds_max", 0)]);
-    // 0 is none that an operator may set: such a wait ends when it is looked at.
-    settings.wait_seconds_max = wait_seconds_max as u32;
+pub mod threads;
+
+fn queue(slots: usize, waiting_max: u64) -> Arc<Queue> {
+    let settings = Settings::default().with([("waiting_max", waiting_max), ("affinity_seconds_max", 0)]);
     let slots = Slots { total: slots, per_model: slots, models_loaded: 1 };
     Queue::new(&[slots], Order::Fair, Live::new(settings))
 }
 
-const PATIENT: u64 = 60;
+/// Ends after so many looks at it.
+struct Patience(usize);
+
+impl Future for Patience {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        match self.0.checked_sub(1) {
+            None => Poll::Ready(()),
+            Some(rest) => {
+                self.0 = rest;
+                Poll::Pending
+            }
+        }
+    }
+}
 
 fn place(queue: &Arc<Queue>, person: i64) -> Result<Place, Error> {
     let asking = Asking {
@@ -48,7 +63,7 @@ fn is_empty(queue: &Queue, slots: usize) -> bool {
 
 #[actix_web::test]
 async fn whoever_waits_is_woken_when_a_slot_comes_free() {
-    let queue = queue(1, 8, PATIENT);
+    let queue = queue(1, 8);
     let first = place(&queue, 1).unwrap().turn().await.unwrap();
     let second = place(&queue, 2).unwrap();
     assert_eq!(second.ahead(), Some(0));
@@ -62,7 +77,7 @@ async fn whoever_waits_is_woken_when_a_slot_comes_free() {
 
 #[actix_web::test]
 async fn a_full_waiting_room_refuses_with_an_honest_time() {
-    let queue = queue(1, 2, PATIENT);
+    let queue = queue(1, 2);
     let running = place(&queue, 1).unwrap().turn().await.unwrap();
     let waiting: Vec<Place> = (2..4).map(|person| place(&queue, person).unwrap()).collect();
 
@@ -76,18 +91,21 @@ async fn a_full_waiting_room_refuses_with_an_honest_time() {
 
 #[actix_web::test]
 async fn a_wait_ends_after_the_longest_and_its_place_is_given_up() {
-    let queue = queue(1, 2, 0);
+    let queue = queue(1, 2);
     let _running = place(&queue, 1).unwrap().turn().await.unwrap();
 
-    let error = place(&queue, 2).unwrap().turn().await.err().unwrap();
+    let _waiting = place(&queue, 3).unwrap();
 
-    assert_eq!(error.code(), "host_busy");
-    assert_eq!(queue.forecast().len(), 1);
+    let error = place(&queue, 2).unwrap().turn_within(Patience(0)).await.err().unwrap();
+
+    // Two wait, it among them, for five seconds each.
+    assert_eq!((error.code(), error.retry_after()), ("host_busy", Some(Duration::from_secs(10))));
+    assert_eq!(queue.forecast().len(), 2);
 }
 
 #[actix_web::test]
 async fn everybody_is_shown_with_what_will_probably_become_of_them() {
-    let queue = queue(1, 8, PATIENT);
+    let queue = queue(1, 8);
     let _running = place(&queue, 1).unwrap().turn().await.unwrap();
     let _pipeline = [place(&queue, 1).unwrap(), place(&queue, 1).unwrap()];
     let _person = place(&queue, 2).unwrap();
@@ -104,14 +122,15 @@ async fn everybody_is_shown_with_what_will_probably_become_of_them() {
 /// One client of the queue, driven by hand.
 enum Client {
     Waits(Pin<Box<dyn Future<Output = Result<Turn, Error>>>>),
-    Entered(Place),
+    Entered(Place, usize),
     Runs(Turn),
     Gone,
 }
 
 #[derive(Debug, Clone)]
 enum Step {
-    Enter(i64),
+    /// With patience for so many looks.
+    Enter(i64, usize),
     /// Lets a client go on by one step: from its place to waiting, from waiting to its turn or its time-out.
     GoOn(usize),
     Leave(usize),
@@ -120,12 +139,12 @@ enum Step {
 
 proptest! {
     /// The scheduler is this list: every interleaving of entering, waiting, waking, running out of patience, leaving and
-    /// settling. With no patience each wait ends when it is next looked at, before or after the grant.
+    /// settling. A wait ends at some look at it, before or after the grant.
     #[test]
     fn every_place_is_returned_under_any_interleaving(
         steps in prop::collection::vec(
             prop_oneof![
-                3 => (0..4i64).prop_map(Step::Enter),
+                3 => (0..4i64, 0..4usize).prop_map(|(person, looks)| Step::Enter(person, looks)),
                 4 => (0..16usize).prop_map(Step::GoOn),
                 2 => (0..16usize).prop_map(Step::Leave),
                 2 => (0..16usize).prop_map(Step::Settle),
@@ -133,19 +152,20 @@ proptest! {
             1..150,
         ),
         slots in 1..4usize,
-        patient in any::<bool>(),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let _inside = runtime.enter();
-        let queue = queue(slots, 6, if patient { PATIENT } else { 0 });
+        let queue = queue(slots, 6);
         let mut clients: Vec<Client> = Vec::new();
         for step in steps {
             let pick = |which: usize| (!clients.is_empty()).then(|| which % clients.len());
             match step {
-                Step::Enter(person) => clients.extend(place(&queue, person).map(Client::Entered)),
+                Step::Enter(person, looks) => {
+                    clients.extend(place(&queue, person).map(|place| Client::Entered(place, looks)));
+                }
                 Step::GoOn(which) => if let Some(at) = pick(which) {
                     clients[at] = match std::mem::replace(&mut clients[at], Client::Gone) {
-                        Client::Entered(place) => Client::Waits(Box::pin(place.turn())),
+                        Client::Entered(place, looks) => {
+                            Client::Waits(Box::pin(place.turn_within(Patience(looks))))
+                        }
                         Client::Waits(mut turn) => match turn.as_mut().now_or_never() {
                             Some(Ok(turn)) => Client::Runs(turn),
                             Some(Err(_)) => Client::Gone,

@@ -495,6 +495,94 @@ proptest! {
         }
     }
 
+    /// The same while people come and go, over every stretch in which both of two have something waiting: whoever comes back
+    /// neither catches up on what they missed, nor waits for what others had meanwhile.
+    #[test]
+    fn shares_are_within_one_request_of_the_ideal_also_when_people_come_and_go(
+        people in prop::collection::vec((1..5u32, prop::collection::vec((1..8usize, 1..40u32, 1..30usize), 1..8)), 2..5),
+    ) {
+        let mut house = House::new(&[slots(1)], bounds());
+        let weight = |person: usize| f64::from(people[person].0);
+        let work = |tenths: u32| f64::from(tenths) / 10.0;
+        let longest = |person: usize| people[person].1.iter().map(|(_, tenths, _)| work(*tenths)).fold(0.0, f64::max);
+        // A person sends some requests at once, and the next ones so many answers later.
+        let mut plans: Vec<_> = people.iter().map(|(_, plan)| plan.iter().cycle()).collect();
+        let mut returns = vec![0; people.len()];
+        let mut had = vec![0.0; people.len()];
+        let mut seen: HashMap<(usize, usize), (f64, f64)> = HashMap::new();
+        let waiting = |house: &House, person: usize| {
+            house.core.people.get(&(person as i64)).map_or(0, |counts| counts.waiting)
+        };
+        for answers in 0..300 {
+            for person in 0..people.len() {
+                if returns[person] <= answers && waiting(&house, person) < 20 {
+                    let (burst, tenths, away) = plans[person].next().unwrap();
+                    for _ in 0..*burst {
+                        let asking = Asking { weight: people[person].0, ..asking(person as i64) };
+                        house.enter(asking, work(*tenths));
+                    }
+                    returns[person] = answers + away;
+                }
+            }
+            if house.running.is_empty() {
+                continue;
+            }
+            let (_, person, work) = house.end_next();
+            had[person as usize] += work / weight(person as usize);
+            for one in 0..people.len() {
+                for other in 0..one {
+                    let apart = had[one] - had[other];
+                    if waiting(&house, one) == 0 || waiting(&house, other) == 0 {
+                        seen.remove(&(one, other));
+                        continue;
+                    }
+                    let (least, most) = seen.entry((one, other)).or_insert((apart, apart));
+                    (*least, *most) = (least.min(apart), most.max(apart));
+                    let bound = longest(one) / weight(one) + longest(other) / weight(other);
+                    prop_assert!(*most - *least <= bound + 1e-9, "{one} and {other}: {} of {bound}", *most - *least);
+                }
+            }
+        }
+    }
+
+    /// Between the classes: while both have something waiting, each has its share within one request of each, and one more
+    /// of the mean, since a class that comes new first earns what it takes.
+    #[test]
+    fn a_class_has_its_share_over_any_window(
+        percent in 1..51u32,
+        interactive in prop::collection::vec(1..40u32, 1..12),
+        batch in prop::collection::vec(1..40u32, 1..12),
+    ) {
+        let share = f64::from(percent) / 100.0;
+        let mut house = House::new(&[slots(1)], Bounds { batch_share: share, ..bounds() });
+        let classes = [(Class::Interactive, &interactive, 1.0 - share), (Class::Batch, &batch, share)];
+        let mut sent = [0; 2];
+        let mut send = |house: &mut House, class: usize| {
+            let (of, works, _) = classes[class];
+            let work = f64::from(works[sent[class] % works.len()]) / 10.0;
+            sent[class] += 1;
+            house.enter(Asking { class: of, ..asking(class as i64) }, work);
+        };
+        for _ in 0..3 {
+            send(&mut house, 0);
+            send(&mut house, 1);
+        }
+        let longest = |class: usize| f64::from(*classes[class].1.iter().max().unwrap()) / 10.0;
+        // The first answers are charged a guess of five seconds, until they are done.
+        let mean = longest(0).max(longest(1)).max(5.0);
+        let bound = longest(0) / classes[0].2 + longest(1) / classes[1].2 + mean * (1.0 / share - 1.0 / (1.0 - share)).abs();
+        let (mut had, mut least, mut most) = ([0.0; 2], 0.0f64, 0.0f64);
+        for _ in 0..600 {
+            let (_, class, work) = house.end_next();
+            had[class as usize] += work / classes[class as usize].2;
+            send(&mut house, class as usize);
+            let apart = had[0] - had[1];
+            (least, most) = (least.min(apart), most.max(apart));
+            prop_assert!(most - least <= bound + 1e-9, "{} of {bound}", most - least);
+        }
+        prop_assert!(had.iter().all(|had| *had > 0.0));
+    }
+
     /// Whoever waits is served, however many others keep asking: after at most this much of their work.
     #[test]
     fn nobody_starves(

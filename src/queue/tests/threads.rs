@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use proptest::prelude::*;
 
-use crate::queue::tests::{PATIENT, is_empty, place, queue};
+use crate::queue::tests::{Patience, is_empty, place, queue};
 use crate::queue::*;
 
 /// Where a thread of a play stops until it may go on.
@@ -88,21 +88,30 @@ fn every_schedule(scene: impl Fn(&mut dyn FnMut(usize) -> usize)) -> usize {
     unreachable!("paths are finite")
 }
 
-/// A client that looks so often whether its turn has come, and leaves then.
-fn asks(queue: &Arc<Queue>, person: i64, looks: usize, running: &AtomicUsize, slots: usize) {
-    let Ok(place) = place(queue, person) else { return };
-    let mut turn = Box::pin(place.turn());
-    for _ in 0..looks {
-        stop();
-        match turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Pending => {}
-            Poll::Ready(Err(_)) => return,
-            Poll::Ready(Ok(turn)) => {
-                assert!(running.fetch_add(1, Ordering::SeqCst) < slots, "more run than there are slots");
-                stop();
-                running.fetch_sub(1, Ordering::SeqCst);
-                turn.settle(None);
-                return;
+/// A client of the queue: when it has looked so often whether its turn has come, its time is up; it leaves by itself after
+/// `stays` looks.
+#[derive(Debug, Clone, Copy)]
+struct Client {
+    patience: usize,
+    stays: usize,
+}
+
+impl Client {
+    fn asks(self, queue: &Arc<Queue>, person: i64, running: &AtomicUsize, slots: usize) {
+        let Ok(place) = place(queue, person) else { return };
+        let mut turn = Box::pin(place.turn_within(Patience(self.patience)));
+        for _ in 0..self.stays {
+            stop();
+            match turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Pending => {}
+                Poll::Ready(Err(_)) => return,
+                Poll::Ready(Ok(turn)) => {
+                    assert!(running.fetch_add(1, Ordering::SeqCst) < slots, "more run than there are slots");
+                    stop();
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    turn.settle(None);
+                    return;
+                }
             }
         }
     }
@@ -110,19 +119,14 @@ fn asks(queue: &Arc<Queue>, person: i64, looks: usize, running: &AtomicUsize, sl
 
 /// Clients who come while somebody runs, and what must be true when all have gone: nothing is left of them, and every slot
 /// is there for whoever comes next.
-fn scene(slots: usize, patience: u64, looks: &[usize], choose: &mut dyn FnMut(usize) -> usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let _inside = runtime.enter();
-    let queue = queue(slots, 8, patience);
+fn scene(slots: usize, clients: &[Client], choose: &mut dyn FnMut(usize) -> usize) {
+    let queue = queue(slots, 8);
     let running = AtomicUsize::new(0);
     let first = place(&queue, 0).unwrap();
     let mut acts: Vec<Act<'_>> = vec![Box::new(move || drop(first))];
-    for (person, looks) in (1..).zip(looks) {
-        let (queue, running, handle) = (&queue, &running, runtime.handle());
-        acts.push(Box::new(move || {
-            let _inside = handle.enter();
-            asks(queue, person, *looks, running, slots);
-        }));
+    for (person, client) in (1..).zip(clients) {
+        let (queue, running) = (&queue, &running);
+        acts.push(Box::new(move || client.asks(queue, person, running, slots)));
     }
 
     play(acts, choose);
@@ -134,11 +138,13 @@ fn scene(slots: usize, patience: u64, looks: &[usize], choose: &mut dyn FnMut(us
 
 #[test]
 fn no_slot_is_lost_in_any_order_of_a_grant_a_time_out_and_a_leaving() {
-    // Without patience a wait ends when it is looked at: a grant may come before, after, and while the place is given up.
-    let impatient = every_schedule(|choose| scene(1, 0, &[1, 1], choose));
-    let patient = every_schedule(|choose| scene(1, PATIENT, &[1, 1], choose));
+    let out_of_time = Client { patience: 0, stays: 1 };
+    let leaves = Client { patience: 9, stays: 1 };
 
-    assert!(impatient > 500 && patient > 500, "{impatient} and {patient} schedules");
+    for clients in [[out_of_time; 2], [out_of_time, leaves], [leaves; 2]] {
+        let played = every_schedule(|choose| scene(1, &clients, choose));
+        assert!(played > 1000, "{played} schedules");
+    }
 }
 
 proptest! {
@@ -146,12 +152,12 @@ proptest! {
 
     #[test]
     fn no_slot_is_lost_when_many_come_at_once(
-        looks in prop::collection::vec(0..4usize, 1..8),
+        clients in prop::collection::vec((0..4usize, 0..4usize), 1..8),
         slots in 1..4usize,
-        patient in any::<bool>(),
         choices in prop::collection::vec(any::<prop::sample::Index>(), 1..100),
     ) {
+        let clients: Vec<Client> = clients.iter().map(|(patience, stays)| Client { patience: *patience, stays: *stays }).collect();
         let mut choices = choices.into_iter().cycle();
-        scene(slots, if patient { PATIENT } else { 0 }, &looks, &mut |of| choices.next().unwrap().index(of));
+        scene(slots, &clients, &mut |of| choices.next().unwrap().index(of));
     }
 }
