@@ -74,11 +74,22 @@ pub struct Asked {
 pub struct Refused {
     pub error: Error,
     pub recorded: bool,
+    /// Where it stood in the queue, if it had a place there.
+    pub stood: Option<Stood>,
+}
+
+/// How a request stands in the queue, or stood.
+#[derive(Debug, Clone, Copy)]
+pub struct Stood {
+    /// Where in the line it entered: 0, it ran at once; 1, it was the next.
+    pub position: usize,
+    /// How long it waited for its turn, or has waited until now.
+    pub wait: Duration,
 }
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        Refused { error, recorded: false }
+        Refused { error, recorded: false, stood: None }
     }
 }
 
@@ -431,15 +442,10 @@ pub enum News {
 }
 
 impl Answer {
-    /// Where in the line the request entered: 0, it ran at once; 1, it was the next.
-    pub fn queue_position(&self) -> usize {
-        self.shared.state.borrow().line.ahead.map_or(0, |ahead| ahead + 1)
-    }
-
-    /// How long it waited for its turn, or has waited until now.
-    pub fn queue_wait(&self) -> Duration {
+    pub fn stood(&self) -> Stood {
         let line = self.shared.state.borrow().line;
-        line.waited.unwrap_or_else(|| line.entered.elapsed())
+        let position = line.ahead.map_or(0, |ahead| ahead + 1);
+        Stood { position, wait: line.waited.unwrap_or_else(|| line.entered.elapsed()) }
     }
 
     /// Waits for the end, and for all that came before it.

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::credential::Credential;
 use crate::dialect::{Decoded, Delivery, Dialect, Encoder, Route};
 use crate::error::Error;
-use crate::gateway::{Answer, Asked, Gateway, News, Refused, stopped};
+use crate::gateway::{Answer, Asked, Gateway, News, Refused, Stood, stopped};
 use crate::http::head::{RequestHead, address, request_id};
 use crate::http::{body, reply};
 use crate::ids::RequestId;
@@ -78,10 +78,9 @@ pub async fn answer(
     }
     info!(request.id = %id, code = refused.error.code(), status = told.status, "refused `{api}`");
     let mut response = reply::respond(told);
-    if let Some(standing) = &learnt.standing {
-        for (name, value) in standing_headers(standing) {
-            response.headers_mut().insert(header::HeaderName::from_static(name), value);
-        }
+    let standing = learnt.standing.iter().flat_map(standing_headers);
+    for (name, value) in standing.chain(refused.stood.into_iter().flat_map(queue_headers)) {
+        response.headers_mut().insert(header::HeaderName::from_static(name), value);
     }
     if gateway.is_stopping() {
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
@@ -136,9 +135,7 @@ impl Door<'_> {
 
         let mut response = HttpResponse::Ok();
         if let Some(standing) = &learnt.standing {
-            for (name, value) in standing_headers(standing) {
-                response.insert_header((name, value));
-            }
+            add_headers(&mut response, standing_headers(standing));
         }
         if !answer.ignored.is_empty() {
             response.insert_header(("x-ignored-parameters", answer.ignored.join(", ")));
@@ -207,7 +204,7 @@ impl Told {
             let error = Error::UpstreamRefused { message: "the model server's answer has no end mark".into() };
             return Err(self.failed(answer, error).await);
         };
-        queue_headers(&mut response, &answer);
+        add_headers(&mut response, queue_headers(answer.stood()));
         answer.close(200).await.map_err(recorded)?;
         let mut out = BytesMut::new();
         encoder.whole(&reply, &mut out);
@@ -230,7 +227,7 @@ impl Told {
             Ok(news) => Some(news),
             Err(_) => None,
         };
-        queue_headers(&mut response, &answer);
+        add_headers(&mut response, queue_headers(answer.stood()));
         let until = Instant::now() + delivery_max;
         let flow = Flow { told: self, answer: Some(answer), encoder, first, end: None, heartbeat, until };
         let body = stream::unfold(flow, |mut flow| async move {
@@ -250,10 +247,9 @@ impl Told {
     /// Records an answer that failed before its first byte was sent.
     async fn failed(self, answer: Answer, error: Error) -> Refused {
         let status = self.dialect.error(&error, &self.id).status;
-        match answer.close(status).await {
-            Ok(()) => recorded(error),
-            Err(unrecorded) => recorded(unrecorded),
-        }
+        let stood = Some(answer.stood());
+        let error = answer.close(status).await.err().unwrap_or(error);
+        Refused { stood, ..recorded(error) }
     }
 
     /// For who looks closely: the record has a row for each anyway.
@@ -264,7 +260,7 @@ impl Told {
 }
 
 fn recorded(error: Error) -> Refused {
-    Refused { error, recorded: true }
+    Refused { error, recorded: true, stood: None }
 }
 
 /// A stream on its way to the client. Dropping it drops the answer, which ends the generation.
@@ -349,13 +345,20 @@ fn class(request: &HttpRequest, who: &Identity) -> Result<Class, Error> {
     Ok(who.class().max(wish.ok_or_else(unknown)?))
 }
 
-fn queue_headers(response: &mut HttpResponseBuilder, answer: &Answer) {
-    response.insert_header(("x-queue-position", answer.queue_position()));
-    response.insert_header(("x-queue-wait-ms", answer.queue_wait().as_millis().to_string()));
+type Named = (&'static str, header::HeaderValue);
+
+fn add_headers(response: &mut HttpResponseBuilder, headers: impl IntoIterator<Item = Named>) {
+    for header in headers {
+        response.insert_header(header);
+    }
+}
+
+fn queue_headers(stood: Stood) -> [Named; 2] {
+    [("x-queue-position", stood.position.into()), ("x-queue-wait-ms", (stood.wait.as_millis() as u64).into())]
 }
 
 /// OpenAI's names, which its SDKs read.
-fn standing_headers(standing: &Standing) -> [(&'static str, header::HeaderValue); 3] {
+fn standing_headers(standing: &Standing) -> [Named; 3] {
     let reset = standing.reset.as_millis();
     let reset = if reset >= 1000 { format!("{}s", reset.div_ceil(1000)) } else { format!("{reset}ms") };
     [
