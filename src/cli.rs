@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::config::{Config, Problem};
 use crate::{http, server, telemetry};
 
+mod doctor;
 mod export;
 mod host;
 mod settings;
@@ -65,6 +66,8 @@ enum Command {
     /// The configuration: an example with every key, or a check of yours
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look at the configuration, the data folder and each model server, and explain its slots
+    Doctor,
     /// Print the OpenAPI document
     Openapi,
 }
@@ -102,6 +105,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve => telemetry::init(&config.log).and_then(|()| {
             actix_web::rt::System::new().block_on(async { server::run(App::build(config).await?).await })
         }),
+        Command::Doctor => match actix_web::rt::System::new().block_on(doctor::run(&config)) {
+            true => Ok(()),
+            false => Err(anyhow::anyhow!("something is wrong; see above")),
+        },
         Command::Config(_) | Command::Openapi => {
             println!("the configuration is good");
             Ok(())
@@ -133,7 +140,7 @@ async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
         Command::Settings { command } => settings::run(config, command).await,
         Command::Usage(command) => usage::run(config, command).await,
         Command::Export(command) => export::run(config, command).await,
-        Command::Serve | Command::Config(_) | Command::Openapi => Ok(()),
+        Command::Serve | Command::Doctor | Command::Config(_) | Command::Openapi => Ok(()),
     }
 }
 

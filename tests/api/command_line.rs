@@ -323,3 +323,22 @@ async fn an_export_that_breaks_off_has_no_receipt_and_says_so() {
     let acts = gateway.get("/api/v1/audit?kind=act", Some(&admin)).await.text();
     assert!(acts.contains("export_created") && !acts.contains("export_finished"), "{acts}");
 }
+
+#[actix_web::test]
+async fn a_doctor_says_who_answers_and_what_slots_are() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let look = |url: &str| {
+        let file = format!("[ollama]\nurl = \"{url}\"\nslots = 3\n");
+        std::fs::write(gateway.data_dir().join("lan-gateway.toml"), file).unwrap();
+        gateway.command(&["doctor"], "")
+    };
+
+    let (good, text) = look(&fake.url());
+    assert!(good, "{text}");
+    for words in ["a gateway runs on it", "it answers, with", "slots 3", "OLLAMA_NUM_PARALLEL"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let (good, text) = look("http://127.0.0.1:1");
+    assert!(!good && text.contains("the model server can't be reached"), "{text}");
+}

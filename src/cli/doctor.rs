@@ -1,0 +1,141 @@
+//! `lan-gateway doctor`: looks at what an operator asks first, and says what to do about it.
+
+use std::path::Path;
+
+use crate::config::{Config, Upstream as Host};
+use crate::control::SOCKET;
+use crate::error::Error;
+use crate::store::FILE;
+use crate::upstream::{Host as Door, Upstream};
+
+/// Prints what it found. `false`: something is wrong.
+pub async fn run(config: &Config) -> bool {
+    println!("configuration  good; the gateway listens on {}", config.listen);
+    println!("data folder    {}", data_folder(&config.data_dir));
+    let doors = config.upstreams.iter().map(Door::new).collect();
+    let upstream = Upstream::new(doors, config.upstream.clone());
+    let parallel = parallel_of_ollama(Path::new("/proc"));
+    let mut good = true;
+    for (id, host) in upstream.hosts().zip(&config.upstreams) {
+        let models = upstream.models(id).await;
+        good &= models.is_ok();
+        println!("\nhost `{}`   {}: {}", host.name, host.url, answers(models.map(|models| models.len())));
+        println!("{}", about_slots(host, parallel));
+    }
+    good
+}
+
+fn data_folder(folder: &Path) -> String {
+    let shown = folder.display();
+    match std::fs::metadata(folder.join(FILE)) {
+        Err(_) => format!("{shown} has no database yet; the first `lan-gateway serve` makes it"),
+        Ok(file) => {
+            let runs = std::os::unix::net::UnixStream::connect(folder.join(SOCKET)).is_ok();
+            let runs = if runs { "a gateway runs on it" } else { "no gateway runs on it, or none that you may ask" };
+            format!("{shown}, {:.1} MiB; {runs}", file.len() as f64 / f64::from(1 << 20))
+        }
+    }
+}
+
+fn answers(models: Result<usize, Error>) -> String {
+    match models {
+        Ok(0) => "it answers, and has no model; `ollama pull llama3.2` fetches one".to_owned(),
+        Ok(models) => format!("it answers, with {models} models"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// What slots are, since no API of Ollama tells how many requests it runs at once.
+fn about_slots(host: &Host, parallel: Option<usize>) -> String {
+    let Host { slots, slots_per_model, .. } = host;
+    let own = (*slots_per_model).min(*slots);
+    let mut text = format!(
+        "  slots {slots}, of these {own} for one model: so many requests are sent there at once. The others wait in the\n  \
+         gateway, where it is fair, bounded and visible. Ollama runs as many requests to a model at once as its\n  \
+         OLLAMA_NUM_PARALLEL says, 1 unless it is set, and no API of it tells. With more slots than that, requests wait\n  \
+         inside Ollama again, first come, first served; with fewer, it stands idle while somebody waits."
+    );
+    match parallel {
+        Some(parallel) if parallel == own => {
+            text += &format!("\n  The Ollama that runs on this host has OLLAMA_NUM_PARALLEL={parallel}, which fits.");
+        }
+        Some(parallel) => {
+            text += &format!(
+                "\n  The Ollama that runs on this host has OLLAMA_NUM_PARALLEL={parallel}: set slots = {parallel}, or change it."
+            );
+        }
+        None => {}
+    }
+    text
+}
+
+/// How many requests the Ollama of this host runs at once, as far as this user may see its environment. `None`: there is
+/// none, several that differ, or it does not show.
+fn parallel_of_ollama(proc: &Path) -> Option<usize> {
+    let processes = std::fs::read_dir(proc).ok()?.flatten();
+    let mut found = processes.filter_map(|process| {
+        let name = std::fs::read_to_string(process.path().join("comm")).ok()?;
+        let environment =
+            (name.trim_end() == "ollama").then(|| std::fs::read(process.path().join("environ")).ok())??;
+        parallel_in(&environment)
+    });
+    let first = found.next()?;
+    found.all(|other| other == first).then_some(first)
+}
+
+/// From the environment of an Ollama: entries that end with a zero byte (proc(5)).
+fn parallel_in(environment: &[u8]) -> Option<usize> {
+    let entries = environment.split(|byte| *byte == 0).filter_map(|entry| std::str::from_utf8(entry).ok());
+    match entries.filter_map(|entry| entry.strip_prefix("OLLAMA_NUM_PARALLEL=")).next_back() {
+        None | Some("") => Some(1),
+        // Ollama takes 0 for its own choice.
+        Some(number) => number.parse().ok().filter(|number| *number > 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_ollama_runs_at_once_is_read_from_its_environment() {
+        assert_eq!(parallel_in(b"HOME=/\0OLLAMA_NUM_PARALLEL=4\0"), Some(4));
+        assert_eq!(parallel_in(b"HOME=/\0"), Some(1));
+        assert_eq!(parallel_in(b"OLLAMA_NUM_PARALLEL=many\0"), None);
+        assert_eq!(parallel_in(b"OLLAMA_NUM_PARALLEL=0\0"), None);
+    }
+
+    #[test]
+    fn processes_of_other_names_say_nothing_and_two_that_differ_say_nothing_either() {
+        let proc = tempfile::tempdir().unwrap();
+        let process = |id: &str, name: &str, parallel: usize| {
+            let folder = proc.path().join(id);
+            std::fs::create_dir(&folder).unwrap();
+            std::fs::write(folder.join("comm"), format!("{name}\n")).unwrap();
+            std::fs::write(folder.join("environ"), format!("OLLAMA_NUM_PARALLEL={parallel}\0")).unwrap();
+        };
+        process("1", "init", 9);
+        assert_eq!(parallel_of_ollama(proc.path()), None);
+
+        process("2", "ollama", 4);
+        assert_eq!(parallel_of_ollama(proc.path()), Some(4));
+        process("3", "ollama", 2);
+        assert_eq!(parallel_of_ollama(proc.path()), None);
+    }
+
+    #[test]
+    fn slots_that_do_not_fit_are_named_with_what_to_do() {
+        let host = |slots, slots_per_model| Host {
+            name: "local".into(),
+            url: "http://127.0.0.1:11434".into(),
+            slots,
+            slots_per_model,
+            models_loaded: 1,
+        };
+
+        assert!(about_slots(&host(4, 1024), Some(4)).contains("which fits"));
+        assert!(about_slots(&host(4, 2), Some(2)).contains("which fits"), "what one model gets is what counts");
+        assert!(about_slots(&host(1, 1024), Some(4)).contains("set slots = 4"));
+        assert!(!about_slots(&host(1, 1024), None).contains("on this host has"));
+    }
+}
