@@ -189,7 +189,7 @@ impl Gateway {
                 class: asked.class,
                 model: allowed.work.model().canonical(),
                 hosts: &hosts,
-                bytes: call.body.len(),
+                bytes: call.bytes_held(),
                 images: !call.images.is_empty(),
             })
             .await?;

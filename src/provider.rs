@@ -41,6 +41,13 @@ pub struct Call {
     pub asks: &'static str,
 }
 
+impl Call {
+    /// What it holds in memory: images stand in the body as text, and once more as they are.
+    pub fn bytes_held(&self) -> usize {
+        self.body.len() + self.images.iter().map(|image| image.bytes.len()).sum::<usize>()
+    }
+}
+
 /// How the answer to a call is to be read.
 #[derive(Debug, Clone)]
 pub enum Reading {

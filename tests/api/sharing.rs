@@ -151,6 +151,41 @@ async fn a_full_waiting_room_refuses_its_owner_with_429_and_the_others_with_503(
 }
 
 #[actix_web::test]
+async fn what_waits_is_bounded_in_bytes_and_images_count_as_they_are_held() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start_with(&fake.url(), &[("QUEUE__WAITING_BYTES_MAX", "4000")]);
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    held_open(&fake);
+    let picture = |bytes: usize| {
+        use base64::Engine;
+        // What begins like a PNG is taken for one.
+        let image = [b"\x89PNG\r\n\x1a\n".to_vec(), vec![0; bytes - 8]].concat();
+        let url = format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(image));
+        let part = json!({ "type": "image_url", "image_url": { "url": url } });
+        json!({ "model": "fake", "messages": [{ "role": "user", "content": [part] }] })
+    };
+    let rest = async {
+        fake.until(|chats| chats.len() == 1).await;
+        // As text in the body 2,400 bytes, and 1,800 as an image.
+        let refused = gateway.post(CHAT, Some(&ann), picture(1800)).await;
+        let waits = async {
+            let waited = gateway.post(CHAT, Some(&ann), says(&"x".repeat(3000))).await;
+            waited.status
+        };
+        let release = async {
+            until_waiting(&gateway, &admin, 1).await;
+            fake.release();
+        };
+        (refused, futures_util::join!(waits, release).0)
+    };
+    let (_, (refused, waited)) = futures_util::join!(gateway.post(CHAT, Some(&admin), hello()), rest);
+
+    assert_eq!((refused.status, refused.json()["error"]["code"].clone()), (503, json!("host_busy")));
+    assert_eq!(waited, 200);
+}
+
+#[actix_web::test]
 async fn a_stream_and_a_wait_that_was_too_long_tell_how_they_stood_in_the_queue() {
     let fake = FakeOllama::start();
     let gateway = TestGateway::start_with(&fake.url(), &[("QUEUE__WAIT_SECONDS_MAX", "1")]);

@@ -219,6 +219,24 @@ fn a_waiting_room_counts_heads_and_bytes_for_each_and_for_all() {
 }
 
 #[test]
+fn a_refusal_tells_when_there_is_room_at_the_rate_that_was_measured() {
+    let mut house = House::new(&[slots(2)], bounds());
+    for _ in 0..2 {
+        house.enter(asking(1), 3.0);
+    }
+    running_order(&mut house, 2);
+    for person in [1, 1, 1, 1, 2, 3] {
+        house.enter(asking(person), 3.0);
+    }
+    let room_in = |full| house.core.room_in(full).as_secs_f64();
+
+    // Two slots that each serve one in three seconds; four wait, of three people.
+    assert_eq!(room_in(Full::Everybodys { waiting: 4 }), 1.5);
+    assert_eq!(room_in(Full::Yours { waiting: 2 }), 4.5, "the two others are served before this one again");
+    assert_eq!(house.core.drained_in().as_secs_f64(), 6.0);
+}
+
+#[test]
 fn one_request_with_images_runs_at_a_time_and_others_pass() {
     let mut house = House::new(&[slots(2)], bounds());
     let image = |person| Asking { images: true, ..asking(person) };
