@@ -8,6 +8,8 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::error::Error;
 
+pub mod zone;
+
 /// Microseconds since 1970-01-01T00:00:00Z. Columns of this type are named `*_at_us`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

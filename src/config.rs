@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use toml::{Table, Value};
 
 use crate::chat::ModelName;
+use crate::clock::zone::Zone;
 
 mod reader;
 pub mod settings;
@@ -26,6 +27,8 @@ pub struct Config {
     pub default_model: ModelName,
     pub stop_seconds_max: Duration,
     pub workers: usize,
+    /// Where a day ends.
+    pub timezone: Zone,
     pub allow_networks: Vec<IpNet>,
     pub allow_network_filesystem: bool,
     pub upstreams: Vec<Upstream>,
@@ -194,6 +197,12 @@ impl Config {
         );
         let workers =
             reader.key("workers", "0", "Threads that serve connections; 0 means one per core.", number(0, 256));
+        let timezone = reader.key(
+            "timezone",
+            "\"host\"",
+            "Where a day ends, for quotas per day: an IANA name, as in \"Europe/Berlin\", or \"host\" for the host's own.",
+            zone,
+        );
         let allow_networks = reader.key(
             "allow_networks",
             "[\"127.0.0.0/8\", \"::1/128\", \"10.0.0.0/8\", \"172.16.0.0/12\", \"192.168.0.0/16\", \"169.254.0.0/16\", \
@@ -220,6 +229,7 @@ impl Config {
             default_model,
             stop_seconds_max,
             workers: workers as usize,
+            timezone,
             allow_networks,
             allow_network_filesystem,
             upstreams,
@@ -563,6 +573,15 @@ fn seconds(least: u64, most: u64) -> impl Fn(&Value) -> Result<Duration, String>
     move |value| number(least, most)(value).map(Duration::from_secs)
 }
 
+fn zone(value: &Value) -> Result<Zone, String> {
+    let name = text(value)?;
+    if name == "host" {
+        return Ok(Zone::of_host());
+    }
+    let unknown = || format!("`{name}` must be the IANA name of a time zone, as in \"Europe/Berlin\", or \"host\"");
+    Zone::named(&name).ok_or_else(unknown)
+}
+
 fn parsed<T: std::str::FromStr>(what: &'static str) -> impl Fn(&Value) -> Result<T, String> {
     move |value| text(value)?.parse().map_err(|_| format!("{value} must be {what}"))
 }
@@ -617,6 +636,17 @@ mod tests {
         keys.sort_unstable();
         assert_eq!(keys, ["LGW_QUEUE__NONSENSE", "limits.body_bytes", "limits.requests_per_minute", "lisen", "listen"]);
         assert!(problems.iter().any(|problem| problem.message.contains("limits.body_bytes_max")));
+    }
+
+    #[test]
+    fn a_time_zone_that_is_none_is_a_problem() {
+        assert!(Config::resolve("timezone = \"Europe/Berlin\"", []).is_ok());
+        assert!(Config::resolve("timezone = \"host\"", []).is_ok());
+
+        let problems = Config::resolve("timezone = \"Berlin\"", []).unwrap_err();
+
+        assert_eq!(problems[0].key, "timezone");
+        assert!(problems[0].message.contains("`Berlin` must be the IANA name"), "{}", problems[0]);
     }
 
     #[test]

@@ -26,6 +26,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("awc", &["upstream"]),
     ("actix_web", &["http", "server", "telemetry", "cli"]),
     ("actix_governor", &["http"]),
+    ("jiff", &["clock"]),
     ("tracing_actix_web", &["http", "server", "telemetry"]),
 ];
 
