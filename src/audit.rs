@@ -13,7 +13,7 @@ use ring::{digest, hmac};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::auth::Identity;
-use crate::chat::{ChatEvent, End, ModelName, Piece, ToolCall};
+use crate::chat::{ChatEvent, End, ModelName, Piece, Spent, ToolCall};
 use crate::config;
 use crate::error::Error;
 use crate::ids::RequestId;
@@ -147,8 +147,10 @@ impl Audit {
             salt,
             row: Some(result),
             opened,
+            begun: None,
             flushed_at: opened,
             contents: Contents::default(),
+            pieces: 0,
             end: None,
             room: for_result,
             segments: Vec::new(),
@@ -252,8 +254,12 @@ pub struct Record {
     /// The result row, until it is handed over.
     row: Option<NewRow>,
     opened: Instant,
+    /// When its turn came.
+    begun: Option<Instant>,
     flushed_at: Instant,
     contents: Contents,
+    /// Pieces of text, reasoning and calls: about a token each.
+    pieces: u64,
     end: Option<End>,
     room: Option<OwnedSemaphorePermit>,
     segments: Vec<Segment>,
@@ -262,7 +268,9 @@ pub struct Record {
 impl Record {
     /// The turn has come, on `host`.
     pub fn begins(&mut self, host: &str) {
-        let waited = micros(self.opened.elapsed());
+        let now = Instant::now();
+        let waited = micros(now.duration_since(self.opened));
+        self.begun = Some(now);
         if let Some(row) = &mut self.row {
             row.host = Some(host.to_owned());
             row.queued_us = Some(waited);
@@ -273,6 +281,9 @@ impl Record {
         let Some(row) = &mut self.row else { return };
         if row.first_token_us.is_none() {
             row.first_token_us = Some(micros(self.opened.elapsed()));
+        }
+        if matches!(event.what, Piece::Text(_) | Piece::Reasoning(_) | Piece::ToolCall(_)) {
+            self.pieces += 1;
         }
         match &event.what {
             Piece::Text(text) => self.contents.text.extend_from_slice(text.as_bytes()),
@@ -323,6 +334,23 @@ impl Record {
         u64::try_from(micros).ok().filter(|micros| *micros > 0).map(Duration::from_micros)
     }
 
+    /// The model is done with it, or was cut off: what it cost. One that was cut off has not told, so what came and the
+    /// time since its turn came are what is known.
+    pub fn stops(&mut self) -> Spent {
+        let Some(row) = &mut self.row else { return Spent::default() };
+        if self.end.is_none() {
+            let came = i64::try_from(self.pieces).unwrap_or(i64::MAX);
+            row.answer_tokens = row.answer_tokens.or(Some(came).filter(|came| *came > 0));
+            row.gpu_us = row.gpu_us.or(self.begun.map(|begun| micros(begun.elapsed())));
+        }
+        let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        Spent {
+            prompt_tokens: number(row.prompt_tokens),
+            answer_tokens: number(row.answer_tokens).unwrap_or(0),
+            gpu: Duration::from_micros(number(row.gpu_us).unwrap_or(0)),
+        }
+    }
+
     /// Bytes of the answer so far.
     pub fn answer_bytes(&self) -> usize {
         self.contents.text.len() + self.contents.reasoning.len() + self.contents.numbers.bytes()
@@ -348,6 +376,7 @@ impl Record {
         status: Option<u16>,
         done: impl FnOnce(Result<(), &str>) + Send + 'static,
     ) {
+        self.stops();
         let Some(mut row) = self.row.take() else { return };
         let mut parts = self.contents.take(&mut self.next_part);
         let mut tool_calls = Vec::new();

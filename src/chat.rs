@@ -1,6 +1,7 @@
 //! A conversation with a model: what is asked, what comes back. A union of meanings, not of wire fields.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -262,6 +263,15 @@ pub enum Finish {
 pub struct Usage {
     pub prompt_tokens: u64,
     pub answer_tokens: u64,
+}
+
+/// What an answer cost, as far as that is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// `None`: the model did not come to tell.
+    pub prompt_tokens: Option<u64>,
+    pub answer_tokens: u64,
+    pub gpu: Duration,
 }
 
 /// What the upstream says about where the time went, in nanoseconds.
