@@ -3,6 +3,7 @@
 //! Every front (routes, pages, command line) calls these verbs; no rule stands anywhere else. What must be atomic is one
 //! verb of the store.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::auth::password::{INITIAL_PASSWORD, one_time_code};
 use crate::config;
 use crate::credential::Username;
 use crate::error::Error;
+use crate::rights::quotas::QuotaChanges;
 use crate::rights::{AllowedModels, Class, check_requests_per_minute, check_weight};
 use crate::secret::Secret;
 use crate::store::Store;
@@ -39,6 +41,8 @@ pub struct Edit {
     pub role: Option<String>,
     pub note: Option<Option<String>>,
     pub requests_per_minute: Option<Option<u32>>,
+    /// By name; `None` takes one away.
+    pub quotas: BTreeMap<String, Option<u64>>,
     pub models: Option<Option<Vec<String>>>,
     pub weight: Option<u32>,
     pub class: Option<String>,
@@ -100,12 +104,13 @@ impl Accounts {
         self.store.change_password(proof.user.id, old_hash, new_hash).await
     }
 
-    /// Changes role, limits, models, share or note of an account.
+    /// Changes role, limits, quotas, models, share or note of an account.
     pub async fn edit(&self, by: Actor, id: &str, edit: Edit) -> Result<User, Error> {
         let changes = UserChanges {
             role: edit.role.as_deref().map(role).transpose()?,
             note: edit.note.map(note).transpose()?,
             requests_per_minute: edit.requests_per_minute.map(requests_per_minute).transpose()?,
+            quotas: QuotaChanges::parse(&edit.quotas)?,
             models: edit.models.map(models).transpose()?,
             weight: edit.weight.map(check_weight).transpose()?,
             class: edit.class.as_deref().map(Class::parse).transpose()?,

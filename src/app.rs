@@ -112,12 +112,15 @@ impl App {
         if interrupted > 0 {
             warn!(interrupted, "the last run ended in the middle of answers; they are recorded as interrupted");
         }
+        // After the requests of the last run have been closed: they count, too.
+        let limits = Arc::new(Limits::new(store.settings().clone(), config.timezone.clone()));
+        limits.load(&store).await?;
         let tokens = Arc::new(Tokens::new(store.clone(), &config.tokens));
         let exports = Arc::new(Exports::new(store.clone()));
         let hosts: Vec<Slots> = config.upstreams.iter().map(slots).collect();
         let stages = Stages {
             breaker: Breaker::new(store.clone()),
-            limits: Arc::new(Limits::new(store.settings().clone())),
+            limits,
             policy: Arc::new(Policy::new(store.settings().clone())),
             routing: Routing::new(hosts.len(), config.upstream.models_fresh),
             queue: Queue::new(&hosts, config.order, store.settings().clone()),

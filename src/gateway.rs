@@ -25,7 +25,7 @@ use crate::chat::ChatEvent;
 use crate::config;
 use crate::error::Error;
 use crate::ids::RequestId;
-use crate::limits::{Admission, Denial, Limits};
+use crate::limits::{Admission, Cost, Denial, Hold, Limits};
 use crate::policy::Policy;
 use crate::provider::Call;
 use crate::queue::{self, Place, Queue};
@@ -159,14 +159,19 @@ impl Gateway {
         &self.stages.answers
     }
 
-    /// Takes a request down to the bar.
-    pub async fn answer(&self, asked: Asked) -> Result<Answer, Refused> {
+    pub fn limits(&self) -> &Limits {
+        &self.stages.limits
+    }
+
+    /// Takes a request that was counted down to the bar. What it has cost in the end is settled there; what is refused
+    /// above it costs nothing.
+    pub async fn answer(&self, asked: Asked, admission: &mut Admission) -> Result<Answer, Refused> {
         let Stages { breaker, policy, routing, queue, audit, running, stopping, .. } = &self.stages;
         if stopping.is_cancelled() {
             return Err(stopped().into());
         }
         policy.check_model(&asked.who, asked.work.model())?;
-        let mut allowed = policy.check(asked.work)?;
+        let mut allowed = policy.check(&asked.who, asked.work)?;
         let hosts = routing.candidates(&self.upstream, allowed.work.model()).await?;
         // All candidates of one request share one kind of provider.
         let provider = self.upstream.provider(hosts[0]);
@@ -176,6 +181,14 @@ impl Gateway {
         {
             allowed.work.leave_out_thinking();
             ignored.push(field.to_owned());
+        }
+        if admission.bounds_cost() {
+            let answer = allowed.answer_tokens();
+            let gpu = queue.work_of(allowed.work.model().canonical());
+            let granted = admission.hold(Cost { prompt: allowed.prompt_tokens, answer, gpu }).await?;
+            if granted < answer {
+                allowed.shorten_answer(granted, "that many are left of `tokens_per_day`");
+            }
         }
         let call = provider.call(&allowed.work)?;
         allowed.notes.extend(call.notes.iter().cloned());
@@ -206,12 +219,13 @@ impl Gateway {
                 notes: allowed.notes,
             })
             .await?;
-        Ok(self.pump(place, run, record, call, passed, ignored))
+        let books = Books { record: Some(record), hold: admission.take_hold() };
+        Ok(self.pump(place, run, books, call, passed, ignored))
     }
 
-    fn pump(&self, place: Place, run: Run, record: Record, call: Call, passed: Passed, ignored: Vec<String>) -> Answer {
+    fn pump(&self, place: Place, run: Run, books: Books, call: Call, passed: Passed, ignored: Vec<String>) -> Answer {
         let line = Line { ahead: place.ahead(), entered: Instant::now(), waited: None };
-        let shared = Rc::new(Shared { state: RefCell::new(State::new(record, line)), news: Notify::new() });
+        let shared = Rc::new(Shared { state: RefCell::new(State::new(books, line)), news: Notify::new() });
         let pump = Pump {
             upstream: self.upstream.clone(),
             shared: shared.clone(),
@@ -251,8 +265,30 @@ struct State {
     /// The reader wants the answer whole, so news before its end would wake them for nothing.
     whole: bool,
     ended: Option<Result<(), Ended>>,
-    record: Option<Record>,
+    books: Books,
     line: Line,
+}
+
+/// What is kept of a request, and what it is charged.
+struct Books {
+    record: Option<Record>,
+    hold: Option<Hold>,
+}
+
+impl Books {
+    /// The model is done with the request, in whatever manner.
+    fn settle(&mut self) {
+        let spent = self.record.as_mut().map(Record::stops).unwrap_or_default();
+        if let Some(hold) = self.hold.take() {
+            hold.settle(spent);
+        }
+    }
+
+    /// The record, to be closed.
+    fn close(&mut self) -> Option<Record> {
+        self.settle();
+        self.record.take()
+    }
 }
 
 /// A request's time in the queue.
@@ -264,14 +300,14 @@ struct Line {
 }
 
 impl State {
-    fn new(record: Record, line: Line) -> Self {
-        State { events: VecDeque::new(), whole: false, ended: None, record: Some(record), line }
+    fn new(books: Books, line: Line) -> Self {
+        State { events: VecDeque::new(), whole: false, ended: None, books, line }
     }
 }
 
 impl Shared {
     fn with_record<T>(&self, change: impl FnOnce(&mut Record) -> T) -> Option<T> {
-        self.state.borrow_mut().record.as_mut().map(change)
+        self.state.borrow_mut().books.record.as_mut().map(change)
     }
 
     fn begins(&self, host: &str) {
@@ -281,7 +317,10 @@ impl Shared {
     }
 
     fn end(&self, result: Result<(), Ended>) {
-        self.state.borrow_mut().ended = Some(result);
+        let mut state = self.state.borrow_mut();
+        state.ended = Some(result);
+        state.books.settle();
+        drop(state);
         self.news.notify_one();
     }
 
@@ -301,7 +340,7 @@ impl Shared {
         let mut state = self.state.borrow_mut();
         if let Some(Err(ended)) = &state.ended {
             let outcome = ended.outcome;
-            if let Some(record) = state.record.take() {
+            if let Some(record) = state.books.close() {
                 record.close_soon(outcome);
             }
         }
@@ -406,7 +445,7 @@ impl Pump {
         let mut state = self.shared.state.borrow_mut();
         let mut bytes = 0;
         for event in events.drain(..) {
-            if let Some(record) = &mut state.record {
+            if let Some(record) = &mut state.books.record {
                 record.saw(&event);
                 bytes = record.answer_bytes();
             }
@@ -492,7 +531,7 @@ impl Answer {
                 Some(Err(ended)) => ended.outcome,
                 None => Outcome::Abandoned,
             };
-            (state.record.take(), outcome)
+            (state.books.close(), outcome)
         };
         match record {
             Some(record) => record.close(outcome, status).await,
@@ -505,6 +544,6 @@ impl Drop for Answer {
     fn drop(&mut self) {
         self.task.abort();
         // Hands over the row `abandoned` at once, unless `close` was called.
-        drop(self.shared.state.borrow_mut().record.take());
+        drop(self.shared.state.borrow_mut().books.close());
     }
 }

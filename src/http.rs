@@ -23,6 +23,7 @@ pub mod inference;
 pub mod me;
 pub mod models;
 pub mod queue;
+pub mod quotas;
 pub mod record;
 pub mod reply;
 pub mod settings;
@@ -66,9 +67,11 @@ pub static ROUTES: &[Route] = &[
     route("GET", "/api/v1/me", Who::Person, || web::get().to(me::me)),
     route("GET", "/api/v1/me/record", Who::Person, || web::get().to(me::record)),
     route("GET", "/api/v1/me/export", Who::Person, || web::get().to(me::export)),
+    route("GET", "/api/v1/me/quotas", Who::Bearer, || web::get().to(quotas::of_mine)),
     route("GET", "/api/v1/me/usage", Who::Bearer, || web::get().to(usage::of_mine)),
     route("GET", "/api/v1/tokens", Who::Person, || web::get().to(tokens::list)),
     route("POST", "/api/v1/tokens", Who::Person, || web::post().to(tokens::create)),
+    route("PATCH", "/api/v1/tokens/{id}", Who::Person, || web::patch().to(tokens::change)),
     route("DELETE", "/api/v1/tokens/{id}", Who::Person, || web::delete().to(tokens::revoke)),
     route("POST", "/api/v1/tokens/{id}/rotate", Who::Person, || web::post().to(tokens::rotate)),
     route("POST", "/api/v1/tokens/{id}/resume", Who::Person, || web::post().to(tokens::resume)),

@@ -1,77 +1,77 @@
-//! How often: a strict sliding window per person, one per token that has a limit of its own, and one for everybody together.
+//! How often, and how much: of each person, of each token, and of everybody together.
 //!
-//! With a limit of 10 exactly 10 requests pass in any 60 seconds, whatever their spacing. GCRA, which lets a burst pass on
-//! top of a steady rate, would let nearly twice as many through. The limit is an argument of each decision, so an edit is
-//! felt on the next request and the history is kept.
+//! A request is counted when its sender is known, before anything is read of it, and holds what it may cost when it has
+//! been understood. Its `Hold` settles that at the end, whatever the end is. This is the shell, with the lock and the
+//! clocks; the rules stand in `limits/ledger.rs`. Without a quota a request takes the lock when it comes and when it
+//! goes, and allocates nothing once its sender is in the books.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use crate::auth::Identity;
-use crate::config::settings::Live;
+use crate::chat::Spent;
+use crate::clock::zone::Zone;
+use crate::config::settings::{Live, Settings};
 use crate::error::Error;
+use crate::rights::quotas::Quotas;
+use crate::store::Store;
+use crate::store::tokens::Token;
+use crate::store::users::User;
 
-const WINDOW: Duration = Duration::from_secs(60);
+mod budget;
+mod day;
+mod ledger;
+mod window;
+
+use day::Amounts;
+pub use ledger::{Account, Left};
+use ledger::{Allowed, Asking, Held, Ledger, Now};
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 pub struct Limits {
     settings: Live,
-    state: Mutex<State>,
+    ledger: Mutex<Ledger>,
 }
 
-#[derive(Default)]
-struct State {
-    users: HashMap<i64, Window>,
-    tokens: HashMap<i64, Window>,
-    total: Window,
-    swept_at: Option<Instant>,
-}
-
-/// The times of the requests that passed in the last 60 seconds, oldest first.
-#[derive(Default)]
-struct Window(VecDeque<Instant>);
-
-impl Window {
-    fn forget(&mut self, now: Instant) {
-        while self.0.front().is_some_and(|oldest| now.duration_since(*oldest) >= WINDOW) {
-            self.0.pop_front();
-        }
-    }
-
-    /// How long until one more may pass; zero: now.
-    fn wait(&self, limit: u32, now: Instant) -> Duration {
-        let limit = limit as usize;
-        if self.0.len() < limit {
-            return Duration::ZERO;
-        }
-        // When the limit was lowered, several must leave before one may enter.
-        let leaves = self.0[self.0.len() - limit];
-        WINDOW.saturating_sub(now.duration_since(leaves))
-    }
-
-    fn remaining(&self, limit: u32) -> u32 {
-        limit.saturating_sub(u32::try_from(self.0.len()).unwrap_or(u32::MAX))
-    }
-
-    /// How long until the window is empty again.
-    fn reset(&self, now: Instant) -> Duration {
-        self.0.back().map_or(Duration::ZERO, |newest| WINDOW.saturating_sub(now.duration_since(*newest)))
-    }
-}
-
-/// What a counted answer tells about the caller's window.
+/// What a counted answer tells about a limit per minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    pub limit: u32,
-    pub remaining: u32,
+    pub limit: u64,
+    pub remaining: u64,
     /// Until all of the limit is there again.
     pub reset: Duration,
 }
 
+/// What a request will cost at most, as far as that can be known before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Tokens, guessed from the length of the text.
+    pub prompt: u64,
+    /// Tokens that the answer may have.
+    pub answer: u64,
+    /// GPU time as in the past.
+    pub gpu: Duration,
+}
+
+impl Cost {
+    fn tokens(&self) -> u64 {
+        self.prompt.saturating_add(self.answer)
+    }
+
+    fn amounts(&self) -> Amounts {
+        let gpu_us = u64::try_from(self.gpu.as_micros()).unwrap_or(u64::MAX);
+        Amounts { requests: 0, tokens: self.tokens(), gpu_us }
+    }
+}
+
 /// A request that was counted.
-#[derive(Debug)]
 pub struct Admission {
-    pub standing: Standing,
+    pub requests: Standing,
+    /// Where tokens per minute are limited, once it is known what the request may cost.
+    pub tokens: Option<Standing>,
+    /// Until somebody else looks after it.
+    hold: Option<Hold>,
 }
 
 /// A request that was not let in, with the caller's standing all the same.
@@ -81,171 +81,120 @@ pub struct Denial {
     pub standing: Standing,
 }
 
+/// What is held for a request. Dropped without having been settled, the request has cost nothing.
+pub struct Hold {
+    limits: Arc<Limits>,
+    asking: Asking,
+    held: Option<Held>,
+    settled: bool,
+}
+
 impl Limits {
-    pub fn new(settings: Live) -> Self {
-        Limits { settings, state: Mutex::default() }
+    pub fn new(settings: Live, zone: Zone) -> Self {
+        Limits { settings, ledger: Mutex::new(Ledger::new(zone, Now::read().wall)) }
     }
 
-    /// Counts a request of `who`, or denies it; a denied one does not enter the window.
-    // Async from the start: replicas will share these windows.
-    pub async fn admit(&self, who: &Identity) -> Result<Admission, Denial> {
-        let now = self.settings.now();
-        let own = who.user().requests_per_minute.and_then(|own| u32::try_from(own).ok());
-        let limit = own.unwrap_or(now.requests_per_minute);
-        let token = who.token().and_then(|token| Some((token.id, u32::try_from(token.requests_per_minute?).ok()?)));
-        let asking = Asking { user: who.user_id(), limit, token };
-        let mut state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        decide(&mut state, &asking, now.requests_per_minute_total, Instant::now())
-    }
-}
-
-/// Whose windows a request has to pass.
-struct Asking {
-    user: i64,
-    limit: u32,
-    /// A token with a limit of its own, besides its owner's.
-    token: Option<(i64, u32)>,
-}
-
-fn decide(state: &mut State, asking: &Asking, total: u32, now: Instant) -> Result<Admission, Denial> {
-    sweep(state, now);
-    state.total.forget(now);
-    let mut own = vec![(state.users.entry(asking.user).or_default(), asking.limit)];
-    if let Some((token, limit)) = asking.token {
-        own.push((state.tokens.entry(token).or_default(), limit));
-    }
-    own.iter_mut().for_each(|(window, _)| window.forget(now));
-
-    let (wait, limit) = own.iter().map(|(window, limit)| (window.wait(*limit, now), *limit)).max().unwrap_or_default();
-    if !wait.is_zero() {
-        let message = format!("more than {limit} requests in a minute; try again in {} s", seconds(wait));
-        let error = Error::RateLimited { message, retry_after: wait };
-        return Err(Denial { error, standing: tightest(&own, now) });
-    }
-    let wait = state.total.wait(total, now);
-    if !wait.is_zero() {
-        let message =
-            format!("everybody together made more than {total} requests in a minute; try again in {} s", seconds(wait));
-        let error = Error::RateLimited { message, retry_after: wait };
-        return Err(Denial { error, standing: tightest(&own, now) });
-    }
-    own.iter_mut().for_each(|(window, _)| window.0.push_back(now));
-    state.total.0.push_back(now);
-    Ok(Admission { standing: tightest(&own, now) })
-}
-
-/// The standing in the window with the least left.
-fn tightest(own: &[(&mut Window, u32)], now: Instant) -> Standing {
-    let standing = |(window, limit): &(&mut Window, u32)| Standing {
-        limit: *limit,
-        remaining: window.remaining(*limit),
-        reset: window.reset(now),
-    };
-    let least = own.iter().map(standing).min_by_key(|standing| standing.remaining);
-    least.unwrap_or(Standing { limit: 0, remaining: 0, reset: Duration::ZERO })
-}
-
-fn seconds(wait: Duration) -> u64 {
-    crate::error::retry_after_seconds(wait)
-}
-
-/// Once a minute, forgets people and tokens that made no request in the last one.
-fn sweep(state: &mut State, now: Instant) {
-    if state.swept_at.is_some_and(|then| now.duration_since(then) < WINDOW) {
-        return;
-    }
-    state.swept_at = Some(now);
-    for windows in [&mut state.users, &mut state.tokens] {
-        windows.retain(|_, window| {
-            window.forget(now);
-            !window.0.is_empty()
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn try_at(state: &mut State, start: Instant, at_ms: u64, user: i64, limit: u32, total: u32) -> Result<u32, u64> {
-        let asking = Asking { user, limit, token: None };
-        told(decide(state, &asking, total, start + Duration::from_millis(at_ms)))
+    /// Takes from the record what was used today, so that a restart does not begin the day anew. To be called before
+    /// the first request.
+    pub async fn load(&self, store: &Store) -> Result<(), Error> {
+        let day = self.lock().day();
+        let used = store.used_in(day).await?;
+        let mut ledger = self.lock();
+        for sum in used {
+            let amount = |number: i64| u64::try_from(number).unwrap_or(0);
+            let used =
+                Amounts { requests: amount(sum.requests), tokens: amount(sum.tokens), gpu_us: amount(sum.gpu_us) };
+            ledger.was_used(sum.user_id, sum.token_id, used);
+        }
+        Ok(())
     }
 
-    fn told(decision: Result<Admission, Denial>) -> Result<u32, u64> {
-        match decision {
-            Ok(admission) => Ok(admission.standing.remaining),
-            Err(denial) => Err(seconds(denial.error.retry_after().unwrap())),
+    /// Counts a request of `who`, or denies it; a denied one is not counted.
+    // Async from the start: replicas will share these books.
+    pub async fn admit(self: &Arc<Self>, who: &Identity) -> Result<Admission, Denial> {
+        let settings = self.settings.now();
+        let token = who.token().map(|token| (token.id, of_token(token)));
+        let asking = Asking { user: who.user_id(), of_user: of_user(who.user(), &settings), token };
+        let counted = self.lock().admit(&asking, settings.requests_per_minute_total, Now::read());
+        match counted {
+            Ok(requests) => {
+                let hold = Hold { limits: self.clone(), asking, held: None, settled: false };
+                Ok(Admission { requests, tokens: None, hold: Some(hold) })
+            }
+            Err(denial) => Err(denial),
         }
     }
 
-    #[test]
-    fn exactly_the_limit_passes_in_any_minute() {
-        let (mut state, start) = (State::default(), Instant::now());
-        for sent in 0..10 {
-            assert_eq!(try_at(&mut state, start, sent * 100, 1, 10, 200), Ok(9 - sent as u32));
+    /// How a person stands with what they may use.
+    pub fn account_of(&self, user: &User) -> Account {
+        let allowed = of_user(user, &self.settings.now());
+        self.lock().user_account(user.id, &allowed, Now::read())
+    }
+
+    /// How a token stands with its own quotas, besides its owner's.
+    pub fn account_of_token(&self, token: &Token) -> Account {
+        self.lock().token_account(token.id, &of_token(token), Now::read())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn of_user(user: &User, settings: &Settings) -> Allowed {
+    let own = user.requests_per_minute.and_then(|own| u32::try_from(own).ok());
+    Allowed {
+        requests_per_minute: Some(own.unwrap_or(settings.requests_per_minute)),
+        quotas: user.quotas().or(Quotas::of(settings)),
+    }
+}
+
+fn of_token(token: &Token) -> Allowed {
+    let requests_per_minute = token.requests_per_minute.and_then(|own| u32::try_from(own).ok());
+    Allowed { requests_per_minute, quotas: token.quotas }
+}
+
+impl Admission {
+    /// Whether it matters what the request will cost.
+    pub fn bounds_cost(&self) -> bool {
+        self.hold.as_ref().is_some_and(|hold| hold.asking.bounds_cost())
+    }
+
+    /// Holds what the request may cost. Returns how many tokens its answer may have, which may be fewer than asked.
+    // Async for the same reason.
+    pub async fn hold(&mut self, cost: Cost) -> Result<u64, Error> {
+        let Some(hold) = self.hold.as_mut().filter(|hold| hold.asking.bounds_cost()) else { return Ok(cost.answer) };
+        let now = Now::read();
+        let mut ledger = hold.limits.lock();
+        let held = ledger.hold(&hold.asking, cost, now);
+        self.tokens = ledger.tokens(&hold.asking, now);
+        drop(ledger);
+        let held = held?;
+        hold.held = Some(held);
+        Ok(held.cost.answer)
+    }
+
+    /// What is held, for who knows how the request ends.
+    pub fn take_hold(&mut self) -> Option<Hold> {
+        self.hold.take()
+    }
+}
+
+impl Hold {
+    /// The request has ended, and cost this.
+    pub fn settle(mut self, spent: Spent) {
+        self.end(Some(spent));
+    }
+
+    fn end(&mut self, spent: Option<Spent>) {
+        if !std::mem::replace(&mut self.settled, true) {
+            self.limits.lock().settle(&self.asking, self.held, spent, Now::read());
         }
-
-        assert_eq!(try_at(&mut state, start, 1000, 1, 10, 200), Err(59));
-        assert_eq!(try_at(&mut state, start, 59_999, 1, 10, 200), Err(1));
-        assert_eq!(try_at(&mut state, start, 60_000, 1, 10, 200), Ok(0));
-        assert_eq!(try_at(&mut state, start, 60_099, 1, 10, 200), Err(1));
-        assert_eq!(try_at(&mut state, start, 60_100, 1, 10, 200), Ok(0));
     }
+}
 
-    #[test]
-    fn one_person_does_not_use_up_anothers_window() {
-        let (mut state, start) = (State::default(), Instant::now());
-
-        assert!(try_at(&mut state, start, 0, 1, 1, 200).is_ok());
-        assert!(try_at(&mut state, start, 0, 1, 1, 200).is_err());
-        assert!(try_at(&mut state, start, 0, 2, 1, 200).is_ok());
-    }
-
-    #[test]
-    fn everybody_together_has_a_limit_too_and_a_denial_is_not_counted() {
-        let (mut state, start) = (State::default(), Instant::now());
-        assert!(try_at(&mut state, start, 0, 1, 10, 2).is_ok());
-        assert!(try_at(&mut state, start, 0, 2, 10, 2).is_ok());
-
-        assert_eq!(try_at(&mut state, start, 0, 3, 10, 2), Err(60));
-        assert_eq!(try_at(&mut state, start, 60_000, 3, 1, 2), Ok(0));
-    }
-
-    #[test]
-    fn a_changed_limit_is_felt_on_the_next_request_with_the_history_kept() {
-        let (mut state, start) = (State::default(), Instant::now());
-        for sent in 0..5 {
-            assert!(try_at(&mut state, start, sent * 1000, 1, 5, 200).is_ok());
-        }
-
-        assert!(try_at(&mut state, start, 5000, 1, 6, 200).is_ok());
-        assert_eq!(try_at(&mut state, start, 6000, 1, 2, 200), Err(58));
-    }
-
-    #[test]
-    fn a_token_with_a_limit_passes_its_own_window_and_its_owners() {
-        let (mut state, start) = (State::default(), Instant::now());
-        let mut ask = |at_ms: u64, token: Option<(i64, u32)>| {
-            let asking = Asking { user: 1, limit: 3, token };
-            told(decide(&mut state, &asking, 200, start + Duration::from_millis(at_ms)))
-        };
-
-        assert_eq!(ask(0, Some((7, 1))), Ok(0));
-        assert_eq!(ask(1000, Some((7, 1))), Err(59), "its own is used up");
-        assert_eq!(ask(2000, Some((8, 5))), Ok(1), "another token's is not");
-        assert_eq!(ask(3000, None), Ok(0));
-        assert_eq!(ask(4000, Some((8, 5))), Err(56), "the owner's is used up by all together");
-        assert_eq!(ask(60_000, Some((7, 1))), Ok(0));
-    }
-
-    #[test]
-    fn people_who_went_quiet_are_forgotten() {
-        let (mut state, start) = (State::default(), Instant::now());
-        assert!(try_at(&mut state, start, 0, 1, 10, 200).is_ok());
-
-        assert!(try_at(&mut state, start, 60_000, 2, 10, 200).is_ok());
-
-        assert_eq!(state.users.len(), 1);
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.end(None);
     }
 }

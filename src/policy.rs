@@ -5,6 +5,7 @@ use crate::catalog::ModelCard;
 use crate::chat::{ChatRequest, ModelName};
 use crate::config::settings::{Live, Settings};
 use crate::error::Error;
+use crate::rights::quotas::Quotas;
 use crate::work::Work;
 
 pub struct Policy {
@@ -16,6 +17,23 @@ pub struct Policy {
 pub struct Allowed {
     pub work: Work,
     pub notes: Vec<String>,
+    /// As many tokens as the prompt probably has.
+    pub prompt_tokens: u64,
+}
+
+impl Allowed {
+    /// Tokens that the answer may have; none where no tokens are made.
+    pub fn answer_tokens(&mut self) -> u64 {
+        self.work.max_tokens().and_then(|most| *most).map_or(0, u64::from)
+    }
+
+    /// Cuts the answer to `tokens`, which are fewer.
+    pub fn shorten_answer(&mut self, tokens: u64, why: &str) {
+        if let Some(most) = self.work.max_tokens() {
+            *most = Some(u32::try_from(tokens).unwrap_or(u32::MAX));
+            self.notes.push(format!("clamped max_tokens to {tokens}: {why}"));
+        }
+    }
 }
 
 impl Policy {
@@ -37,34 +55,70 @@ impl Policy {
         models
     }
 
-    pub fn check(&self, mut work: Work) -> Result<Allowed, Error> {
-        let model = work.model();
-        if model.leaves_the_lan() {
-            let message = format!("model `{model}` would send the prompt off this host, which is not allowed here");
-            return Err(Error::forbidden(message));
-        }
+    pub fn check(&self, who: &Identity, work: Work) -> Result<Allowed, Error> {
         let settings = self.settings.now();
-        check_prompt(&work, &settings)?;
-        if let Work::Chat(chat) = &work {
-            check_images(chat, &settings)?;
-        }
-        let mut notes = Vec::new();
-        // A limit is always sent: a small model asked to count to ten may otherwise never stop.
-        let most = settings.answer_tokens_max;
-        if let Some(max_tokens) = work.max_tokens() {
-            let asked = max_tokens.unwrap_or(most);
-            if asked > most {
-                notes.push(format!("clamped max_tokens from {asked} to {most}"));
-            }
-            *max_tokens = Some(asked.min(most));
-        }
-        Ok(Allowed { work, notes })
+        let own = who.user().quotas().or(Quotas::of(&settings));
+        let quotas = who.token().map_or(own, |token| own.tightest(token.quotas));
+        cut_to_size(work, &settings, &quotas)
     }
 }
 
-fn check_prompt(work: &Work, settings: &Settings) -> Result<(), Error> {
+fn cut_to_size(mut work: Work, settings: &Settings, quotas: &Quotas) -> Result<Allowed, Error> {
+    let model = work.model();
+    if model.leaves_the_lan() {
+        let message = format!("model `{model}` would send the prompt off this host, which is not allowed here");
+        return Err(Error::forbidden(message));
+    }
+    let prompt_bytes = work.prompt_bytes();
+    check_prompt(&work, prompt_bytes, settings)?;
+    if let Work::Chat(chat) = &work {
+        check_images(chat, settings)?;
+    }
+    let room = room_for_answer(&mut work, prompt_bytes, quotas)?;
+    let mut notes = Vec::new();
+    // A limit is always sent: a small model asked to count to ten may otherwise never stop.
+    let most = quotas.answer_tokens_max.map_or(settings.answer_tokens_max, clipped).min(clipped(room));
+    if let Some(max_tokens) = work.max_tokens() {
+        let asked = max_tokens.unwrap_or(most);
+        if asked > most {
+            notes.push(format!("clamped max_tokens from {asked} to {most}"));
+        }
+        *max_tokens = Some(asked.min(most));
+    }
+    let prompt_tokens = work.guess_prompt_tokens(prompt_bytes);
+    Ok(Allowed { work, notes, prompt_tokens })
+}
+
+fn clipped(tokens: u64) -> u32 {
+    u32::try_from(tokens).unwrap_or(u32::MAX)
+}
+
+/// How many tokens an answer can have beside its prompt in what may be used at once, so that no request is let in which
+/// would then wait for ever. An error when not even one fits.
+fn room_for_answer(work: &mut Work, prompt_bytes: usize, quotas: &Quotas) -> Result<u64, Error> {
+    let least = u64::from(work.max_tokens().is_some());
+    let prompt = work.guess_prompt_tokens(prompt_bytes);
+    let mut room = u64::MAX;
+    for (name, limit, prompt) in [
+        ("context_tokens_max", quotas.context_tokens_max, work.guess_context_tokens(prompt_bytes)),
+        ("tokens_per_minute", quotas.tokens_per_minute, prompt),
+        ("tokens_per_day", quotas.tokens_per_day, prompt),
+    ] {
+        let Some(limit) = limit else { continue };
+        let Some(beside) = limit.checked_sub(prompt).filter(|beside| *beside >= least) else {
+            let message = format!(
+                "the prompt has about {prompt} tokens and does not fit your quota `{name}` of {limit}; send less"
+            );
+            return Err(Error::ContextTooLong { field: work.asks(), message });
+        };
+        room = room.min(beside);
+    }
+    Ok(room)
+}
+
+fn check_prompt(work: &Work, bytes: usize, settings: &Settings) -> Result<(), Error> {
     let limit = settings.prompt_bytes_max;
-    if work.prompt_bytes() > limit {
+    if bytes > limit {
         return Err(Error::TooLarge { field: Some(work.asks()), limit });
     }
     Ok(())
@@ -116,13 +170,17 @@ mod tests {
         })
     }
 
-    fn policy() -> Policy {
-        Policy::new(Live::new(Settings::default()))
+    fn check(work: Work) -> Result<Allowed, Error> {
+        check_within(Quotas::default(), work)
+    }
+
+    fn check_within(quotas: Quotas, work: Work) -> Result<Allowed, Error> {
+        cut_to_size(work, &Settings::default(), &quotas)
     }
 
     #[test]
     fn an_answer_always_has_a_limit_and_a_larger_one_is_cut() {
-        let check = |tokens| policy().check(request("m", tokens, &[])).unwrap();
+        let check = |tokens| check(request("m", tokens, &[])).unwrap();
 
         assert_eq!(*check(None).work.max_tokens().unwrap(), Some(8192));
         assert_eq!(check(Some(8192)).notes.len(), 0);
@@ -135,9 +193,9 @@ mod tests {
     fn one_image_of_five_megabytes_passes_and_no_more() {
         let most = 5 * 1024 * 1024;
 
-        assert!(policy().check(request("m", None, &[most])).is_ok());
-        assert_eq!(policy().check(request("m", None, &[most + 1])).unwrap_err().field(), Some("messages[0].images[0]"));
-        assert_eq!(policy().check(request("m", None, &[1, 1])).unwrap_err().field(), Some("messages[0].images[1]"));
+        assert!(check(request("m", None, &[most])).is_ok());
+        assert_eq!(check(request("m", None, &[most + 1])).unwrap_err().field(), Some("messages[0].images[0]"));
+        assert_eq!(check(request("m", None, &[1, 1])).unwrap_err().field(), Some("messages[0].images[1]"));
     }
 
     #[test]
@@ -146,15 +204,51 @@ mod tests {
         prompt.messages = vec![Message::new(Role::System, "12345"), Message::new(Role::User, "äöü")];
         prompt.tools = vec![Tool { name: "add".into(), description: Some("adds".into()), parameters: None }];
         let prompt = Work::Chat(prompt);
-        let settings = |most| Settings::default().with([("prompt_bytes_max", most)]);
+        let check = |most| {
+            let settings = Settings::default().with([("prompt_bytes_max", most)]);
+            check_prompt(&prompt, prompt.prompt_bytes(), &settings)
+        };
 
-        assert!(check_prompt(&prompt, &settings(18)).is_ok());
-        let refused = check_prompt(&prompt, &settings(17)).unwrap_err();
+        assert!(check(18).is_ok());
+        let refused = check(17).unwrap_err();
         assert_eq!((refused.code(), refused.field()), ("request_too_large", Some("messages")));
     }
 
     #[test]
+    fn a_quota_of_the_answer_stands_instead_of_the_gateways() {
+        let answer = |most, asked| {
+            let quotas = Quotas { answer_tokens_max: Some(most), ..Quotas::default() };
+            let mut allowed = check_within(quotas, request("m", asked, &[])).unwrap();
+            (allowed.answer_tokens(), allowed.notes.len())
+        };
+
+        assert_eq!(answer(100, None), (100, 0));
+        assert_eq!(answer(100, Some(100)), (100, 0));
+        assert_eq!(answer(100, Some(101)), (100, 1));
+        assert_eq!(answer(20_000, Some(20_000)), (20_000, 0), "more than others may");
+    }
+
+    #[test]
+    fn prompt_and_answer_together_fit_what_may_be_used_at_once() {
+        // The prompt is "hello": about two tokens.
+        let quota = |name: &str, tokens| match name {
+            "context_tokens_max" => Quotas { context_tokens_max: Some(tokens), ..Quotas::default() },
+            "tokens_per_minute" => Quotas { tokens_per_minute: Some(tokens), ..Quotas::default() },
+            _ => Quotas { tokens_per_day: Some(tokens), ..Quotas::default() },
+        };
+        for name in ["context_tokens_max", "tokens_per_minute", "tokens_per_day"] {
+            let mut fits = check_within(quota(name, 3), request("m", Some(50), &[])).unwrap();
+            assert_eq!((fits.prompt_tokens, fits.answer_tokens()), (2, 1), "{name}");
+            assert_eq!(fits.notes, ["clamped max_tokens from 50 to 1"]);
+
+            let refused = check_within(quota(name, 2), request("m", Some(50), &[])).unwrap_err();
+            assert_eq!((refused.code(), refused.field()), ("context_length_exceeded", Some("messages")), "{name}");
+            assert!(refused.to_string().contains(name), "{refused}");
+        }
+    }
+
+    #[test]
     fn names_that_leave_the_host_are_refused() {
-        assert_eq!(policy().check(request("x:cloud", None, &[])).unwrap_err().code(), "permission_denied");
+        assert_eq!(check(request("x:cloud", None, &[])).unwrap_err().code(), "permission_denied");
     }
 }

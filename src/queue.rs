@@ -163,6 +163,11 @@ impl Queue {
         state.cards.iter().map(forecast).collect()
     }
 
+    /// The GPU time that a request to `model`, by its canonical name, will probably take.
+    pub fn work_of(&self, model: &str) -> Duration {
+        self.lock().core.work_of(model)
+    }
+
     /// In the order of `HostId`.
     pub fn hosts(&self) -> Vec<HostLoad> {
         self.lock().core.hosts().collect()

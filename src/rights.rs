@@ -1,6 +1,8 @@
 //! What people and their tokens have a right to: scopes, the models they may name, how often they may ask, and with what
 //! share of the host.
 
+pub mod quotas;
+
 use crate::chat::ModelName;
 use crate::error::Error;
 

@@ -2,6 +2,7 @@
 //!
 //! Routes and command line call these verbs. Who may change whose token is checked where it is changed, in the store.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -11,10 +12,11 @@ use utoipa::ToSchema;
 use crate::auth::api_key;
 use crate::config;
 use crate::error::Error;
+use crate::rights::quotas::{QuotaChanges, Quotas};
 use crate::rights::{AllowedModels, Class, Scopes, check_requests_per_minute};
 use crate::secret::Secret;
 use crate::store::Store;
-use crate::store::tokens::{NewToken, Rotation, Token};
+use crate::store::tokens::{NewToken, Rotation, Token, TokenChanges};
 use crate::store::users::Actor;
 
 pub struct Tokens {
@@ -41,12 +43,24 @@ pub struct Wish {
     /// A limit of its own besides yours, which holds for it too.
     #[schema(minimum = 1, maximum = 1_000_000, example = 5)]
     pub requests_per_minute: Option<u32>,
+    /// Quotas of its own besides yours, which hold for it too.
+    #[schema(example = json!({ "tokens_per_day": 100_000 }))]
+    pub quotas: Option<Quotas>,
     /// `batch` takes what interactive requests leave; your own class when left out. A token is never above its owner.
     #[schema(example = "batch")]
     pub class: Option<String>,
     /// 90 when left out.
     #[schema(minimum = 1, maximum = 365, example = 90)]
     pub expires_in_days: Option<u32>,
+}
+
+/// What is to be changed in a token, not yet checked; `None` stays as it is, `Some(None)` takes it away.
+#[derive(Debug, Default)]
+pub struct Edit {
+    pub requests_per_minute: Option<Option<u32>>,
+    /// By name; `None` takes one away.
+    pub quotas: BTreeMap<String, Option<u64>>,
+    pub class: Option<Option<String>>,
 }
 
 /// What a rotation should be.
@@ -92,11 +106,24 @@ impl Tokens {
             models: models(wish.models.as_deref())?,
             networks: networks(wish.networks.as_deref())?,
             requests_per_minute: wish.requests_per_minute.map(check_requests_per_minute).transpose()?,
+            quotas: wish.quotas.unwrap_or_default().check()?,
             class: wish.class.as_deref().map(Class::parse).transpose()?,
             lifetime_seconds: self.lifetime_seconds(wish.expires_in_days.unwrap_or(self.config.lifetime_days))?,
         };
         let token = self.store.create_token(by, owner, new, i64::from(self.config.per_user_max)).await?;
         Ok(Fresh { token, secret: minted.text })
+    }
+
+    /// Changes how much a token may use, its owner's or, for an admin, anybody's. Its owner's own limits hold besides.
+    pub async fn edit(&self, by: Actor, id: &str, edit: Edit) -> Result<Token, Error> {
+        let limit = |limit: Option<u32>| limit.map(check_requests_per_minute).transpose();
+        let class = |word: Option<String>| word.as_deref().map(Class::parse).transpose();
+        let changes = TokenChanges {
+            requests_per_minute: edit.requests_per_minute.map(limit).transpose()?,
+            quotas: QuotaChanges::parse(&edit.quotas)?,
+            class: edit.class.map(class).transpose()?,
+        };
+        self.store.edit_token(by, id, changes).await
     }
 
     /// Gives a token a new secret. The one before is taken for a while, so that a machine can be changed over in peace.

@@ -11,6 +11,14 @@ pub enum Work {
     Embed(EmbedRequest),
 }
 
+/// About what an image is to the models that see: from some 250 to some 1,600.
+const IMAGE_TOKENS: u64 = 1000;
+
+/// Four bytes for each, as in English; models differ, and so do languages, by a factor of two.
+fn guess_tokens(bytes: usize) -> u64 {
+    bytes.div_ceil(4) as u64
+}
+
 impl Work {
     pub fn model(&self) -> &ModelName {
         match self {
@@ -38,6 +46,23 @@ impl Work {
         }
     }
 
+    /// A guess at the tokens of the prompt, before a model has counted them. `bytes` is what `prompt_bytes` says.
+    pub fn guess_prompt_tokens(&self, bytes: usize) -> u64 {
+        let images = match self {
+            Work::Chat(chat) => chat.messages.iter().map(|message| message.images.len()).sum(),
+            Work::Complete(_) | Work::Embed(_) => 0,
+        };
+        guess_tokens(bytes) + IMAGE_TOKENS * images as u64
+    }
+
+    /// The same of what has to fit into a context at once: of several texts that become numbers, each alone.
+    pub fn guess_context_tokens(&self, bytes: usize) -> u64 {
+        match self {
+            Work::Embed(embed) => guess_tokens(embed.texts.iter().map(String::len).max().unwrap_or(0)),
+            Work::Chat(_) | Work::Complete(_) => self.guess_prompt_tokens(bytes),
+        }
+    }
+
     /// The caller's name for a wish that a model which does not think leaves out.
     pub fn think_wish(&self) -> Option<&'static str> {
         match self {
@@ -60,5 +85,20 @@ impl Work {
             Work::Complete(complete) => Some(&mut complete.max_tokens),
             Work::Embed(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_is_guessed_by_its_length_and_texts_fit_a_context_one_by_one() {
+        let texts = vec!["x".repeat(5), "y".repeat(8)];
+        let model = ModelName::parse("m").unwrap();
+        let embed = Work::Embed(EmbedRequest { model, texts, dimensions: None, truncate: None });
+
+        assert_eq!(embed.guess_prompt_tokens(embed.prompt_bytes()), 4);
+        assert_eq!(embed.guess_context_tokens(embed.prompt_bytes()), 2);
     }
 }

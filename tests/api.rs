@@ -29,6 +29,8 @@ mod guessing;
 mod leaving;
 #[path = "api/limits.rs"]
 mod limits;
+#[path = "api/quotas.rs"]
+mod quotas;
 #[path = "api/reasoning.rs"]
 mod reasoning;
 #[path = "api/record.rs"]

@@ -68,10 +68,11 @@ impl From<TokenCommand> for TokenAsk {
                     models: some(models),
                     networks: some(networks),
                     requests_per_minute,
+                    quotas: None,
                     class,
                     expires_in_days: days,
                 };
-                TokenAsk::Create { user, wish }
+                TokenAsk::Create { user, wish: Box::new(wish) }
             }
             TokenCommand::List { user, .. } => TokenAsk::List { user },
             TokenCommand::Revoke { token } => TokenAsk::Revoke { id: token },

@@ -42,6 +42,17 @@ settings! {
     limits.requests_per_minute: u32 = 10, 1 to 1_000_000 requests;
     /// The same for everybody together.
     limits.requests_per_minute_total: u32 = 200, 1 to 100_000_000 requests;
+    /// Tokens of prompts and answers that one person may use in a minute, as a steady rate; 0 sets no limit. This and the
+    /// quotas after it hold for people who have none of their own.
+    limits.tokens_per_minute: u32 = 0, 0 to 1_000_000_000 tokens;
+    /// Requests to a model that one person may make in a day; 0 sets no limit.
+    limits.requests_per_day: u32 = 0, 0 to 1_000_000_000 requests;
+    /// Tokens of prompts and answers that one person may use in a day; 0 sets no limit.
+    limits.tokens_per_day: u32 = 0, 0 to 1_000_000_000 tokens;
+    /// Seconds in a day for which a model server may work for one person; 0 sets no limit.
+    limits.gpu_seconds_per_day: u32 = 0, 0 to 1_000_000_000 seconds;
+    /// Tokens of one prompt and its answer together, the prompt's guessed from its length; 0 sets no limit.
+    limits.context_tokens_max: u32 = 0, 0 to 1_000_000_000 tokens;
     /// Open connections per client address; further ones are closed at once.
     limits.connections_per_address_max: usize = 1024, 1 to 1_000_000 connections;
     /// The largest request body, in bytes.
@@ -86,7 +97,7 @@ settings! {
     breaker.errors_max: usize = 40, 0 to 1000 requests;
     /// A token that is slowed may go on once in this time.
     breaker.slowed_seconds: u32 = 10, 1 to 600 seconds;
-    /// Tokens of one answer. A request may ask for fewer, never for more.
+    /// Tokens of one answer, of people who have no other limit of their own. A request may ask for fewer, never for more.
     answers.answer_tokens_max: u32 = 8192, 1 to 10_000_000 tokens;
 }
 

@@ -13,7 +13,7 @@ use crate::tokens::{Fresh, RotateWish, Tokens, Wish};
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "token", rename_all = "snake_case")]
 pub enum TokenAsk {
-    Create { user: String, wish: Wish },
+    Create { user: String, wish: Box<Wish> },
     List { user: Option<String> },
     Revoke { id: String },
     Rotate { id: String, wish: RotateWish },
@@ -57,7 +57,9 @@ pub async fn perform(accounts: &Accounts, tokens: &Tokens, ask: TokenAsk) -> Res
     let line = |token: &Token| TokenLine::of(token, tokens.owner(token));
     let fresh = |fresh: Fresh| Answer::TokenMade { token: line(&fresh.token), secret: fresh.secret.expose().clone() };
     match ask {
-        TokenAsk::Create { user, wish } => tokens.create(HOST, &accounts.find(&user)?.public_id, wish).await.map(fresh),
+        TokenAsk::Create { user, wish } => {
+            tokens.create(HOST, &accounts.find(&user)?.public_id, *wish).await.map(fresh)
+        }
         TokenAsk::List { user } => {
             let user_id = user.map(|name| accounts.find(&name)).transpose()?.map(|user| user.id);
             let found = tokens.list(user_id, None, LIST_MAX).await?;

@@ -15,6 +15,7 @@ use crate::http::body;
 use crate::http::guard::note_refusal;
 use crate::http::head::{address, request_id};
 use crate::http::reply::{self, ApiError};
+use crate::rights::quotas::Quotas;
 use crate::secret::Secret;
 use crate::store::users::User;
 
@@ -205,6 +206,8 @@ pub struct UserView {
     must_change_password: bool,
     /// Its own limit; absent: the gateway's.
     requests_per_minute: Option<i64>,
+    /// Its own quotas; where there is none, the gateway's holds.
+    quotas: Quotas,
     /// The models that may be used; null: all.
     models: Option<Vec<String>>,
     /// The share of the host beside others who wait; 1 for nearly everybody.
@@ -226,6 +229,7 @@ impl From<&User> for UserView {
             status: user.status.clone(),
             must_change_password: user.must_change,
             requests_per_minute: user.requests_per_minute,
+            quotas: user.quotas(),
             models: user.models.words(),
             weight: user.weight,
             class: user.class.name(),

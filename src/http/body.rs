@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, web};
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use crate::config;
 use crate::config::settings::Live;
@@ -73,6 +74,11 @@ pub async fn json<T: DeserializeOwned>(
 ) -> Result<T, Error> {
     check_head(request)?;
     parse(&read(request, payload, limits).await?)
+}
+
+/// Reads a field that may be null as `Some`, and so tells it from one that is not there.
+pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(field: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
 }
 
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {

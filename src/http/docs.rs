@@ -9,7 +9,9 @@ use utoipa::openapi::security::{
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::http::{account, admin, audit, exports, health, me, models, queue, record, settings, tokens, usage, users};
+use crate::http::{
+    account, admin, audit, exports, health, me, models, queue, quotas, record, settings, tokens, usage, users,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,10 +26,12 @@ use crate::http::{account, admin, audit, exports, health, me, models, queue, rec
         me::record,
         me::export,
         usage::of_mine,
+        quotas::of_mine,
         usage::of_everybody,
         queue::show, queue::cancel,
         tokens::list,
         tokens::create,
+        tokens::change,
         tokens::revoke,
         tokens::rotate,
         tokens::resume,

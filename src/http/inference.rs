@@ -19,23 +19,42 @@ use crate::gateway::{Answer, Asked, Gateway, News, Refused, Stood, stopped};
 use crate::http::head::{RequestHead, address, request_id};
 use crate::http::{body, reply};
 use crate::ids::RequestId;
-use crate::limits::Standing;
+use crate::limits::{Admission, Standing};
 use crate::rights::Class;
 
 /// What was learnt on the way, for a refusal's row and headers.
+///
+/// With it goes what is held for a request that was not handed on.
 #[derive(Default)]
 struct Learnt {
     who: Option<Identity>,
     /// The same for the record alone: known of a credential that was right and has ended, too.
     whose: Option<Whose>,
-    standing: Option<Standing>,
+    admission: Option<Admission>,
+    /// How the caller stands who was not let in.
+    denied: Option<Standing>,
     model: Option<String>,
 }
 
 impl Learnt {
     /// Who was let in, if somebody was.
     fn admitted(&self) -> Option<&Identity> {
-        self.who.as_ref().filter(|_| self.standing.is_some())
+        self.who.as_ref().filter(|_| self.admission.is_some())
+    }
+
+    /// OpenAI's names, which its SDKs read.
+    fn standing_headers(&self) -> impl Iterator<Item = Named> {
+        const REQUESTS: [&str; 3] =
+            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
+        const TOKENS: [&str; 3] =
+            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+        let admission = self.admission.as_ref();
+        let requests = admission.map(|admission| admission.requests).or(self.denied);
+        let tokens = admission.and_then(|admission| admission.tokens);
+        let headers = |names: [&'static str; 3], standing: Standing| names.into_iter().zip(standing_values(&standing));
+        let requests = requests.map(|standing| headers(REQUESTS, standing));
+        let tokens = tokens.map(|standing| headers(TOKENS, standing));
+        requests.into_iter().flatten().chain(tokens.into_iter().flatten())
     }
 }
 
@@ -78,8 +97,8 @@ pub async fn answer(
     }
     info!(request.id = %id, code = refused.error.code(), status = told.status, "refused `{api}`");
     let mut response = reply::respond(told);
-    let standing = learnt.standing.iter().flat_map(standing_headers);
-    for (name, value) in standing.chain(refused.stood.into_iter().flat_map(queue_headers)) {
+    let stood = refused.stood.into_iter().flat_map(queue_headers);
+    for (name, value) in learnt.standing_headers().chain(stood) {
         response.headers_mut().insert(header::HeaderName::from_static(name), value);
     }
     if gateway.is_stopping() {
@@ -131,12 +150,11 @@ impl Door<'_> {
             work,
             ignored,
         };
-        let answer = self.gateway.answer(asked).await?;
+        let Some(admission) = &mut learnt.admission else { return Err(Error::bad_credentials().into()) };
+        let answer = self.gateway.answer(asked, admission).await?;
 
         let mut response = HttpResponse::Ok();
-        if let Some(standing) = &learnt.standing {
-            add_headers(&mut response, standing_headers(standing));
-        }
+        add_headers(&mut response, learnt.standing_headers());
         if !answer.ignored.is_empty() {
             response.insert_header(("x-ignored-parameters", answer.ignored.join(", ")));
         }
@@ -168,11 +186,11 @@ impl Door<'_> {
         let admitted = self.gateway.admit(who).await;
         match admitted {
             Ok(admission) => {
-                learnt.standing = Some(admission.standing);
+                learnt.admission = Some(admission);
                 Ok(())
             }
             Err(denial) => {
-                learnt.standing = Some(denial.standing);
+                learnt.denied = Some(denial.standing);
                 Err(denial.error.into())
             }
         }
@@ -357,16 +375,10 @@ fn queue_headers(stood: Stood) -> [Named; 2] {
     [("x-queue-position", stood.position.into()), ("x-queue-wait-ms", (stood.wait.as_millis() as u64).into())]
 }
 
-/// OpenAI's names, which its SDKs read.
-fn standing_headers(standing: &Standing) -> [Named; 3] {
+/// Limit, remaining and reset, as OpenAI writes them.
+fn standing_values(standing: &Standing) -> [header::HeaderValue; 3] {
     let reset = standing.reset.as_millis();
     let reset = if reset >= 1000 { format!("{}s", reset.div_ceil(1000)) } else { format!("{reset}ms") };
-    [
-        ("x-ratelimit-limit-requests", standing.limit.into()),
-        ("x-ratelimit-remaining-requests", standing.remaining.into()),
-        (
-            "x-ratelimit-reset-requests",
-            header::HeaderValue::from_str(&reset).unwrap_or(header::HeaderValue::from_static("60s")),
-        ),
-    ]
+    let reset = header::HeaderValue::from_str(&reset).unwrap_or(header::HeaderValue::from_static("60s"));
+    [standing.limit.into(), standing.remaining.into(), reset]
 }

@@ -2,24 +2,36 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
-use utoipa::IntoParams;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::export::{Exports, Extent, Format};
+use crate::gateway::Gateway;
 use crate::http::account::UserView;
 use crate::http::admin::{Answer, answer, query};
 use crate::http::audit::{AuditPage, audit_page};
 use crate::http::exports::download;
 use crate::http::guard::Caller;
+use crate::http::quotas::AccountView;
 use crate::http::reply;
 use crate::store::Store;
 use crate::store::audit::Wanted;
 
-/// The account that the token belongs to.
+/// Your own account.
+#[derive(Serialize, ToSchema)]
+pub struct OwnView {
+    #[serde(flatten)]
+    user: UserView,
+    left: AccountView,
+}
+
+/// The account that the token belongs to, and what is left of what it may use.
 #[utoipa::path(get, path = "/api/v1/me", tag = "account",
-    responses((status = 200, body = UserView), crate::http::docs::Refusals))]
-pub async fn me(caller: Caller) -> HttpResponse {
-    reply::json(StatusCode::OK, &UserView::from(caller.0.user()))
+    responses((status = 200, body = OwnView), crate::http::docs::Refusals))]
+pub async fn me(caller: Caller, gateway: web::Data<Gateway>) -> HttpResponse {
+    let user = caller.0.user();
+    let left = AccountView::from(gateway.limits().account_of(user));
+    reply::json(StatusCode::OK, &OwnView { user: UserView::from(user), left })
 }
 
 #[derive(Deserialize, IntoParams)]

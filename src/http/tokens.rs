@@ -1,5 +1,7 @@
 //! Tokens of machines: their owners make and change them, admins see, end and resume anybody's.
 
+use std::collections::BTreeMap;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -11,13 +13,14 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::Error;
 use crate::http::admin::{Answer, answer, page_size, query};
-use crate::http::body;
+use crate::http::body::{self, present};
 use crate::http::guard::Caller;
 use crate::http::reply::{self, ApiError};
 use crate::rights::Class;
+use crate::rights::quotas::Quotas;
 use crate::runaway::Runaway;
 use crate::store::tokens::Token;
-use crate::tokens::{Fresh, RotateWish, Tokens, Wish};
+use crate::tokens::{Edit, Fresh, RotateWish, Tokens, Wish};
 
 /// A token without its secret.
 #[derive(Serialize, ToSchema)]
@@ -49,6 +52,8 @@ pub struct TokenView {
     networks: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     requests_per_minute: Option<i64>,
+    /// Its own quotas besides its owner's.
+    quotas: Quotas,
     /// `interactive` or `batch`; absent: the owner's.
     #[serde(skip_serializing_if = "Option::is_none")]
     class: Option<&'static str>,
@@ -76,6 +81,7 @@ impl TokenView {
             models: token.models.words(),
             networks: token.networks.as_ref().map(|networks| networks.iter().map(ToString::to_string).collect()),
             requests_per_minute: token.requests_per_minute,
+            quotas: token.quotas,
             class: token.class.map(Class::name),
             created_at: Timestamp(token.created_at_us).rfc3339(),
             expires_at: Timestamp(token.expires_at_us).rfc3339(),
@@ -166,6 +172,43 @@ pub async fn create(
         Ok(fresh) => Ok(reply::json(StatusCode::CREATED, &FreshToken::of(&fresh, tokens.owner(&fresh.token)))),
         Err(error) => Err(ApiError::new(error, &request)),
     }
+}
+
+/// What to change. A field that is left out stays as it is; null takes a limit away.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenPatch {
+    /// Null: its owner's alone.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000_000, example = 5)]
+    requests_per_minute: Option<Option<u32>>,
+    /// By name; one that is left out stays as it is. Null: its owner's alone.
+    #[serde(default)]
+    #[schema(value_type = Quotas, example = json!({ "tokens_per_day": 50_000, "gpu_seconds_per_day": null }))]
+    quotas: BTreeMap<String, Option<u64>>,
+    /// `interactive` or `batch`; null: its owner's.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, example = "batch")]
+    class: Option<Option<String>>,
+}
+
+/// Changes how much your token may use, or, for an admin, anybody's; felt on its next request.
+#[utoipa::path(patch, path = "/api/v1/tokens/{id}", operation_id = "change_token", tag = "tokens", params(("id" = String, Path)),
+    request_body = TokenPatch, responses((status = 200, body = TokenView), crate::http::docs::Refusals))]
+pub async fn change(
+    caller: Caller,
+    request: HttpRequest,
+    id: web::Path<String>,
+    mut payload: web::Payload,
+    tokens: web::Data<Tokens>,
+    config: web::Data<Config>,
+) -> Answer {
+    let changed = async {
+        let TokenPatch { requests_per_minute, quotas, class } =
+            body::json(&request, &mut payload, &config.limits).await?;
+        tokens.edit(caller.actor(), &id, Edit { requests_per_minute, quotas, class }).await
+    };
+    answer(&request, changed.await.map(|token| TokenView::of(&token, tokens.owner(&token))))
 }
 
 /// Ends a token at once.

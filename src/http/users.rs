@@ -1,15 +1,20 @@
 //! One account as admins see it, and what they may change in it.
 
+use std::collections::BTreeMap;
+
 use actix_web::{HttpRequest, web};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::accounts::{Accounts, Edit};
 use crate::config::Config;
+use crate::gateway::Gateway;
 use crate::http::account::UserView;
 use crate::http::admin::{Answer, answer};
-use crate::http::body;
+use crate::http::body::{self, present};
 use crate::http::guard::Admin;
+use crate::http::quotas::AccountView;
+use crate::rights::quotas::Quotas;
 use crate::store::users::User;
 
 /// An account with what only admins see.
@@ -19,19 +24,27 @@ pub struct UserDetail {
     user: UserView,
     /// For admins among themselves.
     note: Option<String>,
+    left: AccountView,
 }
 
-impl From<&User> for UserDetail {
-    fn from(user: &User) -> Self {
-        UserDetail { user: UserView::from(user), note: user.note.clone() }
+impl UserDetail {
+    fn of(user: &User, gateway: &Gateway) -> Self {
+        let left = AccountView::from(gateway.limits().account_of(user));
+        UserDetail { user: UserView::from(user), note: user.note.clone(), left }
     }
 }
 
 /// One account.
 #[utoipa::path(get, path = "/api/v1/users/{id}", tag = "admin", params(("id" = String, Path, format = Uuid)),
     responses((status = 200, body = UserDetail), crate::http::docs::Refusals))]
-pub async fn user(_: Admin, request: HttpRequest, id: web::Path<String>, accounts: web::Data<Accounts>) -> Answer {
-    answer(&request, accounts.by_id(&id).map(|user| UserDetail::from(&*user)))
+pub async fn user(
+    _: Admin,
+    request: HttpRequest,
+    id: web::Path<String>,
+    accounts: web::Data<Accounts>,
+    gateway: web::Data<Gateway>,
+) -> Answer {
+    answer(&request, accounts.by_id(&id).map(|user| UserDetail::of(&user, &gateway)))
 }
 
 /// What to change. A field that is left out stays as it is; null takes a limit, a list or a note away.
@@ -49,6 +62,10 @@ pub struct UserPatch {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000_000, example = 30)]
     requests_per_minute: Option<Option<u32>>,
+    /// By name; one that is left out stays as it is. Null: the gateway's.
+    #[serde(default)]
+    #[schema(value_type = Quotas, example = json!({ "tokens_per_day": 200_000, "gpu_seconds_per_day": null }))]
+    quotas: BTreeMap<String, Option<u64>>,
     /// The models that this person may use; the others don't exist for them. Null: all.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<Vec<String>>, example = json!(["llama3.2:latest"]))]
@@ -61,11 +78,6 @@ pub struct UserPatch {
     class: Option<String>,
 }
 
-/// Tells a field that is null from one that is not there.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(field: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(field).map(Some)
-}
-
 /// Changes an account; felt on its next request.
 #[utoipa::path(patch, path = "/api/v1/users/{id}", operation_id = "change_user", tag = "admin",
     params(("id" = String, Path, format = Uuid)), request_body = UserPatch,
@@ -76,12 +88,14 @@ pub async fn change(
     id: web::Path<String>,
     mut payload: web::Payload,
     accounts: web::Data<Accounts>,
+    gateway: web::Data<Gateway>,
     config: web::Data<Config>,
 ) -> Answer {
     let changed = async {
-        let UserPatch { role, note, requests_per_minute, models, weight, class } =
+        let UserPatch { role, note, requests_per_minute, quotas, models, weight, class } =
             body::json(&request, &mut payload, &config.limits).await?;
-        accounts.edit(admin.actor(), &id, Edit { role, note, requests_per_minute, models, weight, class }).await
+        let edit = Edit { role, note, requests_per_minute, quotas, models, weight, class };
+        accounts.edit(admin.actor(), &id, edit).await
     };
-    answer(&request, changed.await.map(|user| UserDetail::from(&user)))
+    answer(&request, changed.await.map(|user| UserDetail::of(&user, &gateway)))
 }

@@ -429,6 +429,11 @@ impl Core {
         Some(behind + before + preferred)
     }
 
+    /// The GPU time that a request to `model` will probably take.
+    pub fn work_of(&self, model: &str) -> Duration {
+        Duration::from_secs_f64(self.history.work_of(model))
+    }
+
     /// How long a request will probably hold its slot.
     pub fn service(&self) -> Duration {
         Duration::from_secs_f64(self.history.service())

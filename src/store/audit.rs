@@ -14,7 +14,7 @@ mod reading;
 mod writing;
 
 pub use paging::SearchedTo;
-pub use reading::{last_at, newest_log_id, open_intents};
+pub use reading::{last_at, last_before, newest_log_id, open_intents};
 pub use writing::{Closing, IntentSlot, NewImage, NewPart, NewRow, Segment, TokenAct, insert_act, insert_token_act};
 
 pub const INTENT: &str = "intent";

@@ -14,9 +14,11 @@ use ipnet::IpNet;
 
 use crate::clock::Timestamp;
 use crate::error::Error;
+use crate::rights::quotas::{QuotaChanges, Quotas};
 use crate::rights::{AllowedModels, Class, Scope, Scopes};
 use crate::runaway::Runaway;
 use crate::store::audit::TokenAct;
+use crate::store::quotas::OfToken;
 use crate::store::schema::{tokens, users};
 use crate::store::users::{Actor, User, check_acting_admin, find as find_user};
 use crate::store::{Failure, Store, Tx, audit};
@@ -39,6 +41,8 @@ struct Row {
     models: Option<String>,
     networks: Option<String>,
     requests_per_minute: Option<i64>,
+    #[diesel(embed)]
+    quotas: OfToken,
     class: Option<String>,
     secret_sha256: Vec<u8>,
     old_secret_sha256: Option<Vec<u8>>,
@@ -87,6 +91,8 @@ pub struct Token {
     pub networks: Option<Vec<IpNet>>,
     /// Besides its owner's limit.
     pub requests_per_minute: Option<i64>,
+    /// Besides its owner's.
+    pub quotas: Quotas,
     /// `None`: its owner's.
     pub class: Option<Class>,
     secret_sha256: Vec<u8>,
@@ -115,6 +121,7 @@ impl From<Row> for Token {
             models: row.models.into(),
             networks: row.networks.map(networks),
             requests_per_minute: row.requests_per_minute,
+            quotas: row.quotas.into(),
             class: row.class.map(Class::from),
             secret_sha256: row.secret_sha256,
             old_secret: row.old_secret_sha256.zip(row.old_until_us.map(Timestamp)),
@@ -195,8 +202,17 @@ pub struct NewToken {
     pub models: AllowedModels,
     pub networks: Option<Vec<IpNet>>,
     pub requests_per_minute: Option<i64>,
+    pub quotas: Quotas,
     pub class: Option<Class>,
     pub lifetime_seconds: i64,
+}
+
+/// What is changed in a token; `None`: it stays as it is. What it may be used for is settled when it is made.
+#[derive(Debug, Default)]
+pub struct TokenChanges {
+    pub requests_per_minute: Option<Option<i64>>,
+    pub quotas: QuotaChanges,
+    pub class: Option<Option<Class>>,
 }
 
 /// A new secret for a token.
@@ -258,6 +274,7 @@ impl Store {
                     tokens::models.eq(new.models.text()),
                     tokens::networks.eq(new.networks.as_deref().map(words_of)),
                     tokens::requests_per_minute.eq(new.requests_per_minute),
+                    OfToken::from(new.quotas),
                     tokens::class.eq(new.class.map(Class::name)),
                     tokens::secret_sha256.eq(&new.secret_sha256),
                     tokens::created_at_us.eq(tx.now.0),
@@ -272,11 +289,33 @@ impl Store {
                 "models": new.models.words(),
                 "networks": new.networks.as_deref().map(words_of),
                 "requests_per_minute": new.requests_per_minute,
+                "quotas": new.quotas,
                 "class": new.class.map(Class::name),
                 "expires_at": Timestamp(token.expires_at_us).rfc3339(),
             });
             done(tx, "token_created", by, &token, Some(detail))?;
             Ok(token)
+        })
+        .await
+    }
+
+    /// Changes how much a token may use; the act tells what was and what is.
+    pub async fn edit_token(&self, by: Actor, id: &str, changes: TokenChanges) -> Result<Token, Error> {
+        let id = id.to_owned();
+        self.write(move |tx| {
+            let old = find(tx, &id, by, Reach::OwnerOrAdmin)?;
+            check_alive(&old, tx.now)?;
+            diesel::update(tokens::table.find(old.id))
+                .set((
+                    tokens::requests_per_minute.eq(changes.requests_per_minute.unwrap_or(old.requests_per_minute)),
+                    OfToken::from(changes.quotas.apply(old.quotas)),
+                    tokens::class.eq(changes.class.unwrap_or(old.class).map(Class::name)),
+                ))
+                .execute(tx.connection)?;
+            let new = find(tx, &id, by, Reach::OwnerOrAdmin)?;
+            let detail = serde_json::json!({ "old": governed(&old), "new": governed(&new) });
+            done(tx, "token_changed", by, &new, Some(detail))?;
+            Ok(new)
         })
         .await
     }
@@ -498,6 +537,15 @@ fn check_may_own(owner: &User, new: &NewToken) -> Result<(), Failure> {
         return Err(Error::forbidden("only an admin's token may have the scope `models:manage`").into());
     }
     Ok(())
+}
+
+/// What an act tells of a token's limits.
+fn governed(token: &Token) -> serde_json::Value {
+    serde_json::json!({
+        "requests_per_minute": token.requests_per_minute,
+        "quotas": token.quotas,
+        "class": token.class.map(Class::name),
+    })
 }
 
 fn check_alive(token: &Token, now: Timestamp) -> Result<(), Failure> {

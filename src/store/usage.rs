@@ -13,12 +13,12 @@ use crate::store::schema::record;
 use crate::store::{Store, audit};
 
 /// How far the follower has come.
-const USAGE: &str = "usage";
+pub const USAGE: &str = "usage";
 
 /// Rows that are added up in one transaction.
 const ROWS_PER_STEP: i64 = 2_000;
 
-const QUARTER_US: i64 = 15 * 60 * 1_000_000;
+pub const QUARTER_US: i64 = 15 * 60 * 1_000_000;
 
 /// Sums of what was used. Tokens as the models count them, times in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, QueryableByName)]

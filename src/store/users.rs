@@ -10,7 +10,9 @@ use diesel::prelude::*;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::public_id;
+use crate::rights::quotas::{QuotaChanges, Quotas};
 use crate::rights::{AllowedModels, Class};
+use crate::store::quotas::OfUser;
 use crate::store::schema::users;
 use crate::store::tokens::{self, Token};
 use crate::store::{Failure, Store, Tx, audit};
@@ -38,6 +40,8 @@ pub struct User {
     pub must_change: bool,
     pub reset_until_us: Option<i64>,
     pub requests_per_minute: Option<i64>,
+    #[diesel(embed)]
+    quotas: OfUser,
     #[diesel(deserialize_as = Option<String>)]
     pub models: AllowedModels,
     pub note: Option<String>,
@@ -53,6 +57,11 @@ pub struct User {
 impl User {
     pub fn name(&self) -> &str {
         self.username.as_deref().unwrap_or("(deleted)")
+    }
+
+    /// Their own; where there is none, the settings have one for everybody.
+    pub fn quotas(&self) -> Quotas {
+        self.quotas.into()
     }
 
     pub fn is_admin(&self) -> bool {
@@ -133,6 +142,7 @@ pub struct UserChanges {
     pub role: Option<&'static str>,
     pub note: Option<Option<String>>,
     pub requests_per_minute: Option<Option<i64>>,
+    pub quotas: QuotaChanges,
     pub models: Option<AllowedModels>,
     pub weight: Option<i64>,
     pub class: Option<Class>,
@@ -267,6 +277,7 @@ impl Store {
                     users::role.eq(changes.role.unwrap_or(&old.role)),
                     users::note.eq(changes.note.as_ref().unwrap_or(&old.note)),
                     users::requests_per_minute.eq(changes.requests_per_minute.unwrap_or(old.requests_per_minute)),
+                    OfUser::from(changes.quotas.apply(old.quotas())),
                     users::models.eq(changes.models.as_ref().unwrap_or(&old.models).text()),
                     users::weight.eq(changes.weight.unwrap_or(old.weight)),
                     users::class.eq(changes.class.unwrap_or(old.class).name()),
@@ -360,6 +371,7 @@ fn governed(user: &User) -> serde_json::Value {
     serde_json::json!({
         "role": user.role,
         "requests_per_minute": user.requests_per_minute,
+        "quotas": user.quotas(),
         "models": user.models.words(),
         "weight": user.weight,
         "class": user.class.name(),

@@ -87,6 +87,19 @@ async fn each_setting_is_felt_on_the_next_request() {
     assert_eq!(ask(text(1)).await.status, 200);
     let forwarded: Value = serde_json::from_slice(&fake.chats().last().unwrap().body).unwrap();
     assert_eq!(forwarded["options"]["num_predict"], 7);
+    set(&gateway, &admin, json!({ "context_tokens_max": 4 })).await;
+    let (fits, refused) = (ask(text(4)).await, ask(text(13)).await);
+    assert_eq!((fits.status, refused.status), (200, 400), "three of four are left for the answer, or none");
+    set(&gateway, &admin, json!({ "context_tokens_max": null, "answer_tokens_max": null })).await;
+    set(&gateway, &admin, json!({ "tokens_per_minute": 1 })).await;
+    assert_eq!(ask(text(1)).await.status, 400, "no room for an answer");
+    set(&gateway, &admin, json!({ "tokens_per_minute": null, "tokens_per_day": 1 })).await;
+    assert_eq!(ask(text(1)).await.status, 429, "more were used before");
+    set(&gateway, &admin, json!({ "tokens_per_day": null })).await;
+    set(&gateway, &admin, json!({ "requests_per_day": 1 })).await;
+    assert_eq!(ask(text(1)).await.status, 429, "more were made before");
+    set(&gateway, &admin, json!({ "requests_per_day": null, "gpu_seconds_per_day": 1 })).await;
+    assert_eq!(ask(text(1)).await.status, 200);
     set(&gateway, &admin, json!({ "requests_per_minute_total": 1 })).await;
     assert_eq!(ask(text(1)).await.status, 429);
 }

@@ -125,6 +125,16 @@ impl TestGateway {
         version.get_result(&mut self.file()).unwrap()
     }
 
+    /// What the newest act of this name tells, which no route shows.
+    pub fn detail_of(&self, act: &str) -> Value {
+        use diesel::prelude::*;
+        let detail = diesel::dsl::sql::<diesel::sql_types::Text>(
+            "SELECT CAST(body AS TEXT) FROM record JOIN record_part USING (log_id) WHERE record_part.kind = 'detail' AND act = ",
+        );
+        let detail = detail.bind::<diesel::sql_types::Text, _>(act).sql(" ORDER BY log_id DESC LIMIT 1");
+        serde_json::from_str(&detail.get_result::<String>(&mut self.file()).unwrap()).unwrap()
+    }
+
     fn file(&self) -> diesel::SqliteConnection {
         diesel::Connection::establish(self.data_dir().join("lan-gateway.db").to_str().unwrap()).unwrap()
     }

@@ -19,6 +19,13 @@ CREATE TABLE users (
     -- Until when a reset password can be changed; NULL: for ever.
     reset_until_us BIGINT,
     requests_per_minute BIGINT,
+    -- Quotas; NULL: those of the settings.
+    tokens_per_minute BIGINT,
+    requests_per_day BIGINT,
+    tokens_per_day BIGINT,
+    gpu_seconds_per_day BIGINT,
+    answer_tokens_max BIGINT,
+    context_tokens_max BIGINT,
     -- Names with spaces between; NULL: all.
     models TEXT CHECK (length(models) <= 20000),
     note TEXT CHECK (length(note) <= 1000),
@@ -44,6 +51,13 @@ CREATE TABLE tokens (
     models TEXT CHECK (length(models) <= 20000),
     networks TEXT CHECK (length(networks) <= 2000),
     requests_per_minute BIGINT,
+    -- Quotas besides the owner's; NULL: none.
+    tokens_per_minute BIGINT,
+    requests_per_day BIGINT,
+    tokens_per_day BIGINT,
+    gpu_seconds_per_day BIGINT,
+    answer_tokens_max BIGINT,
+    context_tokens_max BIGINT,
     -- interactive or batch; NULL: the owner's.
     class TEXT CHECK (length(class) <= 16),
     secret_sha256 BLOB NOT NULL CHECK (length(secret_sha256) = 32),
