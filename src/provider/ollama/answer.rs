@@ -160,7 +160,7 @@ impl State {
 
     /// Reads a line that holds a piece of a chat's text and nothing else: the hot path of a stream. `false`: it is another.
     fn text_line(&mut self, line: &[u8], out: &mut Vec<ChatEvent>) -> bool {
-        if self.is_completion || !self.must_call.is_empty() {
+        if self.is_completion || !self.must_call.is_empty() || !line.ends_with(b"\"done\":false}") {
             return false;
         }
         let Ok(line) = serde_json::from_slice::<TextLine>(line) else { return false };
