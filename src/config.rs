@@ -30,6 +30,8 @@ pub struct Config {
     /// Where a day ends.
     pub timezone: Zone,
     pub allow_networks: Vec<IpNet>,
+    /// Names in lower case, and addresses.
+    pub allowed_hosts: Vec<String>,
     pub allow_network_filesystem: bool,
     pub upstreams: Vec<Upstream>,
     pub upstream: UpstreamLimits,
@@ -210,6 +212,15 @@ impl Config {
             "Client addresses that are served; all others get a 403. The default is loopback, private and link-local.",
             list(|item| item.parse().map_err(|_| format!("`{item}` must be a network, as in \"192.168.1.0/24\""))),
         );
+        let allowed_hosts = reader.key(
+            "allowed_hosts",
+            "[]",
+            "More names and addresses under which clients come here, as in \"ai.example.org\": those of a proxy, or of a host \
+             that passes its port on.\n\
+             The machine's own work without: its host name, also with .local and with the domains that it searches, and its \
+             addresses. A request for any other host gets a 421, so that no web page can lead a browser here.",
+            list(host),
+        );
         let allow_network_filesystem = reader.key(
             "allow_network_filesystem",
             "false",
@@ -231,6 +242,7 @@ impl Config {
             workers: workers as usize,
             timezone,
             allow_networks,
+            allowed_hosts,
             allow_network_filesystem,
             upstreams,
             upstream: UpstreamLimits::read(reader),
@@ -308,6 +320,17 @@ fn read_upstreams(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
         }
     }
     upstreams.into_iter().map(|(_, upstream)| upstream).collect()
+}
+
+/// A host name, or an address, as it stands in `Host` but without a port.
+fn host(item: &str) -> Result<String, String> {
+    let host = item.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
+    let is_name = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    match host.parse::<IpAddr>() {
+        Ok(address) => Ok(address.to_canonical().to_string()),
+        Err(_) if is_name => Ok(host),
+        Err(_) => Err(format!("`{item}` must be a host name or an address, without a port, as in \"ai.example.org\"")),
+    }
 }
 
 /// `http://host:port` without a path. Prompts leave this host only when the operator says so.
@@ -647,6 +670,18 @@ mod tests {
 
         assert_eq!(problems[0].key, "timezone");
         assert!(problems[0].message.contains("`Berlin` must be the IANA name"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn an_allowed_host_is_a_name_or_an_address_without_a_port() {
+        let allow = |host: &str| Config::resolve(&format!("allowed_hosts = [\"{host}\"]"), []);
+
+        for (given, kept) in [("AI.Example.org.", "ai.example.org"), ("[2001:DB8::1]", "2001:db8::1"), ("a", "a")] {
+            assert_eq!(allow(given).unwrap().allowed_hosts, [kept]);
+        }
+        for wrong in ["", "*", "http://a", "a:7000", "a/b", "a b", "größe"] {
+            assert_eq!(allow(wrong).unwrap_err()[0].key, "allowed_hosts", "{wrong}");
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub enum Error {
     TooLarge { field: Option<&'static str>, limit: usize },
     #[error("a body encoded as `{encoding}` is not accepted; send it as it is, without `Content-Encoding`")]
     EncodedBody { encoding: String },
-    #[error("this gateway does not answer for host `{host}`")]
+    #[error("this gateway does not answer for host `{host}`; an admin can add it to `allowed_hosts`")]
     Misdirected { host: String },
     /// The caller's own limit.
     #[error("{message}")]

@@ -19,6 +19,7 @@ pub mod exports;
 pub mod guard;
 pub mod head;
 pub mod health;
+pub mod hosts;
 pub mod inference;
 pub mod me;
 pub mod models;

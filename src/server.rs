@@ -20,6 +20,7 @@ use crate::control::Verbs;
 use crate::gateway::Gateway;
 use crate::http::docs::{OpenApiText, document_json};
 use crate::http::guard::{AddressQuotas, Connections, Networks, stamp};
+use crate::http::hosts::{CameTo, Hosts};
 use crate::telemetry::QuietSpan;
 use crate::upstream::{Host, Upstream};
 use crate::{control, http, upkeep};
@@ -51,6 +52,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         store: web::Data::new(app.store.clone()),
         settings: web::Data::new(app.store.settings().clone()),
         networks: web::Data::new(Networks(config.allow_networks.clone())),
+        hosts: web::Data::new(Hosts::of_this_machine(&config.allowed_hosts)),
         openapi: web::Data::new(OpenApiText(document_json().into())),
     };
     let stages = app.stages.clone();
@@ -67,6 +69,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
             .app_data(shared.store.clone())
             .app_data(shared.settings.clone())
             .app_data(shared.networks.clone())
+            .app_data(shared.hosts.clone())
             .app_data(shared.openapi.clone())
             .app_data(web::Data::new(gateway))
             .configure(|services| http::mount(services, &mounted))
@@ -132,6 +135,7 @@ struct Shared {
     store: web::Data<crate::store::Store>,
     settings: web::Data<crate::config::settings::Live>,
     networks: web::Data<Networks>,
+    hosts: web::Data<Hosts>,
     openapi: web::Data<OpenApiText>,
 }
 
@@ -149,10 +153,13 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     open().with_context(|| format!("can't listen on {address}; is another program there? `listen` chooses the address"))
 }
 
-/// Counts the connection with its address, or closes it at once.
+/// Counts the connection with its address, or closes it at once; notes which of our addresses it came to.
 fn admit(connections: &Connections, connection: &dyn Any, data: &mut Extensions) {
     let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
     let Ok(peer) = stream.peer_addr() else { return };
+    if let Ok(ours) = stream.local_addr() {
+        data.insert(CameTo(ours.ip()));
+    }
     match connections.enter(peer.ip()) {
         Some(connected) => {
             data.insert(Arc::new(connected));

@@ -25,6 +25,8 @@ mod embeddings;
 mod exports;
 #[path = "api/guessing.rs"]
 mod guessing;
+#[path = "api/hosts.rs"]
+mod hosts;
 #[path = "api/leaving.rs"]
 mod leaving;
 #[path = "api/limits.rs"]

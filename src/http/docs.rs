@@ -130,6 +130,9 @@ pub enum Refusals {
     /// The body is encoded
     #[response(status = 415)]
     Encoded(#[to_schema] ErrorBody),
+    /// `Host` is no name of this gateway
+    #[response(status = 421)]
+    Misdirected(#[to_schema] ErrorBody),
     /// Too often; `Retry-After` says when
     #[response(status = 429)]
     RateLimited(#[to_schema] ErrorBody),
@@ -194,7 +197,8 @@ fn embeddings() {}
     responses(
         (status = 200, content((serde_json::Value = "application/json"), (serde_json::Value = "application/x-ndjson"))),
         (status = 400, body = LegacyError), (status = 403, body = LegacyError), (status = 404, body = LegacyError),
-        (status = 413, body = LegacyError), (status = 415, body = LegacyError), (status = 429, body = LegacyError),
+        (status = 413, body = LegacyError), (status = 415, body = LegacyError), (status = 421, body = LegacyError),
+        (status = 429, body = LegacyError),
         (status = 500, body = LegacyError), (status = 502, body = LegacyError), (status = 503, body = LegacyError),
         (status = 504, body = LegacyError)))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]

@@ -25,6 +25,7 @@ use crate::dialect::{Dialect, legacy::Legacy, openai::OpenAi};
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::http::head::{RequestHead, address, request_id};
+use crate::http::hosts::Hosts;
 use crate::http::reply::{ApiError, respond};
 use crate::http::{AddressQuota, GUARDED, refuse};
 use crate::rights::Scope;
@@ -182,16 +183,12 @@ pub async fn stamp(
     let started = Instant::now();
     let id = request_id(request.request()).to_string();
     let is_openais = request.path().starts_with("/v1/");
-    let served = match (request.app_data::<web::Data<Networks>>(), address(request.request())) {
-        (Some(networks), Some(address)) => networks.serve(address),
-        _ => false,
-    };
-    let mut response = if served {
-        next.call(request).await?.map_into_boxed_body()
-    } else {
-        let message = "this gateway serves its own network alone; an admin can add yours to `allow_networks`";
-        let refusal = refuse(request.request(), Error::forbidden(message));
-        request.into_response(refusal).map_into_boxed_body()
+    let mut response = match check_way_in(request.request()) {
+        Ok(()) => next.call(request).await?.map_into_boxed_body(),
+        Err(error) => {
+            let refusal = refuse(request.request(), error);
+            request.into_response(refusal).map_into_boxed_body()
+        }
     };
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -208,6 +205,21 @@ pub async fn stamp(
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     Ok(response)
+}
+
+/// Who comes from a foreign network, under a foreign name or from a foreign page is turned away unread.
+fn check_way_in(request: &HttpRequest) -> Result<(), Error> {
+    let served = match (request.app_data::<web::Data<Networks>>(), address(request)) {
+        (Some(networks), Some(address)) => networks.serve(address),
+        _ => false,
+    };
+    if !served {
+        let message = "this gateway serves its own network alone; an admin can add yours to `allow_networks`";
+        return Err(Error::forbidden(message));
+    }
+    let hosts = request.app_data::<web::Data<Hosts>>().ok_or_else(|| Error::internal(anyhow::anyhow!("no Hosts")))?;
+    // Somebody of ours was led here, or uses a name that is missing in the configuration: an admin should see it.
+    hosts.check(request).inspect_err(|error| note_refusal(request, None, error))
 }
 
 /// The key of the quota in front of passwords: the address of the peer. A refusal speaks the route's dialect.

@@ -230,6 +230,18 @@ impl TestGateway {
         panic!("no row `{outcome}`; the newest is {newest}");
     }
 
+    /// Waits for a row with `reason`, which nobody waits for when it is written; the record as it is then.
+    pub async fn until_recorded(&self, admin: &str, reason: &str) -> Vec<Value> {
+        for _ in 0..200 {
+            let rows = self.record(admin).await;
+            if rows.iter().any(|row| row["reason"] == reason) {
+                return rows;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("no row `{reason}`");
+    }
+
     pub async fn export(&self, admin: &str, username: &str, format: &str) -> String {
         let id = self.id_of(admin, username).await;
         let made = self.post("/api/v1/exports", Some(admin), json!({ "user_id": id, "format": format })).await;
