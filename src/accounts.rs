@@ -75,7 +75,7 @@ impl Accounts {
     /// The first admin still has `admin123`, so nobody can be let in.
     pub fn first_admin_waits(&self) -> bool {
         let people = self.store.people();
-        people.by_name("admin").is_some_and(|admin| admin.must_change && admin.reset_until_us.is_none())
+        people.by_name("admin").is_some_and(|admin| is_first_password(admin))
     }
 
     /// A new account that waits for approval. Same answer and same cost whether the address is known or not.
@@ -99,6 +99,10 @@ impl Accounts {
             return Err(Error::invalid("new_password", "`new_password` must differ from the current one"));
         }
         let proof = self.auth.prove(&username, current, source).await?;
+        if is_first_password(&proof.user) && !source.is_none_or(is_near) {
+            let message = "the first password of `admin` is changed on this host or from a private network alone";
+            return Err(Error::forbidden(message));
+        }
         let old_hash = proof.user.password_hash.clone().unwrap_or_default();
         let new_hash = self.auth.passwords.hash(new).await?;
         self.store.change_password(proof.user.id, old_hash, new_hash).await
@@ -222,6 +226,19 @@ impl Accounts {
     }
 }
 
+/// Everybody knows it.
+fn is_first_password(user: &User) -> bool {
+    user.must_change && user.reset_until_us.is_none()
+}
+
+/// On this host, or on a network that the public does not reach, whatever `allow_networks` says.
+fn is_near(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+    }
+}
+
 fn role(name: &str) -> Result<&'static str, Error> {
     [ROLE_ADMIN, ROLE_USER]
         .into_iter()
@@ -244,4 +261,36 @@ fn requests_per_minute(limit: Option<u32>) -> Result<Option<i64>, Error> {
 
 fn models(names: Option<Vec<String>>) -> Result<AllowedModels, Error> {
     names.map_or_else(|| Ok(AllowedModels::default()), |names| AllowedModels::parse(&names))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::throttle::Throttle;
+    use crate::auth::token::JwtKeys;
+    use crate::config::Config;
+    use crate::config::settings::Live;
+
+    #[tokio::test]
+    async fn the_first_password_is_changed_from_near_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let Config { accounts: config, settings, .. } = Config::resolve("", []).unwrap();
+        let store = Store::open(folder.path(), Live::new(settings)).unwrap();
+        let throttle = Throttle::open(folder.path()).unwrap();
+        let keys = JwtKeys::load(&folder.path().join("secrets"), &config).unwrap();
+        let auth = Arc::new(Auth::new(store.clone(), keys, throttle, &config));
+        let accounts = Accounts::new(store, auth, &config);
+        accounts.ensure_first_admin().await.unwrap();
+        let change = async |from: &str, old: &str, new: &str| {
+            let (old, new) = (Secret::new(old.to_owned()), Secret::new(new.to_owned()));
+            accounts.change_password("admin", old, new, Some(from.parse().unwrap())).await.map_err(|error| error.code())
+        };
+
+        for far in ["203.0.113.7", "::ffff:203.0.113.7", "2001:db8::1", "172.32.0.1"] {
+            let refused = change(far, INITIAL_PASSWORD, "a password from afar").await;
+            assert_eq!(refused, Err("permission_denied"), "{far}");
+        }
+        assert_eq!(change("172.31.0.1", INITIAL_PASSWORD, "a password from near").await, Ok(()));
+        assert_eq!(change("203.0.113.7", "a password from near", "another one from afar").await, Ok(()));
+    }
 }
