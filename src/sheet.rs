@@ -11,11 +11,15 @@ pub fn csv_line(out: &mut Vec<u8>, cells: &[String]) {
 }
 
 /// A cell that a spreadsheet would run as a formula gets one apostrophe in front, and so does one that begins with an
-/// apostrophe: a reader takes exactly one away. A NUL, which some readers end at, becomes its visible picture.
+/// apostrophe: a reader takes exactly one away. A NUL, at which some readers end, is written `␀0`, and `␀` itself `␀␀`.
 fn harmless(cell: &str) -> String {
     let risky = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\0', '\'', '＝', '＋', '－', '＠']);
-    let cell = cell.replace('\0', "\u{2400}");
-    if risky { format!("'{cell}") } else { cell }
+    let apostrophe = if risky { "'" } else { "" };
+    if cell.contains(['\0', '␀']) {
+        format!("{apostrophe}{}", cell.replace('␀', "␀␀").replace('\0', "␀0"))
+    } else {
+        format!("{apostrophe}{cell}")
+    }
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ mod hosts;
 mod leaving;
 #[path = "api/limits.rs"]
 mod limits;
+#[path = "api/payloads.rs"]
+mod payloads;
 #[path = "api/quotas.rs"]
 mod quotas;
 #[path = "api/reasoning.rs"]
