@@ -7,6 +7,8 @@ mod support;
 mod accounts;
 #[path = "api/bad_input.rs"]
 mod bad_input;
+#[path = "api/canaries.rs"]
+mod canaries;
 #[path = "api/chat.rs"]
 mod chat;
 #[path = "api/command_line.rs"]
@@ -31,6 +33,8 @@ mod hosts;
 mod leaving;
 #[path = "api/limits.rs"]
 mod limits;
+#[path = "api/others.rs"]
+mod others;
 #[path = "api/payloads.rs"]
 mod payloads;
 #[path = "api/quotas.rs"]

@@ -117,6 +117,12 @@ impl TestGateway {
         self.file().batch_execute(&format!("PRAGMA busy_timeout=5000; {sql}")).unwrap();
     }
 
+    /// What a question about one text says.
+    pub fn text_of(&self, sql: &str) -> String {
+        use diesel::prelude::*;
+        diesel::dsl::sql::<diesel::sql_types::Text>(sql).get_result(&mut self.file()).unwrap()
+    }
+
     /// The version of an account, which a JWT has to name.
     pub fn version_of(&self, public_id: &str) -> i64 {
         use diesel::prelude::*;
