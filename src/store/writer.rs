@@ -128,6 +128,9 @@ const WAL_FRAMES: i64 = 4096;
 /// So few pages may the writer move by itself: about a millisecond.
 const REST_FRAMES: i64 = 128;
 
+/// Beyond so many, 64 MiB, it moves whatever is left: others wait for that moment rather than for a WAL without end.
+const WAL_FRAMES_MAX: i64 = 4 * WAL_FRAMES;
+
 /// Checkpoints in a row before the rest must be small enough.
 const CHECKPOINT_TURNS: usize = 4;
 
@@ -414,18 +417,24 @@ fn take_waiting(queue: &mut mpsc::UnboundedReceiver<Job>, batch: &mut Vec<Job>) 
 /// and that makes every sync cheaper.
 fn checkpoint(mut connection: SqliteConnection, wake: std_mpsc::Receiver<()>, jobs: mpsc::WeakUnboundedSender<Job>) {
     while wake.recv().is_ok() {
-        for _ in 0..CHECKPOINT_TURNS {
+        for turn in 1..=CHECKPOINT_TURNS {
             match passive_checkpoint(&mut connection) {
-                Ok(wal) if wal.frames - wal.moved > REST_FRAMES => {}
                 Ok(wal) => {
-                    if wal.moved < wal.frames
-                        && wal.frames > WAL_FRAMES
-                        && let Some(jobs) = jobs.upgrade()
-                    {
+                    let rest = wal.frames - wal.moved;
+                    let is_small = rest <= REST_FRAMES;
+                    let is_due = rest > 0
+                        && if is_small {
+                            wal.frames > WAL_FRAMES
+                        } else {
+                            turn == CHECKPOINT_TURNS && wal.frames > WAL_FRAMES_MAX
+                        };
+                    if is_due && let Some(jobs) = jobs.upgrade() {
                         // The writer may have ended.
                         let _ = jobs.send(Job::Checkpoint);
                     }
-                    break;
+                    if is_small {
+                        break;
+                    }
                 }
                 Err(cause) => {
                     error!(%cause, "a checkpoint failed; the WAL grows until one succeeds");
