@@ -9,6 +9,7 @@ use tracing::warn;
 use crate::app::App;
 use crate::config::Config;
 use crate::http::guard::AddressQuotas;
+use crate::store::words::Merge;
 
 const BEAT: Duration = Duration::from_secs(5);
 
@@ -68,8 +69,9 @@ pub async fn index(app: Arc<App>) {
 
 /// Erases the contents of deleted people, batch by batch, until it is dropped.
 pub async fn erase(app: Arc<App>) {
+    let mut merge = Merge::Begin;
     loop {
-        match app.store.erase_some().await {
+        match app.store.erase_some(&mut merge).await {
             Ok(true) => tokio::time::sleep(ERASING_REST).await,
             Ok(false) => tokio::time::sleep(ERASING_LOOK).await,
             Err(error) => {

@@ -11,6 +11,7 @@ use crate::control::export::{ExportAsk, Incoming, Piece};
 use crate::control::{self, Answer, Ask, Verbs, export};
 use crate::export::{Exporter, Exports};
 use crate::store::Store;
+use crate::store::words::Merge;
 use crate::tokens::Tokens;
 
 /// Asks, and returns what was answered. A refusal is an error.
@@ -53,7 +54,8 @@ impl OnFile {
     /// What a running gateway does beside its requests: contents of the deleted go, behind the index of their words.
     async fn erase(&self) -> anyhow::Result<()> {
         while self.verbs.store.follow_words().await? {}
-        while self.verbs.store.erase_some().await? {}
+        let mut merge = Merge::Begin;
+        while self.verbs.store.erase_some(&mut merge).await? {}
         Ok(())
     }
 }

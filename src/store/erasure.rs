@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::store::audit::{INTENT, RESULT};
 use crate::store::schema::{erasure, exports, record, record_image, record_image_use, record_part, users};
 use crate::store::users::{self as people, Actor};
+use crate::store::words::Merge;
 use crate::store::{Failure, Store, Tx, audit, tokens, words};
 
 /// How long a receipt opens deletion.
@@ -60,12 +61,19 @@ impl Store {
         .await
     }
 
-    /// Erases one batch of contents. `false`: there was nothing that could be erased now.
-    pub async fn erase_some(&self) -> Result<bool, Error> {
+    /// Erases one batch of contents, or then merges some of the index of words; `merge` is where that stands. `false`: there
+    /// was nothing that could be erased now.
+    pub async fn erase_some(&self, merge: &mut Merge) -> Result<bool, Error> {
         match self.write(|tx| Ok(erase_batch(tx)?)).await? {
             Erased::Nothing => Ok(false),
             Erased::Some => Ok(true),
             Erased::AllOf(user_id) => {
+                let step = *merge;
+                if self.write(move |tx| Ok(words::merge_some(tx.connection, step)?)).await? {
+                    *merge = Merge::GoOn;
+                    return Ok(true);
+                }
+                *merge = Merge::Begin;
                 // The note that it is done comes after the WAL is empty, so that a crash between the two is made good.
                 self.truncate_wal().await?;
                 self.write(move |tx| {

@@ -6,7 +6,7 @@
 //! index.
 
 use diesel::prelude::*;
-use diesel::sql_types::Text;
+use diesel::sql_types::{BigInt, Text};
 use serde_json::Value;
 
 use crate::error::Error;
@@ -20,6 +20,9 @@ const WORDS: &str = "words";
 /// What is read and written at once: little enough that nobody waits long for the writer.
 const ROWS_PER_STEP: i64 = 256;
 const BYTES_PER_STEP: usize = 128 * 1024;
+
+/// Pages of the index that are written at once when it is merged: half a MiB.
+const PAGES_PER_MERGE: i64 = 128;
 
 /// Of each prompt its newest part is searched, of each answer its beginning: a document is written in one piece.
 const PROMPT_BYTES_MAX: usize = 64 * 1024;
@@ -36,6 +39,8 @@ diesel::table! {
         words -> Text,
         marks -> Text,
         said -> Text,
+        /// Takes the numbers of commands.
+        rank -> BigInt,
     }
 }
 
@@ -239,19 +244,44 @@ fn remove(connection: &mut SqliteConnection, row: &Indexed) -> QueryResult<()> {
 }
 
 /// Takes the words of these rows out of the index, before their parts are erased. Who and what stays, as it does in the
-/// record. The rows must be in order, and the index must know them.
+/// record. The rows must be in order, and the index must know them. The words are not found any more; gone they are after
+/// `merge_some` came to its end.
 pub fn forget(tx: &mut Tx<'_>, rows: &[Row]) -> QueryResult<()> {
-    let mut known = Vec::with_capacity(rows.len());
     for row in rows.iter().filter(|row| row.kind == RESULT) {
-        known.push(Indexed::of(tx.connection, row)?);
-    }
-    for row in &known {
-        remove(tx.connection, row)?;
-    }
-    for row in &known {
-        add(tx.connection, row, "")?;
+        let known = Indexed::of(tx.connection, row)?;
+        remove(tx.connection, &known)?;
+        add(tx.connection, &known, "")?;
     }
     Ok(())
+}
+
+/// Where a merge stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merge {
+    Begin,
+    GoOn,
+}
+
+/// Writes some of the index anew, in one piece and without what was taken out of it. `false`: that is done.
+///
+/// To take each word out of its page at once (FTS5's `secure-delete`) writes a page for each word of each text: of somebody with
+/// 50,000 rows, gigabytes, and far longer than the whole index.
+pub fn merge_some(connection: &mut SqliteConnection, merge: Merge) -> QueryResult<bool> {
+    // FTS5 begins with all pieces when it is told a negative number, and goes on with what is begun otherwise.
+    let pages = match merge {
+        Merge::Begin => -PAGES_PER_MERGE,
+        Merge::GoOn => PAGES_PER_MERGE,
+    };
+    let before = changes(connection)?;
+    diesel::insert_into(record_words::table)
+        .values((record_words::words.eq("merge"), record_words::rank.eq(pages)))
+        .execute(connection)?;
+    // The command itself counts as a change; more of them are pages.
+    Ok(changes(connection)? - before > 1)
+}
+
+fn changes(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    diesel::select(diesel::dsl::sql::<BigInt>("total_changes()")).get_result(connection)
 }
 
 /// What was asked and answered, as words to be found.
@@ -329,17 +359,22 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_taken_out_is_gone_from_the_index() {
+    fn a_word_that_is_taken_out_is_gone_from_the_index_once_it_is_merged() {
         let mut connection = SqliteConnection::establish(":memory:").unwrap();
         let migration = include_str!("../../migrations/sqlite/2026-11-24-000000_initial/up.sql");
         connection.batch_execute(migration).unwrap();
-        let row = |log_id, said: &str| Indexed { log_id, marks: "u31".into(), said: said.to_owned() };
-        let (erased, kept) = (row(1, "00815 secret"), row(2, "another"));
+        let row = |log_id, said: String| Indexed { log_id, marks: "u31".into(), said };
+        let (erased, kept) = (row(1, "00815 secret".into()), row(2, "another".into()));
         // In one transaction, so that they share a segment.
         let both = connection.transaction(|connection| {
             [&erased, &kept].map(|row| add(connection, row, &row.said)).into_iter().collect()
         });
         QueryResult::<()>::unwrap(both);
+        // Enough that one step does not merge it all.
+        for log_id in 3..400 {
+            let row = row(log_id, many_words(log_id));
+            add(&mut connection, &row, &row.said).unwrap();
+        }
         let holds = |connection: &mut SqliteConnection, word: &str| {
             let (tree, leaves) =
                 ("SELECT term AS bytes FROM record_words_idx", "SELECT block AS bytes FROM record_words_data");
@@ -349,9 +384,26 @@ mod tests {
         assert!(holds(&mut connection, "0815") && holds(&mut connection, "secret"));
 
         remove(&mut connection, &erased).unwrap();
+        add(&mut connection, &erased, "").unwrap();
+        let mut steps = 1;
+        let mut merge = Merge::Begin;
+        while merge_some(&mut connection, merge).unwrap() {
+            // Others write meanwhile.
+            let row = row(1000 + steps, format!("later {steps}"));
+            add(&mut connection, &row, &row.said).unwrap();
+            (merge, steps) = (Merge::GoOn, steps + 1);
+        }
 
+        assert!(steps > 2, "{steps}");
         assert!(!holds(&mut connection, "815") && !holds(&mut connection, "secret"));
         assert!(holds(&mut connection, "another"));
+    }
+
+    /// 500 words of other letters than those that are looked for.
+    fn many_words(seed: i64) -> String {
+        let number = |word: i64| format!("{:x}", (word * 7919 + seed * 104_729) % 999_983);
+        let letters = |digit: char| char::from(b'g' + digit.to_digit(16).unwrap() as u8);
+        (0..500).map(|word| number(word).chars().map(letters).collect::<String>() + " ").collect()
     }
 
     #[derive(QueryableByName)]

@@ -210,6 +210,5 @@ CREATE TABLE settings (
 );
 
 -- The words of the record, for searching. A follower writes it; a row is a result, refusal or act, by its log_id. Texts
--- stand in record_part alone. A word that is taken out must be gone, not marked as gone.
+-- stand in record_part alone. A word that is taken out is marked as gone, and is gone when the index was merged into one piece.
 CREATE VIRTUAL TABLE record_words USING fts5(marks, said, content='', columnsize=0, tokenize='unicode61 remove_diacritics 2');
-INSERT INTO record_words (record_words, rank) VALUES ('secure-delete', 1);
