@@ -1,5 +1,5 @@
 # Everything a newcomer, a developer and CI need; each target is a script that can be read.
-.PHONY: help run demo test check bench
+.PHONY: help run demo test check bench fixture million
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -18,6 +18,12 @@ test: ## install what the tests need and run them all
 
 bench: ## measure speed and memory beside nginx, in ten minutes (QUICK=1: in two)
 	@scripts/bench.sh
+
+fixture: ## write a record of a million rows into target/fixture, once
+	@scripts/fixture.sh
+
+million: ## measure search, usage, export, deletion and start on that record, in ten minutes
+	@scripts/million.sh
 
 check: ## formatting and lints only
 	cargo fmt --check

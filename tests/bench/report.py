@@ -68,8 +68,9 @@ class Report:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(self.figures, indent=2) + "\n")
 
-    def show(self):
-        goals = dict(GOALS)
+    def show(self, goals=None):
+        """Prints the table; the names of figures that miss their goal."""
+        goals, missed = dict(goals or GOALS), []
         if {"ttft_added_nginx_ms", "fdatasync_p50_ms"} <= self.figures.keys():
             most = self.value("ttft_added_nginx_ms") + 2 * self.value("fdatasync_p50_ms") + 1
             goals["ttft_added_ms"] = ("<=", round(most, 3), None)
@@ -79,8 +80,10 @@ class Report:
             if name in goals:
                 sign, now, behind = goals[name]
                 reached = figure["value"] >= now if sign == ">=" else figure["value"] <= now
+                missed += [] if reached else [name]
                 told = f"{sign} {now:g} {'reached' if reached else 'MISSED'}"
                 told += f" (behind it: {behind:g})" if behind is not None else ""
             print(f"{name:32} {figure['value']:10g} {figure['unit']:9} {told}")
         for why in self.void:
             print(f"\nVOID: {why}")
+        return missed
