@@ -22,6 +22,7 @@ main() {
         stage release build_gateway &&
         stage sealed no_test_override &&
         stage clients .tools/venv/bin/python tests/sdk/run.py
+    [ -x "$GATEWAY_PROGRAM" ] && stage schema .tools/schemathesis/bin/python tests/schemathesis/run.py
     finish
 }
 
@@ -69,7 +70,8 @@ install_tools() {
     for tool in cargo cc c++ make python3 node npm; do
         command -v "$tool" >/dev/null || { say "\`$tool\` is missing; install it first"; return 1; }
     done
-    install_packages && install_python && install_node
+    install_packages && install_node &&
+        install_python tests/sdk/requirements.txt .tools/venv && install_python tests/schemathesis/requirements.txt .tools/schemathesis
 }
 
 install_packages() {
@@ -84,12 +86,13 @@ install_packages() {
         { say "please install: ${missing[*]}"; return 1; }
 }
 
+# Packages of one file into an environment of their own: two that need different versions of a third don't meet.
 install_python() {
-    local wanted=tests/sdk/requirements.txt there=.tools/venv/requirements.txt
-    cmp -s "$wanted" "$there" && return
-    say "installing the Python clients into .tools/venv"
-    python3 -m venv --clear .tools/venv &&
-        .tools/venv/bin/pip install --quiet --disable-pip-version-check -r "$wanted" && cp "$wanted" "$there"
+    local wanted=$1 folder=$2
+    cmp -s "$wanted" "$folder/requirements.txt" && return
+    say "installing $wanted into $folder"
+    python3 -m venv --clear "$folder" &&
+        "$folder/bin/pip" install --quiet --disable-pip-version-check -r "$wanted" && cp "$wanted" "$folder/requirements.txt"
 }
 
 install_node() {

@@ -117,6 +117,15 @@ pub struct TokenError {
     error_description: String,
 }
 
+/// Of a password on the ladder for wrong ones, or of the address.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "read by the derive alone")]
+enum TooOften {
+    Ladder(TokenError),
+    Address(crate::http::docs::ErrorBody),
+}
+
 /// Credentials to an access token, as JSON or as OAuth2's password form.
 #[utoipa::path(post, path = "/auth/token", tag = "account", security(()),
     request_body(content((Credentials = "application/json"), (Credentials = "application/x-www-form-urlencoded"))),
@@ -127,7 +136,8 @@ pub struct TokenError {
         (status = 403, body = crate::http::docs::ErrorBody),
         (status = 413, body = TokenError),
         (status = 415, body = TokenError),
-        (status = 429, body = crate::http::docs::ErrorBody),
+        (status = 421, body = crate::http::docs::ErrorBody),
+        (status = 429, body = TooOften),
         (status = 500, body = TokenError),
         (status = 503, body = TokenError)))]
 pub async fn token(

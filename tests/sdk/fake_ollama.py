@@ -41,6 +41,11 @@ class FakeOllama(http.server.BaseHTTPRequestHandler):
                 self.reply(200, [*words, END])
             else:
                 self.reply(200, [{**END, "message": {"role": "assistant", "content": "Hello there"}}])
+        elif self.path == "/api/generate":
+            self.reply(200, [{**END, "done": False, "response": " and wide"}, {**END, "response": ""}])
+        elif self.path == "/api/embed":
+            texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
+            self.reply(200, [{"model": MODEL, "embeddings": [[0.25, -0.5]] * len(texts), "prompt_eval_count": len(texts)}])
         else:
             self.reply(404, [{"error": "not found"}])
 
