@@ -276,10 +276,11 @@ def main():
         said = "listening on "
         process = stage.start([PROGRAMS / "bench-ollama"], log, {})
         ollama = stage.wait_for(process, log, lambda: said in log.read_text() and log.read_text().split(said)[1].strip())
-        measure_starts(stage, ollama, folder, report)
+        parts = os.environ.get("PARTS", "starts questions exports deletion").split()
+        if "starts" in parts:
+            measure_starts(stage, ollama, folder, report)
         gateway = stage.gateway("gateway", ollama, **LIFTED)
         gateway.admin_token = gateway.token("admin", ADMIN_PASSWORD)
-        parts = os.environ.get("PARTS", "questions exports deletion").split()
         if "questions" in parts:
             measure_questions(gateway, folder, report)
         if "exports" in parts:
