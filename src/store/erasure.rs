@@ -1,5 +1,7 @@
 //! Deleting a person: the account at once, the contents in bounded batches that go on after a crash.
 
+use std::time::Duration;
+
 use diesel::prelude::*;
 use ring::digest;
 
@@ -15,7 +17,10 @@ use crate::store::{Failure, Store, Tx, audit, tokens, words};
 const RECEIPT_SECONDS: i64 = 15 * 60;
 
 /// Rows of the record whose contents go in one transaction: short enough that nobody else waits long.
-const ROWS_PER_BATCH: i64 = 64;
+const ROWS_PER_BATCH: i64 = 16;
+
+/// Meanwhile the checkpoints empty the WAL, so that little is left for the writer, for which others wait.
+const REST_BEFORE_TRUNCATION: Duration = Duration::from_secs(2);
 
 impl Store {
     /// Closes the account for good, uses up the receipt and notes the act, in one transaction. The contents follow.
@@ -74,6 +79,7 @@ impl Store {
                     return Ok(true);
                 }
                 *merge = Merge::Begin;
+                tokio::time::sleep(REST_BEFORE_TRUNCATION).await;
                 // The note that it is done comes after the WAL is empty, so that a crash between the two is made good.
                 self.truncate_wal().await?;
                 self.write(move |tx| {

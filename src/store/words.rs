@@ -21,8 +21,8 @@ const WORDS: &str = "words";
 const ROWS_PER_STEP: i64 = 256;
 const BYTES_PER_STEP: usize = 128 * 1024;
 
-/// Pages of the index that are written at once when it is merged: half a MiB.
-const PAGES_PER_MERGE: i64 = 128;
+/// Pages of the index that are written at once when it is merged: an eighth of a MiB.
+const PAGES_PER_MERGE: i64 = 32;
 
 /// Of each prompt its newest part is searched, of each answer its beginning: a document is written in one piece.
 const PROMPT_BYTES_MAX: usize = 64 * 1024;
