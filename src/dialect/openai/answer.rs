@@ -287,3 +287,47 @@ impl WireUsage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn answer(include_usage: bool, started: bool, logprobs: Vec<TokenLogprob>) -> Answer {
+        let mut answer = Answer {
+            id: "chatcmpl-1".into(),
+            created: 7,
+            model: "m\"".into(),
+            include_usage,
+            chunk_start: Vec::new(),
+            started,
+            calls: 0,
+            logprobs,
+            wants_logprobs: true,
+        };
+        answer.chunk_start = answer.chunk_start();
+        answer
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_chunk_of_text_is_written_the_same_the_short_way(
+            text: String, include_usage: bool, started: bool, token in prop::option::of(any::<String>()),
+        ) {
+            let logprobs: Vec<_> = token
+                .map(|token| TokenLogprob { bytes: token.clone().into(), token, logprob: -0.5, top: Vec::new() })
+                .into_iter()
+                .collect();
+            let (mut short, mut long) = (BytesMut::new(), BytesMut::new());
+
+            answer(include_usage, started, logprobs.clone()).text_chunk(&text, &mut short);
+            let delta = Delta { content: Some(&text), ..Delta::default() };
+            answer(include_usage, started, logprobs).chunk(&delta, None, &mut long);
+
+            prop_assert_eq!(String::from_utf8(short.into()), String::from_utf8(long.into()));
+        }
+    }
+}

@@ -14,7 +14,7 @@ use crate::chat::{ChatEvent, End, Finish, Piece, Timings, TokenLogprob, ToolCall
 use crate::error::Error;
 use crate::provider::Decoder;
 use crate::provider::ollama::{mid_stream_error, refused};
-use crate::provider::wire::Lines;
+use crate::provider::wire::{Fields, Lines};
 
 /// A call that is written as text is held back until it is whole; it must not fill the memory.
 const CALL_BYTES_MAX: usize = 1024 * 1024;
@@ -106,10 +106,11 @@ impl State {
         if self.done {
             return Ok(());
         }
-        if self.text_line(line, out) {
-            return Ok(());
-        }
-        let line: Line = serde_json::from_slice(line).map_err(|_| not_understood())?;
+        if self.text_line(line, out) { Ok(()) } else { self.any_line(line, out) }
+    }
+
+    fn any_line(&mut self, line: &[u8], out: &mut Vec<ChatEvent>) -> Result<(), Error> {
+        let Fields(line) = serde_json::from_slice::<Fields<Line>>(line).map_err(|_| not_understood())?;
         if let Some(error) = line.error {
             let asks = if self.is_completion { "prompt" } else { "messages" };
             return Err(mid_stream_error(&error).about(asks));
@@ -117,7 +118,7 @@ impl State {
         let message = if self.is_completion {
             line.response.map(|text| LineMessage { content: Some(text), thinking: line.thinking, tool_calls: None })
         } else {
-            line.message
+            line.message.map(|Fields(message)| message)
         };
         if message.is_none() && !line.done {
             return Err(not_understood());
@@ -127,7 +128,7 @@ impl State {
         // Those of a call's letters would be taken for those of a text.
         let tokens = line.logprobs.filter(|tokens| !tokens.is_empty() && self.must_call.is_empty());
         if let Some(tokens) = tokens {
-            self.push(Piece::Logprobs(tokens.into_iter().map(LineToken::read).collect()), out);
+            self.push(Piece::Logprobs(LineToken::read_all(tokens)), out);
         }
         if let Some(message) = message {
             self.message(message, out)?;
@@ -158,18 +159,20 @@ impl State {
         Ok(())
     }
 
-    /// Reads a line that holds a piece of a chat's text and nothing else: the hot path of a stream. `false`: it is another.
+    /// Reads a line that holds a piece of a chat's text and nothing else, as `any_line` would: the hot path of a stream.
+    /// `false`: it is another.
     fn text_line(&mut self, line: &[u8], out: &mut Vec<ChatEvent>) -> bool {
         if self.is_completion || !self.must_call.is_empty() || !line.ends_with(b"\"done\":false}") {
             return false;
         }
-        let Ok(line) = serde_json::from_slice::<TextLine>(line) else { return false };
+        let Ok(Fields(line)) = serde_json::from_slice::<Fields<TextLine>>(line) else { return false };
         if line.done {
             return false;
         }
         self.at = line.created_at.0.unwrap_or(self.at);
-        if !line.message.content.is_empty() {
-            self.push(Piece::Text(line.message.content.into_owned()), out);
+        let Fields(TextMessage { content, .. }) = line.message;
+        if !content.is_empty() {
+            self.push(Piece::Text(content.into_owned()), out);
         }
         true
     }
@@ -188,7 +191,7 @@ impl State {
                 self.held.push_str(&text);
             }
         }
-        for call in message.tool_calls.into_iter().flatten() {
+        for Fields(call) in message.tool_calls.into_iter().flatten() {
             self.call(call, out)?;
         }
         Ok(())
@@ -198,13 +201,11 @@ impl State {
     /// from a model server that does not hold its models to schemas.
     fn give_held(&mut self, is_cut: bool, out: &mut Vec<ChatEvent>) -> Result<(), Error> {
         let text = std::mem::take(&mut self.held);
-        match serde_json::from_str::<HeldCall>(&text) {
-            Ok(call) if self.must_call.contains(&call.name) => {
+        match serde_json::from_str::<Fields<HeldCall>>(&text) {
+            Ok(Fields(call)) if self.must_call.contains(&call.name) => {
                 let arguments = to_raw_value(&call.arguments).map_err(Error::internal)?;
-                self.call(
-                    LineCall { id: None, function: LineFunction { name: call.name, arguments: Some(arguments) } },
-                    out,
-                )
+                let function = LineFunction { name: call.name, arguments: Some(arguments) };
+                self.call(LineCall { id: None, function: Fields(function) }, out)
             }
             _ if is_cut => {
                 if !text.is_empty() {
@@ -230,8 +231,8 @@ impl State {
     }
 
     fn tool_call(&mut self, call: LineCall) -> Result<ToolCall, Error> {
-        let name = call.function.name;
-        let arguments = match call.function.arguments {
+        let Fields(LineFunction { name, arguments }) = call.function;
+        let arguments = match arguments {
             Some(arguments) if arguments.get().starts_with('{') => arguments,
             Some(arguments) if arguments.get() != "null" => {
                 return Err(refused("the model server sent a tool call whose arguments are not an object"));
@@ -283,7 +284,7 @@ struct TextLine<'a> {
     _model: IgnoredAny,
     created_at: Moment,
     #[serde(borrow)]
-    message: TextMessage<'a>,
+    message: Fields<TextMessage<'a>>,
     done: bool,
 }
 
@@ -299,14 +300,14 @@ struct TextMessage<'a> {
 #[derive(Deserialize)]
 struct Line {
     created_at: Option<Moment>,
-    message: Option<LineMessage>,
+    message: Option<Fields<LineMessage>>,
     /// Of a completion, and so is `thinking`.
     response: Option<String>,
     thinking: Option<String>,
     #[serde(default)]
     done: bool,
     done_reason: Option<String>,
-    logprobs: Option<Vec<LineToken>>,
+    logprobs: Option<Vec<Fields<LineToken>>>,
     error: Option<Value>,
     total_duration: Option<u64>,
     load_duration: Option<u64>,
@@ -320,13 +321,13 @@ struct Line {
 struct LineMessage {
     content: Option<String>,
     thinking: Option<String>,
-    tool_calls: Option<Vec<LineCall>>,
+    tool_calls: Option<Vec<Fields<LineCall>>>,
 }
 
 #[derive(Deserialize)]
 struct LineCall {
     id: Option<String>,
-    function: LineFunction,
+    function: Fields<LineFunction>,
 }
 
 #[derive(Deserialize)]
@@ -340,12 +341,16 @@ struct LineToken {
     token: String,
     logprob: f64,
     bytes: Option<Vec<u8>>,
-    top_logprobs: Option<Vec<LineToken>>,
+    top_logprobs: Option<Vec<Fields<LineToken>>>,
 }
 
 impl LineToken {
+    fn read_all(tokens: Vec<Fields<LineToken>>) -> Vec<TokenLogprob> {
+        tokens.into_iter().map(|Fields(token)| token.read()).collect()
+    }
+
     fn read(self) -> TokenLogprob {
-        let top = self.top_logprobs.unwrap_or_default().into_iter().map(LineToken::read).collect();
+        let top = LineToken::read_all(self.top_logprobs.unwrap_or_default());
         let bytes = self.bytes.unwrap_or_else(|| self.token.as_bytes().to_vec());
         TokenLogprob { token: self.token, logprob: self.logprob, bytes, top }
     }
@@ -383,6 +388,11 @@ impl<'de> Deserialize<'de> for Moment {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use proptest::prelude::*;
+    use proptest::test_runner::TestRunner;
+
     use super::*;
     use crate::provider::ollama::Ollama;
     use crate::provider::{Provider, Reading};
@@ -437,6 +447,139 @@ mod tests {
         assert!(decoder.bytes(b"{\"done\":true}\n", &mut out).is_err());
         assert!(decoder.end(&mut out).is_err());
         assert_eq!(out, []);
+    }
+
+    #[test]
+    fn a_list_is_never_taken_for_an_object() {
+        for bad in [
+            r#"["m","2026-01-01T00:00:00Z",{"role":"assistant","content":"hi"},false]"#,
+            r#"["2026-01-01T00:00:00Z",{"content":"hi"},null,null,false,null,null,null,1,1,1,1,1,1]"#,
+            r#"{"model":"m","created_at":"2026-01-01T00:00:00Z","message":["assistant","hi"],"done":false}"#,
+            r#"{"message":["hi",null,null],"done":false}"#,
+            r#"{"message":{"tool_calls":[["a",{"name":"f"}]]},"done":false}"#,
+            r#"{"message":{"tool_calls":[{"function":["f",{}]}]},"done":false}"#,
+            r#"{"message":{"content":"a"},"logprobs":[["a",-1,null,null]],"done":false}"#,
+        ] {
+            let (pieces, ended) = decode(&format!("{bad}\n{{\"done\":true}}"));
+            assert_eq!((pieces, ended.unwrap_err().code()), (vec![], "upstream_error"), "{bad}");
+        }
+    }
+
+    fn plain_line(content: &str) -> String {
+        format!(
+            r#"{{"model":"m","created_at":"2026-01-01T00:00:00.5Z","message":{{"role":"assistant","content":{content}}},"done":false}}"#
+        )
+    }
+
+    #[test]
+    fn a_line_of_plain_text_takes_the_short_way() {
+        let mut out = Vec::new();
+
+        assert!(State::new().text_line(plain_line(r#""a\n\u00fc""#).as_bytes(), &mut out));
+        assert_eq!(out.pop().unwrap().what, Piece::Text("a\nü".into()));
+        for other in
+            [r#"null"#, r#""a","thinking":"hm""#, r#""a","tool_calls":[]"#, r#""a","content":"b""#, "\"\\ud800\""]
+        {
+            assert!(!State::new().text_line(plain_line(other).as_bytes(), &mut out), "{other}");
+        }
+        assert_eq!(out, []);
+    }
+
+    /// An object of these fields, each perhaps absent or there twice, in any order, or a list of their values.
+    fn nearly(fields: Vec<(&'static str, BoxedStrategy<String>)>) -> BoxedStrategy<String> {
+        let times = prop_oneof![30 => Just(1_usize), 1 => Just(0), 1 => Just(2)];
+        let fields: Vec<_> = fields
+            .into_iter()
+            .map(|(name, value)| {
+                (times.clone(), value).prop_map(move |(times, value)| vec![(name, value); times]).boxed()
+            })
+            .collect();
+        let shape = prop_oneof![12 => Just(false), 1 => Just(true)];
+        let more = prop_oneof![
+            8 => Just(None),
+            1 => prop::sample::select(&[
+                ("thinking", "\"hm\""), ("tool_calls", "[]"), ("error", "null"), ("done_reason", "\"stop\""),
+                ("images", "[]"), ("eval_count", "2"), ("logprobs", "null"), ("unknown", "[{}]"), ("response", "\"a\""),
+            ][..]).prop_map(Some),
+        ];
+        (fields, shape, more, any::<prop::sample::Index>())
+            .prop_map(|(fields, is_list, more, turn)| {
+                let mut fields: Vec<_> = fields.into_iter().flatten().collect();
+                if let Some((name, value)) = more {
+                    fields.insert(turn.index(fields.len() + 1), (name, value.to_owned()));
+                }
+                if is_list {
+                    return format!("[{}]", fields.into_iter().map(|(_, value)| value).collect::<Vec<_>>().join(","));
+                }
+                // Any order, but mostly the usual one.
+                let first = turn.index(fields.len() * 6 + 1);
+                if first < fields.len() {
+                    fields.rotate_left(first);
+                }
+                let named = fields.iter().map(|(name, value)| format!("\"{name}\":{value}"));
+                format!("{{{}}}", named.collect::<Vec<_>>().join(","))
+            })
+            .boxed()
+    }
+
+    fn one_of(often: &'static str, seldom: &'static [&'static str]) -> BoxedStrategy<String> {
+        prop_oneof![15 => Just(often), 1 => prop::sample::select(seldom)].prop_map(str::to_owned).boxed()
+    }
+
+    fn nearly_text_lines() -> impl Strategy<Value = Vec<u8>> {
+        let text = any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap());
+        let content = prop_oneof![
+            6 => text,
+            1 => prop::sample::select(&[
+                "null", "5", "[]", "\"\"", r#""\ud83d\ude42""#, r#""\ud800""#, r#""\/\b\u0000""#, r#""\x""#, "\"\t\"",
+            ][..]).prop_map(str::to_owned),
+        ];
+        let message = nearly(vec![
+            ("role", one_of("\"assistant\"", &["null", "7", "{}", r#""\ud800""#])),
+            ("content", content.boxed()),
+        ]);
+        let message = prop_oneof![12 => message, 1 => Just("null".to_owned()), 1 => Just("\"hi\"".to_owned())];
+        let line = nearly(vec![
+            ("model", one_of("\"m\"", &["null", "1e999", "[[]]", r#""\ud800""#])),
+            (
+                "created_at",
+                one_of("\"2026-01-01T00:00:00.5Z\"", &["null", "\"today\"", "5", r#""2026-01-01T00:00:00\u005a""#]),
+            ),
+            ("message", message.boxed()),
+            ("done", one_of("false", &["true", "null", "0", "\"false\""])),
+        ]);
+        let damage = prop::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>()));
+        (line, damage).prop_map(|(line, damage)| {
+            let mut line = line.into_bytes();
+            if let Some((at, byte)) = damage {
+                let at = at.index(line.len());
+                line[at] = byte;
+            }
+            line
+        })
+    }
+
+    #[test]
+    fn the_short_way_reads_what_the_long_one_does() {
+        let config = ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() };
+        let taken = Cell::new(0);
+
+        let held = TestRunner::new(config).run(&nearly_text_lines(), |line| {
+            let (mut short, mut long) = (State::new(), State::new());
+            let (mut short_out, mut long_out) = (Vec::new(), Vec::new());
+            if short.text_line(&line, &mut short_out) {
+                taken.set(taken.get() + 1);
+                prop_assert!(long.any_line(&line, &mut long_out).is_ok(), "{}", String::from_utf8_lossy(&line));
+                prop_assert_eq!(&short_out, &long_out);
+                prop_assert_eq!((short.at, short.done), (long.at, long.done));
+            } else {
+                prop_assert_eq!((short_out.len(), short.at), (0, OffsetDateTime::UNIX_EPOCH));
+            }
+            Ok(())
+        });
+
+        held.unwrap();
+        assert!(taken.get() > 500, "only {} lines took the short way", taken.get());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::embed::{EmbedRequest, Embedding};
 use crate::error::Error;
 use crate::provider::ollama::request::{put, put_field};
 use crate::provider::ollama::{mid_stream_error, refused};
+use crate::provider::wire::Fields;
 use crate::provider::{Call, Decoder, Reading};
 
 pub fn call(request: &EmbedRequest, asks: &'static str) -> Call {
@@ -52,8 +53,8 @@ impl EmbedDecoder {
     }
 
     fn read(&self, out: &mut Vec<ChatEvent>) -> Result<(), Error> {
-        let answer: Answer =
-            serde_json::from_slice(&self.body).map_err(|_| refused("the model server's answer is not understood"))?;
+        let Fields(answer) = serde_json::from_slice::<Fields<Answer>>(&self.body)
+            .map_err(|_| refused("the model server's answer is not understood"))?;
         if let Some(error) = answer.error {
             return Err(mid_stream_error(&error).about("input"));
         }
@@ -170,6 +171,7 @@ mod tests {
             (r#"{"embeddings":[[null]]}"#, 1, None, "upstream_error"),
             (r#"{"embeddings":[["1"]]}"#, 1, None, "upstream_error"),
             (r#"{"embeddings":[[1]"#, 1, None, "upstream_error"),
+            ("[[[1]],null,1,1,1]", 1, None, "upstream_error"),
             (r#"{"error":"the input length exceeds the context length"}"#, 1, None, "context_length_exceeded"),
             (r#"{"embeddings":[[1,2]]}"#, 1, Some(3), "invalid_request"),
         ] {
