@@ -10,6 +10,8 @@ use crate::events::Post;
 enum Fate {
     /// It stands in what is forwarded, there.
     Sent(&'static str, Value),
+    /// It takes something out of what is forwarded.
+    Without(&'static str),
     /// It changes nothing in what is forwarded, and this is no loss.
     Same,
     /// It changes nothing in what is forwarded, and the client is told.
@@ -19,7 +21,7 @@ enum Fate {
     /// A 400 that names this field.
     Refused(&'static str),
 }
-use Fate::{Ignored, Refused, Same, Sent, Taken};
+use Fate::{Ignored, Refused, Same, Sent, Taken, Without};
 
 fn tool() -> Value {
     json!([{ "type": "function", "function": { "name": "f", "parameters": { "type": "object", "properties": {} } } }])
@@ -30,6 +32,11 @@ fn rows() -> Vec<(&'static str, Value, Value, Fate)> {
     let tools = || json!({ "tools": tool() });
     let none = || json!({});
     let schema = json!({ "type": "object" });
+    let allowed = |mode: &str, name: &str| {
+        let tools = json!([{ "type": "function", "function": { "name": name } }]);
+        json!({ "type": "allowed_tools", "allowed_tools": { "mode": mode, "tools": tools } })
+    };
+    const CALLED: &str = "/format/anyOf/0/properties/name/const";
     vec![
         ("model", json!("other"), none(), Sent("/model", json!("other"))),
         ("model", json!(null), none(), Refused("model")),
@@ -37,9 +44,13 @@ fn rows() -> Vec<(&'static str, Value, Value, Fate)> {
         ("max_tokens", json!(5), none(), Sent("/options/num_predict", json!(5))),
         ("max_completion_tokens", json!(5), none(), Sent("/options/num_predict", json!(5))),
         ("max_completion_tokens", json!(5), json!({ "max_tokens": 6 }), Refused("max_completion_tokens")),
+        ("max_completion_tokens", json!(5), json!({ "max_tokens": 5 }), Same),
         ("max_tokens", json!(0), none(), Refused("max_tokens")),
+        ("max_completion_tokens", json!(0), none(), Refused("max_completion_tokens")),
         ("stop", json!("a"), none(), Sent("/options/stop", json!(["a"]))),
+        ("stop", json!(["a", "b", "c", "d"]), none(), Sent("/options/stop", json!(["a", "b", "c", "d"]))),
         ("stop", json!(["a", "b", "c", "d", "e"]), none(), Refused("stop")),
+        ("stop", json!(null), none(), Same),
         ("seed", json!(7), none(), Sent("/options/seed", json!(7))),
         ("temperature", json!(0.5), none(), Sent("/options/temperature", json!(0.5))),
         ("top_p", json!(0.5), none(), Sent("/options/top_p", json!(0.5))),
@@ -61,10 +72,14 @@ fn rows() -> Vec<(&'static str, Value, Value, Fate)> {
         ),
         ("tools", tool(), none(), Sent("/tools", tool())),
         ("tools", json!([{ "type": "custom", "custom": { "name": "c" } }]), none(), Refused("tools[0].type")),
-        ("tool_choice", json!("none"), tools(), Taken),
+        ("tool_choice", json!("none"), tools(), Without("/tools")),
         ("tool_choice", json!("auto"), tools(), Sent("/tools", tool())),
-        ("tool_choice", json!("required"), tools(), Taken),
-        ("tool_choice", json!({ "type": "function", "function": { "name": "f" } }), tools(), Taken),
+        ("tool_choice", json!("required"), tools(), Sent(CALLED, json!("f"))),
+        ("tool_choice", json!({ "type": "function", "function": { "name": "f" } }), tools(), Sent(CALLED, json!("f"))),
+        ("tool_choice", allowed("auto", "f"), tools(), Sent("/tools", tool())),
+        ("tool_choice", allowed("required", "f"), tools(), Sent(CALLED, json!("f"))),
+        ("tool_choice", allowed("auto", "g"), tools(), Refused("tool_choice.allowed_tools.tools[0].function.name")),
+        ("tool_choice", json!({ "type": "custom", "custom": { "name": "f" } }), tools(), Refused("tool_choice.type")),
         (
             "tool_choice",
             json!({ "type": "function", "function": { "name": "g" } }),
@@ -84,14 +99,18 @@ fn rows() -> Vec<(&'static str, Value, Value, Fate)> {
         ("reasoning_effort", json!("high"), none(), Sent("/think", json!("high"))),
         ("reasoning_effort", json!("xhigh"), none(), Sent("/think", json!("max"))),
         ("reasoning_effort", json!("max"), none(), Sent("/think", json!("max"))),
+        ("reasoning_effort", json!("ultra"), none(), Sent("/think", json!("max"))),
         ("reasoning_effort", json!("most"), none(), Refused("reasoning_effort")),
         ("reasoning", json!({ "effort": "low" }), none(), Sent("/think", json!("low"))),
         ("logprobs", json!(true), none(), Sent("/logprobs", json!(true))),
         ("top_logprobs", json!(3), json!({ "logprobs": true }), Sent("/top_logprobs", json!(3))),
         ("top_logprobs", json!(3), none(), Refused("top_logprobs")),
+        ("top_logprobs", json!(21), json!({ "logprobs": true }), Refused("top_logprobs")),
         ("n", json!(1), none(), Same),
+        ("n", json!(null), none(), Same),
         ("n", json!(2), none(), Refused("n")),
         ("logit_bias", json!({}), none(), Same),
+        ("logit_bias", json!(null), none(), Same),
         ("logit_bias", json!({ "1": 5 }), none(), Refused("logit_bias")),
         ("user", json!("u"), none(), Ignored),
         ("safety_identifier", json!("u"), none(), Ignored),
@@ -105,17 +124,104 @@ fn rows() -> Vec<(&'static str, Value, Value, Fate)> {
         ("moderation", json!({ "model": "m" }), none(), Ignored),
         ("prediction", json!(null), none(), Same),
         ("prediction", json!({ "type": "content", "content": "a" }), none(), Refused("prediction")),
+        ("prediction", json!({}), none(), Refused("prediction")),
         ("modalities", json!(["text"]), none(), Same),
         ("modalities", json!(["text", "audio"]), none(), Refused("modalities")),
         ("audio", json!({ "voice": "a" }), none(), Refused("audio")),
         ("functions", json!([{ "name": "f" }]), none(), Refused("functions")),
         ("function_call", json!("auto"), none(), Refused("function_call")),
         ("web_search_options", json!({ "search_context_size": "low" }), none(), Refused("web_search_options")),
+        ("web_search_options", json!({}), none(), Refused("web_search_options")),
+        ("web_search_options", json!(null), none(), Same),
         ("unheard_of", json!(1), none(), Ignored),
         ("keep_alive", json!(-1), none(), Ignored),
         ("options", json!({ "num_ctx": 9 }), none(), Ignored),
         ("think", json!(true), none(), Ignored),
         ("num_ctx", json!(9), none(), Ignored),
+    ]
+}
+
+const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+/// A message, the fields that stand for it in what is forwarded or the one that is refused, and what is told to be
+/// without effect. It follows a question and a call of `f` with the id `c`.
+fn message_rows() -> Vec<(Value, Result<Value, &'static str>, &'static [&'static str])> {
+    let user = |content: Value| json!({ "role": "user", "content": content });
+    let image = |url: &str| user(json!([{ "type": "image_url", "image_url": { "url": url, "detail": "low" } }]));
+    let pixel = |start: &str| image(&format!("{start}{PIXEL}"));
+    let seen = || json!({ "role": "user", "content": "", "images": [PIXEL] });
+    let text = |role: &str, text: &str| json!({ "role": role, "content": text });
+    let call = |id: Value, arguments: &str| {
+        json!({ "role": "assistant", "content": null,
+            "tool_calls": [{ "id": id, "type": "function", "function": { "name": "g", "arguments": arguments } }] })
+    };
+    let called = |arguments: Value| {
+        json!({ "role": "assistant", "content": "",
+            "tool_calls": [{ "id": "d", "function": { "index": 0, "name": "g", "arguments": arguments } }] })
+    };
+    const DETAIL: &[&str] = &["messages[].content[].image_url.detail"];
+    const IMAGE: &str = "messages[2].content[0].image_url.url";
+    const ARGUMENTS: &str = "messages[2].tool_calls[0].function.arguments";
+    vec![
+        (text("system", "a"), Ok(text("system", "a")), &[]),
+        (text("developer", "a"), Ok(text("system", "a")), &[]),
+        (text("function", "a"), Err("messages[2].role"), &[]),
+        (text("wizard", "a"), Err("messages[2].role"), &[]),
+        (user(json!("a")), Ok(text("user", "a")), &[]),
+        (user(json!([{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }])), Ok(text("user", "ab")), &[]),
+        (pixel("data:image/png;base64,"), Ok(seen()), DETAIL),
+        (pixel("data:image/jpg;base64,"), Ok(seen()), DETAIL),
+        (pixel("data:image/jpeg;base64,"), Ok(seen()), DETAIL),
+        (pixel("data:image/webp;base64,"), Ok(seen()), DETAIL),
+        (pixel("data:;base64,"), Ok(seen()), DETAIL),
+        (user(json!([{ "type": "image_url", "image_url": format!("data:;base64,{PIXEL}") }])), Ok(seen()), &[]),
+        (pixel("data:image/gif;base64,"), Err(IMAGE), &[]),
+        (image("data:image/png;base64,?"), Err(IMAGE), &[]),
+        (image("https://example.org/a.png"), Err(IMAGE), &[]),
+        (
+            user(json!([{ "type": "input_audio", "input_audio": { "data": "YQ==", "format": "wav" } }])),
+            Err("messages[2].content[0]"),
+            &[],
+        ),
+        (user(json!([{ "type": "file", "file": { "file_id": "f" } }])), Err("messages[2].content[0]"), &[]),
+        (
+            json!({ "role": "assistant", "content": [{ "type": "refusal", "refusal": "no" }] }),
+            Ok(text("assistant", "no")),
+            &[],
+        ),
+        (json!({ "role": "assistant", "content": null, "refusal": "no" }), Ok(text("assistant", "no")), &[]),
+        (json!({ "role": "assistant", "content": null }), Err("messages[2].content"), &[]),
+        (call(json!("d"), r#"{"a":1}"#), Ok(called(json!({ "a": 1 }))), &[]),
+        (call(json!("d"), ""), Ok(called(json!({}))), &[]),
+        (call(json!("d"), "[]"), Err(ARGUMENTS), &[]),
+        (call(json!(null), "{}"), Err("messages[2].tool_calls[0].id"), &[]),
+        (
+            json!({ "role": "assistant", "content": "a", "reasoning": "hm" }),
+            Ok(json!({ "role": "assistant", "content": "a", "thinking": "hm" })),
+            &[],
+        ),
+        (
+            json!({ "role": "assistant", "content": "a", "reasoning_content": "hm" }),
+            Ok(json!({ "role": "assistant", "content": "a", "thinking": "hm" })),
+            &[],
+        ),
+        (
+            json!({ "role": "tool", "tool_call_id": "c", "content": "1" }),
+            Ok(json!({ "role": "tool", "content": "1", "tool_name": "f", "tool_call_id": "c" })),
+            &[],
+        ),
+        (
+            json!({ "role": "tool", "tool_call_id": "x", "name": "h", "content": "1" }),
+            Ok(json!({ "role": "tool", "content": "1", "tool_name": "h", "tool_call_id": "x" })),
+            &[],
+        ),
+        (
+            json!({ "role": "tool", "tool_call_id": "x", "content": "1" }),
+            Ok(json!({ "role": "tool", "content": "1", "tool_call_id": "x" })),
+            &[],
+        ),
+        (json!({ "role": "tool", "content": "1" }), Err("messages[2].tool_call_id"), &[]),
+        (json!({ "role": "user", "content": "a", "name": "ann" }), Ok(text("user", "a")), &["messages[].name"]),
     ]
 }
 
@@ -140,6 +246,7 @@ fn each_row_of_the_table_is_handled_or_refused_by_name() {
         let right = match (&fate, &got) {
             (Refused(name), Err(refused)) => name == refused,
             (Sent(at, what), Ok((sent, ignored))) => sent.pointer(at) == Some(what) && ignored.is_empty(),
+            (Without(at), Ok((sent, ignored))) => sent.pointer(at).is_none() && ignored.is_empty(),
             (Same, Ok((sent, ignored))) => is_as_before(sent) && ignored.is_empty(),
             (Ignored, Ok((sent, ignored))) => is_as_before(sent) && *ignored == [field],
             (Taken, Ok((_, ignored))) => ignored.is_empty(),
@@ -147,6 +254,25 @@ fn each_row_of_the_table_is_handled_or_refused_by_name() {
         };
         if !right {
             problems.push(format!("{field}: {value} became {got:?}"));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn each_message_of_the_table_is_handled_or_refused_by_name() {
+    let call = json!({ "id": "c", "type": "function", "function": { "name": "f", "arguments": "{}" } });
+    let mut problems = Vec::new();
+    for (message, fate, told) in message_rows() {
+        let messages =
+            json!([{ "role": "user", "content": "hi" }, { "role": "assistant", "tool_calls": [call] }, message]);
+
+        let got = translate(&json!({ "model": "m", "messages": messages }));
+
+        let got = got.map(|(sent, ignored)| (sent["messages"][2].clone(), ignored));
+        let wanted = fate.map(|sent| (sent, told.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()));
+        if got != wanted.map_err(str::to_owned) {
+            problems.push(format!("{message} became {got:?}"));
         }
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));

@@ -27,7 +27,8 @@ pub fn decode(body: Object<'_>) -> Result<Decoded, Error> {
             ignored.unknown(FIELDS, &At::Body, "", key, &value)?;
             continue;
         }
-        if value.is_null() {
+        // An empty input is one that can't be answered; every other field means nothing when it is empty.
+        if value.is_null() || (key != "input" && value.is_absent()) {
             continue;
         }
         match key {
@@ -203,11 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn dimensions_are_one_or_more() {
+    fn dimensions_are_one_or_more_and_empty_means_absent() {
         assert_eq!(read(r#","input":"a","dimensions":1"#).unwrap().dimensions, Some(1));
         assert_eq!(read(r#","input":"a","dimensions":null"#).unwrap().dimensions, None);
         for bad in ["0", "-1", "1.5", "\"8\"", "4294967296"] {
             refused(&format!(r#","input":"a","dimensions":{bad}"#), "invalid_request", "dimensions");
+        }
+        for absent in ["null", "\"\"", "[]"] {
+            read(&format!(r#","input":"a","dimensions":{absent},"encoding_format":{absent},"user":{absent}"#)).unwrap();
         }
         refused(r#","input":"a","encoding_format":"int8""#, "invalid_request", "encoding_format");
     }

@@ -80,10 +80,14 @@ fn read_message(fields: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Resul
             "role" => role = Some(read_role(&value.text(&here)?, &here)?),
             "content" => read.content = Some(read_content(value, &here, ignored)?),
             "refusal" => read.refusal = Some(value.text(&here)?.into_owned()),
-            "reasoning" => read.reasoning = Some(value.text(&here)?.into_owned()),
-            "reasoning_content" => {
+            "reasoning" | "reasoning_content" => {
                 let text = value.text(&here)?;
-                read.reasoning.get_or_insert_with(|| text.into_owned());
+                if read.reasoning.as_ref().is_some_and(|other| *other != text) {
+                    let why =
+                        "is there under its other name too, and differs; send one of `reasoning`, `reasoning_content`";
+                    return Err(here.invalid(why));
+                }
+                read.reasoning = Some(text.into_owned());
             }
             "name" => read.name = Some(value.text(&here)?.into_owned()),
             "tool_calls" => read.tool_calls = read_tool_calls(value.array(&here)?, &here, ignored)?,

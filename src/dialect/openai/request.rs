@@ -61,6 +61,9 @@ const FIELDS: &[&str] = &[
     "web_search_options",
 ];
 
+/// An empty object here is a wish all the same: a search with its defaults.
+const MEANT_WHEN_EMPTY: &[&str] = &["prediction", "web_search_options"];
+
 pub fn read(body: Object<'_>) -> Result<Asked, Error> {
     let mut ignored = Ignored::default();
     let mut model = None;
@@ -78,7 +81,7 @@ pub fn read(body: Object<'_>) -> Result<Asked, Error> {
             ignored.unknown(FIELDS, &At::Body, "", key, &value)?;
             continue;
         }
-        if value.is_absent() {
+        if value.is_null() || (value.is_absent() && !MEANT_WHEN_EMPTY.contains(&key)) {
             continue;
         }
         match key {
@@ -246,8 +249,8 @@ fn read_effort(value: Json<'_>, at: &At<'_>) -> Result<Think, Error> {
         "minimal" | "low" => Ok(Think::Low),
         "medium" => Ok(Think::Medium),
         "high" => Ok(Think::High),
-        "xhigh" | "max" => Ok(Think::Max),
-        _ => Err(at.invalid("must be one of `none`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max`")),
+        "xhigh" | "max" | "ultra" => Ok(Think::Max),
+        _ => Err(at.invalid("must be one of `none`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max`, `ultra`")),
     }
 }
 
@@ -444,6 +447,11 @@ mod tests {
             let thinking = message(&format!(r#"{{"role":"assistant","content":"a","{name}":"hm"}}"#)).unwrap();
             assert_eq!(thinking.reasoning.as_deref(), Some("hm"));
         }
+        message(r#"{"role":"assistant","content":"a","reasoning":"hm","reasoning_content":"hm"}"#).unwrap();
+        for (first, second) in [("reasoning", "reasoning_content"), ("reasoning_content", "reasoning")] {
+            let body = format!(r#"{{"role":"assistant","content":"a","{first}":"hm","{second}":"oh"}}"#);
+            refused(decode_message(&body), INVALID, &format!("messages[1].{second}"));
+        }
         message(
             r#"{"role":"assistant","content":"a","refusal":null,"tool_calls":[],"function_call":null,"audio":null}"#,
         )
@@ -465,7 +473,9 @@ mod tests {
             ("modalities", r#"["text","audio"]"#),
             ("audio", r#"{"voice":"a"}"#),
             ("prediction", r#"{"type":"content","content":"a"}"#),
+            ("prediction", "{}"),
             ("web_search_options", r#"{"a":1}"#),
+            ("web_search_options", "{}"),
         ] {
             refused(decode(&format!(r#","{field}":{value}"#)), UNSUPPORTED, field);
         }
@@ -596,7 +606,8 @@ mod tests {
             if ["model", "messages"].contains(field) {
                 continue;
             }
-            for empty in ["null", "[]", "{}", "\"\""] {
+            let empties = ["null", "[]", "{}", "\"\""];
+            for empty in &empties[..if MEANT_WHEN_EMPTY.contains(field) { 1 } else { 4 }] {
                 let (_, ignored) =
                     decode(&format!(r#","{field}":{empty}"#)).unwrap_or_else(|error| panic!("{field}: {error}"));
                 assert!(ignored.is_empty(), "{field}");
@@ -712,6 +723,7 @@ mod tests {
             ("high", Think::High),
             ("xhigh", Think::Max),
             ("max", Think::Max),
+            ("ultra", Think::Max),
         ] {
             assert_eq!(think(&format!(r#","reasoning_effort":"{effort}""#)).unwrap(), Some(level));
             assert_eq!(think(&format!(r#","reasoning":{{"effort":"{effort}"}}"#)).unwrap(), Some(level));
