@@ -401,15 +401,72 @@ def test_an_effort_does_not_keep_a_model_that_does_not_think_from_answering(clie
     assert answer.parse().choices[0].message.content
 
 
-@pytest.mark.parametrize("options", [{}, {"stream": True}, {"stream": True, "stream_options": {"include_usage": True}}])
-def test_tokens_are_counted_right_in_the_record_whether_asked_for_or_not(client, options):
-    whole = client.chat.completions.create(**STEADY)
-    list(client.chat.completions.create(**STEADY, **options))
-    token = client.api_key
+# Each path to an answer, with a body for the gateway and the same for Ollama itself.
+PLAIN = {"model": MODEL, "temperature": 0, "seed": 7, "max_tokens": 12}
+OPTIONS = {"temperature": 0, "seed": 7, "num_predict": 12}
+CHAT = ("/chat", {"model": MODEL, "messages": MESSAGES, "options": OPTIONS})
+OPENAI_CHAT = ("/v1/chat/completions", {**PLAIN, "messages": MESSAGES})
+OPENAI_REST = ("/v1/completions", {**PLAIN, "prompt": "The sea is"})
+OPENAI_EMBEDDINGS = ("/v1/embeddings", {"model": MODEL, "input": TEXTS})
+ASKED_BARE = {
+    "/chat": ("/api/chat", {"model": MODEL, "messages": MESSAGES, "options": OPTIONS, "stream": False}),
+    "/v1/completions": ("/api/generate", {"model": MODEL, "prompt": "The sea is", "options": OPTIONS, "stream": False}),
+    "/v1/embeddings": ("/api/embed", {"model": MODEL, "input": TEXTS}),
+}
+ASKED_BARE["/v1/chat/completions"] = ASKED_BARE["/chat"]
+STREAM, WITH_USAGE = {"stream": True}, {"stream": True, "stream_options": {"include_usage": True}}
 
-    newest = call("GET", os.environ["LGW_URL"] + "/api/v1/me/record?limit=1", token=token).json["items"][0]
 
-    assert (newest["prompt_tokens"], newest["answer_tokens"]) == (whole.usage.prompt_tokens, whole.usage.completion_tokens)
+@pytest.mark.parametrize("way, fields", [
+    (CHAT, {}), (CHAT, STREAM),
+    (OPENAI_CHAT, {}), (OPENAI_CHAT, STREAM), (OPENAI_CHAT, WITH_USAGE),
+    (OPENAI_REST, {}), (OPENAI_REST, STREAM), (OPENAI_REST, WITH_USAGE),
+    (OPENAI_EMBEDDINGS, {}), (OPENAI_EMBEDDINGS, {"encoding_format": "base64"}),
+])
+def test_tokens_are_counted_right_in_the_answer_and_in_the_record_on_every_path(client, way, fields):
+    path, body = way
+    bare_path, bare_body = ASKED_BARE[path]
+    bare = call("POST", os.environ["OLLAMA_URL"] + bare_path, bare_body).json
+    counted = (bare["prompt_eval_count"], bare.get("eval_count", 0))
+
+    answer = call("POST", os.environ["LGW_URL"] + path, {**body, **fields}, token=client.api_key)
+
+    newest = call("GET", os.environ["LGW_URL"] + "/api/v1/me/record?limit=1", token=client.api_key).json["items"][0]
+    assert newest["request_id"] == answer.headers["x-request-id"]
+    assert (newest["prompt_tokens"], newest["answer_tokens"] or 0) == counted
+    assert counted_in(answer.text) == (None if fields == STREAM and path != "/chat" else counted)
+
+
+def counted_in(text):
+    """The tokens that an answer tells of, in the form of its path; None where it tells of none."""
+    lines = [line.removeprefix("data: ") for line in text.splitlines() if line and line != "data: [DONE]"]
+    last = json.loads(lines[-1])
+    if "eval_count" in last:
+        return last["prompt_eval_count"], last["eval_count"]
+    usage = last.get("usage")
+    if usage is None:
+        return None
+    made = usage.get("completion_tokens", 0)
+    assert usage["total_tokens"] == usage["prompt_tokens"] + made
+    return usage["prompt_tokens"], made
+
+
+def test_a_pydantic_model_is_put_together_from_a_stream_and_by_an_asynchronous_client():
+    class Colour(pydantic.BaseModel):
+        name: typing.Literal["red", "green"]
+        warm: bool
+
+    async def ask():
+        url, request = os.environ["LGW_URL"], {**STEADY, "max_tokens": 64, "response_format": Colour}
+        async with openai.AsyncOpenAI(base_url=url + "/v1", api_key=access_token(url), max_retries=0) as client:
+            async with client.chat.completions.stream(**request) as stream:
+                streamed = (await stream.get_final_completion()).choices[0].message.parsed
+            return streamed, (await client.chat.completions.parse(**request)).choices[0].message.parsed
+
+    streamed, parsed = asyncio.run(ask())
+
+    assert isinstance(parsed, Colour)
+    assert streamed == parsed
 
 
 def test_an_asynchronous_client_calls_tools_and_makes_embeddings():

@@ -3,6 +3,7 @@
 Needs what `scripts/test.sh` installs. The suites learn from the environment where things are:
 
   LGW_URL, LGW_MODEL          a gateway in front of the real model
+  OLLAMA_URL                  the Ollama behind it
   LGW_FAKE_URL, FAKE_URL      one in front of a fake Ollama, and that fake, which tells what reached it
   LGW_USER, LGW_PASSWORD      an account on both
   LGW_NARROW_URL              one that lets a person make two requests per minute, with an account for each suite
@@ -47,7 +48,7 @@ def main():
         environment |= {
             "LGW_URL": real.url, "LGW_MODEL": MODEL, "LGW_USER": real.approved("suite@example.com"),
             "LGW_PASSWORD": PASSWORD, "LGW_FAKE_URL": recorded.url, "FAKE_URL": fake, "LGW_NARROW_URL": narrow.url,
-            "LGW_FRESH_URL": fresh.url,
+            "LGW_FRESH_URL": fresh.url, "OLLAMA_URL": ollama,
         }
         environment["LGW_STREAMS"] = str(stage.folder / "streams.jsonl")
         subprocess.run(["cargo", "test", "--locked", "--quiet", "--test", "letter", "generated"], cwd=ROOT, env=environment, check=True)
