@@ -12,6 +12,15 @@ pub struct ModelCard {
     pub name: ModelName,
     /// When the model was last changed on its host.
     pub modified_at: Timestamp,
-    /// Whether it thinks before it answers; `None`: its host has not told yet.
-    pub thinks: Option<bool>,
+    /// `None`: its host has not told yet.
+    pub skills: Option<Skills>,
+}
+
+/// What only some models can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skills {
+    /// It thinks before it answers.
+    pub thinks: bool,
+    /// It takes images.
+    pub sees: bool,
 }

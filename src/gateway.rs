@@ -176,11 +176,10 @@ impl Gateway {
         // All candidates of one request share one kind of provider.
         let provider = self.upstream.provider(hosts[0]);
         let mut ignored = asked.ignored;
-        if let Some(field) = allowed.work.think_wish()
-            && routing.thinks(&self.upstream, hosts[0], allowed.work.model()).await == Some(false)
+        if (allowed.work.think_wish().is_some() || allowed.work.first_image().is_some())
+            && let Some(skills) = routing.skills(&self.upstream, hosts[0], allowed.work.model()).await
         {
-            allowed.work.leave_out_thinking();
-            ignored.push(field.to_owned());
+            ignored.extend(policy.fit_to_skills(&mut allowed.work, skills)?.map(str::to_owned));
         }
         if admission.bounds_cost() {
             let answer = allowed.answer_tokens();

@@ -1,7 +1,7 @@
 //! What: which requests are let through, and how far they are cut to size.
 
 use crate::auth::Identity;
-use crate::catalog::ModelCard;
+use crate::catalog::{ModelCard, Skills};
 use crate::chat::{ChatRequest, ModelName};
 use crate::config::settings::{Live, Settings};
 use crate::error::Error;
@@ -53,6 +53,20 @@ impl Policy {
     pub fn visible(&self, who: &Identity, mut models: Vec<ModelCard>) -> Vec<ModelCard> {
         models.retain(|card| who.may_name(&card.name) && !card.name.leaves_the_lan());
         models
+    }
+
+    /// A wish that a model can't fulfil is left out; its name is the answer. An image carries the meaning: a model server
+    /// whose model is blind would drop it without a word, and the model would make something up.
+    pub fn fit_to_skills(&self, work: &mut Work, skills: Skills) -> Result<Option<&'static str>, Error> {
+        if let Some(image) = work.first_image().filter(|_| !skills.sees) {
+            let message = format!("`{image}` is an image, and model `{}` sees none; ask one that does", work.model());
+            return Err(Error::unsupported(image, message));
+        }
+        let wish = work.think_wish().filter(|_| !skills.thinks);
+        if wish.is_some() {
+            work.leave_out_thinking();
+        }
+        Ok(wish)
     }
 
     pub fn check(&self, who: &Identity, work: Work) -> Result<Allowed, Error> {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::catalog::ModelCard;
+use crate::catalog::{ModelCard, Skills};
 use crate::chat::{ChatEvent, ModelName};
 use crate::error::Error;
 use crate::work::Work;
@@ -21,10 +21,10 @@ pub trait Provider: Sync {
     /// Where its list of models is, and how to read it.
     fn models_path(&self) -> &'static str;
     fn models(&self, body: &[u8]) -> Result<Vec<ModelCard>, Error>;
-    /// Where it tells more about one model, the question, and how to read whether that model thinks.
+    /// Where it tells more about one model, the question, and how to read what that model can do.
     fn model_path(&self) -> &'static str;
     fn model_question(&self, model: &ModelName) -> Vec<u8>;
-    fn thinks(&self, body: &[u8]) -> Result<bool, Error>;
+    fn skills(&self, body: &[u8]) -> Result<Skills, Error>;
 }
 
 /// A request to an upstream. `body` holds exactly the bytes that are forwarded and recorded.

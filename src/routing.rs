@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::catalog::{HostId, ModelCard};
+use crate::catalog::{HostId, ModelCard, Skills};
 use crate::chat::ModelName;
 use crate::error::Error;
 use crate::upstream::Upstream;
@@ -60,20 +60,20 @@ impl Routing {
         Ok(models)
     }
 
-    /// Whether `model` thinks before it answers, on a host that serves it: asked once in the life of a list. `None` when the
-    /// host does not tell; it then decides by itself what it makes of a request.
-    pub async fn thinks(&self, upstream: &Upstream, host: HostId, model: &ModelName) -> Option<bool> {
-        let known = self.with_card(host, model, |card| card.thinks).flatten();
+    /// What `model` can do, on a host that serves it: asked once in the life of a list. `None` when the host does not tell;
+    /// it then decides by itself what it makes of a request.
+    pub async fn skills(&self, upstream: &Upstream, host: HostId, model: &ModelName) -> Option<Skills> {
+        let known = self.with_card(host, model, |card| card.skills).flatten();
         if known.is_some() {
             return known;
         }
-        match upstream.thinks(host, model).await {
-            Ok(thinks) => {
-                self.with_card(host, model, |card| card.thinks = Some(thinks));
-                Some(thinks)
+        match upstream.skills(host, model).await {
+            Ok(skills) => {
+                self.with_card(host, model, |card| card.skills = Some(skills));
+                Some(skills)
             }
             Err(error) => {
-                tracing::warn!(host = upstream.name(host), cause = %error, "whether a model thinks can't be read");
+                tracing::warn!(host = upstream.name(host), cause = %error, "what a model can do can't be read");
                 None
             }
         }

@@ -11,7 +11,7 @@ use awc::{Client, ClientRequest, ClientResponse, Connector};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use crate::catalog::{HostId, ModelCard};
+use crate::catalog::{HostId, ModelCard, Skills};
 use crate::chat::{ChatEvent, ModelName};
 use crate::config;
 use crate::error::Error;
@@ -92,12 +92,12 @@ impl Upstream {
         host.provider.models(&body)
     }
 
-    /// Whether a model thinks before it answers.
-    pub async fn thinks(&self, host: HostId, model: &ModelName) -> Result<bool, Error> {
+    /// What a model can do.
+    pub async fn skills(&self, host: HostId, model: &ModelName) -> Result<Skills, Error> {
         let host = &self.hosts[host.0];
         let request = self.client.post(format!("{}{}", host.url, host.provider.model_path()));
         let body = self.short_answer(host, request, host.provider.model_question(model).into()).await?;
-        host.provider.thinks(&body)
+        host.provider.skills(&body)
     }
 
     async fn short_answer(&self, host: &Host, request: ClientRequest, body: Bytes) -> Result<Bytes, Error> {

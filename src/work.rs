@@ -72,6 +72,13 @@ impl Work {
         }
     }
 
+    /// Where its first image stands.
+    pub fn first_image(&self) -> Option<String> {
+        let Work::Chat(chat) = self else { return None };
+        let message = chat.messages.iter().position(|message| !message.images.is_empty())?;
+        Some(format!("messages[{message}].images[0]"))
+    }
+
     pub fn leave_out_thinking(&mut self) {
         if let Work::Chat(chat) = self {
             chat.think = None;

@@ -738,7 +738,7 @@ proptest! {
                 prop_assert_eq!(marks, usize::from(ended.is_ok()));
                 prop_assert!(ended.is_err() || matches!(events.last().unwrap().what, Piece::End(_)));
             }
-            let _either = provider.thinks(&body);
+            let _either = provider.skills(&body);
             prop_assert!(provider.failure(status, &body).to_string().chars().count() < 500);
             let _either = provider.models(&body);
         }

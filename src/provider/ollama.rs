@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::catalog::ModelCard;
+use crate::catalog::{ModelCard, Skills};
 use crate::chat::ModelName;
 use crate::clock::Timestamp;
 use crate::error::Error;
@@ -63,10 +63,10 @@ impl Provider for Ollama {
         json!({ "model": model.as_str() }).to_string().into_bytes()
     }
 
-    fn thinks(&self, body: &[u8]) -> Result<bool, Error> {
+    fn skills(&self, body: &[u8]) -> Result<Skills, Error> {
         let shown: Shown = serde_json::from_slice(body)
             .map_err(|_| refused("the model server's account of a model is not understood"))?;
-        Ok(thinks(&shown.capabilities))
+        Ok(skills(&shown.capabilities))
     }
 }
 
@@ -196,8 +196,9 @@ struct Shown {
     capabilities: Vec<String>,
 }
 
-fn thinks(capabilities: &[String]) -> bool {
-    capabilities.iter().any(|word| word == "thinking")
+fn skills(capabilities: &[String]) -> Skills {
+    let has = |skill: &str| capabilities.iter().any(|word| word == skill);
+    Skills { thinks: has("thinking"), sees: has("vision") }
 }
 
 /// The models that this host runs itself. Those that it would pass on to somebody else's servers are left out, and so
@@ -215,7 +216,7 @@ fn card(tag: Tag) -> Option<ModelCard> {
     }
     let name = ModelName::parse(&tag.name?).ok().filter(|name| !name.leaves_the_lan())?;
     let modified_at = tag.modified_at.and_then(|text| Timestamp::parse(&text)).unwrap_or(Timestamp(0));
-    Some(ModelCard { name, modified_at, thinks: tag.capabilities.as_deref().map(thinks) })
+    Some(ModelCard { name, modified_at, skills: tag.capabilities.as_deref().map(skills) })
 }
 
 #[cfg(test)]

@@ -195,6 +195,27 @@ async fn an_image_reaches_the_model_and_stands_in_the_record() {
 }
 
 #[actix_web::test]
+async fn an_image_for_a_model_that_sees_none_is_refused_by_name() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let url = "data:image/png;base64,iVBORw0KGgo=";
+    let content =
+        json!([{ "type": "text", "text": "what is it?" }, { "type": "image_url", "image_url": { "url": url } }]);
+    let body = |model: &str| json!({ "model": model, "messages": [{ "role": "user", "content": content }] });
+
+    let refused = gateway.post("/v1/chat/completions", Some(&admin), body("user/other:1b")).await;
+    let seen = gateway.post("/v1/chat/completions", Some(&admin), body("fake")).await;
+
+    assert_eq!((refused.status, seen.status), (400, 200), "{}", seen.text());
+    let error = refused.json()["error"].clone();
+    assert_eq!((&error["param"], &error["code"]), (&json!("messages[0].images[0]"), &json!("unsupported_parameter")));
+    let chat = json!({ "model": "user/other:1b", "messages": [{ "role": "user", "images": ["iVBORw0KGgo="] }] });
+    assert_eq!(gateway.post("/chat", Some(&admin), chat).await.status, 400);
+    assert_eq!((fake.chats().len(), fake.shown()), (1, 2));
+}
+
+#[actix_web::test]
 async fn openais_routes_say_how_long_they_took_and_others_do_not() {
     let fake = FakeOllama::start();
     let gateway = TestGateway::start(&fake.url());

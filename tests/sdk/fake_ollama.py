@@ -8,7 +8,7 @@ import json
 import threading
 
 MODEL = "fake:latest"
-SHOWN = {"capabilities": ["completion"], "details": {"family": "fake", "families": ["fake"]}, "model_info": {}}
+SHOWN = {"capabilities": ["completion", "vision"], "details": {"family": "fake", "families": ["fake"]}, "model_info": {}}
 LISTED = {"name": MODEL, "model": MODEL, "modified_at": "2026-01-01T00:00:00Z", "size": 1, "digest": "0" * 64,
           "details": SHOWN["details"]}
 END = {"model": MODEL, "created_at": "2026-01-01T00:00:00Z", "done": True, "done_reason": "stop",

@@ -249,8 +249,9 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
             }
             "/api/show" => {
                 shared.change(|seen| seen.shown += 1);
+                // One model thinks, the others see.
                 let thinks = String::from_utf8_lossy(&body).contains("user/other:1b");
-                let capabilities: &[&str] = if thinks { &["completion", "thinking"] } else { &["completion"] };
+                let capabilities = ["completion", if thinks { "thinking" } else { "vision" }];
                 whole(&mut stream, 200, &serde_json::json!({ "capabilities": capabilities }).to_string()).await;
             }
             other => {
