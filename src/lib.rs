@@ -3,6 +3,7 @@
 // Ground: words.
 pub mod clock;
 pub mod error;
+pub mod fields;
 pub mod ids;
 pub mod secret;
 pub mod sheet;

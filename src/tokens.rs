@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use crate::auth::api_key;
 use crate::config;
 use crate::error::Error;
+use crate::fields::Fields;
 use crate::rights::quotas::{QuotaChanges, Quotas};
 use crate::rights::{AllowedModels, Class, Scopes, check_requests_per_minute};
 use crate::secret::Secret;
@@ -44,8 +45,8 @@ pub struct Wish {
     #[schema(minimum = 1, maximum = 1_000_000, example = 5)]
     pub requests_per_minute: Option<u32>,
     /// Quotas of its own besides yours, which hold for it too.
-    #[schema(example = json!({ "tokens_per_day": 100_000 }))]
-    pub quotas: Option<Quotas>,
+    #[schema(value_type = Option<Quotas>, example = json!({ "tokens_per_day": 100_000 }))]
+    pub quotas: Option<Fields<Quotas>>,
     /// `batch` takes what interactive requests leave; your own class when left out. A token is never above its owner.
     #[schema(example = "batch")]
     pub class: Option<String>,
@@ -106,7 +107,7 @@ impl Tokens {
             models: models(wish.models.as_deref())?,
             networks: networks(wish.networks.as_deref())?,
             requests_per_minute: wish.requests_per_minute.map(check_requests_per_minute).transpose()?,
-            quotas: wish.quotas.unwrap_or_default().check()?,
+            quotas: wish.quotas.map(|Fields(quotas)| quotas).unwrap_or_default().check()?,
             class: wish.class.as_deref().map(Class::parse).transpose()?,
             lifetime_seconds: self.lifetime_seconds(wish.expires_in_days.unwrap_or(self.config.lifetime_days))?,
         };

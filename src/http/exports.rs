@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::export::filter::Filter;
 use crate::export::{Exporter, Exports, Extent, Format};
+use crate::fields::Fields;
 use crate::http::admin::Answer;
 use crate::http::body;
 use crate::http::guard::Admin;
@@ -26,7 +27,8 @@ pub struct NewExport {
     user_id: Option<String>,
     /// What is found by it; `{}` finds everything. CSV holds requests and refusals, JSON Lines acts as well. Words that are
     /// searched for are kept in memory alone, so such an export has to be fetched within 15 minutes.
-    filter: Option<Filter>,
+    #[schema(value_type = Option<Filter>)]
+    filter: Option<Fields<Filter>>,
     /// `csv` (the default) or `jsonl`
     #[schema(example = "csv")]
     format: Option<String>,
@@ -54,7 +56,8 @@ pub async fn create_export(
     let result = async {
         let asked: NewExport = body::json(&request, &mut payload, &config.limits).await?;
         let format = Format::parse(asked.format.as_deref())?;
-        let export = exports.create(admin.actor(), Extent::of(asked.user_id, asked.filter)?, format).await?;
+        let filter = asked.filter.map(|Fields(filter)| filter);
+        let export = exports.create(admin.actor(), Extent::of(asked.user_id, filter)?, format).await?;
         Ok(ExportView {
             url: format!("/api/v1/exports/{}", export.public_id),
             id: export.public_id,

@@ -1,12 +1,6 @@
-//! Reading from upstreams: bytes to lines, in any split, and lines to objects.
-
-use std::fmt;
-use std::marker::PhantomData;
+//! Reading from upstreams: bytes to lines, in any split.
 
 use memchr::memchr;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 
 use crate::error::Error;
 
@@ -68,30 +62,6 @@ impl Lines {
 fn give(line: &[u8], to: &mut impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() { Ok(()) } else { to(line) }
-}
-
-/// A JSON object, and nothing else. serde would read a list, too, as the fields in the order in which we happen to name
-/// them, and two readers of the same line would then understand it differently.
-pub struct Fields<T>(pub T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Fields<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
-            type Value = Fields<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Fields<T>, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(fields)).map(Fields)
-            }
-        }
-
-        deserializer.deserialize_map(Reader(PhantomData))
-    }
 }
 
 #[cfg(test)]

@@ -209,3 +209,24 @@ async fn what_is_forwarded_is_what_is_recorded() {
     assert_eq!(sent["messages"][0]["content"], said);
     assert_eq!(line["prompt"], sent["messages"]);
 }
+
+#[actix_web::test]
+async fn a_list_is_no_object_whose_fields_are_all_left_out() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+
+    for list in [json!([]), json!([1])] {
+        for (path, body, field) in [
+            ("/api/v1/exports", json!({ "filter": list }), "filter"),
+            ("/api/v1/tokens", json!({ "name": "ci", "quotas": list }), "quotas"),
+        ] {
+            let refused = gateway.post(path, Some(&admin), body).await;
+            assert_eq!(
+                (refused.status, refused.json()["error"]["param"].as_str()),
+                (400, Some(field)),
+                "{}",
+                refused.text()
+            );
+        }
+    }
+}

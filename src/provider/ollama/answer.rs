@@ -12,9 +12,10 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::chat::{ChatEvent, End, Finish, Piece, Timings, TokenLogprob, ToolCall, Usage};
 use crate::error::Error;
+use crate::fields::Fields;
 use crate::provider::Decoder;
 use crate::provider::ollama::{mid_stream_error, refused};
-use crate::provider::wire::{Fields, Lines};
+use crate::provider::wire::Lines;
 
 /// A call that is written as text is held back until it is whole; it must not fill the memory.
 const CALL_BYTES_MAX: usize = 1024 * 1024;

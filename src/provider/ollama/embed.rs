@@ -9,9 +9,9 @@ use time::OffsetDateTime;
 use crate::chat::{ChatEvent, End, Finish, Piece, Timings, Usage};
 use crate::embed::{EmbedRequest, Embedding};
 use crate::error::Error;
+use crate::fields::Fields;
 use crate::provider::ollama::request::{put, put_field};
 use crate::provider::ollama::{mid_stream_error, refused};
-use crate::provider::wire::Fields;
 use crate::provider::{Call, Decoder, Reading};
 
 pub fn call(request: &EmbedRequest, asks: &'static str) -> Call {

@@ -1,0 +1,34 @@
+//! A JSON object, and nothing else.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Reads an object alone. serde would take a list, too, as the fields in the order in which we happen to name them: two
+/// readers of the same text would then understand it differently, and an empty list would be an object without fields.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Fields<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Fields<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+            type Value = Fields<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Fields<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Fields)
+            }
+        }
+
+        deserializer.deserialize_map(Reader(PhantomData))
+    }
+}
