@@ -83,6 +83,10 @@ pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(field: D) -> Resu
 
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     wire::check_json(body)?;
+    // serde would read a list as the fields in their order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Error::invalid("body", "the body must be a JSON object"));
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     serde_path_to_error::deserialize(&mut json).map_err(|cause| wrong_field(cause.path(), &cause.inner().to_string()))
 }

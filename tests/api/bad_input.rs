@@ -219,6 +219,7 @@ async fn a_list_is_no_object_whose_fields_are_all_left_out() {
         for (path, body, field) in [
             ("/api/v1/exports", json!({ "filter": list }), "filter"),
             ("/api/v1/tokens", json!({ "name": "ci", "quotas": list }), "quotas"),
+            ("/api/v1/register", json!(["dora@example.org", "quiet lamps over water"]), "body"),
         ] {
             let refused = gateway.post(path, Some(&admin), body).await;
             assert_eq!(
