@@ -271,7 +271,7 @@ def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     with Stage(within=FOLDER) as stage:
         folder = stage.folder / "gateway"
-        subprocess.run(["cp", "-r", "--reflink=auto", FIXTURE, folder], check=True)
+        subprocess.run(["cp", "-rL", "--reflink=auto", FIXTURE, folder], check=True)
         log = stage.folder / "ollama.log"
         said = "listening on "
         process = stage.start([PROGRAMS / "bench-ollama"], log, {})
