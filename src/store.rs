@@ -19,6 +19,7 @@ use crate::config::settings::Live;
 use crate::error::Error;
 
 pub mod audit;
+mod checkpoints;
 pub mod erasure;
 pub mod exports;
 pub mod quotas;
@@ -243,6 +244,34 @@ mod tests {
         let refusal = Store::open(folder.path(), Live::new(Settings::default())).err().unwrap().to_string();
 
         assert!(refusal.contains("newer lan-gateway"), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn a_wal_that_is_written_without_a_pause_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Live::new(Settings::default())).unwrap();
+        let wal = folder.path().join(format!("{FILE}-wal"));
+        // The salts in the header of the WAL change when it begins anew.
+        let salts = || {
+            use std::os::unix::fs::FileExt;
+            let mut salts = [0; 8];
+            std::fs::File::open(&wal).unwrap().read_exact_at(&mut salts, 16).unwrap();
+            salts
+        };
+        let row = "INSERT INTO record_part (log_id, part, kind, body) SELECT coalesce(max(log_id), 0) + 1, 0, 'detail', \
+            zeroblob(16000) FROM record_part";
+
+        let add = || store.write(move |tx| Ok(diesel::sql_query(row).execute(tx.connection)?));
+        let mib = || std::fs::metadata(&wal).unwrap().len() / (1024 * 1024);
+        while mib() <= 16 {
+            add().await.unwrap();
+        }
+        let before = salts();
+        while salts() == before {
+            add().await.unwrap();
+            assert!(mib() < 256, "the WAL grows without end");
+        }
+        store.close();
     }
 
     #[test]

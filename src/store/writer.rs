@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use diesel::connection::SimpleConnection;
@@ -19,7 +18,7 @@ use crate::clock::Timestamp;
 use crate::config::settings::Live;
 use crate::error::Error;
 use crate::store::users::People;
-use crate::store::{audit, settings};
+use crate::store::{audit, checkpoints, settings};
 
 /// Why a verb came to nothing.
 #[derive(Debug)]
@@ -119,28 +118,13 @@ struct State {
 /// Jobs in one transaction. More would only make the first of them wait longer.
 const BATCH_MAX: usize = 256;
 
-/// Pauses between checkpoints while rows are written; each moves what has been synced from the WAL into the file.
-const CHECKPOINT_PAUSE: Duration = Duration::from_millis(500);
-
-/// Pages in the WAL beyond which it is to begin anew: 16 MiB.
-const WAL_FRAMES: i64 = 4096;
-
-/// So few pages may the writer move by itself: about a millisecond.
-const REST_FRAMES: i64 = 128;
-
-/// Beyond so many, 64 MiB, it moves whatever is left: others wait for that moment rather than for a WAL without end.
-const WAL_FRAMES_MAX: i64 = 4 * WAL_FRAMES;
-
-/// Checkpoints in a row before the rest must be small enough.
-const CHECKPOINT_TURNS: usize = 4;
-
 /// A clock that was set back by more than this leaves a row.
 const CLOCK_STEP_US: i64 = 1_000_000;
 
 impl Writer {
     pub fn start(
         mut connection: SqliteConnection,
-        checkpoints: SqliteConnection,
+        for_checkpoints: SqliteConnection,
         people: Arc<RwLock<Arc<People>>>,
         settings: Live,
     ) -> anyhow::Result<Writer> {
@@ -163,7 +147,12 @@ impl Writer {
             .context("can't start the writer")?;
         std::thread::Builder::new()
             .name("checkpoints".into())
-            .spawn(move || checkpoint(checkpoints, wake, weak))
+            .spawn(move || {
+                checkpoints::run(for_checkpoints, wake, || {
+                    // The writer may have ended.
+                    let _ = weak.upgrade().map(|jobs| jobs.send(Job::Checkpoint));
+                })
+            })
             .context("can't start the checkpoints")?;
         Ok(Writer { jobs, state, thread: Mutex::new(Some(thread)) })
     }
@@ -357,7 +346,7 @@ impl Loop {
                         let _ = done.send(());
                     }
                 }
-                if checkpoint && let Err(cause) = passive_checkpoint(&mut self.connection) {
+                if checkpoint && let Err(cause) = checkpoints::passive(&mut self.connection) {
                     error!(%cause, "the WAL can't begin anew");
                 }
                 // A full channel means that a checkpoint is due already.
@@ -407,53 +396,4 @@ fn take_waiting(queue: &mut mpsc::UnboundedReceiver<Job>, batch: &mut Vec<Job>) 
         batch.push(job);
     }
     batch.len() > before && batch.len() < BATCH_MAX
-}
-
-/// PASSIVE checkpoints on a connection that does nothing else, so that no commit waits for one.
-///
-/// SQLite begins its WAL anew only when all of it has been moved, which under a steady load never happens by itself: what
-/// is written meanwhile is always missing. So a few turns, each shorter than the one before, come near the end, and the
-/// writer moves the last few pages between two commits. A WAL that is used again needs no new space from the file system,
-/// and that makes every sync cheaper.
-fn checkpoint(mut connection: SqliteConnection, wake: std_mpsc::Receiver<()>, jobs: mpsc::WeakUnboundedSender<Job>) {
-    while wake.recv().is_ok() {
-        for turn in 1..=CHECKPOINT_TURNS {
-            match passive_checkpoint(&mut connection) {
-                Ok(wal) => {
-                    let rest = wal.frames - wal.moved;
-                    let is_small = rest <= REST_FRAMES;
-                    let is_due = rest > 0
-                        && if is_small {
-                            wal.frames > WAL_FRAMES
-                        } else {
-                            turn == CHECKPOINT_TURNS && wal.frames > WAL_FRAMES_MAX
-                        };
-                    if is_due && let Some(jobs) = jobs.upgrade() {
-                        // The writer may have ended.
-                        let _ = jobs.send(Job::Checkpoint);
-                    }
-                    if is_small {
-                        break;
-                    }
-                }
-                Err(cause) => {
-                    error!(%cause, "a checkpoint failed; the WAL grows until one succeeds");
-                    break;
-                }
-            }
-        }
-        std::thread::sleep(CHECKPOINT_PAUSE);
-    }
-}
-
-#[derive(QueryableByName)]
-struct Wal {
-    #[diesel(sql_type = diesel::sql_types::BigInt, column_name = log)]
-    frames: i64,
-    #[diesel(sql_type = diesel::sql_types::BigInt, column_name = checkpointed)]
-    moved: i64,
-}
-
-fn passive_checkpoint(connection: &mut SqliteConnection) -> QueryResult<Wal> {
-    diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result(connection)
 }

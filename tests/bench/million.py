@@ -170,7 +170,7 @@ def measure_exports(gateway, report):
 
 
 class Chats:
-    """People who chat one after the other; how long each of them had to wait."""
+    """People who chat one after the other: when each of them asked, and how many ms they had to wait."""
 
     def __init__(self, gateway, tokens):
         self.gateway, self.waits, self._ends = gateway, [], threading.Event()
@@ -197,15 +197,23 @@ class Chats:
             response = connection.getresponse()
             text = response.read()
             assert response.status == 200, text
-            self.waits.append((time.perf_counter() - began) * 1000)
+            self.waits.append(((time.perf_counter() - began) * 1000, began))
         connection.close()
+
+    def longest(self, count=1):
+        return sorted(self.waits, reverse=True)[:count]
+
+    def p99(self):
+        return sorted(self.waits)[int(len(self.waits) * 0.99)][0]
 
 
 def measure_deletion(gateway, folder, report):
     user = gateway.user_id(PIPELINE)
     tokens = [gateway.token(f"person-{number:02}@example.org") for number in range(2, 2 + PEOPLE_WHO_CHAT)]
+    began = time.perf_counter()
     with Chats(gateway, tokens) as quiet:
         time.sleep(QUIET_SECONDS)
+    tell_longest("while nothing is deleted", quiet, began)
     with Chats(gateway, tokens) as chats:
         began = time.perf_counter()
         gateway.expect(200, "POST", f"/api/v1/users/{user}/disable", token=gateway.admin_token)
@@ -221,10 +229,17 @@ def measure_deletion(gateway, folder, report):
     report.set("delete_chats", len(chats.waits), "")
     report.set("delete_seconds", done - deleted, "s")
     report.set("delete_export_seconds", exported - began, "s")
-    report.set("delete_longest_wait_ms", max(chats.waits), "ms")
-    report.set("delete_p99_wait_ms", sorted(chats.waits)[int(len(chats.waits) * 0.99)], "ms")
-    report.set("quiet_longest_wait_ms", max(quiet.waits), "ms")
+    report.set("delete_longest_wait_ms", chats.longest()[0][0], "ms")
+    report.set("delete_p99_wait_ms", chats.p99(), "ms")
+    report.set("quiet_longest_wait_ms", quiet.longest()[0][0], "ms")
+    print(f"export until {exported - began:.2f} s, accepted at {deleted - began:.2f} s, erased at {done - began:.2f} s")
+    tell_longest("meanwhile", chats, began)
     report.set("delete_left", left_of_pipeline(folder), "")
+
+
+def tell_longest(when, chats, began):
+    longest = ", ".join(f"{wait:.0f} ms at {asked - began:.2f} s" for wait, asked in chats.longest(5))
+    print(f"longest waits {when}: {longest}", flush=True)
 
 
 def erased(gateway):
@@ -272,6 +287,8 @@ def main():
     with Stage(within=FOLDER) as stage:
         folder = stage.folder / "gateway"
         subprocess.run(["cp", "-rL", "--reflink=auto", FIXTURE, folder], check=True)
+        # Else the first sync of the gateway would wait for the copy.
+        os.sync()
         log = stage.folder / "ollama.log"
         said = "listening on "
         process = stage.start([PROGRAMS / "bench-ollama"], log, {})
