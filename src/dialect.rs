@@ -92,3 +92,33 @@ pub static DIALECTS: &[&dyn Dialect] = &[&legacy::Legacy, &openai::OpenAi];
 pub fn for_path(path: &str) -> &'static dyn Dialect {
     if path == "/chat" || path.starts_with("/chat/") { &legacy::Legacy } else { &openai::OpenAi }
 }
+
+/// A head for tests, always of the same moment and id.
+#[cfg(test)]
+pub struct TestHead {
+    pub path: &'static str,
+    pub headers: &'static [(&'static str, &'static str)],
+}
+
+#[cfg(test)]
+impl Head for TestHead {
+    fn path(&self) -> &str {
+        self.path
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+    }
+
+    fn request_id(&self) -> RequestId {
+        RequestId(uuid::Uuid::nil())
+    }
+
+    fn received_at(&self) -> Timestamp {
+        Timestamp(1_795_480_000_123_456)
+    }
+
+    fn default_model(&self) -> &str {
+        "llama3.2:latest"
+    }
+}

@@ -629,38 +629,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::Timestamp;
+    use crate::dialect::TestHead;
 
-    struct Post {
-        authorization: Option<&'static str>,
-    }
-
-    impl Head for Post {
-        fn path(&self) -> &str {
-            "/chat"
-        }
-
-        fn header(&self, name: &str) -> Option<&str> {
-            self.authorization.filter(|_| name == "authorization")
-        }
-
-        fn request_id(&self) -> RequestId {
-            RequestId(uuid::Uuid::nil())
-        }
-
-        fn received_at(&self) -> Timestamp {
-            Timestamp(1_795_480_000_123_456)
-        }
-
-        fn default_model(&self) -> &str {
-            "llama3.2:latest"
-        }
-    }
-
+    const POST: TestHead = TestHead { path: "/chat", headers: &[] };
     const MESSAGES: &str = r#""messages":[{"role":"user","content":"hi"}]"#;
 
     fn decode_body(body: &str) -> Result<Decoded, Error> {
-        Legacy.decode(&Post { authorization: None }, body.as_bytes())
+        Legacy.decode(&POST, body.as_bytes())
     }
 
     /// A good request with some fields more.
@@ -725,7 +700,8 @@ mod tests {
     fn a_token_in_the_head_takes_the_place_of_credentials_in_the_body() {
         let body = format!(r#"{{"auth":{{"username":"ann","password":"p"}},{MESSAGES}}}"#);
 
-        let decoded = Legacy.decode(&Post { authorization: Some("Bearer abc") }, body.as_bytes()).unwrap();
+        let decoded =
+            Legacy.decode(&TestHead { headers: &[("authorization", "Bearer abc")], ..POST }, body.as_bytes()).unwrap();
 
         assert!(decoded.credential.is_none());
         assert_eq!(decoded.ignored, ["auth"]);

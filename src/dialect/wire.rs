@@ -171,35 +171,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::Timestamp;
-    use crate::ids::RequestId;
-
-    struct Headers(&'static [(&'static str, &'static str)]);
-
-    impl Head for Headers {
-        fn path(&self) -> &str {
-            "/v1/chat/completions"
-        }
-
-        fn header(&self, name: &str) -> Option<&str> {
-            self.0.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
-        }
-
-        fn request_id(&self) -> RequestId {
-            RequestId(uuid::Uuid::nil())
-        }
-
-        fn received_at(&self) -> Timestamp {
-            Timestamp(0)
-        }
-
-        fn default_model(&self) -> &str {
-            "m"
-        }
-    }
+    use crate::dialect::TestHead;
 
     fn token(headers: &'static [(&'static str, &'static str)]) -> Result<Option<String>, Error> {
-        Ok(match bearer(&Headers(headers))? {
+        Ok(match bearer(&TestHead { path: "/v1/chat/completions", headers })? {
             Some(Credential::Bearer(token)) => Some(token.expose().clone()),
             Some(Credential::Password { .. }) => panic!("a head holds no password"),
             None => None,

@@ -264,37 +264,13 @@ impl<'a> Logprobs<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
-    use crate::dialect::json;
-    use crate::ids::RequestId;
+    use crate::dialect::{TestHead, json};
 
-    struct Post;
-
-    impl Head for Post {
-        fn path(&self) -> &str {
-            "/v1/completions"
-        }
-
-        fn header(&self, _: &str) -> Option<&str> {
-            None
-        }
-
-        fn request_id(&self) -> RequestId {
-            RequestId(uuid::Uuid::nil())
-        }
-
-        fn received_at(&self) -> Timestamp {
-            Timestamp(0)
-        }
-
-        fn default_model(&self) -> &str {
-            "m"
-        }
-    }
+    const POST: TestHead = TestHead { path: "/v1/completions", headers: &[] };
 
     fn read(fields: &str) -> Result<CompleteRequest, Error> {
         let body = format!(r#"{{"model":"m"{fields}}}"#);
-        let Work::Complete(request) = decode(&Post, json::parse(body.as_bytes())?)?.work else {
+        let Work::Complete(request) = decode(&POST, json::parse(body.as_bytes())?)?.work else {
             panic!("no completion")
         };
         Ok(request)

@@ -258,36 +258,12 @@ fn read_effort(value: Json<'_>, at: &At<'_>) -> Result<Think, Error> {
 mod tests {
     use super::*;
     use crate::chat::Role;
-    use crate::clock::Timestamp;
     use crate::dialect::openai::OpenAi;
     use crate::dialect::openai::message::MESSAGE_FIELDS;
-    use crate::dialect::{Dialect, Head};
-    use crate::ids::RequestId;
+    use crate::dialect::{Dialect, TestHead};
     use crate::work::Work;
 
-    struct Post;
-
-    impl Head for Post {
-        fn path(&self) -> &str {
-            "/v1/chat/completions"
-        }
-
-        fn header(&self, _: &str) -> Option<&str> {
-            None
-        }
-
-        fn request_id(&self) -> RequestId {
-            RequestId(uuid::Uuid::nil())
-        }
-
-        fn received_at(&self) -> Timestamp {
-            Timestamp(1_795_480_000_123_456)
-        }
-
-        fn default_model(&self) -> &str {
-            "llama3.2:latest"
-        }
-    }
+    const POST: TestHead = TestHead { path: "/v1/chat/completions", headers: &[] };
 
     /// A good request with some fields more.
     fn decode(fields: &str) -> Result<(ChatRequest, Vec<String>), Error> {
@@ -300,7 +276,7 @@ mod tests {
     }
 
     fn decode_body(body: &str) -> Result<(ChatRequest, Vec<String>), Error> {
-        let decoded = OpenAi.decode(&Post, body.as_bytes())?;
+        let decoded = OpenAi.decode(&POST, body.as_bytes())?;
         let Work::Chat(chat) = decoded.work else { panic!("no chat") };
         Ok((chat, decoded.ignored))
     }
