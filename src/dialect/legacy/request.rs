@@ -1,0 +1,212 @@
+//! `POST /chat`'s body: credentials, and Ollama's fields of a chat.
+
+use std::borrow::Cow;
+
+use crate::chat::{ChatRequest, Format, ModelName, Think, Tool};
+use crate::credential::{Credential, Username};
+use crate::dialect::Head;
+use crate::dialect::json::{self, At, Ignored, Json, Object};
+use crate::dialect::legacy::message::read_messages;
+use crate::dialect::legacy::options::Options;
+use crate::error::Error;
+use crate::secret::Secret;
+
+pub struct Asked {
+    pub chat: ChatRequest,
+    pub stream: bool,
+    pub ignored: Ignored,
+    pub credential: Option<Credential>,
+}
+
+const FIELDS: &[&str] = &[
+    "_debug_render_only",
+    "auth",
+    "format",
+    "keep_alive",
+    "logprobs",
+    "messages",
+    "model",
+    "options",
+    "shift",
+    "stream",
+    "think",
+    "tools",
+    "top_logprobs",
+    "truncate",
+];
+
+pub fn read(body: Object<'_>, head: &dyn Head) -> Result<Asked, Error> {
+    let mut ignored = Ignored::default();
+    let mut credential = None;
+    let mut model = None;
+    let (mut messages, mut tools) = (Vec::new(), Vec::new());
+    let (mut format, mut think, mut truncate) = (None, None, None);
+    let mut options = Options::default();
+    let mut stream = false;
+    for (key, value) in body {
+        let key = key.as_ref();
+        let at = At::Body.key(key);
+        if !FIELDS.contains(&key) {
+            ignored.unknown(FIELDS, &At::Body, "", key, &value)?;
+            continue;
+        }
+        if value.is_absent() {
+            continue;
+        }
+        match key {
+            "auth" => credential = Some(read_auth(value.object(&at)?, &at, &mut ignored)?),
+            "model" => model = Some(ModelName::parse(&value.text(&at)?)?),
+            "messages" => messages = read_messages(value.array(&at)?, &at, &mut ignored)?,
+            "stream" => stream = value.boolean(&at)?,
+            "options" => options = Options::read(value.object(&at)?, &at, &mut ignored)?,
+            "format" => format = Some(read_format(value, &at)?),
+            "tools" => tools = read_tools(value.array(&at)?, &at, &mut ignored)?,
+            "think" => think = Some(read_think(value, &at)?),
+            "truncate" => truncate = Some(value.boolean(&at)?),
+            "shift" => {
+                // `true` is what a model is loaded with; another value loads it anew, for everybody.
+                if !value.boolean(&at)? {
+                    return Err(
+                        at.unsupported("may only be `true`: another value would reload the model for everybody")
+                    );
+                }
+            }
+            "keep_alive" => {
+                return Err(
+                    at.unsupported("is not offered: it would change the model server for everybody; leave it out")
+                );
+            }
+            "logprobs" | "_debug_render_only" => {
+                if value.boolean(&at)? {
+                    return Err(at.unsupported("is not offered; leave it out"));
+                }
+            }
+            "top_logprobs" => {
+                if value.integer(&at)? != 0 {
+                    return Err(at.unsupported("is not offered; leave it out"));
+                }
+            }
+            other => ignored.add(other),
+        }
+    }
+    if messages.is_empty() {
+        // The first version's words.
+        return Err(Error::invalid("messages", "messages required"));
+    }
+    let model = match model {
+        Some(model) => model,
+        None => ModelName::parse(head.default_model())?,
+    };
+    let Options { sampling, max_tokens, extra } = options;
+    let chat = ChatRequest {
+        model,
+        messages,
+        tools,
+        must_call: false,
+        one_call: false,
+        format,
+        sampling,
+        max_tokens,
+        think,
+        think_wish: None,
+        logprobs: None,
+        truncate,
+        extra,
+    };
+    Ok(Asked { chat, stream, ignored, credential })
+}
+
+/// No account has a longer name or password, and what is longer would cost time before anybody is identified.
+pub const AUTH_BYTES_MAX: usize = 1024;
+
+fn read_auth(auth: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Credential, Error> {
+    let (mut username, mut password) = (None, None);
+    for (key, value) in auth {
+        let key = key.as_ref();
+        let here = at.key(key);
+        match key {
+            "username" => username = Some(Username::of(&auth_text(value, &here)?)),
+            "password" => password = Some(Secret::new(auth_text(value, &here)?.into_owned())),
+            other => ignored.unknown(&["password", "username"], at, "auth.", other, &value)?,
+        }
+    }
+    let missing = |name| at.key(name).invalid("is missing; send `username` and `password`");
+    Ok(Credential::Password {
+        username: username.ok_or_else(|| missing("username"))?,
+        password: password.ok_or_else(|| missing("password"))?,
+    })
+}
+
+fn auth_text<'a>(value: Json<'a>, at: &At<'_>) -> Result<Cow<'a, str>, Error> {
+    let text = value.text(at)?;
+    if text.len() > AUTH_BYTES_MAX {
+        return Err(at.invalid(format_args!("is longer than {AUTH_BYTES_MAX} bytes")));
+    }
+    Ok(text)
+}
+
+fn read_tools(items: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<Tool>, Error> {
+    let mut tools = Vec::with_capacity(items.len());
+    for (number, item) in items.into_iter().enumerate() {
+        let at = at.index(number);
+        let mut function = None;
+        for (key, value) in item.object(&at)? {
+            match key.as_ref() {
+                _ if value.is_null() => {}
+                "type" => {
+                    if value.text(&at.key("type"))? != "function" {
+                        return Err(at.key("type").unsupported("may only be `function`"));
+                    }
+                }
+                "function" => function = Some(value.object(&at.key("function"))?),
+                other => ignored.unknown(&["function", "type"], &at, "tools[].", other, &value)?,
+            }
+        }
+        let function = function.ok_or_else(|| at.key("function").invalid("is missing; send an object with `name`"))?;
+        tools.push(read_tool(function, &at.key("function"), ignored)?);
+    }
+    Ok(tools)
+}
+
+fn read_tool(function: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Tool, Error> {
+    const KNOWN: &[&str] = &["description", "name", "parameters"];
+    let mut tool = Tool { name: String::new(), description: None, parameters: None };
+    for (key, value) in function {
+        match key.as_ref() {
+            _ if value.is_null() => {}
+            "name" => tool.name = value.text(&at.key("name"))?.into_owned(),
+            "description" => tool.description = Some(value.text(&at.key("description"))?.into_owned()),
+            "parameters" => {
+                tool.parameters = Some(json::into_map(value.object(&at.key("parameters"))?).into());
+            }
+            other => ignored.unknown(KNOWN, at, "tools[].function.", other, &value)?,
+        }
+    }
+    if tool.name.is_empty() {
+        return Err(at.key("name").invalid("is missing"));
+    }
+    Ok(tool)
+}
+
+fn read_format(format: Json<'_>, at: &At<'_>) -> Result<Format, Error> {
+    match format {
+        Json::Text(text) if text == "json" => Ok(Format::Json),
+        Json::Object(fields) => Ok(Format::Schema(json::into_map(fields).into())),
+        _ => Err(at.invalid("must be `json` or a JSON schema")),
+    }
+}
+
+fn read_think(think: Json<'_>, at: &At<'_>) -> Result<Think, Error> {
+    match think {
+        Json::Bool(true) => Ok(Think::On),
+        Json::Bool(false) => Ok(Think::Off),
+        Json::Text(level) => match level.as_ref() {
+            "low" => Ok(Think::Low),
+            "medium" => Ok(Think::Medium),
+            "high" => Ok(Think::High),
+            "max" => Ok(Think::Max),
+            _ => Err(at.invalid("must be a boolean or one of `low`, `medium`, `high`, `max`")),
+        },
+        other => Err(at.invalid(format_args!("must be a boolean or a string, not {}", other.kind()))),
+    }
+}
