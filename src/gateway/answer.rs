@@ -1,0 +1,53 @@
+//! The answer that a client waits for, from below the bar.
+
+use std::rc::Rc;
+
+use tokio::task::JoinHandle;
+
+use crate::chat::ChatEvent;
+use crate::error::Error;
+use crate::gateway::Stood;
+use crate::gateway::shared::{News, Shared};
+
+/// An answer below the bar. Dropping it ends the generation and leaves a row `abandoned`.
+pub struct Answer {
+    /// Fields of the request that had no effect, for its client.
+    pub ignored: Vec<String>,
+    shared: Rc<Shared>,
+    pump: JoinHandle<()>,
+}
+
+impl Answer {
+    pub fn new(ignored: Vec<String>, shared: Rc<Shared>, pump: JoinHandle<()>) -> Self {
+        Answer { ignored, shared, pump }
+    }
+
+    pub fn stood(&self) -> Stood {
+        self.shared.stood()
+    }
+
+    /// Waits for the end, and for all that came before it.
+    pub async fn whole(&self) -> Result<Vec<ChatEvent>, Error> {
+        self.shared.whole().await
+    }
+
+    /// Waits for something new. Cancel-safe: what is not returned stays.
+    pub async fn news(&self) -> News {
+        self.shared.news().await
+    }
+
+    /// Writes the result; the answer's last byte may leave after it, and not if it fails.
+    pub async fn close(self, status: u16) -> Result<(), Error> {
+        match self.shared.close() {
+            (Some(record), outcome) => record.close(outcome, status).await,
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.pump.abort();
+        self.shared.abandon();
+    }
+}

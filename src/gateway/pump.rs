@@ -1,0 +1,113 @@
+//! The task that takes an answer from the upstream, whether or not its reader is fast enough.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::{Outcome, Record};
+use crate::auth::running::Run;
+use crate::breaker::Passed;
+use crate::chat::ChatEvent;
+use crate::config;
+use crate::error::Error;
+use crate::gateway::shared::{Ended, Shared};
+use crate::gateway::stopped;
+use crate::provider::Call;
+use crate::queue::Place;
+use crate::upstream::{Patience, Upstream};
+
+/// How often a running answer is looked after: segments to the record, silence, length.
+const BEAT: Duration = Duration::from_millis(100);
+
+/// How long the reader of an answer that was cut may take to hear of it, before it is recorded without them.
+const CUT_WAIT: Duration = Duration::from_secs(1);
+
+pub struct Pump {
+    pub upstream: Rc<Upstream>,
+    pub shared: Rc<Shared>,
+    pub answers: config::Answers,
+    pub stop_now: CancellationToken,
+    pub passed: Passed,
+}
+
+impl Pump {
+    /// Runs until the answer has ended, and then until its reader was told or has had the time for that.
+    pub fn start(self, run: Run, place: Place, call: Call) -> JoinHandle<()> {
+        tokio::task::spawn_local(async move {
+            let result = self.run(&run, place, call).await;
+            self.tell_breaker(&result);
+            self.shared.end(result);
+            // The model is done with it; its reader may not be.
+            self.shared.cut(run.cut().await);
+            tokio::time::sleep(CUT_WAIT).await;
+            self.shared.close_unread();
+        })
+    }
+
+    fn tell_breaker(&self, result: &Result<(), Ended>) {
+        match result {
+            Ok(()) => self.passed.answered(),
+            Err(Ended { error, outcome: Outcome::Failed(_) }) => self.passed.failed(error),
+            // It was ended from here, which says nothing about its sender.
+            Err(_) => {}
+        }
+    }
+
+    async fn run(&self, run: &Run, place: Place, call: Call) -> Result<(), Ended> {
+        tokio::select! {
+            biased;
+            cut = run.cut() => Err(Ended::from(cut)),
+            () = self.stop_now.cancelled() => Err(Ended { error: stopped(), outcome: Outcome::Interrupted("gateway_stopped") }),
+            result = self.generate(place, call) => result,
+        }
+    }
+
+    async fn generate(&self, place: Place, call: Call) -> Result<(), Ended> {
+        let turn = place.turn().await.map_err(|error| {
+            let outcome = Outcome::Refused(error.code());
+            Ended { error, outcome }
+        })?;
+        self.shared.begins(self.upstream.name(turn.host));
+        self.passed.goes();
+
+        let mut patience = Patience::new(self.upstream.limits(), self.answers.time_max);
+        let sent = tokio::time::timeout(patience.left(), self.upstream.send(turn.host, &call)).await;
+        let mut upstream = sent.map_err(|_| patience.too_long())??;
+        drop(call);
+        patience.heard();
+
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut events = Vec::new();
+        loop {
+            // Taken in random order, so that a stream without a pause does not put off the beat.
+            tokio::select! {
+                more = upstream.next(&mut events) => {
+                    patience.heard();
+                    // What arrived before an error is part of the answer.
+                    self.hand_on(&mut events)?;
+                    if !more? {
+                        break;
+                    }
+                }
+                _ = beat.tick() => {
+                    self.shared.with_record(Record::beat);
+                    patience.check()?;
+                }
+            }
+        }
+        turn.settle(self.shared.with_record(|record| record.gpu_time()).flatten());
+        Ok(())
+    }
+
+    fn hand_on(&self, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
+        if events.is_empty() || self.shared.add(events) <= self.answers.bytes_max {
+            return Ok(());
+        }
+        let message = format!("the answer grew beyond {} bytes and was ended", self.answers.bytes_max);
+        Err(Error::UpstreamRefused { message })
+    }
+}

@@ -1,0 +1,229 @@
+//! What the pump and the answer share, on one thread. No borrow is held over an await.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::audit::{Outcome, Record};
+use crate::auth::running::Cut;
+use crate::chat::ChatEvent;
+use crate::error::Error;
+use crate::gateway::{Stood, stopped};
+use crate::limits::Hold;
+
+pub struct Shared {
+    state: RefCell<State>,
+    changed: Notify,
+}
+
+struct State {
+    /// Events that the client has not been given yet; bounded by `answer_bytes_max`.
+    events: VecDeque<ChatEvent>,
+    /// The reader wants the answer whole, so news before its end would wake them for nothing.
+    whole: bool,
+    ended: Option<Result<(), Ended>>,
+    books: Books,
+    line: Line,
+}
+
+/// What is kept of a request, and what it is charged.
+struct Books {
+    record: Option<Record>,
+    hold: Option<Hold>,
+}
+
+impl Books {
+    /// The model is done with the request, in whatever manner.
+    fn settle(&mut self) {
+        let spent = self.record.as_mut().map(Record::stops).unwrap_or_default();
+        if let Some(hold) = self.hold.take() {
+            hold.settle(spent);
+        }
+    }
+
+    /// The record, to be closed.
+    fn close(&mut self) -> Option<Record> {
+        self.settle();
+        self.record.take()
+    }
+}
+
+/// A request's time in the queue.
+#[derive(Clone, Copy)]
+struct Line {
+    ahead: Option<usize>,
+    entered: Instant,
+    waited: Option<Duration>,
+}
+
+/// An answer that did not come to its end, and how the record calls that.
+pub struct Ended {
+    pub error: Error,
+    pub outcome: Outcome,
+}
+
+impl Ended {
+    /// The error, for the one who is told of it.
+    fn tell(&mut self) -> Error {
+        std::mem::replace(&mut self.error, stopped())
+    }
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        let outcome = Outcome::Failed(error.code());
+        Ended { error, outcome }
+    }
+}
+
+impl From<Cut> for Ended {
+    fn from(cut: Cut) -> Self {
+        Ended { error: cut.error(), outcome: Outcome::Refused(cut.reason()) }
+    }
+}
+
+/// What there is to tell the client.
+pub enum News {
+    Events(Vec<ChatEvent>),
+    /// The upstream's own end mark was among the events before.
+    Complete,
+    Failed(Error),
+}
+
+impl Shared {
+    /// `ahead`: how many stood before it in the queue, `None` when it did not have to wait.
+    pub fn new(record: Record, hold: Option<Hold>, ahead: Option<usize>) -> Self {
+        let state = State {
+            events: VecDeque::new(),
+            whole: false,
+            ended: None,
+            books: Books { record: Some(record), hold },
+            line: Line { ahead, entered: Instant::now(), waited: None },
+        };
+        Shared { state: RefCell::new(state), changed: Notify::new() }
+    }
+
+    pub fn with_record<T>(&self, change: impl FnOnce(&mut Record) -> T) -> Option<T> {
+        self.state.borrow_mut().books.record.as_mut().map(change)
+    }
+
+    /// The turn has come.
+    pub fn begins(&self, host: &str) {
+        self.with_record(|record| record.begins(host));
+        let mut state = self.state.borrow_mut();
+        state.line.waited = Some(state.line.entered.elapsed());
+    }
+
+    pub fn stood(&self) -> Stood {
+        let line = self.state.borrow().line;
+        let position = line.ahead.map_or(0, |ahead| ahead + 1);
+        Stood { position, wait: line.waited.unwrap_or_else(|| line.entered.elapsed()) }
+    }
+
+    /// Records what came and keeps it for the reader. Returns how long the answer is by now, in bytes.
+    pub fn add(&self, events: &mut Vec<ChatEvent>) -> usize {
+        let mut state = self.state.borrow_mut();
+        let mut bytes = 0;
+        for event in events.drain(..) {
+            if let Some(record) = &mut state.books.record {
+                record.saw(&event);
+                bytes = record.answer_bytes();
+            }
+            state.events.push_back(event);
+        }
+        let awaited = !state.whole;
+        drop(state);
+        if awaited {
+            self.changed.notify_one();
+        }
+        bytes
+    }
+
+    pub fn end(&self, result: Result<(), Ended>) {
+        let mut state = self.state.borrow_mut();
+        state.ended = Some(result);
+        state.books.settle();
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Its reader gets nothing more, not even what is there.
+    pub fn cut(&self, cut: Cut) {
+        let mut state = self.state.borrow_mut();
+        state.events.clear();
+        if !matches!(state.ended, Some(Err(_))) {
+            state.ended = Some(Err(Ended::from(cut)));
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Waits for the end, and for all that came before it.
+    pub async fn whole(&self) -> Result<Vec<ChatEvent>, Error> {
+        self.state.borrow_mut().whole = true;
+        loop {
+            if let Some(whole) = self.state.borrow_mut().take_whole() {
+                return whole;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Waits for something new. Cancel-safe: what is not returned stays.
+    pub async fn news(&self) -> News {
+        loop {
+            if let Some(news) = self.state.borrow_mut().take_news() {
+                return news;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// The record, unless it was taken before, and what it is to be closed with.
+    pub fn close(&self) -> (Option<Record>, Outcome) {
+        let mut state = self.state.borrow_mut();
+        let outcome = match &state.ended {
+            Some(Ok(())) => Outcome::Completed,
+            Some(Err(ended)) => ended.outcome,
+            None => Outcome::Abandoned,
+        };
+        (state.books.close(), outcome)
+    }
+
+    /// Records the end that a reader who takes nothing has not seen.
+    pub fn close_unread(&self) {
+        let mut state = self.state.borrow_mut();
+        if let Some(Err(ended)) = &state.ended {
+            let outcome = ended.outcome;
+            if let Some(record) = state.books.close() {
+                record.close_soon(outcome);
+            }
+        }
+    }
+
+    /// Nobody waits for the answer any more. Its row, `abandoned`, is handed over at once, unless `close` was called.
+    pub fn abandon(&self) {
+        drop(self.state.borrow_mut().books.close());
+    }
+}
+
+impl State {
+    fn take_whole(&mut self) -> Option<Result<Vec<ChatEvent>, Error>> {
+        match self.ended.as_mut()? {
+            Ok(()) => Some(Ok(self.events.drain(..).collect())),
+            Err(ended) => Some(Err(ended.tell())),
+        }
+    }
+
+    fn take_news(&mut self) -> Option<News> {
+        if !self.events.is_empty() {
+            return Some(News::Events(self.events.drain(..).collect()));
+        }
+        match self.ended.as_mut()? {
+            Ok(()) => Some(News::Complete),
+            Err(ended) => Some(News::Failed(ended.tell())),
+        }
+    }
+}
