@@ -1,6 +1,5 @@
 //! Ollama's stream of a chat or a completion, read in any split.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{self, IgnoredAny, Visitor};
@@ -163,17 +162,13 @@ impl State {
     /// Reads a line that holds a piece of a chat's text and nothing else, as `any_line` would: the hot path of a stream.
     /// `false`: it is another.
     fn text_line(&mut self, line: &[u8], out: &mut Vec<ChatEvent>) -> bool {
-        if self.is_completion || !self.must_call.is_empty() || !line.ends_with(b"\"done\":false}") {
+        if self.is_completion || !self.must_call.is_empty() {
             return false;
         }
-        let Ok(Fields(line)) = serde_json::from_slice::<Fields<TextLine>>(line) else { return false };
-        if line.done {
-            return false;
-        }
-        self.at = line.created_at.0.unwrap_or(self.at);
-        let Fields(TextMessage { content, .. }) = line.message;
-        if !content.is_empty() {
-            self.push(Piece::Text(content.into_owned()), out);
+        let Some((moment, text)) = text_in(line) else { return false };
+        self.at = moment.0.unwrap_or(self.at);
+        if !text.is_empty() {
+            self.push(Piece::Text(text), out);
         }
         true
     }
@@ -277,25 +272,21 @@ fn not_understood() -> Error {
     refused("the model server sent a line that is not understood")
 }
 
-/// What most lines are. One with any other field is read as a `Line`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TextLine<'a> {
-    #[serde(rename = "model")]
-    _model: IgnoredAny,
-    created_at: Moment,
-    #[serde(borrow)]
-    message: Fields<TextMessage<'a>>,
-    done: bool,
+/// What most lines are: a time and a piece of text, between what is always the same. Ollama writes its fields in one order.
+fn text_in(line: &[u8]) -> Option<(Moment, String)> {
+    let (_, rest) = plain_string(line.strip_prefix(br#"{"model":"#)?)?;
+    let (time, rest) = plain_string(rest.strip_prefix(br#","created_at":"#)?)?;
+    let rest = rest.strip_prefix(br#","message":{"role":"assistant","content":"#)?;
+    let text = rest.strip_suffix(br#"},"done":false}"#)?;
+    Some((Moment::parse(time), serde_json::from_slice(text).ok()?))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TextMessage<'a> {
-    #[serde(rename = "role")]
-    _role: IgnoredAny,
-    #[serde(borrow)]
-    content: Cow<'a, str>,
+/// A JSON string without escapes, and what follows it.
+fn plain_string(json: &[u8]) -> Option<(&str, &[u8])> {
+    let json = json.strip_prefix(b"\"")?;
+    let end = json.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..b' '))?;
+    let rest = json[end..].strip_prefix(b"\"")?;
+    Some((str::from_utf8(&json[..end]).ok()?, rest))
 }
 
 #[derive(Deserialize)]
@@ -367,6 +358,12 @@ struct HeldCall {
 /// A point in time, read in place. One that can't be read is none: it must not cost an answer.
 struct Moment(Option<OffsetDateTime>);
 
+impl Moment {
+    fn parse(text: &str) -> Self {
+        Moment(OffsetDateTime::parse(text, &Rfc3339).ok())
+    }
+}
+
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Reader;
@@ -379,7 +376,7 @@ impl<'de> Deserialize<'de> for Moment {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Moment, E> {
-                Ok(Moment(OffsetDateTime::parse(text, &Rfc3339).ok()))
+                Ok(Moment::parse(text))
             }
         }
 
