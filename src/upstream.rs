@@ -9,7 +9,7 @@ use awc::error::{ConnectError, PayloadError, SendRequestError};
 use awc::http::header;
 use awc::{Client, ClientRequest, ClientResponse, Connector};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 
 use crate::catalog::{HostId, ModelCard, Skills};
 use crate::chat::{ChatEvent, ModelName};
@@ -34,6 +34,9 @@ pub struct Upstream {
     hosts: Vec<Host>,
     limits: config::UpstreamLimits,
 }
+
+/// Chunks of an answer that are read before others of the same thread have their turn.
+const CHUNKS_AT_ONCE: usize = 64;
 
 /// Error bodies and lists of models are short.
 const SHORT_BODY_MAX: usize = 4 * 1024 * 1024;
@@ -147,23 +150,41 @@ pub struct Events {
 }
 
 impl Events {
-    /// Reads what has arrived and appends its events. `false`: the answer is over, its end mark seen.
+    /// Waits until something arrives, reads what is there by then and appends its events. `false`: the answer is over, its end
+    /// mark seen.
     ///
     /// Cancel-safe: nothing is lost when the future is dropped while it waits.
-    // awc reports a body that was cut off as a clean end, so only the decoder can tell whether the answer is complete.
     pub async fn next(&mut self, out: &mut Vec<ChatEvent>) -> Result<bool, Error> {
         if self.ended {
             return Ok(false);
         }
-        match self.response.next().await {
-            Some(Ok(chunk)) => self.decoder.bytes(&chunk, out).map(|()| true),
+        let mut arrived = self.response.next().await;
+        let mut chunks = 1;
+        loop {
+            self.read(arrived, out)?;
+            if self.ended || chunks == CHUNKS_AT_ONCE {
+                return Ok(!self.ended);
+            }
+            // A piece of text is a chunk of its own, and many may have come at once.
+            match self.response.next().now_or_never() {
+                Some(more) => arrived = more,
+                None => return Ok(true),
+            }
+            chunks += 1;
+        }
+    }
+
+    // awc reports a body that was cut off as a clean end, so only the decoder can tell whether the answer is complete.
+    fn read(&mut self, arrived: Option<Result<Bytes, PayloadError>>, out: &mut Vec<ChatEvent>) -> Result<(), Error> {
+        match arrived {
+            Some(Ok(chunk)) => self.decoder.bytes(&chunk, out),
             Some(Err(cause)) => {
                 self.ended = true;
                 Err(read_error(&cause))
             }
             None => {
                 self.ended = true;
-                self.decoder.end(out).map(|()| false)
+                self.decoder.end(out)
             }
         }
     }
