@@ -92,7 +92,7 @@ pub fn run(cli: Cli) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Command::Openapi => {
-            print!("{}", http::docs::document_json());
+            print!("{}", http::docs::DOCUMENT);
             return ExitCode::SUCCESS;
         }
         _ => {}

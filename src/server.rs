@@ -18,7 +18,6 @@ use tracing_actix_web::TracingLogger;
 use crate::app::App;
 use crate::control::Verbs;
 use crate::gateway::Gateway;
-use crate::http::docs::{OpenApiText, document_json};
 use crate::http::guard::{AddressQuotas, Connections, Networks, stamp};
 use crate::http::hosts::{CameTo, Hosts};
 use crate::telemetry::QuietSpan;
@@ -53,7 +52,6 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         settings: web::Data::new(app.store.settings().clone()),
         networks: web::Data::new(Networks(config.allow_networks.clone())),
         hosts: web::Data::new(Hosts::of_this_machine(&config.allowed_hosts)),
-        openapi: web::Data::new(OpenApiText(document_json().into())),
     };
     let stages = app.stages.clone();
     let mounted = quotas.clone();
@@ -70,7 +68,6 @@ pub async fn run(app: App) -> anyhow::Result<()> {
             .app_data(shared.settings.clone())
             .app_data(shared.networks.clone())
             .app_data(shared.hosts.clone())
-            .app_data(shared.openapi.clone())
             .app_data(web::Data::new(gateway))
             .configure(|services| http::mount(services, &mounted))
             .wrap(from_fn(stamp))
@@ -136,7 +133,6 @@ struct Shared {
     settings: web::Data<crate::config::settings::Live>,
     networks: web::Data<Networks>,
     hosts: web::Data<Hosts>,
-    openapi: web::Data<OpenApiText>,
 }
 
 fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
