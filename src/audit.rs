@@ -21,6 +21,7 @@ use crate::provider::Call;
 use crate::secret::random_bytes;
 use crate::store::Store;
 use crate::store::audit::{self as rows, Closing, IntentSlot, NewImage, NewPart, NewRow, Segment};
+use crate::store::mailbox::Mailbox;
 
 mod numbers;
 mod refusals;
@@ -108,7 +109,7 @@ impl Audit {
     }
 
     /// Writes the intent and returns after its sync. On an error nothing may be forwarded.
-    pub async fn open(self: &Arc<Self>, intent: Intent<'_>) -> Result<Record, Error> {
+    pub async fn open(self: &Arc<Self>, intent: Intent<'_>, mailbox: &Arc<Mailbox>) -> Result<Record, Error> {
         let opened = Instant::now();
         let mut room = self.room_for(intent.call.body.len() + RESULT_BYTES + 2 * ROW_BYTES).await?;
         // The intent's share is free again after its sync; the result's stays reserved.
@@ -142,6 +143,7 @@ impl Audit {
         // The guard exists before the await: if the client leaves during it, the result row follows the intent's.
         let record = Record {
             audit: self.clone(),
+            mailbox: mailbox.clone(),
             slot: slot.clone(),
             next_part: parts.len() as i64,
             salt,
@@ -156,9 +158,10 @@ impl Audit {
             segments: Vec::new(),
         };
         let (done, synced) = oneshot::channel();
+        let mailbox = mailbox.clone();
         self.store.append_intent(row, parts, images, slot, move |committed| {
             drop(room);
-            let _ = done.send(committed.map_err(|cause| anyhow!("{cause}")));
+            mailbox.put(done, committed.map_err(|cause| anyhow!("{cause}")));
         });
         wait_for_sync(synced, OPEN_WAIT_MAX).await?;
         Ok(record)
@@ -198,6 +201,11 @@ impl Audit {
             let again = Closing { slot, row, parts, segments: closing.segments.clone() };
             self.clone().write_result(again, |_| {});
         }
+    }
+
+    /// A mailbox of this gateway's writer.
+    pub fn mailbox(&self) -> Arc<Mailbox> {
+        self.store.mailbox()
     }
 
     pub fn can_record(&self) -> bool {
@@ -248,6 +256,7 @@ impl Contents {
 
 pub struct Record {
     audit: Arc<Audit>,
+    mailbox: Arc<Mailbox>,
     slot: IntentSlot,
     next_part: i64,
     salt: [u8; rows::SALT_BYTES],
@@ -359,8 +368,9 @@ impl Record {
     /// Writes the result and returns after its sync. On an error the answer's last byte must not leave.
     pub async fn close(mut self, outcome: Outcome, status: u16) -> Result<(), Error> {
         let (done, synced) = oneshot::channel();
+        let mailbox = self.mailbox.clone();
         self.hand_over(outcome, Some(status), move |committed| {
-            let _ = done.send(committed.map_err(|cause| anyhow!("{cause}")));
+            mailbox.put(done, committed.map_err(|cause| anyhow!("{cause}")));
         });
         wait_for_sync(synced, CLOSE_WAIT_MAX).await
     }

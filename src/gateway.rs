@@ -24,6 +24,7 @@ use crate::policy::Policy;
 use crate::queue::{self, Queue};
 use crate::rights::Class;
 use crate::routing::Routing;
+use crate::store::mailbox::Mailbox;
 use crate::upstream::Upstream;
 use crate::work::Work;
 
@@ -57,6 +58,7 @@ pub struct Stages {
 /// One worker's gateway.
 pub struct Gateway {
     stages: Stages,
+    mailbox: Arc<Mailbox>,
     upstream: Rc<Upstream>,
 }
 
@@ -96,8 +98,11 @@ impl From<Error> for Refused {
 }
 
 impl Gateway {
+    /// To be made on the worker's thread.
     pub fn new(stages: Stages, upstream: Upstream) -> Self {
-        Gateway { stages, upstream: Rc::new(upstream) }
+        let mailbox = stages.audit.mailbox();
+        tokio::task::spawn_local(mailbox.clone().serve());
+        Gateway { stages, mailbox, upstream: Rc::new(upstream) }
     }
 
     /// Whether a request may come in at all, before it is counted.
@@ -203,16 +208,19 @@ impl Gateway {
             .await?;
         let run = running.enter(asked.id, &asked.who, allowed.work.model().as_str())?;
         let record = audit
-            .open(Intent {
-                id: asked.id,
-                who: &asked.who,
-                api: asked.api,
-                provider: provider.name(),
-                model: allowed.work.model(),
-                call: &call,
-                address: asked.address,
-                notes: allowed.notes,
-            })
+            .open(
+                Intent {
+                    id: asked.id,
+                    who: &asked.who,
+                    api: asked.api,
+                    provider: provider.name(),
+                    model: allowed.work.model(),
+                    call: &call,
+                    address: asked.address,
+                    notes: allowed.notes,
+                },
+                &self.mailbox,
+            )
             .await?;
         let shared = Rc::new(Shared::new(record, admission.take_hold(), place.ahead()));
         let pump = Pump {

@@ -22,6 +22,7 @@ pub mod audit;
 mod checkpoints;
 pub mod erasure;
 pub mod exports;
+pub mod mailbox;
 pub mod quotas;
 pub mod schema;
 pub mod settings;
@@ -32,6 +33,7 @@ pub mod users;
 pub mod words;
 mod writer;
 
+use mailbox::Mailbox;
 use users::People;
 use writer::Writer;
 pub use writer::{Failure, Tx};
@@ -88,6 +90,11 @@ impl Store {
     /// What holds now of what an admin may change, as of the last commit.
     pub fn settings(&self) -> &Live {
         &self.settings
+    }
+
+    /// A mailbox in which the writer leaves what it has to tell.
+    pub fn mailbox(&self) -> Arc<Mailbox> {
+        self.writer.mailbox()
     }
 
     /// `false` while nothing can be recorded.

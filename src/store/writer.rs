@@ -17,6 +17,7 @@ use tracing::error;
 use crate::clock::Timestamp;
 use crate::config::settings::Live;
 use crate::error::Error;
+use crate::store::mailbox::{Mailbox, Post};
 use crate::store::users::People;
 use crate::store::{audit, checkpoints, settings};
 
@@ -104,6 +105,7 @@ struct Ran {
 pub struct Writer {
     jobs: mpsc::UnboundedSender<Job>,
     state: Arc<State>,
+    post: Post,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -138,11 +140,24 @@ impl Writer {
             written: AtomicU64::new(0),
         });
         let shared = state.clone();
+        let post = Post::default();
+        let mailboxes = post.clone();
         let weak = jobs.downgrade();
         let thread = std::thread::Builder::new()
             .name("record-writer".into())
             .spawn(move || {
-                Loop { connection, people, settings, state: shared, last, clock: last, newest: None, wrote }.run(queue)
+                Loop {
+                    connection,
+                    people,
+                    settings,
+                    state: shared,
+                    last,
+                    clock: last,
+                    newest: None,
+                    wrote,
+                    post: mailboxes,
+                }
+                .run(queue)
             })
             .context("can't start the writer")?;
         std::thread::Builder::new()
@@ -154,7 +169,11 @@ impl Writer {
                 })
             })
             .context("can't start the checkpoints")?;
-        Ok(Writer { jobs, state, thread: Mutex::new(Some(thread)) })
+        Ok(Writer { jobs, state, post, thread: Mutex::new(Some(thread)) })
+    }
+
+    pub fn mailbox(&self) -> Arc<Mailbox> {
+        self.post.open()
     }
 
     pub fn healthy(&self) -> bool {
@@ -215,6 +234,7 @@ impl Writer {
     fn send(&self, job: Job) {
         if let Err(mpsc::error::SendError(Job::Rows { after, .. })) = self.jobs.send(job) {
             after(Err("the writer has ended"));
+            self.post.deliver();
         }
     }
 
@@ -240,6 +260,7 @@ struct Loop {
     /// The newest row of the record; `None` when somebody else may have written one.
     newest: Option<i64>,
     wrote: std_mpsc::SyncSender<()>,
+    post: Post,
 }
 
 impl Loop {
@@ -270,6 +291,7 @@ impl Loop {
                     Job::Verb { .. } | Job::Checkpoint | Job::Truncate { .. } | Job::Close => {}
                 }
             }
+            self.post.deliver();
             return;
         }
         let clock = Timestamp::now();
@@ -340,6 +362,7 @@ impl Loop {
                 self.state.healthy.store(true, Ordering::Relaxed);
                 self.state.written.fetch_add(afters.len() as u64, Ordering::Relaxed);
                 afters.into_iter().for_each(|after| after(Ok(())));
+                self.post.deliver();
                 if !truncations.is_empty() && self.truncate_wal() {
                     for done in truncations {
                         // Whoever asked may have gone.
@@ -384,6 +407,7 @@ impl Loop {
             self.state.failed.notify_waiters();
         }
         afters.into_iter().for_each(|after| after(Err(&cause)));
+        self.post.deliver();
     }
 }
 
