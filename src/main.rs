@@ -6,8 +6,8 @@ use clap::Parser;
 use lan_gateway::cli::{self, Cli};
 use tikv_jemallocator::Jemalloc;
 
-/// A request makes some hundred short-lived values, of which many are larger than what the C library keeps at hand for a thread.
-/// SQLite uses it, too.
+/// A request makes many short-lived values, some larger than what the C library keeps at hand for a thread, and some are freed on
+/// another. SQLite uses it, too.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 

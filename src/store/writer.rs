@@ -286,12 +286,12 @@ impl Loop {
         if self.state.sync_failed.load(Ordering::Acquire) {
             for job in batch.drain(..) {
                 match job {
-                    Job::Rows { after, .. } => after(Err("an earlier sync failed")),
+                    Job::Rows { after, .. } => afters.push(after),
                     // Dropping a verb drops its answer's sender, which its caller sees.
                     Job::Verb { .. } | Job::Checkpoint | Job::Truncate { .. } | Job::Close => {}
                 }
             }
-            self.post.deliver();
+            self.tell(afters, Err("an earlier sync failed"));
             return;
         }
         let clock = Timestamp::now();
@@ -361,8 +361,7 @@ impl Loop {
                 }
                 self.state.healthy.store(true, Ordering::Relaxed);
                 self.state.written.fetch_add(afters.len() as u64, Ordering::Relaxed);
-                afters.into_iter().for_each(|after| after(Ok(())));
-                self.post.deliver();
+                self.tell(afters, Ok(()));
                 if !truncations.is_empty() && self.truncate_wal() {
                     for done in truncations {
                         // Whoever asked may have gone.
@@ -406,7 +405,12 @@ impl Loop {
             self.state.sync_failed.store(true, Ordering::Release);
             self.state.failed.notify_waiters();
         }
-        afters.into_iter().for_each(|after| after(Err(&cause)));
+        self.tell(afters, Err(&cause));
+    }
+
+    /// Tells everybody first, and wakes those who wait after that.
+    fn tell(&self, afters: Vec<After>, committed: Result<(), &str>) {
+        afters.into_iter().for_each(|after| after(committed));
         self.post.deliver();
     }
 }
