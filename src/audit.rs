@@ -20,7 +20,7 @@ use crate::ids::RequestId;
 use crate::provider::Call;
 use crate::secret::random_bytes;
 use crate::store::Store;
-use crate::store::audit::{self as rows, Closing, IntentSlot, NewImage, NewPart, NewRow, Segment};
+use crate::store::audit::{self as rows, Closing, NewEntry, IntentSlot, NewImage, NewPart, NewRow, Opening, Segment};
 use crate::store::mailbox::Mailbox;
 
 mod numbers;
@@ -118,7 +118,7 @@ impl Audit {
         let salt = random_bytes::<{ rows::SALT_BYTES }>();
         let row = NewRow {
             kind: rows::INTENT,
-            request_id: intent.id.0.as_bytes().to_vec(),
+            request_id: intent.id.0.into_bytes(),
             user_id: Some(intent.who.user_id()),
             token_id: intent.who.token_id(),
             credential: Some(intent.who.credential().into()),
@@ -159,7 +159,8 @@ impl Audit {
         };
         let (done, synced) = oneshot::channel();
         let mailbox = mailbox.clone();
-        self.store.append_intent(row, parts, images, slot, move |committed| {
+        let opening = Opening { slot, row, parts, images };
+        self.store.append(NewEntry::Intent(Box::new(opening)), move |committed| {
             drop(room);
             mailbox.put(done, committed.map_err(|cause| anyhow!("{cause}")));
         });
@@ -180,7 +181,7 @@ impl Audit {
     fn write_result(self: Arc<Self>, closing: Closing, done: impl FnOnce(Result<(), &str>) + Send + 'static) {
         let closing = Arc::new(closing);
         let store = self.store.clone();
-        store.append_result(closing.clone(), move |committed| {
+        store.append(NewEntry::Result(closing.clone()), move |committed| {
             if committed.is_err() {
                 self.unwritten.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(closing);
             }
@@ -333,7 +334,7 @@ impl Record {
         for part in self.contents.take(&mut self.next_part) {
             let (segment, room) = (Segment::new(part), room.clone());
             self.segments.push(segment.clone());
-            self.audit.store.append_segment(self.slot.clone(), segment, move || drop(room));
+            self.audit.store.append(NewEntry::Segment { slot: self.slot.clone(), segment }, move |_| drop(room));
         }
     }
 
@@ -441,7 +442,7 @@ const KIND_TOOL_CALLS: u8 = 4;
 
 /// HMAC-SHA-256(salt, 0x01, then for each kind: its byte, its length as a big-endian u64, its bytes). Keyed by the salt,
 /// so that a short prompt can't be guessed from it once the contents and the salt are erased.
-fn commitment(salt: &[u8; rows::SALT_BYTES], contents: &[(u8, &[u8])]) -> Vec<u8> {
+fn commitment(salt: &[u8; rows::SALT_BYTES], contents: &[(u8, &[u8])]) -> [u8; 32] {
     let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, salt));
     mac.update(&[0x01]);
     for (kind, bytes) in contents {
@@ -449,7 +450,7 @@ fn commitment(salt: &[u8; rows::SALT_BYTES], contents: &[(u8, &[u8])]) -> Vec<u8
         mac.update(&(bytes.len() as u64).to_be_bytes());
         mac.update(bytes);
     }
-    mac.sign().as_ref().to_vec()
+    mac.sign().as_ref().try_into().unwrap_or_default()
 }
 
 /// Two things of few bytes share a row: a row of its own costs many times their size.

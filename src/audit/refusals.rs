@@ -11,7 +11,7 @@ use crate::audit::Audit;
 use crate::auth::Whose;
 use crate::clock::Timestamp;
 use crate::ids::RequestId;
-use crate::store::audit::{self as rows, NewPart, NewRow};
+use crate::store::audit::{self as rows, NewEntry, NewPart, NewRow};
 
 /// A refusal before an intent. It never waits and holds no content.
 pub struct Refusal<'a> {
@@ -76,7 +76,7 @@ impl Audit {
         }
         let row = NewRow {
             kind: rows::REFUSAL,
-            request_id: refusal.id.0.as_bytes().to_vec(),
+            request_id: refusal.id.0.into_bytes(),
             user_id: key.user_id,
             token_id: key.token_id,
             credential: refusal.who.map(|who| who.credential.into()),
@@ -109,7 +109,7 @@ impl Audit {
     fn write_tally(&self, tally: &Tally) {
         if tally.repeat > 0 {
             let row = NewRow {
-                request_id: RequestId::fresh().0.as_bytes().to_vec(),
+                request_id: RequestId::fresh().0.into_bytes(),
                 repeat: Some(tally.repeat),
                 until_us: Some(tally.until_us),
                 ..tally.row.clone()
@@ -122,7 +122,7 @@ impl Audit {
         let parts =
             prefix.iter().map(|prefix| NewPart { part: 0, kind: rows::PART_ADDRESS, body: prefix.clone().into() });
         // A failure is logged by the writer; a refusal has no answer that could be held back for it.
-        self.store.append_refusal(row, parts.collect(), |_| {});
+        self.store.append(NewEntry::Refusal { row: Box::new(row), parts: parts.collect() }, |_| {});
     }
 }
 

@@ -8,14 +8,18 @@ use crate::ids::RequestId;
 use crate::store::schema::{record, record_part, watermark};
 use crate::store::words::Search;
 
+mod entries;
 mod insert;
 mod paging;
 mod reading;
 mod writing;
 
+pub use entries::{NewEntry, write};
 pub use paging::SearchedTo;
 pub use reading::{last_at, last_before, newest_log_id, open_intents};
-pub use writing::{Closing, IntentSlot, NewImage, NewPart, NewRow, Segment, TokenAct, insert_act, insert_token_act};
+pub use writing::{
+    Closing, IntentSlot, NewImage, NewPart, NewRow, Opening, Segment, TokenAct, insert_act, insert_token_act,
+};
 
 pub const INTENT: &str = "intent";
 pub const RESULT: &str = "result";

@@ -470,12 +470,11 @@ impl Store {
             return;
         }
         let id = token.id;
-        let write = move |tx: &mut Tx<'_>| {
+        let note = move |tx: &mut Tx<'_>| {
             let target = tokens::table.find(id);
-            diesel::update(target).set(tokens::last_used_at_us.eq(now.0)).execute(tx.connection).map(drop)
+            Ok(diesel::update(target).set(tokens::last_used_at_us.eq(now.0)).execute(tx.connection)?)
         };
-        // A failure is logged by the writer.
-        self.writer.rows(write, |_| {});
+        self.writer.verb(note, tokio::sync::oneshot::channel().0);
     }
 }
 

@@ -17,6 +17,7 @@ use tracing::error;
 use crate::clock::Timestamp;
 use crate::config::settings::Live;
 use crate::error::Error;
+use crate::store::audit::NewEntry;
 use crate::store::mailbox::{Mailbox, Post};
 use crate::store::users::People;
 use crate::store::{audit, checkpoints, settings};
@@ -76,12 +77,10 @@ impl Tx<'_> {
 /// Told whether the transaction came to disk; the error's text is for the log.
 type After = Box<dyn FnOnce(Result<(), &str>) + Send>;
 
-type WriteRows = Box<dyn FnOnce(&mut Tx<'_>) -> QueryResult<()> + Send>;
-
 enum Job {
-    /// Rows of the record: an error undoes the whole transaction.
-    Rows {
-        write: WriteRows,
+    /// Of the record: an error undoes the whole transaction.
+    Entry {
+        entry: NewEntry,
         after: After,
     },
     Verb {
@@ -195,12 +194,8 @@ impl Writer {
         }
     }
 
-    pub fn rows(
-        &self,
-        write: impl FnOnce(&mut Tx<'_>) -> QueryResult<()> + Send + 'static,
-        after: impl FnOnce(Result<(), &str>) + Send + 'static,
-    ) {
-        self.send(Job::Rows { write: Box::new(write), after: Box::new(after) });
+    pub fn entry(&self, entry: NewEntry, after: impl FnOnce(Result<(), &str>) + Send + 'static) {
+        self.send(Job::Entry { entry, after: Box::new(after) });
     }
 
     pub fn verb<T: Send + 'static>(
@@ -232,7 +227,8 @@ impl Writer {
     }
 
     fn send(&self, job: Job) {
-        if let Err(mpsc::error::SendError(Job::Rows { after, .. })) = self.jobs.send(job) {
+        if let Err(mpsc::error::SendError(Job::Entry { entry, after })) = self.jobs.send(job) {
+            entry.settle(false);
             after(Err("the writer has ended"));
             self.post.deliver();
         }
@@ -282,16 +278,16 @@ impl Loop {
     }
 
     fn commit(&mut self, batch: &mut Vec<Job>) {
-        let mut afters: Vec<After> = Vec::with_capacity(batch.len());
+        let mut told = Told::with_capacity(batch.len());
         if self.state.sync_failed.load(Ordering::Acquire) {
             for job in batch.drain(..) {
                 match job {
-                    Job::Rows { after, .. } => afters.push(after),
+                    Job::Entry { entry, after } => told.add(entry, after),
                     // Dropping a verb drops its answer's sender, which its caller sees.
                     Job::Verb { .. } | Job::Checkpoint | Job::Truncate { .. } | Job::Close => {}
                 }
             }
-            self.tell(afters, Err("an earlier sync failed"));
+            self.tell(told, Err("an earlier sync failed"));
             return;
         }
         let clock = Timestamp::now();
@@ -305,45 +301,30 @@ impl Loop {
             if stepped_back {
                 audit::insert_act(connection, now, "clock_set_back", None, None, None)?;
             }
-            let mut first_error = None;
+            let mut tx = Tx { connection, now, newest: &mut newest, people_changed: false, settings_changed: false };
+            let mut written = 0;
+            let mut result = Ok(());
             for job in batch.drain(..) {
-                let mut tx = Tx {
-                    connection: &mut *connection,
-                    now,
-                    newest: &mut newest,
-                    people_changed: false,
-                    settings_changed: false,
-                };
                 match job {
-                    Job::Rows { write, after } => {
-                        if first_error.is_none() {
-                            first_error = write(&mut tx).err();
-                        }
-                        afters.push(after);
+                    Job::Entry { entry, after } => told.add(entry, after),
+                    Job::Verb { run } if result.is_ok() => {
+                        // A verb finds what was handed over before it.
+                        result = audit::write(&mut tx, &told.entries[written..])
+                            .and_then(|()| verb(&mut tx, run))
+                            .map(|ran| {
+                                people_changed |= std::mem::take(&mut tx.people_changed) && !ran.undo;
+                                settings_changed |= std::mem::take(&mut tx.settings_changed) && !ran.undo;
+                                told.afters.push(ran.after);
+                            });
+                        written = told.entries.len();
                     }
-                    Job::Verb { run } => {
-                        tx.connection.batch_execute("SAVEPOINT verb")?;
-                        let ran = run(&mut tx);
-                        people_changed |= tx.people_changed && !ran.undo;
-                        settings_changed |= tx.settings_changed && !ran.undo;
-                        // It may have written acts.
-                        *tx.newest = None;
-                        tx.connection.batch_execute(if ran.undo {
-                            "ROLLBACK TO verb; RELEASE verb"
-                        } else {
-                            "RELEASE verb"
-                        })?;
-                        afters.push(ran.after);
-                    }
+                    Job::Verb { .. } | Job::Close => {}
                     Job::Checkpoint => checkpoint = true,
                     Job::Truncate { done } => truncations.push(done),
-                    Job::Close => {}
                 }
             }
-            match first_error {
-                None => Ok(()),
-                Some(error) => Err(error),
-            }
+            result?;
+            audit::write(&mut tx, &told.entries[written..])
         });
         let result = result.and_then(|()| {
             self.newest = newest;
@@ -360,8 +341,8 @@ impl Loop {
                     *self.people.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(people);
                 }
                 self.state.healthy.store(true, Ordering::Relaxed);
-                self.state.written.fetch_add(afters.len() as u64, Ordering::Relaxed);
-                self.tell(afters, Ok(()));
+                self.state.written.fetch_add(told.afters.len() as u64, Ordering::Relaxed);
+                self.tell(told, Ok(()));
                 if !truncations.is_empty() && self.truncate_wal() {
                     for done in truncations {
                         // Whoever asked may have gone.
@@ -377,11 +358,11 @@ impl Loop {
             Err(cause) => {
                 // Jobs that are left were never run: the transaction could not begin. A verb's caller sees its answer go.
                 for job in batch.drain(..) {
-                    if let Job::Rows { after, .. } = job {
-                        afters.push(after);
+                    if let Job::Entry { entry, after } = job {
+                        told.add(entry, after);
                     }
                 }
-                self.failed(&cause, afters);
+                self.failed(&cause, told);
             }
         }
     }
@@ -396,7 +377,7 @@ impl Loop {
         result.is_ok_and(|row| row.busy == 0)
     }
 
-    fn failed(&self, cause: &diesel::result::Error, afters: Vec<After>) {
+    fn failed(&self, cause: &diesel::result::Error, told: Told) {
         let cause = cause.to_string();
         error!(cause, "nothing can be recorded");
         self.state.healthy.store(false, Ordering::Relaxed);
@@ -405,14 +386,42 @@ impl Loop {
             self.state.sync_failed.store(true, Ordering::Release);
             self.state.failed.notify_waiters();
         }
-        self.tell(afters, Err(&cause));
+        self.tell(told, Err(&cause));
     }
 
     /// Tells everybody first, and wakes those who wait after that.
-    fn tell(&self, afters: Vec<After>, committed: Result<(), &str>) {
-        afters.into_iter().for_each(|after| after(committed));
+    fn tell(&self, told: Told, committed: Result<(), &str>) {
+        told.entries.iter().for_each(|entry| entry.settle(committed.is_ok()));
+        told.afters.into_iter().for_each(|after| after(committed));
         self.post.deliver();
     }
+}
+
+/// A batch as it is told what became of it.
+struct Told {
+    entries: Vec<NewEntry>,
+    afters: Vec<After>,
+}
+
+impl Told {
+    fn with_capacity(jobs: usize) -> Self {
+        Told { entries: Vec::with_capacity(jobs), afters: Vec::with_capacity(jobs) }
+    }
+
+    fn add(&mut self, entry: NewEntry, after: After) {
+        self.entries.push(entry);
+        self.afters.push(after);
+    }
+}
+
+/// Runs a verb in a savepoint of its own.
+fn verb(tx: &mut Tx<'_>, run: Box<dyn FnOnce(&mut Tx<'_>) -> Ran + Send>) -> QueryResult<Ran> {
+    tx.connection.batch_execute("SAVEPOINT verb")?;
+    let ran = run(tx);
+    // It may have written acts.
+    *tx.newest = None;
+    tx.connection.batch_execute(if ran.undo { "ROLLBACK TO verb; RELEASE verb" } else { "RELEASE verb" })?;
+    Ok(ran)
 }
 
 /// Moves jobs that wait into the batch, as long as it has room. `true`: there were some, and there may be more.

@@ -3,6 +3,9 @@
 //! diesel can make them from a struct, but then it walks over all columns again and again, to ask of each whether it is a
 //! part of the statement at all: for a row of the record that costs more than SQLite's own work. Here each statement is
 //! written down, and a walk only binds its values. diesel still prepares it once and checks every type.
+//!
+//! A statement costs about as much as a row, so rows of a kind go into one statement, as many as there are of its sizes.
+//! `OR FAIL`: an error undoes the whole transaction anyway, so SQLite need not keep what it would take to undo one statement.
 
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
@@ -11,42 +14,61 @@ use diesel::sqlite::Sqlite;
 
 use crate::store::audit::writing::{NewPart, NewRow};
 
-/// Makes a statement that inserts a row of `record` with these columns, each from the field of its name.
-macro_rules! insert_row {
+/// A row with what the writer adds to it.
+pub struct Line<'a> {
+    pub log_id: i64,
+    pub at_us: i64,
+    pub intent_id: Option<i64>,
+    pub row: &'a NewRow,
+}
+
+/// A part with the request that it belongs to.
+pub struct Piece<'a> {
+    pub log_id: i64,
+    pub part: &'a NewPart,
+}
+
+/// Makes a statement that inserts rows of `record` with these columns, each from the field of its name.
+macro_rules! insert_rows {
     ($(#[doc = $about:literal])+ $name:ident: $($column:ident: $kind:ty,)*) => {
         $(#[doc = $about])+
-        pub struct $name<'a> {
-            pub log_id: i64,
-            pub row: &'a NewRow,
-        }
+        struct $name<'a, const N: usize>(&'a [Line<'a>; N]);
 
-        impl QueryFragment<Sqlite> for $name<'_> {
+        impl<const N: usize> QueryFragment<Sqlite> for $name<'_, N> {
             fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-                out.push_sql(concat!("INSERT INTO record (log_id", $(", ", stringify!($column),)* ") VALUES ("));
-                out.push_bind_param::<BigInt, _>(&self.log_id)?;
-                $(
+                out.push_sql(concat!(
+                    "INSERT OR FAIL INTO record (log_id, at_us, intent_id", $(", ", stringify!($column),)* ") VALUES "
+                ));
+                for (at, line) in self.0.iter().enumerate() {
+                    out.push_sql(if at == 0 { "(" } else { ", (" });
+                    out.push_bind_param::<BigInt, _>(&line.log_id)?;
                     out.push_sql(", ");
-                    out.push_bind_param::<$kind, _>(&self.row.$column)?;
-                )*
-                out.push_sql(")");
+                    out.push_bind_param::<BigInt, _>(&line.at_us)?;
+                    out.push_sql(", ");
+                    out.push_bind_param::<Nullable<BigInt>, _>(&line.intent_id)?;
+                    $(
+                        out.push_sql(", ");
+                        out.push_bind_param::<$kind, _>(&line.row.$column)?;
+                    )*
+                    out.push_sql(")");
+                }
                 Ok(())
             }
         }
 
-        impl QueryId for $name<'_> {
-            type QueryId = $name<'static>;
+        impl<const N: usize> QueryId for $name<'_, N> {
+            type QueryId = $name<'static, N>;
             const HAS_STATIC_QUERY_ID: bool = true;
         }
 
-        impl RunQueryDsl<SqliteConnection> for $name<'_> {}
+        impl<const N: usize> RunQueryDsl<SqliteConnection> for $name<'_, N> {}
     };
 }
 
-insert_row! {
-    /// An intent: what is known before anything is forwarded. A value that is not bound costs nothing.
-    InsertIntent:
+insert_rows! {
+    /// Intents: what is known before anything is forwarded. A value that is not bound costs nothing.
+    InsertIntents:
     kind: Text,
-    at_us: BigInt,
     request_id: Binary,
     user_id: Nullable<BigInt>,
     token_id: Nullable<BigInt>,
@@ -58,13 +80,11 @@ insert_row! {
     commitment: Nullable<Binary>,
 }
 
-insert_row! {
-    /// Any row.
-    InsertRow:
+insert_rows! {
+    /// Any rows.
+    InsertRows:
     kind: Text,
-    at_us: BigInt,
     request_id: Binary,
-    intent_id: Nullable<BigInt>,
     user_id: Nullable<BigInt>,
     token_id: Nullable<BigInt>,
     act: Nullable<Text>,
@@ -90,25 +110,20 @@ insert_row! {
     commitment: Nullable<Binary>,
 }
 
-/// So many parts of one request, in one statement. `OR FAIL`: an error undoes the whole transaction anyway, so SQLite need
-/// not keep what it would take to undo this statement alone.
-pub struct InsertParts<'a, const N: usize> {
-    pub log_id: i64,
-    pub parts: &'a [NewPart; N],
-}
+struct InsertParts<'a, const N: usize>(&'a [Piece<'a>; N]);
 
 impl<const N: usize> QueryFragment<Sqlite> for InsertParts<'_, N> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         out.push_sql("INSERT OR FAIL INTO record_part (log_id, part, kind, encoding, body) VALUES ");
-        for (at, part) in self.parts.iter().enumerate() {
+        for (at, piece) in self.0.iter().enumerate() {
             out.push_sql(if at == 0 { "(" } else { ", (" });
-            out.push_bind_param::<BigInt, _>(&self.log_id)?;
+            out.push_bind_param::<BigInt, _>(&piece.log_id)?;
             out.push_sql(", ");
-            out.push_bind_param::<BigInt, _>(&part.part)?;
+            out.push_bind_param::<BigInt, _>(&piece.part.part)?;
             out.push_sql(", ");
-            out.push_bind_param::<Text, _>(&part.kind)?;
+            out.push_bind_param::<Text, _>(&piece.part.kind)?;
             out.push_sql(", 0, ");
-            out.push_bind_param::<Binary, [u8]>(&part.body)?;
+            out.push_bind_param::<Binary, [u8]>(&piece.part.body)?;
             out.push_sql(")");
         }
         Ok(())
@@ -121,3 +136,33 @@ impl<const N: usize> QueryId for InsertParts<'_, N> {
 }
 
 impl<const N: usize> RunQueryDsl<SqliteConnection> for InsertParts<'_, N> {}
+
+/// Inserts them all, in order, in statements of sixteen rows, four and one: each size is prepared once.
+macro_rules! insert_all {
+    ($connection:expr, $rows:expr, $statement:ident) => {{
+        let (chunks, rest) = $rows.as_chunks::<16>();
+        for rows in chunks {
+            $statement(rows).execute($connection)?;
+        }
+        let (chunks, rest) = rest.as_chunks::<4>();
+        for rows in chunks {
+            $statement(rows).execute($connection)?;
+        }
+        for row in rest {
+            $statement(std::array::from_ref(row)).execute($connection)?;
+        }
+        Ok(())
+    }};
+}
+
+pub fn insert_intents(connection: &mut SqliteConnection, lines: &[Line<'_>]) -> QueryResult<()> {
+    insert_all!(connection, lines, InsertIntents)
+}
+
+pub fn insert_lines(connection: &mut SqliteConnection, lines: &[Line<'_>]) -> QueryResult<()> {
+    insert_all!(connection, lines, InsertRows)
+}
+
+pub fn insert_pieces(connection: &mut SqliteConnection, pieces: &[Piece<'_>]) -> QueryResult<()> {
+    insert_all!(connection, pieces, InsertParts)
+}

@@ -10,21 +10,20 @@ use diesel::prelude::*;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::RequestId;
-use crate::store::audit::insert::{InsertIntent, InsertParts, InsertRow};
+use crate::store::audit::entries::NewEntry;
+use crate::store::audit::insert::{Line, Piece, insert_lines, insert_pieces};
 use crate::store::audit::reading::{newest_log_id, open_intents};
 use crate::store::audit::{ACT, CLOSED, PART_DETAIL, RESULT, set_watermark};
 use crate::store::schema::{record_image, record_image_use};
 use crate::store::tokens::Token;
 use crate::store::users::{Actor, check_acting_admin};
-use crate::store::{Store, Tx};
+use crate::store::Store;
 
-/// A row to be inserted; the writer stamps `at_us`.
+/// A row to be inserted, but for what the writer gives it: its `log_id`, its time, and the place of its intent.
 #[derive(Debug, Clone, Default)]
 pub struct NewRow {
     pub kind: &'static str,
-    pub at_us: i64,
-    pub request_id: Vec<u8>,
-    pub intent_id: Option<i64>,
+    pub request_id: [u8; 16],
     pub user_id: Option<i64>,
     pub token_id: Option<i64>,
     pub act: Option<&'static str>,
@@ -47,7 +46,7 @@ pub struct NewRow {
     pub gpu_us: Option<i64>,
     pub until_us: Option<i64>,
     pub repeat: Option<i64>,
-    pub commitment: Option<Vec<u8>>,
+    pub commitment: Option<[u8; 32]>,
 }
 
 /// Contents to be written.
@@ -61,15 +60,24 @@ pub struct NewPart {
 /// A part that was handed to the writer while the answer ran, kept until the result is written.
 #[derive(Debug, Clone)]
 pub struct Segment {
-    part: NewPart,
+    pub part: NewPart,
     /// Its transaction came to nothing.
-    lost: Arc<AtomicBool>,
+    pub lost: Arc<AtomicBool>,
 }
 
 impl Segment {
     pub fn new(part: NewPart) -> Self {
         Segment { part, lost: Arc::default() }
     }
+}
+
+/// All that an intent writes.
+#[derive(Debug)]
+pub struct Opening {
+    pub slot: IntentSlot,
+    pub row: NewRow,
+    pub parts: Vec<NewPart>,
+    pub images: Vec<NewImage>,
 }
 
 /// All that a result writes.
@@ -98,86 +106,23 @@ pub struct IntentSlot(Arc<AtomicI64>);
 const NEVER_WRITTEN: i64 = -1;
 
 impl IntentSlot {
-    fn set(&self, log_id: i64) {
+    pub fn set(&self, log_id: i64) {
         self.0.store(log_id, Ordering::Release);
     }
 
-    fn get(&self) -> Option<i64> {
+    pub fn never_written(&self) {
+        self.set(NEVER_WRITTEN);
+    }
+
+    pub fn get(&self) -> Option<i64> {
         Some(self.0.load(Ordering::Acquire)).filter(|id| *id > 0)
     }
 }
 
 impl Store {
-    /// Writes an intent with its contents; `done` is told after the sync.
-    pub fn append_intent(
-        &self,
-        mut row: NewRow,
-        parts: Vec<NewPart>,
-        images: Vec<NewImage>,
-        slot: IntentSlot,
-        done: impl FnOnce(Result<(), &str>) + Send + 'static,
-    ) {
-        let written = slot.clone();
-        self.writer.rows(
-            move |tx| {
-                row.at_us = tx.now.0;
-                let log_id = tx.next_log_id()?;
-                InsertIntent { log_id, row: &row }.execute(tx.connection)?;
-                insert_parts(tx.connection, log_id, &parts)?;
-                insert_images(tx.connection, log_id, row.user_id.unwrap_or(0), &images)?;
-                slot.set(log_id);
-                Ok(())
-            },
-            move |committed| {
-                if committed.is_err() {
-                    written.set(NEVER_WRITTEN);
-                }
-                done(committed);
-            },
-        );
-    }
-
-    /// Adds a segment to an intent written before. When it does not come to disk, the result brings it.
-    pub fn append_segment(&self, slot: IntentSlot, segment: Segment, done: impl FnOnce() + Send + 'static) {
-        let lost = segment.lost.clone();
-        let write = move |tx: &mut Tx<'_>| match slot.get() {
-            Some(log_id) => insert_parts(tx.connection, log_id, std::slice::from_ref(&segment.part)),
-            None => Ok(()),
-        };
-        self.writer.rows(write, move |committed| {
-            lost.store(committed.is_err(), Ordering::Release);
-            done();
-        });
-    }
-
-    /// Writes the result of an intent written before, with the last of its contents.
-    pub fn append_result(&self, closing: Arc<Closing>, done: impl FnOnce(Result<(), &str>) + Send + 'static) {
-        let write = move |tx: &mut Tx<'_>| {
-            let Some(log_id) = closing.slot.get() else { return Ok(()) };
-            // Rows are written in the order in which they were handed over, so what is lost is known by now.
-            for segment in closing.segments.iter().filter(|segment| segment.lost.load(Ordering::Acquire)) {
-                insert_parts(tx.connection, log_id, std::slice::from_ref(&segment.part))?;
-            }
-            insert_parts(tx.connection, log_id, &closing.parts)?;
-            let row = NewRow { at_us: tx.now.0, intent_id: Some(log_id), ..closing.row.clone() };
-            append_row(tx, &row).map(drop)
-        };
-        self.writer.rows(write, done);
-    }
-
-    /// Writes a row that belongs to no request that was forwarded.
-    pub fn append_refusal(
-        &self,
-        mut row: NewRow,
-        parts: Vec<NewPart>,
-        done: impl FnOnce(Result<(), &str>) + Send + 'static,
-    ) {
-        let write = move |tx: &mut Tx<'_>| {
-            row.at_us = tx.now.0;
-            let log_id = append_row(tx, &row)?;
-            insert_parts(tx.connection, log_id, &parts)
-        };
-        self.writer.rows(write, done);
+    /// Hands an entry to the writer; `done` is told after the sync.
+    pub fn append(&self, entry: NewEntry, done: impl FnOnce(Result<(), &str>) + Send + 'static) {
+        self.writer.entry(entry, done);
     }
 
     /// Gives a result `interrupted` to every intent that an earlier process left without one.
@@ -187,9 +132,7 @@ impl Store {
             for intent in &open {
                 let row = NewRow {
                     kind: RESULT,
-                    at_us: tx.now.0,
-                    request_id: intent.request_id.clone(),
-                    intent_id: Some(intent.log_id),
+                    request_id: intent.request_id.as_slice().try_into().unwrap_or_default(),
                     user_id: intent.user_id,
                     token_id: intent.token_id,
                     credential: intent.credential.clone().map(Cow::Owned),
@@ -200,7 +143,7 @@ impl Store {
                     reason: Some("gateway_stopped"),
                     ..NewRow::default()
                 };
-                insert_row(tx.connection, &row)?;
+                insert_row(tx.connection, tx.now, Some(intent.log_id), &row)?;
             }
             set_watermark(tx.connection, CLOSED, upto)?;
             Ok(open.len())
@@ -256,7 +199,7 @@ pub fn insert_act(
     subject: Option<i64>,
     detail: Option<String>,
 ) -> QueryResult<i64> {
-    insert_act_row(connection, NewRow { subject_id: subject, ..act_row(now, act, by) }, detail)
+    insert_act_row(connection, now, &NewRow { subject_id: subject, ..act_row(now, act, by) }, detail)
 }
 
 /// What was done with a token, and by whom; `None`: on the host, or by the gateway itself, which then has a reason.
@@ -280,54 +223,45 @@ pub fn insert_token_act(
         reason: act.reason,
         ..act_row(now, act.act, act.by)
     };
-    insert_act_row(connection, row, act.detail.map(|detail| detail.to_string())).map(drop)
+    insert_act_row(connection, now, &row, act.detail.map(|detail| detail.to_string())).map(drop)
 }
 
 fn act_row(now: Timestamp, act: &'static str, by: Option<i64>) -> NewRow {
     NewRow {
         kind: ACT,
-        at_us: now.0,
-        request_id: RequestId::at(now).0.as_bytes().to_vec(),
+        request_id: RequestId::at(now).0.into_bytes(),
         user_id: by,
         act: Some(act),
         ..NewRow::default()
     }
 }
 
-fn insert_act_row(connection: &mut SqliteConnection, row: NewRow, detail: Option<String>) -> QueryResult<i64> {
-    let log_id = insert_row(connection, &row)?;
+fn insert_act_row(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+    row: &NewRow,
+    detail: Option<String>,
+) -> QueryResult<i64> {
+    let log_id = insert_row(connection, now, None, row)?;
     if let Some(detail) = detail {
-        insert_parts(connection, log_id, &[NewPart { part: 0, kind: PART_DETAIL, body: detail.into() }])?;
+        let part = NewPart { part: 0, kind: PART_DETAIL, body: detail.into() };
+        insert_pieces(connection, &[Piece { log_id, part: &part }])?;
     }
     Ok(log_id)
 }
 
-/// The row of a result or a refusal, of which there are many.
-fn append_row(tx: &mut Tx<'_>, row: &NewRow) -> QueryResult<i64> {
-    let log_id = tx.next_log_id()?;
-    InsertRow { log_id, row }.execute(tx.connection)?;
-    Ok(log_id)
-}
-
-fn insert_row(connection: &mut SqliteConnection, row: &NewRow) -> QueryResult<i64> {
+fn insert_row(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+    intent_id: Option<i64>,
+    row: &NewRow,
+) -> QueryResult<i64> {
     let log_id = newest_log_id(connection)? + 1;
-    InsertRow { log_id, row }.execute(connection)?;
+    insert_lines(connection, &[Line { log_id, at_us: now.0, intent_id, row }])?;
     Ok(log_id)
 }
 
-fn insert_parts(connection: &mut SqliteConnection, log_id: i64, parts: &[NewPart]) -> QueryResult<()> {
-    // An intent has two, and a statement costs about as much as a row.
-    let (pairs, rest) = parts.as_chunks::<2>();
-    for parts in pairs {
-        InsertParts { log_id, parts }.execute(connection)?;
-    }
-    for part in rest {
-        InsertParts { log_id, parts: std::array::from_ref(part) }.execute(connection)?;
-    }
-    Ok(())
-}
-
-fn insert_images(connection: &mut SqliteConnection, log_id: i64, user_id: i64, images: &[NewImage]) -> QueryResult<()> {
+pub fn insert_images(connection: &mut SqliteConnection, log_id: i64, user_id: i64, images: &[NewImage]) -> QueryResult<()> {
     for image in images {
         let kept = record_image::table
             .filter(record_image::user_id.eq(user_id))
