@@ -18,9 +18,9 @@ use crate::config;
 use crate::error::Error;
 use crate::ids::RequestId;
 use crate::provider::Call;
-use crate::secret::random_bytes;
+use crate::secret::random_bytes_of_many;
 use crate::store::Store;
-use crate::store::audit::{self as rows, Closing, NewEntry, IntentSlot, NewImage, NewPart, NewRow, Opening, Segment};
+use crate::store::audit::{self as rows, Closing, IntentSlot, NewEntry, NewImage, NewPart, NewRow, Opening, Segment};
 use crate::store::mailbox::Mailbox;
 
 mod numbers;
@@ -70,7 +70,7 @@ pub struct Audit {
     config: config::Audit,
     refusals: Refusals,
     /// Results whose transaction came to nothing: as many at most as requests run at once.
-    unwritten: Mutex<Vec<Arc<Closing>>>,
+    unwritten: Mutex<Vec<Closing>>,
 }
 
 /// What an intent needs to know.
@@ -115,7 +115,7 @@ impl Audit {
         // The intent's share is free again after its sync; the result's stays reserved.
         let for_result = room.split(RESULT_BYTES + ROW_BYTES);
 
-        let salt = random_bytes::<{ rows::SALT_BYTES }>();
+        let salt = random_bytes_of_many::<{ rows::SALT_BYTES }>();
         let row = NewRow {
             kind: rows::INTENT,
             request_id: intent.id.0.into_bytes(),
@@ -158,11 +158,11 @@ impl Audit {
             segments: Vec::new(),
         };
         let (done, synced) = oneshot::channel();
-        let mailbox = mailbox.clone();
-        let opening = Opening { slot, row, parts, images };
-        self.store.append(NewEntry::Intent(Box::new(opening)), move |committed| {
+        let opening = NewEntry::Intent(Box::new(Opening { slot, row, parts, images }));
+        self.store.append(opening, Some(mailbox.clone()), move |_, committed| {
             drop(room);
-            mailbox.put(done, committed.map_err(|cause| anyhow!("{cause}")));
+            // Whoever waited may have gone.
+            let _ = done.send(committed.map_err(|cause| anyhow!("{cause}")));
         });
         wait_for_sync(synced, OPEN_WAIT_MAX).await?;
         Ok(record)
@@ -178,12 +178,16 @@ impl Audit {
     }
 
     /// Hands a result to the writer; one that does not come to disk is tried again by `write_unwritten`.
-    fn write_result(self: Arc<Self>, closing: Closing, done: impl FnOnce(Result<(), &str>) + Send + 'static) {
-        let closing = Arc::new(closing);
+    fn write_result(
+        self: Arc<Self>,
+        closing: Closing,
+        mailbox: Option<Arc<Mailbox>>,
+        done: impl FnOnce(Result<(), &str>) + Send + 'static,
+    ) {
         let store = self.store.clone();
-        store.append(NewEntry::Result(closing.clone()), move |committed| {
-            if committed.is_err() {
-                self.unwritten.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(closing);
+        store.append(NewEntry::Result(Box::new(closing)), mailbox, move |entry, committed| {
+            if let (NewEntry::Result(closing), Err(_)) = (entry, committed) {
+                self.unwritten.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(*closing);
             }
             done(committed);
         });
@@ -192,15 +196,13 @@ impl Audit {
     /// Tries again to write results that did not come to disk. Their clients were told that the answer failed.
     pub fn write_unwritten(self: &Arc<Self>) {
         let unwritten = std::mem::take(&mut *self.unwritten.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
-        for closing in unwritten {
-            let mut row = closing.row.clone();
+        for mut closing in unwritten {
+            let row = &mut closing.row;
             if row.outcome == Some(Outcome::Completed.name()) {
                 let failed = Outcome::Failed("audit_unavailable");
                 (row.outcome, row.reason) = (Some(failed.name()), failed.reason());
             }
-            let (slot, parts) = (closing.slot.clone(), closing.parts.clone());
-            let again = Closing { slot, row, parts, segments: closing.segments.clone() };
-            self.clone().write_result(again, |_| {});
+            self.clone().write_result(closing, None, |_| {});
         }
     }
 
@@ -334,7 +336,8 @@ impl Record {
         for part in self.contents.take(&mut self.next_part) {
             let (segment, room) = (Segment::new(part), room.clone());
             self.segments.push(segment.clone());
-            self.audit.store.append(NewEntry::Segment { slot: self.slot.clone(), segment }, move |_| drop(room));
+            let segment = NewEntry::Segment { slot: self.slot.clone(), segment };
+            self.audit.store.append(segment, Some(self.mailbox.clone()), move |_, _| drop(room));
         }
     }
 
@@ -369,9 +372,9 @@ impl Record {
     /// Writes the result and returns after its sync. On an error the answer's last byte must not leave.
     pub async fn close(mut self, outcome: Outcome, status: u16) -> Result<(), Error> {
         let (done, synced) = oneshot::channel();
-        let mailbox = self.mailbox.clone();
         self.hand_over(outcome, Some(status), move |committed| {
-            mailbox.put(done, committed.map_err(|cause| anyhow!("{cause}")));
+            // Whoever waited may have gone.
+            let _ = done.send(committed.map_err(|cause| anyhow!("{cause}")));
         });
         wait_for_sync(synced, CLOSE_WAIT_MAX).await
     }
@@ -409,7 +412,7 @@ impl Record {
         let room = self.room.take();
         let segments = std::mem::take(&mut self.segments);
         let closing = Closing { slot: self.slot.clone(), row, parts, segments };
-        self.audit.clone().write_result(closing, move |committed| {
+        self.audit.clone().write_result(closing, Some(self.mailbox.clone()), move |committed| {
             drop(room);
             done(committed);
         });

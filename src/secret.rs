@@ -45,6 +45,12 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// The same by a generator of this thread (ChaCha), which the system's source seeds now and then: for what every request
+/// needs, since asking the system takes as long as much of the rest.
+pub fn random_bytes_of_many<const N: usize>() -> [u8; N] {
+    rand::random()
+}
+
 /// Letters and digits that can't be mistaken for one another when read aloud or copied by hand.
 const CLEAR_LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 

@@ -122,7 +122,8 @@ impl Audit {
         let parts =
             prefix.iter().map(|prefix| NewPart { part: 0, kind: rows::PART_ADDRESS, body: prefix.clone().into() });
         // A failure is logged by the writer; a refusal has no answer that could be held back for it.
-        self.store.append(NewEntry::Refusal { row: Box::new(row), parts: parts.collect() }, |_| {});
+        let refusal = NewEntry::Refusal { row: Box::new(row), parts: parts.collect() };
+        self.store.append(refusal, None, |_, _| {});
     }
 }
 

@@ -190,14 +190,16 @@ pub async fn stamp(
             request.into_response(refusal).map_into_boxed_body()
         }
     };
+    static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+    static PROCESSING: HeaderName = HeaderName::from_static("openai-processing-ms");
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
-        headers.insert(HeaderName::from_static("x-request-id"), id);
+        headers.insert(REQUEST_ID.clone(), id);
     }
     if is_openais {
         // Of a stream this is the time to its head.
         let spent_ms = started.elapsed().as_millis() as u64;
-        headers.insert(HeaderName::from_static("openai-processing-ms"), spent_ms.into());
+        headers.insert(PROCESSING.clone(), spent_ms.into());
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -44,16 +45,23 @@ impl Learnt {
 
     /// OpenAI's names, which its SDKs read.
     fn standing_headers(&self) -> impl Iterator<Item = Named> {
-        const REQUESTS: [&str; 3] =
-            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
-        const TOKENS: [&str; 3] =
-            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+        static REQUESTS: [HeaderName; 3] = [
+            HeaderName::from_static("x-ratelimit-limit-requests"),
+            HeaderName::from_static("x-ratelimit-remaining-requests"),
+            HeaderName::from_static("x-ratelimit-reset-requests"),
+        ];
+        static TOKENS: [HeaderName; 3] = [
+            HeaderName::from_static("x-ratelimit-limit-tokens"),
+            HeaderName::from_static("x-ratelimit-remaining-tokens"),
+            HeaderName::from_static("x-ratelimit-reset-tokens"),
+        ];
         let admission = self.admission.as_ref();
         let requests = admission.map(|admission| admission.requests).or(self.denied);
         let tokens = admission.and_then(|admission| admission.tokens);
-        let headers = |names: [&'static str; 3], standing: Standing| names.into_iter().zip(standing_values(&standing));
-        let requests = requests.map(|standing| headers(REQUESTS, standing));
-        let tokens = tokens.map(|standing| headers(TOKENS, standing));
+        let headers =
+            |names: &'static [HeaderName; 3], standing: Standing| names.iter().cloned().zip(standing_values(&standing));
+        let requests = requests.map(|standing| headers(&REQUESTS, standing));
+        let tokens = tokens.map(|standing| headers(&TOKENS, standing));
         requests.into_iter().flatten().chain(tokens.into_iter().flatten())
     }
 }
@@ -99,7 +107,7 @@ pub async fn answer(
     let mut response = reply::respond(told);
     let stood = refused.stood.into_iter().flat_map(queue_headers);
     for (name, value) in learnt.standing_headers().chain(stood) {
-        response.headers_mut().insert(header::HeaderName::from_static(name), value);
+        response.headers_mut().insert(name, value);
     }
     if gateway.is_stopping() {
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
@@ -363,7 +371,7 @@ fn class(request: &HttpRequest, who: &Identity) -> Result<Class, Error> {
     Ok(who.class().max(wish.ok_or_else(unknown)?))
 }
 
-type Named = (&'static str, header::HeaderValue);
+type Named = (HeaderName, header::HeaderValue);
 
 fn add_headers(response: &mut HttpResponseBuilder, headers: impl IntoIterator<Item = Named>) {
     for header in headers {
@@ -372,7 +380,9 @@ fn add_headers(response: &mut HttpResponseBuilder, headers: impl IntoIterator<It
 }
 
 fn queue_headers(stood: Stood) -> [Named; 2] {
-    [("x-queue-position", stood.position.into()), ("x-queue-wait-ms", (stood.wait.as_millis() as u64).into())]
+    static POSITION: HeaderName = HeaderName::from_static("x-queue-position");
+    static WAIT: HeaderName = HeaderName::from_static("x-queue-wait-ms");
+    [(POSITION.clone(), stood.position.into()), (WAIT.clone(), (stood.wait.as_millis() as u64).into())]
 }
 
 /// Limit, remaining and reset, as OpenAI writes them.

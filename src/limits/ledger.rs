@@ -3,8 +3,9 @@
 //! A pure core: the time is an argument, and so is what holds for whoever asks, so a change is felt on the next request
 //! and the history is kept. A request is charged to its person and, besides, to the token that it came with.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
+
+use foldhash::{HashMap, HashMapExt};
 
 use crate::chat::Spent;
 use crate::clock::Timestamp;

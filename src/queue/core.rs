@@ -5,8 +5,10 @@
 //! except that one that can't run now (its host or model is busy) is passed by the next that can. A request whose model is
 //! not loaded may be passed by those whose model is, for `affinity` at most.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+
+use foldhash::{HashMap, HashMapExt};
 
 use crate::catalog::HostId;
 use crate::config::Order;

@@ -17,8 +17,7 @@ use tracing::error;
 use crate::clock::Timestamp;
 use crate::config::settings::Live;
 use crate::error::Error;
-use crate::store::audit::NewEntry;
-use crate::store::mailbox::{Mailbox, Post};
+use crate::store::mailbox::{Letter, Mailbox, Post};
 use crate::store::users::People;
 use crate::store::{audit, checkpoints, settings};
 
@@ -77,12 +76,12 @@ impl Tx<'_> {
 /// Told whether the transaction came to disk; the error's text is for the log.
 type After = Box<dyn FnOnce(Result<(), &str>) + Send>;
 
+/// An entry, and the mailbox of who waits for it.
+type Sent = (Letter, Option<Arc<Mailbox>>);
+
 enum Job {
     /// Of the record: an error undoes the whole transaction.
-    Entry {
-        entry: NewEntry,
-        after: After,
-    },
+    Entry(Sent),
     Verb {
         run: Box<dyn FnOnce(&mut Tx<'_>) -> Ran + Send>,
     },
@@ -194,8 +193,8 @@ impl Writer {
         }
     }
 
-    pub fn entry(&self, entry: NewEntry, after: impl FnOnce(Result<(), &str>) + Send + 'static) {
-        self.send(Job::Entry { entry, after: Box::new(after) });
+    pub fn entry(&self, letter: Letter, mailbox: Option<Arc<Mailbox>>) {
+        self.send(Job::Entry((letter, mailbox)));
     }
 
     pub fn verb<T: Send + 'static>(
@@ -227,9 +226,8 @@ impl Writer {
     }
 
     fn send(&self, job: Job) {
-        if let Err(mpsc::error::SendError(Job::Entry { entry, after })) = self.jobs.send(job) {
-            entry.settle(false);
-            after(Err("the writer has ended"));
+        if let Err(mpsc::error::SendError(Job::Entry(sent))) = self.jobs.send(job) {
+            tell(sent, Err("the writer has ended"));
             self.post.deliver();
         }
     }
@@ -282,7 +280,7 @@ impl Loop {
         if self.state.sync_failed.load(Ordering::Acquire) {
             for job in batch.drain(..) {
                 match job {
-                    Job::Entry { entry, after } => told.add(entry, after),
+                    Job::Entry(sent) => told.entries.push(sent),
                     // Dropping a verb drops its answer's sender, which its caller sees.
                     Job::Verb { .. } | Job::Checkpoint | Job::Truncate { .. } | Job::Close => {}
                 }
@@ -306,16 +304,14 @@ impl Loop {
             let mut result = Ok(());
             for job in batch.drain(..) {
                 match job {
-                    Job::Entry { entry, after } => told.add(entry, after),
+                    Job::Entry(sent) => told.entries.push(sent),
                     Job::Verb { run } if result.is_ok() => {
                         // A verb finds what was handed over before it.
-                        result = audit::write(&mut tx, &told.entries[written..])
-                            .and_then(|()| verb(&mut tx, run))
-                            .map(|ran| {
-                                people_changed |= std::mem::take(&mut tx.people_changed) && !ran.undo;
-                                settings_changed |= std::mem::take(&mut tx.settings_changed) && !ran.undo;
-                                told.afters.push(ran.after);
-                            });
+                        result = told.write(&mut tx, written).and_then(|()| verb(&mut tx, run)).map(|ran| {
+                            people_changed |= std::mem::take(&mut tx.people_changed) && !ran.undo;
+                            settings_changed |= std::mem::take(&mut tx.settings_changed) && !ran.undo;
+                            told.afters.push(ran.after);
+                        });
                         written = told.entries.len();
                     }
                     Job::Verb { .. } | Job::Close => {}
@@ -324,7 +320,7 @@ impl Loop {
                 }
             }
             result?;
-            audit::write(&mut tx, &told.entries[written..])
+            told.write(&mut tx, written)
         });
         let result = result.and_then(|()| {
             self.newest = newest;
@@ -341,7 +337,7 @@ impl Loop {
                     *self.people.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(people);
                 }
                 self.state.healthy.store(true, Ordering::Relaxed);
-                self.state.written.fetch_add(told.afters.len() as u64, Ordering::Relaxed);
+                self.state.written.fetch_add((told.entries.len() + told.afters.len()) as u64, Ordering::Relaxed);
                 self.tell(told, Ok(()));
                 if !truncations.is_empty() && self.truncate_wal() {
                     for done in truncations {
@@ -358,8 +354,8 @@ impl Loop {
             Err(cause) => {
                 // Jobs that are left were never run: the transaction could not begin. A verb's caller sees its answer go.
                 for job in batch.drain(..) {
-                    if let Job::Entry { entry, after } = job {
-                        told.add(entry, after);
+                    if let Job::Entry(sent) = job {
+                        told.entries.push(sent);
                     }
                 }
                 self.failed(&cause, told);
@@ -391,26 +387,35 @@ impl Loop {
 
     /// Tells everybody first, and wakes those who wait after that.
     fn tell(&self, told: Told, committed: Result<(), &str>) {
-        told.entries.iter().for_each(|entry| entry.settle(committed.is_ok()));
+        told.entries.into_iter().for_each(|sent| tell(sent, committed));
         told.afters.into_iter().for_each(|after| after(committed));
         self.post.deliver();
     }
 }
 
-/// A batch as it is told what became of it.
+/// A batch, as it is told what became of it.
 struct Told {
-    entries: Vec<NewEntry>,
+    entries: Vec<Sent>,
+    /// Of verbs.
     afters: Vec<After>,
 }
 
 impl Told {
     fn with_capacity(jobs: usize) -> Self {
-        Told { entries: Vec::with_capacity(jobs), afters: Vec::with_capacity(jobs) }
+        Told { entries: Vec::with_capacity(jobs), afters: Vec::new() }
     }
 
-    fn add(&mut self, entry: NewEntry, after: After) {
-        self.entries.push(entry);
-        self.afters.push(after);
+    /// Writes the entries from that one on.
+    fn write(&self, tx: &mut Tx<'_>, from: usize) -> QueryResult<()> {
+        audit::write(tx, self.entries[from..].iter().map(|(letter, _)| &letter.entry))
+    }
+}
+
+fn tell((letter, mailbox): Sent, committed: Result<(), &str>) {
+    letter.entry.settle(committed.is_ok());
+    match mailbox {
+        Some(mailbox) => mailbox.put(letter, committed),
+        None => letter.answer(committed),
     }
 }
 

@@ -100,6 +100,9 @@ impl Answer {
     }
 }
 
+/// What stands around an answer's text, about.
+const ENVELOPE_BYTES: usize = 512;
+
 impl Encoder for Answer {
     fn whole(&mut self, reply: &ChatReply, out: &mut BytesMut) {
         let calls: Vec<_> = reply.tool_calls.iter().map(|call| WireCall::of(call, None)).collect();
@@ -122,6 +125,7 @@ impl Encoder for Answer {
             }],
             usage: WireUsage::of(reply.end.usage),
         };
+        out.reserve(ENVELOPE_BYTES + reply.text.len() + reply.text.len() / 8);
         wire::put_json(out, &completion);
     }
 

@@ -1,20 +1,25 @@
 //! What requests leave in the record, handed to the writer as it is, so that a batch of it takes few statements.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use diesel::prelude::*;
 
+use crate::store::Tx;
 use crate::store::audit::insert::{Line, Piece, insert_intents, insert_lines, insert_pieces};
 use crate::store::audit::writing::{Closing, IntentSlot, NewPart, NewRow, Opening, Segment, insert_images};
-use crate::store::Tx;
 
 pub enum NewEntry {
     Intent(Box<Opening>),
-    Segment { slot: IntentSlot, segment: Segment },
-    Result(Arc<Closing>),
+    Segment {
+        slot: IntentSlot,
+        segment: Segment,
+    },
+    Result(Box<Closing>),
     /// A row that belongs to no request that was forwarded.
-    Refusal { row: Box<NewRow>, parts: Vec<NewPart> },
+    Refusal {
+        row: Box<NewRow>,
+        parts: Vec<NewPart>,
+    },
 }
 
 impl NewEntry {
@@ -29,12 +34,12 @@ impl NewEntry {
 }
 
 /// Writes a batch. Intents come first, so that whatever else there is of a request finds its intent.
-pub fn write(tx: &mut Tx<'_>, entries: &[NewEntry]) -> QueryResult<()> {
+pub fn write<'a>(tx: &mut Tx<'_>, entries: impl ExactSizeIterator<Item = &'a NewEntry> + Clone) -> QueryResult<()> {
     let at_us = tx.now.0;
     let mut lines = Vec::with_capacity(entries.len());
     // A request with what it brings, and an answer: two parts and one.
     let mut pieces = Vec::with_capacity(2 * entries.len());
-    for entry in entries {
+    for entry in entries.clone() {
         let NewEntry::Intent(opening) = entry else { continue };
         let log_id = tx.next_log_id()?;
         opening.slot.set(log_id);

@@ -137,14 +137,23 @@ impl<const N: usize> QueryId for InsertParts<'_, N> {
 
 impl<const N: usize> RunQueryDsl<SqliteConnection> for InsertParts<'_, N> {}
 
-/// Inserts them all, in order, in statements of sixteen rows, four and one: each size is prepared once.
+/// Inserts them all, in order, in statements of as many rows as there are, by powers of two up to sixteen: each size is prepared
+/// once.
 macro_rules! insert_all {
     ($connection:expr, $rows:expr, $statement:ident) => {{
         let (chunks, rest) = $rows.as_chunks::<16>();
         for rows in chunks {
             $statement(rows).execute($connection)?;
         }
+        let (chunks, rest) = rest.as_chunks::<8>();
+        for rows in chunks {
+            $statement(rows).execute($connection)?;
+        }
         let (chunks, rest) = rest.as_chunks::<4>();
+        for rows in chunks {
+            $statement(rows).execute($connection)?;
+        }
+        let (chunks, rest) = rest.as_chunks::<2>();
         for rows in chunks {
             $statement(rows).execute($connection)?;
         }

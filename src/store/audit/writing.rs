@@ -10,14 +10,15 @@ use diesel::prelude::*;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::RequestId;
+use crate::store::Store;
 use crate::store::audit::entries::NewEntry;
 use crate::store::audit::insert::{Line, Piece, insert_lines, insert_pieces};
 use crate::store::audit::reading::{newest_log_id, open_intents};
 use crate::store::audit::{ACT, CLOSED, PART_DETAIL, RESULT, set_watermark};
+use crate::store::mailbox::{Letter, Mailbox};
 use crate::store::schema::{record_image, record_image_use};
 use crate::store::tokens::Token;
 use crate::store::users::{Actor, check_acting_admin};
-use crate::store::Store;
 
 /// A row to be inserted, but for what the writer gives it: its `log_id`, its time, and the place of its intent.
 #[derive(Debug, Clone, Default)]
@@ -120,9 +121,14 @@ impl IntentSlot {
 }
 
 impl Store {
-    /// Hands an entry to the writer; `done` is told after the sync.
-    pub fn append(&self, entry: NewEntry, done: impl FnOnce(Result<(), &str>) + Send + 'static) {
-        self.writer.entry(entry, done);
+    /// Hands an entry to the writer. After the sync it comes back, to the thread of that mailbox, or on the writer's own.
+    pub fn append(
+        &self,
+        entry: NewEntry,
+        mailbox: Option<Arc<Mailbox>>,
+        after: impl FnOnce(NewEntry, Result<(), &str>) + Send + 'static,
+    ) {
+        self.writer.entry(Letter::new(entry, after), mailbox);
     }
 
     /// Gives a result `interrupted` to every intent that an earlier process left without one.
@@ -261,7 +267,12 @@ fn insert_row(
     Ok(log_id)
 }
 
-pub fn insert_images(connection: &mut SqliteConnection, log_id: i64, user_id: i64, images: &[NewImage]) -> QueryResult<()> {
+pub fn insert_images(
+    connection: &mut SqliteConnection,
+    log_id: i64,
+    user_id: i64,
+    images: &[NewImage],
+) -> QueryResult<()> {
     for image in images {
         let kept = record_image::table
             .filter(record_image::user_id.eq(user_id))
