@@ -1,5 +1,5 @@
 # Everything a newcomer, a developer and CI need; each target is a script that can be read.
-.PHONY: help run demo test check bench fixture million
+.PHONY: help run demo test check release bench fixture million
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -16,7 +16,10 @@ demo: ## walk the whole path once on a fresh data folder: accounts, chat, stream
 test: ## install what the tests need and run them all
 	@scripts/test.sh
 
-bench: ## measure speed and memory beside nginx, in ten minutes (QUICK=1: in two)
+release: ## build the gateway as it is best installed, target/dist/lan-gateway, in a quarter of an hour
+	@scripts/release.sh
+
+bench: ## measure that beside nginx, speed and memory, in another (QUICK=1: a plain build, in two minutes)
 	@scripts/bench.sh
 
 fixture: ## write a record of a million rows into target/fixture, once

@@ -3,6 +3,8 @@
 
 GATEWAY_PROGRAM=${CARGO_TARGET_DIR:-target}/release/lan-gateway
 export GATEWAY_PROGRAM
+# What `release.sh` builds.
+RELEASED_PROGRAM=${CARGO_TARGET_DIR:-target}/dist/lan-gateway
 
 say() { echo "$*" >&2; }
 

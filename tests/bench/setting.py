@@ -81,10 +81,10 @@ class Rows:
 class Setting:
     """The three of them, on free ports, and the record of the gateway."""
 
-    def __init__(self, stage):
+    def __init__(self, stage, with_nginx=True):
         self.stage = stage
         self.direct = self._ollama()
-        self.nginx = self._nginx()
+        self.nginx = self._nginx() if with_nginx else None
         self.gateway, self.token = self._gateway()
 
     @property
@@ -137,7 +137,7 @@ class Setting:
 
 
 @contextlib.contextmanager
-def a_setting():
+def a_setting(with_nginx=True):
     FOLDER.mkdir(parents=True, exist_ok=True)
     with Stage(within=FOLDER) as stage:
-        yield Setting(stage)
+        yield Setting(stage, with_nginx)
