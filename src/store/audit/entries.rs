@@ -73,3 +73,86 @@ pub fn write<'a>(tx: &mut Tx<'_>, entries: impl ExactSizeIterator<Item = &'a New
     insert_lines(tx.connection, &lines)?;
     insert_pieces(tx.connection, &pieces)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::config::settings::{Live, Settings};
+    use crate::store::Store;
+    use crate::store::audit::{INTENT, PART_ANSWER, PART_ORIGIN, PART_REQUEST, RESULT, Row};
+    use crate::store::schema::{record, record_part};
+
+    /// One statement of each size.
+    const REQUESTS: u8 = 31;
+
+    fn part(part: i64, kind: &'static str, number: u8) -> NewPart {
+        NewPart { part, kind, body: Bytes::from(vec![number]) }
+    }
+
+    fn row(kind: &'static str, number: u8) -> NewRow {
+        NewRow { kind, request_id: [number; 16], ..NewRow::default() }
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_written_whole_and_each_result_finds_its_intent() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Live::new(Settings::default())).unwrap();
+        // What is handed over while a verb holds the writer becomes one batch.
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (begins, begun) = oneshot::channel();
+        let holder = store.clone();
+        let held = tokio::spawn(async move {
+            let hold = move |_: &mut Tx<'_>| {
+                let _ = begins.send(());
+                let _ = released.recv();
+                Ok(())
+            };
+            holder.write(hold).await
+        });
+        begun.await.unwrap();
+        let mut told = Vec::new();
+        for number in 0..REQUESTS {
+            let slot = IntentSlot::default();
+            let parts = vec![part(0, PART_REQUEST, number), part(1, PART_ORIGIN, number)];
+            let opening = Opening { slot: slot.clone(), row: row(INTENT, number), parts, images: Vec::new() };
+            store.append(NewEntry::Intent(Box::new(opening)), None, |_, _| {});
+            let parts = vec![part(2, PART_ANSWER, number)];
+            let closing = Closing { slot, row: row(RESULT, number), parts, segments: Vec::new() };
+            let (done, written) = oneshot::channel();
+            let after = move |_, committed: Result<(), &str>| done.send(committed.is_ok()).unwrap();
+            store.append(NewEntry::Result(Box::new(closing)), None, after);
+            told.push(written);
+        }
+        release.send(()).unwrap();
+        held.await.unwrap().unwrap();
+        for written in told {
+            assert!(written.await.unwrap());
+        }
+
+        let rows =
+            store.read(|connection| record::table.select(Row::as_select()).order(record::log_id).load(connection));
+        let rows = rows.await.unwrap();
+        let parts = store.read(|connection| {
+            record_part::table
+                .select((record_part::log_id, record_part::kind, record_part::body))
+                .order((record_part::log_id, record_part::part))
+                .load::<(i64, String, Vec<u8>)>(connection)
+        });
+        let parts = parts.await.unwrap();
+
+        assert_eq!(rows.len(), 2 * usize::from(REQUESTS));
+        for (at, number) in (0..REQUESTS).enumerate() {
+            let (intent, result) = (&rows[at], &rows[usize::from(REQUESTS) + at]);
+            assert_eq!((intent.kind.as_str(), &intent.request_id[..]), (INTENT, &[number; 16][..]));
+            assert_eq!((result.kind.as_str(), &result.request_id[..]), (RESULT, &[number; 16][..]));
+            assert_eq!(result.intent_id, Some(intent.log_id));
+            let of_intent =
+                [PART_REQUEST, PART_ORIGIN, PART_ANSWER].map(|kind| (intent.log_id, kind.to_owned(), vec![number]));
+            assert_eq!(parts[3 * at..3 * at + 3], of_intent);
+        }
+        store.close();
+    }
+}
