@@ -453,7 +453,9 @@ fn commitment(salt: &[u8; rows::SALT_BYTES], contents: &[(u8, &[u8])]) -> [u8; 3
         mac.update(&(bytes.len() as u64).to_be_bytes());
         mac.update(bytes);
     }
-    mac.sign().as_ref().try_into().unwrap_or_default()
+    let mut commitment = [0; 32];
+    commitment.copy_from_slice(mac.sign().as_ref());
+    commitment
 }
 
 /// Two things of few bytes share a row: a row of its own costs many times their size.

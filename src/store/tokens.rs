@@ -474,6 +474,7 @@ impl Store {
             let target = tokens::table.find(id);
             Ok(diesel::update(target).set(tokens::last_used_at_us.eq(now.0)).execute(tx.connection)?)
         };
+        // Nobody waits for the answer.
         self.writer.verb(note, tokio::sync::oneshot::channel().0);
     }
 }

@@ -10,10 +10,12 @@ use crate::store::audit::writing::{Closing, IntentSlot, NewPart, NewRow, Opening
 
 pub enum NewEntry {
     Intent(Box<Opening>),
+    /// A piece of an answer that is still coming. When it does not come to disk, the result brings it.
     Segment {
         slot: IntentSlot,
         segment: Segment,
     },
+    /// With the last of its contents.
     Result(Box<Closing>),
     /// A row that belongs to no request that was forwarded.
     Refusal {
