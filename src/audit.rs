@@ -18,7 +18,7 @@ use crate::config;
 use crate::error::Error;
 use crate::ids::RequestId;
 use crate::provider::Call;
-use crate::secret::random_bytes_of_many;
+use crate::secret::thread_random_bytes;
 use crate::store::Store;
 use crate::store::audit::{self as rows, Closing, IntentSlot, NewEntry, NewImage, NewPart, NewRow, Opening, Segment};
 use crate::store::mailbox::Mailbox;
@@ -115,7 +115,7 @@ impl Audit {
         // The intent's share is free again after its sync; the result's stays reserved.
         let for_result = room.split(RESULT_BYTES + ROW_BYTES);
 
-        let salt = random_bytes_of_many::<{ rows::SALT_BYTES }>();
+        let salt = thread_random_bytes::<{ rows::SALT_BYTES }>();
         let row = NewRow {
             kind: rows::INTENT,
             request_id: intent.id.0.into_bytes(),

@@ -47,7 +47,7 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
 
 /// The same by a generator of this thread (ChaCha), which the system's source seeds now and then: for what every request
 /// needs, since asking the system takes as long as much of the rest.
-pub fn random_bytes_of_many<const N: usize>() -> [u8; N] {
+pub fn thread_random_bytes<const N: usize>() -> [u8; N] {
     rand::random()
 }
 

@@ -51,14 +51,26 @@ impl Mailbox {
             self.arrived.notified().await;
             // Not under the lock, which the writer needs for the next ones.
             let letters = std::mem::take(&mut *self.lock());
-            for (letter, committed) in letters {
-                letter.answer(committed.as_ref().copied().map_err(|cause| &**cause));
-            }
+            answer_all(letters);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Answered>> {
         self.letters.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// What came after its worker had ended is answered all the same: a result that was not written must be tried again.
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        let letters = std::mem::take(&mut *self.lock());
+        answer_all(letters);
+    }
+}
+
+fn answer_all(letters: Vec<Answered>) {
+    for (letter, committed) in letters {
+        letter.answer(committed.as_ref().copied().map_err(|cause| &**cause));
     }
 }
 
@@ -99,21 +111,36 @@ mod tests {
     use super::*;
     use crate::store::audit::{IntentSlot, NewPart, PART_ANSWER, Segment};
 
+    /// What came back to whoever sent a letter.
+    type Back = (NewEntry, Result<(), String>);
+
+    fn letter(lost: &Arc<AtomicBool>) -> (Letter, oneshot::Receiver<Back>) {
+        let part = NewPart { part: 0, kind: PART_ANSWER, body: Bytes::new() };
+        let segment = Segment { part, lost: lost.clone() };
+        let (done, told) = oneshot::channel();
+        let after = move |entry, committed: Result<(), &str>| {
+            let _ = done.send((entry, committed.map_err(str::to_owned)));
+        };
+        (Letter::new(NewEntry::Segment { slot: IntentSlot::default(), segment }, after), told)
+    }
+
+    #[test]
+    fn a_letter_to_a_worker_that_has_ended_is_answered() {
+        let mailbox = Post::default().open();
+        let (sent, mut told) = letter(&Arc::default());
+        mailbox.put(sent, Err("no room"));
+
+        drop(mailbox);
+
+        assert_eq!(told.try_recv().unwrap().1.unwrap_err(), "no room");
+    }
+
     #[tokio::test]
     async fn letters_wait_for_the_delivery_and_come_back_with_what_became_of_them() {
         let post = Post::default();
         let (mailbox, other) = (post.open(), post.open());
         let served = async {
             tokio::join!(mailbox.clone().serve(), other.serve());
-        };
-        let letter = |lost: &Arc<AtomicBool>| {
-            let part = NewPart { part: 0, kind: PART_ANSWER, body: Bytes::new() };
-            let segment = Segment { part, lost: lost.clone() };
-            let (done, told) = oneshot::channel();
-            let after = move |entry, committed: Result<(), &str>| {
-                let _ = done.send((entry, committed.map_err(str::to_owned)));
-            };
-            (Letter::new(NewEntry::Segment { slot: IntentSlot::default(), segment }, after), told)
         };
         let lost = Arc::default();
         let ((first, mut written), (second, refused)) = (letter(&lost), letter(&lost));
