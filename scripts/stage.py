@@ -128,12 +128,11 @@ class Stage:
             "LGW_STOP_SECONDS_MAX": 2,
             **environment,
         }
-        log = self.folder / f"{name}.log"
         # Its own file of settings, so that one in the current folder has no say.
         (self.folder / f"{name}.toml").touch()
-        process = self.start([PROGRAM, "serve", "--config", self.folder / f"{name}.toml"], log, settings)
-        found = self.wait_for(process, log, lambda: re.search(r"^listening on (http://\S+)$", log.read_text(), re.M))
-        return Gateway(found.group(1), log, process)
+        command = [PROGRAM, "serve", "--config", self.folder / f"{name}.toml"]
+        url, process = self.program(command, name, settings)
+        return Gateway(url, self.folder / f"{name}.log", process)
 
     def ollama(self):
         """Starts an Ollama of our own, with the models in `.ollama/`, beside any that runs already."""
@@ -144,12 +143,12 @@ class Stage:
         self.wait_for(process, log, lambda: reached(url + "/api/version"))
         return url
 
-    def program(self, command, name):
-        """Starts a server that prints `listening on URL`."""
+    def program(self, command, name, settings=None):
+        """Starts a server that prints `listening on URL`. Returns that, and the process."""
         log = self.folder / f"{name}.log"
-        process = self.start(command, log, {})
+        process = self.start(command, log, settings or {})
         found = self.wait_for(process, log, lambda: re.search(r"^listening on (http://\S+)$", log.read_text(), re.M))
-        return found.group(1)
+        return found.group(1), process
 
     def start(self, command, log, settings):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LGW_")}

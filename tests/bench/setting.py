@@ -100,10 +100,7 @@ class Setting:
         return self.stage.folder / "gateway"
 
     def _ollama(self):
-        log = self.stage.folder / "ollama.log"
-        process = self.stage.start([PROGRAMS / "bench-ollama"], log, {})
-        said = "listening on "
-        url = self.stage.wait_for(process, log, lambda: said in log.read_text() and log.read_text().split(said)[1].strip())
+        url, process = self.stage.program([PROGRAMS / "bench-ollama"], "ollama")
         return Target("direct", url, process.pid)
 
     def _nginx(self):
@@ -137,7 +134,7 @@ class Setting:
 
 
 @contextlib.contextmanager
-def a_setting(with_nginx=True):
+def a_setting(kind=Setting, **how):
     FOLDER.mkdir(parents=True, exist_ok=True)
     with Stage(within=FOLDER) as stage:
-        yield Setting(stage, with_nginx)
+        yield kind(stage, **how)

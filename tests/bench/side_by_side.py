@@ -40,9 +40,11 @@ def loads(target, seconds):
 
 
 class Rounds:
-    def __init__(self, setting, report):
+    def __init__(self, setting, report, only=None):
+        """`only`: the names of the loads that are measured, if not all."""
         self.setting = setting
         self.report = report
+        self.only = only
         self.samples = Samples()
         self.syncs = []
         self.missing = 0
@@ -50,12 +52,15 @@ class Rounds:
     def run(self, seconds, at_most):
         """Rounds, until each figure has enough quiet samples or there were `at_most`."""
         for number in range(at_most):
-            print(f"\nround {number + 1}: {'load':7} {'direct':>22} {'nginx':>22} {'gateway':>22}", flush=True)
+            heads = " ".join(f"{target.name:>22}" for target in self.setting.targets)
+            print(f"\nround {number + 1}: {'load':7} {heads}", flush=True)
             self.syncs.append(machine.fdatasync_ms(self.setting.stage.folder))
             # Each begins one round, so that no target always comes after the same other.
-            turn = number % 3
+            turn = number % len(self.setting.targets)
             targets = self.setting.targets[turn:] + self.setting.targets[:turn]
             for load in zip(*(loads(target, seconds) for target in targets)):
+                if self.only and load[0].name not in self.only:
+                    continue
                 told = {}
                 for target, one in zip(targets, load):
                     told[target.name] = self.measure(target, one, seconds)
@@ -96,6 +101,7 @@ class Rounds:
 
     def tell(self):
         report, median = self.report, self.samples.median
+        direct = self.check_direct()
 
         def ratio(load, name):
             return median((load, "gateway"), name) / median((load, "nginx"), name)
@@ -114,14 +120,20 @@ class Rounds:
         report.set("ttft_added_nginx_ms", added_ms("nginx", "paced", "first_token_p50"), "ms")
         report.set("fdatasync_p50_ms", sorted(self.syncs)[len(self.syncs) // 2], "ms")
         report.set("rows_missing", self.missing, "rows")
-        direct = median(("c16", "direct"), "per_second") / median(("c16", "nginx"), "per_second")
-        if direct < 2:
-            report.void.append(f"direct made {direct:.2f} times nginx at c=16; below 2 the load or the upstream is the limit")
         others = sorted(self.samples.others())
         print(
             f"\n{len(others)} samples; CPU that others took: median {others[len(others) // 2]:.1%}, "
             f"p90 {others[len(others) * 9 // 10]:.1%}; samples left out: {self.samples.left_out()}; "
             f"direct made {direct:.2f} times nginx at c=16")
+
+    def check_direct(self):
+        """How many times nginx the upstream is by itself; where that is too little, the run is void."""
+        made = [self.samples.median(("c16", name), "per_second") for name in ("direct", "nginx")]
+        direct = made[0] / made[1]
+        if direct < 2:
+            self.report.void.append(
+                f"direct made {direct:.2f} times nginx at c=16; below 2 the load or the upstream is the limit")
+        return direct
 
 
 def run(command, token, seconds):

@@ -51,7 +51,7 @@ def attack(gateway, who, token, which):
 
 def main():
     with Stage() as stage:
-        fake = stage.program([sys.executable, ROOT / "tests/sdk/fake_ollama.py"], "fake")
+        fake, _ = stage.program([sys.executable, ROOT / "tests/sdk/fake_ollama.py"], "fake")
         gateway = stage.gateway("gateway", fake, **LIFTED)
         user = gateway.token(gateway.approved("user@example.com"))
         runs = [

@@ -38,7 +38,7 @@ SUITES = {
 def main():
     with Stage() as stage:
         ollama = stage.ollama()
-        fake = stage.program([sys.executable, HERE / "fake_ollama.py"], "fake")
+        fake, _ = stage.program([sys.executable, HERE / "fake_ollama.py"], "fake")
         real = stage.gateway("real", ollama, LGW_DEFAULT_MODEL=MODEL, **LIFTED)
         recorded = stage.gateway("recorded", fake, LGW_DEFAULT_MODEL="fake:latest", **LIFTED)
         narrow = stage.gateway("narrow", fake, LGW_DEFAULT_MODEL="fake:latest", **NARROW)

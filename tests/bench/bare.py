@@ -1,0 +1,52 @@
+"""`python3 tests/bench/bare.py`: what of the gateway's cost its parts have by themselves.
+
+Measures `bare.rs` beside nginx and the gateway, without a record and with two synced rows a request and nothing else, and
+prints each as a ratio to nginx: what a bare one does not reach, the gateway can't reach on this machine. Takes five minutes
+and needs what `make bench` has built.
+"""
+
+import sys
+
+from report import Report
+from setting import PROGRAMS, Setting, Target, a_setting
+from side_by_side import Rounds, loads, run
+
+LOADS = ("c16", "c64")
+
+
+class BareSetting(Setting):
+    def __init__(self, stage):
+        super().__init__(stage)
+        self.bare = [self._bare("bare"), self._bare("recorded", stage.folder / "recorded.db")]
+
+    @property
+    def targets(self):
+        return [self.direct, self.nginx, *self.bare, self.gateway]
+
+    def _bare(self, name, *file):
+        url, process = self.stage.program([PROGRAMS / "bench-bare", self.direct.url, *file], name)
+        return Target(name, url, process.pid)
+
+
+def main():
+    report = Report()
+    with a_setting(BareSetting) as setting:
+        for target in setting.targets:
+            for load in loads(target, 1):
+                if load.name in LOADS:
+                    run(load.command, target.token, 1)
+        rounds = Rounds(setting, report, only=LOADS)
+        rounds.run(4, 5)
+    rounds.check_direct()
+    median = rounds.samples.median
+    for load in LOADS:
+        for name, of in (("rps", "per_second"), ("cpu", "cpu_us")):
+            for target in ("bare", "recorded", "gateway"):
+                ratio = median((load, target), of) / median((load, "nginx"), of)
+                report.set(f"{name}_{load}_{target}_vs_nginx", ratio, "ratio")
+    report.show()
+    sys.exit(1 if report.void else 0)
+
+
+if __name__ == "__main__":
+    main()
