@@ -19,7 +19,7 @@ import time
 import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PROGRAM = pathlib.Path(os.environ.get("GATEWAY_PROGRAM", ROOT / "target/release/lan-gateway"))
+PROGRAM = pathlib.Path(os.environ.get("GATEWAY_PROGRAM", ROOT / "target/release/lan-gateway")).resolve()
 
 START_SECONDS_MAX = 30
 # The gateway lets answers end for `stop_seconds_max`; these stages set that to 2 seconds.

@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from stage import PASSWORD, PROGRAM, Stage, end, free_port, reached  # noqa: E402
 
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
 # On the disk where the project is built: a folder in memory would make every sync free.
 FOLDER = TARGET / "bench"
 PROGRAMS = TARGET / "release/examples"
