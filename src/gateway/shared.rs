@@ -1,7 +1,6 @@
 //! What the pump and the answer share, on one thread. No borrow is held over an await.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -20,7 +19,7 @@ pub struct Shared {
 
 struct State {
     /// Events that the client has not been given yet; bounded by `answer_bytes_max`.
-    events: VecDeque<ChatEvent>,
+    events: Vec<ChatEvent>,
     /// The reader wants the answer whole, so news before its end would wake them for nothing.
     whole: bool,
     ended: Option<Result<(), Ended>>,
@@ -96,7 +95,7 @@ impl Shared {
     /// `ahead`: how many stood before it in the queue, `None` when it did not have to wait.
     pub fn new(record: Record, hold: Option<Hold>, ahead: Option<usize>) -> Self {
         let state = State {
-            events: VecDeque::new(),
+            events: Vec::new(),
             whole: false,
             ended: None,
             books: Books { record: Some(record), hold },
@@ -126,13 +125,11 @@ impl Shared {
     pub fn add(&self, events: &mut Vec<ChatEvent>) -> usize {
         let mut state = self.state.borrow_mut();
         let mut bytes = 0;
-        for event in events.drain(..) {
-            if let Some(record) = &mut state.books.record {
-                record.saw(&event);
-                bytes = record.answer_bytes();
-            }
-            state.events.push_back(event);
+        if let Some(record) = &mut state.books.record {
+            events.iter().for_each(|event| record.saw(event));
+            bytes = record.answer_bytes();
         }
+        state.events.append(events);
         let awaited = !state.whole;
         drop(state);
         if awaited {
@@ -212,14 +209,14 @@ impl Shared {
 impl State {
     fn take_whole(&mut self) -> Option<Result<Vec<ChatEvent>, Error>> {
         match self.ended.as_mut()? {
-            Ok(()) => Some(Ok(self.events.drain(..).collect())),
+            Ok(()) => Some(Ok(std::mem::take(&mut self.events))),
             Err(ended) => Some(Err(ended.tell())),
         }
     }
 
     fn take_news(&mut self) -> Option<News> {
         if !self.events.is_empty() {
-            return Some(News::Events(self.events.drain(..).collect()));
+            return Some(News::Events(std::mem::take(&mut self.events)));
         }
         match self.ended.as_mut()? {
             Ok(()) => Some(News::Complete),

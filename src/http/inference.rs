@@ -289,6 +289,9 @@ fn recorded(error: Error) -> Refused {
     Refused { error, recorded: true, stood: None }
 }
 
+/// About what a piece of text takes on the wire, with what stands around it.
+const EVENT_BYTES: usize = 256;
+
 /// A stream on its way to the client. Dropping it drops the answer, which ends the generation.
 struct Flow {
     told: Told,
@@ -319,6 +322,7 @@ impl Flow {
             };
             match news {
                 News::Events(events) => {
+                    out.reserve(events.len() * EVENT_BYTES);
                     for event in events {
                         if matches!(event.what, Piece::End(_)) {
                             self.end = Some(event);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use memchr::memchr2;
 use serde::de::{self, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::{RawValue, to_raw_value};
@@ -27,6 +28,8 @@ pub struct TextDecoder {
 /// What of the answer has been seen.
 struct State {
     at: OffsetDateTime,
+    /// How the last line with a text began, up to its time. All lines of an answer name the same model.
+    head: Vec<u8>,
     /// The text stands in `response`, not in a message.
     is_completion: bool,
     must_call: Vec<String>,
@@ -88,6 +91,7 @@ impl State {
     fn new() -> Self {
         State {
             at: OffsetDateTime::UNIX_EPOCH,
+            head: Vec::new(),
             is_completion: false,
             must_call: Vec::new(),
             one_call: false,
@@ -165,12 +169,22 @@ impl State {
         if self.is_completion || !self.must_call.is_empty() {
             return false;
         }
-        let Some((moment, text)) = text_in(line) else { return false };
+        let Some((moment, text)) = self.behind_head(line).and_then(text_in) else { return false };
         self.at = moment.0.unwrap_or(self.at);
         if !text.is_empty() {
             self.push(Piece::Text(text), out);
         }
         true
+    }
+
+    /// A line of a chat from its time on. Ollama writes its fields in one order.
+    fn behind_head<'a>(&mut self, line: &'a [u8]) -> Option<&'a [u8]> {
+        if self.head.is_empty() || !line.starts_with(&self.head) {
+            let (_, rest) = plain_string(line.strip_prefix(br#"{"model":"#)?)?;
+            let rest = rest.strip_prefix(br#","created_at":"#)?;
+            self.head = line[..line.len() - rest.len()].to_vec();
+        }
+        Some(&line[self.head.len()..])
     }
 
     fn message(&mut self, message: LineMessage, out: &mut Vec<ChatEvent>) -> Result<(), Error> {
@@ -272,21 +286,27 @@ fn not_understood() -> Error {
     refused("the model server sent a line that is not understood")
 }
 
-/// What most lines are: a time and a piece of text, between what is always the same. Ollama writes its fields in one order.
+/// What most lines hold, from their time on: that and a piece of text, between what is always the same.
 fn text_in(line: &[u8]) -> Option<(Moment, String)> {
-    let (_, rest) = plain_string(line.strip_prefix(br#"{"model":"#)?)?;
-    let (time, rest) = plain_string(rest.strip_prefix(br#","created_at":"#)?)?;
+    let (time, rest) = plain_string(line)?;
     let rest = rest.strip_prefix(br#","message":{"role":"assistant","content":"#)?;
     let text = rest.strip_suffix(br#"},"done":false}"#)?;
-    Some((Moment::parse(time), serde_json::from_slice(text).ok()?))
+    let text = match plain_string(text) {
+        Some((text, [])) => text.to_owned(),
+        _ => serde_json::from_slice(text).ok()?,
+    };
+    Some((Moment::parse(time), text))
 }
 
 /// A JSON string without escapes, and what follows it.
 fn plain_string(json: &[u8]) -> Option<(&str, &[u8])> {
     let json = json.strip_prefix(b"\"")?;
-    let end = json.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..b' '))?;
+    let end = memchr2(b'"', b'\\', json)?;
     let rest = json[end..].strip_prefix(b"\"")?;
-    Some((str::from_utf8(&json[..end]).ok()?, rest))
+    let text = str::from_utf8(&json[..end]).ok()?;
+    // To look at all bytes takes less time than to stop at the first: the compiler then looks at many at once.
+    let has_control = text.bytes().fold(false, |found, byte| found | (byte < b' '));
+    (!has_control).then_some((text, rest))
 }
 
 #[derive(Deserialize)]
