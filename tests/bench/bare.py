@@ -1,8 +1,8 @@
 """`python3 tests/bench/bare.py`: what of the gateway's cost its parts have by themselves.
 
 Measures `bare.rs` beside nginx and the gateway, without a record and with two synced rows a request and nothing else, and
-prints each as a ratio to nginx: what a bare one does not reach, the gateway can't reach on this machine. Takes five minutes
-and needs what `make bench` has built.
+prints each as a ratio to nginx. The first is a ceiling; the second says what the usual way to the disk leaves of it. Takes a few
+minutes and needs what `make bench` has built.
 """
 
 import sys
