@@ -145,12 +145,16 @@ def run(command, token, seconds):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(setting, report, quick):
-    # The first round of all warms up what is slow once.
+def warm_up(setting, names):
+    """What is slow only once is not measured."""
     for target in setting.targets:
         for load in loads(target, 1):
-            if load.name in ("c16", "stream"):
+            if load.name in names:
                 run(load.command, target.token, 1)
+
+
+def measure(setting, report, quick):
+    warm_up(setting, ("c16", "stream"))
     rounds = Rounds(setting, report)
     rounds.run(*((1, 3) if quick else (4, 5)))
     rounds.tell()
