@@ -1,5 +1,6 @@
 //! Points in time as the gateway keeps them: microseconds since the Unix epoch, UTC.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ pub mod zone;
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// Returns what the host's clock says. Lifetimes (expiry, grace, resets) are measured by this one; it may step back.
     pub fn now() -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
@@ -59,6 +61,32 @@ impl Timestamp {
     }
 }
 
+/// The clock of the record: rows are stamped by it, and ids of requests hold its time. It follows the host's clock, but never
+/// goes back: after that one was set back it waits until it has caught up. So rows are in the order of time, and the row of a
+/// request is never older than its id.
+///
+/// One for the process, since an id is made before anything of the gateway is at hand. Not for lifetimes.
+pub struct RecordClock {
+    newest: AtomicI64,
+}
+
+pub static RECORD_CLOCK: RecordClock = RecordClock::new();
+
+impl RecordClock {
+    const fn new() -> Self {
+        RecordClock { newest: AtomicI64::new(0) }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.at_least(Timestamp::now())
+    }
+
+    /// Moves the clock forward to `time`, unless it is beyond it, and returns what it then says.
+    pub fn at_least(&self, time: Timestamp) -> Timestamp {
+        Timestamp(self.newest.fetch_max(time.0, Ordering::Relaxed).max(time.0))
+    }
+}
+
 /// A clock that never steps: it starts with the time of the host's clock and then runs evenly, whatever is done to that one.
 /// Waits and limits go by it; what it says can be kept in a file, and read again by the next process.
 pub struct SteadyClock {
@@ -90,5 +118,16 @@ mod tests {
 
         assert_eq!(Timestamp::parse(&moment.rfc3339()), Some(moment));
         assert!(moment.rfc3339().ends_with("123456Z"));
+    }
+
+    #[test]
+    fn the_clock_of_the_record_never_goes_back() {
+        let clock = RecordClock::new();
+        let ahead = Timestamp::now().plus_seconds(3600);
+
+        assert_eq!(clock.at_least(ahead), ahead);
+        // The host's clock is behind it now, as after it was set back.
+        assert_eq!(clock.now(), ahead);
+        assert_eq!(clock.at_least(Timestamp(1)), ahead);
     }
 }

@@ -4,23 +4,24 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::clock::Timestamp;
-use crate::secret::random_bytes;
+use crate::clock::{RECORD_CLOCK, Timestamp};
+use crate::secret::thread_random_bytes;
 
 /// The id of one request: a UUIDv7, so ids sort by time. It is ours alone; a client never chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId(pub Uuid);
 
 impl RequestId {
+    /// Returns the id of a request that comes now, by the clock that its rows will be stamped by: a request is found by the
+    /// time in its id, so none of its rows may be older.
     pub fn fresh() -> Self {
-        RequestId(Uuid::now_v7())
+        Self::at(RECORD_CLOCK.now())
     }
 
-    /// The id of something that happened at `time`, for rows that are stamped before they are named: whoever looks for the id
-    /// looks at rows from its time on.
+    /// Returns the id of something that happened at `time`, for rows that are stamped before they are named.
     pub fn at(time: Timestamp) -> Self {
         let millis = u64::try_from(time.0 / 1000).unwrap_or(0);
-        RequestId(uuid::Builder::from_unix_timestamp_millis(millis, &random_bytes::<10>()).into_uuid())
+        RequestId(uuid::Builder::from_unix_timestamp_millis(millis, &thread_random_bytes::<10>()).into_uuid())
     }
 
     /// The id of an answer: a dialect's prefix and the request's id without hyphens, as in `chatcmpl-0190…`.

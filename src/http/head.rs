@@ -49,10 +49,9 @@ impl Head for RequestHead<'_> {
     }
 }
 
-/// The id that the outermost layer gave this request.
+/// Returns the id of this request, which the outermost layer asks for first and so makes.
 pub fn request_id(request: &HttpRequest) -> RequestId {
-    let given = request.extensions().get::<tracing_actix_web::RequestId>().map(|id| RequestId(**id));
-    given.unwrap_or_else(RequestId::fresh)
+    *request.extensions_mut().get_or_insert_with(RequestId::fresh)
 }
 
 /// The client's address, IPv4 in its own form. No forwarding header is believed.

@@ -14,7 +14,7 @@ use diesel::prelude::*;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::error;
 
-use crate::clock::Timestamp;
+use crate::clock::{RECORD_CLOCK, Timestamp};
 use crate::config::settings::Live;
 use crate::error::Error;
 use crate::store::mailbox::{Letter, Mailbox, Post};
@@ -43,8 +43,10 @@ impl From<diesel::result::Error> for Failure {
 /// What a verb works on: the connection inside the transaction, and the time that its rows bear.
 pub struct Tx<'a> {
     pub connection: &'a mut SqliteConnection,
-    /// Never smaller than in the transaction before.
+    /// Never smaller than in the transaction before: for the record's rows and for what is compared with them.
     pub now: Timestamp,
+    /// What the host's clock says: for lifetimes, which must end when people were told, also after it was set back.
+    pub clock: Timestamp,
     /// The newest row of the record, as far as it is known.
     newest: &'a mut Option<i64>,
     people_changed: bool,
@@ -129,6 +131,7 @@ impl Writer {
         settings: Live,
     ) -> anyhow::Result<Writer> {
         let last = audit::last_at(&mut connection)?;
+        RECORD_CLOCK.at_least(last);
         let (jobs, queue) = mpsc::unbounded_channel();
         let (wrote, wake) = std_mpsc::sync_channel(1);
         let state = Arc::new(State {
@@ -290,7 +293,7 @@ impl Loop {
         }
         let clock = Timestamp::now();
         let stepped_back = clock.0 + CLOCK_STEP_US < self.clock.0;
-        let now = clock.max(self.last);
+        let now = RECORD_CLOCK.now().max(self.last);
         let (mut people_changed, mut settings_changed) = (false, false);
         let mut truncations = Vec::new();
         let mut checkpoint = false;
@@ -299,7 +302,8 @@ impl Loop {
             if stepped_back {
                 audit::insert_act(connection, now, "clock_set_back", None, None, None)?;
             }
-            let mut tx = Tx { connection, now, newest: &mut newest, people_changed: false, settings_changed: false };
+            let mut tx =
+                Tx { connection, now, clock, newest: &mut newest, people_changed: false, settings_changed: false };
             let mut written = 0;
             let mut result = Ok(());
             for job in batch.drain(..) {
