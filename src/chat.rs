@@ -142,11 +142,15 @@ impl Message {
 
 /// An image as its bytes, decoded; how it is written on a wire is a face's business.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Image(pub bytes::Bytes);
+pub struct Image {
+    pub bytes: bytes::Bytes,
+    /// Its field in the caller's request, for error messages, as in `messages[0].content[1].image_url`.
+    pub field: String,
+}
 
 impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Image({} bytes)", self.0.len())
+        write!(f, "Image({} bytes)", self.bytes.len())
     }
 }
 

@@ -60,7 +60,7 @@ impl Policy {
     pub fn fit_to_skills(&self, work: &mut Work, skills: Skills) -> Result<Option<&'static str>, Error> {
         if let Some(image) = work.first_image().filter(|_| !skills.sees) {
             let message = format!("`{image}` is an image, and model `{}` sees none; ask one that does", work.model());
-            return Err(Error::unsupported(image, message));
+            return Err(Error::unsupported(image.to_owned(), message));
         }
         let wish = work.think_wish().filter(|_| !skills.thinks);
         if wish.is_some() {
@@ -139,21 +139,18 @@ fn check_prompt(work: &Work, bytes: usize, settings: &Settings) -> Result<(), Er
 }
 
 fn check_images(request: &ChatRequest, settings: &Settings) -> Result<(), Error> {
-    let mut count = 0;
-    for (at, message) in request.messages.iter().enumerate() {
-        for (number, image) in message.images.iter().enumerate() {
-            count += 1;
-            let field = format!("messages[{at}].images[{number}]");
-            let most = settings.images_per_request_max;
-            if count > most {
-                let message = format!("`{field}` is one image too many; at most {most} may be sent");
-                return Err(Error::invalid(field, message));
-            }
-            let (bytes, most) = (image.0.len(), settings.image_bytes_max);
-            if bytes > most {
-                let message = format!("`{field}` has {bytes} bytes; an image may have at most {most}");
-                return Err(Error::invalid(field, message));
-            }
+    let images = request.messages.iter().flat_map(|message| &message.images);
+    for (number, image) in images.enumerate() {
+        let field = &image.field;
+        let most = settings.images_per_request_max;
+        if number >= most {
+            let message = format!("`{field}` is one image too many; at most {most} may be sent");
+            return Err(Error::invalid(field, message));
+        }
+        let (bytes, most) = (image.bytes.len(), settings.image_bytes_max);
+        if bytes > most {
+            let message = format!("`{field}` has {bytes} bytes; an image may have at most {most}");
+            return Err(Error::invalid(field, message));
         }
     }
     Ok(())
@@ -166,7 +163,11 @@ mod tests {
 
     fn request(model: &str, max_tokens: Option<u32>, images: &[usize]) -> Work {
         let mut message = Message::new(Role::User, "hello");
-        message.images = images.iter().map(|bytes| Image(vec![0; *bytes].into())).collect();
+        let image = |(number, bytes): (usize, &usize)| Image {
+            bytes: vec![0; *bytes].into(),
+            field: format!("messages[0].content[{number}].image_url"),
+        };
+        message.images = images.iter().enumerate().map(image).collect();
         Work::Chat(ChatRequest {
             model: ModelName::parse(model).unwrap(),
             messages: vec![message],
@@ -208,8 +209,11 @@ mod tests {
         let most = 5 * 1024 * 1024;
 
         assert!(check(request("m", None, &[most])).is_ok());
-        assert_eq!(check(request("m", None, &[most + 1])).unwrap_err().field(), Some("messages[0].images[0]"));
-        assert_eq!(check(request("m", None, &[1, 1])).unwrap_err().field(), Some("messages[0].images[1]"));
+        assert_eq!(
+            check(request("m", None, &[most + 1])).unwrap_err().field(),
+            Some("messages[0].content[0].image_url")
+        );
+        assert_eq!(check(request("m", None, &[1, 1])).unwrap_err().field(), Some("messages[0].content[1].image_url"));
     }
 
     #[test]

@@ -72,11 +72,11 @@ impl Work {
         }
     }
 
-    /// Where its first image stands.
-    pub fn first_image(&self) -> Option<String> {
+    /// The caller's field of the first image.
+    pub fn first_image(&self) -> Option<&str> {
         let Work::Chat(chat) = self else { return None };
-        let message = chat.messages.iter().position(|message| !message.images.is_empty())?;
-        Some(format!("messages[{message}].images[0]"))
+        let image = chat.messages.iter().find_map(|message| message.images.first())?;
+        Some(&image.field)
     }
 
     pub fn leave_out_thinking(&mut self) {

@@ -5,7 +5,6 @@ use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 
-use crate::chat::Image;
 use crate::dialect::json::At;
 use crate::error::Error;
 
@@ -17,7 +16,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
 );
 
-pub fn of_base64(text: &str, at: &At<'_>) -> Result<Image, Error> {
+pub fn of_base64(text: &str, at: &At<'_>) -> Result<Bytes, Error> {
     if text.starts_with("data:") {
         return Err(at.invalid("must be plain base64; leave out everything up to `base64,`"));
     }
@@ -28,7 +27,7 @@ pub fn of_base64(text: &str, at: &At<'_>) -> Result<Image, Error> {
         BASE64.decode(text.as_bytes())
     };
     match bytes {
-        Ok(bytes) if !bytes.is_empty() => Ok(Image(Bytes::from(bytes))),
+        Ok(bytes) if !bytes.is_empty() => Ok(Bytes::from(bytes)),
         Ok(_) => Err(at.invalid("is empty; send an image or leave it out")),
         Err(_) => Err(at.invalid("is not base64; use the standard alphabet, with padding")),
     }
@@ -44,7 +43,7 @@ const DATA_URIS: &[&str] = &[
 ];
 
 /// Only data URIs: fetching an address for a client would let it look around from here.
-pub fn of_uri(uri: &str, at: &At<'_>) -> Result<Image, Error> {
+pub fn of_uri(uri: &str, at: &At<'_>) -> Result<Bytes, Error> {
     for start in DATA_URIS {
         if let Some(base64) = strip_prefix_any_case(uri, start) {
             return of_base64(base64, at);

@@ -209,9 +209,13 @@ async fn an_image_for_a_model_that_sees_none_is_refused_by_name() {
 
     assert_eq!((refused.status, seen.status), (400, 200), "{}", seen.text());
     let error = refused.json()["error"].clone();
-    assert_eq!((&error["param"], &error["code"]), (&json!("messages[0].images[0]"), &json!("unsupported_parameter")));
+    assert_eq!(
+        (&error["param"], &error["code"]),
+        (&json!("messages[0].content[1].image_url"), &json!("unsupported_parameter"))
+    );
     let chat = json!({ "model": "user/other:1b", "messages": [{ "role": "user", "images": ["iVBORw0KGgo="] }] });
-    assert_eq!(gateway.post("/chat", Some(&admin), chat).await.status, 400);
+    let refused = gateway.post("/chat", Some(&admin), chat).await;
+    assert!(refused.status == 400 && refused.text().contains("`messages[0].images[0]`"), "{}", refused.text());
     assert_eq!((fake.chats().len(), fake.shown()), (1, 2));
 }
 

@@ -73,8 +73,14 @@ async fn each_setting_is_felt_on_the_next_request() {
     for (changes, most, more, status, param) in [
         (json!({ "prompt_bytes_max": 50 }), text(50), text(51), 413, json!("messages")),
         (json!({ "prompt_bytes_max": null }), text(51), text((1 << 20) + 1), 413, json!("messages")),
-        (json!({ "images_per_request_max": 2 }), images(2), images(3), 400, json!("messages[0].images[2]")),
-        (json!({ "image_bytes_max": 1024 }), padded(1024), padded(1025), 400, json!("messages[0].images[0]")),
+        (json!({ "images_per_request_max": 2 }), images(2), images(3), 400, json!("messages[0].content[2].image_url")),
+        (
+            json!({ "image_bytes_max": 1024 }),
+            padded(1024),
+            padded(1025),
+            400,
+            json!("messages[0].content[0].image_url"),
+        ),
         (json!({ "body_bytes_max": 1024 }), text(900), text(1024), 413, json!(null)),
     ] {
         assert_eq!(set(&gateway, &admin, changes.clone()).await.status, 200, "{changes}");

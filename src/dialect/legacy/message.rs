@@ -64,7 +64,7 @@ fn read_images(items: Vec<Json<'_>>, at: &At<'_>) -> Result<Vec<Image>, Error> {
     for (number, item) in items.into_iter().enumerate() {
         let at = at.index(number);
         let text = item.text(&at)?;
-        images.push(image::of_base64(&text, &at)?);
+        images.push(Image { bytes: image::of_base64(&text, &at)?, field: at.to_string() });
     }
     Ok(images)
 }

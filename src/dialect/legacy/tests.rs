@@ -117,7 +117,10 @@ fn messages_are_those_of_ollama() {
 
     let roles: Vec<_> = chat.messages.iter().map(|message| message.role).collect();
     assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::Tool]);
-    assert_eq!(chat.messages[1].images, [Image(bytes::Bytes::from_static(b"hi"))]);
+    assert_eq!(
+        chat.messages[1].images,
+        [Image { bytes: bytes::Bytes::from_static(b"hi"), field: "messages[1].images[0]".into() }]
+    );
     let call = &chat.messages[2].tool_calls[0];
     assert_eq!((call.id.as_str(), call.name.as_str(), call.arguments.get()), ("c1", "f", r#"{"z":1,"a":[2.5,null]}"#));
     assert_eq!(chat.messages[2].reasoning.as_deref(), Some("hm"));
@@ -152,7 +155,7 @@ fn a_message_that_is_not_right_is_named() {
 fn images_are_plain_base64_as_go_reads_it() {
     let image = |text: &str| {
         let message = format!(r#"{{"role":"user","images":["aGk=","{text}"]}}"#);
-        decode_message(&message).map(|(mut chat, _)| chat.messages.remove(0).images.remove(1).0)
+        decode_message(&message).map(|(mut chat, _)| chat.messages.remove(0).images.remove(1).bytes)
     };
 
     assert_eq!(image("+/8=").unwrap(), &b"\xfb\xff"[..]);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::chat::{Image, Message, Role, ToolCall};
@@ -58,8 +59,6 @@ struct Fields {
 struct Content {
     text: String,
     images: Vec<Image>,
-    /// Where the first image stands.
-    image_at: Option<String>,
 }
 
 fn read_message(fields: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Message, Error> {
@@ -113,8 +112,8 @@ impl Fields {
             (None, None) if role == Role::Assistant && !tool_calls.is_empty() => Content::default(),
             (None, None) => return Err(at.key("content").invalid("is missing; send a string")),
         };
-        if let Some(place) = content.image_at.filter(|_| role != Role::User) {
-            return Err(Error::invalid(&place, format!("`{place}` is an image, which only a `user` may send")));
+        if let Some(Image { field, .. }) = content.images.first().filter(|_| role != Role::User) {
+            return Err(Error::invalid(field, format!("`{field}` is an image, which only a `user` may send")));
         }
         let mut message = Message::new(role, content.text);
         message.images = content.images;
@@ -229,10 +228,7 @@ fn read_content(content: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result
         let at = at.index(number);
         match read_part(part.object(&at)?, &at, ignored)? {
             Part::Text(text) => whole.text.push_str(&text),
-            Part::Image(image) => {
-                whole.images.push(image);
-                whole.image_at.get_or_insert_with(|| at.to_string());
-            }
+            Part::Image(image) => whole.images.push(image),
         }
     }
     Ok(whole)
@@ -264,7 +260,8 @@ fn read_part<'a>(part: Object<'a>, at: &At<'_>, ignored: &mut Ignored) -> Result
         Some("image_url") => {
             let at = at.key("image_url");
             let image = image.ok_or_else(|| at.invalid("is missing; send an object with `url`"))?;
-            return read_image(image, &at, ignored).map(Part::Image);
+            let bytes = read_image(image, &at, ignored)?;
+            return Ok(Part::Image(Image { bytes, field: at.to_string() }));
         }
         Some("input_audio") => return Err(at.unsupported("is sound, which is not offered; send text")),
         Some("file") => return Err(at.unsupported("is a file, which is not offered; send its text")),
@@ -278,7 +275,7 @@ fn read_part<'a>(part: Object<'a>, at: &At<'_>, ignored: &mut Ignored) -> Result
 }
 
 /// `{"url": "data:…", "detail": "auto"}`; some clients send the URI alone.
-fn read_image(value: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Image, Error> {
+fn read_image(value: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Bytes, Error> {
     let fields = match value {
         Json::Text(uri) => return image::of_uri(&uri, at),
         other => other.object(at)?,

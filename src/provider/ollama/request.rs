@@ -109,7 +109,7 @@ pub fn put_end(out: &mut Vec<u8>, logprobs: Option<u8>, truncate: Option<bool>) 
 
 fn expected_length(request: &ChatRequest) -> usize {
     let of_message = |message: &Message| {
-        let images: usize = message.images.iter().map(|image| image.0.len().div_ceil(3) * 4 + 4).sum();
+        let images: usize = message.images.iter().map(|image| image.bytes.len().div_ceil(3) * 4 + 4).sum();
         message.text.len() + message.text.len() / 8 + images + 64
     };
     256 + request.messages.iter().map(of_message).sum::<usize>()
@@ -145,7 +145,7 @@ fn put_message(out: &mut Vec<u8>, message: &Message, images: &mut Vec<ImageAt>) 
         out.extend_from_slice(b",\"images\":[");
         for (number, image) in message.images.iter().enumerate() {
             out.extend_from_slice(if number > 0 { b",\"" } else { b"\"" });
-            images.push(put_base64(out, &image.0));
+            images.push(put_base64(out, &image.bytes));
             out.push(b'"');
         }
         out.push(b']');
@@ -288,7 +288,7 @@ mod tests {
     fn the_place_of_each_image_is_told() {
         let mut request = request();
         for bytes in [&b"a"[..], b"ab", b"abc"] {
-            request.messages[0].images.push(Image(Bytes::copy_from_slice(bytes)));
+            request.messages[0].images.push(Image { bytes: Bytes::copy_from_slice(bytes), field: String::new() });
         }
         request.messages.push(Message::new(Role::User, "YQ=="));
 
