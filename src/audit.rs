@@ -156,6 +156,7 @@ impl Audit {
             end: None,
             room: for_result,
             segments: Vec::new(),
+            notes: Vec::new(),
         };
         let (done, synced) = oneshot::channel();
         let opening = NewEntry::Intent(Box::new(Opening { slot, row, parts, images }));
@@ -275,6 +276,8 @@ pub struct Record {
     end: Option<End>,
     room: Option<OwnedSemaphorePermit>,
     segments: Vec<Segment>,
+    /// Notes that came after the intent's; they are written with the result.
+    notes: Vec<String>,
 }
 
 impl Record {
@@ -306,16 +309,20 @@ impl Record {
             Piece::Embedding(embedding) => self.contents.numbers.add(embedding),
             Piece::End(end) => {
                 self.contents.text.extend_from_slice(self.contents.numbers.summary().as_bytes());
-                row.prompt_tokens = Some(end.usage.prompt_tokens as i64);
-                row.answer_tokens = Some(end.usage.answer_tokens as i64);
-                row.gpu_us =
-                    Some(((end.timings.load_ns + end.timings.prompt_ns + end.timings.answer_ns) / 1000) as i64);
+                row.prompt_tokens = Some(column(end.usage.prompt_tokens));
+                row.answer_tokens = Some(column(end.usage.answer_tokens));
+                row.gpu_us = Some(column(end.timings.worked_ns() / 1000));
                 self.end = Some(end.clone());
             }
         }
         if self.contents.waiting() >= self.audit.config.segment_bytes {
             self.flush();
         }
+    }
+
+    /// Notes something that the result's readers should know, on a line of its own.
+    pub fn note(&mut self, note: String) {
+        self.notes.push(note);
     }
 
     /// Hands a segment to the writer when the last one is old enough. To be called on a beat.
@@ -397,6 +404,11 @@ impl Record {
         if !self.contents.tool_calls.is_empty() {
             tool_calls = tool_calls_json(&self.contents.tool_calls);
             parts.push(NewPart { part: self.next_part, kind: rows::PART_TOOL_CALLS, body: tool_calls.clone().into() });
+            self.next_part += 1;
+        }
+        if !self.notes.is_empty() {
+            let body = self.notes.join("\n").into();
+            parts.push(NewPart { part: self.next_part, kind: rows::PART_NOTES, body });
         }
         row.outcome = Some(outcome.name());
         row.reason = outcome.reason();
@@ -423,6 +435,11 @@ impl Drop for Record {
     fn drop(&mut self) {
         self.hand_over(Outcome::Abandoned, None, |_| {});
     }
+}
+
+/// A number as a column holds it.
+fn column(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn micros(time: Duration) -> i64 {

@@ -287,6 +287,13 @@ pub struct Timings {
     pub answer_ns: u64,
 }
 
+impl Timings {
+    /// The time that the model server worked.
+    pub fn worked_ns(&self) -> u64 {
+        self.load_ns.saturating_add(self.prompt_ns).saturating_add(self.answer_ns)
+    }
+}
+
 /// A stream folded into one piece.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatReply {

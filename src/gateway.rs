@@ -29,10 +29,12 @@ use crate::upstream::Upstream;
 use crate::work::Work;
 
 mod answer;
+mod plausible;
 mod pump;
 mod shared;
 
 pub use answer::Answer;
+use plausible::Plausible;
 use pump::Pump;
 pub use shared::News;
 use shared::Shared;
@@ -190,6 +192,7 @@ impl Gateway {
                 allowed.shorten_answer(granted, "that many are left of `tokens_per_day`");
             }
         }
+        let answer_tokens = allowed.answer_tokens();
         let call = provider.call(&allowed.work)?;
         allowed.notes.extend(call.notes.iter().cloned());
         allowed.notes.extend(ignored.iter().map(|field| format!("ignored {field}")));
@@ -222,6 +225,7 @@ impl Gateway {
                 &self.mailbox,
             )
             .await?;
+        let plausible = Plausible::of(&call, allowed.prompt_tokens, answer_tokens);
         let shared = Rc::new(Shared::new(record, admission.take_hold(), place.ahead()));
         let pump = Pump {
             upstream: self.upstream.clone(),
@@ -229,6 +233,7 @@ impl Gateway {
             answers: answers.clone(),
             stop_now: stop_now.clone(),
             passed,
+            plausible,
         };
         Ok(Answer::new(ignored, shared, pump.start(run, place, call)))
     }

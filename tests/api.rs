@@ -33,6 +33,8 @@ mod hosts;
 mod leaving;
 #[path = "api/limits.rs"]
 mod limits;
+#[path = "api/numbers.rs"]
+mod numbers;
 #[path = "api/others.rs"]
 mod others;
 #[path = "api/payloads.rs"]

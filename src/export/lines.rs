@@ -67,6 +67,10 @@ impl Contents {
                 rows::PART_DETAIL => &mut contents.detail,
                 _ => continue,
             };
+            // Each part of notes has lines of its own.
+            if part.kind == rows::PART_NOTES && !into.is_empty() {
+                into.push(b'\n');
+            }
             into.extend_from_slice(body);
         }
         contents

@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::{Outcome, Record};
 use crate::auth::running::Run;
 use crate::breaker::Passed;
-use crate::chat::ChatEvent;
+use crate::chat::{ChatEvent, Piece};
 use crate::config;
 use crate::error::Error;
+use crate::gateway::plausible::Plausible;
 use crate::gateway::shared::{Ended, Shared};
 use crate::gateway::stopped;
 use crate::provider::Call;
@@ -31,6 +32,7 @@ pub struct Pump {
     pub answers: config::Answers,
     pub stop_now: CancellationToken,
     pub passed: Passed,
+    pub plausible: Plausible,
 }
 
 impl Pump {
@@ -72,6 +74,7 @@ impl Pump {
         })?;
         self.shared.begins(self.upstream.name(turn.host));
         self.passed.goes();
+        let began = Instant::now();
 
         let mut patience = Patience::new(self.upstream.limits(), self.answers.time_max);
         let sent = tokio::time::timeout(patience.left(), self.upstream.send(turn.host, &call)).await;
@@ -82,11 +85,13 @@ impl Pump {
         let mut beat = tokio::time::interval_at(Instant::now() + BEAT, BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = Vec::new();
+        let mut pieces = 0;
         loop {
             // Taken in random order, so that a stream without a pause does not put off the beat.
             tokio::select! {
                 more = upstream.next(&mut events) => {
                     patience.heard();
+                    self.hold_to_what_can_be(&mut events, &mut pieces, began.elapsed());
                     // What arrived before an error is part of the answer.
                     self.hand_on(&mut events)?;
                     if !more? {
@@ -101,6 +106,20 @@ impl Pump {
         }
         turn.settle(self.shared.with_record(|record| record.gpu_time()).flatten());
         Ok(())
+    }
+
+    /// Holds the end mark among `events`, if it is there, to what can be. `pieces`: how many have come.
+    fn hold_to_what_can_be(&self, events: &mut [ChatEvent], pieces: &mut u64, on_slot: Duration) {
+        for event in events {
+            match &mut event.what {
+                Piece::Text(_) | Piece::Reasoning(_) | Piece::ToolCall(_) => *pieces += 1,
+                Piece::End(end) => {
+                    let notes = self.plausible.hold(end, *pieces, on_slot);
+                    self.shared.with_record(|record| notes.into_iter().for_each(|note| record.note(note)));
+                }
+                Piece::Logprobs(_) | Piece::Embedding(_) => {}
+            }
+        }
     }
 
     fn hand_on(&self, events: &mut Vec<ChatEvent>) -> Result<(), Error> {

@@ -16,6 +16,7 @@ use crate::work::Work;
 
 mod answer;
 mod complete;
+mod count;
 mod embed;
 mod request;
 mod schema;

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::store::Store;
 use crate::store::audit::{RESULT, last_before, watermark_of};
 use crate::store::schema::{record, usage};
-use crate::store::usage::{QUARTER_US, USAGE};
+use crate::store::usage::{QUARTER_US, USAGE, plus};
 
 /// What one person used with one token, or without.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,9 +45,9 @@ fn add_up(connection: &mut SqliteConnection, day: Day) -> QueryResult<Sums> {
         }
         let sum = sums.entry((user_id, token_id)).or_default();
         (sum.user_id, sum.token_id) = (user_id, Some(token_id).filter(|id| *id != 0));
-        sum.requests += requests;
-        sum.tokens += tokens;
-        sum.gpu_us += gpu_us;
+        sum.requests = plus(sum.requests, requests);
+        sum.tokens = plus(sum.tokens, tokens);
+        sum.gpu_us = plus(sum.gpu_us, gpu_us);
     };
 
     let rolled_up = usage::table
@@ -63,7 +63,7 @@ fn add_up(connection: &mut SqliteConnection, day: Day) -> QueryResult<Sums> {
         ))
         .load::<(i64, i64, i64, i64, i64, i64)>(connection)?;
     for (user_id, token_id, requests, prompt, answer, gpu_us) in rolled_up {
-        add(user_id, token_id, requests, prompt + answer, gpu_us);
+        add(user_id, token_id, requests, plus(prompt, answer), gpu_us);
     }
 
     type Line = (Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
@@ -76,7 +76,7 @@ fn add_up(connection: &mut SqliteConnection, day: Day) -> QueryResult<Sums> {
         .load_iter::<Line, diesel::connection::DefaultLoadingMode>(connection)?;
     for line in tail {
         let (user_id, token_id, prompt, answer, gpu_us) = line?;
-        let tokens = prompt.unwrap_or(0) + answer.unwrap_or(0);
+        let tokens = plus(prompt.unwrap_or(0), answer.unwrap_or(0));
         add(user_id.unwrap_or(0), token_id.unwrap_or(0), 1, tokens, gpu_us.unwrap_or(0));
     }
     Ok(sums)

@@ -86,14 +86,23 @@ pub struct Used {
 
 impl Sums {
     fn add(&mut self, other: Sums) {
-        self.requests += other.requests;
-        self.failed += other.failed;
-        self.refused += other.refused;
-        self.prompt_tokens += other.prompt_tokens;
-        self.answer_tokens += other.answer_tokens;
-        self.gpu_us += other.gpu_us;
-        self.total_us += other.total_us;
+        let add = |sum: &mut i64, more| *sum = plus(*sum, more);
+        add(&mut self.requests, other.requests);
+        add(&mut self.failed, other.failed);
+        add(&mut self.refused, other.refused);
+        add(&mut self.prompt_tokens, other.prompt_tokens);
+        add(&mut self.answer_tokens, other.answer_tokens);
+        add(&mut self.gpu_us, other.gpu_us);
+        add(&mut self.total_us, other.total_us);
     }
+}
+
+/// The largest sum. Two of them still fit into a column's 64 bits, beyond which SQLite goes on in floats.
+pub const SUM_MAX: i64 = (1 << 62) - 1;
+
+/// Adds up without wrapping; a negative number, which no row should have, counts for nothing.
+pub fn plus(sum: i64, more: i64) -> i64 {
+    sum.clamp(0, SUM_MAX).saturating_add(more.clamp(0, SUM_MAX)).min(SUM_MAX)
 }
 
 type Key = (i64, i64, i64, String);
@@ -124,11 +133,16 @@ impl Store {
         let (number, word) = by.columns();
         self.read(move |connection| {
             let Wanted { user_id, token_id, from, to } = wanted;
+            // `sum` fails where it would wrap; `total` is a float, exact up to 2^53.
+            let sum = |column: &str| format!("CAST(min(total({column}), {SUM_MAX}) AS INTEGER)");
+            let [requests, failed, refused] = ["requests", "failed", "refused"].map(sum);
+            let [prompt_tokens, answer_tokens] = ["prompt_tokens", "answer_tokens"].map(sum);
+            let [gpu_us, total_us] = ["gpu_us", "total_us"].map(sum);
             // Nothing of what somebody asks for stands in the statement itself.
             let statement = format!(
-                "SELECT {number} AS number, {word} AS word, sum(requests) AS requests, sum(failed) AS failed, \
-                 sum(refused) AS refused, sum(prompt_tokens) AS prompt_tokens, sum(answer_tokens) AS answer_tokens, \
-                 sum(gpu_us) AS gpu_us, sum(total_us) AS total_us FROM usage \
+                "SELECT {number} AS number, {word} AS word, {requests} AS requests, {failed} AS failed, \
+                 {refused} AS refused, {prompt_tokens} AS prompt_tokens, {answer_tokens} AS answer_tokens, \
+                 {gpu_us} AS gpu_us, {total_us} AS total_us FROM usage \
                  WHERE quarter_us >= ?1 AND quarter_us < ?2 AND (?3 IS NULL OR user_id = ?3) \
                  AND (?4 IS NULL OR token_id = ?4) GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ?5"
             );
@@ -198,13 +212,12 @@ fn add_up(connection: &mut SqliteConnection) -> QueryResult<(HashMap<Key, Sums>,
 
 fn upsert(connection: &mut SqliteConnection, key: &Key, sums: &Sums) -> QueryResult<()> {
     let (quarter, user_id, token_id, model) = key;
-    diesel::sql_query(
+    let columns = ["requests", "failed", "refused", "prompt_tokens", "answer_tokens", "gpu_us", "total_us"];
+    let added = columns.map(|column| format!("{column} = min({column} + excluded.{column}, {SUM_MAX})")).join(", ");
+    diesel::sql_query(format!(
         "INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (quarter_us, user_id, token_id, model) DO UPDATE SET requests = requests + excluded.requests, \
-         failed = failed + excluded.failed, refused = refused + excluded.refused, \
-         prompt_tokens = prompt_tokens + excluded.prompt_tokens, answer_tokens = answer_tokens + excluded.answer_tokens, \
-         gpu_us = gpu_us + excluded.gpu_us, total_us = total_us + excluded.total_us",
-    )
+         ON CONFLICT (quarter_us, user_id, token_id, model) DO UPDATE SET {added}"
+    ))
     .bind::<BigInt, _>(quarter)
     .bind::<BigInt, _>(user_id)
     .bind::<BigInt, _>(token_id)

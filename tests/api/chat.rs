@@ -30,8 +30,8 @@ async fn the_documents_chat_answers_ollamas_object() {
         json!({
             "model": "llama3.2:latest", "created_at": "2026-01-01T00:00:00.3Z",
             "message": { "role": "assistant", "content": "Hello world!" },
-            "done_reason": "stop", "done": true, "total_duration": 9_000_000, "load_duration": 1_000_000,
-            "prompt_eval_count": 5, "prompt_eval_duration": 3_000_000, "eval_count": 3, "eval_duration": 2_000_000
+            "done_reason": "stop", "done": true, "total_duration": 9_000, "load_duration": 1_000,
+            "prompt_eval_count": 5, "prompt_eval_duration": 3_000, "eval_count": 3, "eval_duration": 2_000
         })
     );
     let sent: Value = serde_json::from_slice(&fake.chats()[0].body).unwrap();

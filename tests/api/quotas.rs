@@ -204,13 +204,14 @@ async fn a_client_that_leaves_is_charged_what_came_and_what_it_held_is_free() {
 #[actix_web::test]
 async fn gpu_seconds_of_a_day_are_what_the_model_server_says() {
     let stage = Stage::set().await;
-    stage.grant(json!({ "gpu_seconds_per_day": 5 })).await;
-    let end = r#"{"model":"fake","created_at":"2026-01-01T00:00:00.3Z","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","load_duration":1000000000,"prompt_eval_count":5,"prompt_eval_duration":2000000000,"eval_count":3,"eval_duration":3000000000}"#;
-    stage.fake.next(Script::lines(&[end]));
+    stage.grant(json!({ "gpu_seconds_per_day": 1 })).await;
+    let end = r#"{"model":"fake","created_at":"2026-01-01T00:00:00.3Z","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","load_duration":500000000,"prompt_eval_count":5,"prompt_eval_duration":300000000,"eval_count":3,"eval_duration":200000000}"#;
+    let took = Step::Sleep(std::time::Duration::from_millis(1100));
+    stage.fake.next(Script { before: vec![took], ..Script::lines(&[end]) });
 
     assert_eq!(stage.ask().await.status, 200);
 
-    assert_eq!(stage.left("gpu_seconds_per_day").await, json!([5, 6, 0, 0]));
+    assert_eq!(stage.left("gpu_seconds_per_day").await, json!([1, 1, 0, 0]));
     assert_eq!(code(&stage.ask().await), insufficient());
 }
 

@@ -70,8 +70,9 @@ pub fn text(text: &str) -> Step {
     Step::Send(format!("{{\"model\":\"fake:latest\",\"created_at\":\"2026-01-01T00:00:00.1Z\",\"message\":{{\"role\":\"assistant\",\"content\":{text}}},\"done\":false}}\n").into_bytes())
 }
 
+/// An end mark. Its durations are shorter than any answer takes.
 pub fn done(reason: &str) -> Step {
-    Step::Send(format!("{{\"model\":\"fake:latest\",\"created_at\":\"2026-01-01T00:00:00.3Z\",\"message\":{{\"role\":\"assistant\",\"content\":\"\"}},\"done\":true,\"done_reason\":\"{reason}\",\"total_duration\":9000000,\"load_duration\":1000000,\"prompt_eval_count\":5,\"prompt_eval_duration\":3000000,\"eval_count\":3,\"eval_duration\":2000000}}\n").into_bytes())
+    Step::Send(format!("{{\"model\":\"fake:latest\",\"created_at\":\"2026-01-01T00:00:00.3Z\",\"message\":{{\"role\":\"assistant\",\"content\":\"\"}},\"done\":true,\"done_reason\":\"{reason}\",\"total_duration\":9000,\"load_duration\":1000,\"prompt_eval_count\":5,\"prompt_eval_duration\":3000,\"eval_count\":3,\"eval_duration\":2000}}\n").into_bytes())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

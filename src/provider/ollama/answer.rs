@@ -14,6 +14,7 @@ use crate::chat::{ChatEvent, End, Finish, Piece, Timings, TokenLogprob, ToolCall
 use crate::error::Error;
 use crate::fields::Fields;
 use crate::provider::Decoder;
+use crate::provider::ollama::count::{Count, count};
 use crate::provider::ollama::{mid_stream_error, refused};
 use crate::provider::wire::Lines;
 
@@ -149,8 +150,6 @@ impl State {
                 _ if !self.ids.is_empty() => Finish::ToolCalls,
                 _ => Finish::Stop,
             };
-            // A zero is absent on this wire.
-            let count = Option::unwrap_or_default;
             let usage = Usage { prompt_tokens: count(line.prompt_eval_count), answer_tokens: count(line.eval_count) };
             let timings = Timings {
                 total_ns: count(line.total_duration),
@@ -321,12 +320,12 @@ struct Line {
     done_reason: Option<String>,
     logprobs: Option<Vec<Fields<LineToken>>>,
     error: Option<Value>,
-    total_duration: Option<u64>,
-    load_duration: Option<u64>,
-    prompt_eval_count: Option<u64>,
-    prompt_eval_duration: Option<u64>,
-    eval_count: Option<u64>,
-    eval_duration: Option<u64>,
+    total_duration: Option<Count>,
+    load_duration: Option<Count>,
+    prompt_eval_count: Option<Count>,
+    prompt_eval_duration: Option<Count>,
+    eval_count: Option<Count>,
+    eval_duration: Option<Count>,
 }
 
 #[derive(Deserialize)]

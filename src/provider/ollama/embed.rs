@@ -10,6 +10,7 @@ use crate::chat::{ChatEvent, End, Finish, Piece, Timings, Usage};
 use crate::embed::{EmbedRequest, Embedding};
 use crate::error::Error;
 use crate::fields::Fields;
+use crate::provider::ollama::count::{Count, count};
 use crate::provider::ollama::request::{put, put_field};
 use crate::provider::ollama::{mid_stream_error, refused};
 use crate::provider::{Call, Decoder, Reading};
@@ -78,9 +79,8 @@ impl EmbedDecoder {
         let numbers = embeddings.into_iter().map(|numbers| numbers.into_iter().map(|Exact(number)| number).collect());
         let end = End {
             finish: Finish::Stop,
-            // A zero is absent on this wire.
-            usage: Usage { prompt_tokens: answer.prompt_eval_count.unwrap_or(0), answer_tokens: 0 },
-            timings: timings(answer.total_duration.unwrap_or(0), answer.load_duration.unwrap_or(0)),
+            usage: Usage { prompt_tokens: count(answer.prompt_eval_count), answer_tokens: 0 },
+            timings: timings(count(answer.total_duration), count(answer.load_duration)),
         };
         numbers.map(|numbers| Piece::Embedding(Embedding(numbers))).chain([Piece::End(end)]).for_each(push);
         Ok(())
@@ -117,9 +117,9 @@ impl Decoder for EmbedDecoder {
 struct Answer {
     embeddings: Option<Vec<Vec<Exact>>>,
     error: Option<Value>,
-    total_duration: Option<u64>,
-    load_duration: Option<u64>,
-    prompt_eval_count: Option<u64>,
+    total_duration: Option<Count>,
+    load_duration: Option<Count>,
+    prompt_eval_count: Option<Count>,
 }
 
 /// A number that is read as the float that was written. By way of 64 bits it could be rounded twice, and differ in its
