@@ -13,6 +13,7 @@ pub enum Error {
     /// A field that is understood, changes the meaning, and can't be honoured.
     #[error("{message}")]
     Unsupported { field: String, message: String },
+    /// Frameworks choose their exception by its words, too: the message says "the prompt is too long".
     #[error("{message}")]
     ContextTooLong { field: &'static str, message: String },
     #[error("{message}")]
@@ -33,7 +34,7 @@ pub enum Error {
     #[error("{message}")]
     Conflict { message: String },
     /// Of a field, or of the whole body.
-    #[error("{} is larger than {limit} bytes", field.map_or("the request body".into(), |field| format!("the text of `{field}`")))]
+    #[error("{} is larger than {limit} bytes", field.map_or("the request body".into(), |field| format!("the prompt is too long: the text of `{field}`")))]
     TooLarge { field: Option<&'static str>, limit: usize },
     #[error("a body encoded as `{encoding}` is not accepted; send it as it is, without `Content-Encoding`")]
     EncodedBody { encoding: String },
@@ -194,6 +195,17 @@ pub fn retry_after_seconds(wait: Duration) -> u64 {
     whole.max(1)
 }
 
+/// The longest wait that SDKs obey: older versions of `openai-node` and the AI SDK take 60 s or more for nonsense, try again
+/// at once, and have given up after 1.4 s.
+const RETRY_MILLIS_MAX: u64 = 59_999;
+
+/// `retry-after-ms`: rounded up, at least 1, and never more than SDKs obey. Of a longer wait they come back too early, and
+/// are told the rest.
+pub fn retry_after_millis(wait: Duration) -> u64 {
+    let millis = wait.as_nanos().div_ceil(1_000_000);
+    u64::try_from(millis).unwrap_or(u64::MAX).clamp(1, RETRY_MILLIS_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,5 +216,15 @@ mod tests {
         assert_eq!(retry_after_seconds(Duration::from_millis(999)), 1);
         assert_eq!(retry_after_seconds(Duration::from_secs(5)), 5);
         assert_eq!(retry_after_seconds(Duration::from_millis(5001)), 6);
+        assert_eq!(retry_after_millis(Duration::ZERO), 1);
+        assert_eq!(retry_after_millis(Duration::from_micros(1_500_001)), 1501);
+    }
+
+    #[test]
+    fn a_wait_in_milliseconds_is_one_that_sdks_obey() {
+        assert_eq!(retry_after_millis(Duration::from_millis(59_998)), 59_998);
+        for longer in [Duration::from_secs(60), Duration::from_secs(86_400), Duration::MAX] {
+            assert_eq!(retry_after_millis(longer), 59_999, "{longer:?}");
+        }
     }
 }

@@ -44,7 +44,7 @@ impl Format {
     pub fn content_type(self) -> &'static str {
         match self {
             Format::Csv => "text/csv; charset=utf-8",
-            Format::JsonLines => "application/x-ndjson",
+            Format::JsonLines => "application/x-ndjson; charset=utf-8",
         }
     }
 }

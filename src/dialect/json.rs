@@ -432,13 +432,17 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// A limit of tokens: at least 1. A larger one than 32 bits hold is as good as their largest.
-    pub fn token_limit(self, at: &At<'_>) -> Result<u32, Error> {
-        let value = self.integer(at)?;
-        if value < 1 {
-            return Err(at.invalid("must be at least 1"));
+    /// A limit of tokens: at least 1. A larger one than 32 bits hold is as good as their largest. Some clients write -1 for
+    /// no limit; no answer runs for ever here, so the gateway's own limit holds, and the caller is told so.
+    pub fn token_limit(self, at: &At<'_>, ignored: &mut Ignored) -> Result<Option<u32>, Error> {
+        match self.integer(at)? {
+            -1 => {
+                ignored.add(at);
+                Ok(None)
+            }
+            ..1 => Err(at.invalid("must be at least 1, or -1 for the gateway's own limit")),
+            limit => Ok(Some(u32::try_from(limit).unwrap_or(u32::MAX))),
         }
-        Ok(u32::try_from(value).unwrap_or(u32::MAX))
     }
 
     /// Stop sequences: one text or a list. An empty one in a list would end every answer at once.

@@ -51,7 +51,7 @@ impl Dialect for Legacy {
     }
 
     fn error(&self, error: &Error, _: &RequestId) -> Reply {
-        let mut headers = wire::retry_header(error);
+        let mut headers = wire::retry_headers(error);
         if let Error::MethodNotAllowed { allow, .. } = error {
             headers.push(("Allow", allow.clone()));
         }

@@ -5,14 +5,16 @@ use serde::Serialize;
 
 use crate::credential::Credential;
 use crate::dialect::{Head, Reply};
-use crate::error::{Error, retry_after_seconds};
+use crate::error::{Error, retry_after_millis, retry_after_seconds};
 use crate::secret::Secret;
 
 pub use crate::dialect::json::check_json;
 
-pub const JSON: &str = "application/json";
-pub const SSE: &str = "text/event-stream";
-pub const NDJSON: &str = "application/x-ndjson";
+// All three are UTF-8 by definition. Clients that go by HTTP alone (Python's `requests`, Windows PowerShell) take Latin-1 for
+// a type without a charset.
+pub const JSON: &str = "application/json; charset=utf-8";
+pub const SSE: &str = "text/event-stream; charset=utf-8";
+pub const NDJSON: &str = "application/x-ndjson; charset=utf-8";
 
 /// Appends a value as JSON.
 pub fn put_json<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
@@ -61,7 +63,7 @@ pub fn envelope(error: &Error) -> Envelope<'_> {
 
 /// An error as OpenAI's clients and the gateway's own API read it.
 pub fn error_reply(error: &Error) -> Reply {
-    let mut headers = retry_header(error);
+    let mut headers = retry_headers(error);
     match error {
         Error::Unauthenticated { .. } => headers.push(("WWW-Authenticate", "Bearer".into())),
         Error::MethodNotAllowed { allow, .. } => headers.push(("Allow", allow.clone())),
@@ -72,9 +74,15 @@ pub fn error_reply(error: &Error) -> Reply {
     Reply { status: status(error), headers, content_type: JSON, body: json_bytes(&envelope(error)) }
 }
 
-pub fn retry_header(error: &Error) -> Vec<(&'static str, String)> {
-    let seconds = error.retry_after().map(retry_after_seconds);
-    seconds.map(|seconds| ("Retry-After", seconds.to_string())).into_iter().collect()
+/// Returns when to try again, in whole seconds and, where trying again can help, in milliseconds: OpenAI's SDKs and the AI
+/// SDK look at those first.
+pub fn retry_headers(error: &Error) -> Vec<(&'static str, String)> {
+    let Some(wait) = error.retry_after() else { return Vec::new() };
+    let mut headers = vec![("Retry-After", retry_after_seconds(wait).to_string())];
+    if !matches!(error, Error::QuotaUsedUp { .. }) {
+        headers.push(("retry-after-ms", retry_after_millis(wait).to_string()));
+    }
+    headers
 }
 
 pub fn json_bytes<T: Serialize>(value: &T) -> Vec<u8> {
@@ -250,7 +258,10 @@ mod tests {
         let wait = Duration::from_millis(1200);
         let text = || String::from("x");
 
-        assert_eq!(headers(Error::RateLimited { message: text(), retry_after: wait }), [("Retry-After", "2".into())]);
+        assert_eq!(
+            headers(Error::RateLimited { message: text(), retry_after: wait }),
+            [("Retry-After", "2".into()), ("retry-after-ms", "1200".into())]
+        );
         assert_eq!(
             headers(Error::QuotaUsedUp { message: text(), retry_after: wait }),
             [("Retry-After", "2".into()), ("x-should-retry", "false".into())]

@@ -10,7 +10,8 @@ use crate::auth::Auth;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::credential::Username;
-use crate::error::{Error, retry_after_seconds};
+use crate::dialect::wire;
+use crate::error::Error;
 use crate::http::body;
 use crate::http::guard::note_refusal;
 use crate::http::head::{address, request_id};
@@ -168,10 +169,8 @@ pub async fn token(
 }
 
 fn credentials(request: &HttpRequest, body: &[u8]) -> Result<Credentials, Error> {
-    let form = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let form = media_type(kind).eq_ignore_ascii_case("application/x-www-form-urlencoded");
     // curl says "form" of whatever it sends, unless it is told otherwise.
     if !form || body.trim_ascii_start().starts_with(b"{") {
         return body::parse(body);
@@ -179,6 +178,11 @@ fn credentials(request: &HttpRequest, body: &[u8]) -> Result<Credentials, Error>
     web::Query::<Credentials>::from_query(std::str::from_utf8(body).unwrap_or_default())
         .map(web::Query::into_inner)
         .map_err(|_| Error::invalid("body", "the form needs `username` and `password`, each once"))
+}
+
+/// The type alone, without parameters such as `charset`.
+fn media_type(kind: &str) -> &str {
+    kind.split(';').next().unwrap_or_default().trim()
 }
 
 fn token_error(error: &Error) -> HttpResponse {
@@ -196,10 +200,11 @@ fn token_error(error: &Error) -> HttpResponse {
         _ => (StatusCode::BAD_REQUEST, "invalid_request"),
     };
     let mut response = HttpResponse::build(status);
-    if let Some(wait) = error.retry_after() {
-        response.insert_header((header::RETRY_AFTER, retry_after_seconds(wait)));
+    for retry_header in wire::retry_headers(error) {
+        response.insert_header(retry_header);
     }
-    response.json(TokenError { error: code, error_description: error.to_string() })
+    let body = wire::json_bytes(&TokenError { error: code, error_description: error.to_string() });
+    response.insert_header((header::CONTENT_TYPE, wire::JSON)).body(body)
 }
 
 /// An account, as people and admins see it.

@@ -18,7 +18,7 @@ use crate::error::Error;
 pub fn check_head(request: &HttpRequest) -> Result<(), Error> {
     if let Some(encoding) = request.headers().get(header::CONTENT_ENCODING) {
         // Inflating a body before it is counted is how 1.6 kB become 2 GB.
-        if encoding.as_bytes() != b"identity" {
+        if !encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity") {
             let encoding = encoding.to_str().unwrap_or("unknown").chars().take(32).collect();
             return Err(Error::EncodedBody { encoding });
         }

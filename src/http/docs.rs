@@ -9,6 +9,7 @@ use utoipa::openapi::security::{
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use crate::dialect::wire;
 use crate::http::{
     account, admin, audit, exports, health, me, models, queue, quotas, record, settings, tokens, usage, users,
 };
@@ -216,7 +217,7 @@ pub fn document_json() -> String {
 }
 
 pub async fn openapi_json() -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json")).body(DOCUMENT)
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, wire::JSON)).body(DOCUMENT)
 }
 
 pub async fn to_docs() -> HttpResponse {

@@ -14,7 +14,7 @@ use crate::auth::{Auth, Identity, Whose};
 use crate::chat::{ChatEvent, Fold, Piece};
 use crate::config::Config;
 use crate::credential::Credential;
-use crate::dialect::{Decoded, Delivery, Dialect, Encoder, Route};
+use crate::dialect::{Decoded, Delivery, Dialect, Encoder, Route, wire};
 use crate::error::Error;
 use crate::gateway::{Answer, Asked, Gateway, News, Refused, Stood, stopped};
 use crate::http::head::{RequestHead, address, request_id};
@@ -235,7 +235,7 @@ impl Told {
         let mut out = BytesMut::new();
         encoder.whole(&reply, &mut out);
         self.log("answered");
-        Ok(response.insert_header((header::CONTENT_TYPE, "application/json; charset=utf-8")).body(out.freeze()))
+        Ok(response.insert_header((header::CONTENT_TYPE, wire::JSON)).body(out.freeze()))
     }
 
     async fn stream(

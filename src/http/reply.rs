@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 use tracing::{error, warn};
 
-use crate::dialect::{Dialect, Reply, openai::OpenAi};
+use crate::dialect::{Dialect, Reply, openai::OpenAi, wire};
 use crate::error::Error;
 use crate::http::head::request_id;
 use crate::ids::RequestId;
@@ -75,5 +75,5 @@ pub fn log(error: &Error, id: &RequestId) {
 }
 
 pub fn json(status: StatusCode, value: &impl Serialize) -> HttpResponse {
-    HttpResponse::build(status).json(value)
+    HttpResponse::build(status).insert_header((header::CONTENT_TYPE, wire::JSON)).body(wire::json_bytes(value))
 }

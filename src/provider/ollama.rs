@@ -107,7 +107,7 @@ impl Failure {
     fn by_text(&self) -> Option<Error> {
         self.is_context_too_long().then(|| Error::ContextTooLong {
             field: "messages",
-            message: format!("the request is too long for this model's context: {}", self.text),
+            message: format!("the prompt is too long for this model's context: {}", self.text),
         })
     }
 

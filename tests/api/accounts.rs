@@ -49,13 +49,12 @@ async fn a_registered_person_waits_for_approval() {
 async fn credentials_come_as_json_or_as_an_oauth2_form() {
     let gateway = TestGateway::start("http://127.0.0.1:1");
     gateway.admin().await;
-    let form = |body: String| {
+    let form_of = |kind: &'static str, body: String| {
         let url = format!("{}/auth/token", gateway.url);
         async move {
-            let kind = ("content-type", "application/x-www-form-urlencoded");
             crate::support::gateway::client()
                 .post(url)
-                .insert_header(kind)
+                .insert_header(("content-type", kind))
                 .send_body(body)
                 .await
                 .unwrap()
@@ -64,7 +63,14 @@ async fn credentials_come_as_json_or_as_an_oauth2_form() {
         }
     };
 
-    assert_eq!(form("grant_type=password&username=admin&password=an+admin%27s%20password".into()).await, 200);
+    let form = |body| form_of("application/x-www-form-urlencoded", body);
+
+    let right = || "grant_type=password&username=admin&password=an+admin%27s%20password".to_owned();
+    assert_eq!(form(right()).await, 200);
+    for kind in ["Application/X-WWW-Form-URLEncoded", "application/x-www-form-urlencoded ; Charset=UTF-8"] {
+        assert_eq!(form_of(kind, right()).await, 200, "{kind}");
+    }
+    assert_eq!(form_of("application/x-www-form-urlencodedx", right()).await, 400);
     assert_eq!(form("grant_type=client_credentials&username=admin&password=x".into()).await, 400);
     assert_eq!(form("username=admin".into()).await, 400);
     assert_eq!(form(r#"{"username":"admin","password":"an admin's password"}"#.into()).await, 200);

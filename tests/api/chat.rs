@@ -48,7 +48,7 @@ async fn the_documents_chat_takes_a_bearer_too_and_streams_when_asked() {
 
     let answer = gateway.post("/chat", Some(&admin), hello_stream()).await;
 
-    assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
+    assert_eq!(answer.header("content-type"), Some("application/x-ndjson; charset=utf-8"));
     let lines: Vec<Value> = answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let said: String = lines.iter().map(|line| line["message"]["content"].as_str().unwrap()).collect();
     assert_eq!(said, "Hello world!");
@@ -118,7 +118,7 @@ async fn chat_completions_as_a_stream() {
 
     let answer = gateway.post("/v1/chat/completions", Some(&admin), body).await;
 
-    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+    assert_eq!(answer.header("content-type"), Some("text/event-stream; charset=utf-8"));
     let events: Vec<&str> = std::str::from_utf8(&answer.body).unwrap().split_terminator("\n\n").collect();
     assert_eq!(events.last(), Some(&"data: [DONE]"));
     let chunks: Vec<Value> = events[..events.len() - 1]

@@ -47,7 +47,7 @@ async fn a_text_is_continued_as_a_stream_with_usage_when_asked() {
 
         let answer = gateway.post("/v1/completions", Some(&admin), body).await;
 
-        assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+        assert_eq!(answer.header("content-type"), Some("text/event-stream; charset=utf-8"));
         let text = answer.text();
         let mut events: Vec<&str> = text.split_terminator("\n\n").collect();
         assert_eq!(events.pop(), Some("data: [DONE]"));

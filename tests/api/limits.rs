@@ -33,6 +33,8 @@ async fn of_a_hundred_parallel_requests_exactly_ten_pass() {
     assert_eq!((passed, refused.len(), fake.chats().len()), (10, 90, 10));
     for answer in refused {
         let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        let millis: u64 = answer.header("retry-after-ms").unwrap().parse().unwrap();
+        assert!((1..60_000).contains(&millis) && millis.div_ceil(1000) == wait, "{millis} ms, {wait} s");
         assert!((1..=60).contains(&wait));
         assert_eq!(answer.header("x-ratelimit-remaining-requests"), Some("0"));
         assert!(

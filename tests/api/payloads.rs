@@ -133,6 +133,9 @@ async fn no_cell_of_an_export_is_a_formula_and_every_text_comes_back_to_the_byte
     }
 }
 
+/// A type alone is read as Latin-1 by Windows PowerShell, and whatever else goes by HTTP alone.
+const JSON: &str = "application/json; charset=utf-8";
+
 /// Every answer that shows somebody's text is JSON, says so, and may not be taken for anything else; a download is kept apart.
 #[actix_web::test]
 async fn what_people_and_models_wrote_is_never_shown_as_a_page() {
@@ -145,12 +148,12 @@ async fn what_people_and_models_wrote_is_never_shown_as_a_page() {
         let answer = gateway.send(method, path, Some(&admin), body.to_string().into_bytes()).await;
         let kind = answer.header("content-type").unwrap_or_default().to_owned();
         assert!(
-            ["application/json", "text/csv; charset=utf-8", "application/x-ndjson"].contains(&kind.as_str()),
+            [JSON, "text/csv; charset=utf-8", "application/x-ndjson; charset=utf-8"].contains(&kind.as_str()),
             "{path}: {kind}"
         );
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
-        assert!(kind == "application/json" || answer.header("content-disposition").unwrap().starts_with("attachment"));
+        assert!(kind == JSON || answer.header("content-disposition").unwrap().starts_with("attachment"));
         answer
     };
 
@@ -181,9 +184,16 @@ async fn what_people_and_models_wrote_is_never_shown_as_a_page() {
             assert!(safe("GET", &path, json!(null)).await.status >= 400, "{path}");
         }
     }
-    for path in
-        ["/api/v1/audit", "/api/v1/me/record", "/api/v1/tokens", "/api/v1/users", "/api/v1/me/export?format=jsonl"]
-    {
+    for path in [
+        "/api/v1/audit",
+        "/api/v1/me/record",
+        "/api/v1/tokens",
+        "/api/v1/users",
+        "/api/v1/me/export?format=jsonl",
+        "/v1/models",
+        "/health",
+        "/openapi.json",
+    ] {
         assert_eq!(safe("GET", path, json!(null)).await.status, 200, "{path}");
     }
     // Nobody's words about themselves come back.

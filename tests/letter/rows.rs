@@ -46,6 +46,9 @@ fn rows() -> Vec<(&'static str, Value, Value, Fate)> {
         ("max_completion_tokens", json!(5), json!({ "max_tokens": 6 }), Refused("max_completion_tokens")),
         ("max_completion_tokens", json!(5), json!({ "max_tokens": 5 }), Same),
         ("max_tokens", json!(0), none(), Refused("max_tokens")),
+        ("max_tokens", json!(-1), none(), Ignored),
+        ("max_completion_tokens", json!(-1), none(), Ignored),
+        ("max_tokens", json!(-2), none(), Refused("max_tokens")),
         ("max_completion_tokens", json!(0), none(), Refused("max_completion_tokens")),
         ("stop", json!("a"), none(), Sent("/options/stop", json!(["a"]))),
         ("stop", json!(["a", "b", "c", "d"]), none(), Sent("/options/stop", json!(["a", "b", "c", "d"]))),
@@ -159,6 +162,10 @@ fn message_rows() -> Vec<(Value, Result<Value, &'static str>, &'static [&'static
         json!({ "role": "assistant", "content": "",
             "tool_calls": [{ "id": "d", "function": { "index": 0, "name": "g", "arguments": arguments } }] })
     };
+    let with_content = |mut message: Value, content: Value| {
+        message["content"] = content;
+        message
+    };
     const DETAIL: &[&str] = &["messages[].content[].image_url.detail"];
     const IMAGE: &str = "messages[2].content[0].image_url.url";
     const ARGUMENTS: &str = "messages[2].tool_calls[0].function.arguments";
@@ -191,6 +198,17 @@ fn message_rows() -> Vec<(Value, Result<Value, &'static str>, &'static [&'static
         ),
         (json!({ "role": "assistant", "content": null, "refusal": "no" }), Ok(text("assistant", "no")), &[]),
         (json!({ "role": "assistant", "content": null }), Err("messages[2].content"), &[]),
+        (json!({ "role": "assistant", "content": [], "refusal": "no" }), Ok(text("assistant", "no")), &[]),
+        (json!({ "role": "assistant", "content": [] }), Ok(text("assistant", "")), &[]),
+        (with_content(call(json!("d"), "{}"), json!([])), Ok(called(json!({}))), &[]),
+        (with_content(call(json!("d"), "{}"), json!("")), Ok(called(json!({}))), &[]),
+        (
+            json!({ "role": "tool", "tool_call_id": "x", "content": [] }),
+            Ok(json!({ "role": "tool", "content": "", "tool_call_id": "x" })),
+            &[],
+        ),
+        (user(json!([])), Err("messages[2].content"), &[]),
+        (json!({ "role": "system", "content": [] }), Err("messages[2].content"), &[]),
         (call(json!("d"), r#"{"a":1}"#), Ok(called(json!({ "a": 1 }))), &[]),
         (call(json!("d"), ""), Ok(called(json!({}))), &[]),
         (call(json!("d"), "[]"), Err(ARGUMENTS), &[]),

@@ -277,7 +277,7 @@ fn errors_are_one_text() {
     assert_eq!(unauthorized.headers, []);
     let limited = reply(Error::RateLimited { message: "ten a minute".into(), retry_after: wait });
     assert_eq!((limited.status, limited.body), (429, br#"{"error":"rate limit exceeded"}"#.to_vec()));
-    assert_eq!(limited.headers, [("Retry-After", "3".into())]);
+    assert_eq!(limited.headers, [("Retry-After", "3".into()), ("retry-after-ms", "3000".into())]);
     let busy = reply(Error::HostBusy { message: "busy".into(), retry_after: wait });
     assert_eq!((busy.status, busy.body), (503, br#"{"error":"busy"}"#.to_vec()));
 }

@@ -61,7 +61,7 @@ impl Answer {
     /// A chunk of nothing but text: the hot path of a stream. What `chunk` would make, but for the text a copy each time.
     fn text_chunk(&mut self, text: &str, out: &mut BytesMut) {
         if !self.started || !self.logprobs.is_empty() {
-            return self.chunk(&Delta { content: Some(text), ..Delta::default() }, None, out);
+            return self.chunk(&Delta { content: Some(Some(text)), ..Delta::default() }, None, out);
         }
         out.put_slice(&self.chunk_start);
         out.put_slice(b"[{\"index\":0,\"delta\":{\"content\":");
@@ -78,7 +78,10 @@ impl Answer {
     fn chunk(&mut self, delta: &Delta<'_>, finish: Option<&'static str>, out: &mut BytesMut) {
         if !self.started {
             self.started = true;
-            self.chunk(&Delta { role: Some("assistant"), content: Some(""), ..Delta::default() }, None, out);
+            // Clients keep what a stream begins with: an empty text beside calls would come back with them, where a whole
+            // answer has null.
+            let content = if delta.tool_calls.is_some() { None } else { Some("") };
+            self.chunk(&Delta { role: Some("assistant"), content: Some(content), ..Delta::default() }, None, out);
         }
         out.put_slice(&self.chunk_start);
         // Those of the first chunk, which only says whose turn it is, belong to the next.
@@ -211,8 +214,9 @@ struct ChunkChoice<'a> {
 struct Delta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'static str>,
+    /// `Some(None)` is written as null.
     #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<&'a str>,
+    content: Option<Option<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -328,7 +332,7 @@ mod tests {
             let (mut short, mut long) = (BytesMut::new(), BytesMut::new());
 
             answer(include_usage, started, logprobs.clone()).text_chunk(&text, &mut short);
-            let delta = Delta { content: Some(&text), ..Delta::default() };
+            let delta = Delta { content: Some(Some(&text)), ..Delta::default() };
             answer(include_usage, started, logprobs).chunk(&delta, None, &mut long);
 
             prop_assert_eq!(String::from_utf8(short.into()), String::from_utf8(long.into()));

@@ -58,7 +58,7 @@ pub fn decode(head: &dyn Head, body: Object<'_>) -> Result<Decoded, Error> {
             "model" => model = Some(ModelName::parse(&value.text(&at)?)?),
             "prompt" => prompt = Some(read_prompt(value, &at)?),
             "suffix" => suffix = Some(value.text(&at)?.into_owned()),
-            "max_tokens" => max_tokens = Some(value.token_limit(&at)?),
+            "max_tokens" => max_tokens = value.token_limit(&at, &mut ignored)?,
             "temperature" => sampling.temperature = Some(value.number_in(&at, 0.0..=2.0)?),
             "top_p" => sampling.top_p = Some(value.number_in(&at, 0.0..=1.0)?),
             "presence_penalty" => sampling.presence_penalty = Some(value.number_in(&at, -2.0..=2.0)?),

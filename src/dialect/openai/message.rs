@@ -59,6 +59,8 @@ struct Fields {
 struct Content {
     text: String,
     images: Vec<Image>,
+    /// An empty list of parts.
+    is_empty_list: bool,
 }
 
 fn read_message(fields: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Message, Error> {
@@ -105,6 +107,14 @@ fn read_message(fields: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Resul
 impl Fields {
     fn into_message(self, role: Role, at: &At<'_>, ignored: &mut Ignored) -> Result<Message, Error> {
         let Fields { content, refusal, reasoning, name, tool_calls, tool_call_id } = self;
+        // Clients write an empty list for what was said beside calls (n8n's agent, through LangChain), or by a tool.
+        let content = match content {
+            Some(Content { is_empty_list: true, .. }) => match role {
+                Role::Assistant | Role::Tool => refusal.is_none().then(Content::default),
+                Role::System | Role::User => return Err(at.key("content").invalid("is empty; send a string")),
+            },
+            content => content,
+        };
         // A refusal is what the assistant said instead of an answer; beside calls nothing need be said.
         let content = match (content, refusal) {
             (Some(content), _) => content,
@@ -220,10 +230,7 @@ fn read_content(content: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result
         Json::Array(parts) => parts,
         other => return Err(at.invalid(format_args!("must be a string or an array of parts, not {}", other.kind()))),
     };
-    if parts.is_empty() {
-        return Err(at.invalid("is empty; send a string"));
-    }
-    let mut whole = Content::default();
+    let mut whole = Content { is_empty_list: parts.is_empty(), ..Content::default() };
     for (number, part) in parts.into_iter().enumerate() {
         let at = at.index(number);
         match read_part(part.object(&at)?, &at, ignored)? {

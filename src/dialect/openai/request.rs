@@ -87,8 +87,8 @@ pub fn read(body: Object<'_>) -> Result<Asked, Error> {
         match key {
             "model" => model = Some(ModelName::parse(&value.text(&at)?)?),
             "messages" => messages = read_messages(value.array(&at)?, &at, &mut ignored)?,
-            "max_tokens" => max_tokens = Some(value.token_limit(&at)?),
-            "max_completion_tokens" => max_completion_tokens = Some(value.token_limit(&at)?),
+            "max_tokens" => max_tokens = value.token_limit(&at, &mut ignored)?,
+            "max_completion_tokens" => max_completion_tokens = value.token_limit(&at, &mut ignored)?,
             "temperature" => sampling.temperature = Some(value.number_in(&at, 0.0..=2.0)?),
             "top_p" => sampling.top_p = Some(value.number_in(&at, 0.0..=1.0)?),
             "presence_penalty" => sampling.presence_penalty = Some(value.number_in(&at, -2.0..=2.0)?),

@@ -69,7 +69,11 @@ fn a_limit_of_tokens_has_two_names_and_one_value() {
     assert_eq!(limit(r#","max_tokens":9000000000"#).unwrap(), Some(u32::MAX));
     refused(decode(r#","max_tokens":5,"max_completion_tokens":6"#), INVALID, "max_completion_tokens");
     refused(decode(r#","max_tokens":0"#), INVALID, "max_tokens");
-    refused(decode(r#","max_completion_tokens":-1"#), INVALID, "max_completion_tokens");
+    // -1 stands for no limit with some clients: as if it were not there.
+    assert_eq!(limit(r#","max_tokens":-1"#).unwrap(), None);
+    assert_eq!(limit(r#","max_tokens":-1,"max_completion_tokens":5"#).unwrap(), Some(5));
+    assert_eq!(decode(r#","max_tokens":-1"#).unwrap().1, ["max_tokens"]);
+    refused(decode(r#","max_completion_tokens":-2"#), INVALID, "max_completion_tokens");
     refused(decode(r#","max_tokens":"5""#), INVALID, "max_tokens");
 }
 
