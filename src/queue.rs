@@ -169,6 +169,14 @@ impl Queue {
         self.lock().core.work_of(model)
     }
 
+    /// Says whether a host can take work. While it is down, no turn is given there: requests that another host serves, too,
+    /// run on that one, and the others wait until it is back or their time is up.
+    pub fn set_down(&self, host: HostId, down: bool) {
+        let mut state = self.lock();
+        state.core.set_down(host, down);
+        state.serve(self.epoch.elapsed());
+    }
+
     /// In the order of `HostId`.
     pub fn hosts(&self) -> Vec<HostLoad> {
         self.lock().core.hosts().collect()

@@ -120,6 +120,8 @@ pub struct Core {
 struct Host {
     slots: Slots,
     free: usize,
+    /// It takes no new work.
+    down: bool,
     /// Running requests by model; none is zero.
     models: HashMap<String, usize>,
     /// The models that ran last, newest at the end: what the host probably has loaded.
@@ -178,8 +180,13 @@ struct Choice {
 
 impl Core {
     pub fn new(hosts: &[Slots], bounds: Bounds) -> Self {
-        let host =
-            |slots: &Slots| Host { slots: *slots, free: slots.total, models: HashMap::new(), loaded: VecDeque::new() };
+        let host = |slots: &Slots| Host {
+            slots: *slots,
+            free: slots.total,
+            down: false,
+            models: HashMap::new(),
+            loaded: VecDeque::new(),
+        };
         let clock = Clock::new();
         let batch = bounds.batch_share;
         Core {
@@ -202,6 +209,13 @@ impl Core {
         self.bounds = bounds;
         self.lanes[Class::Interactive as usize].weight = 1.0 - bounds.batch_share;
         self.lanes[Class::Batch as usize].weight = bounds.batch_share;
+    }
+
+    /// Whether a host takes new work. What runs there is left alone, and what waits for it alone goes on waiting.
+    pub fn set_down(&mut self, host: HostId, down: bool) {
+        if let Some(host) = self.hosts.get_mut(host.0) {
+            host.down = down;
+        }
     }
 
     /// A place for a request. Whether its turn has come already, `grant` tells.
@@ -492,7 +506,7 @@ impl Flow {
 
 impl Host {
     fn can_run(&self, model: &str) -> bool {
-        self.free > 0 && self.models.get(model).is_none_or(|running| *running < self.slots.per_model)
+        !self.down && self.free > 0 && self.models.get(model).is_none_or(|running| *running < self.slots.per_model)
     }
 
     fn has_loaded(&self, model: &str) -> bool {

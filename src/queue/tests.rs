@@ -104,6 +104,18 @@ async fn a_wait_ends_after_the_longest_and_its_place_is_given_up() {
 }
 
 #[actix_web::test]
+async fn a_host_that_is_down_takes_no_work_until_it_is_back() {
+    let queue = queue(1, 8);
+    queue.set_down(HostId(0), true);
+
+    let mut waiting = Box::pin(place(&queue, 1).unwrap().turn());
+    assert!(futures_util::poll!(&mut waiting).is_pending(), "down");
+
+    queue.set_down(HostId(0), false);
+    assert!(futures_util::poll!(&mut waiting).is_ready(), "back");
+}
+
+#[actix_web::test]
 async fn everybody_is_shown_with_what_will_probably_become_of_them() {
     let queue = queue(1, 8);
     let _running = place(&queue, 1).unwrap().turn().await.unwrap();

@@ -273,6 +273,18 @@ fn a_model_has_slots_of_its_own_and_another_hosts_are_used() {
 }
 
 #[test]
+fn what_two_hosts_serve_runs_on_the_one_that_is_up() {
+    let mut house = House::new(&[slots(1), slots(1)], bounds());
+    house.core.set_down(HostId(0), true);
+    let both = || Asking { hosts: vec![HostId(0), HostId(1)], ..asking(1) };
+
+    let first = house.enter(both(), 1.0);
+    let second = house.enter(both(), 1.0);
+
+    assert!(house.begun.contains_key(&first) && !house.begun.contains_key(&second));
+}
+
+#[test]
 fn two_people_with_two_models_do_not_reload_at_every_turn() {
     let switches = |affinity: u64| {
         let mut house = House::new(&[slots(1)], Bounds { affinity: Duration::from_secs(affinity), ..bounds() });
