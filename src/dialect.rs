@@ -2,6 +2,8 @@
 //!
 //! A dialect is a pure translator between bytes and values: no network, no clock, no `await`.
 
+use std::borrow::Cow;
+
 use bytes::BytesMut;
 
 use crate::chat::{ChatEvent, ChatReply};
@@ -17,6 +19,7 @@ pub mod json;
 pub mod legacy;
 pub mod models;
 pub mod openai;
+pub mod unspoken;
 pub mod wire;
 
 /// The head of a request: what is known before its body is read.
@@ -90,7 +93,25 @@ pub static DIALECTS: &[&dyn Dialect] = &[&legacy::Legacy, &openai::OpenAi];
 
 /// The dialect in which a path is answered when no route matches: by the path's prefix.
 pub fn for_path(path: &str) -> &'static dyn Dialect {
-    if path == "/chat" || path.starts_with("/chat/") { &legacy::Legacy } else { &openai::OpenAi }
+    let path = plain_path(path);
+    let is_below = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if path == "/chat" {
+        &legacy::Legacy
+    } else if is_below("/v1/messages") {
+        &unspoken::Anthropic
+    } else if is_below("/api") && !is_below("/api/v1") {
+        &unspoken::Ollama
+    } else {
+        &openai::OpenAi
+    }
+}
+
+/// The path without slashes that are doubled or at its end.
+pub fn plain_path(path: &str) -> Cow<'_, str> {
+    if !path.contains("//") && !path.ends_with('/') {
+        return path.into();
+    }
+    path.split('/').filter(|step| !step.is_empty()).flat_map(|step| ["/", step]).collect::<String>().into()
 }
 
 /// A head for tests, always of the same moment and id.

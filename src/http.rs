@@ -29,6 +29,7 @@ pub mod record;
 pub mod reply;
 pub mod settings;
 pub mod tokens;
+pub mod unknown;
 pub mod usage;
 pub mod users;
 
@@ -132,12 +133,13 @@ pub fn mount(config: &mut ServiceConfig, quotas: &AddressQuotas) {
         add(config, resource, first.path, &allow.join(", "), quotas);
     }
     config.service(docs::swagger_ui());
-    config.default_service(web::to(unknown_route));
+    config.default_service(web::to(unknown::unknown_route));
 }
 
 fn add(config: &mut ServiceConfig, resource: Resource, path: &'static str, allow: &str, quotas: &AddressQuotas) {
     let allow = allow.to_owned();
-    let resource = resource.default_service(web::to(move |request: HttpRequest| wrong_method(request, allow.clone())));
+    let resource =
+        resource.default_service(web::to(move |request: HttpRequest| unknown::wrong_method(request, allow.clone())));
     if path == GUARDED_CHAT {
         config.service(resource.wrap(Governor::new(&quotas.chat)));
     } else {
@@ -147,26 +149,6 @@ fn add(config: &mut ServiceConfig, resource: Resource, path: &'static str, allow
 
 fn method(name: &str) -> Method {
     Method::from_bytes(name.as_bytes()).unwrap_or(Method::POST)
-}
-
-async fn unknown_route(request: HttpRequest) -> HttpResponse {
-    let path = request.path();
-    let hint = if path.starts_with("/v1/v1/") {
-        "the base URL of a client already ends in `/v1`: take one away"
-    } else if path == "/chat/completions" || path == "/completions" || path == "/models" || path == "/embeddings" {
-        "the base URL of an OpenAI client must end in `/v1`"
-    } else if path.starts_with("/api/") && !path.starts_with("/api/v1") {
-        "Ollama's own API is not passed through; use POST /chat or POST /v1/chat/completions"
-    } else {
-        "GET /openapi.json lists the routes, /docs/ shows them"
-    };
-    refuse(&request, Error::UnknownRoute { message: format!("no such route; {hint}") })
-}
-
-async fn wrong_method(request: HttpRequest, allow: String) -> HttpResponse {
-    let error =
-        Error::MethodNotAllowed { method: request.method().to_string(), path: request.path().to_owned(), allow };
-    refuse(&request, error)
 }
 
 fn refuse(request: &HttpRequest, error: Error) -> HttpResponse {

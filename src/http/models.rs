@@ -31,6 +31,10 @@ pub async fn one(
     id: web::Path<String>,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, ApiError> {
+    if id.is_empty() {
+        let message = "no such route; the list is `/v1/models`, without a slash at the end".to_owned();
+        return Err(ApiError::new(Error::UnknownRoute { message }, &request));
+    }
     let found = async {
         let unknown = || Error::ModelNotFound { model: id.chars().take(256).collect() };
         let name = ModelName::parse(&id).map_err(|_| unknown())?;
