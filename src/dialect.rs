@@ -14,11 +14,13 @@ use crate::ids::RequestId;
 use crate::rights::Scope;
 use crate::work::Work;
 
+pub mod data;
 pub mod image;
 pub mod json;
 pub mod legacy;
 pub mod models;
 pub mod openai;
+pub mod surrogates;
 pub mod unspoken;
 pub mod wire;
 

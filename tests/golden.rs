@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use lan_gateway::chat::{ChatEvent, ChatReply, End, Finish, Fold, Piece, Timings, TokenLogprob, ToolCall, Usage};
+use lan_gateway::chat::{
+    ChatEvent, ChatReply, ChatRequest, End, Finish, Fold, Piece, Timings, TokenLogprob, ToolCall, Usage,
+};
 use lan_gateway::clock;
 use lan_gateway::credential::Credential;
 use lan_gateway::dialect::{self, Decoded, Delivery, Dialect, Encoder, Reply};
@@ -389,7 +391,9 @@ fn every_error_has_its_status_and_body_in_every_dialect() {
     ];
     let mut outputs = Outputs::default();
     // Routes of one dialect share its errors.
-    for (known, dialect, _) in DIALECTS.iter().filter(|(known, ..)| !known.contains('_')) {
+    let unspoken: [(_, &dyn Dialect, _); 2] =
+        [("ollama", &dialect::unspoken::Ollama, "/api"), ("anthropic", &dialect::unspoken::Anthropic, "/v1/messages")];
+    for (known, dialect, _) in DIALECTS.iter().filter(|(known, ..)| !known.contains('_')).chain(&unspoken) {
         let replies: Vec<_> = errors.iter().map(|error| reply_text(&dialect.error(error, &request_id()))).collect();
         outputs.hold(&root().join("dialect"), &format!("{known}_errors.txt"), &replies.join("\n"));
     }
@@ -448,6 +452,57 @@ fn chat_answers_as_the_real_ollama_did() {
         compared += 1;
     }
     assert!(compared > 5);
+}
+
+/// The message in a whole answer, as the text that it is.
+fn message_of(answer: &[u8]) -> &str {
+    #[derive(serde::Deserialize)]
+    struct Choice<'a> {
+        #[serde(borrow)]
+        message: &'a RawValue,
+    }
+    #[derive(serde::Deserialize)]
+    struct Completion<'a> {
+        #[serde(borrow)]
+        choices: [Choice<'a>; 1],
+    }
+    let of_openai = serde_json::from_slice::<Completion<'_>>(answer).map(|completion| completion.choices[0].message);
+    of_openai.unwrap_or_else(|_| serde_json::from_slice::<Choice<'_>>(answer).unwrap().message).get()
+}
+
+/// The chat in a request, and what of it was told to be without effect.
+fn decode_chat(path: &'static str, body: &str) -> (ChatRequest, Vec<String>) {
+    let (_, dialect, _) = DIALECTS.iter().find(|(.., known)| *known == path).unwrap();
+    let decoded = dialect.decode(&Post { path }, body.as_bytes()).unwrap_or_else(|error| panic!("{error}: {body}"));
+    let Work::Chat(chat) = decoded.work else { panic!("no chat") };
+    (chat, decoded.ignored)
+}
+
+/// Real models write neither, but what was delivered once must not end the conversation for good.
+#[test]
+fn arguments_beyond_what_ollama_reads_are_taken_back_all_the_same() {
+    let nested = |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+    for (arguments, is_kept) in [(nested(200), true), (nested(2000), false), (r#"{"a":1e400}"#.to_owned(), false)] {
+        let line = format!(
+            r#"{{"model":"m","message":{{"role":"assistant","tool_calls":[{{"function":{{"name":"f","arguments":{arguments}}}}}]}},"done":true}}"#
+        );
+        let (events, ended) = decode(&ollama::Ollama, &Reading::plain_chat(), [line.as_bytes()]);
+        ended.unwrap();
+        let told = fold(events);
+        for path in ["/v1/chat/completions", "/chat"] {
+            let question = r#"{"role":"user","content":"hi"}"#;
+            let mut out = BytesMut::new();
+            encoder(path, &format!(r#"{{"model":"m","messages":[{question}]}}"#)).whole(&told, &mut out);
+            let (chat, ignored) =
+                decode_chat(path, &format!(r#"{{"model":"m","messages":[{question},{}]}}"#, message_of(&out)));
+
+            let taken = &chat.messages[1].tool_calls[0].arguments;
+            assert_eq!((taken.get() == arguments, ignored.len()), (is_kept, usize::from(!is_kept)), "{path}");
+            if !is_kept {
+                assert_eq!(taken.get(), json!({ "INVALID_ARGUMENTS": arguments }).to_string());
+            }
+        }
+    }
 }
 
 /// `PROPTEST_CASES=1000000 cargo test --release --test golden no_` is the long run of the garbage tests.
@@ -533,6 +588,37 @@ proptest! {
 
         prop_assert!(ended.is_ok());
         prop_assert_eq!(decoded, events);
+    }
+
+    #[test]
+    fn what_was_delivered_is_taken_back_as_it_was(events in any_events()) {
+        let told = fold(events.iter().cloned());
+        for path in ["/v1/chat/completions", "/chat"] {
+            let question = r#"{"role":"user","content":"hi"}"#;
+            let mut out = BytesMut::new();
+            encoder(path, &format!(r#"{{"model":"m","messages":[{question}]}}"#)).whole(&told, &mut out);
+            let said = message_of(&out);
+            let body = format!(r#"{{"model":"m","messages":[{question},{said},{question}]}}"#);
+            let (chat, ignored) = decode_chat(path, &body);
+
+            prop_assert_eq!(&chat.messages[1].tool_calls, &told.tool_calls, "{}", path);
+            prop_assert_eq!(&chat.messages[1].text, &told.text);
+            prop_assert_eq!(chat.messages[1].reasoning.as_deref().unwrap_or_default(), &told.reasoning);
+            prop_assert!(ignored.is_empty(), "{:?}", ignored);
+        }
+    }
+
+    #[test]
+    fn what_was_streamed_is_taken_back_as_it_was(events in any_events()) {
+        const PATH: &str = "/v1/chat/completions";
+        let body = |said: &str| format!(r#"{{"model":"m","stream":true,"messages":[{{"role":"user","content":"hi"}}{said}]}}"#);
+        let stream = streamed(encoder(PATH, &body("")), &events);
+        let said = read_openai_stream(&stream, false)["message"].to_string();
+
+        let (chat, ignored) = decode_chat(PATH, &body(&format!(",{said}")));
+
+        prop_assert_eq!(&chat.messages[1].tool_calls, &fold(events).tool_calls);
+        prop_assert!(ignored.is_empty(), "{:?}", ignored);
     }
 
     #[test]

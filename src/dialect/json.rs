@@ -1,7 +1,8 @@
-//! Reading a client's JSON body: one pass that refuses what could be read in two ways, and readers that name the field.
+//! Reading a client's JSON body: one pass over it, and readers that name the field.
 //!
-//! Parsers disagree about duplicate keys and about case (Go's matches names without regard to it), so a body that has
-//! either could mean one thing to us and another to whoever reads the record. Such a body is refused.
+//! Parsers disagree about duplicate keys and about case (Go's matches the names of its fields without regard to it), so an
+//! object of ours that has either could mean one thing to us and another to whoever reads the record. Reading its fields
+//! refuses it. What is the client's own, such as a schema, is `Data` and has no such rule.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -9,9 +10,10 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::{Map, Number, Value};
+use serde_json::Number;
+use serde_json::value::RawValue;
 
+use crate::dialect::data::Data;
 use crate::error::Error;
 
 /// Objects and arrays inside one another, at most. Below serde_json's own limit of 128, so that the message is ours.
@@ -35,18 +37,41 @@ pub enum Json<'a> {
     Text(Cow<'a, str>),
     Array(Vec<Json<'a>>),
     Object(Object<'a>),
+    /// An object or an array of the client's own.
+    Data(Data<'a>),
 }
 
-/// The fields of an object in the order in which they came. No two names are equal, not even without regard to case.
+/// The fields of an object in the order in which they came.
 pub type Object<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
 
-/// Refuses a body that is not one JSON object with unique keys; says where and what to do.
+/// Refuses a body that is not one JSON object whose objects have unique keys; says where and what to do.
 pub fn check_json(body: &[u8]) -> Result<(), Error> {
-    parse(body).map(drop)
+    let fields = parse(body, &[])?;
+    check_names(&fields, &At::Body)?;
+    fields.iter().try_for_each(|(name, value)| check_within(value, &At::Body.key(name)))
 }
 
-/// The same check, and the object.
-pub fn parse(body: &[u8]) -> Result<Object<'_>, Error> {
+fn check_within(value: &Json<'_>, at: &At<'_>) -> Result<(), Error> {
+    match value {
+        Json::Object(fields) => {
+            check_names(fields, at)?;
+            fields.iter().try_for_each(|(name, value)| check_within(value, &at.key(name)))
+        }
+        Json::Array(items) => {
+            items.iter().enumerate().try_for_each(|(number, item)| check_within(item, &at.index(number)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads a body whose fields have unique names. What stands under a name in `data`, wherever that is, is the client's own.
+pub fn read<'a>(body: &'a [u8], data: &[&str]) -> Result<Object<'a>, Error> {
+    let fields = parse(body, data)?;
+    check_names(&fields, &At::Body)?;
+    Ok(fields)
+}
+
+fn parse<'a>(body: &'a [u8], data: &[&str]) -> Result<Object<'a>, Error> {
     let text = std::str::from_utf8(body).map_err(|cause| {
         let at = cause.valid_up_to();
         refused(format!(
@@ -59,14 +84,14 @@ pub fn parse(body: &[u8]) -> Result<Object<'_>, Error> {
     if text.trim_ascii_start().is_empty() {
         return Err(refused("the body is empty; send a JSON object"));
     }
-    let mut reading = Reading { values: 0, fault: None };
+    let mut reading = Reading { data, values: 0, fault: None };
     let mut json = serde_json::Deserializer::from_str(text);
     let read =
         Seed { reading: &mut reading, depth: 0 }.deserialize(&mut json).and_then(|value| json.end().map(|()| value));
     match read {
         Ok(Json::Object(fields)) => Ok(fields),
         Ok(other) => Err(refused(format!("the body must be a JSON object, not {}", other.kind()))),
-        Err(cause) => Err(reading.fault.map_or_else(|| malformed(&cause), Fault::into_error)),
+        Err(cause) => Err(reading.fault.map_or_else(|| malformed(&cause), refused)),
     }
 }
 
@@ -79,87 +104,48 @@ fn malformed(cause: &serde_json::Error) -> Error {
     refused(format!("the body is not valid JSON: {cause}"))
 }
 
-/// What a reading has seen so far. A fault is kept here, because serde's errors can only carry text.
-struct Reading {
+/// What a reading has seen so far.
+struct Reading<'d> {
+    data: &'d [&'d str],
     values: usize,
-    fault: Option<Fault>,
+    /// Kept here, because serde's errors add the place in the text, which would say where we stopped.
+    fault: Option<String>,
 }
 
-struct Fault {
-    what: What,
-    /// The way to the object at fault, innermost first: it is put together while the reading unwinds.
-    path: Vec<String>,
-}
-
-enum What {
-    TooDeep,
-    TooMany,
-    Twice { key: String },
-    CaseVariant { first: String, second: String },
-}
-
-impl Fault {
-    fn into_error(self) -> Error {
-        let mut path = String::new();
-        for step in self.path.iter().rev() {
-            if !path.is_empty() && !step.starts_with('[') {
-                path.push('.');
-            }
-            path.push_str(step);
-        }
-        let inside = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-        match self.what {
-            // The way there is as long as the nesting is deep, and helps nobody.
-            What::TooDeep => {
-                refused(format!("the body is nested more than {NESTING_MAX} levels deep; send a flatter one"))
-            }
-            What::TooMany => refused(format!("the body holds more than {VALUES_MAX} values; send fewer")),
-            What::Twice { key } => {
-                let field = inside(&key);
-                let message = format!("`{field}` is there twice; send it once");
-                Error::invalid(field, message)
-            }
-            What::CaseVariant { first, second } => {
-                let field = inside(&second);
-                let message = format!("`{field}` and `{first}` differ only by case; send one of them");
-                Error::invalid(field, message)
-            }
-        }
-    }
-}
-
-impl Reading {
-    fn fail<E: de::Error>(&mut self, what: What) -> E {
-        self.fault = Some(Fault { what, path: Vec::new() });
+impl Reading<'_> {
+    fn fail<E: de::Error>(&mut self, fault: String) -> E {
+        self.fault = Some(fault);
         E::custom("refused")
     }
 
-    /// Called on the way out: it adds one step to the path of a fault.
-    fn passed(&mut self, step: impl FnOnce() -> String) {
-        if let Some(fault) = &mut self.fault {
-            fault.path.push(step());
+    fn count<E: de::Error>(&mut self, values: usize) -> Result<(), E> {
+        self.values += values;
+        if self.values > VALUES_MAX {
+            return Err(self.fail(format!("the body holds more than {VALUES_MAX} values; send fewer")));
         }
+        Ok(())
+    }
+
+    fn too_deep<E: de::Error>(&mut self) -> E {
+        self.fail(format!("the body is nested more than {NESTING_MAX} levels deep; send a flatter one"))
     }
 }
 
-struct Seed<'r> {
-    reading: &'r mut Reading,
+struct Seed<'r, 'd> {
+    reading: &'r mut Reading<'d>,
     depth: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
+impl<'de> DeserializeSeed<'de> for Seed<'_, '_> {
     type Value = Json<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
-        self.reading.values += 1;
-        if self.reading.values > VALUES_MAX {
-            return Err(self.reading.fail(What::TooMany));
-        }
+        self.reading.count(1)?;
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Seed<'_> {
+impl<'de> Visitor<'de> for Seed<'_, '_> {
     type Value = Json<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -198,46 +184,44 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json<'de>, A::Error> {
         let Seed { reading, depth } = self;
         if depth == NESTING_MAX {
-            return Err(reading.fail(What::TooDeep));
+            return Err(reading.too_deep());
         }
         let mut array = Vec::new();
-        loop {
-            match items.next_element_seed(Seed { reading, depth: depth + 1 }) {
-                Ok(Some(item)) => array.push(item),
-                Ok(None) => return Ok(Json::Array(array)),
-                Err(cause) => {
-                    reading.passed(|| format!("[{}]", array.len()));
-                    return Err(cause);
-                }
-            }
+        while let Some(item) = items.next_element_seed(Seed { reading, depth: depth + 1 })? {
+            array.push(item);
         }
+        Ok(Json::Array(array))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json<'de>, A::Error> {
         let Seed { reading, depth } = self;
         if depth == NESTING_MAX {
-            return Err(reading.fail(What::TooDeep));
+            return Err(reading.too_deep());
         }
         let mut fields: Object<'de> = Vec::new();
-        let mut names = Names::default();
         while let Some(key) = entries.next_key_seed(KeySeed)? {
-            if let Some(first) = names.clash(&fields, &key) {
-                let what = if first == key {
-                    What::Twice { key: shown(&key) }
-                } else {
-                    What::CaseVariant { first: shown(&first), second: shown(&key) }
-                };
-                return Err(reading.fail(what));
-            }
-            match entries.next_value_seed(Seed { reading, depth: depth + 1 }) {
-                Ok(value) => fields.push((key, value)),
-                Err(cause) => {
-                    reading.passed(|| shown(&key));
-                    return Err(cause);
-                }
-            }
+            let value = if reading.data.contains(&key.as_ref()) {
+                read_data(entries.next_value()?, reading, depth + 1)?
+            } else {
+                entries.next_value_seed(Seed { reading, depth: depth + 1 })?
+            };
+            fields.push((key, value));
         }
         Ok(Json::Object(fields))
+    }
+}
+
+/// Objects and arrays stay the text that they are. What is a single value can't hold names of anybody.
+fn read_data<'de, E: de::Error>(raw: &'de RawValue, reading: &mut Reading<'_>, depth: usize) -> Result<Json<'de>, E> {
+    match Data::of(raw.get()) {
+        Some(data) => {
+            reading.count(data.values())?;
+            Ok(Json::Data(data))
+        }
+        None => {
+            let seed = Seed { reading, depth };
+            seed.deserialize(&mut serde_json::Deserializer::from_str(raw.get())).map_err(E::custom)
+        }
     }
 }
 
@@ -267,6 +251,21 @@ impl<'de> Visitor<'de> for KeySeed {
     }
 }
 
+/// Refuses an object that has a name twice, in one case or in two.
+fn check_names(fields: &Object<'_>, at: &At<'_>) -> Result<(), Error> {
+    let mut names = Names::default();
+    for (number, (name, _)) in fields.iter().enumerate() {
+        let Some(first) = names.clash(&fields[..number], name) else { continue };
+        let at = at.key(name);
+        return Err(if first == name {
+            at.invalid("is there twice; send it once")
+        } else {
+            at.invalid(format_args!("and `{}` differ only by case; send one of them", shown(first)))
+        });
+    }
+    Ok(())
+}
+
 /// Finds a name that an object has already. The folded names exist only for objects with many keys.
 #[derive(Default)]
 struct Names {
@@ -274,14 +273,14 @@ struct Names {
 }
 
 impl Names {
-    fn clash<'a>(&mut self, fields: &Object<'a>, key: &Cow<'a, str>) -> Option<Cow<'a, str>> {
+    fn clash<'f>(&mut self, fields: &'f [(Cow<'_, str>, Json<'_>)], key: &str) -> Option<&'f str> {
         if fields.len() >= KEYS_COMPARED_MAX {
             let folded = self.folded.get_or_insert_with(|| fields.iter().map(|(name, _)| fold(name)).collect());
             if folded.insert(fold(key)) {
                 return None;
             }
         }
-        fields.iter().map(|(name, _)| name).find(|name| same_but_for_case(name, key)).cloned()
+        fields.iter().map(|(name, _)| name.as_ref()).find(|name| same_but_for_case(name, key))
     }
 }
 
@@ -351,7 +350,8 @@ impl<'a> Json<'a> {
             Json::Number(_) => "a number",
             Json::Text(_) => "a string",
             Json::Array(_) => "an array",
-            Json::Object(_) => "an object",
+            Json::Data(data) if !data.is_object() => "an array",
+            Json::Object(_) | Json::Data(_) => "an object",
         }
     }
 
@@ -366,6 +366,7 @@ impl<'a> Json<'a> {
             Json::Text(text) => text.is_empty(),
             Json::Array(items) => items.is_empty(),
             Json::Object(fields) => fields.is_empty(),
+            Json::Data(data) => data.is_empty(),
             Json::Bool(_) | Json::Number(_) => false,
         }
     }
@@ -395,9 +396,21 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// An object whose fields are ours: each name once, whatever its case.
     pub fn object(self, at: &At<'_>) -> Result<Object<'a>, Error> {
         match self {
-            Json::Object(fields) => Ok(fields),
+            Json::Object(fields) => {
+                check_names(&fields, at)?;
+                Ok(fields)
+            }
+            other => Err(other.wrong(at, "an object")),
+        }
+    }
+
+    /// An object of the client's own. Its field has to be among the names that `read` was given.
+    pub fn data(self, at: &At<'_>) -> Result<Data<'a>, Error> {
+        match self {
+            Json::Data(data) if data.is_object() => Ok(data),
             other => Err(other.wrong(at, "an object")),
         }
     }
@@ -466,40 +479,6 @@ impl<'a> Json<'a> {
             stops.push(text.into_owned());
         }
         Ok(stops)
-    }
-
-    pub fn into_value(self) -> Value {
-        match self {
-            Json::Null => Value::Null,
-            Json::Bool(value) => Value::Bool(value),
-            Json::Number(number) => Value::Number(number),
-            Json::Text(text) => Value::String(text.into_owned()),
-            Json::Array(items) => items.into_iter().map(Json::into_value).collect(),
-            Json::Object(fields) => Value::Object(into_map(fields)),
-        }
-    }
-}
-
-pub fn into_map(fields: Object<'_>) -> Map<String, Value> {
-    fields.into_iter().map(|(name, value)| (name.into_owned(), value.into_value())).collect()
-}
-
-impl Serialize for Json<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Json::Null => serializer.serialize_unit(),
-            Json::Bool(value) => serializer.serialize_bool(*value),
-            Json::Number(number) => number.serialize(serializer),
-            Json::Text(text) => serializer.serialize_str(text),
-            Json::Array(items) => serializer.collect_seq(items),
-            Json::Object(fields) => {
-                let mut map = serializer.serialize_map(Some(fields.len()))?;
-                for (name, value) in fields {
-                    map.serialize_entry(name, value)?;
-                }
-                map.end()
-            }
-        }
     }
 }
 
@@ -626,6 +605,37 @@ mod tests {
         assert_eq!(refusal("{\"key\":1,\"\u{212a}ey\":2}").0, "\u{212a}ey");
         assert_eq!(refusal("{\"stop\":1,\"\u{17f}top\":2}").0, "\u{17f}top");
         assert_eq!(refusal(r#"{"ä":1,"Ä":2}"#).0, "Ä");
+    }
+
+    #[test]
+    fn names_of_the_clients_own_are_its_business() {
+        let body = r#"{"a":{"own":{"x":1,"X":2,"":3,"x":4},"other":1},"own":[{"y":1,"y":2}],"b":{"own":"text"}}"#;
+        let mut fields = read(body.as_bytes(), &["own"]).unwrap().into_iter();
+        let mut next = || fields.next().unwrap().1;
+        let at = At::Body.key("a");
+
+        let inside = next().object(&at).unwrap();
+        assert_eq!(inside[0].1.clone().data(&at).unwrap().text(), r#"{"x":1,"X":2,"":3,"x":4}"#);
+        let list = next();
+        assert_eq!(list.data(&at).unwrap_err().to_string(), "`a` must be an object, not an array");
+        assert_eq!(next().object(&at).unwrap()[0].1, Json::Text("text".into()));
+        // What nobody reads is nobody's field either.
+        assert!(read(br#"{"unknown":{"x":1,"X":2}}"#, &[]).is_ok());
+        assert_eq!(read(br#"{"x":1,"X":2}"#, &[]).unwrap_err().field(), Some("X"));
+    }
+
+    #[test]
+    fn what_is_the_clients_own_counts_as_values_and_has_to_be_json() {
+        let own = |text: &str| read(format!(r#"{{"own":{text}}}"#).as_bytes(), &["own"]).map(|fields| fields.len());
+        let zeros = |count: usize| format!("[{}]", vec!["0"; count].join(","));
+
+        assert!(own(&zeros(VALUES_MAX - 2)).is_ok());
+        assert!(own(&zeros(VALUES_MAX)).unwrap_err().to_string().contains("more than 500000 values"));
+        assert!(own(&"[".repeat(100_000)).is_err());
+        assert!(own(&format!("{}{}", "[".repeat(100_000), "]".repeat(100_000))).is_ok());
+        for bad in ["{", "{'a':1}", "{\"a\":01}", "nul", "\"\n\"", "1e999"] {
+            assert_eq!(own(bad).unwrap_err().field(), Some("body"), "{bad}");
+        }
     }
 
     #[test]

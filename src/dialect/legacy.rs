@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::credential::Credential;
-use crate::dialect::{Decoded, Delivery, Dialect, Head, Reply, Route, json, wire};
+use crate::dialect::{Decoded, Delivery, Dialect, Head, Reply, Route, json, surrogates, wire};
 use crate::error::Error;
 use crate::ids::RequestId;
 use crate::rights::Scope;
@@ -21,6 +21,9 @@ use answer::Answer;
 
 pub struct Legacy;
 
+/// Fields whose objects are the client's own.
+const OWN: &[&str] = &["arguments", "format", "parameters"];
+
 const ROUTES: &[Route] = &[Route { method: "POST", path: "/chat", scope: Scope::Chat }];
 
 impl Dialect for Legacy {
@@ -33,7 +36,8 @@ impl Dialect for Legacy {
     }
 
     fn decode(&self, head: &dyn Head, body: &[u8]) -> Result<Decoded, Error> {
-        let mut asked = request::read(json::parse(body)?, head)?;
+        let body = surrogates::mended(body);
+        let mut asked = request::read(json::read(&body, OWN)?, head)?;
         // Who shows a token is identified by it; credentials in the body are then without effect.
         if asked.credential.is_some() && wire::bearer(head)?.is_some() {
             asked.credential = None;

@@ -4,7 +4,7 @@
 
 use crate::credential::Credential;
 use crate::dialect::openai::answer::Answer;
-use crate::dialect::{Decoded, Delivery, Dialect, Head, Reply, Route, json, wire};
+use crate::dialect::{Decoded, Delivery, Dialect, Head, Reply, Route, json, surrogates, wire};
 use crate::error::Error;
 use crate::ids::RequestId;
 use crate::rights::Scope;
@@ -22,6 +22,9 @@ pub struct OpenAi;
 const COMPLETIONS: &str = "/v1/completions";
 const EMBEDDINGS: &str = "/v1/embeddings";
 
+/// Fields whose objects are the client's own.
+const OWN: &[&str] = &["arguments", "metadata", "parameters", "schema"];
+
 const ROUTES: &[Route] = &[
     Route { method: "POST", path: "/v1/chat/completions", scope: Scope::Chat },
     Route { method: "POST", path: COMPLETIONS, scope: Scope::Chat },
@@ -38,7 +41,8 @@ impl Dialect for OpenAi {
     }
 
     fn decode(&self, head: &dyn Head, body: &[u8]) -> Result<Decoded, Error> {
-        let body = json::parse(body)?;
+        let body = surrogates::mended(body);
+        let body = json::read(&body, OWN)?;
         match head.path() {
             COMPLETIONS => completions::decode(head, body),
             EMBEDDINGS => embeddings::decode(body),

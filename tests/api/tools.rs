@@ -42,6 +42,59 @@ async fn a_call_is_answered_whole_and_streamed_and_stands_in_the_record() {
 }
 
 #[actix_web::test]
+async fn a_call_comes_back_to_the_model_as_it_was_made() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    const ARGUMENTS: &str =
+        r#"{"url":"x","headers":{"Authorization":"a","authorization":"b","":"c"},"n":12345678901234567890123}"#;
+    let call = CALL.replace(r#"{"city":"Rome"}"#, ARGUMENTS);
+    let question = r#"{"role":"user","content":"hi"}"#;
+
+    for path in ["/v1/chat/completions", "/chat"] {
+        fake.next(Script::lines(&[&call, END]));
+        let made = gateway.post(path, Some(&admin), hello()).await;
+        let body = if path == "/chat" {
+            let made = made.text();
+            let message = &made[made.find(r#"{"role":"assistant""#).unwrap()..made.find(r#","done""#).unwrap()];
+            format!(r#"{{"model":"fake","messages":[{question},{message},{{"role":"tool","content":"200"}}]}}"#)
+        } else {
+            let message = made.json()["choices"][0]["message"].clone();
+            let id = &message["tool_calls"][0]["id"];
+            let answer = json!({ "role": "tool", "tool_call_id": id, "content": [] });
+            format!(r#"{{"model":"fake","messages":[{question},{message},{answer}]}}"#)
+        };
+
+        let answer = gateway.send("POST", path, Some(&admin), body.into_bytes()).await;
+
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        assert_eq!(answer.header("x-ignored-parameters"), None, "{path}");
+        let sent = fake.chats().last().unwrap().body.clone();
+        assert!(String::from_utf8_lossy(&sent).contains(&format!(r#""arguments":{ARGUMENTS}"#)), "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn arguments_that_were_cut_do_not_end_the_conversation() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let mut body = hello();
+    let messages = body["messages"].as_array_mut().unwrap();
+    messages.push(json!({ "role": "assistant", "content": null, "tool_calls": [
+        { "id": "c", "type": "function", "function": { "name": "run", "arguments": "{\"command\": \"ls /ho" } }] }));
+    messages.push(json!({ "role": "tool", "tool_call_id": "c", "content": "error: invalid JSON" }));
+
+    let answer = gateway.post("/v1/chat/completions", Some(&admin), body).await;
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("x-ignored-parameters"), Some("messages[].tool_calls[].function.arguments"));
+    let sent: Value = serde_json::from_slice(&fake.chats()[0].body).unwrap();
+    let call = &sent["messages"][1]["tool_calls"][0]["function"];
+    assert_eq!(call["arguments"], json!({ "INVALID_ARGUMENTS": "{\"command\": \"ls /ho" }));
+}
+
+#[actix_web::test]
 async fn a_call_that_is_asked_for_comes_as_a_call() {
     let fake = FakeOllama::start();
     let gateway = TestGateway::start(&fake.url());

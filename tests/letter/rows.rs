@@ -1,5 +1,7 @@
 //! Each row of the table that maps a chat completion's request onto the model server, with what becomes of it.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use lan_gateway::dialect::{Dialect, openai::OpenAi};
 use lan_gateway::provider::{Provider, ollama::Ollama};
 use serde_json::{Value, json};
@@ -168,7 +170,7 @@ fn message_rows() -> Vec<(Value, Result<Value, &'static str>, &'static [&'static
     };
     const DETAIL: &[&str] = &["messages[].content[].image_url.detail"];
     const IMAGE: &str = "messages[2].content[0].image_url.url";
-    const ARGUMENTS: &str = "messages[2].tool_calls[0].function.arguments";
+    const ARGUMENTS: &[&str] = &["messages[].tool_calls[].function.arguments"];
     vec![
         (text("system", "a"), Ok(text("system", "a")), &[]),
         (text("developer", "a"), Ok(text("system", "a")), &[]),
@@ -181,6 +183,12 @@ fn message_rows() -> Vec<(Value, Result<Value, &'static str>, &'static [&'static
         (pixel("data:image/jpeg;base64,"), Ok(seen()), DETAIL),
         (pixel("data:image/webp;base64,"), Ok(seen()), DETAIL),
         (pixel("data:;base64,"), Ok(seen()), DETAIL),
+        (pixel("DATA:Image/PNG;charset=utf-8;BASE64,"), Ok(seen()), DETAIL),
+        (
+            pixel("data:image/png,"),
+            Ok(json!({ "role": "user", "content": "", "images": [STANDARD.encode(PIXEL)] })),
+            DETAIL,
+        ),
         (user(json!([{ "type": "image_url", "image_url": format!("data:;base64,{PIXEL}") }])), Ok(seen()), &[]),
         (pixel("data:image/gif;base64,"), Err(IMAGE), &[]),
         (image("data:image/png;base64,?"), Err(IMAGE), &[]),
@@ -211,7 +219,8 @@ fn message_rows() -> Vec<(Value, Result<Value, &'static str>, &'static [&'static
         (json!({ "role": "system", "content": [] }), Err("messages[2].content"), &[]),
         (call(json!("d"), r#"{"a":1}"#), Ok(called(json!({ "a": 1 }))), &[]),
         (call(json!("d"), ""), Ok(called(json!({}))), &[]),
-        (call(json!("d"), "[]"), Err(ARGUMENTS), &[]),
+        (call(json!("d"), "[]"), Ok(called(json!({ "INVALID_ARGUMENTS": "[]" }))), ARGUMENTS),
+        (call(json!("d"), r#"{"a":"#), Ok(called(json!({ "INVALID_ARGUMENTS": "{\"a\":" }))), ARGUMENTS),
         (call(json!(null), "{}"), Err("messages[2].tool_calls[0].id"), &[]),
         (
             json!({ "role": "assistant", "content": "a", "reasoning": "hm" }),

@@ -6,7 +6,6 @@ use lan_gateway::clock::Timestamp;
 use lan_gateway::dialect::Head;
 use lan_gateway::ids::RequestId;
 use proptest::prelude::*;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -41,17 +40,37 @@ impl Head for Post {
     }
 }
 
+/// An object as a model could write it: names in any case, empty, more than once, and numbers in any spelling.
+fn any_arguments() -> impl Strategy<Value = Box<RawValue>> {
+    const NAMES: &[&str] = &["a", "A", "", "\u{212a}", "k", "arguments", "Name"];
+    let name = || prop_oneof![prop::sample::select(NAMES).prop_map(str::to_owned), ".{0,3}"];
+    let quoted = |text: String| serde_json::to_string(&text).unwrap();
+    let object = move |fields: Vec<(String, String)>| {
+        let fields = fields.into_iter().map(|(name, value)| format!("{}:{value}", quoted(name)));
+        format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+    };
+    let number = prop::sample::select(&["0", "-0.0", "1E5", "1e-400", "12345678901234567890123", "0.10"][..]);
+    let leaf = prop_oneof![
+        prop::sample::select(&["null", "true", "false"][..]).prop_map(str::to_owned),
+        number.prop_map(str::to_owned),
+        ".{0,6}".prop_map(quoted),
+    ];
+    let value = leaf.prop_recursive(4, 12, 3, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(|items| format!("[{}]", items.join(","))),
+            prop::collection::vec((name(), inner), 0..3).prop_map(object),
+        ]
+    });
+    prop::collection::vec((name(), value), 0..3).prop_map(move |fields| RawValue::from_string(object(fields)).unwrap())
+}
+
 /// Events as an upstream could send them: whole pieces, none of them empty, and one end.
 pub fn any_events() -> impl Strategy<Value = Vec<ChatEvent>> {
     let text = "[a-zé🙂\"\\\\\n\u{2028}<&\u{0}]{1,12}";
-    let arguments = prop::collection::vec(("[a-z]{1,3}", any::<i32>()), 0..3).prop_map(|fields| {
-        let object: serde_json::Map<_, _> = fields.into_iter().map(|(name, value)| (name, value.into())).collect();
-        RawValue::from_string(Value::Object(object).to_string()).unwrap()
-    });
     let piece = prop_oneof![
         4 => text.prop_map(Piece::Text),
         2 => text.prop_map(Piece::Reasoning),
-        1 => ("[a-z0-9]{1,8}", "[a-z_]{1,8}", arguments)
+        1 => ("[a-z0-9]{1,8}", "[a-z_]{1,8}", any_arguments())
             .prop_map(|(id, name, arguments)| Piece::ToolCall(ToolCall { id, name, arguments })),
     ];
     let counts = any::<[u32; 6]>();

@@ -4,8 +4,8 @@ use serde_json::Map;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::chat::{Image, Message, Role, ToolCall};
-use crate::dialect::image;
 use crate::dialect::json::{At, Ignored, Json, Object};
+use crate::dialect::{data, image};
 use crate::error::Error;
 
 const MESSAGE_FIELDS: &[&str] = &["content", "images", "role", "thinking", "tool_call_id", "tool_calls", "tool_name"];
@@ -98,13 +98,14 @@ fn read_called(id: String, function: Object<'_>, at: &At<'_>, ignored: &mut Igno
         match key.as_ref() {
             _ if value.is_null() => {}
             "name" => name = Some(value.text(&at.key("name"))?.into_owned()),
-            "arguments" => arguments = Some(raw_object(value, &at.key("arguments"))?),
+            "arguments" => arguments = Some(read_arguments(value, &at.key("arguments"), ignored)?),
             // The calls of a message are counted anew in their order.
             "index" => {}
             other => ignored.unknown(KNOWN, at, "messages[].tool_calls[].function.", other, &value)?,
         }
     }
-    let name = name.filter(|name| !name.is_empty()).ok_or_else(|| at.key("name").invalid("is missing"))?;
+    // A model may have called nothing by name, and its client keeps that, too.
+    let name = name.ok_or_else(|| at.key("name").invalid("is missing"))?;
     let arguments = match arguments {
         Some(arguments) => arguments,
         None => to_raw_value(&Map::new()).map_err(Error::internal)?,
@@ -112,7 +113,12 @@ fn read_called(id: String, function: Object<'_>, at: &At<'_>, ignored: &mut Igno
     Ok(ToolCall { id, name, arguments })
 }
 
-fn raw_object(value: Json<'_>, at: &At<'_>) -> Result<Box<RawValue>, Error> {
-    let fields = value.object(at)?;
-    to_raw_value(&Json::Object(fields)).map_err(Error::internal)
+/// An object as it came. One that Ollama could not read is kept all the same: a refusal would end its conversation for good.
+fn read_arguments(value: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Box<RawValue>, Error> {
+    let came = value.data(at)?;
+    if let Some(arguments) = came.arguments() {
+        return Ok(arguments);
+    }
+    ignored.add("messages[].tool_calls[].function.arguments");
+    data::unreadable_arguments(came.text())
 }

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use crate::chat::{ChatRequest, Format, ModelName, Think, Tool};
 use crate::credential::{Credential, Username};
 use crate::dialect::Head;
-use crate::dialect::json::{self, At, Ignored, Json, Object};
+use crate::dialect::data::read_map;
+use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::legacy::message::read_messages;
 use crate::dialect::legacy::options::Options;
 use crate::error::Error;
@@ -177,7 +178,7 @@ fn read_tool(function: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result
             "name" => tool.name = value.text(&at.key("name"))?.into_owned(),
             "description" => tool.description = Some(value.text(&at.key("description"))?.into_owned()),
             "parameters" => {
-                tool.parameters = Some(json::into_map(value.object(&at.key("parameters"))?).into());
+                tool.parameters = Some(read_map(value, &at.key("parameters"))?);
             }
             other => ignored.unknown(KNOWN, at, "tools[].function.", other, &value)?,
         }
@@ -191,7 +192,7 @@ fn read_tool(function: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result
 fn read_format(format: Json<'_>, at: &At<'_>) -> Result<Format, Error> {
     match format {
         Json::Text(text) if text == "json" => Ok(Format::Json),
-        Json::Object(fields) => Ok(Format::Schema(json::into_map(fields).into())),
+        Json::Data(schema) if schema.is_object() => Ok(Format::Schema(schema.into_map(at)?.into())),
         _ => Err(at.invalid("must be `json` or a JSON schema")),
     }
 }

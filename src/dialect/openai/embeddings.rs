@@ -161,7 +161,7 @@ mod tests {
     use crate::dialect::json;
 
     fn read(fields: &str) -> Result<EmbedRequest, Error> {
-        let decoded = decode(json::parse(format!(r#"{{"model":"m"{fields}}}"#).as_bytes())?)?;
+        let decoded = decode(json::read(format!(r#"{{"model":"m"{fields}}}"#).as_bytes(), &[])?)?;
         let Work::Embed(request) = decoded.work else { panic!("no embeddings") };
         Ok(request)
     }

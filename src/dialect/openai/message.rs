@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use crate::chat::{Image, Message, Role, ToolCall};
-use crate::dialect::image;
-use crate::dialect::json::{self, At, Ignored, Json, Object};
+use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::openai::tools::read_function;
+use crate::dialect::{data, image};
 use crate::error::Error;
 
 pub fn read_messages(items: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<Message>, Error> {
@@ -201,26 +201,29 @@ fn read_called(id: String, function: Object<'_>, at: &At<'_>, ignored: &mut Igno
         match key.as_ref() {
             _ if value.is_null() => {}
             "name" => name = Some(value.text(&at.key("name"))?.into_owned()),
-            "arguments" => arguments = Some(read_arguments(&value.text(&at.key("arguments"))?, &at.key("arguments"))?),
+            "arguments" => arguments = Some(read_arguments(&value.text(&at.key("arguments"))?, ignored)?),
             other => {
                 ignored.unknown(&["arguments", "name"], at, "messages[].tool_calls[].function.", other, &value)?;
             }
         }
     }
-    let name = name.filter(|name| !name.is_empty()).ok_or_else(|| at.key("name").invalid("is missing"))?;
+    // A model may have called nothing by name, and its client keeps that, too.
+    let name = name.ok_or_else(|| at.key("name").invalid("is missing"))?;
     let arguments = match arguments {
         Some(arguments) => arguments,
-        None => read_arguments("", &at.key("arguments"))?,
+        None => read_arguments("", ignored)?,
     };
     Ok(ToolCall { id, name, arguments })
 }
 
-/// JSON inside a string, as OpenAI has it; the model server takes the object. Nothing stands for no arguments.
-fn read_arguments(text: &str, at: &At<'_>) -> Result<Box<RawValue>, Error> {
-    let text = if text.trim().is_empty() { "{}" } else { text };
-    let fields = json::parse(text.as_bytes())
-        .map_err(|cause| at.invalid(format_args!("must be a JSON object, written as a string; in it, {cause}")))?;
-    to_raw_value(&Json::Object(fields)).map_err(Error::internal)
+/// JSON inside a string, as OpenAI has it; the model server takes the object. A model may have written something else, which
+/// its client keeps in the conversation: a refusal would end that for good.
+fn read_arguments(text: &str, ignored: &mut Ignored) -> Result<Box<RawValue>, Error> {
+    if let Some(arguments) = data::arguments_in(text) {
+        return Ok(arguments);
+    }
+    ignored.add("messages[].tool_calls[].function.arguments");
+    data::unreadable_arguments(text)
 }
 
 /// A text, or parts: texts are put together without anything in between, as OpenAI does, and images stand beside them.

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::chat::{ChatRequest, Extra, Format, ModelName, Sampling, Think};
-use crate::dialect::json::{self, At, Ignored, Json, Object};
+use crate::dialect::data::read_map;
+use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::openai::message::read_messages;
 use crate::dialect::openai::tools::{Choice, read_choice, read_tools};
 use crate::error::Error;
@@ -223,7 +224,7 @@ fn read_schema(wrapped: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Resul
     for (key, value) in wrapped {
         match key.as_ref() {
             "schema" if value.is_null() => {}
-            "schema" => schema = Some(json::into_map(value.object(&at.key("schema"))?).into()),
+            "schema" => schema = Some(read_map(value, &at.key("schema"))?),
             known if KNOWN.contains(&known) => {}
             other => ignored.unknown(KNOWN, at, "response_format.json_schema.", other, &value)?,
         }

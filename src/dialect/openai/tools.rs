@@ -1,7 +1,8 @@
 //! The tools of a chat completion's request, and which of them the model may or must call.
 
 use crate::chat::Tool;
-use crate::dialect::json::{self, At, Ignored, Json, Object};
+use crate::dialect::data::read_map;
+use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::error::Error;
 
 /// OpenAI's own limit.
@@ -56,7 +57,7 @@ fn read_tool(function: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result
             _ if value.is_null() => {}
             "name" => tool.name = value.text(&at.key("name"))?.into_owned(),
             "description" => tool.description = Some(value.text(&at.key("description"))?.into_owned()),
-            "parameters" => tool.parameters = Some(json::into_map(value.object(&at.key("parameters"))?).into()),
+            "parameters" => tool.parameters = Some(read_map(value, &at.key("parameters"))?),
             // Models here are not held to the schema of a function that they need not call.
             "strict" => {
                 if value.boolean(&at.key("strict"))? {

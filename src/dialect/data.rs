@@ -1,0 +1,237 @@
+//! JSON that is the client's own: arguments of calls, schemas, metadata.
+//!
+//! Its names are no fields of ours, so any are fine: names that differ by case alone, an empty one, one that is there twice
+//! (the last counts, as for Ollama). It is kept as the text that came, which takes no recursion at any depth and keeps each
+//! number as it was written.
+
+use memchr::memchr2;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value, json};
+
+use crate::dialect::json::{At, Json, NESTING_MAX};
+use crate::dialect::surrogates;
+use crate::error::Error;
+
+/// Objects and arrays inside one another in the arguments of a call, at most. A tree of them is never made here, so this
+/// is more than a body may have; Ollama itself refuses 10,000.
+pub const ARGUMENTS_NESTING_MAX: usize = 1000;
+
+/// The name under which a model reads arguments that are no JSON object. They are a string of the model's own making, which
+/// the limit of tokens may have cut, and the caller keeps them in the conversation. Left out, they would leave the model with
+/// an answer of the tool ("invalid JSON") to a call that looks right; as a message they would leave the tool's answer
+/// without its call. The name says what happened, so that a model does not take it for a parameter.
+pub const UNREADABLE: &str = "INVALID_ARGUMENTS";
+
+/// An object or an array, checked to be JSON and nothing more.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Data<'a> {
+    text: &'a str,
+    size: Size,
+}
+
+impl<'a> Data<'a> {
+    /// `None`: the text is a string, a number, or another single value. The text has to be JSON.
+    pub fn of(text: &'a str) -> Option<Self> {
+        text.starts_with(['{', '[']).then(|| Data { text, size: Size::of(text) })
+    }
+
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    pub fn is_object(&self) -> bool {
+        self.text.starts_with('{')
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.text[1..self.text.len() - 1].trim_ascii().is_empty()
+    }
+
+    /// About how many values it holds: not fewer.
+    pub fn values(&self) -> usize {
+        self.size.values
+    }
+
+    /// The object as a tree.
+    pub fn into_map(self, at: &At<'_>) -> Result<Map<String, Value>, Error> {
+        if self.size.depth > NESTING_MAX {
+            return Err(at.invalid(format_args!("is nested more than {NESTING_MAX} levels deep; send a flatter one")));
+        }
+        serde_json::from_str(self.text).map_err(|cause| at.invalid(format_args!("can't be used: {cause}")))
+    }
+
+    /// The arguments of a call as they came; `None`: Ollama could not read them.
+    pub fn arguments(self) -> Option<Box<RawValue>> {
+        let is_read = self.is_object() && self.size.depth <= ARGUMENTS_NESTING_MAX && self.size.has_finite_numbers;
+        if is_read { RawValue::from_string(self.text.to_owned()).ok() } else { None }
+    }
+}
+
+/// The tree of an object of the client's own.
+pub fn read_map(value: Json<'_>, at: &At<'_>) -> Result<Value, Error> {
+    value.data(at)?.into_map(at).map(Value::Object)
+}
+
+/// The arguments of a call that came as JSON in a string; `None`: they are no object that Ollama could read.
+pub fn arguments_in(text: &str) -> Option<Box<RawValue>> {
+    let text = text.trim_ascii();
+    if text.is_empty() || text == "null" {
+        return to_raw_value(&Map::new()).ok();
+    }
+    let mended = surrogates::mended(text.as_bytes());
+    let json: &RawValue = serde_json::from_slice(&mended).ok()?;
+    Data::of(json.get())?.arguments()
+}
+
+/// What a model gets to see of arguments that are no JSON object.
+pub fn unreadable_arguments(text: &str) -> Result<Box<RawValue>, Error> {
+    to_raw_value(&json!({ UNREADABLE: text })).map_err(Error::internal)
+}
+
+/// What can be said of a JSON text without a tree of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Size {
+    /// Objects and arrays inside one another.
+    depth: usize,
+    values: usize,
+    /// None is `1e400`: that is JSON, but no number that Ollama could read.
+    has_finite_numbers: bool,
+}
+
+/// Digits of the largest number without an exponent.
+const FINITE_DIGITS_MAX: usize = 308;
+
+impl Size {
+    /// Of a text that is JSON.
+    fn of(json: &str) -> Self {
+        let bytes = json.as_bytes();
+        let mut size = Size { depth: 0, values: 1, has_finite_numbers: true };
+        let (mut at, mut open) = (0, 0_usize);
+        while let Some(byte) = bytes.get(at) {
+            at += 1;
+            match byte {
+                b'"' => at = behind_string(bytes, at),
+                b'{' | b'[' => {
+                    open += 1;
+                    size.values += 1;
+                    size.depth = size.depth.max(open);
+                }
+                b'}' | b']' => open = open.saturating_sub(1),
+                b',' => size.values += 1,
+                b'-' | b'0'..=b'9' => {
+                    let start = at - 1;
+                    while bytes
+                        .get(at)
+                        .is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
+                    {
+                        at += 1;
+                    }
+                    size.has_finite_numbers &= is_finite(&json[start..at]);
+                }
+                _ => {}
+            }
+        }
+        size
+    }
+}
+
+fn is_finite(number: &str) -> bool {
+    let may_be_large = number.len() > FINITE_DIGITS_MAX || number.contains(['e', 'E']);
+    !may_be_large || number.parse::<f64>().is_ok_and(f64::is_finite)
+}
+
+/// Where the string ends that begins before `at`.
+fn behind_string(json: &[u8], mut at: usize) -> usize {
+    while let Some(found) = json.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found + 1;
+        if json[at - 1] == b'"' {
+            return at;
+        }
+        // What follows a backslash ends nothing.
+        at += 1;
+    }
+    json.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nested(levels: usize) -> String {
+        format!("{}{}", r#"{"a":"#.repeat(levels - 1) + "{", "}".repeat(levels))
+    }
+
+    #[test]
+    fn any_names_and_numbers_are_kept_as_they_came() {
+        for text in [
+            r#"{"Authorization":"a","authorization":"b"}"#,
+            r#"{"":{"":1},"ſtop":1,"stop":2}"#,
+            r#"{"a":1,"a":2}"#,
+            r#"{"n":12345678901234567890123.0,"m":-0.0,"k":1E5}"#,
+            r#"{ "spaced" : [ ] }"#,
+            r#"{"quote\"{":"}\\"}"#,
+            "{}",
+        ] {
+            assert_eq!(arguments_in(text).unwrap().get(), text);
+            assert_eq!(arguments_in(&format!(" \n{text} ")).unwrap().get(), text);
+        }
+        for nothing in ["", "  ", "null"] {
+            assert_eq!(arguments_in(nothing).unwrap().get(), "{}");
+        }
+        assert_eq!(arguments_in(r#"{"a":"\ud83d tail"}"#).unwrap().get(), r#"{"a":"\ufffd tail"}"#);
+    }
+
+    #[test]
+    fn what_ollama_could_not_read_as_arguments_is_told_from_what_it_can() {
+        for broken in [
+            r#"{"command": "ls -la /ho"#,
+            r#"{"a": 1}{"a": 2}"#,
+            "[1]",
+            "5",
+            "\"{}\"",
+            "true",
+            "{'a':1}",
+            "{\"a\":\"\n\"}",
+            "\u{feff}{}",
+            "rm -rf /",
+            r#"{"a":1e400}"#,
+        ] {
+            assert!(arguments_in(broken).is_none(), "{broken}");
+        }
+        let digits = |count: usize| format!(r#"{{"a":{}}}"#, "9".repeat(count));
+        assert!(arguments_in(&digits(308)).is_some());
+        assert!(arguments_in(&digits(310)).is_none());
+        assert!(arguments_in(r#"{"a":1e308,"b":"1e400"}"#).is_some());
+        assert!(arguments_in(&nested(ARGUMENTS_NESTING_MAX)).is_some());
+        assert!(arguments_in(&nested(ARGUMENTS_NESTING_MAX + 1)).is_none());
+        assert!(arguments_in(&nested(1_000_000)).is_none());
+    }
+
+    #[test]
+    fn a_schema_is_a_tree_of_bounded_depth_in_which_the_last_of_equal_names_counts() {
+        let read = |text: &str| Data::of(text).unwrap().into_map(&At::Body.key("schema")).map(Value::from);
+
+        assert_eq!(read(r#"{"a":1,"A":2,"":3,"a":4}"#).unwrap().to_string(), r#"{"a":4,"A":2,"":3}"#);
+        assert!(read(&nested(NESTING_MAX)).is_ok());
+        for bad in [&nested(NESTING_MAX + 1), r#"{"a":1e400}"#, "[]"] {
+            assert_eq!(read(bad).unwrap_err().field(), Some("schema"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn values_are_counted_and_those_in_texts_are_none() {
+        let values = |text: &str| Data::of(text).unwrap().values();
+
+        assert_eq!(values("{}"), 2);
+        assert_eq!(values(r#"{"a":[1,2,3]}"#), 5);
+        assert_eq!(values(r#"{"a":",,,[[[\",,"}"#), 2);
+    }
+
+    #[test]
+    fn empty_is_told_in_any_spacing() {
+        for (text, is_empty) in [("{}", true), ("[ \n]", true), ("[0]", false), (r#"{"":0}"#, false)] {
+            assert_eq!(Data::of(text).unwrap().is_empty(), is_empty, "{text}");
+        }
+        assert!(Data::of("\"{}\"").is_none());
+    }
+}
