@@ -233,7 +233,10 @@ impl Auth {
         password: Secret<String>,
         source: Option<IpAddr>,
     ) -> Result<Proof, Error> {
-        let pass = source.map(|source| self.throttle.enter(source, username)).transpose()?;
+        let pass = match source {
+            Some(source) => Some(self.throttle.enter(source, username).await?),
+            None => None,
+        };
         let user = self.store.people().by_name(username.as_str()).cloned();
         let hash = user.as_ref().and_then(|user| user.password_hash.clone());
         let right = match self.passwords.verify(password, hash).await {

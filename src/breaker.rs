@@ -51,7 +51,7 @@ impl Breaker {
     }
 
     /// Lets a request come in whose content is not known yet, unless those before it failed.
-    pub async fn arrives(&self, who: &Identity) -> Result<(), Error> {
+    pub async fn arrives(self: &Arc<Self>, who: &Identity) -> Result<(), Error> {
         let Some(token) = who.token() else { return Ok(()) };
         let settings = self.settings.now();
         let verdict = self.lock().arrives(token.id, &Bounds::of(&settings), self.epoch.elapsed());
@@ -86,20 +86,43 @@ impl Breaker {
         slowed.iter().map(|one| Slowed { token_id: one.token, way: one.way, since: since(one.since) }).collect()
     }
 
-    async fn judge(&self, verdict: Verdict, token: &Token, way: Runaway, settings: &Settings) -> Result<(), Error> {
+    async fn judge(
+        self: &Arc<Self>,
+        verdict: Verdict,
+        token: &Token,
+        way: Runaway,
+        settings: &Settings,
+    ) -> Result<(), Error> {
         match verdict {
             Verdict::Passes => Ok(()),
             Verdict::Slowed { retry_after, count } => {
                 Err(Error::TokenSlowed { message: slowed(token, way, count, settings, retry_after), retry_after })
             }
             Verdict::RanAway { count } => {
-                self.store.pause_token(token.id, way, count, settings.breaker_seconds).await?;
-                // What was seen has led to what it had to; whoever resumes the token gives it a fresh start.
-                self.lock().begins_anew(token.id);
-                warn!(token.id = token.public_id, way = way.name(), count, "paused a token that ran away");
+                let pausing =
+                    self.clone().pause(token.id, token.public_id.clone(), way, count, settings.breaker_seconds);
+                // A task of its own, because the request's handler is dropped at an await when its client leaves. The
+                // pause would then be written and not forgotten here: the first request after it was resumed would
+                // pause the token again.
+                tokio::spawn(pausing).await.map_err(Error::internal)??;
                 Err(token.paused_error(way))
             }
         }
+    }
+
+    /// Pauses a token in the store and forgets what it did: whoever resumes the token gives it a fresh start.
+    async fn pause(
+        self: Arc<Self>,
+        token_id: i64,
+        public_id: String,
+        way: Runaway,
+        count: usize,
+        seconds: u32,
+    ) -> Result<(), Error> {
+        self.store.pause_token(token_id, way, count, seconds).await?;
+        self.lock().begins_anew(token_id);
+        warn!(token.id = public_id, way = way.name(), count, "paused a token that ran away");
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
@@ -195,5 +218,61 @@ impl Drop for Passed {
         {
             breaker.lock().takes_back(*token_id, *sent);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::Settings;
+    use crate::rights::quotas::Quotas;
+    use crate::rights::{AllowedModels, Scopes};
+    use crate::store::tokens::NewToken;
+    use crate::store::users::Actor;
+
+    async fn token(store: &Store) -> Arc<Token> {
+        store.create_first_admin("x".into()).await.unwrap();
+        let admin = store.people().by_name("admin").unwrap().clone();
+        store.change_password(admin.id, "x".into(), "y".into()).await.unwrap();
+        let new = NewToken {
+            public_id: "0123456789".into(),
+            secret_sha256: vec![0; 32],
+            name: "ci".into(),
+            scopes: Scopes::parse(&["chat"]).unwrap(),
+            models: AllowedModels::default(),
+            networks: None,
+            requests_per_minute: None,
+            quotas: Quotas::default(),
+            class: None,
+            lifetime_seconds: 3600,
+        };
+        store.create_token(Actor(Some(admin.id)), &admin.public_id, new, 10).await.unwrap();
+        store.people().token("0123456789").unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn a_pause_whose_sender_leaves_at_once_is_written_and_forgotten_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Live::new(Settings::default())).unwrap();
+        let (breaker, token) = (Breaker::new(store.clone()), token(&store).await);
+        let settings = Settings::default();
+        for _ in 0..settings.errors_max {
+            breaker.lock().failed(token.id, breaker.epoch.elapsed());
+        }
+        let arrives = || breaker.lock().arrives(token.id, &Bounds::of(&settings), breaker.epoch.elapsed());
+        let verdict = arrives();
+        assert_eq!(verdict, Verdict::RanAway { count: settings.errors_max });
+
+        let mut judged = Box::pin(breaker.judge(verdict, &token, Runaway::Errors, &settings));
+        assert!(futures_util::poll!(&mut judged).is_pending());
+        drop(judged);
+
+        let paused = async {
+            while arrives() != Verdict::Passes {
+                tokio::time::sleep(Duration::from_millis(5)).await
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), paused).await.expect("what was seen is forgotten");
+        assert_eq!(store.people().token("0123456789").unwrap().paused, Some(Runaway::Errors));
     }
 }

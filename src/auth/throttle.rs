@@ -1,4 +1,4 @@
-//! The ladder for passwords that are tried: it stands before the hash and counts only what reaches it.
+//! The ladder for passwords that are tried: it stands before the hash, counts what reaches it, and counts it at its entry.
 //!
 //! Three rungs: an address may try so often, an address fails on one account ever more slowly, and an account is closed to
 //! strangers after a hundred failures in a day. An address from which the owner came in lately is no stranger, so an owner
@@ -8,9 +8,11 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use anyhow::Context;
 use ring::hmac;
+use tokio::sync::{Notify, Semaphore};
 use tracing::warn;
 
 use crate::clock::{SteadyClock, Timestamp};
@@ -20,7 +22,7 @@ use crate::error::Error;
 mod ladder;
 mod memory;
 
-use ladder::{Ladder, Mark, Who};
+use ladder::{Ladder, Mark, Refusal, Who};
 use memory::Memory;
 
 pub struct Throttle {
@@ -29,7 +31,14 @@ pub struct Throttle {
     key: hmac::Key,
     memory: Memory,
     state: Mutex<State>,
+    /// A try has ended, so those that wait for its end look again.
+    decided: Notify,
+    /// Places for tries that wait until others are decided.
+    waiting: Semaphore,
 }
+
+/// Tries that wait until others of the same address on the same account are decided; further ones are refused at once.
+const UNDECIDED_MAX: usize = 256;
 
 struct State {
     ladder: Ladder,
@@ -53,15 +62,43 @@ impl Throttle {
         let key =
             hmac::Key::new(hmac::HMAC_SHA256, &memory.key().context("can't keep the key of the sign-in ladder")?[..]);
         let ladder = memory.recall(clock.now());
-        Ok(Throttle { clock, key, memory, state: Mutex::new(State { ladder, changed: false }) })
+        Ok(Throttle {
+            clock,
+            key,
+            memory,
+            state: Mutex::new(State { ladder, changed: false }),
+            decided: Notify::new(),
+            waiting: Semaphore::new(UNDECIDED_MAX),
+        })
     }
 
-    /// Lets a try on `account` pass, or says when the next may come.
-    pub fn enter(&self, source: IpAddr, account: &Username) -> Result<Try<'_>, Error> {
+    /// Lets a try on `account` pass, or says when the next may come. As many pass at once as would fail freely; the others
+    /// wait until it is known whether those were right, so that jobs that start at once can all sign in.
+    pub async fn enter(&self, source: IpAddr, account: &Username) -> Result<Try<'_>, Error> {
+        let mut place = None;
+        loop {
+            let decided = self.decided.notified();
+            tokio::pin!(decided);
+            // From here on no end of a try is missed.
+            decided.as_mut().enable();
+            match self.try_enter(source, account) {
+                Ok(entered) => return Ok(entered),
+                Err(Refusal::Wait(wait)) => return Err(refusal(wait)),
+                Err(Refusal::Undecided) if place.is_none() => match self.waiting.try_acquire() {
+                    Ok(free) => place = Some(free),
+                    Err(_) => return Err(refusal(Duration::from_secs(1))),
+                },
+                Err(Refusal::Undecided) => {}
+            }
+            decided.await;
+        }
+    }
+
+    fn try_enter(&self, source: IpAddr, account: &Username) -> Result<Try<'_>, Refusal> {
         let (who, at) = (self.who(source, account), self.clock.now());
         let mut state = self.lock();
         state.changed = true;
-        state.ladder.enter(&who, at).map_err(refusal)?;
+        state.ladder.enter(&who, at)?;
         Ok(Try { throttle: self, who, at, open: true })
     }
 
@@ -71,6 +108,7 @@ impl Throttle {
         state.changed = true;
         state.ladder.unlock(&self.account(account));
         drop(state);
+        self.decided.notify_waiters();
         self.save();
     }
 
@@ -126,6 +164,7 @@ impl Try<'_> {
         if right {
             self.open = false;
             self.throttle.lock().ladder.succeeded(&self.who, self.at);
+            self.throttle.decided.notify_waiters();
         }
     }
 
@@ -133,18 +172,21 @@ impl Try<'_> {
     pub fn undone(mut self) {
         self.open = false;
         self.throttle.lock().ladder.undone(&self.who, self.at);
+        self.throttle.decided.notify_waiters();
     }
 }
 
 impl Drop for Try<'_> {
     fn drop(&mut self) {
         if self.open {
-            self.throttle.lock().ladder.failed(&self.who, self.at);
+            let now = self.throttle.clock.now();
+            self.throttle.lock().ladder.failed(&self.who, now);
+            self.throttle.decided.notify_waiters();
         }
     }
 }
 
-fn refusal(wait: std::time::Duration) -> Error {
+fn refusal(wait: Duration) -> Error {
     let seconds = crate::error::retry_after_seconds(wait);
     Error::RateLimited { message: format!("too many wrong passwords; try again in {seconds} s"), retry_after: wait }
 }
@@ -164,7 +206,7 @@ mod tests {
     const HOME: &str = "192.168.77.31";
 
     fn fail(throttle: &Throttle, source: &str, account: &str) -> bool {
-        throttle.enter(source.parse().unwrap(), &Username::of(account)).map(|pass| pass.ended(false)).is_ok()
+        throttle.try_enter(source.parse().unwrap(), &Username::of(account)).map(|pass| pass.ended(false)).is_ok()
     }
 
     #[test]
@@ -172,7 +214,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mallory, ann) = ("10.9.8.7", "ann@example.org");
         let first = Throttle::open(folder.path()).unwrap();
-        first.enter(HOME.parse().unwrap(), &Username::of(ann)).unwrap().ended(true);
+        first.try_enter(HOME.parse().unwrap(), &Username::of(ann)).ok().unwrap().ended(true);
         for number in 0..100 {
             assert!(fail(&first, &format!("10.1.1.{number}"), ann));
         }
@@ -213,13 +255,37 @@ mod tests {
         let throttle = Throttle::open(folder.path()).unwrap();
         let ann = Username::of("ann");
         for number in 0..60 {
-            throttle.enter(format!("10.0.0.{number}").parse().unwrap(), &ann).unwrap().undone();
+            throttle.try_enter(format!("10.0.0.{number}").parse().unwrap(), &ann).ok().unwrap().undone();
         }
         for number in 0..100 {
-            drop(throttle.enter(format!("10.0.1.{number}").parse().unwrap(), &ann).unwrap());
+            drop(throttle.try_enter(format!("10.0.1.{number}").parse().unwrap(), &ann).ok().unwrap());
         }
 
         assert!(!fail(&throttle, "10.0.2.1", "ann"));
+    }
+
+    #[tokio::test]
+    async fn of_many_who_come_at_once_all_enter_when_they_are_right_and_three_when_they_are_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let throttle = Throttle::open(folder.path()).unwrap();
+        let home: IpAddr = HOME.parse().unwrap();
+        let come = async |account: &str, right: bool| {
+            let account = Username::of(account);
+            let one = async || match throttle.enter(home, &account).await {
+                Ok(entered) => {
+                    // The password is compared meanwhile.
+                    tokio::task::yield_now().await;
+                    entered.ended(right);
+                    true
+                }
+                Err(_) => false,
+            };
+            let all = futures_util::future::join_all((0..18).map(|_| one())).await;
+            all.into_iter().filter(|entered| *entered).count()
+        };
+
+        assert_eq!(come("ann", true).await, 18);
+        assert_eq!(come("bob", false).await, 3);
     }
 
     #[test]

@@ -85,16 +85,31 @@ struct Failures {
     account: Mark,
     count: u32,
     last: Timestamp,
+    /// Tries that entered and whose end is not known yet.
+    #[serde(skip)]
+    open: u32,
+}
+
+/// Why a try may not reach the hash now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Too many tries have failed; the next may come after this time.
+    Wait(Duration),
+    /// It depends on how the tries end that this address has under way on this account.
+    Undecided,
 }
 
 impl Ladder {
-    /// Lets a try pass, or says how long to wait. A stranger's try counts as failed until it is known to be right: otherwise
-    /// many at once would pass before the first has failed.
-    pub fn enter(&mut self, who: &Who, now: Timestamp) -> Result<(), Duration> {
+    /// Lets a try pass, or says why not. A try counts when it enters, as if it had failed, until it is known to be right:
+    /// otherwise many at once would pass before the first has failed.
+    pub fn enter(&mut self, who: &Who, now: Timestamp) -> Result<(), Refusal> {
         if let Some(failures) = self.pairs.get(&who.pair) {
             let (wait, since) = (pair_wait(failures.count), now.since(failures.last));
             if since < wait {
-                return Err(wait - since);
+                return Err(Refusal::Wait(wait - since));
+            }
+            if failures.open > 0 && failures.count.saturating_add(failures.open) >= FREE_FAILURES {
+                return Err(Refusal::Undecided);
             }
         }
         let is_known = self.knows(who, now);
@@ -103,16 +118,19 @@ impl Ladder {
                 failures.pop_front();
             }
             if failures.len() >= STRANGER_FAILURES_MAX {
-                return Err(failures.front().map_or(DAY, |oldest| DAY - now.since(*oldest)));
+                return Err(Refusal::Wait(failures.front().map_or(DAY, |oldest| DAY - now.since(*oldest))));
             }
         }
         make_room(&mut self.addresses, |bucket| bucket.filled_at);
         let bucket = self.addresses.entry(who.address).or_insert(Bucket { left: ADDRESS_BURST, filled_at: now });
         bucket.fill(now);
         if bucket.left == 0 {
-            return Err(ADDRESS_PACE.saturating_sub(now.since(bucket.filled_at)));
+            return Err(Refusal::Wait(ADDRESS_PACE.saturating_sub(now.since(bucket.filled_at))));
         }
         bucket.left -= 1;
+        make_room(&mut self.pairs, |failures| (failures.count.saturating_add(failures.open), failures.last));
+        let first = Failures { account: who.account, count: 0, last: now, open: 0 };
+        self.pairs.entry(who.pair).or_insert(first).open += 1;
         if !is_known {
             // Names that were tried once make way for one that was tried often: nobody resets a count by trying others.
             make_room(&mut self.strangers, |failures| (failures.len(), failures.back().copied()));
@@ -121,25 +139,32 @@ impl Ladder {
         Ok(())
     }
 
-    /// `at`: when the try entered.
-    pub fn failed(&mut self, who: &Who, at: Timestamp) {
-        make_room(&mut self.pairs, |failures| (failures.count, failures.last));
-        let first = Failures { account: who.account, count: 0, last: at };
+    /// The wait for the next try begins `now`.
+    pub fn failed(&mut self, who: &Who, now: Timestamp) {
+        let first = Failures { account: who.account, count: 0, last: now, open: 0 };
         let failures = self.pairs.entry(who.pair).or_insert(first);
+        failures.open = failures.open.saturating_sub(1);
         failures.count = failures.count.saturating_add(1);
-        failures.last = failures.last.max(at);
+        failures.last = failures.last.max(now);
     }
 
-    /// A success costs the address nothing: many people may share one.
+    /// A success costs the address nothing: many people may share one. `at`: when the try entered.
     pub fn succeeded(&mut self, who: &Who, at: Timestamp) {
         self.undone(who, at);
-        self.pairs.remove(&who.pair);
+        if let Some(failures) = self.pairs.get_mut(&who.pair) {
+            failures.count = 0;
+        }
+        self.forget_pair(who);
         make_room(&mut self.known, |since| *since);
         self.known.insert(who.pair, at);
     }
 
-    /// Takes back what `enter` counted.
+    /// Takes back what `enter` counted `at` that time.
     pub fn undone(&mut self, who: &Who, at: Timestamp) {
+        if let Some(failures) = self.pairs.get_mut(&who.pair) {
+            failures.open = failures.open.saturating_sub(1);
+        }
+        self.forget_pair(who);
         if let Some(bucket) = self.addresses.get_mut(&who.address) {
             bucket.left = (bucket.left + 1).min(ADDRESS_BURST);
         }
@@ -159,7 +184,7 @@ impl Ladder {
     /// Lets go of what no longer changes an answer.
     pub fn forget_the_past(&mut self, now: Timestamp) {
         self.addresses.retain(|_, bucket| now.since(bucket.filled_at) < ADDRESS_PACE * ADDRESS_BURST);
-        self.pairs.retain(|_, failures| now.since(failures.last) < DAY);
+        self.pairs.retain(|_, failures| failures.open > 0 || now.since(failures.last) < DAY);
         self.strangers.retain(|_, failures| failures.back().is_some_and(|last| now.since(*last) < DAY));
         self.known.retain(|_, since| now.since(*since) < KNOWN);
     }
@@ -170,6 +195,13 @@ impl Ladder {
         let moments = moments.chain(self.pairs.values_mut().map(|failures| &mut failures.last));
         let moments = moments.chain(self.strangers.values_mut().flatten()).chain(self.known.values_mut());
         moments.for_each(|moment| *moment = (*moment).min(now));
+    }
+
+    /// Lets go of a pair that has no failure and no try under way.
+    fn forget_pair(&mut self, who: &Who) {
+        if self.pairs.get(&who.pair).is_some_and(|failures| failures.count == 0 && failures.open == 0) {
+            self.pairs.remove(&who.pair);
+        }
     }
 
     fn knows(&self, who: &Who, now: Timestamp) -> bool {
@@ -229,14 +261,21 @@ mod tests {
         Who { address: mark(0, address, ""), pair: mark(1, address, account), account: mark(2, 0, account) }
     }
 
+    fn enter(ladder: &mut Ladder, address: u64, account: &str, now: Timestamp) -> Result<(), Duration> {
+        ladder.enter(&who(address, account), now).map_err(|refusal| match refusal {
+            Refusal::Wait(wait) => wait,
+            Refusal::Undecided => panic!("a try is under way"),
+        })
+    }
+
     fn fail(ladder: &mut Ladder, address: u64, account: &str, now: Timestamp) -> Result<(), Duration> {
-        ladder.enter(&who(address, account), now)?;
+        enter(ladder, address, account, now)?;
         ladder.failed(&who(address, account), now);
         Ok(())
     }
 
     fn succeed(ladder: &mut Ladder, address: u64, account: &str, now: Timestamp) -> Result<(), Duration> {
-        ladder.enter(&who(address, account), now)?;
+        enter(ladder, address, account, now)?;
         ladder.succeeded(&who(address, account), now);
         Ok(())
     }
@@ -304,6 +343,45 @@ mod tests {
 
         assert_eq!(fail(&mut ladder, 501, "ann", START), Ok(()), "a right password is no failure");
         assert_eq!(fail(&mut ladder, 502, "ann", START), Err(DAY));
+    }
+
+    #[test]
+    fn of_many_tries_at_once_as_many_pass_as_would_one_after_the_other() {
+        let mut ladder = Ladder::default();
+        let ann = who(1, "ann");
+        let at_once = |ladder: &mut Ladder, now| {
+            let tries: Vec<_> = (0..30).map(|_| ladder.enter(&ann, now)).collect();
+            let passed = tries.iter().filter(|entered| entered.is_ok()).count();
+            assert!(tries[passed..].iter().all(|entered| *entered == Err(Refusal::Undecided)), "{tries:?}");
+            (0..passed).for_each(|_| ladder.failed(&ann, now));
+            passed
+        };
+
+        assert_eq!(at_once(&mut ladder, START), 3);
+        assert_eq!(ladder.enter(&ann, START), Err(Refusal::Wait(SECOND)));
+        assert_eq!(at_once(&mut ladder, START.plus(SECOND)), 1);
+        assert_eq!(ladder.enter(&ann, START.plus(SECOND)), Err(Refusal::Wait(2 * SECOND)));
+        assert_eq!(fail(&mut ladder, 2, "ann", START), Ok(()), "another address");
+    }
+
+    #[test]
+    fn a_try_that_succeeds_or_is_not_compared_makes_room_for_the_next() {
+        let mut ladder = Ladder::default();
+        let ann = who(1, "ann");
+        let wait_for_room = |ladder: &mut Ladder| {
+            while ladder.enter(&ann, START).is_ok() {}
+            assert_eq!(ladder.enter(&ann, START), Err(Refusal::Undecided));
+        };
+        wait_for_room(&mut ladder);
+
+        ladder.undone(&who(1, "ann"), START);
+        assert_eq!(ladder.enter(&who(1, "ann"), START), Ok(()));
+        ladder.failed(&who(1, "ann"), START);
+        wait_for_room(&mut ladder);
+        ladder.succeeded(&who(1, "ann"), START);
+        assert_eq!(ladder.enter(&who(1, "ann"), START), Ok(()), "a success forgets the failure before it");
+        (0..3).for_each(|_| ladder.undone(&who(1, "ann"), START));
+        assert!(ladder.pairs.is_empty());
     }
 
     #[test]
