@@ -414,7 +414,10 @@ impl Record {
         row.reason = outcome.reason();
         row.status = status.map(i64::from);
         row.total_us = Some(micros(self.opened.elapsed()));
-        row.model_served = row.model_asked.clone().filter(|_| self.end.is_some());
+        let asked = row.model_asked.as_deref().filter(|_| self.end.is_some());
+        // The model's own name: spellings of it are told apart by what was asked alone.
+        let served = asked.and_then(|asked| ModelName::parse(asked).ok());
+        row.model_served = served.map(|model| model.canonical().to_owned());
         let said: [(u8, &[u8]); 3] = [
             (KIND_ANSWER, &self.contents.text),
             (KIND_REASONING, &self.contents.reasoning),

@@ -16,6 +16,7 @@ use crate::auth::Identity;
 use crate::auth::running::Running;
 use crate::breaker::Breaker;
 use crate::catalog::ModelCard;
+use crate::chat::ModelName;
 use crate::config;
 use crate::error::Error;
 use crate::ids::RequestId;
@@ -124,6 +125,16 @@ impl Gateway {
     pub async fn models(&self, who: &Identity) -> Result<Vec<ModelCard>, Error> {
         let served = self.stages.routing.models(&self.upstream).await?;
         Ok(self.stages.policy.visible(who, served))
+    }
+
+    /// Whose model `name` is, for the record of its refusal. None when there is no such model, or none that the caller may
+    /// know of.
+    pub fn provider_of(&self, name: &str, refusal: &Error) -> Option<&'static str> {
+        if matches!(refusal, Error::ModelNotFound { .. }) {
+            return None;
+        }
+        let host = self.stages.routing.known(&ModelName::parse(name).ok()?)?;
+        Some(self.upstream.provider(host).name())
     }
 
     /// Whether some host answers now.

@@ -45,6 +45,11 @@ impl Routing {
         Ok(hosts)
     }
 
+    /// A host on whose last list `model` stands.
+    pub fn known(&self, model: &ModelName) -> Option<HostId> {
+        self.serving(model).first().copied()
+    }
+
     /// Every model that some host serves, by name.
     pub async fn models(&self, upstream: &Upstream) -> Result<Vec<ModelCard>, Error> {
         self.refresh(upstream, UNKNOWN_FRESH).await?;

@@ -21,6 +21,8 @@ pub struct Refusal<'a> {
     pub address: Option<IpAddr>,
     pub api: &'static str,
     pub model: Option<&'a str>,
+    /// Whose model it is, when there is one of this name.
+    pub provider: Option<&'static str>,
     pub reason: &'static str,
     pub status: u16,
 }
@@ -81,6 +83,7 @@ impl Audit {
             token_id: key.token_id,
             credential: refusal.who.map(|who| who.credential.into()),
             api: Some(refusal.api.into()),
+            provider: refusal.provider.filter(|_| key.model.is_some()),
             model_asked: key.model.clone(),
             outcome: Some("refused"),
             reason: Some(refusal.reason),

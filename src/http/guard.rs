@@ -153,6 +153,7 @@ pub fn note_refusal(request: &HttpRequest, who: Option<Whose>, error: &Error) {
         address: address(request),
         api: api.unwrap_or(family),
         model: None,
+        provider: None,
         reason: error.code(),
         status: OpenAi.error(error, &request_id(request)).status,
     });

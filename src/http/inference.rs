@@ -99,6 +99,7 @@ pub async fn answer(
             address: address(&request),
             api,
             model: learnt.model.as_deref(),
+            provider: learnt.model.as_deref().and_then(|model| gateway.provider_of(model, &refused.error)),
             reason: refused.error.code(),
             status: told.status,
         });

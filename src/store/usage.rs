@@ -1,12 +1,15 @@
 //! What was used, by person, token, model and quarter of an hour: a follower of the record keeps the sums.
 //!
-//! It never stands in the way of a commit, and is at most a moment behind.
+//! It never stands in the way of a commit, and is at most a moment behind. A model has one line whatever the spelling in
+//! which it was asked, and the names that no model has share the line without a model: otherwise a caller could invent as
+//! many lines as they like. The record keeps what was asked.
 
 use std::collections::HashMap;
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 
+use crate::chat::ModelName;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::store::schema::record;
@@ -167,6 +170,7 @@ struct Ended {
     at_us: i64,
     user_id: Option<i64>,
     token_id: Option<i64>,
+    provider: Option<String>,
     model_asked: Option<String>,
     outcome: Option<String>,
     prompt_tokens: Option<i64>,
@@ -203,11 +207,17 @@ fn add_up(connection: &mut SqliteConnection) -> QueryResult<(HashMap<Key, Sums>,
             _ => continue,
         };
         let quarter = row.at_us - row.at_us.rem_euclid(QUARTER_US);
-        let model = row.model_asked.unwrap_or_default();
-        let key = (quarter, row.user_id.unwrap_or(0), row.token_id.unwrap_or(0), model);
+        let key = (quarter, row.user_id.unwrap_or(0), row.token_id.unwrap_or(0), model_of(&row));
         sums.entry(key).or_default().add(used);
     }
     Ok((sums, from, upto, count))
+}
+
+/// The model's own name; empty: there is no such model. A row names a provider when one of its upstreams had the model.
+fn model_of(row: &Ended) -> String {
+    let asked = row.model_asked.as_deref().filter(|_| row.provider.is_some());
+    // The name was checked when it was asked for.
+    asked.and_then(|asked| ModelName::parse(asked).ok()).map_or(String::new(), |model| model.canonical().to_owned())
 }
 
 fn upsert(connection: &mut SqliteConnection, key: &Key, sums: &Sums) -> QueryResult<()> {

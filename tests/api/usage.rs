@@ -46,7 +46,7 @@ async fn usage_is_summed_by_person_model_and_hour() {
     };
     assert_eq!(line(&by_user, "ann@example.org"), json!([3, 1, 1, 10, 7]));
     assert_eq!(line(&by_user, "admin"), json!([1, 0, 0, 5, 3]));
-    assert_eq!(line(&by_model, "llama3.2"), json!([1, 0, 0, 5, 3]));
+    assert_eq!(line(&by_model, "llama3.2:latest"), json!([1, 0, 0, 5, 3]));
     assert!(by_hour.len() <= 2);
     assert_eq!(mine.len(), 1);
     let csv = gateway.get("/api/v1/usage?format=csv", Some(&admin)).await;
@@ -56,6 +56,49 @@ async fn usage_is_summed_by_person_model_and_hour() {
     }
     assert_eq!(gateway.get("/api/v1/usage", Some(&ann)).await.status, 403);
     assert_eq!(gateway.get("/api/v1/me/usage?user_id=x", Some(&ann)).await.status, 400);
+}
+
+#[actix_web::test]
+async fn a_model_has_one_line_and_names_that_no_model_has_share_one() {
+    let fake = FakeOllama::start();
+    let lifted = [("LIMITS__REQUESTS_PER_MINUTE", "100"), ("ANSWERS__ANSWER_TOKENS_MAX", "10")];
+    let gateway = TestGateway::start_with(&fake.url(), &lifted);
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    let ask = async |model: &str, more: Value| {
+        let mut body = hello();
+        body["model"] = json!(model);
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        gateway.post("/v1/chat/completions", Some(&ann), body).await.status
+    };
+    let too_long = json!({ "messages": [{ "role": "user", "content": "x".repeat((1 << 20) + 1) }] });
+    for spelled in ["llama3.2", "llama3.2:latest", "LLAMA3.2:Latest"] {
+        assert_eq!(ask(spelled, json!({})).await, 200);
+    }
+    for number in 0..5 {
+        assert_eq!(ask(&format!("junk-{number}"), json!({})).await, 404);
+        // Refused before it was looked up.
+        assert_eq!(ask(&format!("more-junk-{number}"), too_long.clone()).await, 413);
+    }
+    assert_eq!(ask("llama3.2", too_long.clone()).await, 413);
+
+    let mut lines = Vec::new();
+    for _ in 0..200 {
+        let page = gateway.get("/api/v1/me/usage?by=model", Some(&ann)).await.json();
+        let told = |item: &Value| json!([item["key"], item["requests"], item["refused"]]);
+        lines = page["items"].as_array().unwrap().iter().map(told).collect();
+        if lines.iter().filter_map(|line| line[2].as_i64()).sum::<i64>() == 11 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    assert_eq!(lines, [json!(["(no model)", 0, 10]), json!(["llama3.2:latest", 3, 1])]);
+    let rows = gateway.record(&admin).await;
+    let asked: Vec<_> = rows.iter().filter_map(|row| row["model_asked"].as_str()).collect();
+    assert!(asked.contains(&"junk-3") && asked.contains(&"more-junk-3") && asked.contains(&"LLAMA3.2:Latest"));
+    let served: Vec<_> = rows.iter().filter_map(|row| row["model_served"].as_str()).collect();
+    assert_eq!(served, ["llama3.2:latest"; 3]);
 }
 
 #[actix_web::test]
