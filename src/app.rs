@@ -20,6 +20,7 @@ use crate::config::{self, Config};
 use crate::export::Exports;
 use crate::gateway::Stages;
 use crate::limits::Limits;
+use crate::owner;
 use crate::policy::Policy;
 use crate::queue::{Queue, Slots};
 use crate::routing::Routing;
@@ -117,6 +118,8 @@ impl App {
         limits.load(&store).await?;
         let tokens = Arc::new(Tokens::new(store.clone(), &config.tokens));
         let exports = Arc::new(Exports::new(store.clone()));
+        // Somebody may have started it as root by mistake; the service's user goes on with its files.
+        owner::hand_over_all(&config.data_dir)?;
         let hosts: Vec<Slots> = config.upstreams.iter().map(slots).collect();
         let stages = Stages {
             breaker: Breaker::new(store.clone()),

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::config::{Config, Problem};
+use crate::text::{is_hidden, visible};
 use crate::{http, server, telemetry};
 
 mod doctor;
@@ -118,7 +119,8 @@ pub fn run(cli: Cli) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {
-            eprintln!("lan-gateway: {cause:#}");
+            // What went wrong may hold a name that somebody gave.
+            eprintln!("lan-gateway: {}", visible(&format!("{cause:#}")));
             ExitCode::FAILURE
         }
     }
@@ -145,6 +147,35 @@ async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
 }
 
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    println!("{}", escaped(&serde_json::to_string_pretty(value)?));
     Ok(())
+}
+
+/// JSON whose strings hold no character that a terminal would obey. serde_json escapes those of ASCII itself; the line ends
+/// of the layout stay.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character == '\n' || !is_hidden(character) {
+            out.push(character);
+        } else {
+            out.extend(character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_on_a_terminal_holds_no_control_and_means_the_same() {
+        let value = serde_json::json!({ "name": "a\u{9b}b\u{202e}\u{e0041}\u{1b}ß" });
+
+        let text = escaped(&serde_json::to_string_pretty(&value).unwrap());
+
+        assert!(text.chars().all(|character| character == '\n' || !is_hidden(character)), "{text:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
 }

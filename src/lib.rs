@@ -5,8 +5,10 @@ pub mod clock;
 pub mod error;
 pub mod fields;
 pub mod ids;
+pub mod owner;
 pub mod secret;
 pub mod sheet;
+pub mod text;
 
 // Model: what is being talked about.
 pub mod catalog;

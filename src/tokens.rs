@@ -19,6 +19,7 @@ use crate::secret::Secret;
 use crate::store::Store;
 use crate::store::tokens::{NewToken, Rotation, Token, TokenChanges};
 use crate::store::users::Actor;
+use crate::text::is_hidden;
 
 pub struct Tokens {
     store: Store,
@@ -177,8 +178,11 @@ impl Tokens {
 fn name(text: &str) -> Result<String, Error> {
     let name = text.trim();
     let letters = name.chars().count();
-    if letters == 0 || letters > NAME_LETTERS_MAX || name.chars().any(char::is_control) {
-        let message = format!("`name` must have from 1 to {NAME_LETTERS_MAX} characters, no control characters");
+    if letters == 0 || letters > NAME_LETTERS_MAX || name.chars().any(is_hidden) {
+        let message = format!(
+            "`name` must have from 1 to {NAME_LETTERS_MAX} characters, none of them a control character, one without \
+             width, or one that turns the direction of writing"
+        );
         return Err(Error::invalid("name", message));
     }
     Ok(name.to_owned())
@@ -228,6 +232,11 @@ mod tests {
     fn a_name_can_be_read_in_a_list() {
         assert_eq!(name("  nightly build ").unwrap(), "nightly build");
         assert!(name(&"x".repeat(100)).is_ok() && name(&"x".repeat(101)).is_err());
-        assert!(name(" ").is_err() && name("a\nb").is_err());
+        for bad in
+            [" ", "a\nb", "a\tb", "\u{1b}[31mred", "a\u{202e}b", "a\u{200b}b", "\u{feff}", "a\u{9b}b", "a\u{2028}b"]
+        {
+            assert_eq!(name(bad).unwrap_err().field(), Some("name"), "{bad:?}");
+        }
+        assert!(name("größer, 日本 🛠\u{fe0f}").is_ok());
     }
 }

@@ -1,5 +1,6 @@
 //! Where a command's question goes: to the gateway that runs on the data folder, or, when none does, to its file.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::bail;
@@ -10,6 +11,7 @@ use crate::config::settings::Live;
 use crate::control::export::{ExportAsk, Incoming, Piece};
 use crate::control::{self, Answer, Ask, Verbs, export};
 use crate::export::{Exporter, Exports};
+use crate::owner;
 use crate::store::Store;
 use crate::store::words::Merge;
 use crate::tokens::Tokens;
@@ -29,6 +31,7 @@ pub async fn ask(config: &Config, ask: Ask) -> anyhow::Result<Answer> {
 /// The database, held by this process alone.
 pub struct OnFile {
     verbs: Verbs,
+    folder: PathBuf,
     _held: DataDir,
 }
 
@@ -48,7 +51,9 @@ impl OnFile {
         let (_, accounts) = app::people(config, &store)?;
         let tokens = Arc::new(Tokens::new(store.clone(), &config.tokens));
         let exports = Arc::new(Exports::new(store.clone()));
-        Ok(OnFile { verbs: Verbs { accounts, tokens, exports, store }, _held: held })
+        // Now, too, in case this process is killed.
+        owner::hand_over_all(&config.data_dir)?;
+        Ok(OnFile { verbs: Verbs { accounts, tokens, exports, store }, folder: config.data_dir.clone(), _held: held })
     }
 
     /// What a running gateway does beside its requests: contents of the deleted go, behind the index of their words.
@@ -63,6 +68,9 @@ impl OnFile {
 impl Drop for OnFile {
     fn drop(&mut self) {
         self.verbs.store.close();
+        if let Err(cause) = owner::hand_over_all(&self.folder) {
+            eprintln!("lan-gateway: files in {} may belong to root now: {cause}", self.folder.display());
+        }
     }
 }
 

@@ -1,11 +1,17 @@
 //! Lists on a terminal: columns side by side, numbers to the right.
 
-/// Prints rows under their titles. Nothing at all is told in words by whoever calls.
+use crate::text::visible;
+
+/// Prints rows under their titles, without characters that a terminal would obey. Empty lists are the caller's business.
 pub fn print<const N: usize>(titles: [&str; N], rows: &[[String; N]]) {
     print!("{}", text(titles, rows));
 }
 
 fn text<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> String {
+    let titles = titles.map(visible);
+    let titles: [&str; N] = std::array::from_fn(|column| titles[column].as_ref());
+    let rows: Vec<[String; N]> =
+        rows.iter().map(|row| std::array::from_fn(|column| visible(&row[column]).into_owned())).collect();
     let widths: Vec<usize> = (0..N)
         .map(|column| {
             let cells = rows.iter().map(|row| row[column].chars().count());
@@ -48,5 +54,12 @@ mod tests {
         let table = text(["NAME", "COUNT", "NOTE"], &[row("größer", "7", ""), row("b", "1234567", "x")]);
 
         assert_eq!(table, "NAME      COUNT  NOTE\ngrößer        7\nb       1234567  x\n");
+    }
+
+    #[test]
+    fn no_cell_reaches_the_terminal_with_a_control() {
+        let table = text(["NAME"], &[["\u{1b}[2J\u{202e}\n".to_owned()]]);
+
+        assert_eq!(table, "NAME\n\\u{1b}[2J\\u{202e}\\u{a}\n");
     }
 }

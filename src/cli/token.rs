@@ -6,6 +6,7 @@ use crate::cli::{host, print_json, table};
 use crate::config::Config;
 use crate::control::tokens::{TokenAsk, TokenLine};
 use crate::control::{Answer, Ask};
+use crate::text::visible;
 use crate::tokens::{RotateWish, Wish};
 
 #[derive(Subcommand)]
@@ -89,7 +90,9 @@ pub async fn run(config: &Config, command: TokenCommand) -> anyhow::Result<()> {
     match host::ask(config, Ask::Token(command.into())).await? {
         Answer::Tokens { tokens } if json => print_json(&tokens)?,
         Answer::Tokens { tokens } => print_tokens(&tokens),
-        Answer::Token { token } => println!("{} ({} of {}) is {}", token.prefix, token.name, token.user, token.status),
+        Answer::Token { token } => {
+            println!("{} ({} of {}) is {}", token.prefix, visible(&token.name), token.user, token.status);
+        }
         Answer::TokenMade { token, secret } => print_secret(&token, &secret),
         _ => anyhow::bail!("the gateway's answer is about something else"),
     }
@@ -125,7 +128,7 @@ fn print_tokens(tokens: &[TokenLine]) {
 fn print_secret(token: &TokenLine, secret: &str) {
     eprintln!(
         "{} of {}, valid until {}; it is not shown again:",
-        token.name,
+        visible(&token.name),
         token.user,
         table::day(&token.expires_at)
     );

@@ -7,6 +7,7 @@ use clap::Args;
 use crate::cli::{host, print_json, table};
 use crate::config::Config;
 use crate::control::{Answer, Ask};
+use crate::text::visible;
 use crate::usage::{Question, UsageItem, as_csv};
 
 #[derive(Args)]
@@ -39,7 +40,12 @@ pub async fn run(config: &Config, command: UsageCommand) -> anyhow::Result<()> {
     let title = by.to_uppercase();
     let question = Question { user_id: user, token_id: token, from, to, by: Some(by) };
     match host::ask(config, Ask::Usage(question)).await? {
-        Answer::Usage { items } if csv => std::io::stdout().write_all(&as_csv(&items))?,
+        Answer::Usage { mut items } if csv => {
+            for item in &mut items {
+                item.key = visible(&item.key).into_owned();
+            }
+            std::io::stdout().write_all(&as_csv(&items))?;
+        }
         Answer::Usage { items } if json => print_json(&items)?,
         Answer::Usage { items } if items.is_empty() => println!("nothing was used in that time"),
         Answer::Usage { items } => print_items(&items, &title),

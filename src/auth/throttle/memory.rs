@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::auth::throttle::ladder::Ladder;
 use crate::clock::Timestamp;
+use crate::owner;
 use crate::secret::random_bytes;
 
 const KEY_BYTES: usize = 32;
@@ -84,6 +85,9 @@ fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
         .mode(0o600)
         .open(&new)
         .with_context(|| format!("can't write {}", new.display()))?;
+    if let Some(folder) = path.parent() {
+        owner::hand_over(&file, folder)?;
+    }
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&new, path).with_context(|| format!("can't replace {}", path.display()))
