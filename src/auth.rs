@@ -21,13 +21,16 @@ use crate::store::tokens::Token;
 use crate::store::users::User;
 
 pub mod api_key;
+mod guessable;
+pub mod own_acts;
 pub mod password;
 pub mod running;
 pub mod throttle;
 pub mod token;
 
 use api_key::ApiKey;
-use password::Passwords;
+use own_acts::OwnActs;
+use password::{Match, Passwords};
 use running::Running;
 use throttle::{Throttle, Try};
 use token::JwtKeys;
@@ -149,6 +152,7 @@ pub struct Auth {
     pub passwords: Passwords,
     pub throttle: Throttle,
     pub running: Arc<Running>,
+    pub own_acts: OwnActs,
     keys: JwtKeys,
     /// Verified passwords of `/chat`: a keyed digest of all that was verified, and whose it was.
     verified: Cache<[u8; 32], i64>,
@@ -156,14 +160,15 @@ pub struct Auth {
 }
 
 impl Auth {
-    pub fn new(store: Store, keys: JwtKeys, throttle: Throttle, config: &config::Accounts) -> Self {
+    pub fn new(store: Store, keys: JwtKeys, throttle: Throttle, config: &config::Accounts) -> anyhow::Result<Self> {
         let verified = Cache::builder()
             .max_capacity(config.credential_cache_max)
             .time_to_live(config.credential_cache_lifetime)
             .build();
         let cache_key = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>());
         let running = Running::new(store.clone());
-        Auth { store, passwords: Passwords::new(config), throttle, running, keys, verified, cache_key }
+        let own_acts = OwnActs::new(store.settings().clone());
+        Ok(Auth { store, passwords: Passwords::new(config)?, throttle, running, own_acts, keys, verified, cache_key })
     }
 
     /// `source` is the client's address; a password from the host itself has none and is not slowed.
@@ -226,7 +231,7 @@ impl Auth {
         Ok(Identity { user: owner.clone(), credential: "token", token: Some(token.clone()) })
     }
 
-    /// Verifies a password, hashing exactly once whatever the name and the state of the account.
+    /// Verifies a password, with as many hashes whatever the name and the state of the account.
     pub async fn prove(
         &self,
         username: &Username,
@@ -239,18 +244,37 @@ impl Auth {
         };
         let user = self.store.people().by_name(username.as_str()).cloned();
         let hash = user.as_ref().and_then(|user| user.password_hash.clone());
-        let right = match self.passwords.verify(password, hash).await {
-            Ok(right) => right,
+        let found = match self.passwords.verify(password.clone(), hash.clone()).await {
+            Ok(found) => found,
             Err(error) => {
                 pass.into_iter().for_each(Try::undone);
                 return Err(error);
             }
         };
-        let proof = user.filter(|user| right && may_enter(user)).map(|user| Proof { user });
+        let proof = user.filter(|user| found != Match::Wrong && may_enter(user)).map(|user| Proof { user });
         if let Some(pass) = pass {
             pass.ended(proof.is_some());
         }
-        proof.ok_or_else(Error::bad_credentials)
+        let proof = proof.ok_or_else(Error::bad_credentials)?;
+        match (found, hash) {
+            (Match::RightAsTyped, Some(old)) => Ok(self.renew_hash(proof, password, old).await),
+            _ => Ok(proof),
+        }
+    }
+
+    /// Replaces a hash of a password as it was typed by one of its composed form, so that every keyboard opens it. It is
+    /// done for those who came in, who learn nothing by the time that it takes.
+    async fn renew_hash(&self, proof: Proof, password: Secret<String>, old: String) -> Proof {
+        let renewed = async {
+            let new = self.passwords.hash(password).await?;
+            self.store.renew_hash(proof.user.id, old, new).await
+        };
+        if let Err(error) = renewed.await {
+            tracing::warn!(cause = %error, "a password's hash is renewed at a later sign-in");
+            return proof;
+        }
+        let people = self.store.people();
+        people.by_id(proof.user.id).map_or(proof, |user| Proof { user: user.clone() })
     }
 
     /// As `prove`, but a pair that was verified in the last minutes is not hashed again, nor twice at once: a CI job does
@@ -310,7 +334,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, settings::Live};
-    use crate::store::users::{Actor, Reset};
+    use crate::store::users::{Actor, Pending, Reset};
 
     const HOST: Actor = Actor(None);
     const RIGHT: &str = "correct horse battery";
@@ -321,13 +345,14 @@ mod tests {
         let store = Store::open(folder, Live::new(settings)).unwrap();
         let throttle = Throttle::open(folder).unwrap();
         let auth =
-            Auth::new(store.clone(), JwtKeys::load(&folder.join("secrets"), &config).unwrap(), throttle, &config);
+            Auth::new(store.clone(), JwtKeys::load(&folder.join("secrets"), &config).unwrap(), throttle, &config)
+                .unwrap();
         let hash = async || auth.passwords.hash(Secret::new(RIGHT.into())).await.unwrap();
         store.create_first_admin(hash().await).await.unwrap();
         let admin = store.people().by_name("admin").unwrap().clone();
         store.change_password(admin.id, admin.password_hash.clone().unwrap(), hash().await).await.unwrap();
         for name in ["active", "pending", "disabled", "reset", "late"] {
-            store.register(name.into(), hash().await, 10).await.unwrap();
+            store.register(name.into(), hash().await, None, Pending { max: 10, of_network_max: 10 }).await.unwrap();
             let id = store.people().by_name(name).unwrap().public_id.clone();
             if name != "pending" {
                 store.approve(HOST, &id).await.unwrap();
@@ -381,6 +406,28 @@ mod tests {
 
         assert!(!enter().await);
         assert_eq!(auth.passwords.hashed.load(Ordering::Relaxed), 2, "the change, and the old password");
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_a_password_as_it_was_typed_is_right_once_more_and_then_of_its_composed_form() {
+        let folder = tempfile::tempdir().unwrap();
+        let auth = stage(folder.path()).await;
+        let (nfc, nfd) = ("m\u{f6}wen \u{fc}bers wasser", "mo\u{308}wen u\u{308}bers wasser");
+        let user = || auth.store.people().by_name("active").unwrap().clone();
+        let (before, old) = (user(), password::hash(nfd.as_bytes()).unwrap());
+        let as_typed = (before.id, before.password_hash.clone().unwrap(), old.clone());
+        auth.store.renew_hash(as_typed.0, as_typed.1, as_typed.2).await.unwrap();
+        let sign_in = async |password: &str| {
+            auth.issue_token(&Username::of("active"), Secret::new(password.to_owned()), None).await.is_ok()
+        };
+
+        assert!(!sign_in(nfc).await, "the hash of before is of another text");
+        assert!(sign_in(nfd).await);
+        assert!(sign_in(nfc).await && sign_in(nfd).await);
+
+        let after = user();
+        assert_ne!(after.password_hash, Some(old));
+        assert_eq!(after.version, before.version, "what was issued before goes on");
     }
 
     #[tokio::test]

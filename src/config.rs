@@ -104,6 +104,7 @@ pub struct Accounts {
     pub token_lifetime: Duration,
     pub reset_lifetime: Duration,
     pub pending_max: u64,
+    pub pending_per_address_max: u64,
     pub hashing_threads: usize,
     pub hashing_waiting_max: usize,
     pub credential_cache_lifetime: Duration,
@@ -499,6 +500,13 @@ impl Accounts {
                 "accounts.pending_max",
                 "1000",
                 "Registrations that may wait for approval; further ones get a 503.",
+                number(1, 1_000_000),
+            ),
+            pending_per_address_max: reader.key(
+                "accounts.pending_per_address_max",
+                "50",
+                "Of these, registrations from one address; further ones get a 429. Raise it where a proxy stands in front of \
+                 the gateway and many people register at once.",
                 number(1, 1_000_000),
             ),
             hashing_threads: reader.key(

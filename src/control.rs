@@ -63,6 +63,10 @@ pub enum Answer {
         code: Option<String>,
         minutes: i64,
     },
+    /// So many registrations are gone.
+    TurnedDown {
+        count: usize,
+    },
     /// The account is gone; its contents go in the background.
     Deleting {
         user: String,

@@ -78,10 +78,13 @@ pub static ROUTES: &[Route] = &[
     route("POST", "/api/v1/tokens/{id}/rotate", Who::Person, || web::post().to(tokens::rotate)),
     route("POST", "/api/v1/tokens/{id}/resume", Who::Person, || web::post().to(tokens::resume)),
     route("GET", "/api/v1/users", Who::Admin, || web::get().to(admin::users)),
+    // Before the account whose id could be anything.
+    route("POST", "/api/v1/users/turn-down", Who::Admin, || web::post().to(admin::turn_down_all)),
     route("GET", "/api/v1/users/{id}", Who::Admin, || web::get().to(users::user)),
     route("PATCH", "/api/v1/users/{id}", Who::Admin, || web::patch().to(users::change)),
     route("DELETE", "/api/v1/users/{id}", Who::Admin, || web::delete().to(record::delete_user)),
     route("POST", "/api/v1/users/{id}/approve", Who::Admin, || web::post().to(admin::approve)),
+    route("POST", "/api/v1/users/{id}/turn-down", Who::Admin, || web::post().to(admin::turn_down)),
     route("POST", "/api/v1/users/{id}/disable", Who::Admin, || web::post().to(admin::disable)),
     route("POST", "/api/v1/users/{id}/enable", Who::Admin, || web::post().to(admin::enable)),
     route("POST", "/api/v1/users/{id}/reset-password", Who::Admin, || web::post().to(admin::reset_password)),

@@ -1,4 +1,8 @@
 //! Passwords: argon2id off the worker threads, bounded, and the rules for new ones.
+//!
+//! A password is hashed in Unicode's composed form (NFC), because keyboards differ in how they send one and the same
+//! letter. Hashes of before that was done are of the text as it was typed, so a text that is not in this form is compared
+//! in both. How many hashes that costs depends on the text alone, and on nothing that is known of the account.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,7 +13,10 @@ use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use ring::digest;
 use tokio::sync::Semaphore;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+use zeroize::Zeroizing;
 
+use crate::auth::guessable;
 use crate::config;
 use crate::credential::Username;
 use crate::error::Error;
@@ -20,9 +27,6 @@ pub const INITIAL_PASSWORD: &str = "admin123";
 
 /// More would only make hashing slow.
 const PASSWORD_BYTES_MAX: usize = 1024;
-
-/// Characters that a password must have besides the name of its account.
-const OWN_LETTERS_MIN: usize = 6;
 
 /// 12 letters of 5 bits: 60 bits for an hour. Two more say that it is a code.
 const CODE_LETTERS: usize = 12;
@@ -35,9 +39,6 @@ const DIGEST_BYTES: usize = 32;
 /// the memory of a hash asks for more than that. What is not touched of it does not exist.
 const KEPT_BLOCKS_MAX: usize = 33 * 1024;
 
-/// Passwords and words that are tried first, one a line.
-const BLOCKED: &str = include_str!("blocked_passwords.txt");
-
 pub struct Passwords {
     running: Arc<Semaphore>,
     /// Running and waiting together.
@@ -45,37 +46,60 @@ pub struct Passwords {
     length_min: usize,
     /// A hash that no password has, with the same cost as a real one: for names without an account.
     dummy: String,
-    /// How often a password was compared or hashed.
+    /// How many hashes were computed.
     #[cfg(test)]
     pub hashed: std::sync::atomic::AtomicUsize,
 }
 
+/// What came of comparing a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Match {
+    Wrong,
+    Right,
+    /// The stored hash is of the text as it was typed, and not of its composed form.
+    RightAsTyped,
+}
+
 impl Passwords {
-    pub fn new(config: &config::Accounts) -> Self {
-        Passwords {
+    pub fn new(config: &config::Accounts) -> anyhow::Result<Self> {
+        Ok(Passwords {
             running: Arc::new(Semaphore::new(config.hashing_threads)),
             places: Arc::new(Semaphore::new(config.hashing_threads + config.hashing_waiting_max)),
             length_min: config.password_length_min,
-            dummy: dummy().unwrap_or_default(),
+            dummy: dummy()?,
             #[cfg(test)]
             hashed: Default::default(),
-        }
+        })
     }
 
-    /// Costs one hash, also when there is nothing to compare with.
-    pub async fn verify(&self, password: Secret<String>, stored: Option<String>) -> Result<bool, Error> {
+    /// Costs one hash, and two for a text that is not in its composed form, also when there is nothing to compare with.
+    pub async fn verify(&self, password: Secret<String>, stored: Option<String>) -> Result<Match, Error> {
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.dummy.clone());
-        let right = self.pool(move || Ok(verify(password.expose().as_bytes(), &stored))).await?;
-        Ok(right && known)
+        let forms = if is_nfc(password.expose()) { 1 } else { 2 };
+        let found = self
+            .pool(forms, move || {
+                let right = verify(composed(password.expose()).as_bytes(), &stored);
+                // Both are computed in any case, so that the time tells nothing.
+                let as_typed = forms == 2 && verify(password.expose().as_bytes(), &stored);
+                Ok(match (right, as_typed) {
+                    (true, _) => Match::Right,
+                    (false, true) => Match::RightAsTyped,
+                    (false, false) => Match::Wrong,
+                })
+            })
+            .await?;
+        Ok(if known { found } else { Match::Wrong })
     }
 
     pub async fn hash(&self, password: Secret<String>) -> Result<String, Error> {
-        self.pool(move || hash(password.expose().as_bytes())).await
+        self.pool(1, move || hash(composed(password.expose()).as_bytes())).await
     }
 
+    /// Runs `work`, which computes `hashes`, when its turn comes.
     async fn pool<T: Send + 'static>(
         &self,
+        hashes: usize,
         work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         let Ok(_place) = self.places.try_acquire() else {
@@ -85,7 +109,9 @@ impl Passwords {
             });
         };
         #[cfg(test)]
-        self.hashed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.hashed.fetch_add(hashes, std::sync::atomic::Ordering::Relaxed);
+        #[cfg(not(test))]
+        let _ = hashes;
         let turn = self.running.clone().acquire_owned().await.map_err(Error::internal)?;
         // The permit goes with the work: when the client leaves, the hash still runs to its end and still counts.
         let work = move || {
@@ -97,8 +123,11 @@ impl Passwords {
         done.map_err(|panicked| Error::internal(anyhow!(panicked)))?.map_err(Error::internal)
     }
 
-    /// The rules for a new password: length and a list of what is tried first; no composition rules, no expiry.
+    /// The rules for a new password: its length, and how much of it would have to be guessed; no composition rules, no
+    /// expiry.
     pub fn check_new(&self, field: &str, password: &str, username: &Username) -> Result<(), Error> {
+        let password = composed(password);
+        let password = password.as_str();
         let bad = |why: String| Err(Error::invalid(field, format!("`{field}` {why}")));
         if password.chars().count() < self.length_min {
             return bad(format!("must have at least {} characters", self.length_min));
@@ -109,16 +138,11 @@ impl Passwords {
         if is_one_time_code(password) {
             return bad("was made for a reset and seen by others; think of another one".into());
         }
-        let plain = simplified(password);
-        let name = simplified(username.as_str());
-        let local_part = simplified(username.as_str().split('@').next().unwrap_or_default());
-        // What is left besides a name or a known word has to carry the weight.
-        let rest = |word: &str| plain.replace(word, "").chars().count();
-        let own_name = [&name, &local_part].iter().any(|word| word.len() > 3 && rest(word) < OWN_LETTERS_MIN);
-        let few_letters = plain.chars().collect::<HashSet<_>>().len() < 4;
-        let known = BLOCKED.lines().any(|blocked| rest(blocked) < 4);
-        if own_name || few_letters || known {
-            return bad("is one of those that are tried first; a few random words make a good one".into());
+        let few_letters = password.chars().collect::<HashSet<_>>().len() < 4;
+        if few_letters || guessable::cost(password, &names_of(username)) < guessable::COST_MIN {
+            let why = "is easy to guess: besides common words, names, years, rows of keys or digits and repetitions \
+                       there is too little in it; a few random words make a good one";
+            return bad(why.into());
         }
         Ok(())
     }
@@ -143,9 +167,16 @@ fn code_mark(letters: &str) -> String {
     clear_letters(&digest.as_ref()[..CODE_MARK_LETTERS])
 }
 
-/// Lower case, and digits or signs that stand for letters read as those.
-fn simplified(text: &str) -> String {
-    text.to_lowercase().replace('@', "a").replace('0', "o").replace('$', "s").replace('!', "i")
+/// The whole name of an account, and the words in it: people build passwords of their names and their company's.
+fn names_of(username: &Username) -> Vec<&str> {
+    let (local, domain) = username.as_str().split_once('@').unwrap_or((username.as_str(), ""));
+    let words = local.split(['.', '_', '-', '+']).chain(domain.split('.'));
+    [username.as_str(), local].into_iter().chain(words).collect()
+}
+
+/// Unicode's composed form. Wiped like the text it is made of.
+pub fn composed(password: &str) -> Zeroizing<String> {
+    Zeroizing::new(if is_nfc(password) { password.to_owned() } else { password.nfc().collect() })
 }
 
 /// OWASP's first choice: 19 MiB, two passes, one lane.
@@ -153,7 +184,7 @@ fn params() -> anyhow::Result<Params> {
     Params::new(19_456, 2, 1, None).map_err(|cause| anyhow!("argon2 parameters: {cause}"))
 }
 
-fn hash(password: &[u8]) -> anyhow::Result<String> {
+pub(in crate::auth) fn hash(password: &[u8]) -> anyhow::Result<String> {
     let (params, salt) = (params()?, random_bytes::<SALT_BYTES>());
     let digest = argon2_of(password, &salt, &params)?;
     written(&params, &salt, &digest)
@@ -202,7 +233,7 @@ mod tests {
     use crate::config::Config;
 
     fn passwords() -> Passwords {
-        Passwords::new(&Config::resolve("", []).unwrap().accounts)
+        Passwords::new(&Config::resolve("", []).unwrap().accounts).unwrap()
     }
 
     #[test]
@@ -226,9 +257,15 @@ mod tests {
             "aaaaaaaaaaaa",
             "password1234",
             "P@ssw0rd1234",
+            "123456789012",
+            "Welcome2026!",
+            "Example-Annabel-2026",
         ] {
             assert!(check(bad).is_err(), "{bad}");
         }
+        let refusal = check("Welcome2026!").unwrap_err();
+        assert_eq!(refusal.field(), Some("new_password"));
+        assert!(refusal.to_string().contains("easy to guess"), "{refusal}");
     }
 
     #[test]
@@ -248,8 +285,43 @@ mod tests {
         let hash = passwords.hash(Secret::new("correct horse".into())).await.unwrap();
 
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        assert!(passwords.verify(Secret::new("correct horse".into()), Some(hash.clone())).await.unwrap());
-        assert!(!passwords.verify(Secret::new("correct house".into()), Some(hash)).await.unwrap());
-        assert!(!passwords.verify(Secret::new("correct horse".into()), None).await.unwrap());
+        let compare = async |password: &str, hash: Option<&String>| {
+            passwords.verify(Secret::new(password.into()), hash.cloned()).await.unwrap()
+        };
+        assert_eq!(compare("correct horse", Some(&hash)).await, Match::Right);
+        assert_eq!(compare("correct house", Some(&hash)).await, Match::Wrong);
+        assert_eq!(compare("correct horse", None).await, Match::Wrong);
+    }
+
+    #[actix_web::test]
+    async fn the_forms_of_a_letter_are_one_password_and_a_hash_of_before_is_still_right() {
+        let passwords = passwords();
+        let (nfc, nfd) = ("m\u{f6}wen fliegen", "mo\u{308}wen fliegen");
+        let new = passwords.hash(Secret::new(nfd.into())).await.unwrap();
+        let old = super::hash(nfd.as_bytes()).unwrap();
+        let hashes = || passwords.hashed.swap(0, std::sync::atomic::Ordering::Relaxed);
+        let compare = async |password: &str, hash: Option<&String>| {
+            passwords.verify(Secret::new(password.into()), hash.cloned()).await.unwrap()
+        };
+        hashes();
+
+        for (typed, stored, is, costs) in [
+            (nfc, Some(&new), Match::Right, 1),
+            (nfd, Some(&new), Match::Right, 2),
+            (nfd, Some(&old), Match::RightAsTyped, 2),
+            (nfc, Some(&old), Match::Wrong, 1),
+            (nfd, None, Match::Wrong, 2),
+            (nfc, None, Match::Wrong, 1),
+        ] {
+            assert_eq!((compare(typed, stored).await, hashes()), (is, costs), "{typed:?} {stored:?}");
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_password_is_that_of_its_composed_form() {
+        let check = |password: &str| passwords().check_new("password", password, &Username::of("ann@example.org"));
+
+        assert!(check("vo\u{308}gel kxjwq").is_err(), "eleven letters, typed as twelve");
+        assert!(check("vo\u{308}gel kxjwqz").is_ok());
     }
 }

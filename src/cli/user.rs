@@ -5,10 +5,12 @@ use std::io::{BufRead, IsTerminal};
 use anyhow::Context;
 use clap::{ArgGroup, Subcommand};
 
+use crate::accounts::WaitingWish;
 use crate::cli::{host, print_json, table};
 use crate::config::Config;
 use crate::control::users::{UserAsk, UserChange, UserLine};
 use crate::control::{Answer, Ask};
+use crate::text::visible;
 
 #[derive(Subcommand)]
 pub enum UserCommand {
@@ -34,6 +36,21 @@ pub enum UserCommand {
     },
     /// Let a pending account in
     Approve { user: String },
+    /// Remove registrations that wait for approval: those named, or all that meet the conditions
+    #[command(group(ArgGroup::new("which").required(true).multiple(true)))]
+    TurnDown {
+        #[arg(group = "which", value_name = "USER", conflicts_with_all = ["network", "from", "to"])]
+        users: Vec<String>,
+        /// Those that came from this network or address
+        #[arg(long, group = "which")]
+        network: Option<String>,
+        /// Registered at this time or later, as in 2026-01-31T12:00:00Z
+        #[arg(long, group = "which", value_name = "TIME")]
+        from: Option<String>,
+        /// Registered before this time
+        #[arg(long, group = "which", value_name = "TIME")]
+        to: Option<String>,
+    },
     /// Shut an account; its tokens end at once
     Disable { user: String },
     /// Open a disabled account again
@@ -123,7 +140,9 @@ pub async fn run(config: &Config, command: UserCommand) -> anyhow::Result<()> {
             let password = code.unwrap_or_else(|| "admin123".into());
             println!("{}: password {password} , valid for {minutes} minutes and only to set a new one", user.username);
         }
-        Answer::Deleting { user } => println!("{user} is deleted; prompts and answers are erased"),
+        Answer::Deleting { user } => println!("{} is deleted; prompts and answers are erased", visible(&user)),
+        Answer::TurnedDown { count: 1 } => println!("1 registration turned down"),
+        Answer::TurnedDown { count } => println!("{count} registrations turned down"),
         _ => anyhow::bail!("the gateway's answer is about something else"),
     }
     Ok(())
@@ -136,6 +155,9 @@ fn asked(command: UserCommand) -> anyhow::Result<UserAsk> {
         UserCommand::List { search, status, .. } => UserAsk::List { search, status },
         UserCommand::Show { user, .. } => UserAsk::Show { user },
         UserCommand::Approve { user } => UserAsk::Approve { user },
+        UserCommand::TurnDown { users, network, from, to } => {
+            UserAsk::TurnDown { users, which: WaitingWish { ids: None, network, from, to } }
+        }
         UserCommand::Disable { user } => UserAsk::Disable { user },
         UserCommand::Enable { user } => UserAsk::Enable { user },
         UserCommand::Unlock { user } => UserAsk::Unlock { user },
@@ -169,14 +191,15 @@ fn print_users(users: &[UserLine]) {
         println!("no accounts found");
         return;
     }
-    let rows: Vec<[String; 5]> = users
+    let rows: Vec<[String; 6]> = users
         .iter()
         .map(|user| {
             let mark = if user.must_change_password { "must change its password" } else { "" };
-            [&user.username, &user.status, &user.role, &table::minute(&user.created_at), mark].map(Into::into)
+            let from = user.registered_from.as_deref().unwrap_or_default();
+            [&user.username, &user.status, &user.role, &table::minute(&user.created_at), from, mark].map(Into::into)
         })
         .collect();
-    table::print(["USER", "STATUS", "ROLE", "CREATED", ""], &rows);
+    table::print(["USER", "STATUS", "ROLE", "CREATED", "REGISTERED FROM", ""], &rows);
 }
 
 fn print_user(user: &UserLine) {
@@ -194,9 +217,10 @@ fn print_user(user: &UserLine) {
         ("weight", user.weight.to_string()),
         ("class", user.class.clone()),
         ("note", or(user.note.clone(), "")),
+        ("registered from", or(user.registered_from.clone(), "")),
         ("created", table::minute(&user.created_at)),
         ("approved", user.approved_at.as_deref().map(table::minute).unwrap_or_default()),
     ] {
-        println!("{}", format!("{name:19}  {value}").trim_end());
+        println!("{}", format!("{name:19}  {}", visible(&value)).trim_end());
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::{Accounts, Edit, ResetMode};
+use crate::accounts::{Accounts, Edit, ResetMode, Waiting, WaitingWish};
 use crate::clock::Timestamp;
 use crate::control::{Answer, HOST, LIST_MAX};
 use crate::error::Error;
@@ -49,6 +49,11 @@ pub enum UserAsk {
         user: String,
         receipt: String,
     },
+    /// The names of accounts, or what they have in common.
+    TurnDown {
+        users: Vec<String>,
+        which: WaitingWish,
+    },
 }
 
 /// One thing to change in an account; `None` takes it away.
@@ -92,6 +97,8 @@ pub struct UserLine {
     pub weight: i64,
     pub class: String,
     pub note: Option<String>,
+    /// The network that a waiting registration came from.
+    pub registered_from: Option<String>,
     pub created_at: String,
     pub approved_at: Option<String>,
 }
@@ -109,6 +116,7 @@ impl From<&User> for UserLine {
             weight: user.weight,
             class: user.class.name().to_owned(),
             note: user.note.clone(),
+            registered_from: user.registered_from.clone(),
             created_at: Timestamp(user.created_at_us).rfc3339(),
             approved_at: user.approved_at_us.map(|at| Timestamp(at).rfc3339()),
         }
@@ -126,7 +134,7 @@ pub async fn perform(accounts: &Accounts, ask: UserAsk) -> Result<Answer, Error>
             if accounts.find(&email).is_ok() {
                 return Err(Error::conflict(format!("there is an account `{email}` already")));
             }
-            accounts.register(&email, Secret::new(password)).await?;
+            accounts.register(&email, Secret::new(password), None).await?;
             accounts.approve(HOST, &id(&email)?).await.map(one)
         }
         UserAsk::List { search, status } => {
@@ -144,6 +152,18 @@ pub async fn perform(accounts: &Accounts, ask: UserAsk) -> Result<Answer, Error>
             Ok(Answer::Reset { user: UserLine::from(&user), code, minutes: accounts.reset_minutes() })
         }
         UserAsk::Edit { user, change } => accounts.edit(HOST, &id(&user)?, change.into()).await.map(one),
+        UserAsk::TurnDown { users, which } if users.is_empty() => {
+            let count = accounts.turn_down_all(HOST, &Waiting::parse(which)?).await?;
+            Ok(Answer::TurnedDown { count })
+        }
+        UserAsk::TurnDown { users, .. } => {
+            // None of them when one can't be found.
+            let ids: Vec<String> = users.iter().map(|user| id(user)).collect::<Result<_, _>>()?;
+            for id in &ids {
+                accounts.turn_down(HOST, id).await?;
+            }
+            Ok(Answer::TurnedDown { count: ids.len() })
+        }
         UserAsk::Delete { user, receipt } => {
             accounts.delete(HOST, &id(&user)?, &receipt).await?;
             Ok(Answer::Deleting { user })

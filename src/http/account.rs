@@ -51,7 +51,7 @@ pub async fn register(
 ) -> Result<HttpResponse, ApiError> {
     let result = async {
         let asked: Register = body::json(&request, &mut payload, &config.limits).await?;
-        accounts.register(&asked.email, asked.password).await
+        accounts.register(&asked.email, asked.password, address(&request)).await
     };
     result.await.map_err(|error| ApiError::new(error, &request))?;
     Ok(reply::json(StatusCode::ACCEPTED, &Registered { status: "pending", message: NOTICE }))
@@ -229,6 +229,10 @@ pub struct UserView {
     weight: i64,
     /// `interactive`, or `batch`: takes what interactive requests leave.
     class: &'static str,
+    /// The network that a registration came from, while it waits for approval: an IPv4 address or an IPv6 /64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "192.168.1.77")]
+    registered_from: Option<String>,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -248,6 +252,7 @@ impl From<&User> for UserView {
             models: user.models.words(),
             weight: user.weight,
             class: user.class.name(),
+            registered_from: user.registered_from.clone(),
             created_at: Timestamp(user.created_at_us).rfc3339(),
             approved_at: user.approved_at_us.map(|at| Timestamp(at).rfc3339()),
         }

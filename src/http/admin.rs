@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::accounts::{Accounts, ResetMode};
+use crate::accounts::{Accounts, ResetMode, Waiting, WaitingWish};
 use crate::config::Config;
 use crate::error::Error;
 use crate::http::account::UserView;
@@ -68,6 +68,45 @@ pub async fn approve(
     accounts: web::Data<Accounts>,
 ) -> Answer {
     answer(&request, accounts.approve(admin.actor(), &id).await.map(|user| UserView::from(&user)))
+}
+
+/// Removes an account that waits for approval. It never came in, so nothing is lost and no receipt is needed.
+#[utoipa::path(post, path = "/api/v1/users/{id}/turn-down", tag = "admin", params(("id" = String, Path, format = Uuid)),
+    responses((status = 204, description = "Turned down"), crate::http::docs::Refusals))]
+pub async fn turn_down(
+    admin: Admin,
+    request: HttpRequest,
+    id: web::Path<String>,
+    accounts: web::Data<Accounts>,
+) -> Answer {
+    match accounts.turn_down(admin.actor(), &id).await {
+        Ok(()) => Ok(HttpResponse::NoContent().finish()),
+        Err(error) => Err(ApiError::new(error, &request)),
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct TurnedDown {
+    /// How many accounts are gone.
+    turned_down: usize,
+}
+
+/// Removes every account that waits for approval and meets all conditions that are given, of which one is needed.
+#[utoipa::path(post, path = "/api/v1/users/turn-down", operation_id = "turn_down_all", tag = "admin",
+    request_body = WaitingWish, responses((status = 200, body = TurnedDown), crate::http::docs::Refusals))]
+pub async fn turn_down_all(
+    admin: Admin,
+    request: HttpRequest,
+    mut payload: web::Payload,
+    accounts: web::Data<Accounts>,
+    config: web::Data<Config>,
+) -> Answer {
+    let result = async {
+        let which = Waiting::parse(body::json(&request, &mut payload, &config.limits).await?)?;
+        let turned_down = accounts.turn_down_all(admin.actor(), &which).await?;
+        Ok(TurnedDown { turned_down })
+    };
+    answer(&request, result.await)
 }
 
 /// Shuts an account; its tokens end at once.

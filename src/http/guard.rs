@@ -49,6 +49,15 @@ impl Caller {
     }
 }
 
+/// A person with a JWT who is about to do what leaves a row for good. That is counted.
+pub struct Doer(pub Identity);
+
+impl Doer {
+    pub fn actor(&self) -> Actor {
+        Actor(Some(self.0.user_id()))
+    }
+}
+
 /// An admin with a JWT.
 pub struct Admin(pub Identity);
 
@@ -66,6 +75,19 @@ impl FromRequest for Caller {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         extract(request, |_, who| check_person(who), Caller)
+    }
+}
+
+impl FromRequest for Doer {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let check = |request: &HttpRequest, who: &Identity| {
+            check_person(who)?;
+            auth(request)?.own_acts.count(who.user())
+        };
+        extract(request, check, Doer)
     }
 }
 
@@ -159,8 +181,13 @@ pub fn note_refusal(request: &HttpRequest, who: Option<Whose>, error: &Error) {
     });
 }
 
+fn auth(request: &HttpRequest) -> Result<&Auth, Error> {
+    let auth = request.app_data::<web::Data<Auth>>();
+    auth.map(|auth| auth.get_ref()).ok_or_else(|| Error::internal(anyhow::anyhow!("no Auth")))
+}
+
 async fn identify(request: &HttpRequest) -> Result<Identity, Denied> {
-    let auth = request.app_data::<web::Data<Auth>>().ok_or_else(|| Error::internal(anyhow::anyhow!("no Auth")))?;
+    let auth = auth(request)?;
     let credential = OpenAi.credential(&RequestHead::of(request, ""))?;
     let credential = credential.ok_or_else(|| Error::bad_token("none was sent; send `Authorization: Bearer …`"))?;
     auth.identify(credential, address(request)).await

@@ -11,7 +11,7 @@ use crate::http::account::UserView;
 use crate::http::admin::{Answer, answer, query};
 use crate::http::audit::{AuditPage, audit_page};
 use crate::http::exports::download;
-use crate::http::guard::Caller;
+use crate::http::guard::{Caller, Doer};
 use crate::http::quotas::AccountView;
 use crate::http::reply;
 use crate::store::Store;
@@ -68,7 +68,7 @@ pub struct OwnExportQuery {
 /// Your own record as a file, with every prompt and answer.
 #[utoipa::path(get, path = "/api/v1/me/export", operation_id = "export_own", tag = "account", params(OwnExportQuery),
     responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), crate::http::docs::Refusals))]
-pub async fn export(caller: Caller, request: HttpRequest, exports: web::Data<Exports>) -> Answer {
+pub async fn export(caller: Doer, request: HttpRequest, exports: web::Data<Exports>) -> Answer {
     let begun = async {
         let asked: OwnExportQuery = query(&request)?;
         let own = Extent::WholeOf(caller.0.user().public_id.clone());

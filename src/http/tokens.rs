@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::http::admin::{Answer, answer, page_size, query};
 use crate::http::body::{self, present};
-use crate::http::guard::Caller;
+use crate::http::guard::{Caller, Doer};
 use crate::http::reply::{self, ApiError};
 use crate::rights::Class;
 use crate::rights::quotas::Quotas;
@@ -158,7 +158,7 @@ pub async fn list(
 #[utoipa::path(post, path = "/api/v1/tokens", operation_id = "create_token", tag = "tokens", request_body = Wish,
     responses((status = 201, body = FreshToken), crate::http::docs::Refusals))]
 pub async fn create(
-    caller: Caller,
+    caller: Doer,
     request: HttpRequest,
     mut payload: web::Payload,
     tokens: web::Data<Tokens>,
@@ -196,7 +196,7 @@ pub struct TokenPatch {
 #[utoipa::path(patch, path = "/api/v1/tokens/{id}", operation_id = "change_token", tag = "tokens", params(("id" = String, Path)),
     request_body = TokenPatch, responses((status = 200, body = TokenView), crate::http::docs::Refusals))]
 pub async fn change(
-    caller: Caller,
+    caller: Doer,
     request: HttpRequest,
     id: web::Path<String>,
     mut payload: web::Payload,
@@ -214,7 +214,7 @@ pub async fn change(
 /// Ends a token at once.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", operation_id = "revoke_token", tag = "tokens", params(("id" = String, Path)),
     responses((status = 204, description = "Revoked"), crate::http::docs::Refusals))]
-pub async fn revoke(caller: Caller, request: HttpRequest, id: web::Path<String>, tokens: web::Data<Tokens>) -> Answer {
+pub async fn revoke(caller: Doer, request: HttpRequest, id: web::Path<String>, tokens: web::Data<Tokens>) -> Answer {
     match tokens.revoke(caller.actor(), &id).await {
         Ok(_) => Ok(HttpResponse::NoContent().finish()),
         Err(error) => Err(ApiError::new(error, &request)),
@@ -225,7 +225,7 @@ pub async fn revoke(caller: Caller, request: HttpRequest, id: web::Path<String>,
 #[utoipa::path(post, path = "/api/v1/tokens/{id}/rotate", operation_id = "rotate_token", tag = "tokens", params(("id" = String, Path)),
     request_body = Option<RotateWish>, responses((status = 200, body = FreshToken), crate::http::docs::Refusals))]
 pub async fn rotate(
-    caller: Caller,
+    caller: Doer,
     request: HttpRequest,
     id: web::Path<String>,
     mut payload: web::Payload,
@@ -245,7 +245,7 @@ pub async fn rotate(
 /// Lets a token in again that was paused because it ran away, or suspended when its owner was disabled or reset.
 #[utoipa::path(post, path = "/api/v1/tokens/{id}/resume", operation_id = "resume_token", tag = "tokens", params(("id" = String, Path)),
     responses((status = 200, body = TokenView), crate::http::docs::Refusals))]
-pub async fn resume(caller: Caller, request: HttpRequest, id: web::Path<String>, tokens: web::Data<Tokens>) -> Answer {
+pub async fn resume(caller: Doer, request: HttpRequest, id: web::Path<String>, tokens: web::Data<Tokens>) -> Answer {
     let resumed = tokens.resume(caller.actor(), &id).await;
     answer(&request, resumed.map(|token| TokenView::of(&token, tokens.owner(&token))))
 }

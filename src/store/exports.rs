@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use serde_json::{Value, json};
 
+use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::public_id;
 use crate::store::schema::exports;
@@ -81,7 +82,8 @@ impl Store {
             let told = json!({ "lines": finished.lines, "upto_log_id": finished.upto_log_id });
             diesel::update(exports::table.find(export.id))
                 .set((
-                    exports::finished_at_us.eq(tx.now.0),
+                    // By the host's clock: the receipt's time is measured from here.
+                    exports::finished_at_us.eq(Timestamp::now().0),
                     exports::upto_log_id.eq(finished.upto_log_id),
                     exports::lines.eq(finished.lines),
                     exports::sha256.eq(finished.sha256),

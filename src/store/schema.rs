@@ -22,6 +22,7 @@ diesel::table! {
         note -> Nullable<Text>,
         weight -> BigInt,
         class -> Text,
+        registered_from -> Nullable<Text>,
         created_at_us -> BigInt,
         approved_at_us -> Nullable<BigInt>,
         deleted_at_us -> Nullable<BigInt>,

@@ -2,6 +2,9 @@
 //!
 //! Each verb is one transaction that also leaves its act in the record. Those that may still open something stand in the
 //! snapshot of people, and so do many that have ended; a use is noted there at once, and on disk in steps.
+//!
+//! Lifetimes are made from the host's clock, by which they are looked at, and not from the stamp of the record, which
+//! never goes back: a clock that was set back would prolong them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -24,7 +27,7 @@ use crate::store::users::{Actor, User, check_acting_admin, find as find_user};
 use crate::store::{Failure, Store, Tx, audit};
 
 /// How far the last use on disk may lag behind.
-const USE_STEP_US: i64 = 5 * 60 * 1_000_000;
+const USE_STEP_US: u64 = 5 * 60 * 1_000_000;
 
 /// Tokens that have ended and are still known by name when they are shown.
 const ENDED_KEPT: i64 = 1_000;
@@ -253,10 +256,11 @@ impl Store {
                 return Err(Error::forbidden("a token is made by its owner").into());
             }
             check_may_own(&owner, &new)?;
+            let now = Timestamp::now();
             let live: i64 = tokens::table
                 .filter(tokens::user_id.eq(owner.id))
                 .filter(tokens::revoked_at_us.is_null())
-                .filter(tokens::expires_at_us.gt(tx.now.0))
+                .filter(tokens::expires_at_us.gt(now.0))
                 .count()
                 .get_result(tx.connection)?;
             if live >= per_user_max {
@@ -278,7 +282,7 @@ impl Store {
                     tokens::class.eq(new.class.map(Class::name)),
                     tokens::secret_sha256.eq(&new.secret_sha256),
                     tokens::created_at_us.eq(tx.now.0),
-                    tokens::expires_at_us.eq(tx.now.plus_seconds(new.lifetime_seconds).0),
+                    tokens::expires_at_us.eq(now.plus_seconds(new.lifetime_seconds).0),
                 ))
                 .returning(Row::as_returning())
                 .get_result(tx.connection)?;
@@ -304,7 +308,7 @@ impl Store {
         let id = id.to_owned();
         self.write(move |tx| {
             let old = find(tx, &id, by, Reach::OwnerOrAdmin)?;
-            check_alive(&old, tx.now)?;
+            check_alive(&old)?;
             diesel::update(tokens::table.find(old.id))
                 .set((
                     tokens::requests_per_minute.eq(changes.requests_per_minute.unwrap_or(old.requests_per_minute)),
@@ -341,13 +345,16 @@ impl Store {
         let id = id.to_owned();
         self.write(move |tx| {
             let token = find(tx, &id, by, Reach::Owner)?;
-            check_alive(&token, tx.now)?;
-            let until = tx.now.plus_seconds(rotation.grace_seconds).min(Timestamp(token.expires_at_us));
-            let expires = rotation.lifetime_seconds.map(|seconds| tx.now.plus_seconds(seconds).0);
+            check_alive(&token)?;
+            let now = Timestamp::now();
+            let until = now.plus_seconds(rotation.grace_seconds).min(Timestamp(token.expires_at_us));
+            let expires = rotation.lifetime_seconds.map(|seconds| now.plus_seconds(seconds).0);
+            // What ends at once is not kept, so that no clock that is set back revives it.
+            let old = (rotation.grace_seconds > 0).then(|| token.secret_sha256.clone());
             diesel::update(tokens::table.find(token.id))
                 .set((
-                    tokens::old_secret_sha256.eq(tokens::secret_sha256.nullable()),
-                    tokens::old_until_us.eq(until.0),
+                    tokens::old_until_us.eq(old.is_some().then_some(until.0)),
+                    tokens::old_secret_sha256.eq(old),
                     tokens::secret_sha256.eq(&rotation.secret_sha256),
                     tokens::expires_at_us.eq(expires.unwrap_or(token.expires_at_us)),
                 ))
@@ -382,7 +389,7 @@ impl Store {
         let id = id.to_owned();
         self.write(move |tx| {
             let token = find(tx, &id, by, Reach::OwnerOrAdmin)?;
-            check_alive(&token, tx.now)?;
+            check_alive(&token)?;
             if token.suspended_at_us.is_none() {
                 return Ok(token);
             }
@@ -462,7 +469,8 @@ impl Store {
     /// Notes a use of a token from the snapshot. It reaches the disk with somebody else's rows, and nobody waits for it.
     pub fn note_token_use(&self, token: &Token, now: Timestamp) {
         let noted = token.used_at_us.load(Ordering::Relaxed);
-        if now.0 - noted < USE_STEP_US {
+        // A use that lies ahead was noted before the clock was set back.
+        if now.0.abs_diff(noted) < USE_STEP_US {
             return;
         }
         // Of several uses at once only one writes.
@@ -548,8 +556,8 @@ fn governed(token: &Token) -> serde_json::Value {
     })
 }
 
-fn check_alive(token: &Token, now: Timestamp) -> Result<(), Failure> {
-    match token.status(now) {
+fn check_alive(token: &Token) -> Result<(), Failure> {
+    match token.status(Timestamp::now()) {
         ended @ ("revoked" | "expired") => {
             Err(Error::conflict(format!("the token `{}` is {ended}; make a new one", token.name)).into())
         }
@@ -595,4 +603,62 @@ fn done(
 fn enact(tx: &mut Tx<'_>, token: &Token, act: TokenAct) -> QueryResult<()> {
     tx.people_changed();
     audit::insert_token_act(tx.connection, tx.now, token, act)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::{Live, Settings};
+    use crate::store::schema::record;
+    use crate::store::users::Reset;
+
+    const HOUR_US: i64 = 3_600_000_000;
+
+    #[tokio::test]
+    async fn lifetimes_go_by_the_clock_when_the_stamps_of_the_record_are_ahead_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Store::open(folder.path(), Live::new(Settings::default())).unwrap();
+        let store = open();
+        let ahead = Timestamp::now().0 + HOUR_US;
+        let row = (record::kind.eq("act"), record::at_us.eq(ahead), record::request_id.eq(vec![0; 16]));
+        let write = store.write(move |tx| Ok(diesel::insert_into(record::table).values(row).execute(tx.connection)?));
+        write.await.unwrap();
+        store.close();
+        let store = open();
+        store.create_first_admin("x".into()).await.unwrap();
+        let admin = store.people().by_name("admin").unwrap().clone();
+        assert!(admin.created_at_us >= ahead, "the stamp never goes back");
+        store.change_password(admin.id, "x".into(), "y".into()).await.unwrap();
+        let (id, by) = (admin.public_id.as_str(), Actor(Some(admin.id)));
+        let new = NewToken {
+            public_id: "0123456789".into(),
+            secret_sha256: vec![1; 32],
+            name: "ci".into(),
+            scopes: Scopes::parse(&["chat"]).unwrap(),
+            models: AllowedModels::default(),
+            networks: None,
+            requests_per_minute: None,
+            quotas: Quotas::default(),
+            class: None,
+            lifetime_seconds: 600,
+        };
+        let rotation = |number, grace_seconds, lifetime_seconds| Rotation {
+            secret_sha256: vec![number; 32],
+            grace_seconds,
+            lifetime_seconds,
+        };
+        let minutes = |until: i64| (until - Timestamp::now().0 + 30_000_000) / 60_000_000;
+
+        let made = store.create_token(by, id, new, 10).await.unwrap();
+        assert_eq!(minutes(made.expires_at_us), 10);
+        let rotated = store.rotate_token(by, "0123456789", rotation(2, 300, Some(1200))).await.unwrap();
+        assert_eq!(minutes(rotated.expires_at_us), 20);
+        assert_eq!(rotated.old_secret.as_ref().map(|(_, until)| minutes(until.0)), Some(5));
+        let ended = store.rotate_token(by, "0123456789", rotation(3, 0, None)).await.unwrap();
+        let long_ago = Timestamp(0);
+        assert_eq!(ended.secrets(long_ago).collect::<Vec<_>>(), [[3; 32]], "no clock revives what ended at once");
+        let reset = Reset { hash: "z".into(), lifetime_seconds: 3600, with_code: false, revoke_tokens: false };
+        let user = store.reset_password(Actor(None), id, reset).await.unwrap();
+        assert_eq!(user.reset_until_us.map(minutes), Some(60));
+    }
 }

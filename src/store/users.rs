@@ -4,8 +4,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 use crate::clock::Timestamp;
 use crate::error::Error;
@@ -13,7 +16,7 @@ use crate::ids::public_id;
 use crate::rights::quotas::{QuotaChanges, Quotas};
 use crate::rights::{AllowedModels, Class};
 use crate::store::quotas::OfUser;
-use crate::store::schema::users;
+use crate::store::schema::{record, users};
 use crate::store::tokens::{self, Token};
 use crate::store::{Failure, Store, Tx, audit};
 
@@ -49,6 +52,8 @@ pub struct User {
     pub weight: i64,
     #[diesel(deserialize_as = String)]
     pub class: Class,
+    /// The network that a registration came from, while it waits for approval.
+    pub registered_from: Option<String>,
     pub created_at_us: i64,
     pub approved_at_us: Option<i64>,
     pub deleted_at_us: Option<i64>,
@@ -148,6 +153,32 @@ pub struct UserChanges {
     pub class: Option<Class>,
 }
 
+/// How many registrations may wait for approval.
+#[derive(Debug, Clone, Copy)]
+pub struct Pending {
+    pub max: i64,
+    /// Of one network: an IPv4 address, or an IPv6 /64.
+    pub of_network_max: i64,
+}
+
+/// When a waiting registration will have been looked at is not known.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+
+impl Pending {
+    /// Whether there is room for one more beside those that wait.
+    pub fn check(&self, all: i64, of_network: i64) -> Result<(), Error> {
+        if of_network >= self.of_network_max {
+            let message = "too many registrations from your address wait for approval; ask an admin to look at them";
+            return Err(Error::RateLimited { message: message.into(), retry_after: LOOK_AGAIN });
+        }
+        if all >= self.max {
+            let message = "too many registrations wait for approval; ask an admin to look at them";
+            return Err(Error::Unavailable { message: message.into(), retry_after: LOOK_AGAIN });
+        }
+        Ok(())
+    }
+}
+
 /// A password that opens nothing but its own change.
 pub struct Reset {
     pub hash: String,
@@ -203,23 +234,52 @@ impl Store {
     }
 
     /// A new account that waits for approval. `false`: the name is taken, and nothing changed.
-    pub async fn register(&self, username: String, password_hash: String, pending_max: i64) -> Result<bool, Error> {
+    pub async fn register(
+        &self,
+        username: String,
+        password_hash: String,
+        from: Option<String>,
+        most: Pending,
+    ) -> Result<bool, Error> {
         self.write(move |tx| {
-            let pending: i64 = users::table.filter(users::status.eq(PENDING)).count().get_result(tx.connection)?;
-            if pending >= pending_max {
-                return Err(Error::Unavailable {
-                    message: "too many registrations wait for approval; ask an admin to look at them".into(),
-                    retry_after: std::time::Duration::from_secs(3600),
-                }
-                .into());
-            }
+            // Written out, so that the index of those who wait can be used.
+            let pending = || users::table.filter(sql::<Bool>("status = 'pending'"));
+            let all: i64 = pending().count().get_result(tx.connection)?;
+            let of_network: i64 = match &from {
+                Some(from) => pending().filter(users::registered_from.eq(from)).count().get_result(tx.connection)?,
+                None => 0,
+            };
+            most.check(all, of_network)?;
             let taken: Option<i64> =
                 users::table.filter(users::username.eq(&username)).select(users::id).first(tx.connection).optional()?;
             if taken.is_some() {
                 return Ok(false);
             }
-            insert(tx, &username, ROLE_USER, PENDING, &password_hash, false, Actor(None))?;
+            let id = insert(tx, &username, ROLE_USER, PENDING, &password_hash, false, Actor(None))?;
+            diesel::update(users::table.find(id)).set(users::registered_from.eq(from)).execute(tx.connection)?;
             Ok(true)
+        })
+        .await
+    }
+
+    /// Removes accounts that wait for approval; one that doesn't wait any more stays as it is. How many there were.
+    pub async fn turn_down(&self, by: Actor, ids: Vec<String>) -> Result<usize, Error> {
+        self.write(move |tx| {
+            check_acting_admin(tx, by)?;
+            let mut count = 0;
+            for id in &ids {
+                let pending = users::table.filter(users::public_id.eq(id)).filter(users::status.eq(PENDING));
+                let Some(id) = pending.select(users::id).first::<i64>(tx.connection).optional()? else { continue };
+                // It never came in, so nothing of it is on record that an export could hold.
+                let asked = record::table.filter(record::user_id.eq(id)).select(record::log_id);
+                if asked.first::<i64>(tx.connection).optional()?.is_some() {
+                    continue;
+                }
+                bury(tx, id)?;
+                audit::insert_act(tx.connection, tx.now, "user_turned_down", by.0, Some(id), None)?;
+                count += 1;
+            }
+            Ok(count)
         })
         .await
     }
@@ -242,6 +302,17 @@ impl Store {
             tokens::resume_all(tx, user_id)?;
             tx.people_changed();
             audit::insert_act(tx.connection, tx.now, "password_changed", Some(user_id), Some(user_id), None)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Replaces the hash of a password by another one of the same password. Nothing that it opened ends.
+    pub async fn renew_hash(&self, user_id: i64, old_hash: String, new_hash: String) -> Result<(), Error> {
+        self.write(move |tx| {
+            let target = users::table.filter(users::id.eq(user_id)).filter(users::password_hash.eq(&old_hash));
+            diesel::update(target).set(users::password_hash.eq(&new_hash)).execute(tx.connection)?;
+            tx.people_changed();
             Ok(())
         })
         .await
@@ -314,7 +385,11 @@ impl Store {
                         }
                     }
                     diesel::update(target)
-                        .set((users::status.eq(ACTIVE), users::approved_at_us.eq(tx.now.0)))
+                        .set((
+                            users::status.eq(ACTIVE),
+                            users::approved_at_us.eq(tx.now.0),
+                            users::registered_from.eq(None::<String>),
+                        ))
                         .execute(tx.connection)?
                 }
                 Change::Disable => {
@@ -324,7 +399,11 @@ impl Store {
                     check_not_last_admin(tx, &user, "disabled")?;
                     tokens::suspend_all(tx, user.id)?;
                     diesel::update(target)
-                        .set((users::status.eq(DISABLED), users::version.eq(users::version + 1)))
+                        .set((
+                            users::status.eq(DISABLED),
+                            users::version.eq(users::version + 1),
+                            users::registered_from.eq(None::<String>),
+                        ))
                         .execute(tx.connection)?
                 }
                 Change::Enable => {
@@ -352,7 +431,8 @@ impl Store {
                         .set((
                             users::password_hash.eq(&reset.hash),
                             users::must_change.eq(true),
-                            users::reset_until_us.eq(tx.now.plus_seconds(reset.lifetime_seconds).0),
+                            // By the host's clock, and not by the record's stamp, which never goes back.
+                            users::reset_until_us.eq(Timestamp::now().plus_seconds(reset.lifetime_seconds).0),
                             users::version.eq(users::version + 1),
                         ))
                         .execute(tx.connection)?
@@ -376,6 +456,23 @@ fn governed(user: &User) -> serde_json::Value {
         "weight": user.weight,
         "class": user.class.name(),
     })
+}
+
+/// Makes an account a tombstone: its ids are left, which are never given again.
+pub fn bury(tx: &mut Tx<'_>, id: i64) -> QueryResult<()> {
+    tx.people_changed();
+    diesel::update(users::table.find(id))
+        .set((
+            users::status.eq(DELETED),
+            users::username.eq(None::<String>),
+            users::password_hash.eq(None::<String>),
+            users::note.eq(None::<String>),
+            users::registered_from.eq(None::<String>),
+            users::version.eq(users::version + 1),
+            users::deleted_at_us.eq(tx.now.0),
+        ))
+        .execute(tx.connection)
+        .map(drop)
 }
 
 fn insert(
@@ -447,14 +544,17 @@ pub fn check_not_last_admin(tx: &mut Tx<'_>, user: &User, what: &str) -> Result<
     if !user.is_admin() {
         return Ok(());
     }
+    // One who must still change a password can't act, and may never do so.
     let others: i64 = users::table
         .filter(users::role.eq(ROLE_ADMIN))
         .filter(users::status.eq(ACTIVE))
+        .filter(users::must_change.eq(false))
         .filter(users::id.ne(user.id))
         .count()
         .get_result(tx.connection)?;
     if others == 0 {
-        return Err(Error::conflict(format!("{} is the last admin and can't be {what}", user.name())).into());
+        let message = format!("{} is the last admin who can act, and can't be {what}", user.name());
+        return Err(Error::conflict(message).into());
     }
     Ok(())
 }

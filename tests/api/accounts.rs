@@ -376,3 +376,132 @@ async fn wrong_passwords_come_ever_more_slowly_until_the_host_unlocks() {
     assert!(good, "{text}");
     gateway.token("ann@example.org", PASSWORD).await;
 }
+
+/// A registration from `source`, an address of 127.0.0.0/8.
+async fn register_from(gateway: &TestGateway, source: &str, name: &str) -> (u16, Option<String>) {
+    let client = awc::Client::builder().local_address(source.parse().unwrap()).finish();
+    let body = json!({ "email": format!("{name}@example.org"), "password": PASSWORD }).to_string();
+    let answer = client.post(format!("{}/api/v1/register", gateway.url)).send_body(body).await.unwrap();
+    let wait = answer.headers().get("retry-after").map(|wait| wait.to_str().unwrap().to_owned());
+    (answer.status().as_u16(), wait)
+}
+
+#[actix_web::test]
+async fn the_registrations_of_one_address_leave_room_for_others() {
+    let gateway = TestGateway::start_with("http://127.0.0.1:1", &[("ACCOUNTS__PENDING_PER_ADDRESS_MAX", "2")]);
+    let admin = gateway.admin().await;
+    let full = (429, Some("3600".to_owned()));
+    for name in ["one", "two"] {
+        assert_eq!(register_from(&gateway, "127.0.3.1", name).await.0, 202);
+    }
+
+    assert_eq!(register_from(&gateway, "127.0.3.1", "three").await, full);
+    assert_eq!(register_from(&gateway, "127.0.3.1", "one").await, full, "a name that is taken looks the same");
+    assert_eq!(register_from(&gateway, "127.0.3.2", "three").await.0, 202);
+    let one = gateway.get("/api/v1/users?search=one", Some(&admin)).await.json()["items"][0].clone();
+    assert_eq!(one["registered_from"], "127.0.3.1");
+    let path = format!("/api/v1/users/{}/approve", one["id"].as_str().unwrap());
+    let approved = gateway.post(&path, Some(&admin), json!({})).await.json();
+    assert_eq!(approved["registered_from"], json!(null), "who was let in is kept without it");
+    assert_eq!(register_from(&gateway, "127.0.3.1", "four").await.0, 202, "an approval makes room");
+    assert_eq!(register_from(&gateway, "127.0.3.1", "five").await, full);
+}
+
+#[actix_web::test]
+async fn a_registration_is_turned_down_without_an_export() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    gateway.user(&admin, "ann").await;
+    register_from(&gateway, "127.0.3.1", "bob").await;
+    let (ann, bob) = (gateway.id_of(&admin, "ann").await, gateway.id_of(&admin, "bob").await);
+    let turn_down =
+        async |id: &str| gateway.post(&format!("/api/v1/users/{id}/turn-down"), Some(&admin), json!({})).await.status;
+
+    assert_eq!(turn_down(&bob).await, 204);
+
+    assert_eq!((turn_down(&bob).await, turn_down(&ann).await), (404, 409), "gone, and somebody who was let in");
+    assert_eq!(gateway.get(&format!("/api/v1/users/{bob}"), Some(&admin)).await.status, 404);
+    let acts = gateway.get("/api/v1/audit?kind=act&limit=1", Some(&admin)).await.json();
+    assert_eq!(acts["items"][0]["act"], "user_turned_down");
+    assert_eq!(register_from(&gateway, "127.0.3.1", "bob").await.0, 202, "the name is free again");
+    gateway.token("ann@example.org", PASSWORD).await;
+}
+
+#[actix_web::test]
+async fn a_flood_of_registrations_is_turned_down_in_one_go() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    gateway.user(&admin, "ann").await;
+    for (source, name) in [("127.0.3.1", "x1"), ("127.0.3.2", "x2"), ("127.0.4.1", "real"), ("127.0.4.2", "late")] {
+        assert_eq!(register_from(&gateway, source, name).await.0, 202);
+    }
+    let waiting = async || {
+        let page = gateway.get("/api/v1/users?status=pending", Some(&admin)).await.json();
+        let items = page["items"].as_array().unwrap().clone();
+        items.into_iter().map(|item| item["username"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let late = gateway.get("/api/v1/users?search=late", Some(&admin)).await.json()["items"][0].clone();
+    let turn_down = async |body: Value| gateway.post("/api/v1/users/turn-down", Some(&admin), body).await;
+
+    for wrong in [json!({}), json!({ "network": "everywhere" }), json!({ "from": "noon" }), json!({ "all": true })] {
+        assert_eq!(turn_down(wrong.clone()).await.status, 400, "{wrong}");
+    }
+    let none = turn_down(json!({ "network": "127.0.3.0/24", "to": "2020-01-01T00:00:00Z" })).await;
+    assert_eq!(none.json(), json!({ "turned_down": 0 }), "all conditions hold together");
+    let flood = turn_down(json!({ "network": "127.0.3.0/24" })).await;
+    assert_eq!(flood.json(), json!({ "turned_down": 2 }));
+    assert_eq!(waiting().await, ["late@example.org", "real@example.org"]);
+    let ann = gateway.id_of(&admin, "ann").await;
+    let named = turn_down(json!({ "ids": [ann, gateway.id_of(&admin, "real").await] })).await;
+    assert_eq!(named.json(), json!({ "turned_down": 1 }), "who was let in stays");
+    let later = turn_down(json!({ "from": late["created_at"] })).await;
+    assert_eq!(later.json(), json!({ "turned_down": 1 }));
+    assert!(waiting().await.is_empty());
+    gateway.token("ann@example.org", PASSWORD).await;
+}
+
+#[actix_web::test]
+async fn an_admin_who_must_change_the_password_is_no_other_admin() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    gateway.user(&admin, "ann").await;
+    let (ann, own) = (gateway.id_of(&admin, "ann").await, gateway.id_of(&admin, "admin").await);
+    let role = async |id: &str, role: &str| {
+        let body = json!({ "role": role }).to_string().into_bytes();
+        gateway.send("PATCH", &format!("/api/v1/users/{id}"), Some(&admin), body).await.status
+    };
+    assert_eq!(role(&ann, "admin").await, 200);
+    let reset = json!({ "mode": "code" });
+    let reset = gateway.post(&format!("/api/v1/users/{ann}/reset-password"), Some(&admin), reset).await.json();
+
+    let disable =
+        async |id: &str| gateway.post(&format!("/api/v1/users/{id}/disable"), Some(&admin), json!({})).await.status;
+    assert_eq!((role(&own, "user").await, disable(&own).await), (409, 409));
+    let change = json!({ "username": "ann@example.org", "current_password": reset["one_time_code"],
+        "new_password": "another set of words" });
+    assert_eq!(gateway.post("/api/v1/password", None, change).await.status, 204);
+    assert_eq!(role(&own, "user").await, 200);
+}
+
+#[actix_web::test]
+async fn a_password_is_the_same_from_every_keyboard() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    let (nfc, nfd) = ("m\u{f6}wen fliegen \u{fc}bers wasser", "mo\u{308}wen fliegen u\u{308}bers wasser");
+    for (name, registered) in [("ann", nfc), ("bob", nfd)] {
+        let email = format!("{name}@example.org");
+        let body = json!({ "email": email, "password": registered });
+        assert_eq!(gateway.post("/api/v1/register", None, body).await.status, 202);
+        let id = gateway.id_of(&admin, &email).await;
+        gateway.post(&format!("/api/v1/users/{id}/approve"), Some(&admin), json!({})).await;
+
+        gateway.token(&email, nfc).await;
+        gateway.token(&email, nfd).await;
+    }
+    let same = json!({ "username": "ann@example.org", "current_password": nfc, "new_password": nfd });
+    assert_eq!(
+        gateway.post("/api/v1/password", None, same).await.status,
+        400,
+        "a new one differs in more than its form"
+    );
+}

@@ -342,3 +342,57 @@ async fn a_doctor_says_who_answers_and_what_slots_are() {
     let (good, text) = look("http://127.0.0.1:1");
     assert!(!good && text.contains("the model server can't be reached"), "{text}");
 }
+
+#[actix_web::test]
+async fn registrations_are_turned_down_from_the_host_whether_a_gateway_runs_or_not() {
+    let mut gateway = TestGateway::start("http://127.0.0.1:1");
+    gateway.admin().await;
+    for name in ["ann", "bob", "cas", "dan"] {
+        let body = json!({ "email": format!("{name}@example.org"), "password": PASSWORD });
+        assert_eq!(gateway.post("/api/v1/register", None, body).await.status, 202);
+    }
+    let run = |words: &[&str]| gateway.command(&[&["user"], words].concat(), "");
+
+    let (named, text) = run(&["turn-down", "ann@example.org"]);
+    assert!(named && text.contains("1 registration"), "{text}");
+    assert!(!run(&["turn-down"]).0 && !run(&["turn-down", "bob@example.org", "--network", "10.0.0.1"]).0);
+    let (_, nobody) = run(&["turn-down", "--network", "10.0.0.0/8"]);
+    assert!(nobody.contains("0 registrations"), "{nobody}");
+    assert!(run(&["approve", "dan@example.org"]).0);
+    assert!(!run(&["turn-down", "dan@example.org"]).0, "who was let in stays");
+    let (_, list) = run(&["list"]);
+    assert!(list.contains("REGISTERED FROM") && list.contains("127.0.0.1") && !list.contains("ann@"), "{list}");
+    gateway.signal("TERM");
+    gateway.wait(10).await;
+    let (all, text) =
+        gateway.command(&["user", "turn-down", "--network", "127.0.0.1", "--to", "2100-01-01T00:00:00Z"], "");
+    assert!(all && text.contains("2 registrations"), "{text}");
+}
+
+#[actix_web::test]
+async fn what_root_does_on_the_host_leaves_the_files_to_the_owner_of_the_folder() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    const NOBODY: u32 = 65534;
+    let folder = tempfile::tempdir().unwrap();
+    if std::fs::metadata(folder.path()).unwrap().uid() != 0 {
+        return;
+    }
+    let gateway = TestGateway::start_in(folder.path(), "http://127.0.0.1:1", &[]);
+    gateway.admin().await;
+    gateway.signal("TERM");
+    let mut gateway = gateway;
+    gateway.wait(10).await;
+    let of_root = || {
+        let files = [folder.path().to_owned(), folder.path().join("secrets")];
+        let files = files.iter().flat_map(|place| std::fs::read_dir(place).unwrap()).map(|entry| entry.unwrap().path());
+        files.filter(|path| std::fs::symlink_metadata(path).unwrap().uid() == 0).collect::<Vec<_>>()
+    };
+    chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+
+    for words in [&["user", "unlock", "admin"][..], &["user", "list"], &["user", "reset", "admin"], &["usage"]] {
+        let (good, text) = gateway.command(words, "");
+        assert!(good, "{text}");
+        let left: Vec<_> = of_root().into_iter().filter(|path| !path.ends_with("control.sock")).collect();
+        assert!(left.is_empty(), "{words:?}: {left:?}");
+    }
+}

@@ -83,6 +83,7 @@ async fn nobody_raises_themselves_by_naming_what_only_an_admin_may_change() {
     let fake = FakeOllama::start();
     let generous = [
         ("LIMITS__REQUESTS_PER_MINUTE", "10000"),
+        ("LIMITS__OWN_ACTS_PER_MINUTE", "10000"),
         ("LIMITS__REQUESTS_PER_MINUTE_TOTAL", "10000"),
         ("LIMITS__ADDRESS_REQUESTS_PER_MINUTE", "10000"),
     ];

@@ -142,6 +142,8 @@ impl Stage {
             ("LIMITS__REQUESTS_PER_MINUTE", "10000"),
             ("LIMITS__REQUESTS_PER_MINUTE_TOTAL", "10000"),
             ("LIMITS__ADDRESS_REQUESTS_PER_MINUTE", "10000"),
+            ("LIMITS__OWN_ACTS_PER_MINUTE", "10000"),
+            ("ACCOUNTS__PENDING_PER_ADDRESS_MAX", "1000"),
         ];
         let mut gateway = TestGateway::start_with(&fake.url(), &generous);
         let admin = gateway.admin().await;

@@ -449,3 +449,47 @@ async fn tokens_are_governed_from_the_host() {
         assert!(!good && text.contains("no such token"), "{text}");
     }
 }
+
+#[actix_web::test]
+async fn a_name_that_looks_like_another_or_runs_on_a_terminal_is_refused() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    for name in ["\u{1b}[31mred", "a\nb", "a\tb", "a\u{202e}b", "a\u{200b}b", "a\u{2028}b", "a\u{85}b", "\u{feff}", " "]
+    {
+        let refused = gateway.post("/api/v1/tokens", Some(&admin), json!({ "name": name })).await;
+        assert_eq!((refused.status, refused.json()["error"]["param"].as_str()), (400, Some("name")), "{name:?}");
+    }
+    make(&gateway, &admin, json!({ "name": "größer, 日本 🛠" })).await;
+}
+
+#[actix_web::test]
+async fn what_leaves_rows_is_done_so_often_in_a_minute_by_a_person_and_as_often_as_needed_by_an_admin() {
+    let gateway = TestGateway::start_with("http://127.0.0.1:1", &[("LIMITS__OWN_ACTS_PER_MINUTE", "5")]);
+    let admin = gateway.admin().await;
+    let (ann, bob) = (gateway.user(&admin, "ann").await, gateway.user(&admin, "bob").await);
+    let (_, id) = make(&gateway, &ann, json!({ "name": "ci" })).await;
+    let patch = json!({ "class": "batch" }).to_string().into_bytes();
+    let path = format!("/api/v1/tokens/{id}");
+    assert_eq!(gateway.send("PATCH", &path, Some(&ann), patch.clone()).await.status, 200);
+    assert_eq!(gateway.post(&format!("{path}/rotate"), Some(&ann), json!({})).await.status, 200);
+    assert_eq!(gateway.get("/api/v1/me/export", Some(&ann)).await.status, 200);
+    assert_eq!(delete(&gateway, &ann, &id).await.status, 204);
+
+    let refused = gateway.post("/api/v1/tokens", Some(&ann), json!({ "name": "one more" })).await;
+    let change =
+        json!({ "username": "ann@example.org", "current_password": PASSWORD, "new_password": "another set of words" });
+    let changed = gateway.post("/api/v1/password", None, change).await;
+
+    assert_eq!((refused.status, refused.json()["error"]["code"].as_str()), (429, Some("rate_limit_exceeded")));
+    assert!((1..=12).contains(&refused.header("retry-after").unwrap().parse::<u64>().unwrap()));
+    assert_eq!(changed.status, 429);
+    assert_eq!(gateway.get("/api/v1/me/export", Some(&ann)).await.status, 429);
+    assert_eq!(gateway.get("/api/v1/tokens", Some(&ann)).await.status, 200, "reading leaves no row");
+    make(&gateway, &bob, json!({ "name": "of bob" })).await;
+    for number in 0..10 {
+        make(&gateway, &admin, json!({ "name": format!("of admin {number}") })).await;
+    }
+    let change = json!({ "own_acts_per_minute": 1000 }).to_string().into_bytes();
+    assert_eq!(gateway.send("PATCH", "/api/v1/settings", Some(&admin), change).await.status, 200);
+    make(&gateway, &ann, json!({ "name": "felt at once" })).await;
+}

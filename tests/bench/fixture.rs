@@ -14,7 +14,7 @@ use lan_gateway::config::Config;
 use lan_gateway::config::settings::Live;
 use lan_gateway::secret::Secret;
 use lan_gateway::store::schema::{record, record_part};
-use lan_gateway::store::users::Actor;
+use lan_gateway::store::users::{Actor, Pending};
 use lan_gateway::store::{FILE, Store};
 use lan_gateway::tokens::{Tokens, Wish};
 use ring::hmac;
@@ -153,9 +153,10 @@ async fn make_people(config: &Config) -> anyhow::Result<Vec<Person>> {
     let hash = auth.passwords.hash(Secret::new(PASSWORD.to_owned())).await?;
     let tokens = Tokens::new(store.clone(), &config.tokens);
     let mut team = Vec::new();
+    let most = Pending { max: PEOPLE as i64, of_network_max: PEOPLE as i64 };
     for number in 0..PEOPLE {
         let name = if number == 0 { PIPELINE.to_owned() } else { format!("person-{number:02}@example.org") };
-        store.register(name.clone(), hash.clone(), PEOPLE as i64).await?;
+        store.register(name.clone(), hash.clone(), None, most).await?;
         let user = store.people().by_name(&name).cloned().expect("just registered");
         store.approve(Actor(None), &user.public_id).await?;
         let mut person = Person { id: user.id, tokens: Vec::new() };

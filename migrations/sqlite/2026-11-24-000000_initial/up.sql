@@ -33,11 +33,14 @@ CREATE TABLE users (
     weight BIGINT NOT NULL DEFAULT 1,
     -- interactive or batch
     class TEXT NOT NULL DEFAULT 'interactive' CHECK (length(class) <= 16),
+    -- The network that a registration came from, while it waits for approval: an IPv4 address or an IPv6 /64.
+    registered_from TEXT CHECK (length(registered_from) <= 64),
     created_at_us BIGINT NOT NULL,
     approved_at_us BIGINT,
     deleted_at_us BIGINT
 );
 CREATE UNIQUE INDEX users_username ON users (username) WHERE username IS NOT NULL;
+CREATE INDEX users_pending ON users (registered_from) WHERE status = 'pending';
 
 -- Tokens for machines. A secret stands here only as its SHA-256. Lists are words with spaces between; NULL: no limit.
 CREATE TABLE tokens (
