@@ -63,7 +63,9 @@ PYTHON
 
 # Debug builds can turn the sync off, so that the test of it can fail. A release can't.
 no_test_override() {
-    ! grep -q LGW_DEBUG_SYNCHRONOUS_OFF "$GATEWAY_PROGRAM" && grep -q LGW_DEBUG_SYNCHRONOUS_OFF "${CARGO_TARGET_DIR:-target}/debug/lan-gateway"
+    for name in LGW_DEBUG_SYNCHRONOUS_OFF LGW_DEBUG_PANIC; do
+        ! grep -q "$name" "$GATEWAY_PROGRAM" && grep -q "$name" "${CARGO_TARGET_DIR:-target}/debug/lan-gateway" || return 1
+    done
 }
 
 install_tools() {

@@ -4,12 +4,14 @@
 //! record hands over its result row without waiting, so a request that ends in the middle of an await is recorded too.
 
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use bytes::Bytes;
 use ring::{digest, hmac};
+use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::auth::Identity;
@@ -22,6 +24,7 @@ use crate::secret::thread_random_bytes;
 use crate::store::Store;
 use crate::store::audit::{self as rows, Closing, IntentSlot, NewEntry, NewImage, NewPart, NewRow, Opening, Segment};
 use crate::store::mailbox::Mailbox;
+use crate::vital::{Vitals, panic_on_purpose};
 
 mod numbers;
 mod refusals;
@@ -93,9 +96,21 @@ const RESULT_BYTES: usize = 32 * 1024;
 /// What a row costs besides its contents.
 const ROW_BYTES: usize = 512;
 
-/// How long a request may wait for room in the queue, and for its sync.
+/// How long a request may wait for room in the queue, and for the sync of its intent.
 const OPEN_WAIT_MAX: Duration = Duration::from_secs(5);
-const CLOSE_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// A request that is not on record, or can't be said to be.
+pub struct Unopened {
+    pub error: Error,
+    /// Its intent may still come to disk, so it has to be closed with what the client is told.
+    pub late: Option<Record>,
+}
+
+impl From<Error> for Unopened {
+    fn from(error: Error) -> Self {
+        Unopened { error, late: None }
+    }
+}
 
 impl Audit {
     pub fn new(store: Store, config: config::Audit) -> Self {
@@ -109,7 +124,7 @@ impl Audit {
     }
 
     /// Writes the intent and returns after its sync. On an error nothing may be forwarded.
-    pub async fn open(self: &Arc<Self>, intent: Intent<'_>, mailbox: &Arc<Mailbox>) -> Result<Record, Error> {
+    pub async fn open(self: &Arc<Self>, intent: Intent<'_>, mailbox: &Arc<Mailbox>) -> Result<Record, Unopened> {
         let opened = Instant::now();
         let mut room = self.room_for(intent.call.body.len() + RESULT_BYTES + 2 * ROW_BYTES).await?;
         // The intent's share is free again after its sync; the result's stays reserved.
@@ -150,6 +165,7 @@ impl Audit {
             row: Some(result),
             opened,
             begun: None,
+            prompt_guess: None,
             flushed_at: opened,
             contents: Contents::default(),
             pieces: 0,
@@ -165,8 +181,10 @@ impl Audit {
             // Whoever waited may have gone.
             let _ = done.send(committed.map_err(|cause| anyhow!("{cause}")));
         });
-        wait_for_sync(synced, OPEN_WAIT_MAX).await?;
-        Ok(record)
+        match tokio::time::timeout(OPEN_WAIT_MAX, synced).await {
+            Ok(synced) => came_to_disk(synced).map(|()| record).map_err(Unopened::from),
+            Err(_) => Err(Unopened { error: Error::audit(anyhow!("the sync took too long")), late: Some(record) }),
+        }
     }
 
     async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
@@ -187,7 +205,9 @@ impl Audit {
     ) {
         let store = self.store.clone();
         store.append(NewEntry::Result(Box::new(closing)), mailbox, move |entry, committed| {
-            if let (NewEntry::Result(closing), Err(_)) = (entry, committed) {
+            if let (NewEntry::Result(closing), Err(_)) = (entry, committed)
+                && !closing.is_short
+            {
                 self.unwritten.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(*closing);
             }
             done(committed);
@@ -212,17 +232,18 @@ impl Audit {
         self.store.mailbox()
     }
 
+    pub fn vitals(&self) -> &Vitals {
+        self.store.vitals()
+    }
+
     pub fn can_record(&self) -> bool {
         self.store.can_write()
     }
 }
 
-async fn wait_for_sync(synced: oneshot::Receiver<anyhow::Result<()>>, most: Duration) -> Result<(), Error> {
-    match tokio::time::timeout(most, synced).await {
-        Ok(Ok(result)) => result.map_err(Error::audit),
-        Ok(Err(_)) => Err(Error::audit(anyhow!("the writer has ended"))),
-        Err(_) => Err(Error::audit(anyhow!("the sync took too long"))),
-    }
+/// What the writer told, or that it has ended without a word.
+fn came_to_disk(synced: Result<anyhow::Result<()>, oneshot::error::RecvError>) -> Result<(), Error> {
+    synced.map_err(|_| Error::audit(anyhow!("the writer has ended")))?.map_err(Error::audit)
 }
 
 /// What came back so far, and how much of it was handed to the writer.
@@ -232,13 +253,18 @@ struct Contents {
     text_flushed: usize,
     reasoning: Vec<u8>,
     reasoning_flushed: usize,
-    tool_calls: Vec<ToolCall>,
+    /// As they stand in the record.
+    tool_calls: Vec<u8>,
+    tool_calls_flushed: usize,
     numbers: Numbers,
 }
 
 impl Contents {
     fn waiting(&self) -> usize {
-        self.text.len() - self.text_flushed + self.reasoning.len() - self.reasoning_flushed
+        let of = |bytes: &[u8], flushed: usize| bytes.len() - flushed;
+        of(&self.text, self.text_flushed)
+            + of(&self.reasoning, self.reasoning_flushed)
+            + of(&self.tool_calls, self.tool_calls_flushed)
     }
 
     /// The parts that were not handed over yet, numbered from `next`.
@@ -247,6 +273,7 @@ impl Contents {
         for (kind, bytes, flushed) in [
             (rows::PART_REASONING, &self.reasoning, &mut self.reasoning_flushed),
             (rows::PART_ANSWER, &self.text, &mut self.text_flushed),
+            (rows::PART_TOOL_CALLS, &self.tool_calls, &mut self.tool_calls_flushed),
         ] {
             if bytes.len() > *flushed {
                 parts.push(NewPart { part: *next, kind, body: Bytes::copy_from_slice(&bytes[*flushed..]) });
@@ -269,6 +296,8 @@ pub struct Record {
     opened: Instant,
     /// When its turn came.
     begun: Option<Instant>,
+    /// Tokens of the prompt, as far as they can be guessed.
+    prompt_guess: Option<u64>,
     flushed_at: Instant,
     contents: Contents,
     /// Pieces of text, reasoning and calls: about a token each.
@@ -292,7 +321,13 @@ impl Record {
         }
     }
 
+    /// Notes a guess at the prompt's tokens, for an answer that is cut off before its model has counted them.
+    pub fn guess_prompt(&mut self, tokens: u64) {
+        self.prompt_guess = Some(tokens);
+    }
+
     pub fn saw(&mut self, event: &ChatEvent) {
+        panic_on_purpose("record");
         let Some(row) = &mut self.row else { return };
         if row.first_token_us.is_none() {
             row.first_token_us = Some(micros(self.opened.elapsed()));
@@ -303,7 +338,7 @@ impl Record {
         match &event.what {
             Piece::Text(text) => self.contents.text.extend_from_slice(text.as_bytes()),
             Piece::Reasoning(text) => self.contents.reasoning.extend_from_slice(text.as_bytes()),
-            Piece::ToolCall(call) => self.contents.tool_calls.push(call.clone()),
+            Piece::ToolCall(call) => write_call(&mut self.contents.tool_calls, call),
             // Numbers about the text, which is kept itself.
             Piece::Logprobs(_) => {}
             Piece::Embedding(embedding) => self.contents.numbers.add(embedding),
@@ -361,6 +396,9 @@ impl Record {
         if self.end.is_none() {
             let came = i64::try_from(self.pieces).unwrap_or(i64::MAX);
             row.answer_tokens = row.answer_tokens.or(Some(came).filter(|came| *came > 0));
+            // A model that answers has read its prompt.
+            let read = self.prompt_guess.filter(|_| came > 0).and_then(|guess| i64::try_from(guess).ok());
+            row.prompt_tokens = row.prompt_tokens.or(read);
             row.gpu_us = row.gpu_us.or(self.begun.map(|begun| micros(begun.elapsed())));
         }
         let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
@@ -373,43 +411,47 @@ impl Record {
 
     /// Bytes of the answer so far.
     pub fn answer_bytes(&self) -> usize {
-        self.contents.text.len() + self.contents.reasoning.len() + self.contents.numbers.bytes()
+        let Contents { text, reasoning, tool_calls, numbers, .. } = &self.contents;
+        text.len() + reasoning.len() + tool_calls.len() + numbers.bytes()
     }
 
     /// Writes the result and returns after its sync. On an error the answer's last byte must not leave.
+    ///
+    /// However long the disk takes: a client who is told something before has been told what may turn out wrong. A disk that
+    /// never answers ends the process.
     pub async fn close(mut self, outcome: Outcome, status: u16) -> Result<(), Error> {
         let (done, synced) = oneshot::channel();
-        self.hand_over(outcome, Some(status), move |committed| {
+        let recorded = self.hand_over(outcome, Some(status), move |committed| {
             // Whoever waited may have gone.
             let _ = done.send(committed.map_err(|cause| anyhow!("{cause}")));
         });
-        wait_for_sync(synced, CLOSE_WAIT_MAX).await
+        came_to_disk(synced.await)?;
+        if recorded != Some(outcome) {
+            return Err(Error::internal(anyhow!("the result of a request could not be put together")));
+        }
+        Ok(())
     }
 
     /// Writes the result without waiting for it.
-    pub fn close_soon(mut self, outcome: Outcome) {
-        self.hand_over(outcome, None, |_| {});
+    pub fn close_soon(mut self, outcome: Outcome, status: Option<u16>) {
+        self.hand_over(outcome, status, |_| {});
     }
 
+    /// Gives the writer the result, once, and returns how it then ends.
     fn hand_over(
         &mut self,
         outcome: Outcome,
         status: Option<u16>,
         done: impl FnOnce(Result<(), &str>) + Send + 'static,
-    ) {
-        self.stops();
-        let Some(mut row) = self.row.take() else { return };
-        let mut parts = self.contents.take(&mut self.next_part);
-        let mut tool_calls = Vec::new();
-        if !self.contents.tool_calls.is_empty() {
-            tool_calls = tool_calls_json(&self.contents.tool_calls);
-            parts.push(NewPart { part: self.next_part, kind: rows::PART_TOOL_CALLS, body: tool_calls.clone().into() });
-            self.next_part += 1;
-        }
-        if !self.notes.is_empty() {
-            let body = self.notes.join("\n").into();
-            parts.push(NewPart { part: self.next_part, kind: rows::PART_NOTES, body });
-        }
+    ) -> Option<Outcome> {
+        self.row.as_ref()?;
+        // Whatever goes wrong with its contents, the intent gets a result.
+        let contents = catch_unwind(AssertUnwindSafe(|| self.last_contents()));
+        let mut row = self.row.take()?;
+        let (outcome, parts, commitment) = match contents {
+            Ok((parts, commitment)) => (outcome, parts, Some(commitment)),
+            Err(_) => (Outcome::Failed(PANICKED), Vec::new(), None),
+        };
         row.outcome = Some(outcome.name());
         row.reason = outcome.reason();
         row.status = status.map(i64::from);
@@ -418,25 +460,40 @@ impl Record {
         // The model's own name: spellings of it are told apart by what was asked alone.
         let served = asked.and_then(|asked| ModelName::parse(asked).ok());
         row.model_served = served.map(|model| model.canonical().to_owned());
-        let said: [(u8, &[u8]); 3] = [
-            (KIND_ANSWER, &self.contents.text),
-            (KIND_REASONING, &self.contents.reasoning),
-            (KIND_TOOL_CALLS, &tool_calls),
-        ];
-        row.commitment = Some(commitment(&self.salt, &said));
+        row.commitment = commitment;
         let room = self.room.take();
         let segments = std::mem::take(&mut self.segments);
-        let closing = Closing { slot: self.slot.clone(), row, parts, segments };
+        let closing = Closing { slot: self.slot.clone(), row, parts, segments, is_short: false };
         self.audit.clone().write_result(closing, Some(self.mailbox.clone()), move |committed| {
             drop(room);
             done(committed);
         });
+        Some(outcome)
+    }
+
+    /// The parts that are left to be written, and the commitment to all of them.
+    fn last_contents(&mut self) -> (Vec<NewPart>, [u8; 32]) {
+        panic_on_purpose("result");
+        self.stops();
+        let mut parts = self.contents.take(&mut self.next_part);
+        if !self.notes.is_empty() {
+            let body = self.notes.join("\n").into();
+            parts.push(NewPart { part: self.next_part, kind: rows::PART_NOTES, body });
+        }
+        let Contents { text, reasoning, tool_calls, .. } = &self.contents;
+        let said: [(u8, &[u8]); 3] = [(KIND_ANSWER, text), (KIND_REASONING, reasoning), (KIND_TOOL_CALLS, tool_calls)];
+        (parts, commitment(&self.salt, &said))
     }
 }
 
+/// The reason of a result whose request met a panic.
+const PANICKED: &str = "internal_error";
+
 impl Drop for Record {
     fn drop(&mut self) {
-        self.hand_over(Outcome::Abandoned, None, |_| {});
+        // A panic drops a request as a client does who leaves.
+        let outcome = if std::thread::panicking() { Outcome::Failed(PANICKED) } else { Outcome::Abandoned };
+        self.hand_over(outcome, None, |_| {});
     }
 }
 
@@ -449,13 +506,12 @@ fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// The calls as OpenAI writes them in a message: what an auditor knows how to read.
-fn tool_calls_json(calls: &[ToolCall]) -> Vec<u8> {
-    let list: Vec<_> = calls
-        .iter()
-        .map(|call| serde_json::json!({ "id": call.id, "name": call.name, "arguments": call.arguments }))
-        .collect();
-    serde_json::Value::Array(list).to_string().into_bytes()
+/// Adds a call as a line of JSON, so that what was written before a crash can be read. Its arguments stay as the model wrote
+/// them, with numbers that no type of ours holds.
+fn write_call(out: &mut Vec<u8>, call: &ToolCall) {
+    let (id, name) = (Value::from(call.id.as_str()), Value::from(call.name.as_str()));
+    let line = format!("{{\"id\":{id},\"name\":{name},\"arguments\":{}}}\n", call.arguments.get());
+    out.extend_from_slice(line.as_bytes());
 }
 
 const KIND_REQUEST: u8 = 1;

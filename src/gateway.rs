@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{Audit, Intent};
+use crate::audit::{Audit, Intent, Record, Unopened};
 use crate::auth::Identity;
 use crate::auth::running::Running;
 use crate::breaker::Breaker;
@@ -83,6 +83,8 @@ pub struct Refused {
     pub recorded: bool,
     /// Where it stood in the queue, if it had a place there.
     pub stood: Option<Stood>,
+    /// An intent that may still come to disk: to be closed with what the client is told.
+    pub late: Option<Box<Record>>,
 }
 
 /// How a request stands in the queue, or stood.
@@ -96,7 +98,7 @@ pub struct Stood {
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        Refused { error, recorded: false, stood: None }
+        Refused { error, recorded: false, stood: None, late: None }
     }
 }
 
@@ -104,7 +106,8 @@ impl Gateway {
     /// To be made on the worker's thread.
     pub fn new(stages: Stages, upstream: Upstream) -> Self {
         let mailbox = stages.audit.mailbox();
-        tokio::task::spawn_local(mailbox.clone().serve());
+        let serving = mailbox.clone().serve();
+        tokio::task::spawn_local(stages.audit.vitals().clone().run("a worker's mailbox", serving));
         Gateway { stages, mailbox, upstream: Rc::new(upstream) }
     }
 
@@ -221,7 +224,11 @@ impl Gateway {
             })
             .await?;
         let run = running.enter(asked.id, &asked.who, allowed.work.model().as_str())?;
-        let record = audit
+        let mut hold = admission.take_hold();
+        let mut on_record = |on_record| hold.iter_mut().for_each(|hold| hold.is_on_record(on_record));
+        // From here on the client may leave and the intent come to disk all the same.
+        on_record(true);
+        let opened = audit
             .open(
                 Intent {
                     id: asked.id,
@@ -235,9 +242,17 @@ impl Gateway {
                 },
                 &self.mailbox,
             )
-            .await?;
+            .await;
+        let mut record = match opened {
+            Ok(record) => record,
+            Err(Unopened { error, late }) => {
+                on_record(late.is_some());
+                return Err(Refused { late: late.map(Box::new), ..error.into() });
+            }
+        };
+        record.guess_prompt(allowed.prompt_tokens);
         let plausible = Plausible::of(&call, allowed.prompt_tokens, answer_tokens);
-        let shared = Rc::new(Shared::new(record, admission.take_hold(), place.ahead()));
+        let shared = Rc::new(Shared::new(record, hold, place.ahead()));
         let pump = Pump {
             upstream: self.upstream.clone(),
             shared: shared.clone(),

@@ -9,6 +9,7 @@ pub mod owner;
 pub mod secret;
 pub mod sheet;
 pub mod text;
+pub mod vital;
 
 // Model: what is being talked about.
 pub mod catalog;

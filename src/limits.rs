@@ -81,11 +81,13 @@ pub struct Denial {
     pub standing: Standing,
 }
 
-/// What is held for a request. Dropped without having been settled, the request has cost nothing.
+/// What is held for a request. Dropped without having been settled, the request has cost nothing, or was one request if it is
+/// on record.
 pub struct Hold {
     limits: Arc<Limits>,
     asking: Asking,
     held: Option<Held>,
+    on_record: bool,
     settled: bool,
 }
 
@@ -118,7 +120,7 @@ impl Limits {
         let counted = self.lock().admit(&asking, settings.requests_per_minute_total, Now::read());
         match counted {
             Ok(requests) => {
-                let hold = Hold { limits: self.clone(), asking, held: None, settled: false };
+                let hold = Hold { limits: self.clone(), asking, held: None, on_record: false, settled: false };
                 Ok(Admission { requests, tokens: None, hold: Some(hold) })
             }
             Err(denial) => Err(denial),
@@ -181,6 +183,11 @@ impl Admission {
 }
 
 impl Hold {
+    /// Notes whether the request has an intent in the record, by which it counts in its day after a restart.
+    pub fn is_on_record(&mut self, on_record: bool) {
+        self.on_record = on_record;
+    }
+
     /// The request has ended, and cost this.
     pub fn settle(mut self, spent: Spent) {
         self.end(Some(spent));
@@ -195,6 +202,6 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.end(None);
+        self.end(self.on_record.then(Spent::default));
     }
 }

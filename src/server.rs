@@ -5,14 +5,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Extensions, ServerHandle};
+use actix_web::dev::Extensions;
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App as ActixApp, HttpServer, web};
 use anyhow::{Context, bail};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info, warn};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
 use tracing_actix_web::TracingLogger;
 
 use crate::app::App;
@@ -31,6 +31,9 @@ const BACKLOG: i32 = 1024;
 
 /// After the running answers were closed, how long their last bytes may take.
 const LAST_BYTES: Duration = Duration::from_secs(5);
+
+/// How long what is still in memory may take to the disk.
+const CLOSE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 pub async fn run(app: App) -> anyhow::Result<()> {
     let app = Arc::new(app);
@@ -83,44 +86,102 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         .on_connect(move |connection, data| admit(&connections, connection, data))
         .workers(workers)
         .worker_max_blocking_threads(16)
-        .shutdown_timeout((app.config.stop_seconds_max + LAST_BYTES + LAST_BYTES).as_secs())
+        .shutdown_timeout((app.config.stop_seconds_max + LAST_BYTES).as_secs())
         .disable_signals()
         .listen(listener)
         .context("can't serve")?
         .run();
 
-    let beside = tokio::task::spawn_local(upkeep::run(app.clone(), quotas));
-    let following = tokio::task::spawn_local(upkeep::follow(app.clone()));
-    let indexing = tokio::task::spawn_local(upkeep::index(app.clone()));
-    let erasing = tokio::task::spawn_local(upkeep::erase(app.clone()));
-    let talks = tokio::task::spawn_local(control::serve(
-        control,
-        Verbs {
-            accounts: app.accounts.clone(),
-            tokens: app.tokens.clone(),
-            exports: app.exports.clone(),
-            store: app.store.clone(),
-        },
-    ));
-    let stopper = tokio::task::spawn_local(stop_on_signal(app.clone(), server.handle()));
+    let mut signals = Signals::catch().context("signals can't be caught")?;
+    let verbs = Verbs {
+        accounts: app.accounts.clone(),
+        tokens: app.tokens.clone(),
+        exports: app.exports.clone(),
+        store: app.store.clone(),
+    };
+    let background = upkeep::start(&app, quotas, control::serve(control, verbs));
     greet(&app, address);
 
-    let served = server.await.context("the server failed");
-    let lost_sync = stopper.is_finished() && stopper.await.unwrap_or(true);
-    beside.abort();
-    following.abort();
-    indexing.abort();
-    erasing.abort();
-    talks.abort();
-    let closing = app.clone();
-    tokio::task::spawn_blocking(move || closing.close()).await.context("closing failed")?;
+    let handle = server.handle();
+    tokio::pin!(server);
+    let vitals = app.store.vitals();
+    let ended = tokio::select! {
+        served = &mut server => {
+            vitals.fail(format!("the server ended{}", served.err().map(|cause| format!(": {cause}")).unwrap_or_default()));
+            true
+        }
+        () = signals.stop() => false,
+        _ = vitals.failed() => false,
+    };
+    vitals.may_end();
+    app.stages.stopping.cancel();
+    if !ended {
+        drain(&app, async { tokio::join!(server, handle.stop(true)) }, &mut signals).await;
+    }
+    background.stop();
+    close(&app).await;
     // Ignored: nothing depends on the socket being gone.
     let _ = std::fs::remove_file(app.config.data_dir.join(control::SOCKET));
-    if lost_sync {
-        bail!("the disk refused a sync, so what it holds is unknown; look at the disk, then start again");
+    match vitals.reason() {
+        Some(reason) => bail!("{reason}"),
+        None => info!("stopped"),
     }
-    info!("stopped");
-    served
+    Ok(())
+}
+
+/// Refuses new work, lets answers end within the bound, closes the rest with a record.
+async fn drain<T>(app: &App, stopped: impl Future<Output = T>, signals: &mut Signals) {
+    tokio::pin!(stopped);
+    let vitals = app.store.vitals();
+    if vitals.reason().is_none() {
+        info!("stopping: no new work; answers may take {} s more", app.config.stop_seconds_max.as_secs());
+    }
+    tokio::select! {
+        biased;
+        _ = vitals.failed() => {}
+        _ = &mut stopped => return,
+        () = tokio::time::sleep(app.config.stop_seconds_max) => info!("the time is over; closing the answers that still run"),
+        () = signals.stop() => info!("a second signal; closing the answers that still run"),
+    }
+    app.stages.stop_now.cancel();
+    if tokio::time::timeout(LAST_BYTES, stopped).await.is_err() {
+        info!("some clients did not take their last bytes");
+    }
+}
+
+/// Closes the app on a thread that nobody waits for at the end: a disk that hangs must not keep the process.
+async fn close(app: &Arc<App>) {
+    let (closed, wait) = tokio::sync::oneshot::channel();
+    let closing = app.clone();
+    std::thread::spawn(move || {
+        closing.close();
+        // Whoever waited may have given up.
+        let _ = closed.send(());
+    });
+    match tokio::time::timeout(CLOSE_WAIT_MAX, wait).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => app.store.vitals().fail("closing the record panicked"),
+        Err(_) => app.store.vitals().fail("the disk did not take the end of the record in time"),
+    }
+}
+
+/// What asks the gateway to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 struct Shared {
@@ -177,34 +238,4 @@ fn greet(app: &App, address: SocketAddr) {
     }
     info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
     println!("listening on http://{address}");
-}
-
-/// Refuses new work, lets answers end within the bound, closes the rest with a record. `true`: a sync had failed.
-async fn stop_on_signal(app: Arc<App>, server: ServerHandle) -> bool {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        error!("signals can't be caught; stop the gateway with SIGKILL");
-        return std::future::pending().await;
-    };
-    let sync_failed = tokio::select! {
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
-        () = app.store.sync_failed() => true,
-    };
-    info!("stopping: no new work; answers may take {} s more", app.config.stop_seconds_max.as_secs());
-    app.stages.stopping.cancel();
-    if sync_failed {
-        app.stages.stop_now.cancel();
-    }
-    let stopped = server.stop(true);
-    tokio::pin!(stopped);
-    tokio::select! {
-        () = &mut stopped => return sync_failed,
-        () = tokio::time::sleep(app.config.stop_seconds_max) => info!("the time is over; closing the answers that still run"),
-        _ = terminate.recv() => info!("a second signal; closing the answers that still run"),
-        _ = interrupt.recv() => info!("a second signal; closing the answers that still run"),
-    }
-    app.stages.stop_now.cancel();
-    stopped.await;
-    sync_failed
 }

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::config::settings::Live;
 use crate::error::Error;
+use crate::vital::Vitals;
 
 pub mod audit;
 mod checkpoints;
@@ -28,6 +29,7 @@ pub mod schema;
 pub mod settings;
 pub mod today;
 pub mod tokens;
+mod undone;
 pub mod usage;
 pub mod users;
 pub mod words;
@@ -35,7 +37,7 @@ mod writer;
 
 use mailbox::Mailbox;
 use users::People;
-use writer::Writer;
+use writer::{Claim, Writer};
 pub use writer::{Failure, Tx};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -47,7 +49,7 @@ const SQLITE_LEAST: (u32, u32, u32) = (3, 51, 3);
 
 const READERS: u32 = 4;
 
-/// How long an account verb may wait for the writer.
+/// How long an account verb may wait for its turn on the writer.
 const WRITE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
@@ -56,6 +58,7 @@ pub struct Store {
     readers: Pool<ConnectionManager<SqliteConnection>>,
     people: Arc<RwLock<Arc<People>>>,
     settings: Live,
+    vitals: Vitals,
     path: Arc<PathBuf>,
 }
 
@@ -70,7 +73,8 @@ impl Store {
 
         let people = Arc::new(RwLock::new(Arc::new(People::load(&mut connection)?)));
         settings::load(&mut connection, &settings)?;
-        let writer = Writer::start(connection, connect(&path)?, people.clone(), settings.clone())?;
+        let vitals = Vitals::default();
+        let writer = Writer::start(connection, connect(&path)?, people.clone(), settings.clone(), vitals.clone())?;
         let readers = Pool::builder()
             .max_size(READERS)
             .min_idle(Some(0))
@@ -79,7 +83,7 @@ impl Store {
             .connection_customizer(Box::new(ReaderSettings))
             .build(ConnectionManager::new(path.to_string_lossy()))
             .context("can't open connections for reading")?;
-        Ok(Store { writer: Arc::new(writer), readers, people, settings, path: Arc::new(path) })
+        Ok(Store { writer: Arc::new(writer), readers, people, settings, vitals, path: Arc::new(path) })
     }
 
     /// Everybody who has an account, as of the last commit.
@@ -107,9 +111,14 @@ impl Store {
         self.writer.written()
     }
 
-    /// Resolves when a sync has failed: what is on disk is then unknown, and the process must end.
-    pub async fn sync_failed(&self) {
-        self.writer.sync_failed().await;
+    /// For how long the transaction that runs has been running.
+    pub fn writing_for(&self) -> Duration {
+        self.writer.writing_for()
+    }
+
+    /// The parts that must not end, and why the process has to when one did.
+    pub fn vitals(&self) -> &Vitals {
+        &self.vitals
     }
 
     pub fn file(&self) -> &Path {
@@ -121,12 +130,18 @@ impl Store {
         &self,
         verb: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Error> {
-        let (answer, wait) = oneshot::channel();
-        self.writer.verb(verb, answer);
-        match tokio::time::timeout(WRITE_WAIT_MAX, wait).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => Err(Error::audit(anyhow::anyhow!("the writer did not answer"))),
-        }
+        let (answer, mut wait) = oneshot::channel();
+        let claim = Claim::default();
+        self.writer.verb(verb, claim.clone(), answer);
+        let gone = || Error::audit(anyhow::anyhow!("the writer did not answer"));
+        let waited = match tokio::time::timeout(WRITE_WAIT_MAX, &mut wait).await {
+            Ok(answered) => answered,
+            // It will not be done any more.
+            Err(_) if claim.take() => return Err(gone()),
+            // It has begun, so what becomes of it is what has to be told.
+            Err(_) => wait.await,
+        };
+        waited.map_err(|_| gone())?
     }
 
     /// Moves everything out of the WAL and empties it, so that erased text is gone from there too.

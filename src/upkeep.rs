@@ -1,15 +1,18 @@
 //! What runs beside the requests.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
 use tracing::warn;
 
 use crate::app::App;
 use crate::config::Config;
 use crate::http::guard::AddressQuotas;
 use crate::store::words::Merge;
+use crate::vital::panic_on_purpose;
 
 const BEAT: Duration = Duration::from_secs(5);
 
@@ -31,6 +34,62 @@ const INDEX_REST_SHARE: u32 = 3;
 /// More is written than any model server answers: indexing waits, and makes a step now and then.
 const BUSY_WRITES_PER_SECOND: f64 = 1000.0;
 const INDEX_REST_BUSY: Duration = Duration::from_secs(1);
+
+/// While a transaction takes that long, the disk is taken for broken: those who wait for it would wait for ever.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// What runs beside the requests for as long as the gateway does. The end of any of it is the end of the process.
+pub struct Background(Vec<JoinHandle<()>>);
+
+/// Starts it all; `control` answers the command line.
+pub fn start(app: &Arc<App>, quotas: AddressQuotas, control: impl Future<Output = ()> + 'static) -> Background {
+    let vitals = app.store.vitals();
+    let spawn = |part, task: Pin<Box<dyn Future<Output = ()>>>| {
+        tokio::task::spawn_local(vitals.clone().run(part, async move {
+            tokio::select! {
+                () = task => {}
+                () = panic_when_asked(part) => {}
+            }
+        }))
+    };
+    Background(vec![
+        spawn("the upkeep", Box::pin(run(app.clone(), quotas))),
+        spawn("the watch over the disk", Box::pin(watch_disk(app.clone()))),
+        spawn("the sums of usage", Box::pin(follow(app.clone()))),
+        spawn("the index of words", Box::pin(index(app.clone()))),
+        spawn("erasing", Box::pin(erase(app.clone()))),
+        spawn("the control socket", Box::pin(control)),
+    ])
+}
+
+impl Background {
+    /// To be called once the gateway stops.
+    pub fn stop(self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Lets a test end a part; see `panic_on_purpose`.
+async fn panic_when_asked(part: &str) {
+    if !cfg!(debug_assertions) {
+        return std::future::pending().await;
+    }
+    loop {
+        panic_on_purpose(part);
+        tokio::time::sleep(FOLLOWERS_REST).await;
+    }
+}
+
+/// Ends the process when the disk does not answer any more.
+async fn watch_disk(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(BEAT).await;
+        let writing = app.store.writing_for();
+        if writing > WRITE_TIME_MAX {
+            app.store.vitals().fail(format!("the disk has not finished a write for {} s", writing.as_secs()));
+        }
+    }
+}
 
 /// Follows the record, until it is dropped.
 pub async fn follow(app: Arc<App>) {
@@ -88,8 +147,10 @@ pub async fn run(app: Arc<App>, quotas: AddressQuotas) {
         tokio::time::sleep(BEAT).await;
         if beat % LADDER_BEATS == 0 {
             let auth = app.auth.clone();
-            // What goes wrong is logged there, and a later beat tries again.
-            let _ = tokio::task::spawn_blocking(move || auth.throttle.save()).await;
+            // What the disk refuses is logged there, and a later beat tries again.
+            if let Err(panicked) = tokio::task::spawn_blocking(move || auth.throttle.save()).await {
+                app.store.vitals().fail(format!("saving the tries at signing in: {panicked}"));
+            }
         }
         app.stages.audit.flush_refusals(false);
         app.stages.audit.write_unwritten();

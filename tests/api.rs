@@ -37,6 +37,8 @@ mod limits;
 mod numbers;
 #[path = "api/others.rs"]
 mod others;
+#[path = "api/panics.rs"]
+mod panics;
 #[path = "api/payloads.rs"]
 mod payloads;
 #[path = "api/quotas.rs"]

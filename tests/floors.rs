@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules by floor, the lowest first. Modules of one floor don't know each other, unless they stand in one group.
 const FLOORS: &[(&str, &[&str])] = &[
-    ("ground", &["error", "clock", "secret", "ids", "sheet", "fields", "text", "owner"]),
+    ("ground", &["error", "clock", "secret", "ids", "sheet", "fields", "text", "owner", "vital"]),
     ("model", &["chat", "complete", "embed", "work", "catalog", "credential", "config", "rights", "runaway"]),
     ("faces and store", &["dialect", "provider", "store"]),
     ("doors", &["auth", "upstream"]),

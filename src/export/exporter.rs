@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 
 use ring::digest;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::clock::Timestamp;
 use crate::error::Error;
@@ -133,7 +134,7 @@ impl Exporter {
             let line = Line { entry, contents: &Contents::of(parts), people: &people, token };
             match self.format {
                 Format::Csv => csv_line(out, &line.csv()),
-                Format::JsonLines => json_line(out, &line.json()),
+                Format::JsonLines => json_line(out, &line.json())?,
             }
             self.lines += 1;
         }
@@ -162,14 +163,15 @@ impl Exporter {
                 let upto = self.upto;
                 let receipt =
                     json!({ "receipt": code, "lines": self.lines, "sha256": hex(&sha256), "upto_log_id": upto });
-                json_line(out, &receipt);
+                json_line(out, &receipt)?;
             }
         }
         Ok(())
     }
 }
 
-fn json_line(out: &mut Vec<u8>, value: &Value) {
-    out.extend_from_slice(value.to_string().as_bytes());
+fn json_line(out: &mut Vec<u8>, line: &impl Serialize) -> Result<(), Error> {
+    serde_json::to_writer(&mut *out, line).map_err(Error::internal)?;
     out.push(b'\n');
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use ring::digest;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json, value::RawValue};
 
 use crate::clock::Timestamp;
@@ -89,10 +90,21 @@ impl Contents {
         }
     }
 
+    /// The calls that the model asked for, as an array; the record has one a line.
+    pub fn tool_calls(&self) -> String {
+        let calls = serde_json::Deserializer::from_slice(&self.tool_calls).into_iter::<&RawValue>();
+        match calls.map(|call| call.map(RawValue::get)).collect::<Result<Vec<_>, _>>() {
+            Ok(calls) if calls.is_empty() => String::new(),
+            Ok(calls) => format!("[{}]", calls.join(",")),
+            Err(_) => text(&self.tool_calls),
+        }
+    }
+
     /// Over what was asked and what was answered, each with its length in front.
     fn sha256(&self) -> String {
         let mut digest = digest::Context::new(&digest::SHA256);
-        for bytes in [&self.request, &self.answer, &self.reasoning, &self.tool_calls] {
+        let tool_calls = self.tool_calls();
+        for bytes in [&self.request, &self.answer, &self.reasoning, tool_calls.as_bytes()] {
             digest.update(&(bytes.len() as u64).to_be_bytes());
             digest.update(bytes);
         }
@@ -137,38 +149,44 @@ impl Line<'_> {
             millis(of_last(|row| row.first_token_us)),
             millis(of_last(|row| row.total_us)),
             text(&self.contents.reasoning),
-            text(&self.contents.tool_calls),
+            self.contents.tool_calls(),
             text(&self.contents.address),
             self.contents.sha256(),
         ]
     }
 
     /// The columns of the CSV as fields, and what has no column there.
-    pub fn json(&self) -> Value {
+    pub fn json(&self) -> Fields {
         if self.entry.first.kind == rows::ACT {
-            return self.act();
+            return Fields(self.act().into_iter().map(|(name, value)| (name, Field::Value(value))).collect());
         }
-        let mut object = serde_json::Map::new();
+        let mut fields: Vec<(String, Field)> = Vec::with_capacity(COLUMNS.len() + 4);
         for (name, cell) in COLUMNS.iter().zip(self.csv()) {
-            object.insert((*name).to_owned(), cell.into());
+            let field = match *name {
+                "log_id" => Field::Value(self.entry.first.log_id.into()),
+                "prompt" | "tool_calls" => Field::of(cell),
+                "status" | "prompt_tokens" | "answer_tokens" | "queued_ms" | "first_token_ms" | "total_ms" => {
+                    Field::Value(cell.parse::<i64>().map_or(Value::Null, Value::from))
+                }
+                _ => Field::Value(cell.into()),
+            };
+            fields.push(((*name).to_owned(), field));
         }
-        object.insert("log_id".into(), self.entry.first.log_id.into());
-        object.insert("kind".into(), kind(&self.entry.first).into());
-        object.insert("token".into(), self.token());
-        object.insert("prompt".into(), parsed(self.contents.prompt()));
-        for name in ["status", "prompt_tokens", "answer_tokens", "queued_ms", "first_token_ms", "total_ms"] {
-            let value = object[name].as_str().and_then(|text| text.parse::<i64>().ok());
-            object.insert(name.to_owned(), value.into());
+        let repeat = self.entry.last.as_ref().and_then(|row| row.repeat);
+        for (name, value) in [
+            ("kind", kind(&self.entry.first).into()),
+            ("token", self.token()),
+            ("notes", text(&self.contents.notes).into()),
+            ("repeat", repeat.into()),
+        ] {
+            fields.push((name.to_owned(), Field::Value(value)));
         }
-        object.insert("tool_calls".into(), parsed(text(&self.contents.tool_calls)));
-        object.insert("notes".into(), text(&self.contents.notes).into());
-        object.insert("repeat".into(), self.entry.last.as_ref().and_then(|row| row.repeat).into());
-        Value::Object(object)
+        Fields(fields)
     }
 
-    fn act(&self) -> Value {
+    fn act(&self) -> serde_json::Map<String, Value> {
         let row = &self.entry.first;
-        json!({
+        let act = json!({
             "log_id": row.log_id,
             "kind": kind(row),
             "timestamp": Timestamp(row.at_us).rfc3339(),
@@ -178,7 +196,8 @@ impl Line<'_> {
             "subject": self.name(row.subject_id),
             "token": self.token(),
             "detail": serde_json::from_slice::<Value>(&self.contents.detail).ok(),
-        })
+        });
+        act.as_object().cloned().unwrap_or_default()
     }
 
     fn name(&self, id: Option<i64>) -> Option<String> {
@@ -198,8 +217,30 @@ fn kind(row: &Row) -> &'static str {
     }
 }
 
-fn parsed(json: String) -> serde_json::Value {
-    serde_json::from_str(&json).unwrap_or(serde_json::Value::String(json))
+/// The fields of a line, in order.
+pub struct Fields(Vec<(String, Field)>);
+
+impl Serialize for Fields {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, field)| (name, field)))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Field {
+    Value(Value),
+    /// What others wrote, letter by letter: numbers that no type holds, and as deep as it is.
+    Raw(Box<RawValue>),
+}
+
+impl Field {
+    /// JSON as it is, on one line; what is none becomes a text.
+    fn of(json: String) -> Field {
+        // Within its strings a line break is escaped.
+        let line = if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ") } else { json.clone() };
+        RawValue::from_string(line).map_or(Field::Value(json.into()), Field::Raw)
+    }
 }
 
 fn text(bytes: &[u8]) -> String {

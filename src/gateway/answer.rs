@@ -36,6 +36,11 @@ impl Answer {
         self.shared.news().await
     }
 
+    /// Notes an error on the gateway's side, whatever the model has done.
+    pub fn fails(&self, error: Error) {
+        self.shared.fail(error);
+    }
+
     /// Writes the result; the answer's last byte may leave after it, and not if it fails.
     pub async fn close(self, status: u16) -> Result<(), Error> {
         match self.shared.close() {

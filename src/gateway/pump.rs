@@ -1,8 +1,11 @@
 //! The task that takes an answer from the upstream, whether or not its reader is fast enough.
 
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::Duration;
 
+use anyhow::anyhow;
+use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -15,10 +18,10 @@ use crate::config;
 use crate::error::Error;
 use crate::gateway::plausible::Plausible;
 use crate::gateway::shared::{Ended, Shared};
-use crate::gateway::stopped;
 use crate::provider::Call;
 use crate::queue::Place;
 use crate::upstream::{Patience, Upstream};
+use crate::vital::panic_on_purpose;
 
 /// How often a running answer is looked after: segments to the record, silence, length.
 const BEAT: Duration = Duration::from_millis(100);
@@ -39,14 +42,31 @@ impl Pump {
     /// Runs until the answer has ended, and then until its reader was told or has had the time for that.
     pub fn start(self, run: Run, place: Place, call: Call) -> JoinHandle<()> {
         tokio::task::spawn_local(async move {
-            let result = self.run(&run, place, call).await;
-            self.tell_breaker(&result);
-            self.shared.end(result);
-            // The model is done with it; its reader may not be.
-            self.shared.cut(run.cut().await);
-            tokio::time::sleep(CUT_WAIT).await;
-            self.shared.close_unread();
+            let shared = self.shared.clone();
+            if AssertUnwindSafe(self.whole(run, place, call)).catch_unwind().await.is_err() {
+                shared.fail(Error::internal(anyhow!("the task of an answer panicked")));
+                tokio::time::sleep(CUT_WAIT).await;
+                shared.close_unread();
+            }
         })
+    }
+
+    async fn whole(self, run: Run, place: Place, call: Call) {
+        let result = self.run(&run, place, call).await;
+        self.tell_breaker(&result);
+        self.shared.end(result);
+        // The model is done with it; its reader may not be.
+        tokio::select! {
+            cut = run.cut() => {
+                self.shared.cut(cut);
+                tokio::time::sleep(CUT_WAIT).await;
+            }
+            () = self.stop_now.cancelled() => {
+                tokio::time::sleep(CUT_WAIT).await;
+                self.shared.stop();
+            }
+        }
+        self.shared.close_unread();
     }
 
     fn tell_breaker(&self, result: &Result<(), Ended>) {
@@ -62,7 +82,7 @@ impl Pump {
         tokio::select! {
             biased;
             cut = run.cut() => Err(Ended::from(cut)),
-            () = self.stop_now.cancelled() => Err(Ended { error: stopped(), outcome: Outcome::Interrupted("gateway_stopped") }),
+            () = self.stop_now.cancelled() => Err(Ended::stopped()),
             result = self.generate(place, call) => result,
         }
     }
@@ -74,6 +94,7 @@ impl Pump {
         })?;
         self.shared.begins(self.upstream.name(turn.host));
         self.passed.goes();
+        panic_on_purpose("pump");
         let began = Instant::now();
 
         let mut patience = Patience::new(self.upstream.limits(), self.answers.time_max);

@@ -70,6 +70,13 @@ impl Ended {
     }
 }
 
+impl Ended {
+    /// The gateway stops.
+    pub fn stopped() -> Ended {
+        Ended { error: stopped(), outcome: Outcome::Interrupted("gateway_stopped") }
+    }
+}
+
 impl From<Error> for Ended {
     fn from(error: Error) -> Self {
         let outcome = Outcome::Failed(error.code());
@@ -146,6 +153,21 @@ impl Shared {
         self.changed.notify_one();
     }
 
+    /// An error that says more than how the upstream has ended.
+    pub fn fail(&self, error: Error) {
+        self.end(Err(Ended::from(error)));
+    }
+
+    /// The gateway stops, and the reader has had the time to take the rest.
+    pub fn stop(&self) {
+        let mut state = self.state.borrow_mut();
+        if !matches!(state.ended, Some(Err(_))) {
+            state.ended = Some(Err(Ended::stopped()));
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
     /// Its reader gets nothing more, not even what is there.
     pub fn cut(&self, cut: Cut) {
         let mut state = self.state.borrow_mut();
@@ -195,7 +217,7 @@ impl Shared {
         if let Some(Err(ended)) = &state.ended {
             let outcome = ended.outcome;
             if let Some(record) = state.books.close() {
-                record.close_soon(outcome);
+                record.close_soon(outcome, None);
             }
         }
     }

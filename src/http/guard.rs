@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -16,6 +17,7 @@ use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError, web};
+use futures_util::FutureExt;
 use ipnet::IpNet;
 
 use crate::audit::Refusal;
@@ -209,10 +211,14 @@ pub async fn stamp(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started = Instant::now();
-    let id = request_id(request.request()).to_string();
+    let id = request_id(request.request());
     let is_openais = request.path().starts_with("/v1/");
     let mut response = match check_way_in(request.request()) {
-        Ok(()) => next.call(request).await?.map_into_boxed_body(),
+        Ok(()) => match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+            Ok(response) => response?.map_into_boxed_body(),
+            // The panic itself is in the log. A client that hears nothing would wait.
+            Err(_) => return Err(ApiError::of(Error::internal(anyhow::anyhow!("a request panicked")), id).into()),
+        },
         Err(error) => {
             let refusal = refuse(request.request(), error);
             request.into_response(refusal).map_into_boxed_body()
@@ -221,7 +227,7 @@ pub async fn stamp(
     static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
     static PROCESSING: HeaderName = HeaderName::from_static("openai-processing-ms");
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&id) {
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(REQUEST_ID.clone(), id);
     }
     if is_openais {

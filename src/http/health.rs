@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::gateway::Gateway;
 use crate::http::guard::Admin;
 use crate::http::reply;
+use crate::vital::panic_on_purpose;
 
 #[derive(Serialize, ToSchema)]
 pub struct Health {
@@ -48,6 +49,7 @@ pub async fn health(request: HttpRequest, gateway: web::Data<Gateway>) -> HttpRe
 #[utoipa::path(get, path = "/health/live", tag = "health", security(()),
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 pub async fn live(gateway: web::Data<Gateway>) -> HttpResponse {
+    panic_on_purpose("route");
     status(recording(&gateway), None)
 }
 

@@ -1,15 +1,16 @@
 //! The one handler that all dialects share: who, how often, what; then the answer, whole or as a stream.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::{Bytes, BytesMut};
-use futures_util::stream;
+use futures_util::{FutureExt, stream};
 use tracing::{debug, info};
 
-use crate::audit::Refusal;
+use crate::audit::{Outcome, Refusal};
 use crate::auth::{Auth, Identity, Whose};
 use crate::chat::{ChatEvent, Fold, Piece};
 use crate::config::Config;
@@ -22,6 +23,7 @@ use crate::http::{body, reply};
 use crate::ids::RequestId;
 use crate::limits::{Admission, Standing};
 use crate::rights::Class;
+use crate::vital::panic_on_purpose;
 
 /// What was learnt on the way, for a refusal's row and headers.
 ///
@@ -35,6 +37,8 @@ struct Learnt {
     /// How the caller stands who was not let in.
     denied: Option<Standing>,
     model: Option<String>,
+    /// Its intent is on record, and so will be its result.
+    on_record: bool,
 }
 
 impl Learnt {
@@ -83,13 +87,17 @@ pub async fn answer(
     let mut learnt = Learnt::default();
     let api = route.path;
     let door = Door { dialect, route, id, request: &request, gateway: &gateway, auth: &auth, config: &config };
-    let refused = match door.pass(payload, &mut learnt).await {
-        Ok(response) => return response,
-        Err(refused) => refused,
+    let mut refused = match AssertUnwindSafe(door.pass(payload, &mut learnt)).catch_unwind().await {
+        Ok(Ok(response)) => return response,
+        Ok(Err(refused)) => refused,
+        // What was below the bar has been closed as it was dropped.
+        Err(_) => Refused { recorded: learnt.on_record, ..panicked().into() },
     };
     reply::log(&refused.error, &id);
     let told = dialect.error(&refused.error, &id);
-    if !refused.recorded {
+    if let Some(record) = refused.late.take() {
+        record.close_soon(Outcome::Refused(refused.error.code()), Some(told.status));
+    } else if !refused.recorded {
         if let Some(who) = learnt.admitted() {
             gateway.breaker().refused(who, &refused.error);
         }
@@ -161,6 +169,8 @@ impl Door<'_> {
         };
         let Some(admission) = &mut learnt.admission else { return Err(Error::bad_credentials().into()) };
         let answer = self.gateway.answer(asked, admission).await?;
+        learnt.on_record = true;
+        panic_on_purpose("handler");
 
         let mut response = HttpResponse::Ok();
         add_headers(&mut response, learnt.standing_headers());
@@ -264,7 +274,10 @@ impl Told {
                 let error = Error::Timeout { message: "the client took too long to read the answer".into() };
                 return Some((Err(error), flow));
             }
-            let bytes = flow.next().await?;
+            let bytes = match AssertUnwindSafe(flow.next()).catch_unwind().await {
+                Ok(bytes) => bytes?,
+                Err(_) => flow.break_off().await,
+            };
             Some((Ok(bytes), flow))
         });
         response.insert_header((header::CACHE_CONTROL, "no-cache")).insert_header(("x-accel-buffering", "no"));
@@ -286,8 +299,13 @@ impl Told {
     }
 }
 
+/// The panic itself is in the log.
+fn panicked() -> Error {
+    Error::internal(anyhow::anyhow!("a request panicked"))
+}
+
 fn recorded(error: Error) -> Refused {
-    Refused { error, recorded: true, stood: None }
+    Refused { recorded: true, ..error.into() }
 }
 
 /// About what a piece of text takes on the wire, with what stands around it.
@@ -321,6 +339,7 @@ impl Flow {
                     }
                 },
             };
+            panic_on_purpose("stream");
             match news {
                 News::Events(events) => {
                     out.reserve(events.len() * EVENT_BYTES);
@@ -344,6 +363,19 @@ impl Flow {
             }
         }
         Some(out.freeze())
+    }
+
+    /// Ends a stream whose making has panicked.
+    async fn break_off(&mut self) -> Bytes {
+        let mut out = BytesMut::new();
+        if let Some(answer) = self.answer.take() {
+            answer.fails(panicked());
+            if let Err(unrecorded) = answer.close(StatusCode::OK.as_u16()).await {
+                reply::log(&unrecorded, &self.told.id);
+            }
+        }
+        self.fail(&panicked(), &mut out);
+        out.freeze()
     }
 
     async fn finish(&mut self, out: &mut BytesMut) {

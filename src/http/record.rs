@@ -58,7 +58,7 @@ pub async fn story(
             request: text(&contents.request),
             answer: text(&contents.answer),
             reasoning: text(&contents.reasoning),
-            tool_calls: text(&contents.tool_calls),
+            tool_calls: contents.tool_calls(),
             notes: text(&contents.notes),
             client_address: text(&contents.address),
         })

@@ -31,6 +31,10 @@ impl ApiError {
     pub fn new(error: Error, request: &HttpRequest) -> Self {
         ApiError { error, id: request_id(request) }
     }
+
+    pub fn of(error: Error, id: RequestId) -> Self {
+        ApiError { error, id }
+    }
 }
 
 impl fmt::Debug for ApiError {

@@ -9,7 +9,8 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use diesel::prelude::*;
-use tracing::error;
+
+use crate::vital::panic_on_purpose;
 
 /// Pauses between checkpoints while rows are written; each moves what has been synced from the WAL into the file.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -26,15 +27,22 @@ const WAL_FRAMES_MAX: i64 = 4 * WAL_FRAMES;
 /// In a row, before the rest must be small enough.
 const TURNS: usize = 4;
 
-/// Woken whenever something was written, until nobody can wake it any more. `ask_writer` is for what only the writer can do.
-pub fn run(mut connection: SqliteConnection, wake: Receiver<()>, ask_writer: impl Fn()) {
+/// Woken whenever something was written, until nobody can wake it any more. `ask_writer` is for what only the writer can do,
+/// `failed` is told of every error.
+pub fn run(
+    mut connection: SqliteConnection,
+    wake: Receiver<()>,
+    ask_writer: impl Fn(),
+    failed: impl Fn(diesel::result::Error),
+) {
     let mut moved = 0;
     while wake.recv().is_ok() {
+        panic_on_purpose("checkpoints");
         for turn in 1..=TURNS {
             let wal = match passive(&mut connection) {
                 Ok(wal) => wal,
                 Err(cause) => {
-                    error!(%cause, "a checkpoint failed; the WAL grows until one succeeds");
+                    failed(cause);
                     break;
                 }
             };

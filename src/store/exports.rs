@@ -107,7 +107,8 @@ fn is_trusted(tx: &mut Tx<'_>, by: Option<i64>) -> QueryResult<bool> {
 fn note(tx: &mut Tx<'_>, act: &'static str, export: &Export, mut detail: Value) -> QueryResult<()> {
     detail["export"] = export.public_id.clone().into();
     if let Some(filter) = &export.filter {
-        detail["filter"] = serde_json::from_str(filter).unwrap_or_default();
+        // A filter that can't be read is shown as it is stored.
+        detail["filter"] = serde_json::from_str(filter).unwrap_or_else(|_| filter.as_str().into());
     }
     audit::insert_act(tx.connection, tx.now, act, export.by_user_id, export.user_id, Some(detail.to_string())).map(drop)
 }

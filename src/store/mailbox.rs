@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tokio::sync::Notify;
 
 use crate::store::audit::NewEntry;
+use crate::vital::panic_on_purpose;
 
 /// Told what became of an entry; the error's text is for the log.
 type After = Box<dyn FnOnce(NewEntry, Result<(), &str>) + Send>;
@@ -49,6 +50,7 @@ impl Mailbox {
     pub async fn serve(self: Arc<Self>) {
         loop {
             self.arrived.notified().await;
+            panic_on_purpose("mailbox");
             // Not under the lock, which the writer needs for the next ones.
             let letters = std::mem::take(&mut *self.lock());
             answer_all(letters);

@@ -24,6 +24,7 @@ use crate::store::audit::TokenAct;
 use crate::store::quotas::OfToken;
 use crate::store::schema::{tokens, users};
 use crate::store::users::{Actor, User, check_acting_admin, find as find_user};
+use crate::store::writer::Claim;
 use crate::store::{Failure, Store, Tx, audit};
 
 /// How far the last use on disk may lag behind.
@@ -483,7 +484,7 @@ impl Store {
             Ok(diesel::update(target).set(tokens::last_used_at_us.eq(now.0)).execute(tx.connection)?)
         };
         // Nobody waits for the answer.
-        self.writer.verb(note, tokio::sync::oneshot::channel().0);
+        self.writer.verb(note, Claim::default(), tokio::sync::oneshot::channel().0);
     }
 }
 

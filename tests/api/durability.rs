@@ -1,9 +1,14 @@
 //! The order of system calls: the record is synced before the upstream hears anything, and again before the end mark.
 
 use std::process::Command;
+use std::time::Duration;
 
-use crate::support::fake_ollama::FakeOllama;
-use crate::support::gateway::{TestGateway, hello, hello_stream};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
+use crate::support::faults::Syncs;
+use crate::support::gateway::{TestGateway, client, hello, hello_stream};
 
 /// What the traced gateway did, in order, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,4 +81,110 @@ async fn the_test_above_sees_a_gateway_that_does_not_sync() {
         assert!(acts.contains(&Act::Forwarded) && acts.contains(&Act::EndMark), "{acts:?}");
         assert!(!is_durable(&acts), "{acts:?}");
     }
+}
+
+#[actix_web::test]
+async fn a_failed_sync_ends_the_gateway_with_a_status() {
+    for streams in [0, 3] {
+        let fake = FakeOllama::start();
+        let mut gateway = TestGateway::start(&fake.url());
+        let admin = gateway.admin().await;
+        let mut running = Vec::new();
+        for _ in 0..streams {
+            fake.next(Script::of(vec![text("Hello"), Step::Wait, done("stop")]));
+            let body = hello_stream().to_string().into_bytes();
+            let mut response = gateway.open("POST", "/v1/chat/completions", Some(&admin), body).await;
+            response.next().await.unwrap().unwrap();
+            running.push(response);
+        }
+
+        let syncs = Syncs::tampered(gateway.pid(), "error=EIO").await;
+        let request = client().post(format!("{}/v1/chat/completions", gateway.url)).bearer_auth(&admin);
+        // It may have ended before it could answer.
+        if let Ok(answer) = request.send_body(hello().to_string()).await {
+            assert_eq!(answer.status().as_u16(), 503);
+        }
+
+        assert_eq!(gateway.wait(60).await, Some(1), "with {streams} streams");
+        drop(syncs);
+        gateway.restart();
+        assert!(gateway.record(&admin).await.iter().all(|row| row["outcome"].is_string()));
+    }
+}
+
+#[actix_web::test]
+async fn a_request_whose_intent_is_synced_too_late_has_the_one_result_that_its_client_was_told() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start_with(&fake.url(), &[("LIMITS__REQUESTS_PER_DAY", "100")]);
+    let admin = gateway.admin().await;
+    let syncs = Syncs::tampered(gateway.pid(), "delay_exit=6500000").await;
+
+    let answer = gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
+    drop(syncs);
+
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("audit_unavailable")));
+    let row = gateway.newest_outcome(&admin, "refused").await;
+    assert_eq!(
+        (&row["reason"], &row["status"], &row["kind"]),
+        (&json!("audit_unavailable"), &json!(503), &json!("request"))
+    );
+    let rows = "SELECT group_concat(kind) FROM (SELECT kind FROM record WHERE kind <> 'act' ORDER BY log_id)";
+    assert_eq!(gateway.text_of(rows), "intent,result");
+    assert!(fake.chats().is_empty(), "nothing was forwarded");
+    assert_day_is_the_same_after_a_restart(&mut gateway, &admin, 1).await;
+}
+
+#[actix_web::test]
+async fn a_result_that_is_synced_late_is_told_as_it_is_recorded() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    fake.next(Script::of(vec![Step::Wait, text("Hello"), done("stop")]));
+    let asking = gateway.post("/v1/chat/completions", Some(&admin), hello());
+    let slow = async {
+        fake.until(|chats| chats.len() == 1).await;
+        // Longer than anything in the gateway used to wait.
+        let syncs = Syncs::tampered(gateway.pid(), "delay_exit=31000000").await;
+        fake.release();
+        syncs
+    };
+
+    let (answer, _syncs) = tokio::join!(asking, slow);
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(gateway.newest_outcome(&admin, "completed").await["status"], 200);
+}
+
+#[actix_web::test]
+async fn clients_who_leave_while_their_intent_is_synced_count_in_their_day_before_and_after_a_restart() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start_with(&fake.url(), &[("LIMITS__REQUESTS_PER_DAY", "100")]);
+    let admin = gateway.admin().await;
+    let syncs = Syncs::tampered(gateway.pid(), "delay_exit=1000000").await;
+    for _ in 0..3 {
+        let request = client().post(format!("{}/v1/chat/completions", gateway.url)).bearer_auth(&admin);
+        let asking = request.send_body(hello().to_string());
+        assert!(tokio::time::timeout(Duration::from_millis(400), asking).await.is_err());
+    }
+    drop(syncs);
+    for _ in 0..200 {
+        let ended = "SELECT CAST(count(*) AS TEXT) FROM record WHERE kind = 'result' AND outcome = 'abandoned'";
+        if gateway.text_of(ended) == "3" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    assert_day_is_the_same_after_a_restart(&mut gateway, &admin, 3).await;
+}
+
+async fn assert_day_is_the_same_after_a_restart(gateway: &mut TestGateway, admin: &str, requests: u64) {
+    let used = async |gateway: &TestGateway| -> Value {
+        gateway.get("/api/v1/me", Some(admin)).await.json()["left"]["requests_per_day"]["used"].clone()
+    };
+    assert_eq!(used(gateway).await, json!(requests));
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(60).await, Some(0));
+    gateway.restart();
+    assert_eq!(used(gateway).await, json!(requests));
 }

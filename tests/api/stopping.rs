@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{TestGateway, hello_stream};
@@ -73,4 +74,37 @@ async fn a_second_signal_does_not_wait_for_the_bound() {
     gateway.signal("TERM");
 
     assert_eq!(gateway.wait(5).await, Some(0));
+}
+
+#[actix_web::test]
+async fn a_reader_who_takes_nothing_does_not_outlast_the_stop_and_leaves_its_row() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start_with(&fake.url(), &[("STOP_SECONDS_MAX", "1")]);
+    let admin = gateway.admin().await;
+    // More than the sockets between them hold.
+    let mut steps = vec![text(&"x".repeat(20_000)); 400];
+    steps.push(done("stop"));
+    fake.next(Script::of(steps));
+    let address = gateway.url.strip_prefix("http://").unwrap().to_owned();
+    let mut stalled = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let body = hello_stream().to_string();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {admin}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stalled.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    fake.until(|chats| chats.first().is_some_and(|chat| chat.ended.is_some())).await;
+
+    gateway.signal("TERM");
+
+    // The bound, the time for last bytes, and some for a busy machine.
+    assert_eq!(gateway.wait(10).await, Some(0));
+    let open = "SELECT CAST(count(*) AS TEXT) FROM record i WHERE kind = 'intent' AND NOT EXISTS (SELECT 1 FROM record r WHERE r.intent_id = i.log_id)";
+    assert_eq!(gateway.text_of(open), "0", "its row is closed before the end");
+    gateway.restart();
+    let row = gateway.record(&admin).await[0].clone();
+    assert_eq!((&row["outcome"], &row["reason"]), (&json!("interrupted"), &json!("gateway_stopped")));
+    assert_eq!((&row["prompt_tokens"], &row["answer_tokens"]), (&json!(5), &json!(3)));
+    let gpu = "SELECT CAST(gpu_us AS TEXT) FROM record WHERE kind = 'result' ORDER BY log_id DESC LIMIT 1";
+    assert_eq!(gateway.text_of(gpu), "6");
 }

@@ -1,8 +1,11 @@
 //! Tools: called, asked for, and not called.
 
+use std::time::Duration;
+
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::support::fake_ollama::{FakeOllama, Script, done, text};
+use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{TestGateway, hello};
 
 fn with_tools(choice: Value) -> Value {
@@ -124,4 +127,80 @@ async fn a_call_that_was_asked_for_and_did_not_come_is_an_error() {
 
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (502, &json!("upstream_error")));
     assert_eq!(gateway.newest_outcome(&admin, "failed").await["reason"], "upstream_error");
+}
+
+/// A call with these arguments, as Ollama sends it.
+fn call(arguments: &str) -> String {
+    CALL.replace(r#"{"city":"Rome"}"#, arguments)
+}
+
+#[actix_web::test]
+async fn arguments_that_no_type_holds_stand_in_the_record_as_the_model_wrote_them() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+    let numbers = r#"{"x":1e400,"y":12345678901234567890123,"z":-0,"one":1.0,"e":1e2,"f":0.30000000000000004}"#;
+
+    for arguments in [deep.as_str(), numbers] {
+        for stream in [false, true] {
+            fake.next(Script::lines(&[&call(arguments), END]));
+            let mut body = with_tools(json!("auto"));
+            body["stream"] = json!(stream);
+            let answer = gateway.post("/v1/chat/completions", Some(&admin), body).await;
+
+            let escaped = Value::from(arguments).to_string();
+            assert!(
+                answer.status == 200 && answer.text().contains(&escaped[1..escaped.len() - 1]),
+                "{}",
+                answer.text()
+            );
+            assert!(!stream || answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
+            assert_eq!(gateway.record(&admin).await[0]["outcome"], "completed");
+            let id = answer.header("x-request-id").unwrap().to_owned();
+            let story = gateway.get(&format!("/api/v1/audit/{id}"), Some(&admin)).await.json();
+            let expected = format!(r#","name":"get_weather","arguments":{arguments}}}]"#);
+            assert!(story["tool_calls"].as_str().unwrap().ends_with(&expected), "{story}");
+        }
+    }
+    let export = gateway.export(&admin, "admin", "jsonl").await;
+    for arguments in [deep.as_str(), numbers] {
+        let lines = export.lines().filter(|line| line.contains(&format!(r#""arguments":{arguments}}}]"#)));
+        assert_eq!(lines.count(), 2, "{export}");
+    }
+}
+
+#[actix_web::test]
+async fn a_call_that_a_client_has_seen_is_on_record_after_a_crash() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let two = call(r#"{"city":"Oslo"}"#);
+    let line = |text: &str| Step::Send(format!("{text}\n").into_bytes());
+    fake.next(Script::of(vec![text("Let me look."), line(CALL), line(&two), Step::Wait, line(END)]));
+    let mut body = with_tools(json!("auto"));
+    body["stream"] = json!(true);
+    let mut response = gateway.open("POST", "/v1/chat/completions", Some(&admin), body.to_string().into_bytes()).await;
+    let mut seen = String::new();
+    while !seen.contains("Oslo") {
+        seen += &String::from_utf8_lossy(&response.next().await.unwrap().unwrap());
+    }
+    // A segment is written within a quarter of a second, and then synced.
+    let written =
+        "SELECT CAST(count(*) AS TEXT) FROM record_part WHERE kind = 'tool_calls' AND CAST(body AS TEXT) LIKE '%Oslo%'";
+    for _ in 0..200 {
+        if gateway.text_of(written) == "1" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+
+    gateway.kill();
+    gateway.restart();
+
+    let export = gateway.export(&admin, "admin", "jsonl").await;
+    let line: Value = serde_json::from_str(export.lines().next().unwrap()).unwrap();
+    assert_eq!((&line["outcome"], &line["response"]), (&json!("interrupted"), &json!("Let me look.")));
+    let cities: Vec<_> = line["tool_calls"].as_array().unwrap().iter().map(|call| &call["arguments"]["city"]).collect();
+    assert_eq!(cities, ["Rome", "Oslo"]);
 }

@@ -25,6 +25,43 @@ pub enum NewEntry {
 }
 
 impl NewEntry {
+    pub fn is_intent(&self) -> bool {
+        matches!(self, NewEntry::Intent(_))
+    }
+
+    /// Of a result that can't be written, keeps what can't be wrong, so that its intent gets one all the same. `false`: there
+    /// is nothing to be kept.
+    pub fn shorten(&mut self) -> bool {
+        let NewEntry::Result(closing) = self else { return false };
+        let Closing { row, parts, segments, .. } = &mut **closing;
+        parts.clear();
+        segments.clear();
+        *row = NewRow {
+            kind: row.kind,
+            request_id: row.request_id,
+            user_id: row.user_id,
+            token_id: row.token_id,
+            attempt: row.attempt,
+            outcome: Some("failed"),
+            reason: Some("audit_unavailable"),
+            prompt_tokens: row.prompt_tokens,
+            answer_tokens: row.answer_tokens,
+            queued_us: row.queued_us,
+            first_token_us: row.first_token_us,
+            total_us: row.total_us,
+            gpu_us: row.gpu_us,
+            ..NewRow::default()
+        };
+        true
+    }
+
+    /// Notes whether a result stands in the record in its short form.
+    pub fn stands_short(&mut self, is_short: bool) {
+        if let NewEntry::Result(closing) = self {
+            closing.is_short = is_short;
+        }
+    }
+
     /// What became of its transaction.
     pub fn settle(&self, committed: bool) {
         match self {
@@ -98,6 +135,92 @@ mod tests {
         NewRow { kind, request_id: [number; 16], ..NewRow::default() }
     }
 
+    /// Holds the writer until it is told to go on: what is handed over meanwhile becomes one batch.
+    async fn hold(store: &Store) -> impl AsyncFnOnce() {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (begins, begun) = oneshot::channel();
+        let holder = store.clone();
+        let held = tokio::spawn(async move {
+            let hold = move |_: &mut Tx<'_>| {
+                let _ = begins.send(());
+                let _ = released.recv();
+                Ok(())
+            };
+            holder.write(hold).await
+        });
+        begun.await.unwrap();
+        async move || {
+            release.send(()).unwrap();
+            held.await.unwrap().unwrap();
+        }
+    }
+
+    type Written = oneshot::Receiver<Result<(), String>>;
+
+    fn append(store: &Store, entry: NewEntry) -> Written {
+        let (done, written) = oneshot::channel();
+        let after = move |_, committed: Result<(), &str>| done.send(committed.map_err(str::to_owned)).unwrap();
+        store.append(entry, None, after);
+        written
+    }
+
+    fn request(store: &Store, number: u8, intent: NewRow, result: NewRow) -> (Written, Written) {
+        let slot = IntentSlot::default();
+        let opening =
+            Opening { slot: slot.clone(), row: intent, parts: vec![part(0, PART_REQUEST, number)], images: Vec::new() };
+        let parts = vec![part(1, PART_ANSWER, number)];
+        let closing = Closing { slot, row: result, parts, segments: Vec::new(), is_short: false };
+        (append(store, NewEntry::Intent(Box::new(opening))), append(store, NewEntry::Result(Box::new(closing))))
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_breaks_a_rule_is_left_out_and_the_others_of_its_batch_are_written() {
+        for with_a_verb in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(folder.path(), Live::new(Settings::default())).unwrap();
+            let go_on = hold(&store).await;
+            let long = Some("h".repeat(65));
+            let good = request(&store, 1, row(INTENT, 1), row(RESULT, 1));
+            let bad_result = NewRow { host: long.clone(), answer_tokens: Some(7), ..row(RESULT, 2) };
+            let bad_end = request(&store, 2, row(INTENT, 2), bad_result);
+            let verb = with_a_verb.then(|| {
+                let store = store.clone();
+                tokio::spawn(
+                    async move { store.write(|tx| Ok(crate::store::audit::newest_log_id(tx.connection)?)).await },
+                )
+            });
+            tokio::task::yield_now().await;
+            let bad_intent = NewRow { api: Some("a".repeat(65).into()), ..row(INTENT, 3) };
+            let bad_begin = request(&store, 3, bad_intent, row(RESULT, 3));
+            let last = request(&store, 4, row(INTENT, 4), row(RESULT, 4));
+
+            go_on().await;
+            for written in [good.0, good.1, bad_end.0, last.0, last.1] {
+                assert_eq!(written.await.unwrap(), Ok(()));
+            }
+            assert!(bad_end.1.await.unwrap().unwrap_err().contains("length(host)"));
+            assert!(bad_begin.0.await.unwrap().unwrap_err().contains("length(api)"));
+            // It has no intent, so there is nothing to be written.
+            assert_eq!(bad_begin.1.await.unwrap(), Ok(()));
+            if let Some(verb) = verb {
+                assert!(verb.await.unwrap().is_ok());
+            }
+
+            let rows = store.read(|connection| record::table.select(Row::as_select()).load::<Row>(connection));
+            let rows = rows.await.unwrap();
+            let of = |number: u8| rows.iter().filter(move |row| row.request_id == [number; 16]).collect::<Vec<_>>();
+            assert_eq!([1, 2, 3, 4].map(|number| of(number).len()), [2, 2, 0, 2], "with a verb: {with_a_verb}");
+            let short = of(2).into_iter().find(|row| row.kind == RESULT).unwrap();
+            assert_eq!(
+                (short.outcome.as_deref(), short.reason.as_deref(), &short.host, short.answer_tokens),
+                (Some("failed"), Some("audit_unavailable"), &None, Some(7))
+            );
+            assert!(store.can_write());
+            store.close();
+            assert_eq!(store.vitals().reason(), None);
+        }
+    }
+
     #[tokio::test]
     async fn a_batch_is_written_whole_and_each_result_finds_its_intent() {
         let folder = tempfile::tempdir().unwrap();
@@ -122,7 +245,7 @@ mod tests {
             let opening = Opening { slot: slot.clone(), row: row(INTENT, number), parts, images: Vec::new() };
             store.append(NewEntry::Intent(Box::new(opening)), None, |_, _| {});
             let parts = vec![part(2, PART_ANSWER, number)];
-            let closing = Closing { slot, row: row(RESULT, number), parts, segments: Vec::new() };
+            let closing = Closing { slot, row: row(RESULT, number), parts, segments: Vec::new(), is_short: false };
             let (done, written) = oneshot::channel();
             let after = move |_, committed: Result<(), &str>| done.send(committed.is_ok()).unwrap();
             store.append(NewEntry::Result(Box::new(closing)), None, after);

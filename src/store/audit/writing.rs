@@ -88,6 +88,8 @@ pub struct Closing {
     pub row: NewRow,
     pub parts: Vec<NewPart>,
     pub segments: Vec<Segment>,
+    /// It broke a rule of the schema, and what can't break one stands in its place: it must not be tried again.
+    pub is_short: bool,
 }
 
 /// An image that was cut out of part 0.
@@ -138,7 +140,7 @@ impl Store {
             for intent in &open {
                 let row = NewRow {
                     kind: RESULT,
-                    request_id: intent.request_id.as_slice().try_into().unwrap_or_default(),
+                    request_id: intent.request_id.as_slice().try_into().map_err(Error::internal)?,
                     user_id: intent.user_id,
                     token_id: intent.token_id,
                     credential: intent.credential.clone().map(Cow::Owned),

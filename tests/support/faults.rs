@@ -1,0 +1,65 @@
+//! Faults that a test asks for: panics at places of the gateway, and a disk that fails or is slow.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// The file that `LGW_DEBUG_PANIC` names.
+pub struct Panics {
+    folder: tempfile::TempDir,
+}
+
+impl Panics {
+    pub fn none() -> Self {
+        Panics { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("panic")
+    }
+
+    /// For the environment of a gateway.
+    pub fn setting(&self) -> (&'static str, String) {
+        ("DEBUG_PANIC", self.file().to_str().unwrap().to_owned())
+    }
+
+    /// From now on the gateway panics there; nowhere, if nothing is said.
+    pub fn at(&self, place: &str) {
+        std::fs::write(self.file(), place).unwrap();
+    }
+}
+
+/// Syncs that strace tampers with, until it is dropped.
+pub struct Syncs(Child);
+
+impl Syncs {
+    /// `how`, as in `error=EIO` or `delay_exit=1000000`: from now on, in all threads that `pid` has.
+    pub async fn tampered(pid: u32, how: &str) -> Syncs {
+        let strace = Command::new("strace")
+            .args(["-f", "-q", "-o", "/dev/null", "-e", "trace=fdatasync,fsync"])
+            .args(["-e", &format!("inject=fdatasync,fsync:{how}"), "-p", &pid.to_string()])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("this test needs strace");
+        let syncs = Syncs(strace);
+        let traced = |task: std::fs::DirEntry| {
+            let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            !status.contains("TracerPid:\t0\n")
+        };
+        for _ in 0..400 {
+            if std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().all(|task| traced(task.unwrap())) {
+                return syncs;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("strace has not taken hold of the gateway");
+    }
+}
+
+impl Drop for Syncs {
+    fn drop(&mut self) {
+        // It lets go of what it traces when it is asked to end, and not when it is killed.
+        let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
+        let _ = self.0.wait();
+    }
+}
