@@ -550,7 +550,7 @@ fn write_batch(
 
 /// A checkpoint writes and syncs, too.
 fn checkpoint_failed(state: &State, cause: &diesel::result::Error) {
-    match Undone::of("checkpoint", cause) {
+    match Undone::of("sync or write of a checkpoint", cause) {
         Undone::Later(cause) => error!(cause, "a checkpoint failed; the WAL grows until one succeeds"),
         Undone::Lost(cause) => state.lost(&cause),
     }
