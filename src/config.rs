@@ -336,7 +336,9 @@ fn host(item: &str) -> Result<String, String> {
 
 /// `http://host:port` without a path. Prompts leave this host only when the operator says so.
 fn check_url(url: &str, allow_remote: bool) -> Result<String, String> {
-    let Some(rest) = url.strip_prefix("http://") else {
+    const SCHEME: &str = "http://";
+    let Some((_, rest)) = url.split_at_checked(SCHEME.len()).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME))
+    else {
         return Err(format!("`{url}` must begin with http://"));
     };
     let authority = rest.trim_end_matches('/');
@@ -698,7 +700,7 @@ mod tests {
 
         assert_eq!(Config::resolve(remote, []).unwrap_err()[0].key, "ollama.url");
         assert!(Config::resolve(&format!("allow_remote_upstream = true\n{remote}"), []).is_ok());
-        for local in ["http://localhost:1", "http://[::1]:1", "http://127.0.0.9:1/"] {
+        for local in ["http://localhost:1", "HTTP://localhost:1", "http://[::1]:1", "http://127.0.0.9:1/"] {
             assert!(Config::resolve(&format!("[ollama]\nurl = \"{local}\"\n"), []).is_ok(), "{local}");
         }
         for bad in
