@@ -113,7 +113,7 @@ async fn a_call_that_is_asked_for_comes_as_a_call() {
     let sent: Value = serde_json::from_slice(&fake.chats()[0].body).unwrap();
     assert_eq!((sent.get("tools"), sent["format"]["anyOf"].as_array().unwrap().len()), (None, 1));
     let message = &answer["choices"][0]["message"];
-    assert_eq!(message["tool_calls"][0]["function"]["arguments"], r#"{"city":"Rome"}"#, "{answer}");
+    assert_eq!(message["tool_calls"][0]["function"]["arguments"], r#"{"city": "Rome"}"#, "{answer}");
     assert_eq!(message["content"], Value::Null);
 }
 

@@ -22,6 +22,31 @@ fn thinking_and_text_in_one_line_are_two_pieces() {
 }
 
 #[test]
+fn a_call_written_as_text_keeps_its_arguments_as_the_model_wrote_them() {
+    let called = |arguments: &str| {
+        let text = serde_json::to_string(&format!("{{\n  \"name\": \"f\",\n  \"arguments\": {arguments}\n}}")).unwrap();
+        let reading = Reading::Chat { must_call: vec!["f".into()], one_call: false };
+        let (mut decoder, mut out) = (Ollama.decoder(&reading), Vec::new());
+        let line = format!(r#"{{"message":{{"content":{text}}},"done":true}}"#);
+        let ended = decoder.bytes(line.as_bytes(), &mut out).and_then(|()| decoder.end(&mut out));
+        ended.map(|()| match &out[0].what {
+            Piece::ToolCall(call) => call.arguments.get().to_owned(),
+            other => panic!("{other:?}"),
+        })
+    };
+
+    assert_eq!(
+        called("{\n\t\"a\": 1e400,\r\n \"A\": \"\\n\\ud83d\"}").unwrap(),
+        "{ \t\"a\": 1e400,   \"A\": \"\\n\\ud83d\"}"
+    );
+    let nested = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
+    assert_eq!(called(&nested).unwrap(), nested);
+    for bad in ["[1]", "null", "\"{}\"", "{", "{\"a\":01}"] {
+        assert_eq!(called(bad).unwrap_err().code(), "upstream_error", "{bad}");
+    }
+}
+
+#[test]
 fn an_answer_without_its_end_mark_is_an_error() {
     let (pieces, ended) = decode("{\"message\":{\"content\":\"a\"},\"done\":false}\n");
 
