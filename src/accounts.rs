@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::auth::Auth;
+use crate::auth::own_acts::OwnAct;
 use crate::auth::password::{INITIAL_PASSWORD, composed, one_time_code};
 use crate::clock::Timestamp;
 use crate::config;
@@ -217,7 +218,7 @@ impl Accounts {
         }
         let proof = self.auth.prove(&username, current, source).await?;
         if source.is_some() {
-            self.auth.own_acts.count(&proof.user)?;
+            self.auth.own_acts.count(&proof.user, OwnAct::Password)?;
         }
         if is_first_password(&proof.user) && !source.is_none_or(is_near) {
             let message = "the first password of `admin` is changed on this host or from a private network alone";

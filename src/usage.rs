@@ -55,6 +55,9 @@ const DAYS_DEFAULT: i64 = 30;
 /// Lines of one answer: more than a year of hours.
 pub const LINES_MAX: usize = 10_000;
 
+/// The last line when there would be more: all those that were used least.
+const OTHERS: &str = "(others)";
+
 const GROUPS: [(&str, Group); 4] =
     [("user", Group::User), ("token", Group::Token), ("model", Group::Model), ("hour", Group::Hour)];
 
@@ -79,15 +82,21 @@ pub async fn lines(store: &Store, asked: Question) -> Result<Vec<UsageItem>, Err
         }
         None => None,
     };
-    let used = store.usage(group, Wanted { user_id, token_id, from, to }, LINES_MAX + 1).await?;
-    if used.len() > LINES_MAX {
-        let message = format!("that makes more than {LINES_MAX} lines; ask for a shorter time, or `by` something else");
-        return Err(Error::invalid("from", message));
+    let wanted = Wanted { user_id, token_id, from, to };
+    if group == Group::Hour {
+        let used = store.usage(group, wanted, LINES_MAX + 1).await?;
+        if used.len() > LINES_MAX {
+            let message =
+                format!("that makes more than {LINES_MAX} lines; ask for a shorter time, or `by` something else");
+            return Err(Error::invalid("from", message));
+        }
+        return named(store, group, used).await;
     }
+    // Tokens can be made without end. Those who made many must not keep an admin from seeing the others.
+    let (used, rest) = store.most_used(group, wanted, LINES_MAX - 1).await?;
     let mut items = named(store, group, used).await?;
-    if group != Group::Hour {
-        items.sort_by(|one, other| (&one.key, &one.user, &one.id).cmp(&(&other.key, &other.user, &other.id)));
-    }
+    items.sort_by(|one, other| (&one.key, &one.user, &one.id).cmp(&(&other.key, &other.user, &other.id)));
+    items.extend(rest.map(|rest| item(OTHERS.into(), rest)));
     Ok(items)
 }
 
@@ -124,6 +133,7 @@ async fn named(store: &Store, group: Group, used: Vec<Used>) -> Result<Vec<Usage
             Group::Model if used.word.is_empty() => item("(no model)".into()),
             Group::Model => item(used.word.clone()),
             Group::Hour => item(Timestamp(used.number).rfc3339()),
+            Group::All => item("(all)".into()),
         }
     };
     Ok(used.into_iter().map(name).collect())

@@ -1,7 +1,8 @@
 //! How often somebody may do what leaves a row for good: exports of their own, tokens made, changed and revoked, changes of
 //! the password. A steady rate per person, so that a program that has gone wild can't fill the record.
 //!
-//! Admins are not held: governing many at once is their work, and they could lift the limit.
+//! Changes of the password are counted apart: somebody who has stolen a JWT must not be able to keep its owner from what
+//! ends it. Admins are not held: governing many at once is their work, and they could lift the limit.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -11,13 +12,22 @@ use crate::config::settings::Live;
 use crate::error::{Error, retry_after_seconds};
 use crate::store::users::User;
 
+/// What is counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OwnAct {
+    /// Needs a JWT alone.
+    Change,
+    /// Needs the password itself.
+    Password,
+}
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 pub struct OwnActs {
     settings: Live,
     epoch: Instant,
-    /// By person: when all that they did would be over, at the steady rate. Who has nothing left to wait for has no entry.
-    busy_until: Mutex<HashMap<i64, Duration>>,
+    /// When all that they did would be over, at the steady rate. Who has nothing left to wait for has no entry.
+    busy_until: Mutex<HashMap<(i64, OwnAct), Duration>>,
 }
 
 /// More people at once, and those who have nothing left to wait for are forgotten.
@@ -29,7 +39,7 @@ impl OwnActs {
     }
 
     /// Counts an act of `user`, or says when there is room for it.
-    pub fn count(&self, user: &User) -> Result<(), Error> {
+    pub fn count(&self, user: &User, act: OwnAct) -> Result<(), Error> {
         if user.is_admin() {
             return Ok(());
         }
@@ -39,7 +49,7 @@ impl OwnActs {
         if busy_until.len() >= SWEEP_AT {
             busy_until.retain(|_, until| *until > now);
         }
-        let until = busy_until.entry(user.id).or_default();
+        let until = busy_until.entry((user.id, act)).or_default();
         *until = next(*until, limit, now).map_err(|wait| refusal(limit, wait))?;
         Ok(())
     }
@@ -58,7 +68,8 @@ fn next(busy_until: Duration, limit: u32, now: Duration) -> Result<Duration, Dur
 
 fn refusal(limit: u32, wait: Duration) -> Error {
     let message = format!(
-        "an account may make {limit} exports, changes of its tokens and of its password in a minute; try again in {} s",
+        "one account may make {limit} exports and changes of its tokens, and as many of its password, in a minute; try \
+         again in {} s",
         retry_after_seconds(wait)
     );
     Error::RateLimited { message, retry_after: wait }

@@ -53,8 +53,8 @@ settings! {
     limits.gpu_seconds_per_day: u32 = 0, 0 to 1_000_000_000 seconds;
     /// Tokens of one prompt and its answer together, the prompt's guessed from its length; 0 sets no limit.
     limits.context_tokens_max: u32 = 0, 0 to 1_000_000_000 tokens;
-    /// Exports of their own, changes of their tokens and of their password that one person may make in a minute, since each
-    /// leaves a row for good. Admins are not held.
+    /// Exports of their own and changes of their tokens that one person may make in a minute, and as many changes of their
+    /// password, since each leaves a row for good. Admins are not held.
     limits.own_acts_per_minute: u32 = 30, 1 to 1_000_000 acts;
     /// Open connections per client address; further ones are closed at once.
     limits.connections_per_address_max: usize = 1024, 1 to 1_000_000 connections;

@@ -21,6 +21,7 @@ use futures_util::FutureExt;
 use ipnet::IpNet;
 
 use crate::audit::Refusal;
+use crate::auth::own_acts::OwnAct;
 use crate::auth::{Auth, Denied, Identity, Whose};
 use crate::config::settings::Live;
 use crate::dialect::{Dialect, legacy::Legacy, openai::OpenAi};
@@ -87,7 +88,7 @@ impl FromRequest for Doer {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let check = |request: &HttpRequest, who: &Identity| {
             check_person(who)?;
-            auth(request)?.own_acts.count(who.user())
+            auth(request)?.own_acts.count(who.user(), OwnAct::Change)
         };
         extract(request, check, Doer)
     }

@@ -27,7 +27,8 @@ pub struct UsageQuery {
     /// RFC 3339: before this time. Now when left out.
     #[param(format = DateTime)]
     to: Option<String>,
-    /// `user` (the default), `token`, `model` or `hour`. More than 10,000 lines are refused; a year of hours is fewer.
+    /// `user` (the default), `token`, `model` or `hour`. More than 10,000 hours are refused; a year has fewer. Of more
+    /// people, tokens or models, those that were used least are one line at the end, `(others)`.
     by: Option<String>,
     /// `json` (the default) or `csv`
     format: Option<String>,

@@ -354,7 +354,7 @@ impl Store {
             let old = (rotation.grace_seconds > 0).then(|| token.secret_sha256.clone());
             diesel::update(tokens::table.find(token.id))
                 .set((
-                    tokens::old_until_us.eq(old.is_some().then_some(until.0)),
+                    tokens::old_until_us.eq(until.0),
                     tokens::old_secret_sha256.eq(old),
                     tokens::secret_sha256.eq(&rotation.secret_sha256),
                     tokens::expires_at_us.eq(expires.unwrap_or(token.expires_at_us)),

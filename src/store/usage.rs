@@ -49,6 +49,8 @@ pub enum Group {
     Token,
     Model,
     Hour,
+    /// Everything together.
+    All,
 }
 
 impl Group {
@@ -59,6 +61,7 @@ impl Group {
             Group::Token => ("token_id", "''"),
             Group::Model => ("0", "model"),
             Group::Hour => ("quarter_us - quarter_us % 3600000000", "''"),
+            Group::All => ("0", "''"),
         }
     }
 }
@@ -98,6 +101,17 @@ impl Sums {
         add(&mut self.gpu_us, other.gpu_us);
         add(&mut self.total_us, other.total_us);
     }
+
+    /// Takes out what is a part of these sums.
+    fn take(&mut self, part: Sums) {
+        self.requests = self.requests.saturating_sub(part.requests);
+        self.failed = self.failed.saturating_sub(part.failed);
+        self.refused = self.refused.saturating_sub(part.refused);
+        self.prompt_tokens = self.prompt_tokens.saturating_sub(part.prompt_tokens);
+        self.answer_tokens = self.answer_tokens.saturating_sub(part.answer_tokens);
+        self.gpu_us = self.gpu_us.saturating_sub(part.gpu_us);
+        self.total_us = self.total_us.saturating_sub(part.total_us);
+    }
 }
 
 /// The largest sum. Two of them still fit into a column's 64 bits, beyond which SQLite goes on in floats.
@@ -133,32 +147,56 @@ impl Store {
 
     /// Sums of the roll-up by group, in the order of their numbers and words, `limit` at most.
     pub async fn usage(&self, by: Group, wanted: Wanted, limit: usize) -> Result<Vec<Used>, Error> {
-        let (number, word) = by.columns();
-        self.read(move |connection| {
-            let Wanted { user_id, token_id, from, to } = wanted;
-            // `sum` fails where it would wrap; `total` is a float, exact up to 2^53.
-            let sum = |column: &str| format!("CAST(min(total({column}), {SUM_MAX}) AS INTEGER)");
-            let [requests, failed, refused] = ["requests", "failed", "refused"].map(sum);
-            let [prompt_tokens, answer_tokens] = ["prompt_tokens", "answer_tokens"].map(sum);
-            let [gpu_us, total_us] = ["gpu_us", "total_us"].map(sum);
-            // Nothing of what somebody asks for stands in the statement itself.
-            let statement = format!(
-                "SELECT {number} AS number, {word} AS word, {requests} AS requests, {failed} AS failed, \
-                 {refused} AS refused, {prompt_tokens} AS prompt_tokens, {answer_tokens} AS answer_tokens, \
-                 {gpu_us} AS gpu_us, {total_us} AS total_us FROM usage \
-                 WHERE quarter_us >= ?1 AND quarter_us < ?2 AND (?3 IS NULL OR user_id = ?3) \
-                 AND (?4 IS NULL OR token_id = ?4) GROUP BY 1, 2 ORDER BY 1, 2 LIMIT ?5"
-            );
-            diesel::sql_query(statement)
-                .bind::<BigInt, _>(from.0 - from.0.rem_euclid(QUARTER_US))
-                .bind::<BigInt, _>(to.0)
-                .bind::<Nullable<BigInt>, _>(user_id)
-                .bind::<Nullable<BigInt>, _>(token_id)
-                .bind::<BigInt, _>(limit as i64)
-                .load(connection)
-        })
-        .await
+        self.read(move |connection| sums(connection, by, wanted, "1, 2", limit)).await
     }
+
+    /// The same for the `limit` groups that were used most, and the sums of the others together, when there are more.
+    pub async fn most_used(&self, by: Group, wanted: Wanted, limit: usize) -> Result<(Vec<Used>, Option<Sums>), Error> {
+        // One transaction: the follower must not add anything between the two.
+        let both = move |connection: &mut SqliteConnection| {
+            let mut used = sums(connection, by, wanted, "requests + refused DESC, 1, 2", limit + 1)?;
+            if used.len() <= limit {
+                return Ok((used, None));
+            }
+            used.truncate(limit);
+            let all = sums(connection, Group::All, wanted, "1", 1)?;
+            let mut rest = all.first().map_or(Sums::default(), |all| all.sums);
+            used.iter().for_each(|shown| rest.take(shown.sums));
+            Ok((used, Some(rest)))
+        };
+        self.read(move |connection| connection.transaction(both)).await
+    }
+}
+
+fn sums(
+    connection: &mut SqliteConnection,
+    by: Group,
+    wanted: Wanted,
+    order: &'static str,
+    limit: usize,
+) -> QueryResult<Vec<Used>> {
+    let (number, word) = by.columns();
+    let Wanted { user_id, token_id, from, to } = wanted;
+    // `sum` fails where it would wrap; `total` is a float, exact up to 2^53.
+    let sum = |column: &str| format!("CAST(min(total({column}), {SUM_MAX}) AS INTEGER)");
+    let [requests, failed, refused] = ["requests", "failed", "refused"].map(sum);
+    let [prompt_tokens, answer_tokens] = ["prompt_tokens", "answer_tokens"].map(sum);
+    let [gpu_us, total_us] = ["gpu_us", "total_us"].map(sum);
+    // Nothing of what somebody asks for stands in the statement itself.
+    let statement = format!(
+        "SELECT * FROM (SELECT {number} AS number, {word} AS word, {requests} AS requests, {failed} AS failed, \
+         {refused} AS refused, {prompt_tokens} AS prompt_tokens, {answer_tokens} AS answer_tokens, \
+         {gpu_us} AS gpu_us, {total_us} AS total_us FROM usage \
+         WHERE quarter_us >= ?1 AND quarter_us < ?2 AND (?3 IS NULL OR user_id = ?3) \
+         AND (?4 IS NULL OR token_id = ?4) GROUP BY 1, 2) ORDER BY {order} LIMIT ?5"
+    );
+    diesel::sql_query(statement)
+        .bind::<BigInt, _>(from.0 - from.0.rem_euclid(QUARTER_US))
+        .bind::<BigInt, _>(to.0)
+        .bind::<Nullable<BigInt>, _>(user_id)
+        .bind::<Nullable<BigInt>, _>(token_id)
+        .bind::<BigInt, _>(limit as i64)
+        .load(connection)
 }
 
 /// What a follower of sums needs of a row.

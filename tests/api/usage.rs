@@ -176,3 +176,28 @@ async fn a_year_of_hours_is_told_and_what_makes_more_lines_is_refused() {
     assert_eq!((most.status, most.json()["items"].as_array().unwrap().len()), (200, 10_000));
     assert_eq!((more.status, &more.json()["error"]["param"]), (400, &json!("from")));
 }
+
+#[actix_web::test]
+async fn of_more_tokens_than_lines_those_that_were_used_least_are_one_line() {
+    let mut gateway = TestGateway::start("http://127.0.0.1:1");
+    gateway.kill();
+    // No token and ten thousand tokens, each of them once, but for the last one.
+    gateway.on_the_file(
+        "WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < 10000) \
+         INSERT INTO usage SELECT 0, 1, n, 'm', CASE n WHEN 10000 THEN 5 ELSE 1 END, 0, 0, 2, 3, 4000, 5000 FROM numbers",
+    );
+    gateway.restart();
+    let admin = gateway.admin().await;
+    let path = "/api/v1/usage?by=token&from=1970-01-01T00:00:00Z&to=1971-01-01T00:00:00Z";
+
+    let page = gateway.get(path, Some(&admin)).await.json();
+
+    let items = page["items"].as_array().unwrap();
+    let last = items.last().unwrap();
+    let told = json!([last["key"], last["requests"], last["prompt_tokens"], last["gpu_ms"]]);
+    assert_eq!((items.len(), told), (10_000, json!(["(others)", 2, 4, 8])));
+    assert_eq!(items.iter().map(|item| item["requests"].as_i64().unwrap()).sum::<i64>(), 10_005);
+    assert!(items.iter().any(|item| item["requests"] == 5));
+    let fewer = gateway.get(&format!("{path}&user_id={}", gateway.id_of(&admin, "admin").await), Some(&admin)).await;
+    assert_eq!(fewer.json()["items"].as_array().unwrap().len(), 10_000, "the same for one person");
+}
