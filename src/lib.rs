@@ -53,6 +53,7 @@ pub mod http;
 // Roof: builds the parts and starts them.
 pub mod app;
 pub mod cli;
+pub mod files;
 pub mod server;
 pub mod telemetry;
 pub mod upkeep;

@@ -16,13 +16,15 @@ use tracing::{info, warn};
 use tracing_actix_web::TracingLogger;
 
 use crate::app::App;
+use crate::config::Config;
 use crate::control::Verbs;
 use crate::gateway::Gateway;
-use crate::http::guard::{AddressQuotas, Connections, Networks, stamp};
+use crate::http::connections::Connections;
+use crate::http::guard::{AddressQuotas, Networks, stamp};
 use crate::http::hosts::{CameTo, Hosts};
 use crate::telemetry::QuietSpan;
 use crate::upstream::{Host, Upstream};
-use crate::{control, http, upkeep};
+use crate::{control, files, http, upkeep};
 
 /// How long the kernel keeps a connection whose peer takes nothing. Without it a client that never reads is never noticed.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -38,13 +40,17 @@ const CLOSE_WAIT_MAX: Duration = Duration::from_secs(30);
 pub async fn run(app: App) -> anyhow::Result<()> {
     let app = Arc::new(app);
     let config = app.config.clone();
+    // From here on SIGHUP, which a closed terminal sends, doesn't end the gateway.
+    let hangup = signal(SignalKind::hangup()).context("can't catch SIGHUP")?;
     let listener = listen(config.listen)?;
     let address = listener.local_addr()?;
     let control = control::listen(&config.data_dir)?;
     let Some(quotas) = AddressQuotas::new(config.limits.address_requests_per_minute) else {
         bail!("`limits.address_requests_per_minute` can't be made into a quota");
     };
-    let connections = Connections::new(app.store.settings().clone());
+    let workers = workers(&config);
+    let room = make_room(&app, workers);
+    let connections = Connections::new(app.store.settings().clone(), room);
     let shared = Shared {
         auth: web::Data::from(app.auth.clone()),
         accounts: web::Data::from(app.accounts.clone()),
@@ -76,15 +82,13 @@ pub async fn run(app: App) -> anyhow::Result<()> {
             .wrap(from_fn(stamp))
             .wrap(TracingLogger::<QuietSpan>::new())
     };
-    let workers = match app.config.workers {
-        0 => std::thread::available_parallelism().map_or(2, usize::from),
-        workers => workers,
-    };
     let server = HttpServer::new(factory)
         // A client that hangs up ends its request, at any await.
         .h1_allow_half_closed(false)
         .on_connect(move |connection, data| admit(&connections, connection, data))
         .workers(workers)
+        // More wait in the kernel: what is accepted, if only to be closed, takes a file.
+        .max_connections((room + files::PASSING).div_ceil(workers))
         .worker_max_blocking_threads(16)
         .shutdown_timeout((app.config.stop_seconds_max + LAST_BYTES).as_secs())
         .disable_signals()
@@ -99,6 +103,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         exports: app.exports.clone(),
         store: app.store.clone(),
     };
+    let hangups = tokio::task::spawn_local(ignore(hangup));
     let background = upkeep::start(&app, quotas, control::serve(control, verbs));
     greet(&app, address);
 
@@ -119,6 +124,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         drain(&app, async { tokio::join!(server, handle.stop(true)) }, &mut signals).await;
     }
     background.stop();
+    hangups.abort();
     close(&app).await;
     // Ignored: nothing depends on the socket being gone.
     let _ = std::fs::remove_file(app.config.data_dir.join(control::SOCKET));
@@ -165,6 +171,12 @@ async fn close(app: &Arc<App>) {
     }
 }
 
+async fn ignore(mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        info!("SIGHUP was ignored: nothing is reloaded; restart the gateway to read its configuration again");
+    }
+}
+
 /// What asks the gateway to stop.
 struct Signals {
     terminate: Signal,
@@ -182,6 +194,26 @@ impl Signals {
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// Threads that serve connections.
+pub fn workers(config: &Config) -> usize {
+    match config.workers {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        workers => workers,
+    }
+}
+
+/// Raises the limit of open files and says what it allows. Returns how many connections that are.
+fn make_room(app: &App, workers: usize) -> usize {
+    let limit = files::raise_limit();
+    let room = files::room_for_connections(limit, &app.config, workers);
+    let settings = app.store.settings().now();
+    info!("files: {}", files::describe(limit, room, &settings));
+    if let Some(shortage) = files::shortage(limit, room, &settings) {
+        warn!("{shortage}");
+    }
+    room
 }
 
 struct Shared {

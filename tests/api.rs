@@ -29,6 +29,8 @@ mod exports;
 mod guessing;
 #[path = "api/hosts.rs"]
 mod hosts;
+#[path = "api/http_versions.rs"]
+mod http_versions;
 #[path = "api/leaving.rs"]
 mod leaving;
 #[path = "api/limits.rs"]

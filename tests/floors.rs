@@ -13,7 +13,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("stages", &["accounts", "audit", "breaker", "export", "limits", "policy", "queue", "routing", "tokens", "usage"]),
     ("gateway", &["gateway"]),
     ("edge", &["http", "control"]),
-    ("roof", &["cli", "app", "server", "telemetry", "upkeep", "main", "lib"]),
+    ("roof", &["cli", "app", "files", "server", "telemetry", "upkeep", "main", "lib"]),
 ];
 
 /// Words of the model may speak of each other, and so may the parts of the roof; `error` knows no other ground.

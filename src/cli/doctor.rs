@@ -7,11 +7,13 @@ use crate::control::SOCKET;
 use crate::error::Error;
 use crate::store::FILE;
 use crate::upstream::{Host as Door, Upstream};
+use crate::{files, server};
 
 /// Prints what it found. `false`: something is wrong.
 pub async fn run(config: &Config) -> bool {
     println!("configuration  good; the gateway listens on {}", config.listen);
     println!("data folder    {}", data_folder(&config.data_dir));
+    println!("files          {}", files_of(config));
     let doors = config.upstreams.iter().map(Door::new).collect();
     let upstream = Upstream::new(doors, config.upstream.clone());
     let parallel = parallel_of_ollama(Path::new("/proc"));
@@ -23,6 +25,17 @@ pub async fn run(config: &Config) -> bool {
         println!("{}", about_slots(host, parallel));
     }
     good
+}
+
+/// What a gateway that is started from here may open. A service may have another limit, which its log tells.
+fn files_of(config: &Config) -> String {
+    let limit = files::raise_limit();
+    let room = files::room_for_connections(limit, config, server::workers(config));
+    let shown = files::describe(limit, room, &config.settings);
+    match files::shortage(limit, room, &config.settings) {
+        Some(shortage) => format!("{shown}\n  {shortage}"),
+        None => shown,
+    }
 }
 
 fn data_folder(folder: &Path) -> String {

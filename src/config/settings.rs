@@ -56,7 +56,11 @@ settings! {
     /// Exports of their own and changes of their tokens that one person may make in a minute, and as many changes of their
     /// password, since each leaves a row for good. Admins are not held.
     limits.own_acts_per_minute: u32 = 30, 1 to 1_000_000 acts;
-    /// Open connections per client address; further ones are closed at once.
+    /// Open connections, all addresses together; further ones are closed at once. Never more than the limit of open files
+    /// leaves beside the gateway's own; `lan-gateway doctor` shows it.
+    limits.connections_max: usize = 8192, 1 to 1_000_000 connections;
+    /// Open connections per client address; further ones are closed at once. Never more than are still free, so at most half
+    /// of `connections_max`.
     limits.connections_per_address_max: usize = 1024, 1 to 1_000_000 connections;
     /// The largest request body, in bytes.
     limits.body_bytes_max: usize = 16777216, 1024 to 1_073_741_824 bytes;

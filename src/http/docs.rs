@@ -1,7 +1,10 @@
 //! The OpenAPI document, made from the code, and the Swagger UI that shows it, without a network.
 
-use actix_web::HttpResponse;
+use std::sync::Arc;
+
 use actix_web::http::header;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, guard};
 use serde::Serialize;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, Flow, Http, HttpAuthScheme, OAuth2, Password, Scopes, SecurityScheme,
@@ -20,7 +23,7 @@ use crate::http::{
         title = "LAN AI gateway",
         description = "Authenticated, audited, rate-limited access to the local Ollama. Press Authorize and sign in with \
             your e-mail address and password, then try `POST /v1/chat/completions`. Every prompt and answer is recorded \
-            with your name; admins can read them."
+            with your name; admins can read them. HEAD is served wherever GET is."
     ),
     paths(
         chat, chat_completions, completions, embeddings, models::list, models::one, account::token, account::register, account::password, me::me,
@@ -225,7 +228,27 @@ pub async fn to_docs() -> HttpResponse {
     HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "/docs/")).finish()
 }
 
-pub fn swagger_ui() -> SwaggerUi {
+/// Mounts the pages under `/docs/`.
+pub fn mount_swagger_ui(services: &mut ServiceConfig) {
+    let path = "/docs/{_:.*}";
     let config = Config::from("/openapi.json").persist_authorization(false).display_request_duration(true);
-    SwaggerUi::new("/docs/{_:.*}").config(config)
+    services.service(SwaggerUi::new(path).config(config.clone()));
+    // It serves GET alone.
+    let config = Arc::new(config);
+    let head = web::resource(path).guard(guard::Head()).to(move |page: web::Path<String>| {
+        let file = utoipa_swagger_ui::serve(&page, config.clone()).ok().flatten();
+        async move {
+            match file {
+                Some(file) => {
+                    let mut response = HttpResponse::Ok();
+                    if file.gzpipped {
+                        response.insert_header((header::CONTENT_ENCODING, header::ContentEncoding::Gzip));
+                    }
+                    response.content_type(file.content_type).body(file.bytes.into_owned())
+                }
+                None => HttpResponse::NotFound().finish(),
+            }
+        }
+    });
+    services.service(head);
 }

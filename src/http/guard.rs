@@ -1,12 +1,10 @@
-//! Who may pass: extractors for people, networks that are served, the quota and the connections of an address.
+//! Who may pass: extractors for people, networks that are served, the quota of an address.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use actix_governor::governor::NotUntil;
@@ -23,10 +21,10 @@ use ipnet::IpNet;
 use crate::audit::Refusal;
 use crate::auth::own_acts::OwnAct;
 use crate::auth::{Auth, Denied, Identity, Whose};
-use crate::config::settings::Live;
 use crate::dialect::{Dialect, legacy::Legacy, openai::OpenAi};
 use crate::error::Error;
 use crate::gateway::Gateway;
+use crate::http::framing::Framing;
 use crate::http::head::{RequestHead, address, request_id};
 use crate::http::hosts::Hosts;
 use crate::http::reply::{ApiError, respond};
@@ -208,12 +206,13 @@ impl Networks {
 /// The outermost layer of ours: strangers are turned away, and every answer bears its id and the headers that keep it from
 /// being misread.
 pub async fn stamp(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started = Instant::now();
     let id = request_id(request.request());
     let is_openais = request.path().starts_with("/v1/");
+    let framing = Framing::of(&mut request);
     let mut response = match check_way_in(request.request()) {
         Ok(()) => match AssertUnwindSafe(next.call(request)).catch_unwind().await {
             Ok(response) => response?.map_into_boxed_body(),
@@ -241,7 +240,7 @@ pub async fn stamp(
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    Ok(response)
+    Ok(framing.apply(response))
 }
 
 /// Who comes from a foreign network, under a foreign name or from a foreign page is turned away unread.
@@ -316,67 +315,4 @@ fn quota(per_minute: u32, dialect: &'static dyn Dialect) -> Option<AddressQuota>
         .burst_size(per_minute)
         .key_extractor(AddressKey(dialect))
         .finish()
-}
-
-/// Open connections by address.
-#[derive(Clone)]
-pub struct Connections {
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    settings: Live,
-}
-
-/// Kept with a connection for as long as it is open.
-pub struct Connected {
-    connections: Connections,
-    address: IpAddr,
-}
-
-impl Connections {
-    pub fn new(settings: Live) -> Self {
-        Connections { open: Arc::default(), settings }
-    }
-
-    /// Counts a connection, or `None` when this address has too many.
-    pub fn enter(&self, address: IpAddr) -> Option<Connected> {
-        let address = address.to_canonical();
-        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let count = open.entry(address).or_insert(0);
-        if *count >= self.settings.now().connections_per_address_max {
-            return None;
-        }
-        *count += 1;
-        Some(Connected { connections: self.clone(), address })
-    }
-}
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        let mut open = self.connections.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(count) = open.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.address);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::settings::Settings;
-
-    #[test]
-    fn an_address_has_so_many_connections_and_gets_them_back() {
-        let two = Settings::default().with([("connections_per_address_max", 2)]);
-        let connections = Connections::new(Live::new(two));
-        let one: IpAddr = "127.0.0.1".parse().unwrap();
-        let first = connections.enter(one);
-        let _second = connections.enter("::ffff:127.0.0.1".parse().unwrap()).unwrap();
-
-        assert!(connections.enter(one).is_none());
-        assert!(connections.enter("127.0.0.2".parse().unwrap()).is_some());
-        drop(first);
-        assert!(connections.enter(one).is_some());
-    }
 }

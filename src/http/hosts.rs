@@ -6,8 +6,8 @@
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
-use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::{Method, Version};
 
 use crate::error::Error;
 
@@ -55,10 +55,12 @@ impl Hosts {
     /// Refuses a request under a name that is not ours, and a body that a foreign page sends without showing who it is.
     pub fn check(&self, request: &HttpRequest) -> Result<(), Error> {
         let came_to = request.conn_data::<CameTo>().map(|to| to.0.to_canonical());
-        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let written = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
         // A whole URL in the request line stands above `Host`.
-        let asked = request.uri().authority().map_or(host, |authority| authority.as_str());
-        for host in [host, asked] {
+        let asked = request.uri().authority().map(|authority| authority.as_str());
+        // HTTP/1.0 knows no `Host`, and no browser speaks it. actix refuses HTTP/1.1 without one.
+        let none = (request.version() >= Version::HTTP_11 && asked.is_none()).then_some("");
+        for host in written.or(none).into_iter().chain(asked) {
             if !self.include(host, came_to) {
                 return Err(Error::Misdirected { host: host.chars().take(NAME_CHARS_MAX).collect() });
             }

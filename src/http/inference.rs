@@ -3,8 +3,8 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, stream};
@@ -119,7 +119,7 @@ pub async fn answer(
         response.headers_mut().insert(name, value);
     }
     if gateway.is_stopping() {
-        response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        response.head_mut().set_connection_type(ConnectionType::Close);
     }
     response
 }

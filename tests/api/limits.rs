@@ -98,7 +98,7 @@ async fn an_address_has_so_many_connections() {
         let mut stream = std::net::TcpStream::connect(&address).unwrap();
         stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
         let mut answer = [0; 12];
-        let sent = stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n");
+        let sent = stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n");
         let read = sent.and_then(|()| stream.read(&mut answer)).unwrap_or(0);
         (stream, read > 0)
     };

@@ -119,7 +119,7 @@ async fn connections_per_address_are_counted_against_the_setting_of_the_moment()
         use std::io::{Read, Write};
         let mut stream = std::net::TcpStream::connect(&address).unwrap();
         stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
-        let sent = stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n");
+        let sent = stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n");
         let read = sent.and_then(|()| stream.read(&mut [0; 12])).unwrap_or(0);
         (stream, read > 0)
     };

@@ -1,0 +1,100 @@
+//! How many files the process may open, and how many of them are left for connections.
+//!
+//! A process that has used up its limit can neither open its database nor reach a model server. So connections get what
+//! remains after the gateway's own files have been set aside.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::Config;
+use crate::config::settings::Settings;
+use crate::http::connections::Allowance;
+
+/// Enough for every bound that can sensibly be configured; some systems allow a thousand million.
+const WANTED: u64 = 1 << 16;
+
+/// Database, write-ahead log and index of each of its connections, secrets, logs, the control socket and its clients.
+const OWN: usize = 96;
+/// An event queue and its wakers.
+const PER_WORKER: usize = 8;
+/// Each slot's connection to its model server, and one that was used before and is kept open for a while.
+const PER_SLOT: usize = 2;
+/// Connections that were accepted and are closed at once because there are too many.
+pub const PASSING: usize = 64;
+
+/// Raises the limit of open files as far as this process may. Returns the limit that holds.
+pub fn raise_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let reachable = limit.maximum.unwrap_or(WANTED).min(WANTED);
+    if limit.current.is_some_and(|current| current < reachable) {
+        // A refusal leaves the limit as it was, which is what is read next.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(reachable), ..limit });
+    }
+    let holds = getrlimit(Resource::Nofile).current.unwrap_or(WANTED);
+    usize::try_from(holds).unwrap_or(usize::MAX)
+}
+
+/// How many connections may be open at once when the process may open `limit` files.
+pub fn room_for_connections(limit: usize, config: &Config, workers: usize) -> usize {
+    let slots: usize = config.upstreams.iter().map(|upstream| upstream.slots).sum();
+    let own = OWN + PASSING + PER_WORKER * workers + PER_SLOT * slots;
+    // Where the limit is too low for both, neither gets nothing.
+    (limit - own.min(limit / 2)).max(1)
+}
+
+/// What holds, for the log and for `doctor`.
+pub fn describe(limit: usize, room: usize, settings: &Settings) -> String {
+    let Allowance { total, per_address } = Allowance::of(settings, room);
+    format!("{limit} may be open: up to {total} connections, of these {per_address} from one address")
+}
+
+/// What to do, where the limit allows less than the settings do. `None`: it suffices.
+pub fn shortage(limit: usize, room: usize, settings: &Settings) -> Option<String> {
+    let Allowance { total, per_address } = Allowance::of(settings, room);
+    let wanted = settings.connections_max;
+    if total >= wanted && per_address >= settings.connections_per_address_max.min(wanted / 2) {
+        return None;
+    }
+    Some(format!(
+        "the limit of open files, {limit}, is too low for connections_max = {wanted} and connections_per_address_max = {}: \
+         raise it (LimitNOFILE= of the service, `ulimit -Hn` of a shell)",
+        settings.connections_per_address_max
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(slots: usize) -> Config {
+        Config::resolve(&format!("[ollama]\nslots = {slots}"), []).unwrap()
+    }
+
+    #[test]
+    fn the_gateway_s_own_files_are_set_aside() {
+        assert_eq!(room_for_connections(1024, &config(1), 2), 1024 - 96 - 64 - 16 - 2);
+        assert_eq!(room_for_connections(1024, &config(128), 2), 1024 - 96 - 64 - 16 - 256);
+    }
+
+    #[test]
+    fn a_limit_that_is_too_low_for_both_is_halved() {
+        assert_eq!(room_for_connections(1024, &config(1024), 2), 512);
+        assert_eq!(room_for_connections(0, &config(1), 2), 1);
+    }
+
+    #[test]
+    fn a_limit_that_cuts_a_setting_is_told() {
+        let settings = Settings::default().with([("connections_max", 100), ("connections_per_address_max", 100)]);
+
+        assert_eq!(shortage(1024, 100, &settings), None, "half for one address is a rule, not a shortage");
+        assert!(shortage(1024, 99, &settings).unwrap().contains("LimitNOFILE"));
+    }
+
+    #[test]
+    fn the_limit_is_raised_as_far_as_it_may_be() {
+        let holds = raise_limit();
+
+        let limit = getrlimit(Resource::Nofile);
+        let reachable = limit.maximum.unwrap_or(WANTED).min(WANTED);
+        assert!(holds as u64 >= reachable, "{holds} of {limit:?}");
+    }
+}
