@@ -20,6 +20,7 @@ use crate::chat::ModelName;
 use crate::config;
 use crate::error::Error;
 use crate::ids::RequestId;
+use crate::limits::bodies::BodyBytes;
 use crate::limits::{Admission, Cost, Denial, Limits};
 use crate::policy::Policy;
 use crate::queue::{self, Queue};
@@ -36,7 +37,7 @@ mod shared;
 
 pub use answer::Answer;
 use plausible::Plausible;
-use pump::Pump;
+use pump::{Forward, Pump};
 pub use shared::News;
 use shared::Shared;
 
@@ -75,6 +76,8 @@ pub struct Asked {
     pub work: Work,
     /// Fields without effect, for the record and the client.
     pub ignored: Vec<String>,
+    /// The memory that its body takes, given back when it was forwarded.
+    pub memory: BodyBytes,
 }
 
 /// A refusal, and whether it has its row in the record already.
@@ -261,7 +264,7 @@ impl Gateway {
             passed,
             plausible,
         };
-        Ok(Answer::new(ignored, shared, pump.start(run, place, call)))
+        Ok(Answer::new(ignored, shared, pump.start(run, place, Forward { call, _memory: asked.memory })))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::store::Store;
 use crate::store::tokens::Token;
 use crate::store::users::User;
 
+pub mod bodies;
 mod budget;
 mod day;
 mod ledger;

@@ -22,6 +22,7 @@ use crate::gateway::Gateway;
 use crate::http::connections::Connections;
 use crate::http::guard::{AddressQuotas, Networks, stamp};
 use crate::http::hosts::{CameTo, Hosts};
+use crate::limits::bodies::Bodies;
 use crate::telemetry::QuietSpan;
 use crate::upstream::{Host, Upstream};
 use crate::{control, files, http, upkeep};
@@ -59,6 +60,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         config: web::Data::from(config.clone()),
         store: web::Data::new(app.store.clone()),
         settings: web::Data::new(app.store.settings().clone()),
+        bodies: web::Data::new(Bodies::new(app.store.settings().clone())),
         networks: web::Data::new(Networks(config.allow_networks.clone())),
         hosts: web::Data::new(Hosts::of_this_machine(&config.allowed_hosts)),
     };
@@ -75,6 +77,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
             .app_data(shared.config.clone())
             .app_data(shared.store.clone())
             .app_data(shared.settings.clone())
+            .app_data(shared.bodies.clone())
             .app_data(shared.networks.clone())
             .app_data(shared.hosts.clone())
             .app_data(web::Data::new(gateway))
@@ -224,6 +227,7 @@ struct Shared {
     config: web::Data<crate::config::Config>,
     store: web::Data<crate::store::Store>,
     settings: web::Data<crate::config::settings::Live>,
+    bodies: web::Data<Bodies>,
     networks: web::Data<Networks>,
     hosts: web::Data<Hosts>,
 }

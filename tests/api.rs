@@ -35,6 +35,8 @@ mod http_versions;
 mod leaving;
 #[path = "api/limits.rs"]
 mod limits;
+#[path = "api/memory.rs"]
+mod memory;
 #[path = "api/numbers.rs"]
 mod numbers;
 #[path = "api/others.rs"]

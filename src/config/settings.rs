@@ -62,8 +62,17 @@ settings! {
     /// Open connections per client address; further ones are closed at once. Never more than are still free, so at most half
     /// of `connections_max`.
     limits.connections_per_address_max: usize = 1024, 1 to 1_000_000 connections;
-    /// The largest request body, in bytes.
+    /// The largest body of a request to a model, in bytes; never more than half of the memory that is set aside for bodies
+    /// by the next two.
     limits.body_bytes_max: usize = 16777216, 1024 to 1_073_741_824 bytes;
+    /// Bytes of request bodies in memory, from their first byte until they were forwarded to a model server; further bodies
+    /// get a 503. One user gets half at most, and never more than is left for others.
+    limits.bodies_bytes_max: usize = 134217728, 65_536 to 17_179_869_184 bytes;
+    /// The same for bodies that arrive before their sender is known: POST /chat without a token, and the gateway's own routes.
+    /// One address gets half at most, and never more than is left for others.
+    limits.stranger_bytes_max: usize = 33554432, 65_536 to 17_179_869_184 bytes;
+    /// The largest body of a request to the gateway's own routes, such as /auth/token and /api/v1/users, in bytes.
+    limits.own_body_bytes_max: usize = 65536, 1024 to 1_048_576 bytes;
     // A context of 128 K tokens takes about half a megabyte; what is longer than the context a model server cuts at its
     // beginning, and says nothing. So twice that is no prompt but a file by mistake, or a flood.
     /// The longest prompt, in bytes: the text of all messages and tools of a request, without images.

@@ -18,6 +18,7 @@ use crate::config;
 use crate::error::Error;
 use crate::gateway::plausible::Plausible;
 use crate::gateway::shared::{Ended, Shared};
+use crate::limits::bodies::BodyBytes;
 use crate::provider::Call;
 use crate::queue::Place;
 use crate::upstream::{Patience, Upstream};
@@ -38,12 +39,18 @@ pub struct Pump {
     pub plausible: Plausible,
 }
 
+/// What is sent to a model server, with the memory that is set aside for it until it was sent.
+pub struct Forward {
+    pub call: Call,
+    pub _memory: BodyBytes,
+}
+
 impl Pump {
     /// Runs until the answer has ended, and then until its reader was told or has had the time for that.
-    pub fn start(self, run: Run, place: Place, call: Call) -> JoinHandle<()> {
+    pub fn start(self, run: Run, place: Place, forward: Forward) -> JoinHandle<()> {
         tokio::task::spawn_local(async move {
             let shared = self.shared.clone();
-            if AssertUnwindSafe(self.whole(run, place, call)).catch_unwind().await.is_err() {
+            if AssertUnwindSafe(self.whole(run, place, forward)).catch_unwind().await.is_err() {
                 shared.fail(Error::internal(anyhow!("the task of an answer panicked")));
                 tokio::time::sleep(CUT_WAIT).await;
                 shared.close_unread();
@@ -51,8 +58,8 @@ impl Pump {
         })
     }
 
-    async fn whole(self, run: Run, place: Place, call: Call) {
-        let result = self.run(&run, place, call).await;
+    async fn whole(self, run: Run, place: Place, forward: Forward) {
+        let result = self.run(&run, place, forward).await;
         self.tell_breaker(&result);
         self.shared.end(result);
         // The model is done with it; its reader may not be.
@@ -78,16 +85,16 @@ impl Pump {
         }
     }
 
-    async fn run(&self, run: &Run, place: Place, call: Call) -> Result<(), Ended> {
+    async fn run(&self, run: &Run, place: Place, forward: Forward) -> Result<(), Ended> {
         tokio::select! {
             biased;
             cut = run.cut() => Err(Ended::from(cut)),
             () = self.stop_now.cancelled() => Err(Ended::stopped()),
-            result = self.generate(place, call) => result,
+            result = self.generate(place, forward) => result,
         }
     }
 
-    async fn generate(&self, place: Place, call: Call) -> Result<(), Ended> {
+    async fn generate(&self, place: Place, forward: Forward) -> Result<(), Ended> {
         let turn = place.turn().await.map_err(|error| {
             let outcome = Outcome::Refused(error.code());
             Ended { error, outcome }
@@ -98,9 +105,9 @@ impl Pump {
         let began = Instant::now();
 
         let mut patience = Patience::new(self.upstream.limits(), self.answers.time_max);
-        let sent = tokio::time::timeout(patience.left(), self.upstream.send(turn.host, &call)).await;
+        let sent = tokio::time::timeout(patience.left(), self.upstream.send(turn.host, &forward.call)).await;
         let mut upstream = sent.map_err(|_| patience.too_long())??;
-        drop(call);
+        drop(forward);
         patience.heard();
 
         let mut beat = tokio::time::interval_at(Instant::now() + BEAT, BEAT);

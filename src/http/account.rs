@@ -148,8 +148,7 @@ pub async fn token(
     config: web::Data<Config>,
 ) -> HttpResponse {
     let result = async {
-        body::check_head(&request)?;
-        let bytes = body::read(&request, &mut payload, &config.limits).await?;
+        let bytes = body::read_own(&request, &mut payload, &config.limits).await?;
         let asked = credentials(&request, &bytes)?;
         if asked.grant_type.as_deref().is_some_and(|grant| grant != "password") {
             return Err(Error::unsupported("grant_type", "`grant_type` must be `password`"));

@@ -163,8 +163,7 @@ pub async fn reset_password(
     config: web::Data<Config>,
 ) -> Answer {
     let result = async {
-        body::check_head(&request)?;
-        let bytes = body::read(&request, &mut payload, &config.limits).await?;
+        let bytes = body::read_own(&request, &mut payload, &config.limits).await?;
         let asked = if bytes.is_empty() { Reset::default() } else { body::parse(&bytes)? };
         let mode = match asked.mode.as_deref() {
             None | Some("initial") => ResetMode::Initial,

@@ -1,21 +1,53 @@
-//! Reads request bodies: bounded in size and time, never decoded.
+//! Reads request bodies: bounded in size, time and memory, never decoded.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Deref;
 use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, web};
-use bytes::BytesMut;
+use anyhow::anyhow;
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 use crate::config;
-use crate::config::settings::Live;
+use crate::config::settings::{Live, Settings};
 use crate::dialect::wire;
 use crate::error::Error;
+use crate::http::head::address;
+use crate::limits::bodies::{Bodies, BodyBytes, Sender};
 
-/// What is known of a body before it is read.
+/// The longest start of a body for which room is made at once. A longer one has to arrive.
+const FIRST_BYTES: usize = 16 << 10;
+
+/// A body in memory, and its place there.
+pub struct Body {
+    bytes: Vec<u8>,
+    held: BodyBytes,
+}
+
+impl Body {
+    /// Frees the bytes. Their place is kept for what was made of them.
+    pub fn into_held(self) -> BodyBytes {
+        self.held
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// What is known of the body of a request to a model before it is read: whether it is encoded or too long.
 pub fn check_head(request: &HttpRequest) -> Result<(), Error> {
+    check_length(request, settings(request)?.body_bytes_max)
+}
+
+fn check_length(request: &HttpRequest, bytes_max: usize) -> Result<(), Error> {
     if let Some(encoding) = request.headers().get(header::CONTENT_ENCODING) {
         // Inflating a body before it is counted is how 1.6 kB become 2 GB.
         if !encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity") {
@@ -23,43 +55,99 @@ pub fn check_head(request: &HttpRequest) -> Result<(), Error> {
             return Err(Error::EncodedBody { encoding });
         }
     }
-    let declared =
-        request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    match declared {
-        Some(length) if length > bytes_max(request) as u64 => Err(too_large(bytes_max(request))),
+    if request.headers().get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+        // actix would take everything until the end of the connection for the body.
+        return Err(Error::invalid(
+            "body",
+            "no upgrade to a WebSocket is offered here; send the request without `Upgrade`",
+        ));
+    }
+    match declared(request) {
+        Some(length) if length > bytes_max => Err(too_large(bytes_max)),
         _ => Ok(()),
     }
 }
 
-/// How large a body may be now.
-fn bytes_max(request: &HttpRequest) -> usize {
-    request.app_data::<web::Data<Live>>().map_or(0, |settings| settings.now().body_bytes_max)
+fn declared(request: &HttpRequest) -> Option<usize> {
+    let length = request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok()?;
+    Some(usize::try_from(length).unwrap_or(usize::MAX))
+}
+
+fn settings(request: &HttpRequest) -> Result<Settings, Error> {
+    let live = request.app_data::<web::Data<Live>>().ok_or_else(|| Error::internal(anyhow!("no settings")))?;
+    Ok(live.now())
+}
+
+fn bodies(request: &HttpRequest) -> Result<&Bodies, Error> {
+    let bodies =
+        request.app_data::<web::Data<Bodies>>().ok_or_else(|| Error::internal(anyhow!("no bound for bodies")))?;
+    Ok(bodies)
 }
 
 fn too_large(limit: usize) -> Error {
     Error::TooLarge { field: None, limit }
 }
 
+/// Who a body is from while nobody knows better.
+pub fn stranger(request: &HttpRequest) -> Sender {
+    Sender::Address(address(request).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+}
+
+/// Reads the body of a request to a model.
 pub async fn read(
     request: &HttpRequest,
     payload: &mut web::Payload,
     limits: &config::Limits,
-) -> Result<BytesMut, Error> {
-    let bytes_max = bytes_max(request);
+    sender: Sender,
+) -> Result<Body, Error> {
+    let bytes_max = settings(request)?.body_bytes_max.min(bodies(request)?.longest(sender));
+    check_length(request, bytes_max)?;
+    read_within(request, payload, limits, sender, bytes_max).await
+}
+
+/// Reads the body of a request to the gateway's own routes, which is short.
+pub async fn read_own(
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    limits: &config::Limits,
+) -> Result<Body, Error> {
+    let sender = stranger(request);
+    let bytes_max = settings(request)?.own_body_bytes_max.min(bodies(request)?.longest(sender));
+    check_length(request, bytes_max)?;
+    read_within(request, payload, limits, sender, bytes_max).await
+}
+
+async fn read_within(
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    limits: &config::Limits,
+    sender: Sender,
+    bytes_max: usize,
+) -> Result<Body, Error> {
+    let length_max = declared(request).unwrap_or(bytes_max).min(bytes_max);
+    let bodies = bodies(request)?;
+    bodies.check(sender, declared(request).unwrap_or(0))?;
+    let mut body = Body { bytes: Vec::new(), held: bodies.begin(sender) };
     let read = async {
-        let mut body = BytesMut::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| Error::invalid("body", "the request body was cut short"))?;
-            if body.len() + chunk.len() > bytes_max {
+            let length = body.bytes.len() + chunk.len();
+            if length > bytes_max {
                 return Err(too_large(bytes_max));
             }
-            body.extend_from_slice(&chunk);
+            if length > body.bytes.capacity() {
+                // What is announced and does not come holds nothing; what comes is copied a few times at most.
+                let capacity = (2 * body.bytes.capacity()).max(FIRST_BYTES).min(length_max).max(length);
+                body.held.grow(capacity)?;
+                body.bytes.reserve_exact(capacity - body.bytes.len());
+            }
+            body.bytes.extend_from_slice(&chunk);
         }
-        Ok(body)
+        Ok(())
     };
     let seconds = limits.body_timeout.max(Duration::from_secs(1));
     match tokio::time::timeout(seconds, read).await {
-        Ok(result) => result,
+        Ok(result) => result.map(|()| body),
         Err(_) => {
             Err(Error::invalid("body", format!("the request body did not arrive within {} s", seconds.as_secs())))
         }
@@ -72,8 +160,7 @@ pub async fn json<T: DeserializeOwned>(
     payload: &mut web::Payload,
     limits: &config::Limits,
 ) -> Result<T, Error> {
-    check_head(request)?;
-    parse(&read(request, payload, limits).await?)
+    parse(&read_own(request, payload, limits).await?)
 }
 
 /// Reads a field that may be null as `Some`, and so tells it from one that is not there.

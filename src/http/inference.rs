@@ -21,6 +21,7 @@ use crate::gateway::{Answer, Asked, Gateway, News, Refused, Stood, stopped};
 use crate::http::head::{RequestHead, address, request_id};
 use crate::http::{body, reply};
 use crate::ids::RequestId;
+use crate::limits::bodies::Sender;
 use crate::limits::{Admission, Standing};
 use crate::rights::Class;
 use crate::vital::panic_on_purpose;
@@ -147,14 +148,21 @@ impl Door<'_> {
         } else if !self.reads_body_first() {
             return Err(Error::bad_token("none was sent; send `Authorization: Bearer …`").into());
         }
-        let bytes = body::read(self.request, &mut payload, &self.config.limits).await?;
-        let mut decoded = self.dialect.decode(&head, &bytes)?;
-        drop(bytes);
+        let sender = match &learnt.who {
+            Some(who) => Sender::User(who.user_id()),
+            None => body::stranger(self.request),
+        };
+        let received = body::read(self.request, &mut payload, &self.config.limits, sender).await?;
+        let mut decoded = self.dialect.decode(&head, &received)?;
+        let mut memory = received.into_held();
         if learnt.who.is_none() {
             let credential = decoded.credential.take().ok_or_else(Error::bad_credentials)?;
             self.let_in(credential, learnt).await?;
         }
         let Some(who) = learnt.who.clone() else { return Err(Error::bad_credentials().into()) };
+        if sender != Sender::User(who.user_id()) {
+            memory = memory.identified(who.user_id())?;
+        }
 
         let Decoded { work, reply, delivery, ignored, .. } = decoded;
         learnt.model = Some(work.model().as_str().to_owned());
@@ -166,6 +174,7 @@ impl Door<'_> {
             who,
             work,
             ignored,
+            memory,
         };
         let Some(admission) = &mut learnt.admission else { return Err(Error::bad_credentials().into()) };
         let answer = self.gateway.answer(asked, admission).await?;

@@ -233,8 +233,7 @@ pub async fn rotate(
     config: web::Data<Config>,
 ) -> Answer {
     let rotated = async {
-        body::check_head(&request)?;
-        let bytes = body::read(&request, &mut payload, &config.limits).await?;
+        let bytes = body::read_own(&request, &mut payload, &config.limits).await?;
         let wish = if bytes.is_empty() { RotateWish::default() } else { body::parse(&bytes)? };
         let fresh = tokens.rotate(caller.actor(), &id, wish).await?;
         Ok(FreshToken::of(&fresh, tokens.owner(&fresh.token)))
