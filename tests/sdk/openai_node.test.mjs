@@ -194,6 +194,9 @@ test("too many requests are a rate limit error with a time to wait", async () =>
     assert.ok(error instanceof OpenAI.RateLimitError);
     const wait = Number(error.headers.get("retry-after"));
     assert.ok(wait >= 1 && wait <= 60);
+    // What the client itself waits by: it takes a minute or more for nonsense.
+    const millis = Number(error.headers.get("retry-after-ms"));
+    assert.ok(millis >= 1 && millis < 60_000);
     return true;
   });
 });

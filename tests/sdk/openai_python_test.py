@@ -163,7 +163,7 @@ def test_a_wrong_key_is_an_authentication_error():
 
 @pytest.mark.parametrize("param, wrong", [
     ("temperature", {"temperature": "hot"}),
-    ("max_tokens", {"max_tokens": -1}),
+    ("max_tokens", {"max_tokens": 0}),
     ("messages", {"messages": []}),
     ("messages[0].role", {"messages": [{"role": "wizard", "content": "Hello"}]}),
     ("n", {"n": 2}),
@@ -287,6 +287,8 @@ def test_too_many_requests_are_a_rate_limit_error_with_a_time_to_wait():
 
     assert refused.value.code == "rate_limit_exceeded"
     assert 1 <= int(refused.value.response.headers["retry-after"]) <= 60
+    # What the client itself waits by: it takes a minute or more for nonsense.
+    assert 1 <= int(refused.value.response.headers["retry-after-ms"]) < 60_000
 
 
 def test_every_answer_has_a_request_id_and_the_state_of_the_limit(client):
