@@ -161,6 +161,10 @@ pub enum Refusals {
 /// `x-ignored-parameters`, and what would change the meaning is refused by name. A `tool_choice` that asks for a call
 /// (`required`, or a function's name) tells the model so in the system message, binds its answer to a schema and gives it
 /// back as one call; a model server that does not hold its model to the schema is answered with 502.
+///
+/// Calls in the conversation are taken back as they were given. `arguments` that are no JSON object, cut by the limit of
+/// tokens for instance, reach the model as `{"INVALID_ARGUMENTS": "…"}` and are named in `x-ignored-parameters`.
+/// `max_tokens: -1` counts as absent.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "inference",
     request_body(content = serde_json::Value, example = json!({
         "model": "llama3.2:latest", "messages": [{ "role": "user", "content": "Say hello" }], "max_tokens": 50 })),
