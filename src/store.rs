@@ -296,6 +296,37 @@ mod tests {
         store.close();
     }
 
+    #[tokio::test]
+    async fn a_writer_that_has_died_records_nothing_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Live::new(Settings::default())).unwrap();
+        assert!(store.can_write() && store.vitals().reason().is_none());
+
+        let died = store.write::<()>(|_| panic!("on purpose")).await;
+
+        assert!(died.is_err());
+        assert_eq!(store.vitals().failed().await, "the record's writer panicked");
+        assert!(!store.can_write());
+        assert!(store.write(|_| Ok(())).await.is_err());
+        store.close();
+    }
+
+    #[tokio::test]
+    async fn a_verb_that_was_given_up_is_not_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Live::new(Settings::default())).unwrap();
+        let (answer, wait) = oneshot::channel::<Result<(), Error>>();
+        let claim = Claim::default();
+        assert!(claim.take(), "its caller takes it back first");
+
+        store.writer.verb(|_| unreachable!("it was given up"), claim, answer);
+
+        assert!(wait.await.is_err());
+        store.write(|_| Ok(())).await.unwrap();
+        store.close();
+        assert_eq!(store.vitals().reason(), None);
+    }
+
     #[test]
     fn the_schema_file_tells_what_the_migrations_make() {
         let folder = tempfile::tempdir().unwrap();

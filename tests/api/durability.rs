@@ -146,12 +146,17 @@ async fn a_result_that_is_synced_late_is_told_as_it_is_recorded() {
         // Longer than anything in the gateway used to wait.
         let syncs = Syncs::tampered(gateway.pid(), "delay_exit=31000000").await;
         fake.release();
+        // Nobody can be served while the disk does not answer.
+        while gateway.get("/health/live", None).await.status == 200 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         syncs
     };
 
     let (answer, _syncs) = tokio::join!(asking, slow);
 
     assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(gateway.get("/health/live", None).await.status, 200);
     assert_eq!(gateway.newest_outcome(&admin, "completed").await["status"], 200);
 }
 
