@@ -119,7 +119,7 @@ mod tests {
 
         assert_eq!((first.len(), second.len(), third.len()), (5, 3, 1));
         drop(first);
-        assert_eq!(enter_all(&connections, "10.0.0.3").len(), 2, "as many as are left then");
+        assert_eq!(enter_all(&connections, "10.0.0.3").len(), 3, "four in all, and three are left");
     }
 
     #[test]
