@@ -121,10 +121,11 @@ impl Exports {
         }
     }
 
-    /// Begins an export that `by` has created.
-    pub async fn open(&self, by: Actor, id: &str) -> Result<Exporter, Error> {
+    /// Begins an export that `by` has created; a CSV with a byte order mark, if that was asked for.
+    pub async fn open(&self, by: Actor, id: &str, byte_order_mark: bool) -> Result<Exporter, Error> {
         let export = self.store.export(by, id.to_owned()).await?;
         let format = Format::parse(Some(&export.format))?;
+        check_mark(byte_order_mark, format)?;
         let wanted = match &export.filter {
             None => {
                 let people = self.store.people();
@@ -143,8 +144,16 @@ impl Exports {
                 filter.wanted(&self.store).await?
             }
         };
-        Exporter::begin(self.store.clone(), export, format, wanted).await
+        Exporter::begin(self.store.clone(), export, format, wanted, byte_order_mark).await
     }
+}
+
+/// JSON begins with no byte order mark (RFC 8259).
+pub fn check_mark(byte_order_mark: bool, format: Format) -> Result<(), Error> {
+    if byte_order_mark && format != Format::Csv {
+        return Err(Error::invalid("bom", "`bom` is for CSV alone; JSON begins without one"));
+    }
+    Ok(())
 }
 
 /// The columns of a CSV are those of a request.

@@ -1,6 +1,33 @@
 //! Lines of CSV that every reader takes apart in the same way, and no spreadsheet runs.
+//!
+//! # The rule
+//!
+//! Lines end with CRLF, fields are separated by commas, and every field is quoted. Such a file is also opened by
+//! spreadsheets whose separator is another one: Excel's is `;` where the comma stands in numbers, and tab and `|` are in
+//! use. To them no field begins with a quote except the first of a line, so quotes mean nothing, and each `;` and each end
+//! of a line *inside* a text begins a new cell. So a text has two kinds of places where a cell may begin: its start, and
+//! whatever follows one of `EDGES`. What begins there like a formula gets one apostrophe in front:
+//!
+//! - At an edge, an apostrophe is put in when an apostrophe follows, or one of `TRIGGERS`, quotes between them not counted
+//!   (`"=1`: some readers drop the quotes).
+//! - At the start of a text, also when it begins with a tab, an end of a line or a NUL, which some readers drop.
+//! - A NUL, at which some readers end, is written `␀0`, and `␀` itself `␀␀`.
+//!
+//! To read a text back: take one apostrophe away at its start and after each edge, where there is one; then write `␀0` as
+//! NUL and `␀␀` as `␀`. That gives the text to the byte: after an edge there is an apostrophe if and only if one was put in.
+//! The comma is no edge: a reader that separates at commas meets a quote at the beginning of each field.
 
-/// A line of CSV by RFC 4180, every field quoted and none of them a formula.
+/// What spreadsheets mark UTF-8 with. Excel takes a CSV without it for the machine's old code page.
+pub const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// What begins a formula.
+const TRIGGERS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+
+/// After these a cell may begin: separators besides the comma, and all that some reader takes for the end of a line.
+const EDGES: [char; 13] =
+    [';', '\t', '|', '\r', '\n', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
+
+/// A line of CSV by RFC 4180, every field quoted and none of them a formula, whichever separator a reader takes.
 pub fn csv_line(out: &mut Vec<u8>, cells: &[String]) {
     let mut writer = csv::WriterBuilder::new()
         .quote_style(csv::QuoteStyle::Always)
@@ -10,39 +37,188 @@ pub fn csv_line(out: &mut Vec<u8>, cells: &[String]) {
     let _ = writer.write_record(cells.iter().map(|cell| harmless(cell)));
 }
 
-/// A cell that a spreadsheet would run as a formula gets one apostrophe in front, and so does one that begins with an
-/// apostrophe: a reader takes exactly one away. A NUL, at which some readers end, is written `␀0`, and `␀` itself `␀␀`.
 fn harmless(cell: &str) -> String {
-    let risky = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\0', '\'', '＝', '＋', '－', '＠']);
-    let apostrophe = if risky { "'" } else { "" };
-    if cell.contains(['\0', '␀']) {
-        format!("{apostrophe}{}", cell.replace('␀', "␀␀").replace('\0', "␀0"))
-    } else {
-        format!("{apostrophe}{cell}")
+    let mut out = String::with_capacity(cell.len() + 1);
+    if cell.starts_with(['\t', '\r', '\n', '\0']) || begins_formula(cell) {
+        out.push('\'');
     }
+    let mut rest = cell;
+    while let Some(at) = rest.find(|letter| EDGES.contains(&letter) || matches!(letter, '\0' | '␀')) {
+        let (before, found) = rest.split_at(at);
+        out.push_str(before);
+        let mut letters = found.chars();
+        match letters.next() {
+            Some('\0') => out.push_str("␀0"),
+            Some('␀') => out.push_str("␀␀"),
+            Some(edge) => {
+                out.push(edge);
+                if begins_formula(letters.as_str()) {
+                    out.push('\'');
+                }
+            }
+            None => {}
+        }
+        rest = letters.as_str();
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Whether a cell that begins so needs an apostrophe in front. One that has one already needs another, to be read back.
+fn begins_formula(text: &str) -> bool {
+    text.starts_with('\'') || text.trim_start_matches('"').starts_with(TRIGGERS)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[test]
-    fn no_cell_begins_like_a_formula_and_one_apostrophe_gives_the_text_back() {
-        for text in ["=1+1", "+1", "-1", "@x", "\tx", "\r", "\n", "'quoted", "＝1", "plain", "", "a=b"] {
-            let cell = harmless(text);
+    /// The inverse, as the rule has it.
+    fn restored(cell: &str) -> String {
+        let mut out = String::new();
+        let mut letters = cell.chars().peekable();
+        letters.next_if_eq(&'\'');
+        while let Some(letter) = letters.next() {
+            match letter {
+                '␀' if letters.next() == Some('0') => out.push('\0'),
+                letter => out.push(letter),
+            }
+            if EDGES.contains(&letter) {
+                letters.next_if_eq(&'\'');
+            }
+        }
+        out
+    }
 
-            assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝']), "{text:?}");
-            let back = cell.strip_prefix('\'').unwrap_or(&cell);
-            assert_eq!(back, text);
+    fn line(cells: &[&str]) -> String {
+        let mut out = Vec::new();
+        csv_line(&mut out, &cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>());
+        String::from_utf8(out).unwrap()
+    }
+
+    /// Cells as a reader finds them that separates at `separator`. In a field that does not begin with a quote, a quote is a
+    /// letter; what stands behind a closing quote belongs to the field. So do Python's csv and the spreadsheets.
+    fn cells(text: &str, separator: char) -> Vec<String> {
+        let mut cells = vec![String::new()];
+        let (mut quoted, mut begins) = (false, true);
+        let mut letters = text.chars().peekable();
+        while let Some(letter) = letters.next() {
+            let cell = cells.last_mut().unwrap();
+            match letter {
+                '"' if begins => quoted = true,
+                '"' if quoted && letters.next_if_eq(&'"').is_some() => cell.push('"'),
+                '"' if quoted => quoted = false,
+                letter if !quoted && (letter == separator || letter == '\r' || letter == '\n') => {
+                    cells.push(String::new());
+                    begins = true;
+                    continue;
+                }
+                letter => cell.push(letter),
+            }
+            begins = false;
+        }
+        cells
+    }
+
+    /// A reader for whom quotes mean nothing at all, and are dropped.
+    fn cells_without_quotes(text: &str, separator: char) -> Vec<String> {
+        text.split([separator, '\r', '\n']).map(|cell| cell.trim_start_matches('"').to_owned()).collect()
+    }
+
+    fn is_live(cell: &str) -> bool {
+        cell.starts_with(TRIGGERS) || cell.starts_with('\0')
+    }
+
+    fn live_cells(text: &str) -> Vec<(char, String)> {
+        let mut live = Vec::new();
+        for separator in [',', ';', '\t', '|'] {
+            let mut found = cells(text, separator);
+            // With the comma quotes do mean something: every field begins with one.
+            if separator != ',' {
+                found.extend(cells_without_quotes(text, separator));
+            }
+            live.extend(found.into_iter().filter(|cell| is_live(cell)).map(|cell| (separator, cell)));
+        }
+        live
+    }
+
+    #[test]
+    fn no_cell_begins_like_a_formula_and_an_apostrophe_less_gives_the_text_back() {
+        for (text, written) in [
+            ("=1+1", "'=1+1"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@x", "'@x"),
+            ("\tx", "'\tx"),
+            ("\r", "'\r"),
+            ("\n", "'\n"),
+            ("\0", "'␀0"),
+            ("'quoted", "''quoted"),
+            ("＝1", "'＝1"),
+            ("\"=1", "'\"=1"),
+            ("plain", "plain"),
+            ("", ""),
+            ("a=b", "a=b"),
+            ("it's", "it's"),
+            ("␀", "␀␀"),
+            ("text;=2+2;x", "text;'=2+2;x"),
+            ("a;\"=2", "a;'\"=2"),
+            ("a|-1\t@b", "a|'-1\t'@b"),
+            ("a;'b", "a;''b"),
+            ("a;b; =c", "a;b; =c"),
+            ("a,=b", "a,=b"),
+            ("points:\r\n- one\r\n\r\n- two\n", "points:\r\n'- one\r\n\r\n'- two\n"),
+            ("\n\n'=", "'\n\n''="),
+            ("a\u{2028}=b", "a\u{2028}'=b"),
+        ] {
+            assert_eq!(harmless(text), written, "{text:?}");
+            assert_eq!(restored(written), text);
+            assert_eq!(live_cells(&line(&["1", text, "x"])), [], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_makes_a_live_cell_without_the_rule_is_seen_by_the_tests_readers() {
+        assert!(cells("\"1\",\"a;=2\"\r\n", ';').contains(&"=2\"".to_owned()));
+        assert!(cells("\"1\",\"a;\"\"=2\"\r\n", ';').contains(&"=2\"".to_owned()));
+        assert!(cells("\"1\",\"a\n=2\"\r\n", '\t').contains(&"=2\"".to_owned()));
+        assert_eq!(cells("\"a\"\"b\",\"c;=d\"", ','), ["a\"b", "c;=d"]);
+    }
+
+    /// Texts in which edges, triggers, quotes and apostrophes meet as often as letters.
+    fn nasty_text() -> impl Strategy<Value = String> {
+        let letters = "[a=+@;|,'\"\t\r\n\u{0}␀0＝\u{85}\u{2028} -]{0,24}";
+        prop_oneof![4 => letters, 1 => any::<String>()]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_separator_makes_a_live_cell_and_every_text_comes_back(
+            rows in proptest::collection::vec(proptest::collection::vec(nasty_text(), 3), 1..4),
+        ) {
+            let mut out = Vec::new();
+            rows.iter().for_each(|row| csv_line(&mut out, row));
+            let text = String::from_utf8(out).unwrap();
+
+            prop_assert_eq!(live_cells(&text), []);
+            let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(false).from_reader(text.as_bytes());
+            let read: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+            prop_assert_eq!(read.len(), rows.len());
+            for (cells, texts) in read.iter().zip(&rows) {
+                for (cell, text) in cells.iter().zip(texts) {
+                    prop_assert!(!cell.starts_with(['\t', '\r', '\n', '\0']), "{:?}", cell);
+                    prop_assert_eq!(&restored(cell), text);
+                }
+            }
         }
     }
 
     #[test]
     fn every_line_has_the_same_number_of_quoted_fields() {
-        let mut out = Vec::new();
-
-        csv_line(&mut out, &["a\"b,c\r\nd".to_owned(), "=x".to_owned()]);
-
-        assert_eq!(String::from_utf8(out).unwrap(), "\"a\"\"b,c\r\nd\",\"'=x\"\r\n");
+        assert_eq!(line(&["a\"b,c\r\nd", "=x"]), "\"a\"\"b,c\r\nd\",\"'=x\"\r\n");
     }
 }

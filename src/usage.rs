@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::sheet::csv_line;
+use crate::sheet::{BYTE_ORDER_MARK, csv_line};
 use crate::store::Store;
 use crate::store::usage::{Group, Sums, Used, Wanted};
 
@@ -154,8 +154,8 @@ fn item(key: String, sums: Sums) -> UsageItem {
     }
 }
 
-pub fn as_csv(items: &[UsageItem]) -> Vec<u8> {
-    let mut out = Vec::new();
+pub fn as_csv(items: &[UsageItem], byte_order_mark: bool) -> Vec<u8> {
+    let mut out = if byte_order_mark { BYTE_ORDER_MARK.as_bytes().to_vec() } else { Vec::new() };
     let head =
         ["key", "requests", "failed", "refused", "prompt_tokens", "answer_tokens", "gpu_ms", "total_ms", "id", "user"];
     csv_line(&mut out, &head.map(str::to_owned));

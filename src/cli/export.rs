@@ -17,7 +17,8 @@ use crate::export::filter::Filter;
     group(ArgGroup::new("what").required(true).multiple(true)),
     after_help = "USER alone exports all that this person asked, and the receipt in the last line opens `lan-gateway user \
         delete` for 15 minutes. With anything else besides, or without USER, what is found is exported, and its receipt only \
-        says that the file is complete. A file that was cut off has no receipt.\n\nExamples:\n  \
+        says that the file is complete. An export that breaks off, as when somebody is deleted whose record is in it, fails: \
+        it has no receipt, and leaves no FILE.\n\nExamples:\n  \
         lan-gateway export ann@example.org --output ann.csv\n  \
         lan-gateway export --token lgw_m_4sTq9ZbM1x --from 2026-01-01T00:00:00Z --format jsonl\n  \
         lan-gateway export --all --outcome failed"
@@ -56,6 +57,9 @@ pub struct ExportCommand {
     /// csv or jsonl
     #[arg(long, default_value = "csv")]
     format: String,
+    /// Begin the CSV with a byte order mark, without which Excel takes UTF-8 for another code page
+    #[arg(long)]
+    bom: bool,
     /// Into this file, which must not exist yet [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -63,12 +67,12 @@ pub struct ExportCommand {
 
 impl ExportCommand {
     fn asked(self) -> ExportAsk {
-        let ExportCommand { user, token, kind, outcome, model, api, from, to, text, .. } = self;
+        let ExportCommand { user, token, kind, outcome, model, api, from, to, text, bom, .. } = self;
         let rest = Filter { user_id: None, token_id: token, kind, outcome, model, api, from, to, text };
         let format = Some(self.format);
         match user {
-            Some(user) if rest == Filter::default() => ExportAsk { user: Some(user), filter: None, format },
-            user_id => ExportAsk { user: None, filter: Some(Filter { user_id, ..rest }), format },
+            Some(user) if rest == Filter::default() => ExportAsk { user: Some(user), filter: None, format, bom },
+            user_id => ExportAsk { user: None, filter: Some(Filter { user_id, ..rest }), format, bom },
         }
     }
 }

@@ -30,13 +30,16 @@ pub struct UsageCommand {
     /// As CSV
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+    /// Begin the CSV with a byte order mark, without which Excel takes UTF-8 for another code page
+    #[arg(long, requires = "csv")]
+    bom: bool,
     /// As one JSON list
     #[arg(long)]
     json: bool,
 }
 
 pub async fn run(config: &Config, command: UsageCommand) -> anyhow::Result<()> {
-    let UsageCommand { by, user, token, from, to, csv, json } = command;
+    let UsageCommand { by, user, token, from, to, csv, bom, json } = command;
     let title = by.to_uppercase();
     let question = Question { user_id: user, token_id: token, from, to, by: Some(by) };
     match host::ask(config, Ask::Usage(question)).await? {
@@ -44,7 +47,7 @@ pub async fn run(config: &Config, command: UsageCommand) -> anyhow::Result<()> {
             for item in &mut items {
                 item.key = visible(&item.key).into_owned();
             }
-            std::io::stdout().write_all(&as_csv(&items))?;
+            std::io::stdout().write_all(&as_csv(&items, bom))?;
         }
         Answer::Usage { items } if json => print_json(&items)?,
         Answer::Usage { items } if items.is_empty() => println!("nothing was used in that time"),

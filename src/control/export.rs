@@ -12,7 +12,7 @@ use crate::control::tokens::named;
 use crate::control::{Answer, HOST, Verbs, hear, person, say};
 use crate::error::Error;
 use crate::export::filter::Filter;
-use crate::export::{Exporter, Extent, Format};
+use crate::export::{Exporter, Extent, Format, check_mark};
 
 /// People and tokens as they are called on the host.
 #[derive(Clone, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct ExportAsk {
     pub user: Option<String>,
     pub filter: Option<Filter>,
     pub format: Option<String>,
+    /// Whether a CSV begins with a byte order mark.
+    #[serde(default)]
+    pub bom: bool,
 }
 
 /// Some whole lines of the file, and how many requests, refusals and acts stand in it by now.
@@ -37,6 +40,7 @@ const PIECE_BYTES_MAX: u64 = 4 << 30;
 
 pub async fn begin(verbs: &Verbs, ask: ExportAsk) -> Result<Exporter, Error> {
     let format = Format::parse(ask.format.as_deref())?;
+    check_mark(ask.bom, format)?;
     let known = |name: String| person(&verbs.accounts, name);
     let filter = match ask.filter {
         None => None,
@@ -48,7 +52,7 @@ pub async fn begin(verbs: &Verbs, ask: ExportAsk) -> Result<Exporter, Error> {
     };
     let extent = Extent::of(ask.user.map(known).transpose()?, filter)?;
     let export = verbs.exports.create(HOST, extent, format).await?;
-    verbs.exports.open(HOST, &export.public_id).await
+    verbs.exports.open(HOST, &export.public_id, ask.bom).await
 }
 
 pub async fn next(exporter: &mut Exporter) -> Result<Option<Piece>, Error> {

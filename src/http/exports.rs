@@ -5,14 +5,15 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use tracing::warn;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::config::Config;
 use crate::error::Error;
 use crate::export::filter::Filter;
-use crate::export::{Exporter, Exports, Extent, Format};
+use crate::export::{Exporter, Exports, Extent, Format, check_mark};
 use crate::fields::Fields;
-use crate::http::admin::Answer;
+use crate::http::admin::{Answer, query};
 use crate::http::body;
 use crate::http::guard::Admin;
 use crate::http::head::request_id;
@@ -32,6 +33,19 @@ pub struct NewExport {
     /// `csv` (the default) or `jsonl`
     #[schema(example = "csv")]
     format: Option<String>,
+    /// `url` asks for a CSV with a byte order mark, without which Excel takes UTF-8 for another code page.
+    #[serde(default)]
+    bom: bool,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ExportQuery {
+    /// `true`: a CSV begins with a byte order mark, without which Excel takes UTF-8 for another code page.
+    #[serde(default)]
+    #[param(required = false)]
+    bom: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -56,10 +70,11 @@ pub async fn create_export(
     let result = async {
         let asked: NewExport = body::json(&request, &mut payload, &config.limits).await?;
         let format = Format::parse(asked.format.as_deref())?;
+        check_mark(asked.bom, format)?;
         let filter = asked.filter.map(|Fields(filter)| filter);
         let export = exports.create(admin.actor(), Extent::of(asked.user_id, filter)?, format).await?;
         Ok(ExportView {
-            url: format!("/api/v1/exports/{}", export.public_id),
+            url: format!("/api/v1/exports/{}{}", export.public_id, if asked.bom { "?bom=true" } else { "" }),
             id: export.public_id,
             format: format.name(),
         })
@@ -70,11 +85,16 @@ pub async fn create_export(
     }
 }
 
-/// Streams an export. Its last line is the receipt; a download that was cut off has none.
-#[utoipa::path(get, path = "/api/v1/exports/{id}", tag = "admin", params(("id" = String, Path, format = Uuid)),
+/// Streams an export. Its last line is the receipt; a download that broke off has none, as when somebody is deleted whose
+/// record is in it.
+#[utoipa::path(get, path = "/api/v1/exports/{id}", tag = "admin", params(("id" = String, Path, format = Uuid), ExportQuery),
     responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), crate::http::docs::Refusals))]
 pub async fn export(admin: Admin, request: HttpRequest, id: web::Path<String>, exports: web::Data<Exports>) -> Answer {
-    download(&request, exports.open(admin.actor(), &id).await)
+    let begun = async {
+        let asked: ExportQuery = query(&request)?;
+        exports.open(admin.actor(), &id, asked.bom).await
+    };
+    download(&request, begun.await)
 }
 
 /// Streams an export to its end, the receipt.
@@ -86,6 +106,8 @@ pub fn download(request: &HttpRequest, begun: Result<Exporter, Error>) -> Answer
             Ok(Some(piece)) => Some((Ok(Bytes::from(piece)), exporter)),
             Ok(None) => None,
             Err(error) => {
+                // The body ends with the connection, without the chunk that says that it is complete.
+                warn!(request.id = %id, cause = %error, "an export broke off, without a receipt");
                 reply::log(&error, &id);
                 Some((Err(error), exporter))
             }

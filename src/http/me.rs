@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::export::{Exports, Extent, Format};
+use crate::export::{Exports, Extent, Format, check_mark};
 use crate::gateway::Gateway;
 use crate::http::account::UserView;
 use crate::http::admin::{Answer, answer, query};
@@ -63,6 +63,10 @@ pub async fn record(caller: Caller, request: HttpRequest, store: web::Data<Store
 pub struct OwnExportQuery {
     /// `csv` (the default) or `jsonl`
     format: Option<String>,
+    /// `true`: a CSV begins with a byte order mark, without which Excel takes UTF-8 for another code page.
+    #[serde(default)]
+    #[param(required = false)]
+    bom: bool,
 }
 
 /// Your own record as a file, with every prompt and answer.
@@ -71,9 +75,11 @@ pub struct OwnExportQuery {
 pub async fn export(caller: Doer, request: HttpRequest, exports: web::Data<Exports>) -> Answer {
     let begun = async {
         let asked: OwnExportQuery = query(&request)?;
+        let format = Format::parse(asked.format.as_deref())?;
+        check_mark(asked.bom, format)?;
         let own = Extent::WholeOf(caller.0.user().public_id.clone());
-        let export = exports.create(caller.actor(), own, Format::parse(asked.format.as_deref())?).await?;
-        exports.open(caller.actor(), &export.public_id).await
+        let export = exports.create(caller.actor(), own, format).await?;
+        exports.open(caller.actor(), &export.public_id, asked.bom).await
     };
     download(&request, begun.await)
 }

@@ -32,6 +32,10 @@ pub struct UsageQuery {
     by: Option<String>,
     /// `json` (the default) or `csv`
     format: Option<String>,
+    /// `true`: a CSV begins with a byte order mark, without which Excel takes UTF-8 for another code page.
+    #[serde(default)]
+    #[param(required = false)]
+    bom: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -60,19 +64,22 @@ pub async fn of_mine(reader: UsageReader, request: HttpRequest, store: web::Data
 
 async fn tell(request: &HttpRequest, store: &Store, asked: Result<UsageQuery, Error>) -> Answer {
     let told = async {
-        let UsageQuery { user_id, token_id, from, to, by, format } = asked?;
+        let UsageQuery { user_id, token_id, from, to, by, format, bom } = asked?;
         let csv = match format.as_deref() {
             None | Some("json") => false,
             Some("csv") => true,
             Some(_) => return Err(Error::invalid("format", "`format` must be json or csv")),
         };
-        Ok((csv, lines(store, Question { user_id, token_id, from, to, by }).await?))
+        if bom && !csv {
+            return Err(Error::invalid("bom", "`bom` is for CSV alone; JSON begins without one"));
+        }
+        Ok((csv, bom, lines(store, Question { user_id, token_id, from, to, by }).await?))
     };
     match told.await {
-        Ok((true, items)) => {
-            Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/csv; charset=utf-8")).body(as_csv(&items)))
-        }
-        Ok((false, items)) => answer(request, Ok(UsagePage { items, next: None })),
+        Ok((true, bom, items)) => Ok(HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, "text/csv; charset=utf-8"))
+            .body(as_csv(&items, bom))),
+        Ok((false, _, items)) => answer(request, Ok(UsagePage { items, next: None })),
         Err(error) => Err(ApiError::new(error, request)),
     }
 }

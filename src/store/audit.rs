@@ -15,8 +15,8 @@ mod reading;
 mod writing;
 
 pub use entries::{NewEntry, write};
-pub use paging::SearchedTo;
-pub use reading::{last_at, last_before, newest_log_id, open_intents};
+pub use paging::{Beginning, SearchedTo};
+pub use reading::{contents, last_at, last_before, newest_log_id, open_intents};
 pub use writing::{
     Closing, IntentSlot, NewImage, NewPart, NewRow, Opening, Segment, TokenAct, insert_act, insert_token_act,
 };

@@ -1,12 +1,17 @@
 //! Exports of the record: who asked for which, and the receipt of those that were read to their end.
 
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use diesel::connection::Connection;
 use diesel::prelude::*;
 use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::ids::public_id;
-use crate::store::schema::exports;
+use crate::store::audit::Part;
+use crate::store::schema::{exports, users as accounts};
 use crate::store::users::{self, Actor, check_acting_admin};
 use crate::store::{Store, Tx, audit};
 
@@ -75,9 +80,51 @@ impl Store {
         found.filter(|export| export.by_user_id == by.0).ok_or_else(|| Error::NotFound { what: "such export".into() })
     }
 
-    pub async fn finish_export(&self, export: &Export, finished: Finished) -> Result<(), Error> {
+    /// The contents of the first of several requests, each a log_id and its person: of as many as `bytes` allow, and of one
+    /// at least. People who were `deleted` when the export began have none in it. It is an error when somebody else was
+    /// deleted since: their contents are being erased.
+    pub async fn export_contents(
+        &self,
+        requests: Vec<(i64, Option<i64>)>,
+        bytes: usize,
+        deleted: Arc<HashSet<i64>>,
+    ) -> Result<Vec<Vec<Part>>, Error> {
+        let some = move |connection: &mut SqliteConnection| {
+            // In one transaction, so that what is read here is of a moment at which nothing of it was erased.
+            let people: Vec<i64> = requests.iter().filter_map(|(_, user_id)| *user_id).collect();
+            let now = deleted_among(connection, Some(people))?;
+            if now.iter().any(|id| !deleted.contains(id)) {
+                return Ok(None);
+            }
+            let (mut found, mut read) = (Vec::new(), 0);
+            for (log_id, user_id) in requests {
+                let erased = user_id.is_some_and(|id| deleted.contains(&id));
+                let parts = if erased { Vec::new() } else { audit::contents(connection, log_id)? };
+                read += parts.iter().map(|part| part.body.len()).sum::<usize>();
+                found.push(parts);
+                if read >= bytes {
+                    break;
+                }
+            }
+            Ok(Some(found))
+        };
+        self.read(move |connection| connection.transaction(some)).await?.ok_or_else(contents_vanished)
+    }
+
+    /// Notes that an export is complete, unless one of `people` was deleted while it was read.
+    pub async fn finish_export(
+        &self,
+        export: &Export,
+        finished: Finished,
+        people: BTreeSet<i64>,
+        deleted_before: Arc<HashSet<i64>>,
+    ) -> Result<(), Error> {
         let export = export.clone();
         self.write(move |tx| {
+            let gone = |id: &i64| people.contains(id) && !deleted_before.contains(id);
+            if deleted(tx.connection)?.iter().any(gone) {
+                return Err(contents_vanished().into());
+            }
             let opens_deletion = export.filter.is_none() && is_trusted(tx, export.by_user_id)?;
             let told = json!({ "lines": finished.lines, "upto_log_id": finished.upto_log_id });
             diesel::update(exports::table.find(export.id))
@@ -95,6 +142,25 @@ impl Store {
         })
         .await
     }
+}
+
+/// Everybody who was deleted. Their contents go at that moment or soon after it, and nothing else in the record is erased:
+/// whatever erases more one day has to end exports that are under way, too.
+pub fn deleted(connection: &mut SqliteConnection) -> QueryResult<HashSet<i64>> {
+    Ok(deleted_among(connection, None)?.into_iter().collect())
+}
+
+fn deleted_among(connection: &mut SqliteConnection, people: Option<Vec<i64>>) -> QueryResult<Vec<i64>> {
+    let mut deleted = accounts::table.filter(accounts::status.eq(users::DELETED)).select(accounts::id).into_boxed();
+    if let Some(people) = people {
+        deleted = deleted.filter(accounts::id.eq_any(people));
+    }
+    deleted.load(connection)
+}
+
+/// Why an export breaks off.
+pub fn contents_vanished() -> Error {
+    Error::conflict("somebody whose record is in this export was deleted while it was read; make a new one")
 }
 
 /// One's own export is one's own: only what an admin or the host made leaves a receipt that opens deletion.

@@ -213,3 +213,144 @@ async fn a_request_that_runs_is_in_an_export_without_an_end_and_one_after_its_be
     }
     fake.release();
 }
+
+/// Somebody with so much on record that no buffer between the gateway and a reader holds all of it.
+async fn much(gateway: &TestGateway, admin: &str, name: &str) -> String {
+    let jwt = gateway.user(admin, name).await;
+    for number in 0..6 {
+        let mut body = hello();
+        body["messages"][0]["content"] = json!(format!("number{number} {}", "x".repeat(4 << 20)));
+        assert_eq!(gateway.post("/v1/chat/completions", Some(&jwt), body).await.status, 200);
+    }
+    gateway.id_of(admin, name).await
+}
+
+fn receipt_of(export: &str) -> String {
+    let last = export.lines().last().unwrap();
+    let code = last.split("receipt").nth(1).unwrap_or_else(|| panic!("no receipt in {last}"));
+    code.trim_start_matches([':', '"'])[..16].to_owned()
+}
+
+async fn delete(gateway: &TestGateway, admin: &str, id: &str, receipt: &str) {
+    let body = json!({ "receipt": receipt }).to_string().into_bytes();
+    let deleted = gateway.send("DELETE", &format!("/api/v1/users/{id}"), Some(admin), body).await;
+    assert_eq!(deleted.status, 202, "{}", deleted.text());
+}
+
+#[actix_web::test]
+async fn an_export_under_way_breaks_off_without_a_receipt_when_somebody_in_it_is_deleted() {
+    use futures_util::StreamExt;
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start_with(&fake.url(), &[("LIMITS__PROMPT_BYTES_MAX", "8388608")]);
+    let admin = gateway.admin().await;
+    for (name, format, whole) in
+        [("ann", "csv", true), ("bob", "jsonl", true), ("cem", "csv", false), ("dee", "jsonl", false)]
+    {
+        let id = much(&gateway, &admin, name).await;
+        let asked = match whole {
+            true => json!({ "user_id": id, "format": format }),
+            false => json!({ "filter": { "kind": "request" }, "format": format }),
+        };
+        let made = create(&gateway, &admin, asked).await.json();
+        let mut under_way = gateway.open("GET", made["url"].as_str().unwrap(), Some(&admin), Vec::new()).await;
+        let first = under_way.next().await.unwrap().unwrap();
+        assert!(!first.is_empty());
+        let receipt = receipt_of(&export(&gateway, &admin, json!({ "user_id": id, "format": format })).await);
+
+        delete(&gateway, &admin, &id, &receipt).await;
+
+        let mut read = first.to_vec();
+        // The client may take a body that was cut for one that has ended: the next test looks at the bytes.
+        while let Some(Ok(piece)) = under_way.next().await {
+            read.extend_from_slice(&piece);
+        }
+        let read = String::from_utf8_lossy(&read);
+        assert!(read.matches("number").count() < 6, "{name}: all of it was in some buffer");
+        assert!(!read.contains("receipt"), "{name}");
+        let acts = gateway.get("/api/v1/audit?kind=act&limit=500", Some(&admin)).await.json();
+        let finished = |act: &&Value| act["act"] == "export_finished" && act["detail"]["export"] == made["id"];
+        assert_eq!(acts["items"].as_array().unwrap().iter().filter(finished).count(), 0, "{name}");
+        let later = gateway.get(made["url"].as_str().unwrap(), Some(&admin)).await;
+        let expected = if whole { 404 } else { 200 };
+        assert_eq!(later.status, expected, "{name}: {}", later.text());
+        if !whole {
+            assert!(later.text().contains("receipt") && !later.text().contains("number"), "{name} has no contents");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn an_export_that_breaks_off_ends_its_connection_without_the_last_chunk() {
+    use std::io::{Read, Write};
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start_with(&fake.url(), &[("LIMITS__PROMPT_BYTES_MAX", "8388608")]);
+    let admin = gateway.admin().await;
+    let id = much(&gateway, &admin, "ann").await;
+    let made = create(&gateway, &admin, json!({ "user_id": id })).await.json();
+    let receipt = receipt_of(&export(&gateway, &admin, json!({ "user_id": id })).await);
+    let address = gateway.url.strip_prefix("http://").unwrap();
+    let mut socket = std::net::TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    let url = made["url"].as_str().unwrap();
+    write!(socket, "GET {url} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {admin}\r\n\r\n").unwrap();
+    let mut read = vec![0; 1024];
+    socket.read_exact(&mut read).unwrap();
+
+    delete(&gateway, &admin, &id, &receipt).await;
+
+    // However it ends: with a close, or with a reset.
+    let _ = socket.read_to_end(&mut read);
+    assert!(read.starts_with(b"HTTP/1.1 200") && memchr::memmem::find(&read, b"chunked").is_some());
+    assert!(!read.ends_with(b"0\r\n\r\n"), "the body says that it is whole");
+    assert!(memchr::memmem::find(&read, b"receipt:").is_none());
+}
+
+#[actix_web::test]
+async fn who_was_deleted_before_an_export_began_ends_none() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    ask(&fake, &gateway, &ann, "about pumps", "pumps pump").await;
+    ask(&fake, &gateway, &admin, "about zithers", "they sound").await;
+    let id = gateway.id_of(&admin, "ann").await;
+    let receipt = receipt_of(&export(&gateway, &admin, json!({ "user_id": id })).await);
+    delete(&gateway, &admin, &id, &receipt).await;
+
+    let all = json!({ "filter": { "kind": "request" }, "format": "jsonl" });
+    let (found, receipt) = lines(&export(&gateway, &admin, all).await);
+
+    let answers: Vec<&Value> = found.iter().map(|line| &line["response"]).collect();
+    assert_eq!(answers, [&json!(""), &json!("they sound")], "also while contents are still being erased");
+    assert_eq!(receipt["lines"], 2);
+}
+
+#[actix_web::test]
+async fn a_csv_has_a_byte_order_mark_when_one_is_asked_for_and_no_other_file_has() {
+    const MARK: &[u8] = "\u{feff}\"".as_bytes();
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    let get = async |path: &str| gateway.get(path, Some(&admin)).await;
+    let made = create(&gateway, &admin, json!({ "filter": {}, "bom": true })).await.json();
+    let url = made["url"].as_str().unwrap();
+
+    for path in
+        [url, "/api/v1/me/export?bom=true", "/api/v1/usage?format=csv&bom=true", "/api/v1/me/usage?format=csv&bom=true"]
+    {
+        let (with, without) = (get(path).await, get(&path.replace("bom=true", "bom=false")).await);
+        assert!(with.body.starts_with(MARK), "{path}: {}", with.text());
+        assert!(without.body.starts_with(b"\""), "{path}: {}", without.text());
+    }
+    let file = get(url).await.text();
+    let (rest, last) = file[..file.len() - 2].rsplit_once("\r\n").unwrap();
+    let digest = ring::digest::digest(&ring::digest::SHA256, format!("{rest}\r\n").as_bytes());
+    let told = last.rsplit('"').nth(1).unwrap();
+    assert_eq!(told, digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>(), "the mark counts");
+    for path in ["/api/v1/me/export?format=jsonl&bom=true", "/api/v1/usage?bom=true"] {
+        let refused = get(path).await;
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("bom")), "{path}");
+    }
+    assert_eq!(get("/api/v1/me/export?bom=yes").await.status, 400);
+    let refused = create(&gateway, &admin, json!({ "filter": {}, "format": "jsonl", "bom": true })).await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+}

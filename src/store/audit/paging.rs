@@ -3,7 +3,8 @@
 //! A time is a place in the record, because rows are in the order of time. A person's rows have an index of their own.
 //! Whatever else is looked for is found by the index of words, and in rows too new for that by looking at them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use diesel::connection::Connection;
 use diesel::prelude::*;
@@ -13,7 +14,7 @@ use crate::error::Error;
 use crate::store::audit::reading::{last_before, open_intents};
 use crate::store::audit::{Entry, INTENT, Row, Wanted};
 use crate::store::schema::record;
-use crate::store::{Store, words};
+use crate::store::{Store, exports, words};
 
 /// A piece of the record, both ends left out.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,16 @@ enum Order {
 pub struct SearchedTo {
     pub log_id: i64,
     pub at: Timestamp,
+}
+
+/// The record at the moment when an export begins.
+pub struct Beginning {
+    /// Where it ends.
+    pub upto: i64,
+    /// Requests that run.
+    pub running: Vec<Entry>,
+    /// People who were deleted before.
+    pub deleted: Arc<HashSet<i64>>,
 }
 
 impl Store {
@@ -64,15 +75,17 @@ impl Store {
         Ok(rows.into_iter().map(entry).collect())
     }
 
-    /// Where the record ends now, and the requests of `wanted` that are running. A search sees what is in the index of
-    /// words, so that is brought up to here first.
-    pub async fn begin_export(&self, wanted: &Wanted) -> Result<(Vec<Entry>, i64), Error> {
-        let (open, upto) = self.read(open_intents).await?;
+    /// Returns where an export of `wanted` begins. A search sees what is in the index of words, so that is brought up to the
+    /// end of the record first.
+    pub async fn begin_export(&self, wanted: &Wanted) -> Result<Beginning, Error> {
+        let begun = |connection: &mut SqliteConnection| Ok((open_intents(connection)?, exports::deleted(connection)?));
+        let ((open, upto), deleted) = self.read(move |connection| connection.transaction(begun)).await?;
         if wanted.text.is_some() {
             while self.searched_to().await?.log_id < upto && self.follow_words().await? {}
         }
         let running = open.into_iter().filter(|row| wanted.takes_running(row));
-        Ok((running.map(|first| Entry { first, last: None }).collect(), upto))
+        let running = running.map(|first| Entry { first, last: None }).collect();
+        Ok(Beginning { upto, running, deleted: Arc::new(deleted) })
     }
 
     /// How far a search sees.

@@ -62,26 +62,9 @@ impl Store {
     pub async fn contents(&self, log_id: i64) -> Result<Vec<Part>, Error> {
         self.read(move |connection| contents(connection, log_id)).await
     }
-
-    /// The same of the first of several requests: of as many as `bytes` allow, and of one at least.
-    pub async fn contents_of_first(&self, log_ids: Vec<i64>, bytes: usize) -> Result<Vec<Vec<Part>>, Error> {
-        self.read(move |connection| {
-            let (mut found, mut read) = (Vec::new(), 0);
-            for log_id in log_ids {
-                let parts = contents(connection, log_id)?;
-                read += parts.iter().map(|part| part.body.len()).sum::<usize>();
-                found.push(parts);
-                if read >= bytes {
-                    break;
-                }
-            }
-            Ok(found)
-        })
-        .await
-    }
 }
 
-fn contents(connection: &mut SqliteConnection, log_id: i64) -> QueryResult<Vec<Part>> {
+pub fn contents(connection: &mut SqliteConnection, log_id: i64) -> QueryResult<Vec<Part>> {
     let mut parts: Vec<Part> = record_part::table
         .filter(record_part::log_id.eq(log_id))
         .order(record_part::part)
