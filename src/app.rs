@@ -17,6 +17,7 @@ use crate::auth::token::JwtKeys;
 use crate::breaker::Breaker;
 use crate::config::settings::Live;
 use crate::config::{self, Config};
+use crate::control;
 use crate::export::Exports;
 use crate::gateway::Stages;
 use crate::limits::Limits;
@@ -24,11 +25,12 @@ use crate::owner;
 use crate::policy::Policy;
 use crate::queue::{Queue, Slots};
 use crate::routing::Routing;
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::tokens::Tokens;
 
-/// The data folder, held by this process alone.
+/// The data folder, held by this process alone, and what it held before.
 pub struct DataDir {
+    found: Found,
     _lock: File,
 }
 
@@ -68,10 +70,61 @@ impl DataDir {
             .open(path.join(LOCK))
             .with_context(|| format!("can't write in the data folder {}", path.display()))?;
         match lock.try_lock() {
-            Ok(()) => Ok(DataDir { _lock: lock }),
+            Ok(()) => {}
             Err(TryLockError::WouldBlock) => bail!("another lan-gateway runs on {}; stop it first", path.display()),
-            Err(TryLockError::Error(cause)) => Err(cause).context("can't lock the data folder"),
+            Err(TryLockError::Error(cause)) => return Err(cause).context("can't lock the data folder"),
         }
+        // Somebody may have removed the lock's file while a gateway ran, which then holds a file that nobody finds.
+        if control::somebody_answers(path)? {
+            bail!(
+                "another lan-gateway runs on {}, as its {} answers, though its {LOCK} is gone; stop it first",
+                path.display(),
+                control::SOCKET
+            );
+        }
+        let found = Found::look(path)?;
+        found.refuse_remains(path)?;
+        Ok(DataDir { found, _lock: lock })
+    }
+}
+
+/// What the data folder holds of what belongs together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Found {
+    accounts: bool,
+    secrets: bool,
+    /// Commits that are not in the database's file yet.
+    wal: bool,
+}
+
+const SECRETS: &str = "secrets";
+
+impl Found {
+    fn look(folder: &Path) -> anyhow::Result<Found> {
+        let secrets = match fs::read_dir(folder.join(SECRETS)) {
+            Ok(mut files) => files.next().is_some(),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => false,
+            Err(cause) => return Err(cause).context("can't look into the folder of secrets"),
+        };
+        let wal = fs::metadata(folder.join(format!("{}-wal", store::FILE))).is_ok_and(|wal| wal.len() > 0);
+        // Without the database, SQLite would throw a WAL away that waits for it.
+        Ok(Found { wal, secrets, accounts: store::has_accounts(folder)? })
+    }
+
+    /// Whoever lost or moved the database must not get a new one, with no accounts and a password that everybody knows.
+    fn refuse_remains(self, folder: &Path) -> anyhow::Result<()> {
+        let file = folder.join(store::FILE);
+        let (file, secrets) = (file.display(), folder.join(SECRETS));
+        let secrets = secrets.display();
+        if self.accounts || !(self.secrets || self.wal) {
+            return Ok(());
+        }
+        let left = if self.secrets { format!("secrets in {secrets}") } else { format!("a {file}-wal") };
+        bail!(
+            "there is {left}, but no database with accounts at {file}: was it moved, lost or not restored? Put it back, with \
+             its -wal if there is one. To start anew, without accounts and record, move the rest away first: \
+             mv {secrets} {secrets}.old; mv {file}-wal {file}-wal.old"
+        );
     }
 }
 
@@ -106,6 +159,7 @@ impl App {
         let data_dir = DataDir::open(&config)?;
         let store = Store::open(&config.data_dir, Live::new(config.settings))?;
         let (auth, accounts) = people(&config, &store)?;
+        warn_of_odd(data_dir.found);
         if accounts.ensure_first_admin().await? {
             info!("made the account `admin` with the password `admin123`, which opens nothing but its own change");
         }
@@ -145,13 +199,23 @@ impl App {
     }
 }
 
+/// What does not stop the gateway, but surprises.
+fn warn_of_odd(found: Found) {
+    if found.accounts && !found.secrets {
+        warn!(
+            "the database was here without its secrets, as after a restore of it alone: new keys for access tokens (JWT) were \
+             made, so everybody has to sign in again; passwords and tokens of machines are in the database and stay"
+        );
+    }
+}
+
 fn slots(upstream: &config::Upstream) -> Slots {
     Slots { total: upstream.slots, per_model: upstream.slots_per_model, models_loaded: upstream.models_loaded }
 }
 
 /// The parts that the command line needs when no gateway runs.
 pub fn people(config: &Config, store: &Store) -> anyhow::Result<(Arc<Auth>, Arc<Accounts>)> {
-    let secrets = config.data_dir.join("secrets");
+    let secrets = config.data_dir.join(SECRETS);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&secrets).context("can't make the folder of secrets")?;
     let keys = JwtKeys::load(&secrets, &config.accounts)?;
     let throttle = Throttle::open(&config.data_dir)?;

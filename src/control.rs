@@ -3,12 +3,14 @@
 //! One line of JSON asks, one line answers; an export answers in pieces. When no gateway runs, the command line calls
 //! `perform` on the file itself.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
@@ -153,10 +155,25 @@ fn person(accounts: &Accounts, name: String) -> Result<String, Error> {
     }
 }
 
+/// Whether a gateway answers at the socket of `data_dir`. One that a killed gateway left behind answers nobody.
+pub fn somebody_answers(data_dir: &Path) -> anyhow::Result<bool> {
+    let path = data_dir.join(SOCKET);
+    // Without blocking: a gateway that hangs, and whose queue of connections is full, is one, too.
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).context("can't make a socket")?;
+    let connected = SockAddr::unix(&path).and_then(|address| socket.connect(&address));
+    match connected.map_err(|cause| (cause.kind(), cause)) {
+        Ok(()) | Err((ErrorKind::WouldBlock, _)) => Ok(true),
+        Err((ErrorKind::NotFound | ErrorKind::ConnectionRefused, _)) => Ok(false),
+        Err((_, cause)) => {
+            Err(cause).with_context(|| format!("can't ask whether a gateway runs, at {}", path.display()))
+        }
+    }
+}
+
 /// Opens the socket, readable and writable by this user alone.
 pub fn listen(data_dir: &Path) -> anyhow::Result<UnixListener> {
     let path = data_dir.join(SOCKET);
-    // The lock on the folder says that no other gateway runs, so a socket that is there was left behind.
+    // The lock on the folder and the socket itself were asked: no other gateway runs, so it was left behind.
     match std::fs::remove_file(&path) {
         Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
             return Err(cause).context("can't remove the old control socket");

@@ -18,7 +18,7 @@ use anyhow::{Context, anyhow};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use tokio::sync::{mpsc, oneshot};
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::clock::{RECORD_CLOCK, Timestamp};
 use crate::config::settings::Live;
@@ -351,6 +351,10 @@ impl Loop {
             self.life.state.began(Some(Instant::now()));
             self.commit(&mut batch);
             self.life.state.began(None);
+        }
+        // Whoever copies the file of a stopped gateway may not think of the WAL beside it.
+        if self.life.state.alive.load(Ordering::Acquire) && !self.truncate_wal() {
+            warn!("the WAL could not be emptied at the stop; keep lan-gateway.db-wal together with lan-gateway.db");
         }
         self.life.state.vitals.may_end();
     }
