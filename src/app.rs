@@ -159,7 +159,7 @@ impl App {
         let data_dir = DataDir::open(&config)?;
         let store = Store::open(&config.data_dir, Live::new(config.settings))?;
         let (auth, accounts) = people(&config, &store)?;
-        warn_of_odd(data_dir.found);
+        warn_of_odd(&config, &store, data_dir.found);
         if accounts.ensure_first_admin().await? {
             info!("made the account `admin` with the password `admin123`, which opens nothing but its own change");
         }
@@ -200,12 +200,18 @@ impl App {
 }
 
 /// What does not stop the gateway, but surprises.
-fn warn_of_odd(found: Found) {
+fn warn_of_odd(config: &Config, store: &Store, found: Found) {
     if found.accounts && !found.secrets {
         warn!(
             "the database was here without its secrets, as after a restore of it alone: new keys for access tokens (JWT) were \
              made, so everybody has to sign in again; passwords and tokens of machines are in the database and stay"
         );
+    }
+    for note in &config.notes {
+        warn!("configuration: {note}");
+    }
+    for found in store.settings().now().contradictions().iter().filter(|found| found.is_said) {
+        warn!("settings: {found}; an admin's change and the configuration file contradict each other");
     }
 }
 

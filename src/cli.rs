@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::config::{Config, Problem};
+use crate::config::{Config, Origin, Problem};
 use crate::text::{is_hidden, visible};
 use crate::{http, server, telemetry};
 
@@ -20,6 +20,7 @@ mod token;
 mod usage;
 mod user;
 
+use doctor::DoctorCommand;
 use export::ExportCommand;
 use settings::SettingsCommand;
 use token::TokenCommand;
@@ -68,7 +69,7 @@ enum Command {
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Look at the configuration, the data folder and each model server, and explain its slots
-    Doctor,
+    Doctor(DoctorCommand),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -98,20 +99,24 @@ pub fn run(cli: Cli) -> ExitCode {
         }
         _ => {}
     }
-    let config = match Config::load(cli.config.as_deref()) {
+    let (origin, config) = Config::load(cli.config.as_deref());
+    let config = match config {
         Ok(config) => config,
-        Err(problems) => return report(&problems),
+        Err(problems) => return report(&problems, &origin),
     };
     let result = match cli.command {
         Command::Serve => telemetry::init(&config.log).and_then(|()| {
             actix_web::rt::System::new().block_on(async { server::run(App::build(config).await?).await })
         }),
-        Command::Doctor => match actix_web::rt::System::new().block_on(doctor::run(&config)) {
-            true => Ok(()),
-            false => Err(anyhow::anyhow!("something is wrong; see above")),
-        },
+        Command::Doctor(command) => {
+            match actix_web::rt::System::new().block_on(doctor::run(&config, &origin, &command)) {
+                true => Ok(()),
+                false => Err(anyhow::anyhow!("something is wrong; see above")),
+            }
+        }
         Command::Config(_) | Command::Openapi => {
-            println!("the configuration is good");
+            println!("the configuration is good; {origin}");
+            config.notes.iter().for_each(|note| println!("note: {note}"));
             Ok(())
         }
         command => actix_web::rt::System::new().block_on(govern(&config, command)),
@@ -126,11 +131,12 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
-fn report(problems: &[Problem]) -> ExitCode {
+fn report(problems: &[Problem], origin: &Origin) -> ExitCode {
     eprintln!("lan-gateway: the configuration has {} problem(s):", problems.len());
     for problem in problems {
         eprintln!("  {problem}");
     }
+    eprintln!("{origin}");
     ExitCode::from(BAD_CONFIG)
 }
 
@@ -142,7 +148,7 @@ async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
         Command::Settings { command } => settings::run(config, command).await,
         Command::Usage(command) => usage::run(config, command).await,
         Command::Export(command) => export::run(config, command).await,
-        Command::Serve | Command::Doctor | Command::Config(_) | Command::Openapi => Ok(()),
+        Command::Serve | Command::Doctor(_) | Command::Config(_) | Command::Openapi => Ok(()),
     }
 }
 

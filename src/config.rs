@@ -3,6 +3,7 @@
 //! Defaults need no file. `Config::resolve` reports every problem at once, each with its key and what to do. For what an
 //! admin may change while the gateway runs, the file has the start value: `settings`.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,11 +14,12 @@ use toml::{Table, Value};
 use crate::chat::ModelName;
 use crate::clock::zone::Zone;
 
+mod log_level;
 mod reader;
 pub mod settings;
 
 pub use reader::Problem;
-use reader::{Reader, flag, list, number, one_of, text};
+use reader::{Key, Reader, flag, list, number, one_of, same_variable, text};
 use settings::Settings;
 
 #[derive(Debug, Clone)]
@@ -44,6 +46,33 @@ pub struct Config {
     pub accounts: Accounts,
     pub tokens: Tokens,
     pub log: Log,
+    /// Values that have no effect, for the operator to read.
+    pub notes: Vec<Problem>,
+}
+
+/// Where a configuration came from.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// `None`: there was none.
+    file: Option<PathBuf>,
+    /// Names of variables of the environment.
+    variables: Vec<String>,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "read from {}", file.display())?,
+            None => {
+                let looked_at = std::path::absolute(DEFAULT_FILE).unwrap_or_else(|_| DEFAULT_FILE.into());
+                write!(f, "no file was read: {} does not exist, and --config names none", looked_at.display())?;
+            }
+        }
+        match self.variables.as_slice() {
+            [] => Ok(()),
+            variables => write!(f, "; over it the environment: {}", variables.join(", ")),
+        }
+    }
 }
 
 /// A host that serves models.
@@ -143,19 +172,41 @@ LGW_LIMITS__REQUESTS_PER_MINUTE=20 sets requests_per_minute in [limits].
 
 impl Config {
     /// Reads `file`, or `lan-gateway.toml` when it exists, or nothing; then the environment.
-    pub fn load(file: Option<&Path>) -> Result<Config, Vec<Problem>> {
+    pub fn load(file: Option<&Path>) -> (Origin, Result<Config, Vec<Problem>>) {
         let default = Path::new(DEFAULT_FILE);
-        let file = file.or_else(|| default.exists().then_some(default));
-        let text = match file {
-            Some(path) => std::fs::read_to_string(path).map_err(|cause| {
-                vec![Problem { key: path.display().to_string(), message: format!("can't be read: {cause}") }]
-            })?,
+        // What can't be looked at counts as there: reading it says why.
+        let file = file.or_else(|| default.try_exists().unwrap_or(true).then_some(default));
+        let mut problems = Vec::new();
+        let text = match file.map(std::fs::read_to_string) {
+            Some(Ok(text)) => text,
+            Some(Err(cause)) => {
+                let key = file.unwrap_or(default).display().to_string();
+                problems.push(Problem { key, message: format!("can't be read: {cause}") });
+                String::new()
+            }
             None => String::new(),
         };
-        // Variables that are not text can't be ours: their names are ASCII.
-        let env =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Config::resolve(&text, env)
+        let mut env = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            // A name that is not text can't be ours.
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => env.push((name, value)),
+                Err(_) if name.starts_with(reader::ENV_PREFIX) => {
+                    problems.push(Problem { key: name, message: "is not text in UTF-8".into() });
+                }
+                Err(_) => {}
+            }
+        }
+        let variables = Reader::new(Table::new(), env.clone()).variables();
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let origin = Origin { file: file.map(absolute), variables };
+        let config = match Config::resolve(&text, env) {
+            Ok(config) if problems.is_empty() => Ok(config),
+            Ok(_) => Err(problems),
+            Err(more) => Err(problems.into_iter().chain(more).collect()),
+        };
+        (origin, config)
     }
 
     pub fn resolve(toml: &str, env: impl IntoIterator<Item = (String, String)>) -> Result<Config, Vec<Problem>> {
@@ -163,7 +214,9 @@ impl Config {
             vec![Problem { key: "the file".into(), message: format!("is not TOML: {cause}") }]
         })?;
         let mut reader = Reader::new(table, env);
-        let config = Config::read(&mut reader);
+        let mut config = Config::read(&mut reader);
+        check_together(&mut reader, &config);
+        config.notes = reader.take_notes();
         let problems = reader.finish();
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
@@ -255,6 +308,31 @@ impl Config {
             accounts: Accounts::read(reader),
             tokens: Tokens::read(reader),
             log: Log::read(reader),
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// Values that are good each, and contradict each other. Those of settings are checked where they are.
+fn check_together(reader: &mut Reader, config: &Config) {
+    let Config { answers, upstream, .. } = config;
+    let seconds = |key: &str, time: Duration| (Key::from(key), time.as_secs());
+    let answer = seconds("answers.answer_seconds_max", answers.time_max);
+    for part in [
+        seconds("answers.head_start_seconds_max", answers.head_start),
+        seconds("answers.heartbeat_seconds", answers.heartbeat),
+        seconds("ollama.first_byte_seconds_max", upstream.first_byte_timeout),
+        seconds("ollama.idle_seconds_max", upstream.idle_timeout),
+    ] {
+        reader.within(part, answer.clone());
+    }
+    for upstream in &config.upstreams {
+        if let Some(port) = upstream.port()
+            && port == config.listen.port()
+            && upstream.may_be_at(config.listen.ip())
+        {
+            let message = format!("is the address of upstream `{}`, so the gateway would ask itself", upstream.name);
+            reader.problem("listen", message);
         }
     }
 }
@@ -264,7 +342,9 @@ fn read_upstreams(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
         "ollama.url",
         "\"http://127.0.0.1:11434\"",
         "Where Ollama listens. Short for [upstream.local] with kind = \"ollama\".\n\
-         More hosts go into sections of their own: [upstream.NAME] with kind, url, slots, slots_per_model, models_loaded.",
+         More hosts go into sections of their own: [upstream.NAME] with kind, url, slots, slots_per_model, models_loaded.\n\
+         A NAME with a dot takes quotes, as in [upstream.\"gpu1.lan\"]; the environment writes it with _ instead, as in\n\
+         LGW_UPSTREAM__GPU1_LAN__URL.",
         text,
     );
     let slots = reader.key(
@@ -278,7 +358,7 @@ fn read_upstreams(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
         "ollama.slots_per_model",
         "1024",
         "Of these slots, how many may run the same model; never more than there are slots.",
-        number(1, 1024),
+        number(1, SLOTS_MAX),
     );
     let models_loaded = reader.key(
         "ollama.models_loaded",
@@ -294,14 +374,29 @@ fn read_upstreams(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
         slots_per_model: slots_per_model as usize,
         models_loaded: models_loaded as usize,
     };
-    let mut upstreams = vec![("ollama.url".to_owned(), local)];
-    for name in reader.names_under("upstream") {
-        let key = |field: &str| format!("upstream.{name}.{field}");
+    check_slots_per_model(
+        reader,
+        Key::from("ollama.slots_per_model"),
+        slots_per_model,
+        (Key::from("ollama.slots"), slots),
+    );
+    let mut upstreams = vec![(Key::from("ollama.url"), local)];
+    let names = reader.names_under("upstream");
+    for (at, name) in names.iter().enumerate() {
+        let section = Key::of(&["upstream", name]).to_string();
+        if let Err(message) = check_upstream_name(name) {
+            reader.problem(&section, message);
+        }
+        if let Some(other) = names[..at].iter().find(|other| same_variable(other, name)) {
+            reader.problem(&section, format!("can't be told from `{other}` in the environment; choose another name"));
+        }
+        let key = |field: &str| Key::of(&["upstream", name, field]);
         reader.key(key("kind"), "\"ollama\"", "", one_of(&[("ollama", ())]));
         let url = reader.key(key("url"), "\"http://127.0.0.1:11434\"", "", text);
-        let slots = reader.key(key("slots"), "1", "", number(1, 1024));
-        let slots_per_model = reader.key(key("slots_per_model"), "1024", "", number(1, 1024));
+        let slots = reader.key(key("slots"), "1", "", number(1, SLOTS_MAX));
+        let slots_per_model = reader.key(key("slots_per_model"), "1024", "", number(1, SLOTS_MAX));
         let models_loaded = reader.key(key("models_loaded"), "1", "", number(1, 64));
+        check_slots_per_model(reader, key("slots_per_model"), slots_per_model, (key("slots"), slots));
         let upstream = Upstream {
             name: name.clone(),
             url,
@@ -317,10 +412,71 @@ fn read_upstreams(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
     for (key, upstream) in &mut upstreams {
         match check_url(&upstream.url, allow_remote) {
             Ok(url) => upstream.url = url,
-            Err(message) => reader.problem(key.clone(), message),
+            Err(message) => reader.problem(key.to_string(), message),
+        }
+    }
+    for (at, (key, upstream)) in upstreams.iter().enumerate() {
+        if let Some((other, _)) = upstreams[..at].iter().find(|(_, other)| other.url == upstream.url) {
+            let message = format!(
+                "`{}` is `{other}`, too, so requests beyond its slots would go there; a section [upstream.local] stands \
+                 for [ollama]",
+                upstream.url
+            );
+            reader.problem(key.to_string(), message);
         }
     }
     upstreams.into_iter().map(|(_, upstream)| upstream).collect()
+}
+
+/// As many slots of one model as there can be mean that it has no bound of its own.
+const SLOTS_MAX: u64 = 1024;
+
+fn check_slots_per_model(reader: &mut Reader, key: Key, slots_per_model: u64, slots: (Key, u64)) {
+    if slots_per_model < SLOTS_MAX {
+        reader.within((key, slots_per_model), slots);
+    }
+}
+
+/// Letters of an upstream's name, which each request's row in the record holds.
+const UPSTREAM_NAME_LETTERS_MAX: usize = 64;
+
+fn check_upstream_name(name: &str) -> Result<(), String> {
+    let well_formed = !name.is_empty()
+        && !name.contains("__")
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
+    if !well_formed {
+        return Err("the name must be of letters, digits and -._: , without two _ in a row".into());
+    }
+    if name.len() > UPSTREAM_NAME_LETTERS_MAX {
+        return Err(format!("the name has {} letters; at most {UPSTREAM_NAME_LETTERS_MAX} are kept", name.len()));
+    }
+    Ok(())
+}
+
+impl Upstream {
+    /// The port of its URL, which was checked.
+    fn port(&self) -> Option<u16> {
+        let authority = self.url.strip_prefix("http://")?;
+        match authority.rsplit_once(':') {
+            Some((_, port)) if !port.ends_with(']') => port.parse().ok(),
+            _ => Some(80),
+        }
+    }
+
+    /// Whether its URL leads to this address of the machine, or to any that a listener on all of them takes.
+    fn may_be_at(&self, address: IpAddr) -> bool {
+        let authority = self.url.strip_prefix("http://").unwrap_or(&self.url);
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => authority,
+        };
+        let named = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let loopback = host == "localhost" || named.as_ref().is_ok_and(IpAddr::is_loopback);
+        match named {
+            Ok(named) if named == address => true,
+            _ => loopback && (address.is_unspecified() || (host == "localhost" && address.is_loopback())),
+        }
+    }
 }
 
 /// A host name, or an address, as it stands in `Host` but without a port.
@@ -595,8 +751,8 @@ impl Log {
             level: reader.key(
                 "log.level",
                 "\"info,actix_server=warn\"",
-                "\"error\", \"warn\", \"info\", \"debug\", or a filter as in \"info,lan_gateway=debug\".",
-                text,
+                "\"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a filter as in \"info,lan_gateway=debug\".",
+                log_level::filter,
             ),
         }
     }
@@ -645,7 +801,13 @@ mod tests {
 
         let config = Config::resolve(&uncommented, []).unwrap();
 
-        assert_eq!(format!("{config:?}"), format!("{:?}", Config::resolve("", []).unwrap()));
+        let told = |config: &Config| {
+            let text = format!("{config:?}");
+            let (before, after) = text.split_once("said: ").unwrap();
+            // What was said is no value.
+            (before.to_owned(), after.trim_start_matches(|letter: char| letter.is_ascii_digit()).to_owned())
+        };
+        assert_eq!(told(&config), told(&Config::resolve("", []).unwrap()));
     }
 
     #[test]
@@ -708,6 +870,133 @@ mod tests {
         {
             assert!(Config::resolve(&format!("[ollama]\nurl = \"{bad}\"\n"), []).is_err(), "{bad}");
         }
+    }
+
+    fn keys(problems: &[Problem]) -> Vec<&str> {
+        problems.iter().map(|problem| problem.key.as_str()).collect()
+    }
+
+    #[test]
+    fn a_variable_with_our_prefix_that_no_key_has_is_a_problem_with_the_nearest_key() {
+        for (name, meant) in [
+            ("LGW_DEFAULT_MODLE", "LGW_DEFAULT_MODEL"),
+            ("LGW_LISTENN", "LGW_LISTEN"),
+            ("LGW_ALOW_NETWORKS", "LGW_ALLOW_NETWORKS"),
+            ("LGW_LIMITS_REQUESTS_PER_MINUTE", "LGW_LIMITS__REQUESTS_PER_MINUTE"),
+            ("LGW_REQUESTS_PER_MINUTE", "LGW_LIMITS__REQUESTS_PER_MINUTE"),
+            ("LGW_OLLAMA_URL", "LGW_OLLAMA__URL"),
+            ("LGW_OLLAMA__SLOT", "LGW_OLLAMA__SLOTS"),
+            ("LGW_listen", "LGW_LISTEN"),
+            ("LGW_PORT", "config example"),
+            ("LGW_LIMITS__X", "config example"),
+            ("LGW_UPSTREAM__URL", ""),
+        ] {
+            let problems = Config::resolve("", env(&[(name, "1")])).unwrap_err();
+
+            assert_eq!(keys(&problems), [name]);
+            assert!(problems[0].message.contains(meant), "{}", problems[0]);
+        }
+        for documented in ["LGW_CONFIG", "LGW_URL", "LGW_USER", "LGW_PASSWORD", "LGW_DEBUG_SYNCHRONOUS_OFF", "LGWX"] {
+            assert!(Config::resolve("", env(&[(documented, "x")])).is_ok(), "{documented}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_key_of_the_file_is_named_with_the_nearest() {
+        for (file, key, meant) in [
+            ("default_modle = \"x\"", "default_modle", "`default_model`"),
+            ("requests_per_minute = 1", "requests_per_minute", "`limits.requests_per_minute`"),
+            ("[limit]\nrequests_per_minute = 1", "limit.requests_per_minute", "`limits.requests_per_minute`"),
+            ("[upstream]\nurl = \"x\"", "upstream.url", "did you mean"),
+            ("[[upstream]]\nurl = \"x\"", "upstream", "no such key"),
+            ("[upstream.a]\nurl = \"http://127.0.0.1:2\"\nslot = 1", "upstream.a.slot", "slots`"),
+            ("[upstream.a]\nurl = \"http://127.0.0.1:2\"\nnonsense = 1", "upstream.a.nonsense", "config example"),
+        ] {
+            let problems = Config::resolve(file, []).unwrap_err();
+
+            assert_eq!(keys(&problems), [key]);
+            assert!(problems[0].message.contains(meant), "{}", problems[0]);
+        }
+    }
+
+    #[test]
+    fn every_bad_entry_of_a_list_is_a_problem() {
+        let file =
+            "allow_networks = [\"192.168.1.0/33\", \"10.0.0.0/8\", \"lan\", 5]\nallowed_hosts = [\"a:1\", \"b/c\"]";
+
+        let problems = Config::resolve(file, []).unwrap_err();
+
+        let networks = ["allow_networks"; 3];
+        assert_eq!(keys(&problems), [&networks[..], &["allowed_hosts"; 2]].concat());
+        for (problem, bad) in problems.iter().zip(["192.168.1.0/33", "lan", "5", "a:1", "b/c"]) {
+            assert!(problem.message.contains(bad), "{problem}");
+        }
+        let from_env = Config::resolve("", env(&[("LGW_ALLOW_NETWORKS", "[\"x\", \"y\"]")])).unwrap_err();
+        assert_eq!(keys(&from_env), ["allow_networks"; 2]);
+    }
+
+    #[test]
+    fn an_upstream_may_have_a_dotted_name_and_the_environment_writes_it_with_underscores() {
+        let file = "[upstream.\"gpu1.lan\"]\nkind = \"ollama\"\nurl = \"http://127.0.0.1:7448\"\nslots = 7\n";
+        let hosts = |vars: &[(&str, &str)]| {
+            let config = Config::resolve(file, env(vars)).unwrap();
+            config.upstreams.iter().map(|u| (u.name.clone(), u.url.clone(), u.slots)).collect::<Vec<_>>()
+        };
+        let gpu1 = |slots| ("gpu1.lan".to_owned(), "http://127.0.0.1:7448".to_owned(), slots);
+
+        assert_eq!(hosts(&[])[1..], [gpu1(7)]);
+        assert_eq!(hosts(&[("LGW_UPSTREAM__GPU1_LAN__SLOTS", "3")])[1..], [gpu1(3)]);
+        assert_eq!(hosts(&[("LGW_UPSTREAM__GPU1.LAN__SLOTS", "4")])[1..], [gpu1(4)]);
+        let two = hosts(&[("LGW_UPSTREAM__B.LAN__URL", "http://127.0.0.1:9"), ("LGW_UPSTREAM__B.LAN__SLOTS", "2")]);
+        assert!(two.contains(&("b.lan".to_owned(), "http://127.0.0.1:9".to_owned(), 2)), "{two:?}");
+        let problems = Config::resolve(&format!("{file}nonsense = 1"), []).unwrap_err();
+        assert_eq!(keys(&problems), ["upstream.\"gpu1.lan\".nonsense"]);
+        let twice = "[upstream.\"a.b\"]\nurl = \"http://127.0.0.1:2\"\n[upstream.a-b]\nurl = \"http://127.0.0.1:3\"\n";
+        assert_eq!(keys(&Config::resolve(twice, []).unwrap_err()).len(), 1, "one variable would set both");
+    }
+
+    #[test]
+    fn an_upstream_has_a_name_that_the_record_can_hold() {
+        let named = |name: &str| Config::resolve(&format!("[upstream.\"{name}\"]\nurl = \"http://127.0.0.1:2\""), []);
+
+        for good in [&"h".repeat(64)[..], "gpu1.lan:11434", "a_b-c"] {
+            assert_eq!(named(good).unwrap().upstreams[1].name, good);
+        }
+        for bad in [&"h".repeat(65)[..], "", "a b", "a__b", "größe"] {
+            assert_eq!(named(bad).unwrap_err().len(), 1, "{bad}");
+        }
+        let table = include_str!("../migrations/sqlite/2026-11-24-000000_initial/up.sql");
+        assert!(table.contains(&format!("host TEXT CHECK (length(host) <= {UPSTREAM_NAME_LETTERS_MAX})")));
+    }
+
+    #[test]
+    fn values_that_contradict_each_other_are_problems_and_a_default_gives_way() {
+        for (file, key) in [
+            ("[breaker]\nrepeats_free = 40\nrepeats_max = 39", "breaker.repeats_free"),
+            ("[breaker]\nerrors_free = 41", "breaker.errors_free"),
+            ("[limits]\nrequests_per_minute = 9\nrequests_per_minute_total = 8", "limits.requests_per_minute"),
+            ("[queue]\nwaiting_per_user_max = 9\nwaiting_max = 8", "queue.waiting_per_user_max"),
+            ("[answers]\nhead_start_seconds_max = 9\nanswer_seconds_max = 8", "answers.head_start_seconds_max"),
+            ("[answers]\nheartbeat_seconds = 9\nanswer_seconds_max = 8", "answers.heartbeat_seconds"),
+            ("[ollama]\nidle_seconds_max = 9\n[answers]\nanswer_seconds_max = 8", "ollama.idle_seconds_max"),
+            (
+                "[ollama]\nfirst_byte_seconds_max = 9\n[answers]\nanswer_seconds_max = 8",
+                "ollama.first_byte_seconds_max",
+            ),
+            ("[ollama]\nslots = 8\nslots_per_model = 9", "ollama.slots_per_model"),
+            ("listen = \"0.0.0.0:11434\"", "listen"),
+            ("listen = \"127.0.0.1:11434\"", "listen"),
+            ("[upstream.gpu]\nurl = \"http://127.0.0.1:11434/\"", "upstream.gpu.url"),
+        ] {
+            assert_eq!(keys(&Config::resolve(file, []).unwrap_err()), [key], "{file}");
+            let equal = file.replace('9', "8").replace("= 4", "= 3").replace("11434", "11435");
+            let config = Config::resolve(&equal, []).unwrap_or_else(|problems| panic!("{equal}: {problems:?}"));
+            assert_eq!(config.notes, [], "{equal}");
+        }
+        let config =
+            Config::resolve("[limits]\nrequests_per_minute = 1000\n[answers]\nanswer_seconds_max = 2", []).unwrap();
+        assert_eq!(keys(&config.notes), ["limits.requests_per_minute"], "the other two are defaults that give way");
+        assert!(Config::resolve("listen = \"192.168.1.5:11434\"", []).is_ok(), "another address of this machine");
     }
 
     #[test]

@@ -23,81 +23,191 @@ impl fmt::Display for Problem {
     }
 }
 
+/// A key of the file: the words on the way to it. A word may hold a dot, as in `upstream."gpu1.lan".url`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(Vec<String>);
+
+impl Key {
+    pub fn of(words: &[&str]) -> Key {
+        Key(words.iter().map(|word| (*word).to_owned()).collect())
+    }
+
+    /// The environment variable that sets it.
+    fn variable(&self) -> String {
+        let words: Vec<_> = self.0.iter().map(|word| in_environment(word).to_ascii_uppercase()).collect();
+        format!("{ENV_PREFIX}{}", words.join("__"))
+    }
+
+    fn section(&self) -> String {
+        self.0.split_last().map(|(_, section)| Key(section.to_vec()).to_string()).unwrap_or_default()
+    }
+
+    fn last(&self) -> &str {
+        self.0.last().map_or("", String::as_str)
+    }
+}
+
+impl From<&str> for Key {
+    fn from(dotted: &str) -> Key {
+        Key(dotted.split('.').map(str::to_owned).collect())
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, word) in self.0.iter().enumerate() {
+            let bare =
+                !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+            let dot = if at == 0 { "" } else { "." };
+            match bare {
+                true => write!(f, "{dot}{word}")?,
+                false => write!(f, "{dot}{}", Value::String(word.clone()))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Variables of the examples, which a shell may have set, and of the command line. They configure nothing.
+const DOCUMENTED_VARIABLES: [&str; 4] = ["LGW_CONFIG", "LGW_URL", "LGW_USER", "LGW_PASSWORD"];
+
+fn is_no_key(variable: &str) -> bool {
+    DOCUMENTED_VARIABLES.contains(&variable) || (cfg!(debug_assertions) && variable.starts_with("LGW_DEBUG_"))
+}
+
+/// Whether one variable of the environment would set both names.
+pub fn same_variable(one: &str, other: &str) -> bool {
+    in_environment(one).eq_ignore_ascii_case(&in_environment(other))
+}
+
+/// Most shells take only letters, digits and `_` in the name of a variable, so any other letter is written `_` there.
+fn in_environment(name: &str) -> String {
+    name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' }).collect()
+}
+
+/// What is wrong with a value: a message for each fault.
+pub struct Faults(Vec<String>);
+
+impl From<String> for Faults {
+    fn from(message: String) -> Faults {
+        Faults(vec![message])
+    }
+}
+
 struct Known {
-    key: String,
+    key: Key,
     default: &'static str,
     doc: &'static str,
 }
 
+/// A variable as the environment has it.
+struct Variable {
+    name: String,
+    text: String,
+}
+
 pub struct Reader {
     table: Table,
-    env: BTreeMap<String, String>,
+    /// By the name in letters, digits and `_`.
+    env: BTreeMap<String, Variable>,
     known: Vec<Known>,
+    said: Vec<Key>,
     problems: Vec<Problem>,
+    notes: Vec<Problem>,
 }
 
 impl Reader {
     pub fn new(table: Table, env: impl IntoIterator<Item = (String, String)>) -> Self {
-        let env = env.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
-        Reader { table, env, known: Vec::new(), problems: Vec::new() }
+        let mut reader = Reader {
+            table,
+            env: BTreeMap::new(),
+            known: Vec::new(),
+            said: Vec::new(),
+            problems: Vec::new(),
+            notes: Vec::new(),
+        };
+        let ours = |(name, _): &(String, String)| name.starts_with(ENV_PREFIX) && !is_no_key(name);
+        for (name, text) in env.into_iter().filter(ours) {
+            let variable = Variable { name: name.clone(), text };
+            if let Some(other) = reader.env.insert(in_environment(&name), variable) {
+                reader.problem(name, format!("sets the same key as `{}`; keep one of them", other.name));
+            }
+        }
+        reader
     }
 
-    /// The value of `key`, or that of `default` (TOML text) when it is absent or wrong; a wrong one is a problem.
-    pub fn key<T>(
+    /// The names of the environment's variables that are read as keys.
+    pub fn variables(&self) -> Vec<String> {
+        self.env.values().map(|variable| variable.name.clone()).collect()
+    }
+
+    /// The value of `key`, or that of `default` (TOML text) when it is absent or wrong; each fault is a problem.
+    pub fn key<T, E: Into<Faults>>(
         &mut self,
-        key: impl Into<String>,
+        key: impl Into<Key>,
         default: &'static str,
         doc: &'static str,
-        parse: impl Fn(&Value) -> Result<T, String>,
+        parse: impl Fn(&Value) -> Result<T, E>,
     ) -> T {
         let key = key.into();
+        let parse = |value: &Value| parse(value).map_err(Into::into);
         let found = self.lookup(&key, &parse);
         self.known.push(Known { key: key.clone(), default, doc });
         match found {
-            Some(Ok(value)) => return value,
-            Some(Err(message)) => self.problems.push(Problem { key: key.clone(), message }),
+            Some(Ok(value)) => {
+                self.said.push(key);
+                return value;
+            }
+            Some(Err(Faults(messages))) => {
+                messages.into_iter().for_each(|message| self.problem(key.to_string(), message));
+            }
             None => {}
         }
         match parse(&value_of(default)) {
             Ok(value) => value,
-            Err(message) => panic!("the default of `{key}` is wrong: {message}"),
+            Err(Faults(messages)) => panic!("the default of `{key}` is wrong: {}", messages.join("; ")),
         }
     }
 
-    fn lookup<T>(&self, key: &str, parse: &impl Fn(&Value) -> Result<T, String>) -> Option<Result<T, String>> {
-        if let Some(text) = self.env.get(&env_name(key)) {
+    fn lookup<T>(&self, key: &Key, parse: &impl Fn(&Value) -> Result<T, Faults>) -> Option<Result<T, Faults>> {
+        if let Some(Variable { name, text }) = self.env.get(&key.variable()) {
             // A text such as `0.0.0.0:7000` needs no quotes in the environment; `["a"]` and `10` mean what they say.
             let as_text = || parse(&Value::String(text.clone()));
             let parsed = match text.parse::<Value>() {
-                Ok(value) => parse(&value).or_else(|problem| as_text().map_err(|_| problem)),
+                Ok(value) => parse(&value).or_else(|faults| as_text().map_err(|_| faults)),
                 Err(_) => as_text(),
             };
-            return Some(parsed.map_err(|message| format!("{message} (from {})", env_name(key))));
+            let from = |message: String| format!("{message} (from {name})");
+            return Some(parsed.map_err(|Faults(messages)| Faults(messages.into_iter().map(from).collect())));
         }
-        let mut value = None;
+        let (last, sections) = key.0.split_last()?;
         let mut table = &self.table;
-        for name in key.split('.') {
-            value = table.get(name);
-            match value {
-                Some(Value::Table(inner)) => table = inner,
-                Some(_) => {}
-                None => return None,
-            }
+        for section in sections {
+            table = table.get(section)?.as_table()?;
         }
-        value.map(parse)
+        table.get(last).map(parse)
     }
 
-    /// The names under `section`, in the file or in the environment.
+    /// Whether the file or the environment has this key, with a value that can be used.
+    pub fn said(&self, key: impl Into<Key>) -> bool {
+        self.said.contains(&key.into())
+    }
+
+    /// The names of sections under `section`, in the file or in the environment.
     pub fn names_under(&self, section: &str) -> Vec<String> {
         let mut names: Vec<String> = match self.table.get(section) {
-            Some(Value::Table(inner)) => inner.keys().cloned().collect(),
+            Some(Value::Table(inner)) => {
+                inner.iter().filter(|(_, value)| value.is_table()).map(|(name, _)| name.clone()).collect()
+            }
             _ => Vec::new(),
         };
-        let prefix = format!("{}__", env_name(section));
-        for name in self.env.keys().filter_map(|name| name.strip_prefix(&prefix)) {
-            let name = name.split("__").next().unwrap_or(name).to_ascii_lowercase();
-            if !names.contains(&name) {
-                names.push(name);
+        let prefix = format!("{}__", Key::of(&[section]).variable());
+        for variable in self.env.values() {
+            let Some((name, _)) = variable.name.strip_prefix(&prefix).and_then(|rest| rest.split_once("__")) else {
+                continue;
+            };
+            if !names.iter().any(|other| same_variable(other, name)) {
+                names.push(name.to_ascii_lowercase());
             }
         }
         names
@@ -107,33 +217,74 @@ impl Reader {
         self.problems.push(Problem { key: key.into(), message: message.into() });
     }
 
+    /// Something that has no effect, though nobody said two things that contradict each other.
+    pub fn note(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        self.notes.push(Problem { key: key.into(), message: message.into() });
+    }
+
+    /// Checks that one value is not more than another, which bounds it. A default gives way to what was said, so it is a
+    /// problem only if both were said; otherwise it is a note.
+    pub fn within(&mut self, (key, value): (Key, u64), (other, most): (Key, u64)) {
+        let (said, other_said) = (self.said(key.clone()), self.said(other.clone()));
+        if value <= most || !(said || other_said) {
+            return;
+        }
+        if said && other_said {
+            self.problem(key.to_string(), format!("{value} is more than {most}, which `{other}` allows"));
+        } else if said {
+            self.note(key.to_string(), format!("{value} has no effect above {most}, the default of `{other}`"));
+        }
+    }
+
+    pub fn take_notes(&mut self) -> Vec<Problem> {
+        std::mem::take(&mut self.notes)
+    }
+
     /// Every problem, keys that nobody asked for among them.
     pub fn finish(mut self) -> Vec<Problem> {
         let mut unknown = Vec::new();
-        list_keys(&self.table, "", &mut unknown);
+        list_keys(&self.table, &[], &mut unknown);
         unknown.retain(|key| !self.known.iter().any(|known| known.key == *key));
         for key in unknown {
-            let message = match self.nearest(&key) {
+            let message = match self.nearest(&key.to_string(), key.last()) {
                 Some(near) => format!("no such key; did you mean `{near}`?"),
                 None => "no such key; `lan-gateway config example` lists them all".into(),
             };
-            self.problems.push(Problem { key, message });
+            self.problem(key.to_string(), message);
         }
-        for name in self.env.keys().filter(|name| name.contains("__")) {
-            if !self.known.iter().any(|known| env_name(&known.key) == *name) {
-                let message = "no such key; `lan-gateway config example` lists them all".into();
-                self.problems.push(Problem { key: name.clone(), message });
-            }
+        let known: Vec<String> = self.known.iter().map(|known| known.key.variable()).collect();
+        let unknown: Vec<String> = self
+            .env
+            .iter()
+            .filter(|(name, _)| !known.contains(name))
+            .map(|(_, variable)| variable.name.clone())
+            .collect();
+        for name in unknown {
+            let asked = name.strip_prefix(ENV_PREFIX).unwrap_or(&name);
+            let last = asked.rsplit("__").next().unwrap_or(asked);
+            let message = match self.nearest(asked, last) {
+                Some(near) => format!("no key has this variable; did you mean {}, for `{near}`?", near.variable()),
+                None => "no key has this variable; `lan-gateway config example` lists them all".into(),
+            };
+            self.problem(name, message);
         }
         self.problems
     }
 
-    fn nearest(&self, key: &str) -> Option<&str> {
-        let last = key.rsplit('.').next().unwrap_or(key);
-        let same_name = |known: &&Known| known.key.rsplit('.').next() == Some(last);
-        let shares_words = |known: &&Known| known.key.contains(last) || last.contains(known.key.as_str());
-        let known = self.known.iter().find(same_name).or_else(|| self.known.iter().find(shares_words))?;
-        Some(&known.key)
+    /// The key that somebody most likely meant. `last` is the last word of what they wrote.
+    fn nearest(&self, asked: &str, last: &str) -> Option<&Key> {
+        let section = asked.strip_suffix(last).unwrap_or_default().trim_end_matches(['.', '_']);
+        let likeness = |known: &Known| {
+            // A word is often right and its section wrong, or a unit is missing at its end.
+            let begins = last.len() >= 4 && known.key.last().starts_with(&last.to_ascii_lowercase());
+            let word = alike(last, known.key.last());
+            let word = if begins { word.max(LIKENESS_LEAST + (1.0 - LIKENESS_LEAST) * word) } else { word };
+            // A section that is right makes no word of it likely.
+            let same_section = !section.is_empty() && plain(section) == plain(&known.key.section());
+            if same_section { word } else { word.max(alike(asked, &known.key.to_string())) }
+        };
+        let nearest = self.known.iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)))?;
+        (likeness(nearest) >= LIKENESS_LEAST).then_some(&nearest.key)
     }
 
     /// Every key that was asked for, as a TOML file in which each stands commented out with its default.
@@ -142,10 +293,7 @@ impl Reader {
         for line in intro.lines() {
             comment(&mut out, line);
         }
-        let parts = |known: &'_ Known| match known.key.rsplit_once('.') {
-            Some((section, name)) => (section.to_owned(), name.to_owned()),
-            None => (String::new(), known.key.clone()),
-        };
+        let parts = |known: &'_ Known| (known.key.section(), known.key.last().to_owned());
         // A section may be read in several places, and TOML has each one once.
         let mut sections: Vec<String> = Vec::new();
         for (section, _) in self.known.iter().map(parts) {
@@ -180,20 +328,28 @@ fn comment(out: &mut String, line: &str) {
     out.push('\n');
 }
 
-fn env_name(key: &str) -> String {
-    format!("{ENV_PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
+fn plain(name: &str) -> String {
+    in_environment(name).to_ascii_lowercase().replace("__", "_")
+}
+
+/// Below this, two words are different ones rather than one misspelt.
+const LIKENESS_LEAST: f64 = 0.7;
+
+/// How much two names are alike, from 0 to 1. How their words are joined does not matter.
+fn alike(one: &str, other: &str) -> f64 {
+    strsim::normalized_damerau_levenshtein(&plain(one), &plain(other))
 }
 
 fn value_of(text: &str) -> Value {
     text.parse().unwrap_or_else(|_| panic!("`{text}` is not a TOML value"))
 }
 
-fn list_keys(table: &Table, prefix: &str, out: &mut Vec<String>) {
+fn list_keys(table: &Table, section: &[String], out: &mut Vec<Key>) {
     for (name, value) in table {
-        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        let key: Vec<String> = section.iter().chain([name]).cloned().collect();
         match value {
             Value::Table(inner) => list_keys(inner, &key, out),
-            _ => out.push(key),
+            _ => out.push(Key(key)),
         }
     }
 }
@@ -227,9 +383,17 @@ pub fn one_of<T: Copy>(choices: &'static [(&'static str, T)]) -> impl Fn(&Value)
     }
 }
 
-pub fn list<T>(item: impl Fn(&str) -> Result<T, String>) -> impl Fn(&Value) -> Result<Vec<T>, String> {
+/// A list; each item that is wrong is a fault of its own.
+pub fn list<T>(item: impl Fn(&str) -> Result<T, String>) -> impl Fn(&Value) -> Result<Vec<T>, Faults> {
     move |value| {
         let items = value.as_array().ok_or_else(|| format!("`{value}` must be a list, as in [\"a\", \"b\"]"))?;
-        items.iter().map(|entry| text(entry).and_then(|text| item(&text))).collect()
+        let (mut good, mut wrong) = (Vec::new(), Vec::new());
+        for entry in items {
+            match text(entry).and_then(|text| item(&text)) {
+                Ok(item) => good.push(item),
+                Err(message) => wrong.push(message),
+            }
+        }
+        if wrong.is_empty() { Ok(good) } else { Err(Faults(wrong)) }
     }
 }

@@ -17,10 +17,12 @@ macro_rules! settings {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub struct Settings {
             $($(#[doc = $about])+ pub $name: $type,)+
+            /// A bit for each entry of the table whose value is not the default: the file, the environment or an admin has it.
+            said: u64,
         }
 
         impl Settings {
-            const BLANK: Settings = Settings { $($name: 0,)+ };
+            const BLANK: Settings = Settings { $($name: 0,)+ said: 0 };
         }
 
         pub static TABLE: &[Setting] = &[$(Setting {
@@ -117,6 +119,62 @@ settings! {
     answers.answer_tokens_max: u32 = 8192, 1 to 10_000_000 tokens;
 }
 
+/// A setting that makes no sense above another one.
+struct Pair {
+    name: &'static str,
+    most: &'static str,
+    kind: Kind,
+}
+
+#[derive(PartialEq, Eq)]
+enum Kind {
+    /// Two steps of one ladder: above the second, the first never comes.
+    Steps,
+    /// A bound inside a bound: above the outer one, the inner one has no effect.
+    Bounds,
+}
+
+const fn steps(name: &'static str, most: &'static str) -> Pair {
+    Pair { name, most, kind: Kind::Steps }
+}
+
+const fn bounds(name: &'static str, most: &'static str) -> Pair {
+    Pair { name, most, kind: Kind::Bounds }
+}
+
+/// Where 0 turns the second off, it allows everything.
+const PAIRS: [Pair; 9] = [
+    steps("repeats_free", "repeats_max"),
+    steps("errors_free", "errors_max"),
+    bounds("requests_per_minute", "requests_per_minute_total"),
+    bounds("waiting_per_user_max", "waiting_max"),
+    bounds("prompt_bytes_max", "body_bytes_max"),
+    bounds("image_bytes_max", "body_bytes_max"),
+    bounds("prompt_bytes_max", "waiting_bytes_max"),
+    bounds("affinity_seconds_max", "wait_seconds_max"),
+    bounds("slowed_seconds", "breaker_seconds"),
+];
+
+/// A setting that is more than another one allows.
+#[derive(Debug)]
+pub struct Contradiction {
+    pub setting: &'static Setting,
+    pub most: &'static Setting,
+    pub value: u64,
+    pub allowed: u64,
+    /// Somebody said it. Otherwise a default gives way: what was said holds, and the other value has no effect.
+    pub is_said: bool,
+    /// Of a ladder: whichever of the two is changed, the other one is wrong then.
+    pub is_between_steps: bool,
+}
+
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Contradiction { setting, most, value, allowed, .. } = self;
+        write!(f, "`{}` is {value}, more than the {allowed} of `{}`", setting.name, most.name)
+    }
+}
+
 pub struct Setting {
     pub name: &'static str,
     /// As the file has it: a section and the name.
@@ -164,8 +222,40 @@ impl Settings {
             let within = number(setting.least, setting.most);
             let value = reader.key(setting.key, setting.default, setting.about(), within);
             (setting.set)(&mut settings, value);
+            if reader.said(setting.key) {
+                settings.said |= bit(setting);
+            }
+        }
+        for contradiction in settings.contradictions() {
+            let (key, most) = (contradiction.setting.key, contradiction.most.key);
+            let Contradiction { value, allowed, .. } = contradiction;
+            match contradiction.is_said {
+                true => reader.problem(key, format!("{value} is more than {allowed}, which `{most}` allows")),
+                false => reader.note(key, format!("{value} has no effect above the {allowed} of `{most}`")),
+            }
         }
         settings
+    }
+
+    /// What contradicts itself. A default gives way to a value that was said.
+    pub fn contradictions(&self) -> Vec<Contradiction> {
+        let contradiction = |pair: &Pair| {
+            let (setting, most) = (Setting::named(pair.name)?, Setting::named(pair.most)?);
+            let (value, allowed) = ((setting.get)(self), (most.get)(self));
+            let (said, most_said) = (self.said & bit(setting) != 0, self.said & bit(most) != 0);
+            let is_between_steps = pair.kind == Kind::Steps;
+            let is_said = said && (most_said || is_between_steps);
+            // 0 turns a bound off. Two defaults, or one that an admin has undercut, are nobody's mistake.
+            (allowed > 0 && value > allowed && (said || is_between_steps)).then_some(Contradiction {
+                setting,
+                most,
+                value,
+                allowed,
+                is_said,
+                is_between_steps,
+            })
+        };
+        PAIRS.iter().filter_map(contradiction).collect()
     }
 
     /// These, with some values instead. One that is unknown here or out of bounds is left out: another version wrote it.
@@ -173,10 +263,17 @@ impl Settings {
         for (name, value) in overrides {
             if let Some(setting) = Setting::named(name).filter(|setting| setting.check(value).is_ok()) {
                 (setting.set)(&mut self, value);
+                self.said |= bit(setting);
             }
         }
         self
     }
+}
+
+/// The place of a setting in `Settings::said`.
+fn bit(setting: &Setting) -> u64 {
+    let place = TABLE.iter().position(|other| other.name == setting.name);
+    place.and_then(|place| 1u64.checked_shl(place as u32)).unwrap_or(0)
 }
 
 impl Default for Settings {
@@ -231,6 +328,46 @@ mod tests {
             assert!(setting.check(setting.most + 1).is_err());
             assert!(setting.least == 0 || setting.check(setting.least - 1).is_err());
         }
+    }
+
+    #[test]
+    fn each_setting_has_a_bit_of_its_own_and_each_pair_is_of_settings() {
+        assert!(TABLE.len() <= 64);
+        for (place, setting) in TABLE.iter().enumerate() {
+            assert_eq!(bit(setting), 1 << place, "{setting:?}");
+        }
+        for pair in PAIRS {
+            assert!(Setting::named(pair.name).is_some() && Setting::named(pair.most).is_some(), "{}", pair.name);
+        }
+    }
+
+    fn contradictions(values: &[(&'static str, u64)]) -> Vec<(&'static str, &'static str, bool)> {
+        let found = Settings::default().with(values.iter().copied()).contradictions();
+        found.iter().map(|found| (found.setting.name, found.most.name, found.is_said)).collect()
+    }
+
+    #[test]
+    fn the_defaults_contradict_nothing_and_two_values_that_were_said_may() {
+        assert_eq!(contradictions(&[]), []);
+        for pair in PAIRS {
+            let (inner, outer) = (Setting::named(pair.name).unwrap(), Setting::named(pair.most).unwrap());
+            let allowed = outer.least.max(inner.least).max(1).max(outer.least);
+            let told = |value| contradictions(&[(inner.name, value), (outer.name, allowed)]);
+            let found = |told: Vec<(&str, &str, bool)>| told.contains(&(inner.name, outer.name, true));
+            assert!(!found(told(allowed)), "{} = {}", inner.name, outer.name);
+            assert!(found(told(allowed + 1)), "{} > {}", inner.name, outer.name);
+        }
+    }
+
+    #[test]
+    fn a_default_gives_way_to_what_was_said_except_between_the_steps_of_a_ladder() {
+        assert_eq!(contradictions(&[("waiting_max", 2)]), [], "the smaller bound holds, as somebody wanted");
+        let no_effect = [("requests_per_minute", "requests_per_minute_total", false)];
+        assert_eq!(contradictions(&[("requests_per_minute", 201)]), no_effect);
+        assert_eq!(contradictions(&[("requests_per_minute", 200)]), []);
+        assert_eq!(contradictions(&[("repeats_free", 61)]), [("repeats_free", "repeats_max", true)]);
+        assert_eq!(contradictions(&[("repeats_max", 29)]), [("repeats_free", "repeats_max", false)]);
+        assert_eq!(contradictions(&[("repeats_free", 61), ("repeats_max", 0)]), [], "0 turns the pause off");
     }
 
     #[test]

@@ -63,6 +63,7 @@ impl Store {
         self.write(move |tx| {
             check_acting_admin(tx, by)?;
             let rows = all(tx.connection)?;
+            check_together(&live, &rows, &changes)?;
             let (mut old, mut new) = (Map::new(), Map::new());
             for (setting, value) in changes {
                 let was = rows.iter().find(|row| row.name == setting.name);
@@ -95,6 +96,24 @@ impl Store {
         })
         .await
     }
+}
+
+/// Refuses changes after which a changed setting contradicts another one. An outer bound can be lowered at any time: it
+/// holds then, and the bounds inside it have no effect above it.
+fn check_together(live: &Live, rows: &[Override], changes: &[Change]) -> Result<(), Error> {
+    let changed = |setting: &Setting| changes.iter().any(|(other, _)| other.name == setting.name);
+    let kept = rows.iter().filter(|row| Setting::named(&row.name).is_none_or(|setting| !changed(setting)));
+    let kept = kept.filter_map(|row| Some((row.name.as_str(), u64::try_from(row.value).ok()?)));
+    let new = changes.iter().filter_map(|(setting, value)| Some((setting.name, (*value)?)));
+    let after = live.start().with(kept.chain(new));
+    for found in after.contradictions().into_iter().filter(|found| found.is_said) {
+        let at_fault = if changed(found.setting) { found.setting } else { found.most };
+        if changed(at_fault) && (changed(found.setting) || found.is_between_steps) {
+            let message = format!("{found}; change the other one first, or both in one request");
+            return Err(Error::invalid(at_fault.name, message));
+        }
+    }
+    Ok(())
 }
 
 /// Names and values as they were asked for, checked; the first that is wrong is named.

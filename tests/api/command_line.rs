@@ -86,6 +86,249 @@ fn the_configuration_is_checked_at_once_and_its_example_is_good() {
 }
 
 #[test]
+fn config_check_says_what_it_read_and_finds_a_variable_that_no_key_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |vars: &[(&str, &str)], words: &[&str]| {
+        let mut check = std::process::Command::new(binary());
+        check.args([&["config", "check"], words].concat()).current_dir(folder.path()).envs(vars.iter().copied());
+        let output = check.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), text)
+    };
+    let here = folder.path().canonicalize().unwrap().join("lan-gateway.toml");
+    let here = here.to_str().unwrap();
+
+    let (code, text) = check(&[], &[]);
+    assert!(code == Some(0) && text.contains(&format!("no file was read: {here} does not exist")), "{text}");
+    std::fs::write(here, "[limits]\nrequests_per_minute = 1000\n").unwrap();
+    let (code, text) = check(&[("LGW_LISTEN", "127.0.0.1:1"), ("LGW_URL", "http://a")], &[]);
+    assert!(
+        code == Some(0) && text.contains(&format!("read from {here}; over it the environment: LGW_LISTEN\n")),
+        "{text}"
+    );
+    assert!(text.contains("note: `limits.requests_per_minute`: 1000 has no effect above the 200"), "{text}");
+    std::fs::write(folder.path().join("other.toml"), "").unwrap();
+    let (_, text) = check(&[], &["--config", "other.toml"]);
+    assert!(text.contains(&here.replace("lan-gateway.toml", "other.toml")), "{text}");
+    for (name, meant) in [("LGW_LIMITS_REQUESTS_PER_MINUTE", "LGW_LIMITS__REQUESTS_PER_MINUTE"), ("LGW_PORT", "no key")]
+    {
+        let (code, text) = check(&[(name, "5")], &[]);
+        assert!(code == Some(2) && text.contains(name) && text.contains(meant) && text.contains(here), "{text}");
+    }
+    for level in ["inof", "warning", "lan_gateway=inof"] {
+        assert_eq!(check(&[("LGW_LOG__LEVEL", level)], &[]).0, Some(2), "{level}");
+    }
+    assert_eq!(check(&[("LGW_LOG__LEVEL", "INFO")], &[]).0, Some(0));
+}
+
+/// Starts a gateway that is expected to refuse, and returns what it says; `None` when it runs.
+fn refusal(folder: &std::path::Path) -> Option<String> {
+    use std::io::Read;
+    use std::process::Stdio;
+    let mut child = std::process::Command::new(binary())
+        .arg("serve")
+        .current_dir(folder)
+        .env("LGW_DATA_DIR", folder)
+        .env("LGW_LISTEN", "127.0.0.1:0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A gateway that refuses ends and closes both; one that runs says where it listens.
+    let mut first = [0; 1];
+    let runs = child.stdout.take().unwrap().read(&mut first).unwrap() > 0;
+    if runs {
+        child.kill().unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    (!runs && output.status.code() == Some(1)).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[actix_web::test]
+async fn a_second_gateway_is_refused_even_if_the_lock_s_file_is_gone_and_a_dead_socket_is_no_obstacle() {
+    let mut gateway = TestGateway::start("http://127.0.0.1:1");
+    let folder = gateway.data_dir().to_owned();
+    std::fs::remove_file(folder.join("lan-gateway.lock")).unwrap();
+
+    let said = refusal(&folder).expect("it is refused");
+
+    assert!(said.contains("another lan-gateway runs on") && said.contains("control.sock"), "{said}");
+    let (good, text) = gateway.command(&["user", "list"], "");
+    assert!(good, "the first one still answers: {text}");
+    gateway.kill();
+    assert!(folder.join("control.sock").exists(), "as a killed gateway leaves it");
+    gateway.restart();
+    assert!(gateway.command(&["user", "list"], "").0);
+}
+
+#[actix_web::test]
+async fn a_clean_stop_leaves_the_database_whole_in_one_file() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    for _ in 0..3 {
+        assert_eq!(gateway.post("/v1/chat/completions", Some(&admin), hello()).await.status, 200);
+    }
+
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(20).await, Some(0));
+
+    let wal = std::fs::metadata(gateway.data_dir().join("lan-gateway.db-wal")).map_or(0, |wal| wal.len());
+    assert_eq!(wal, 0);
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("secrets")).unwrap();
+    for name in ["lan-gateway.db", "secrets/jwt.json"] {
+        std::fs::copy(gateway.data_dir().join(name), copy.path().join(name)).unwrap();
+    }
+    let second = TestGateway::start_in(copy.path(), &fake.url(), &[]);
+    let record = second.record(&second.admin().await).await;
+    assert_eq!(record.iter().filter(|row| row["outcome"] == "completed").count(), 3);
+}
+
+#[actix_web::test]
+async fn secrets_without_their_database_are_told_and_nothing_is_begun_anew() {
+    let mut gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    gateway.signal("TERM");
+    gateway.wait(20).await;
+    let folder = gateway.data_dir().to_owned();
+    let (file, aside) = (folder.join("lan-gateway.db"), folder.join("aside"));
+    std::fs::rename(&file, &aside).unwrap();
+
+    for empty in [false, true] {
+        if empty {
+            std::fs::write(&file, "").unwrap();
+        }
+        let said = refusal(&folder).expect("it is refused");
+        assert!(said.contains("no database with accounts") && said.contains("mv "), "{said}");
+        let left = std::fs::metadata(&file).map_or(0, |file| file.len());
+        assert_eq!((file.exists(), left), (empty, 0), "nothing was made");
+    }
+
+    std::fs::rename(&aside, &file).unwrap();
+    gateway.restart();
+    assert_eq!(gateway.get("/api/v1/me", Some(&admin)).await.status, 200, "all is as it was");
+    gateway.signal("TERM");
+    gateway.wait(20).await;
+    std::fs::remove_dir_all(folder.join("secrets")).unwrap();
+    gateway.restart();
+    assert_eq!(gateway.get("/api/v1/me", Some(&admin)).await.status, 401, "a database without secrets gets new keys");
+    gateway.admin().await;
+    gateway.signal("TERM");
+    gateway.wait(20).await;
+    std::fs::rename(folder.join("secrets"), folder.join("secrets.old")).unwrap();
+    std::fs::rename(&file, &aside).unwrap();
+    assert_eq!(refusal(&folder), None, "an empty folder begins anew");
+}
+
+#[actix_web::test]
+async fn doctor_reads_the_whole_database_and_finds_damage() {
+    use std::os::unix::fs::FileExt;
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    for _ in 0..20 {
+        gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
+    }
+    let check = |folder: &std::path::Path| {
+        let mut doctor = std::process::Command::new(binary());
+        doctor.args(["doctor", "--deep"]).env("LGW_DATA_DIR", folder).env("LGW_OLLAMA__URL", fake.url());
+        let output = doctor.current_dir(folder).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+
+    let (good, text) = check(gateway.data_dir());
+    assert!(good && text.contains("a gateway runs on it") && text.contains("quick_check found nothing"), "{text}");
+    assert_eq!(gateway.post("/v1/chat/completions", Some(&admin), hello()).await.status, 429, "it goes on");
+    gateway.signal("TERM");
+    gateway.wait(20).await;
+    let (good, text) = check(gateway.data_dir());
+    assert!(good && text.contains("quick_check found nothing"), "{text}");
+
+    let file = gateway.data_dir().join("lan-gateway.db");
+    let bytes = std::fs::metadata(&file).unwrap().len();
+    let damaged = std::fs::File::options().write(true).open(&file).unwrap();
+    // The last page alone, then all but the first.
+    for first in [bytes / 4096 - 1, 1] {
+        for page in first..bytes / 4096 {
+            damaged.write_all_at(&[0x5A; 64], page * 4096).unwrap();
+        }
+        let (good, text) = check(gateway.data_dir());
+        assert!(!good && text.contains("database       DAMAGED"), "{text}");
+    }
+    let fresh = tempfile::tempdir().unwrap();
+    assert!(check(fresh.path()).0, "where there is none, none is damaged");
+}
+
+#[actix_web::test]
+async fn an_export_on_the_host_breaks_off_when_its_person_is_deleted_and_leaves_no_file() {
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start_with(&fake.url(), &[("LIMITS__PROMPT_BYTES_MAX", "16777216")]);
+    let admin = gateway.admin().await;
+    for (name, into_file, format) in [("ann", false, "csv"), ("bob", true, "jsonl")] {
+        let jwt = gateway.user(&admin, name).await;
+        let mut body = hello();
+        body["messages"][0]["content"] = json!("x".repeat(4 << 20));
+        for _ in 0..6 {
+            assert_eq!(gateway.post("/v1/chat/completions", Some(&jwt), body.clone()).await.status, 200);
+        }
+        let user = format!("{name}@example.org");
+        let (_, whole) = gateway.command(&["export", &user], "");
+        let code = whole.lines().find(|line| line.starts_with("\"receipt:")).map(receipt).unwrap();
+        let file = gateway.data_dir().join("export");
+        let pipe = gateway.data_dir().join("export.part");
+        let mut words = vec!["export", &user, "--format", format];
+        if into_file {
+            // A pipe in the place of the file under way, so that it waits for its reader.
+            assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+            words.extend(["--output", file.to_str().unwrap()]);
+        }
+        let mut export = Command::new(binary())
+            .args(words)
+            .current_dir(gateway.data_dir())
+            .env("LGW_DATA_DIR", gateway.data_dir())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out: Box<dyn Read> = match into_file {
+            true => Box::new(std::fs::File::open(&pipe).unwrap()),
+            false => Box::new(export.stdout.take().unwrap()),
+        };
+        let mut read = vec![0; 4096];
+        out.read_exact(&mut read).unwrap();
+
+        let (good, text) = gateway.command(&["user", "delete", &user, "--receipt", &code], "");
+        assert!(good, "{text}");
+
+        out.read_to_end(&mut read).unwrap();
+        let ended = export.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(!ended.status.success(), "{said}");
+        assert!(said.contains("broke off and has no receipt") && said.contains("was deleted"), "{said}");
+        assert!(memchr::memmem::find(&read, b"receipt").is_none(), "{name}");
+        assert!(!file.exists() && !pipe.exists(), "{name}: what broke off is no file");
+    }
+}
+
+#[actix_web::test]
+async fn a_csv_on_the_host_has_a_byte_order_mark_when_one_is_asked_for() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    gateway.admin().await;
+    for (words, with) in
+        [("export --all --bom", true), ("export --all", false), ("usage --csv --bom", true), ("usage --csv", false)]
+    {
+        let (good, text) = gateway.command(&words.split(' ').collect::<Vec<_>>(), "");
+        assert!(good && text.starts_with(if with { "\u{feff}\"" } else { "\"" }), "{words}: {text}");
+    }
+    for wrong in ["export --all --bom --format jsonl", "usage --bom"] {
+        assert!(!gateway.command(&wrong.split(' ').collect::<Vec<_>>(), "").0, "{wrong}");
+    }
+}
+
+#[test]
 fn help_teaches() {
     let folder = tempfile::tempdir().unwrap();
     for words in [

@@ -152,7 +152,42 @@ async fn what_can_not_be_set_is_named_and_nothing_is_changed() {
         assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &param), "{changes}");
     }
 
+    for (changes, param) in [
+        (json!({ "repeats_free": 61 }), json!("repeats_free")),
+        (json!({ "errors_free": 9, "errors_max": 8 }), json!("errors_free")),
+        (json!({ "requests_per_minute": 9, "requests_per_minute_total": 8 }), json!("requests_per_minute")),
+        (json!({ "waiting_per_user_max": 9, "waiting_max": 8 }), json!("waiting_per_user_max")),
+    ] {
+        let refused = set(&gateway, &admin, changes.clone()).await;
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &param), "{changes}");
+    }
+
     let settings = gateway.get(PATH, Some(&admin)).await.json();
     assert!(settings["items"].as_array().unwrap().iter().all(|setting| setting["overridden"] == false));
     assert!(!gateway.get("/api/v1/audit?kind=act", Some(&admin)).await.text().contains("settings_changed"));
+}
+
+#[actix_web::test]
+async fn a_change_must_not_contradict_what_was_said_before_and_a_default_gives_way() {
+    let gateway = TestGateway::start_with("http://127.0.0.1:1", &[("QUEUE__WAITING_PER_USER_MAX", "5")]);
+    let admin = gateway.admin().await;
+    let change = async |changes: Value| set(&gateway, &admin, changes).await;
+
+    assert_eq!(change(json!({ "waiting_max": 4 })).await.status, 200, "a bound can be lowered at any time");
+    let refused = change(json!({ "waiting_per_user_max": 6 })).await;
+    assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("waiting_per_user_max")));
+    assert!(
+        refused.text().contains("`waiting_per_user_max` is 6, more than the 4 of `waiting_max`"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(change(json!({ "waiting_per_user_max": 4 })).await.status, 200);
+    let refused = change(json!({ "waiting_per_user_max": null })).await;
+    assert_eq!(refused.status, 400, "the file's 5 again, against the 4 of the change");
+    assert_eq!(change(json!({ "waiting_per_user_max": 6, "waiting_max": 6 })).await.status, 200, "both at once");
+    assert_eq!(change(json!({ "requests_per_minute_total": 1 })).await.status, 200, "10 a person are a default");
+    assert_eq!(change(json!({ "repeats_free": 60 })).await.status, 200, "no more than the pause");
+    let (good, text) = gateway.command(&["settings", "set", "repeats_max", "59"], "");
+    assert!(!good && text.contains("`repeats_free` is 60, more than the 59"), "{text}");
+    assert!(gateway.command(&["settings", "set", "repeats_max", "0"], "").0, "0 turns the pause off");
 }
