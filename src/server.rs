@@ -174,6 +174,7 @@ async fn close(app: &Arc<App>) {
     }
 }
 
+/// Logs each SIGHUP and goes on. Runs until it is aborted.
 async fn ignore(mut hangup: Signal) {
     while hangup.recv().await.is_some() {
         info!("SIGHUP was ignored: nothing is reloaded; restart the gateway to read its configuration again");

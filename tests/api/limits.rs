@@ -109,3 +109,31 @@ async fn an_address_has_so_many_connections() {
     assert!(kept.iter().all(|(_, answered)| *answered));
     assert!(!fourth, "the fourth is closed at once");
 }
+
+#[actix_web::test]
+async fn one_address_leaves_files_for_others_and_for_the_gateway_itself() {
+    use std::io::Write;
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start_under(&["prlimit", "--nofile=300:300"], &fake.url(), &[]);
+    let admin = gateway.admin().await;
+    let to: std::net::SocketAddr = gateway.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let source: std::net::SocketAddr = "127.4.0.1:0".parse().unwrap();
+    let hold = || {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&source.into()).unwrap();
+        socket.connect(&to.into()).unwrap();
+        let mut stream = std::net::TcpStream::from(socket);
+        // Those that are too many are closed.
+        let _ = stream.write_all(b"POST /chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{");
+        stream
+    };
+
+    let held: Vec<_> = (0..400).map(|_| hold()).collect();
+
+    for _ in 0..5 {
+        assert_eq!(gateway.post("/v1/chat/completions", Some(&admin), hello()).await.status, 200);
+    }
+    let open = std::fs::read_dir(format!("/proc/{}/fd", gateway.pid())).unwrap().count();
+    assert!(open < 200, "{open} of 300 are open");
+    drop(held);
+}
