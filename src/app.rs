@@ -23,6 +23,7 @@ use crate::gateway::Stages;
 use crate::limits::Limits;
 use crate::owner;
 use crate::policy::Policy;
+use crate::quarantine::Quarantine;
 use crate::queue::{Queue, Slots};
 use crate::routing::Routing;
 use crate::store::{self, Store};
@@ -175,12 +176,18 @@ impl App {
         // Somebody may have started it as root by mistake; the service's user goes on with its files.
         owner::hand_over_all(&config.data_dir)?;
         let hosts: Vec<Slots> = config.upstreams.iter().map(slots).collect();
+        let queue = Queue::new(&hosts, config.order, store.settings().clone());
+        let granting = queue.clone();
+        let routing = Routing::new(hosts.len(), config.upstream.models_fresh, move |host, is_down| {
+            granting.set_down(host, is_down);
+        });
         let stages = Stages {
             breaker: Breaker::new(store.clone()),
             limits,
             policy: Arc::new(Policy::new(store.settings().clone())),
-            routing: Routing::new(hosts.len(), config.upstream.models_fresh),
-            queue: Queue::new(&hosts, config.order, store.settings().clone()),
+            quarantine: Quarantine::new(store.settings().clone()),
+            routing,
+            queue,
             audit: Arc::new(Audit::new(store.clone(), config.audit.clone())),
             running: auth.running.clone(),
             answers: config.answers.clone(),

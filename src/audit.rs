@@ -355,6 +355,14 @@ impl Record {
         }
     }
 
+    /// The request did not get through to `host` and goes to another: a new attempt, told in the result.
+    pub fn failed_attempt(&mut self, host: &str, error: &Error) {
+        let Some(row) = &mut self.row else { return };
+        let attempt = row.attempt.unwrap_or(1);
+        row.attempt = Some(attempt.saturating_add(1));
+        self.notes.push(format!("attempt {attempt} on `{host}` failed with {}: {error}", error.code()));
+    }
+
     /// Notes something that the result's readers should know, on a line of its own.
     pub fn note(&mut self, note: String) {
         self.notes.push(note);

@@ -159,8 +159,10 @@ fn is_its_own_fault(error: &Error) -> bool {
         | Error::TooLarge { .. }
         | Error::EncodedBody { .. }
         | Error::Misdirected { .. }
+        | Error::Quarantined { .. }
         // The model server answered, and with an error: it can't do this request, and each try costs it work.
-        | Error::UpstreamRefused { .. } => true,
+        | Error::UpstreamRefused { .. }
+        | Error::UpstreamDied { .. } => true,
         Error::Unauthenticated { .. }
         | Error::TokenPaused { .. }
         | Error::TokenSlowed { .. }

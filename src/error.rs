@@ -16,6 +16,9 @@ pub enum Error {
     /// Frameworks choose their exception by its words, too: the message says "the prompt is too long".
     #[error("{message}")]
     ContextTooLong { field: &'static str, message: String },
+    /// The same request ended a model server a while ago.
+    #[error("{message}")]
+    Quarantined { message: String },
     #[error("{message}")]
     Unauthenticated { message: String },
     #[error("{message}")]
@@ -69,6 +72,9 @@ pub enum Error {
     },
     #[error("{message}")]
     UpstreamRefused { message: String },
+    /// The model server, or its process that runs the model, ended in the middle of the request.
+    #[error("{message}")]
+    UpstreamDied { message: String },
     #[error("{message}")]
     Timeout { message: String },
     #[error("an error inside the gateway; the log knows more under this request's id")]
@@ -130,6 +136,7 @@ impl Error {
             Error::Invalid { .. } => "invalid_request",
             Error::Unsupported { .. } => "unsupported_parameter",
             Error::ContextTooLong { .. } => "context_length_exceeded",
+            Error::Quarantined { .. } => "request_quarantined",
             Error::Unauthenticated { .. } => "invalid_api_key",
             Error::Forbidden { .. } => "permission_denied",
             Error::TokenPaused { .. } => "token_paused",
@@ -150,6 +157,7 @@ impl Error {
             Error::Unavailable { .. } => "unavailable",
             Error::UpstreamDown { .. } => "upstream_unreachable",
             Error::UpstreamRefused { .. } => "upstream_error",
+            Error::UpstreamDied { .. } => "upstream_died",
             Error::Timeout { .. } => "upstream_timeout",
             Error::Internal { .. } => "internal_error",
         }

@@ -23,6 +23,7 @@ use crate::ids::RequestId;
 use crate::limits::bodies::BodyBytes;
 use crate::limits::{Admission, Cost, Denial, Limits};
 use crate::policy::Policy;
+use crate::quarantine::Quarantine;
 use crate::queue::{self, Queue};
 use crate::rights::Class;
 use crate::routing::Routing;
@@ -47,6 +48,7 @@ pub struct Stages {
     pub breaker: Arc<Breaker>,
     pub limits: Arc<Limits>,
     pub policy: Arc<Policy>,
+    pub quarantine: Arc<Quarantine>,
     pub routing: Routing,
     pub queue: Arc<Queue>,
     pub audit: Arc<Audit>,
@@ -129,7 +131,7 @@ impl Gateway {
 
     /// The models that `who` may ask.
     pub async fn models(&self, who: &Identity) -> Result<Vec<ModelCard>, Error> {
-        let served = self.stages.routing.models(&self.upstream).await?;
+        let served = self.stages.routing.models().await?;
         Ok(self.stages.policy.visible(who, served))
     }
 
@@ -143,14 +145,17 @@ impl Gateway {
         Some(self.upstream.provider(host).name())
     }
 
-    /// Whether some host answers now.
-    pub async fn reaches_a_host(&self) -> bool {
-        for host in self.upstream.hosts() {
-            if self.upstream.models(host).await.is_ok() {
-                return true;
-            }
-        }
-        false
+    /// Whether some upstream is up.
+    pub async fn reaches_an_upstream(&self) -> bool {
+        self.stages.routing.is_any_up().await
+    }
+
+    pub fn routing(&self) -> &Routing {
+        &self.stages.routing
+    }
+
+    pub fn quarantine(&self) -> &Quarantine {
+        &self.stages.quarantine
     }
 
     pub fn is_stopping(&self) -> bool {
@@ -186,13 +191,14 @@ impl Gateway {
     /// Takes a request that was counted down to the bar. What it has cost in the end is settled there; what is refused
     /// above it costs nothing.
     pub async fn answer(&self, asked: Asked, admission: &mut Admission) -> Result<Answer, Refused> {
-        let Stages { breaker, policy, routing, queue, audit, running, answers, stopping, stop_now, .. } = &self.stages;
+        let Stages { breaker, policy, quarantine, routing, queue, audit, running, answers, .. } = &self.stages;
+        let Stages { stopping, stop_now, .. } = &self.stages;
         if stopping.is_cancelled() {
             return Err(stopped().into());
         }
         policy.check_model(&asked.who, asked.work.model())?;
         let mut allowed = policy.check(&asked.who, asked.work)?;
-        let hosts = routing.candidates(&self.upstream, allowed.work.model()).await?;
+        let hosts = routing.candidates(allowed.work.model()).await?;
         // All candidates of one request share one kind of provider.
         let provider = self.upstream.provider(hosts[0]);
         let mut ignored = asked.ignored;
@@ -214,6 +220,7 @@ impl Gateway {
         allowed.notes.extend(call.notes.iter().cloned());
         allowed.notes.extend(ignored.iter().map(|field| format!("ignored {field}")));
 
+        let stay = quarantine.admit(&call, allowed.work.model().canonical())?;
         let passed = breaker.sends(&asked.who, &call.body).await?;
         let place = queue
             .reserve(queue::Asked {
@@ -258,13 +265,15 @@ impl Gateway {
         let shared = Rc::new(Shared::new(record, hold, place.ahead()));
         let pump = Pump {
             upstream: self.upstream.clone(),
+            routing: routing.clone(),
+            hosts,
             shared: shared.clone(),
             answers: answers.clone(),
             stop_now: stop_now.clone(),
             passed,
             plausible,
         };
-        Ok(Answer::new(ignored, shared, pump.start(run, place, Forward { call, _memory: asked.memory })))
+        Ok(Answer::new(ignored, shared, pump.start(run, place, Forward { call, _memory: asked.memory }, stay)))
     }
 }
 

@@ -38,6 +38,7 @@ pub mod breaker;
 pub mod export;
 pub mod limits;
 pub mod policy;
+pub mod quarantine;
 pub mod queue;
 pub mod routing;
 pub mod tokens;

@@ -291,6 +291,21 @@ impl Turn {
     }
 }
 
+impl Turn {
+    /// Gives the slot up and takes a place for another host. `None`: no other that is up serves the model. Refused as in
+    /// `reserve`.
+    pub fn elsewhere(self) -> Option<Result<Place, Error>> {
+        let ticket = self.ticket?;
+        let (asking, card) = {
+            let state = self.queue.lock();
+            (state.core.elsewhere(ticket)?, state.cards.get(&ticket)?.clone())
+        };
+        let queue = self.queue.clone();
+        drop(self);
+        Some(queue.seat(asking, Card { state: CardState::Waiting, ..card }))
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::http::guard::AddressQuotas;
 use crate::store::words::Merge;
+use crate::upstream::{Host, Upstream};
 use crate::vital::panic_on_purpose;
 
 const BEAT: Duration = Duration::from_secs(5);
@@ -57,6 +58,7 @@ pub fn start(app: &Arc<App>, quotas: AddressQuotas, control: impl Future<Output 
         spawn("the watch over the disk", Box::pin(watch_disk(app.clone()))),
         spawn("the sums of usage", Box::pin(follow(app.clone()))),
         spawn("the index of words", Box::pin(index(app.clone()))),
+        spawn("the watch over the upstreams", Box::pin(watch_upstreams(app.clone()))),
         spawn("erasing", Box::pin(erase(app.clone()))),
         spawn("the control socket", Box::pin(control)),
     ])
@@ -139,6 +141,12 @@ pub async fn erase(app: Arc<App>) {
             }
         }
     }
+}
+
+/// Keeps the lists of models and the conditions of the upstreams, until it is dropped.
+pub async fn watch_upstreams(app: Arc<App>) {
+    let hosts = app.config.upstreams.iter().map(Host::new).collect();
+    app.stages.routing.watch(&Upstream::new(hosts, app.config.upstream.clone())).await;
 }
 
 /// Runs until it is dropped.

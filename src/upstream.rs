@@ -69,7 +69,7 @@ impl Upstream {
 
     /// Sends `call` and returns when the head of the answer is here. Dropping the answer closes the connection, which
     /// ends the generation.
-    pub async fn send(&self, host: HostId, call: &Call) -> Result<Events, Error> {
+    pub async fn send(&self, host: HostId, call: &Call) -> Result<Events, Failure> {
         let host = &self.hosts[host.0];
         let sent = self
             .client
@@ -79,11 +79,11 @@ impl Upstream {
             .timeout(self.limits.first_byte_timeout)
             .send_body(call.body.clone())
             .await;
-        let mut response = sent.map_err(|cause| self.send_error(cause))?;
+        let mut response = sent.map_err(|cause| self.send_failure(cause))?;
         if response.status() != 200 {
             let body = short_body(&mut response).await.unwrap_or_default();
             let failure = host.provider.failure(response.status().as_u16(), &body);
-            return Err(failure.about(call.asks));
+            return Err(failure.about(call.asks).into());
         }
         Ok(Events { response, decoder: host.provider.decoder(&call.reading), ended: false })
     }
@@ -105,7 +105,7 @@ impl Upstream {
 
     async fn short_answer(&self, host: &Host, request: ClientRequest, body: Bytes) -> Result<Bytes, Error> {
         let sent = request.no_decompress().timeout(SHORT_BODY_WAIT_MAX).send_body(body).await;
-        let mut response = sent.map_err(|cause| self.send_error(cause))?;
+        let mut response = sent.map_err(|cause| self.send_failure(cause).error)?;
         let body = short_body(&mut response).await?;
         if response.status() != 200 {
             return Err(host.provider.failure(response.status().as_u16(), &body));
@@ -113,8 +113,8 @@ impl Upstream {
         Ok(body)
     }
 
-    fn send_error(&self, cause: SendRequestError) -> Error {
-        match cause {
+    fn send_failure(&self, cause: SendRequestError) -> Failure {
+        let error = match cause {
             SendRequestError::Timeout => Error::Timeout {
                 message: format!(
                     "the model server sent nothing for {} s; it may be loading a model: try again",
@@ -124,12 +124,39 @@ impl Upstream {
             SendRequestError::Connect(ConnectError::Timeout) => {
                 Error::UpstreamDown { cause: anyhow!("connecting took too long") }
             }
+            // awc calls it so when a connection that stood ends before the head of an answer.
+            SendRequestError::Connect(ConnectError::Disconnected) => return closed_early("it was closed"),
             SendRequestError::Connect(cause) => Error::UpstreamDown { cause: anyhow!("{cause}") },
-            other => {
-                tracing::warn!(cause = %other, "the model server closed the connection before its answer");
-                Error::UpstreamRefused { message: "the model server closed the connection before its answer".into() }
-            }
-        }
+            other => return closed_early(other),
+        };
+        error.into()
+    }
+}
+
+/// Why an answer did not come.
+#[derive(Debug)]
+pub struct Failure {
+    pub error: Error,
+    /// The connection ended before the answer did: the upstream may have died of the request.
+    pub broke_off: bool,
+}
+
+impl Failure {
+    /// No connection came about, so the upstream has seen nothing of the request.
+    pub fn is_unconnected(&self) -> bool {
+        matches!(self.error, Error::UpstreamDown { .. })
+    }
+}
+
+fn closed_early(cause: impl std::fmt::Display) -> Failure {
+    tracing::warn!(%cause, "the model server closed the connection before its answer");
+    let message = "the model server closed the connection before its answer".into();
+    Failure { error: Error::UpstreamRefused { message }, broke_off: true }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure { error, broke_off: false }
     }
 }
 
@@ -154,7 +181,7 @@ impl Events {
     /// mark seen.
     ///
     /// Cancel-safe: nothing is lost when the future is dropped while it waits.
-    pub async fn next(&mut self, out: &mut Vec<ChatEvent>) -> Result<bool, Error> {
+    pub async fn next(&mut self, out: &mut Vec<ChatEvent>) -> Result<bool, Failure> {
         if self.ended {
             return Ok(false);
         }
@@ -175,16 +202,19 @@ impl Events {
     }
 
     // awc reports a body that was cut off as a clean end, so only the decoder can tell whether the answer is complete.
-    fn read(&mut self, arrived: Option<Result<Bytes, PayloadError>>, out: &mut Vec<ChatEvent>) -> Result<(), Error> {
+    fn read(&mut self, arrived: Option<Result<Bytes, PayloadError>>, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
         match arrived {
-            Some(Ok(chunk)) => self.decoder.bytes(&chunk, out),
+            Some(Ok(chunk)) => Ok(self.decoder.bytes(&chunk, out)?),
             Some(Err(cause)) => {
                 self.ended = true;
-                Err(read_error(&cause))
+                Err(Failure { error: read_error(&cause), broke_off: true })
             }
             None => {
                 self.ended = true;
-                self.decoder.end(out)
+                self.decoder.end(out).map_err(|error| {
+                    let broke_off = matches!(error, Error::UpstreamRefused { .. });
+                    Failure { error, broke_off }
+                })
             }
         }
     }

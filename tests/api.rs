@@ -45,6 +45,8 @@ mod others;
 mod panics;
 #[path = "api/payloads.rs"]
 mod payloads;
+#[path = "api/poison.rs"]
+mod poison;
 #[path = "api/quotas.rs"]
 mod quotas;
 #[path = "api/reasoning.rs"]
@@ -71,5 +73,7 @@ mod tokens;
 mod tools;
 #[path = "api/upstream.rs"]
 mod upstream;
+#[path = "api/upstreams.rs"]
+mod upstreams;
 #[path = "api/usage.rs"]
 mod usage;

@@ -365,6 +365,7 @@ fn every_error_has_its_status_and_body_in_every_dialect() {
         Error::invalid("messages[2].content", "what happened"),
         Error::unsupported("n", "what happened"),
         Error::ContextTooLong { field: "messages", message: text() },
+        Error::Quarantined { message: text() },
         Error::Unauthenticated { message: text() },
         Error::Forbidden { message: text() },
         Error::TokenPaused { message: text() },
@@ -386,6 +387,7 @@ fn every_error_has_its_status_and_body_in_every_dialect() {
         Error::Unavailable { message: text(), retry_after: wait },
         Error::UpstreamDown { cause: cause() },
         Error::UpstreamRefused { message: text() },
+        Error::UpstreamDied { message: text() },
         Error::Timeout { message: text() },
         Error::Internal { cause: cause() },
     ];

@@ -115,6 +115,9 @@ settings! {
     breaker.errors_max: usize = 40, 0 to 1000 requests;
     /// A token that is slowed may go on once in this time.
     breaker.slowed_seconds: u32 = 10, 1 to 600 seconds;
+    // Longer than any client's retries, shorter than the patience of somebody whose request was not to blame.
+    /// How long a request is not sent again during which a model server died; 0 turns that off.
+    answers.quarantine_seconds: u32 = 300, 0 to 86_400 seconds;
     /// Tokens of one answer, of people who have no other limit of their own. A request may ask for fewer, never for more.
     answers.answer_tokens_max: u32 = 8192, 1 to 10_000_000 tokens;
 }

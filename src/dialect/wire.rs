@@ -94,7 +94,10 @@ pub fn json_bytes<T: Serialize>(value: &T) -> Vec<u8> {
 /// The status in OpenAI's dialect and the gateway's own API.
 pub fn status(error: &Error) -> u16 {
     match error {
-        Error::Invalid { .. } | Error::Unsupported { .. } | Error::ContextTooLong { .. } => 400,
+        Error::Invalid { .. }
+        | Error::Unsupported { .. }
+        | Error::ContextTooLong { .. }
+        | Error::Quarantined { .. } => 400,
         Error::Unauthenticated { .. } => 401,
         Error::Forbidden { .. } | Error::TokenPaused { .. } => 403,
         Error::ModelNotFound { .. } | Error::NotFound { .. } | Error::UnknownRoute { .. } => 404,
@@ -107,7 +110,7 @@ pub fn status(error: &Error) -> u16 {
             429
         }
         Error::HostBusy { .. } | Error::AuditUnavailable { .. } | Error::Unavailable { .. } => 503,
-        Error::UpstreamDown { .. } | Error::UpstreamRefused { .. } => 502,
+        Error::UpstreamDown { .. } | Error::UpstreamRefused { .. } | Error::UpstreamDied { .. } => 502,
         Error::Timeout { .. } => 504,
         Error::Internal { .. } => 500,
     }
@@ -126,7 +129,8 @@ fn error_type(error: &Error) -> &'static str {
         | Error::Conflict { .. }
         | Error::TooLarge { .. }
         | Error::EncodedBody { .. }
-        | Error::Misdirected { .. } => "invalid_request_error",
+        | Error::Misdirected { .. }
+        | Error::Quarantined { .. } => "invalid_request_error",
         Error::Unauthenticated { .. } => "authentication_error",
         Error::Forbidden { .. } | Error::TokenPaused { .. } => "permission_error",
         Error::RateLimited { .. } | Error::TokenSlowed { .. } | Error::QueueFull { .. } => "requests",
@@ -136,6 +140,7 @@ fn error_type(error: &Error) -> &'static str {
         | Error::Unavailable { .. }
         | Error::UpstreamDown { .. }
         | Error::UpstreamRefused { .. }
+        | Error::UpstreamDied { .. }
         | Error::Timeout { .. }
         | Error::Internal { .. } => "server_error",
     }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::{Outcome, Record};
 use crate::auth::running::Run;
 use crate::breaker::Passed;
+use crate::catalog::HostId;
 use crate::chat::{ChatEvent, Piece};
 use crate::config;
 use crate::error::Error;
@@ -20,8 +21,10 @@ use crate::gateway::plausible::Plausible;
 use crate::gateway::shared::{Ended, Shared};
 use crate::limits::bodies::BodyBytes;
 use crate::provider::Call;
-use crate::queue::Place;
-use crate::upstream::{Patience, Upstream};
+use crate::quarantine::{Died, Stay};
+use crate::queue::{Place, Turn};
+use crate::routing::{Alive, Routing};
+use crate::upstream::{Events, Failure, Patience, Upstream};
 use crate::vital::panic_on_purpose;
 
 /// How often a running answer is looked after: segments to the record, silence, length.
@@ -32,6 +35,9 @@ const CUT_WAIT: Duration = Duration::from_secs(1);
 
 pub struct Pump {
     pub upstream: Rc<Upstream>,
+    pub routing: Routing,
+    /// Where the request may run.
+    pub hosts: Vec<HostId>,
     pub shared: Rc<Shared>,
     pub answers: config::Answers,
     pub stop_now: CancellationToken,
@@ -47,10 +53,10 @@ pub struct Forward {
 
 impl Pump {
     /// Runs until the answer has ended, and then until its reader was told or has had the time for that.
-    pub fn start(self, run: Run, place: Place, forward: Forward) -> JoinHandle<()> {
+    pub fn start(self, run: Run, place: Place, forward: Forward, stay: Stay) -> JoinHandle<()> {
         tokio::task::spawn_local(async move {
             let shared = self.shared.clone();
-            if AssertUnwindSafe(self.whole(run, place, forward)).catch_unwind().await.is_err() {
+            if AssertUnwindSafe(self.whole(run, place, forward, stay)).catch_unwind().await.is_err() {
                 shared.fail(Error::internal(anyhow!("the task of an answer panicked")));
                 tokio::time::sleep(CUT_WAIT).await;
                 shared.close_unread();
@@ -58,8 +64,8 @@ impl Pump {
         })
     }
 
-    async fn whole(self, run: Run, place: Place, forward: Forward) {
-        let result = self.run(&run, place, forward).await;
+    async fn whole(self, run: Run, place: Place, forward: Forward, stay: Stay) {
+        let result = self.run(&run, place, forward, stay).await;
         self.tell_breaker(&result);
         self.shared.end(result);
         // The model is done with it; its reader may not be.
@@ -85,28 +91,17 @@ impl Pump {
         }
     }
 
-    async fn run(&self, run: &Run, place: Place, forward: Forward) -> Result<(), Ended> {
+    async fn run(&self, run: &Run, place: Place, forward: Forward, stay: Stay) -> Result<(), Ended> {
         tokio::select! {
             biased;
             cut = run.cut() => Err(Ended::from(cut)),
             () = self.stop_now.cancelled() => Err(Ended::stopped()),
-            result = self.generate(place, forward) => result,
+            result = self.generate(place, forward, stay) => result,
         }
     }
 
-    async fn generate(&self, place: Place, forward: Forward) -> Result<(), Ended> {
-        let turn = place.turn().await.map_err(|error| {
-            let outcome = Outcome::Refused(error.code());
-            Ended { error, outcome }
-        })?;
-        self.shared.begins(self.upstream.name(turn.host));
-        self.passed.goes();
-        panic_on_purpose("pump");
-        let began = Instant::now();
-
-        let mut patience = Patience::new(self.upstream.limits(), self.answers.time_max);
-        let sent = tokio::time::timeout(patience.left(), self.upstream.send(turn.host, &forward.call)).await;
-        let mut upstream = sent.map_err(|_| patience.too_long())??;
+    async fn generate(&self, place: Place, forward: Forward, stay: Stay) -> Result<(), Ended> {
+        let Sent { turn, mut upstream, mut patience, began } = self.reach(place, &forward.call, &stay).await?;
         drop(forward);
         patience.heard();
 
@@ -122,8 +117,10 @@ impl Pump {
                     self.hold_to_what_can_be(&mut events, &mut pieces, began.elapsed());
                     // What arrived before an error is part of the answer.
                     self.hand_on(&mut events)?;
-                    if !more? {
-                        break;
+                    match more {
+                        Ok(true) => {}
+                        Ok(false) => break,
+                        Err(failure) => return Err(self.judge(turn.host, &stay, failure).await.error.into()),
                     }
                 }
                 _ = beat.tick() => {
@@ -132,8 +129,70 @@ impl Pump {
                 }
             }
         }
+        stay.answered();
         turn.settle(self.shared.with_record(|record| record.gpu_time()).flatten());
         Ok(())
+    }
+
+    /// Waits for the turn and sends the call. One that fails before the first byte goes to another upstream, once.
+    async fn reach(&self, mut place: Place, call: &Call, stay: &Stay) -> Result<Sent, Ended> {
+        let mut is_last = false;
+        loop {
+            let turn = self.turn(place, stay).await?;
+            let began = Instant::now();
+            let patience = Patience::new(self.upstream.limits(), self.answers.time_max);
+            let sent = tokio::time::timeout(patience.left(), self.upstream.send(turn.host, call)).await;
+            let failure = match sent {
+                Ok(Ok(upstream)) => return Ok(Sent { turn, upstream, patience, began }),
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::from(patience.too_long()),
+            };
+            let Judged { error, may_go_elsewhere } = self.judge(turn.host, stay, failure).await;
+            let name = self.upstream.name(turn.host);
+            match (may_go_elsewhere && !is_last).then(|| turn.elsewhere()).flatten() {
+                None => return Err(error.into()),
+                Some(next) => {
+                    self.shared.with_record(|record| record.failed_attempt(name, &error));
+                    place = next.map_err(refused)?;
+                    is_last = true;
+                }
+            }
+        }
+    }
+
+    async fn turn(&self, place: Place, stay: &Stay) -> Result<Turn, Ended> {
+        // Whoever has waited in vain for an upstream that is down is told so.
+        let turn = place.turn().await.map_err(|error| refused(self.routing.all_down(&self.hosts).unwrap_or(error)))?;
+        self.shared.begins(self.upstream.name(turn.host));
+        stay.begins(turn.host);
+        self.passed.goes();
+        panic_on_purpose("pump");
+        Ok(turn)
+    }
+
+    /// Finds out whether the upstream, or its model, died during this request.
+    async fn judge(&self, host: HostId, stay: &Stay, failure: Failure) -> Judged {
+        if failure.is_unconnected() {
+            self.routing.unreachable(&self.upstream, host, &failure.error);
+            return Judged { error: failure.error, may_go_elsewhere: true };
+        }
+        if let Error::UpstreamDied { .. } = failure.error {
+            stay.died(Died::Model);
+            return Judged { error: failure.error, may_go_elsewhere: false };
+        }
+        if !failure.broke_off {
+            return Judged { error: failure.error, may_go_elsewhere: false };
+        }
+        stay.broke_off();
+        match self.routing.probe(&self.upstream, host).await {
+            Alive::Yes => Judged { error: failure.error, may_go_elsewhere: true },
+            Alive::Unclear => Judged { error: failure.error, may_go_elsewhere: false },
+            Alive::No => {
+                stay.died(Died::Server);
+                let message = "the model server died while it worked on this request".into();
+                Judged { error: Error::UpstreamDied { message }, may_go_elsewhere: false }
+            }
+        }
     }
 
     /// Holds the end mark among `events`, if it is there, to what can be. `pieces`: how many have come.
@@ -157,4 +216,25 @@ impl Pump {
         let message = format!("the answer grew beyond {} bytes and was ended", self.answers.bytes_max);
         Err(Error::UpstreamRefused { message })
     }
+}
+
+/// A call that was sent and whose answer has begun.
+struct Sent {
+    turn: Turn,
+    upstream: Events,
+    patience: Patience,
+    began: Instant,
+}
+
+/// What a failure comes to.
+struct Judged {
+    error: Error,
+    /// The upstream lives or has seen nothing of the request, so another may be asked.
+    may_go_elsewhere: bool,
+}
+
+/// Its turn has not come.
+fn refused(error: Error) -> Ended {
+    let outcome = Outcome::Refused(error.code());
+    Ended { error, outcome }
 }

@@ -59,7 +59,7 @@ pub async fn live(gateway: web::Data<Gateway>) -> HttpResponse {
 pub async fn ready(gateway: web::Data<Gateway>) -> HttpResponse {
     let state = match recording(&gateway) {
         Ok(()) if gateway.is_stopping() => Err("stopping"),
-        Ok(()) if !gateway.reaches_a_host().await => Err("no model server"),
+        Ok(()) if !gateway.reaches_an_upstream().await => Err("no model server"),
         other => other,
     };
     status(state, None)

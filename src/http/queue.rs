@@ -13,7 +13,9 @@ use crate::gateway::Gateway;
 use crate::http::guard::{Admin, QueueReader};
 use crate::http::reply::{self, ApiError};
 use crate::ids::RequestId;
-use crate::queue::{CardState, Forecast};
+use crate::quarantine::Seen;
+use crate::queue::{CardState, Forecast, HostLoad};
+use crate::routing::Condition;
 use crate::runaway::Runaway;
 use crate::store::Store;
 use crate::store::tokens::Token;
@@ -60,6 +62,28 @@ pub struct QueueHost {
     free: usize,
     /// The models that ran there last, and are probably loaded.
     loaded: Vec<String>,
+    /// `up`, `down` (it gets no work), or `unknown` before it was looked at
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    down_since: Option<String>,
+    /// What the last look at it ran into, while it is down. For admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<String>,
+}
+
+/// A request during which a model server died, told by a digest of its bytes.
+#[derive(Serialize, ToSchema)]
+pub struct QuarantinedRequest {
+    digest: String,
+    model: String,
+    /// `refused`; or `suspect`, since others ran beside it: it is sent once more, apart from other suspects
+    state: &'static str,
+    /// How often a model server died while it ran.
+    deaths: u32,
+    /// It is forgotten then.
+    #[schema(format = DateTime)]
+    until: String,
 }
 
 /// A token that seems to run away. `POST /api/v1/tokens/{id}/resume` lets a paused one in again; a slowed one comes back
@@ -90,6 +114,9 @@ pub struct QueueView {
     items: Vec<QueueItem>,
     /// Of these, your own as well, or everybody's for admins.
     runaways: Vec<RunawayToken>,
+    /// Requests that are not sent again, the newest first. For admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quarantined: Option<Vec<QuarantinedRequest>>,
     next: Option<String>,
 }
 
@@ -106,15 +133,37 @@ pub async fn show(reader: QueueReader, gateway: web::Data<Gateway>, store: web::
         sees_all || (user_id == who.user_id() && who.token_id().is_none_or(|token| token_id == Some(token)))
     };
     let sees = |one: &&Forecast| sees_of(one.card.user_id, one.card.token_id);
-    let hosts = gateway.queue().hosts().into_iter().zip(gateway.host_names()).map(|(load, name)| QueueHost {
-        name,
-        slots: load.slots,
-        free: load.free,
-        loaded: load.loaded,
-    });
+    let upstreams = gateway.routing().seen();
+    let hosts = gateway.queue().hosts().into_iter().zip(gateway.host_names()).zip(upstreams);
+    let hosts = hosts.map(|((load, name), seen)| host(load, name, seen.condition, sees_all));
+    let quarantined = sees_all.then(|| gateway.quarantine().seen().into_iter().map(quarantined).collect());
     let items = all.iter().filter(sees).map(|one| item(one, &gateway, &store)).collect();
     let runaways = runaways(&gateway, &store, |token| sees_of(token.user_id, Some(token.id)));
-    reply::json(StatusCode::OK, &QueueView { waiting, running, hosts: hosts.collect(), items, runaways, next: None })
+    reply::json(
+        StatusCode::OK,
+        &QueueView { waiting, running, hosts: hosts.collect(), items, runaways, quarantined, next: None },
+    )
+}
+
+fn host(load: HostLoad, name: String, condition: Condition, sees_all: bool) -> QueueHost {
+    let (state, down) = match condition {
+        Condition::Unknown => ("unknown", None),
+        Condition::Up => ("up", None),
+        Condition::Down { since, error } => ("down", Some((since, error))),
+    };
+    let (down_since, last_error) = down.map(|(since, error)| (since.rfc3339(), error)).unzip();
+    let last_error = last_error.filter(|_| sees_all);
+    QueueHost { name, slots: load.slots, free: load.free, loaded: load.loaded, state, down_since, last_error }
+}
+
+fn quarantined(seen: Seen) -> QuarantinedRequest {
+    QuarantinedRequest {
+        digest: seen.digest,
+        model: seen.model,
+        state: if seen.is_refused { "refused" } else { "suspect" },
+        deaths: seen.deaths,
+        until: seen.until.rfc3339(),
+    }
 }
 
 /// Those that are paused, then those that are slowed.

@@ -70,7 +70,7 @@ pub fn log(error: &Error, id: &RequestId) {
         Error::UpstreamDown { cause } => {
             warn!(request.id = %id, code = error.code(), cause = format!("{cause:#}"), "the model server can't be reached");
         }
-        Error::UpstreamRefused { .. } | Error::Timeout { .. } => {
+        Error::UpstreamRefused { .. } | Error::UpstreamDied { .. } | Error::Timeout { .. } => {
             // Its words may hold a part of the prompt or the answer, which the record alone keeps.
             warn!(request.id = %id, code = error.code(), "the model server failed");
         }

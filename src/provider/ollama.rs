@@ -103,11 +103,30 @@ impl Failure {
             || text.contains("exceeds the available context size")
     }
 
+    /// Whether the process that runs the model has ended, in the words of several versions. Between Ollama and that process
+    /// there is HTTP, and some pass its broken connection on as Go words it.
+    fn is_runner_dead(&self) -> bool {
+        let text = self.text.to_ascii_lowercase();
+        let words = [
+            "model runner has unexpectedly stopped",
+            "runner process has terminated",
+            "server process has terminated",
+            "runner process no longer running",
+            "an error was encountered while running the model",
+        ];
+        let broken = [": eof", "unexpected eof", "connection reset by peer", "connection refused", "broken pipe"];
+        words.iter().any(|words| text.contains(words))
+            || (text.contains("\"http://127.0.0.1:") && broken.iter().any(|end| text.ends_with(end)))
+    }
+
     /// The error that it is whatever the status says.
     fn by_text(&self) -> Option<Error> {
-        self.is_context_too_long().then(|| Error::ContextTooLong {
-            field: "messages",
-            message: format!("the prompt is too long for this model's context: {}", self.text),
+        if self.is_context_too_long() {
+            let message = format!("the prompt is too long for this model's context: {}", self.text);
+            return Some(Error::ContextTooLong { field: "messages", message });
+        }
+        self.is_runner_dead().then(|| Error::UpstreamDied {
+            message: format!("the model ended while it worked on this request: {}", self.text),
         })
     }
 
@@ -249,6 +268,34 @@ mod tests {
                     ["invalid_request", "upstream_error", "host_busy"].contains(&error.code()),
                     "{status} {error:?}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn a_runner_that_ended_is_told_from_other_failures() {
+        let died = [
+            "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, check ollama server logs for details",
+            "llama runner process has terminated: exit status 2",
+            "llama-server process has terminated: signal: segmentation fault",
+            "llama runner process no longer running: 2 ",
+            "an error was encountered while running the model: unexpected EOF",
+            "do embedding request: Post \"http://127.0.0.1:40123/embedding\": EOF",
+        ];
+        let others = [
+            "",
+            "an error was encountered",
+            "timed out waiting for llama runner to start - progress 0.50 - ",
+            "model requires more system memory (9 GiB) than is available (2 GiB)",
+            "unexpected EOF",
+            "the prompt says \"http://127.0.0.1:1/\"",
+        ];
+
+        for (texts, code) in [(&died[..], "upstream_died"), (&others[..], "upstream_error")] {
+            for text in texts {
+                let body = serde_json::json!({ "error": text });
+                assert_eq!(failure(500, body.to_string().as_bytes()).code(), code, "{text}");
+                assert_eq!(mid_stream_error(&body["error"]).code(), code, "{text}");
             }
         }
     }

@@ -218,6 +218,14 @@ impl Core {
         }
     }
 
+    /// A running request, to be sent to another host that is up and serves its model, if there is one.
+    pub fn elsewhere(&self, ticket: Ticket) -> Option<Asking> {
+        let running = self.running.get(&ticket)?;
+        let mut hosts = running.asking.hosts.clone();
+        hosts.retain(|host| *host != running.host && !self.hosts[host.0].down);
+        (!hosts.is_empty()).then(|| Asking { hosts, ..running.asking.clone() })
+    }
+
     /// A place for a request. Whether its turn has come already, `grant` tells.
     pub fn enter(&mut self, asking: Asking) -> Result<Ticket, Full> {
         // A free slot that somebody waiting could use does not exist, so a request that can run, runs.

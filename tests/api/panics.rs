@@ -63,6 +63,7 @@ async fn the_end_of_a_part_ends_the_gateway_with_a_status() {
         "the watch over the disk",
         "the sums of usage",
         "the index of words",
+        "the watch over the upstreams",
         "erasing",
         "the control socket",
     ] {

@@ -61,10 +61,11 @@ async fn an_answer_that_breaks_off_is_an_error_with_its_text_on_record() {
 #[actix_web::test]
 async fn errors_before_the_first_event_have_their_own_status_in_streams_too() {
     let fake = FakeOllama::start();
-    let gateway = TestGateway::start_with(&fake.url(), &LIFTED);
+    let settings = [&LIFTED[..], &[("ANSWERS__QUARANTINE_SECONDS", "0")]].concat();
+    let gateway = TestGateway::start_with(&fake.url(), &settings);
     let admin = gateway.admin().await;
     let cases = [
-        (500, r#"{"error":"model runner has unexpectedly stopped"}"#, 502, "upstream_error"),
+        (500, r#"{"error":"model runner has unexpectedly stopped"}"#, 502, "upstream_died"),
         (404, r#"{"error":"model 'fake' not found"}"#, 404, "model_not_found"),
         (400, r#"{"error":"\"fake\" does not support tools"}"#, 400, "invalid_request"),
         (503, r#"{"error":"server busy, please try again.  maximum pending requests exceeded"}"#, 503, "host_busy"),

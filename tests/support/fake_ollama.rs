@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
 #[derive(Clone)]
 pub enum Step {
@@ -20,6 +21,18 @@ pub enum Step {
     Wait,
     /// Closes the connection without the end of the body.
     Die,
+    /// The whole server dies, as in `dies`.
+    Crash,
+}
+
+/// Who is behind the port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Open,
+    /// Connections are refused.
+    Shut,
+    /// Connections are accepted and never answered.
+    Hung,
 }
 
 #[derive(Clone)]
@@ -94,6 +107,8 @@ pub struct Chat {
 #[derive(Default)]
 struct Seen {
     chats: Vec<Chat>,
+    /// Names of models besides those that it always has.
+    pulled: Vec<String>,
     shown: usize,
     other_paths: Vec<String>,
     scripts: VecDeque<Script>,
@@ -132,12 +147,14 @@ pub struct FakeOllama {
     seen: Arc<Mutex<Seen>>,
     changed: watch::Receiver<u64>,
     gate: Arc<Semaphore>,
+    door: watch::Sender<Door>,
 }
 
 struct Shared {
     seen: Arc<Mutex<Seen>>,
     changes: watch::Sender<u64>,
     gate: Arc<Semaphore>,
+    door: watch::Sender<Door>,
 }
 
 impl Shared {
@@ -160,23 +177,82 @@ impl FakeOllama {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (changes, changed) = watch::channel(0);
         let gate = Arc::new(Semaphore::new(0));
-        let shared = Arc::new(Shared { seen: seen.clone(), changes, gate: gate.clone() });
+        let door = watch::Sender::new(Door::Open);
+        let shared = Arc::new(Shared { seen: seen.clone(), changes, gate: gate.clone(), door: door.clone() });
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
-                let listener = TcpListener::from_std(listener).unwrap();
+                let mut listener = TcpListener::from_std(listener).unwrap();
+                let mut door = shared.door.subscribe();
+                let mut connections = JoinSet::new();
                 loop {
-                    let (stream, _) = listener.accept().await.unwrap();
-                    stream.set_nodelay(true).unwrap();
-                    tokio::spawn(serve(stream, shared.clone()));
+                    let state = *door.borrow_and_update();
+                    if state == Door::Shut {
+                        drop(listener);
+                        // Bound, so that nobody else takes the port, but not listening.
+                        let socket = TcpSocket::new_v4().unwrap();
+                        socket.set_reuseaddr(true).unwrap();
+                        socket.bind(address).unwrap();
+                        connections.shutdown().await;
+                        door.wait_for(|door| *door != Door::Shut).await.unwrap();
+                        listener = socket.listen(128).unwrap();
+                        continue;
+                    }
+                    tokio::select! {
+                        accepted = listener.accept() => {
+                            let (stream, _) = accepted.unwrap();
+                            stream.set_nodelay(true).unwrap();
+                            if state == Door::Hung {
+                                connections.spawn(async move {
+                                    let _stream = stream;
+                                    std::future::pending().await
+                                });
+                            } else {
+                                connections.spawn(serve(stream, shared.clone()));
+                            }
+                        }
+                        changed = door.changed() => changed.unwrap(),
+                    }
                 }
             });
         });
-        FakeOllama { address, seen, changed, gate }
+        FakeOllama { address, seen, changed, gate, door }
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Ends as a process does: all its connections break off, and new ones are refused.
+    pub async fn dies(&self) {
+        self.door.send_replace(Door::Shut);
+        self.until_it(false).await;
+    }
+
+    /// The same from now on as a server that hangs.
+    pub fn hangs(&self) {
+        self.door.send_replace(Door::Hung);
+    }
+
+    /// Serves again, on the same port.
+    pub async fn comes_back(&self) {
+        self.door.send_replace(Door::Open);
+        self.until_it(true).await;
+    }
+
+    async fn until_it(&self, listens: bool) {
+        for _ in 0..1000 {
+            if TcpStream::connect(self.address).await.is_ok() == listens {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the fake did not change within ten seconds");
+    }
+
+    /// From now on it has this model, too.
+    pub fn pull(&self, model: &str) {
+        self.seen.lock().unwrap().pulled.push(model.to_owned());
     }
 
     /// The answer to the next chat that has none yet; without one a chat is answered with "Hello world!".
@@ -230,8 +306,10 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
         match path.as_str() {
             "/api/tags" => {
+                let pulled = shared.seen.lock().unwrap().pulled.clone();
                 let models: Vec<_> = ["fake:latest", "llama3.2:latest", "user/other:1b", "big:cloud"]
-                    .iter()
+                    .into_iter()
+                    .chain(pulled.iter().map(String::as_str))
                     .map(|name| serde_json::json!({ "name": name, "model": name, "modified_at": "2026-01-01T00:00:00Z", "size": 1, "digest": "d", "details": {} }))
                     .collect();
                 whole(&mut stream, 200, &serde_json::json!({ "models": models }).to_string()).await;
@@ -242,7 +320,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
                     seen.chats.push(Chat { path, body, began: Instant::now(), ended: None });
                     (seen.chats.len() - 1, script)
                 });
-                let ending = perform(&mut stream, script, &shared.gate).await;
+                let ending = perform(&mut stream, script, &shared).await;
                 shared.change(|seen| seen.chats[number].ended = Some((ending, Instant::now())));
                 if ending != Ending::Served {
                     return;
@@ -292,9 +370,9 @@ async fn whole(stream: &mut TcpStream, status: u16, body: &str) {
     let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
 }
 
-async fn perform(stream: &mut TcpStream, script: Script, gate: &Semaphore) -> Ending {
+async fn perform(stream: &mut TcpStream, script: Script, shared: &Shared) -> Ending {
     for step in script.before {
-        if let Some(ending) = step_one(stream, step, gate).await {
+        if let Some(ending) = step_one(stream, step, shared).await {
             return ending;
         }
     }
@@ -306,7 +384,7 @@ async fn perform(stream: &mut TcpStream, script: Script, gate: &Semaphore) -> En
         return Ending::Cancelled;
     }
     for step in script.steps {
-        if let Some(ending) = step_one(stream, step, gate).await {
+        if let Some(ending) = step_one(stream, step, shared).await {
             return ending;
         }
     }
@@ -316,7 +394,7 @@ async fn perform(stream: &mut TcpStream, script: Script, gate: &Semaphore) -> En
     }
 }
 
-async fn step_one(stream: &mut TcpStream, step: Step, gate: &Semaphore) -> Option<Ending> {
+async fn step_one(stream: &mut TcpStream, step: Step, shared: &Shared) -> Option<Ending> {
     match step {
         Step::Send(bytes) => {
             let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
@@ -325,8 +403,13 @@ async fn step_one(stream: &mut TcpStream, step: Step, gate: &Semaphore) -> Optio
             stream.write_all(&chunk).await.err().map(|_| Ending::Cancelled)
         }
         Step::Sleep(time) => unless_closed(stream, tokio::time::sleep(time)).await,
-        Step::Wait => unless_closed(stream, async { gate.acquire().await.unwrap().forget() }).await,
+        Step::Wait => unless_closed(stream, async { shared.gate.acquire().await.unwrap().forget() }).await,
         Step::Die => Some(Ending::Died),
+        Step::Crash => {
+            shared.door.send_replace(Door::Shut);
+            // It ends with all other connections.
+            std::future::pending().await
+        }
     }
 }
 
