@@ -26,16 +26,26 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub struct OwnActs {
     settings: Live,
     epoch: Instant,
-    /// When all that they did would be over, at the steady rate. Who has nothing left to wait for has no entry.
-    busy_until: Mutex<HashMap<(i64, OwnAct), Duration>>,
+    levels: Mutex<HashMap<(i64, OwnAct), Level>>,
 }
 
-/// More people at once, and those who have nothing left to wait for are forgotten.
+/// What somebody did and what has not run out since: a bucket that leaks at the steady rate. A person whose bucket has run
+/// out has no entry.
+#[derive(Debug, Clone, Copy, Default)]
+struct Level {
+    /// In millionths of an act.
+    acts: u64,
+    at: Duration,
+}
+
+const ACT: u64 = 1_000_000;
+
+/// More entries, and those that have run out are forgotten.
 const SWEEP_AT: usize = 1024;
 
 impl OwnActs {
     pub fn new(settings: Live) -> Self {
-        OwnActs { settings, epoch: Instant::now(), busy_until: Mutex::default() }
+        OwnActs { settings, epoch: Instant::now(), levels: Mutex::default() }
     }
 
     /// Counts an act of `user`, or says when there is room for it.
@@ -45,24 +55,30 @@ impl OwnActs {
         }
         let limit = self.settings.now().own_acts_per_minute;
         let now = self.epoch.elapsed();
-        let mut busy_until = self.busy_until.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if busy_until.len() >= SWEEP_AT {
-            busy_until.retain(|_, until| *until > now);
+        let mut levels = self.levels.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if levels.len() >= SWEEP_AT {
+            levels.retain(|_, level| level.left(limit, now) > 0);
         }
-        let until = busy_until.entry((user.id, act)).or_default();
-        *until = next(*until, limit, now).map_err(|wait| refusal(limit, wait))?;
-        Ok(())
+        levels.entry((user.id, act)).or_default().add(limit, now).map_err(|wait| refusal(limit, wait))
     }
 }
 
-/// A generic cell rate: `limit` at once, and one more in each part of a minute. The moment when all would be over, or how
-/// long there is no room.
-fn next(busy_until: Duration, limit: u32, now: Duration) -> Result<Duration, Duration> {
-    let pace = MINUTE / limit.max(1);
-    let until = busy_until.max(now) + pace;
-    match until.saturating_sub(now + MINUTE) {
-        Duration::ZERO => Ok(until),
-        wait => Err(wait),
+impl Level {
+    /// What has not run out until `now`.
+    fn left(&self, limit: u32, now: Duration) -> u64 {
+        let spent = now.saturating_sub(self.at).as_micros() * u128::from(limit) / u128::from(MINUTE.as_secs());
+        self.acts.saturating_sub(u64::try_from(spent).unwrap_or(u64::MAX))
+    }
+
+    /// Adds an act, or says how long there is no room for it: `limit` fit at once.
+    fn add(&mut self, limit: u32, now: Duration) -> Result<(), Duration> {
+        let acts = self.left(limit, now) + ACT;
+        let over = acts.saturating_sub(u64::from(limit) * ACT);
+        if over > 0 {
+            return Err(Duration::from_micros((over * MINUTE.as_secs()).div_ceil(u64::from(limit.max(1)))));
+        }
+        *self = Level { acts, at: now };
+        Ok(())
     }
 }
 
@@ -81,21 +97,17 @@ mod tests {
 
     #[test]
     fn as_many_as_the_limit_pass_at_once_and_then_one_in_each_part_of_a_minute() {
-        let mut until = Duration::ZERO;
-        let mut act = |seconds: u64| match next(until, 30, Duration::from_secs(seconds)) {
-            Ok(next) => {
-                until = next;
-                Ok(())
-            }
-            Err(wait) => Err(wait.as_secs()),
-        };
+        let mut level = Level::default();
+        let mut act = |limit, seconds| level.add(limit, Duration::from_secs(seconds)).map_err(|wait| wait.as_secs());
         for _ in 0..30 {
-            assert_eq!(act(100), Ok(()));
+            assert_eq!(act(30, 100), Ok(()));
         }
 
-        assert_eq!(act(100), Err(2));
-        assert_eq!(act(101), Err(1));
-        assert_eq!((act(102), act(102)), (Ok(()), Err(2)));
-        assert_eq!((0..40).filter(|_| act(300).is_ok()).count(), 30);
+        assert_eq!(act(30, 100), Err(2));
+        assert_eq!(act(30, 101), Err(1));
+        assert_eq!((act(30, 102), act(30, 102)), (Ok(()), Err(2)));
+        assert_eq!((0..40).filter(|_| act(30, 300).is_ok()).count(), 30);
+        assert_eq!((act(31, 300), act(31, 300).is_err()), (Ok(()), true), "a higher limit is felt at once");
+        assert_eq!(act(1, 300), Err(31 * 60), "and so is a lower one");
     }
 }

@@ -464,21 +464,26 @@ async fn a_name_that_looks_like_another_or_runs_on_a_terminal_is_refused() {
 
 #[actix_web::test]
 async fn what_leaves_rows_is_done_so_often_in_a_minute_by_a_person_and_as_often_as_needed_by_an_admin() {
-    let gateway = TestGateway::start_with("http://127.0.0.1:1", &[("LIMITS__OWN_ACTS_PER_MINUTE", "5")]);
+    let gateway = TestGateway::start_with("http://127.0.0.1:1", &[("LIMITS__OWN_ACTS_PER_MINUTE", "1")]);
     let admin = gateway.admin().await;
     let (ann, bob) = (gateway.user(&admin, "ann").await, gateway.user(&admin, "bob").await);
     let (_, id) = make(&gateway, &ann, json!({ "name": "ci" })).await;
-    let patch = json!({ "class": "batch" }).to_string().into_bytes();
     let path = format!("/api/v1/tokens/{id}");
-    assert_eq!(gateway.send("PATCH", &path, Some(&ann), patch.clone()).await.status, 200);
-    assert_eq!(gateway.post(&format!("{path}/rotate"), Some(&ann), json!({})).await.status, 200);
-    assert_eq!(gateway.get("/api/v1/me/export", Some(&ann)).await.status, 200);
-    assert_eq!(delete(&gateway, &ann, &id).await.status, 204);
+    let (rotate, resume) = (format!("{path}/rotate"), format!("{path}/resume"));
 
-    let refused = gateway.post("/api/v1/tokens", Some(&ann), json!({ "name": "one more" })).await;
-    assert_eq!((refused.status, refused.json()["error"]["code"].as_str()), (429, Some("rate_limit_exceeded")));
-    assert!((1..=12).contains(&refused.header("retry-after").unwrap().parse::<u64>().unwrap()));
-    assert_eq!(gateway.get("/api/v1/me/export", Some(&ann)).await.status, 429);
+    for (method, path) in [
+        ("POST", "/api/v1/tokens"),
+        ("PATCH", &path),
+        ("POST", &rotate),
+        ("POST", &resume),
+        ("DELETE", &path),
+        ("GET", "/api/v1/me/export"),
+    ] {
+        let body = json!({ "name": "one more" }).to_string().into_bytes();
+        let refused = gateway.send(method, path, Some(&ann), body).await;
+        assert_eq!((refused.status, refused.json()["error"]["code"].as_str()), (429, Some("rate_limit_exceeded")));
+        assert!((1..=60).contains(&refused.header("retry-after").unwrap().parse::<u64>().unwrap()), "{path}");
+    }
     assert_eq!(gateway.get("/api/v1/tokens", Some(&ann)).await.status, 200, "reading leaves no row");
     make(&gateway, &bob, json!({ "name": "of bob" })).await;
     for number in 0..10 {
@@ -491,16 +496,16 @@ async fn what_leaves_rows_is_done_so_often_in_a_minute_by_a_person_and_as_often_
 
 #[actix_web::test]
 async fn a_password_is_changed_so_often_in_a_minute_whatever_else_was_done() {
-    let gateway = TestGateway::start_with("http://127.0.0.1:1", &[("LIMITS__OWN_ACTS_PER_MINUTE", "2")]);
+    let gateway = TestGateway::start_with("http://127.0.0.1:1", &[("LIMITS__OWN_ACTS_PER_MINUTE", "1")]);
     let admin = gateway.admin().await;
     let ann = gateway.user(&admin, "ann").await;
     while gateway.get("/api/v1/me/export", Some(&ann)).await.status == 200 {}
-    let words = [PASSWORD, "another set of words", "one more set of words", "the last set of words"];
+    let words = [PASSWORD, "another set of words", "one more set of words"];
     let mut statuses = Vec::new();
     for pair in words.windows(2) {
         let change = json!({ "username": "ann@example.org", "current_password": pair[0], "new_password": pair[1] });
         statuses.push(gateway.post("/api/v1/password", None, change).await.status);
     }
 
-    assert_eq!(statuses, [204, 204, 429]);
+    assert_eq!(statuses, [204, 429]);
 }
