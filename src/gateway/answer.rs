@@ -1,6 +1,7 @@
 //! The answer that a client waits for, from below the bar.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use tokio::task::JoinHandle;
 
@@ -24,6 +25,11 @@ impl Answer {
 
     pub fn stood(&self) -> Stood {
         self.shared.stood()
+    }
+
+    /// When its turn came, if it has.
+    pub fn began(&self) -> Option<Instant> {
+        self.shared.began()
     }
 
     /// Waits for the end, and for all that came before it.

@@ -122,6 +122,12 @@ impl Shared {
         state.line.waited = Some(state.line.entered.elapsed());
     }
 
+    /// When its turn came, if it has.
+    pub fn began(&self) -> Option<Instant> {
+        let line = self.state.borrow().line;
+        line.waited.map(|waited| line.entered + waited)
+    }
+
     pub fn stood(&self) -> Stood {
         let line = self.state.borrow().line;
         let position = line.ahead.map_or(0, |ahead| ahead + 1);

@@ -274,10 +274,10 @@ impl Told {
             Err(_) => None,
         };
         add_headers(&mut response, queue_headers(answer.stood()));
-        let until = Instant::now() + delivery_max;
-        let flow = Flow { told: self, answer: Some(answer), encoder, first, end: None, heartbeat, until };
+        let sent = Instant::now();
+        let flow = Flow { told: self, answer: Some(answer), encoder, first, end: None, heartbeat, sent, delivery_max };
         let body = stream::unfold(flow, |mut flow| async move {
-            if Instant::now() >= flow.until {
+            if flow.is_overdue() {
                 // Dropping the answer leaves the row `abandoned`; the error closes the connection without an end mark.
                 flow.answer = None;
                 let error = Error::Timeout { message: "the client took too long to read the answer".into() };
@@ -329,11 +329,19 @@ struct Flow {
     /// The end mark, held back until the result is on disk.
     end: Option<ChatEvent>,
     heartbeat: std::time::Duration,
-    /// A client that reads, but ever so slowly, is cut off here: as long after the first byte as an answer may run.
-    until: Instant,
+    /// When the first byte was ready to be sent.
+    sent: Instant,
+    delivery_max: std::time::Duration,
 }
 
 impl Flow {
+    /// Whether a client that reads, but ever so slowly, is to be cut off. It has as long as an answer may run, from the
+    /// turn on, or from the first byte if that came later: a stream may have sent heartbeats while it waited for its turn.
+    fn is_overdue(&self) -> bool {
+        let began = self.answer.as_ref().and_then(Answer::began);
+        began.is_some_and(|began| began.max(self.sent).elapsed() >= self.delivery_max)
+    }
+
     async fn next(&mut self) -> Option<Bytes> {
         let mut out = BytesMut::new();
         while out.is_empty() {

@@ -213,6 +213,37 @@ async fn a_stream_and_a_wait_that_was_too_long_tell_how_they_stood_in_the_queue(
 }
 
 #[actix_web::test]
+async fn a_stream_that_waited_has_its_full_time_from_its_turn_on() {
+    let fake = FakeOllama::start();
+    let settings = [
+        ("ANSWERS__ANSWER_SECONDS_MAX", "3"),
+        ("ANSWERS__HEAD_START_SECONDS_MAX", "1"),
+        ("ANSWERS__HEARTBEAT_SECONDS", "1"),
+    ];
+    let gateway = TestGateway::start_with(&fake.url(), &settings);
+    let admin = gateway.admin().await;
+    let (ann, bob) = (gateway.user(&admin, "ann").await, gateway.user(&admin, "bob").await);
+    for millis in [2000, 2000, 1500] {
+        fake.next(Script { before: vec![Step::Sleep(Duration::from_millis(millis))], ..Script::hello() });
+    }
+    let stream = json!({ "model": "fake", "stream": true, "messages": [{ "role": "user", "content": "hi" }] });
+    let others = async {
+        futures_util::join!(gateway.post(CHAT, Some(&bob), hello()), gateway.post(CHAT, Some(&admin), hello()))
+    };
+    let waits = async {
+        until_waiting(&gateway, &admin, 1).await;
+        gateway.post(CHAT, Some(&ann), stream).await
+    };
+    let (_, streamed) = futures_util::join!(others, waits);
+
+    // Its first byte, a heartbeat, came three seconds before its turn.
+    assert!(streamed.text().ends_with("data: [DONE]\n\n"), "{}", streamed.text());
+    let rows = gateway.record(&admin).await;
+    let row = rows.iter().find(|row| row["user"] == "ann@example.org").unwrap();
+    assert_eq!(row["outcome"], "completed");
+}
+
+#[actix_web::test]
 async fn a_flood_of_refusals_leaves_few_rows() {
     let fake = FakeOllama::start();
     let settings = [
