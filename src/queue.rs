@@ -138,11 +138,12 @@ impl Queue {
         let bounds = Bounds::of(&self.settings.now(), self.order);
         let mut state = self.lock();
         state.core.obey(bounds);
-        let ticket = state.core.enter(asking).map_err(|full| refusal(&state.core, full))?;
+        let now = self.epoch.elapsed();
+        let ticket = state.core.enter(asking, now).map_err(|full| refusal(&state.core, full))?;
         state.cards.insert(ticket, card);
         let (wake, woken) = oneshot::channel();
         state.wakes.insert(ticket, wake);
-        state.serve(self.epoch.elapsed());
+        state.serve(now);
         let ahead = state.core.ahead_of(ticket);
         Ok(Place { queue: self.clone(), ticket: Some(ticket), woken, ahead })
     }

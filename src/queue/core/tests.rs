@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod contended;
+
 fn bounds() -> Bounds {
     Bounds {
         order: Order::Fair,
@@ -40,28 +42,77 @@ struct House {
     /// Tickets whose turn came, and when.
     begun: HashMap<Ticket, f64>,
     entered: HashMap<Ticket, (Asking, f64, f64)>,
+    /// What passes those who wait, where a test wants to know.
+    watched: Option<HashMap<Ticket, Watched>>,
+}
+
+/// What happened while a request waited, in seconds of work.
+#[derive(Default)]
+struct Watched {
+    /// Others that were given a slot which it could have used.
+    passed: f64,
+    /// Its own flow's.
+    own: f64,
+    /// How many of its own flow waited when it came.
+    older: usize,
 }
 
 impl House {
     fn new(hosts: &[Slots], bounds: Bounds) -> Self {
         let core = Core::new(hosts, bounds);
-        House { core, now: 0.0, running: Vec::new(), begun: HashMap::new(), entered: HashMap::new() }
+        House { core, now: 0.0, running: Vec::new(), begun: HashMap::new(), entered: HashMap::new(), watched: None }
     }
 
     /// A request that will hold its slot for `work` seconds.
     fn enter(&mut self, asking: Asking, work: f64) -> Ticket {
-        let ticket = self.core.enter(asking.clone()).unwrap();
+        let ticket = self.core.enter(asking.clone(), Duration::from_secs_f64(self.now)).unwrap();
+        if let Some(watched) = &mut self.watched {
+            let older = self.core.flows[&self.core.seats[&ticket]].waiting.len() - 1;
+            watched.insert(ticket, Watched { older, ..Watched::default() });
+        }
         self.entered.insert(ticket, (asking, work, self.now));
         self.serve();
         ticket
     }
 
     fn serve(&mut self) {
-        while let Some(grant) = self.core.grant(Duration::from_secs_f64(self.now)) {
+        loop {
+            let able = self.able();
+            let Some(grant) = self.core.grant(Duration::from_secs_f64(self.now)) else { break };
             let (asking, work, _) = &self.entered[&grant.ticket];
+            if let Some(watched) = &mut self.watched {
+                watched.remove(&grant.ticket);
+                let key = (asking.class, asking.person);
+                for (ticket, other, hosts) in able.iter().filter(|one| one.0 != grant.ticket) {
+                    let other = (other, watched.get_mut(ticket).unwrap());
+                    match other {
+                        (other, watched) if *other == key => watched.own += work,
+                        (_, watched) if hosts[usize::from(asking.images)].contains(&grant.host) => {
+                            watched.passed += work
+                        }
+                        _ => {}
+                    }
+                }
+            }
             self.running.push((grant.ticket, asking.person, *work, self.now + work));
             self.begun.insert(grant.ticket, self.now);
         }
+    }
+
+    /// Those who wait, and the hosts where each could use the slot now, of a text and of images, where a test wants to know.
+    fn able(&self) -> Vec<(Ticket, Key, [Vec<HostId>; 2])> {
+        if self.watched.is_none() {
+            return Vec::new();
+        }
+        let able = |waiting: &Waiting| {
+            let asking = &waiting.asking;
+            let could_use = |images: bool| {
+                let hosts = (0..self.core.hosts.len()).map(HostId);
+                hosts.filter(|host| self.core.could_use(*host, images, Some(waiting.ticket), asking)).collect()
+            };
+            (waiting.ticket, (asking.class, asking.person), [could_use(false), could_use(true)])
+        };
+        self.core.flows.values().flat_map(|flow| &flow.waiting).map(able).collect()
     }
 
     fn next_end(&self) -> Option<f64> {
@@ -204,18 +255,18 @@ fn a_waiting_room_counts_heads_and_bytes_for_each_and_for_all() {
     let narrow = Bounds { waiting_max: 3, waiting_per_user_max: 2, waiting_bytes_max: 100, ..bounds() };
     let mut core = Core::new(&[slots(1)], narrow);
     let of_size = |person, bytes| Asking { bytes, ..asking(person) };
-    core.enter(of_size(1, 1000)).unwrap();
+    core.enter(of_size(1, 1000), Duration::ZERO).unwrap();
     core.grant(Duration::ZERO).unwrap();
 
-    core.enter(of_size(1, 40)).unwrap();
-    assert_eq!(core.enter(of_size(1, 61)), Err(Full::Everybodys { waiting: 1 }), "bytes");
-    let second = core.enter(of_size(1, 60)).unwrap();
-    assert_eq!(core.enter(of_size(1, 0)), Err(Full::Yours { waiting: 2 }));
-    core.enter(of_size(2, 0)).unwrap();
-    assert_eq!(core.enter(of_size(3, 0)), Err(Full::Everybodys { waiting: 3 }), "heads");
+    core.enter(of_size(1, 40), Duration::ZERO).unwrap();
+    assert_eq!(core.enter(of_size(1, 61), Duration::ZERO), Err(Full::Everybodys { waiting: 1 }), "bytes");
+    let second = core.enter(of_size(1, 60), Duration::ZERO).unwrap();
+    assert_eq!(core.enter(of_size(1, 0), Duration::ZERO), Err(Full::Yours { waiting: 2 }));
+    core.enter(of_size(2, 0), Duration::ZERO).unwrap();
+    assert_eq!(core.enter(of_size(3, 0), Duration::ZERO), Err(Full::Everybodys { waiting: 3 }), "heads");
 
     core.release(second, End::Cut, Duration::ZERO);
-    core.enter(of_size(1, 60)).unwrap();
+    core.enter(of_size(1, 60), Duration::ZERO).unwrap();
 }
 
 #[test]
@@ -343,7 +394,7 @@ fn nothing_is_remembered_of_people_who_are_gone() {
     }
 
     assert!(house.core.people.is_empty());
-    assert!(house.core.lanes.iter().all(|lane| lane.flows.is_empty()));
+    assert!(house.core.flows.is_empty());
 }
 
 /// The pipeline keeps 100 requests outstanding; four people send one at a time and think ten service times between.
@@ -454,7 +505,7 @@ proptest! {
                     let class = if batch { Class::Batch } else { Class::Interactive };
                     let hosts = (0..2).filter(|host| hosts & (1 << host) != 0).map(HostId).collect();
                     let asking = Asking { person, weight, class, model: format!("m{model}"), hosts, bytes: 7, images };
-                    inside.extend(core.enter(asking));
+                    inside.extend(core.enter(asking, now));
                 }
                 Step::End { which, answered } if !inside.is_empty() => {
                     let ticket = inside.swap_remove(which % inside.len());
@@ -467,10 +518,8 @@ proptest! {
             while let Some(grant) = core.grant(now) {
                 prop_assert!(inside.contains(&grant.ticket));
             }
-            for lane in &core.lanes {
-                for waiting in lane.flows.values().flat_map(|flow| &flow.waiting) {
-                    prop_assert!(core.host_for(&waiting.asking).is_none(), "could run and waits");
-                }
+            for waiting in core.flows.values().flat_map(|flow| &flow.waiting) {
+                prop_assert!(core.host_for(Some(waiting.ticket), &waiting.asking).is_none(), "could run and waits");
             }
             prop_assert!(core.seats.len() <= 12);
             prop_assert_eq!(core.seats.len() + core.running.len(), inside.len());
@@ -528,13 +577,17 @@ proptest! {
     /// The same while people come and go, over every stretch in which both of two have something waiting: whoever comes back
     /// neither catches up on what they missed, nor waits for what others had meanwhile.
     #[test]
-    fn shares_are_within_one_request_of_the_ideal_also_when_people_come_and_go(
+    fn shares_are_within_a_few_requests_of_the_ideal_also_when_people_come_and_go(
         people in prop::collection::vec((1..5u32, prop::collection::vec((1..8usize, 1..40u32, 1..30usize), 1..8)), 2..5),
     ) {
         let mut house = House::new(&[slots(1)], bounds());
         let weight = |person: usize| f64::from(people[person].0);
         let work = |tenths: u32| f64::from(tenths) / 10.0;
         let longest = |person: usize| people[person].1.iter().map(|(_, tenths, _)| work(*tenths)).fold(0.0, f64::max);
+        // Whoever comes back finds others who are owed for what a third one had, and while requests are charged the first
+        // guess, five seconds, accounts are wrong by its part.
+        let anybody = (0..people.len()).map(|person| longest(person) / weight(person)).fold(0.0, f64::max);
+        let guess = 5.0 / (0..people.len()).map(weight).fold(5.0, f64::min);
         // A person sends some requests at once, and the next ones so many answers later.
         let mut plans: Vec<_> = people.iter().map(|(_, plan)| plan.iter().cycle()).collect();
         let mut returns = vec![0; people.len()];
@@ -568,7 +621,7 @@ proptest! {
                     }
                     let (least, most) = seen.entry((one, other)).or_insert((apart, apart));
                     (*least, *most) = (least.min(apart), most.max(apart));
-                    let bound = longest(one) / weight(one) + longest(other) / weight(other);
+                    let bound = longest(one) / weight(one) + longest(other) / weight(other) + anybody + guess;
                     prop_assert!(*most - *least <= bound + 1e-9, "{one} and {other}: {} of {bound}", *most - *least);
                 }
             }
@@ -600,7 +653,8 @@ proptest! {
         let longest = |class: usize| f64::from(*classes[class].1.iter().max().unwrap()) / 10.0;
         // The first answers are charged a guess of five seconds, until they are done.
         let mean = longest(0).max(longest(1)).max(5.0);
-        let bound = longest(0) / classes[0].2 + longest(1) / classes[1].2 + mean * (1.0 / share - 1.0 / (1.0 - share)).abs();
+        // The first interactive request begins before batch is there, and is not counted.
+        let bound = 2.0 * longest(0) / classes[0].2 + longest(1) / classes[1].2 + mean * (1.0 / share - 1.0 / (1.0 - share) + 2.0);
         let (mut had, mut least, mut most) = ([0.0; 2], 0.0f64, 0.0f64);
         for _ in 0..600 {
             let (_, class, work) = house.end_next();
