@@ -8,6 +8,8 @@ use crate::error::Error;
 use crate::rights::quotas::Quotas;
 use crate::work::Work;
 
+mod picture;
+
 pub struct Policy {
     settings: Live,
 }
@@ -153,6 +155,7 @@ fn check_images(request: &ChatRequest, settings: &Settings) -> Result<(), Error>
             let message = format!("`{field}` has {bytes} bytes; an image may have at most {most}");
             return Err(Error::invalid(field, message));
         }
+        picture::check(&image.bytes).map_err(|why| Error::invalid(field, format!("`{field}` {why}")))?;
     }
     Ok(())
 }
@@ -165,7 +168,7 @@ mod tests {
     fn request(model: &str, max_tokens: Option<u32>, images: &[usize]) -> Work {
         let mut message = Message::new(Role::User, "hello");
         let image = |(number, bytes): (usize, &usize)| Image {
-            bytes: vec![0; *bytes].into(),
+            bytes: pixel_of(*bytes).into(),
             field: format!("messages[0].content[{number}].image_url"),
         };
         message.images = images.iter().enumerate().map(image).collect();
@@ -184,6 +187,13 @@ mod tests {
             truncate: None,
             extra: Extra::default(),
         })
+    }
+
+    /// The head of an image of one pixel, and anything after it.
+    fn pixel_of(bytes: usize) -> Vec<u8> {
+        let mut image = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01".to_vec();
+        image.resize(bytes, 0);
+        image
     }
 
     fn check(work: Work) -> Result<Allowed, Error> {
@@ -214,7 +224,7 @@ mod tests {
             check(request("m", None, &[most + 1])).unwrap_err().field(),
             Some("messages[0].content[0].image_url")
         );
-        assert_eq!(check(request("m", None, &[1, 1])).unwrap_err().field(), Some("messages[0].content[1].image_url"));
+        assert_eq!(check(request("m", None, &[24, 24])).unwrap_err().field(), Some("messages[0].content[1].image_url"));
     }
 
     #[test]

@@ -178,7 +178,12 @@ async fn an_image_reaches_the_model_and_stands_in_the_record() {
     let fake = FakeOllama::start();
     let gateway = TestGateway::start(&fake.url());
     let admin = gateway.admin().await;
-    let image = base64::engine::general_purpose::STANDARD.encode([7_u8; 3000]);
+    let image = |bytes: usize| {
+        let mut image = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01".to_vec();
+        image.resize(bytes, 7);
+        base64::engine::general_purpose::STANDARD.encode(image)
+    };
+    let (image, large) = (image(3000), image(5 * 1024 * 1024 + 1));
     let body = |images: Value| json!({ "messages": [{ "role": "user", "content": "what is it?", "images": images }] });
 
     let answer = gateway.post("/chat", Some(&admin), body(json!([image]))).await;
@@ -189,7 +194,6 @@ async fn an_image_reaches_the_model_and_stands_in_the_record() {
     let line: Value = serde_json::from_str(export.lines().next().unwrap()).unwrap();
     assert_eq!(line["prompt"][0]["images"][0], image.as_str());
     assert_eq!(gateway.post("/chat", Some(&admin), body(json!([image, image]))).await.status, 400);
-    let large = base64::engine::general_purpose::STANDARD.encode(vec![7_u8; 5 * 1024 * 1024 + 1]);
     assert_eq!(gateway.post("/chat", Some(&admin), body(json!([large]))).await.status, 400);
     assert_eq!(fake.chats().len(), 1);
 }
@@ -199,7 +203,7 @@ async fn an_image_for_a_model_that_sees_none_is_refused_by_name() {
     let fake = FakeOllama::start();
     let gateway = TestGateway::start(&fake.url());
     let admin = gateway.admin().await;
-    let url = "data:image/png;base64,iVBORw0KGgo=";
+    let url = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
     let content =
         json!([{ "type": "text", "text": "what is it?" }, { "type": "image_url", "image_url": { "url": url } }]);
     let body = |model: &str| json!({ "model": model, "messages": [{ "role": "user", "content": content }] });
@@ -213,7 +217,7 @@ async fn an_image_for_a_model_that_sees_none_is_refused_by_name() {
         (&error["param"], &error["code"]),
         (&json!("messages[0].content[1].image_url"), &json!("unsupported_parameter"))
     );
-    let chat = json!({ "model": "user/other:1b", "messages": [{ "role": "user", "images": ["iVBORw0KGgo="] }] });
+    let chat = json!({ "model": "user/other:1b", "messages": [{ "role": "user", "images": ["iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="] }] });
     let refused = gateway.post("/chat", Some(&admin), chat).await;
     assert!(refused.status == 400 && refused.text().contains("`messages[0].images[0]`"), "{}", refused.text());
     assert_eq!((fake.chats().len(), fake.shown()), (1, 2));

@@ -159,8 +159,9 @@ async fn what_waits_is_bounded_in_bytes_and_images_count_as_they_are_held() {
     held_open(&fake);
     let picture = |bytes: usize| {
         use base64::Engine;
-        // What begins like a PNG is taken for one.
-        let image = [b"\x89PNG\r\n\x1a\n".to_vec(), vec![0; bytes - 8]].concat();
+        // What begins like a PNG of one pixel is taken for one.
+        let mut image = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01".to_vec();
+        image.resize(bytes, 0);
         let url = format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(image));
         let part = json!({ "type": "image_url", "image_url": { "url": url } });
         json!({ "model": "fake", "messages": [{ "role": "user", "content": [part] }] })

@@ -267,12 +267,12 @@ def test_an_image_reaches_the_model_server_as_its_bytes():
     url = os.environ["LGW_FAKE_URL"]
     client = client_of(url, api_key=access_token(url))
     content = [{"type": "text", "text": "image, python"},
-               {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}]
+               {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="}}]
 
     client.chat.completions.create(model="fake:latest", messages=[{"role": "user", "content": content}], max_tokens=5)
 
     sent = next(body for body in reversed(received()) if body["messages"][-1]["content"] == "image, python")
-    assert sent["messages"][-1]["images"] == ["iVBORw0KGgo="]
+    assert sent["messages"][-1]["images"] == ["iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="]
 
 
 def test_too_many_requests_are_a_rate_limit_error_with_a_time_to_wait():
