@@ -587,8 +587,10 @@ mod tests {
                 ImageAt { offset: 9, length: 4, bytes: Bytes::from_static(b"DEF") },
             ],
             notes: Vec::new(),
+            simplified: Vec::new(),
             reading: crate::provider::Reading::plain_chat(),
             asks: "messages",
+            schema_field: "format",
         };
 
         let (body, images) = cut_images(&call);

@@ -186,7 +186,11 @@ impl PartialEq for ToolCall {
 #[derive(Debug, Clone)]
 pub enum Format {
     Json,
-    Schema(Value),
+    Schema {
+        schema: Value,
+        /// Where it stands in the caller's request.
+        field: &'static str,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -182,6 +182,14 @@ impl Error {
         }
     }
 
+    /// The same under the caller's own name of a field, where it is about the upstream's field `theirs`.
+    pub fn renamed(self, theirs: &str, ours: &str) -> Error {
+        match self {
+            Error::Invalid { field, message } if field == theirs => Error::invalid(ours, message),
+            other => other,
+        }
+    }
+
     /// When it makes sense to try again, where that is known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

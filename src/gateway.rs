@@ -217,6 +217,7 @@ impl Gateway {
         }
         let answer_tokens = allowed.answer_tokens();
         let call = provider.call(&allowed.work)?;
+        let simplified = call.simplified.clone();
         allowed.notes.extend(call.notes.iter().cloned());
         allowed.notes.extend(ignored.iter().map(|field| format!("ignored {field}")));
 
@@ -273,7 +274,8 @@ impl Gateway {
             passed,
             plausible,
         };
-        Ok(Answer::new(ignored, shared, pump.start(run, place, Forward { call, _memory: asked.memory }, stay)))
+        let forward = Forward { call, _memory: asked.memory };
+        Ok(Answer::new(ignored, simplified, shared, pump.start(run, place, forward, stay)))
     }
 }
 

@@ -10,13 +10,18 @@ use crate::work::Work;
 pub mod ollama;
 pub mod wire;
 
+/// In a provider's errors these stand for the fields that hold the prompt and the schema. What a caller names them depends on
+/// the request, and the `Call` says it.
+pub const PROMPT_FIELD: &str = "messages";
+pub const SCHEMA_FIELD: &str = "format";
+
 pub trait Provider: Sync {
     fn name(&self) -> &'static str;
     /// The request as bytes; an error when the provider can't express what changes the meaning.
     fn call(&self, work: &Work) -> Result<Call, Error>;
     /// Reads the answer to a call.
     fn decoder(&self, reading: &Reading) -> Box<dyn Decoder>;
-    /// An upstream's error answer, in our words.
+    /// An upstream's error answer to a call, in our words.
     fn failure(&self, status: u16, body: &[u8]) -> Error;
     /// Where its list of models is, and how to read it.
     fn models_path(&self) -> &'static str;
@@ -36,9 +41,13 @@ pub struct Call {
     pub images: Vec<ImageAt>,
     /// Hints of the caller that this provider can't pass on, and what was done in their place: for the record.
     pub notes: Vec<String>,
+    /// Places in the caller's schemas at which something was left out that this provider can't be bound to.
+    pub simplified: Vec<String>,
     pub reading: Reading,
     /// What of the request was too long, if the upstream says that something is.
     pub asks: &'static str,
+    /// The field with the schema that binds the answer, if the upstream says that it can't use it.
+    pub schema_field: &'static str,
 }
 
 impl Call {

@@ -15,7 +15,7 @@ use crate::catalog::{HostId, ModelCard, Skills};
 use crate::chat::{ChatEvent, ModelName};
 use crate::config;
 use crate::error::Error;
-use crate::provider::{Call, Decoder, Provider, ollama};
+use crate::provider::{Call, Decoder, PROMPT_FIELD, Provider, SCHEMA_FIELD, ollama};
 
 pub struct Host {
     pub name: String,
@@ -83,6 +83,7 @@ impl Upstream {
         if response.status() != 200 {
             let body = short_body(&mut response).await.unwrap_or_default();
             let failure = host.provider.failure(response.status().as_u16(), &body);
+            let failure = failure.renamed(SCHEMA_FIELD, call.schema_field).renamed(PROMPT_FIELD, call.asks);
             return Err(failure.about(call.asks).into());
         }
         Ok(Events { response, decoder: host.provider.decoder(&call.reading), ended: false })

@@ -59,6 +59,8 @@ mod rights;
 mod role_matrix;
 #[path = "api/runaway.rs"]
 mod runaway;
+#[path = "api/schemas.rs"]
+mod schemas;
 #[path = "api/search.rs"]
 mod search;
 #[path = "api/settings.rs"]

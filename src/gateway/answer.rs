@@ -14,13 +14,15 @@ use crate::gateway::shared::{News, Shared};
 pub struct Answer {
     /// Fields of the request that had no effect, for its client.
     pub ignored: Vec<String>,
+    /// Places in its schemas at which something was left out.
+    pub simplified: Vec<String>,
     shared: Rc<Shared>,
     pump: JoinHandle<()>,
 }
 
 impl Answer {
-    pub fn new(ignored: Vec<String>, shared: Rc<Shared>, pump: JoinHandle<()>) -> Self {
-        Answer { ignored, shared, pump }
+    pub fn new(ignored: Vec<String>, simplified: Vec<String>, shared: Rc<Shared>, pump: JoinHandle<()>) -> Self {
+        Answer { ignored, simplified, shared, pump }
     }
 
     pub fn stood(&self) -> Stood {

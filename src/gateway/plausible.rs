@@ -76,8 +76,10 @@ mod tests {
             body: Bytes::from_static(b"0123456789"),
             images: Vec::new(),
             notes: Vec::new(),
+            simplified: Vec::new(),
             reading: Reading::plain_chat(),
             asks: "messages",
+            schema_field: "format",
         };
         Plausible::of(&call, 3, 100)
     }

@@ -186,6 +186,9 @@ impl Door<'_> {
         if !answer.ignored.is_empty() {
             response.insert_header(("x-ignored-parameters", answer.ignored.join(", ")));
         }
+        if !answer.simplified.is_empty() {
+            response.insert_header(("x-simplified-schema", answer.simplified.join(", ")));
+        }
         let told = Told { dialect: self.dialect, api: self.route.path, id: self.id, started };
         match delivery {
             Delivery::Whole => told.whole(response, answer, reply).await,

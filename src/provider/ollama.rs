@@ -11,13 +11,15 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::provider::ollama::answer::TextDecoder;
 use crate::provider::ollama::embed::EmbedDecoder;
-use crate::provider::{Call, Decoder, Provider, Reading};
+use crate::provider::{Call, Decoder, PROMPT_FIELD, Provider, Reading, SCHEMA_FIELD};
 use crate::work::Work;
 
 mod answer;
 mod complete;
 mod count;
 mod embed;
+pub mod grammar;
+mod refs;
 mod request;
 mod schema;
 
@@ -29,11 +31,11 @@ impl Provider for Ollama {
     }
 
     fn call(&self, work: &Work) -> Result<Call, Error> {
-        Ok(match work {
+        match work {
             Work::Chat(chat) => request::call(chat, work.asks()),
-            Work::Complete(complete) => complete::call(complete, work.asks()),
-            Work::Embed(embed) => embed::call(embed, work.asks()),
-        })
+            Work::Complete(complete) => Ok(complete::call(complete, work.asks())),
+            Work::Embed(embed) => Ok(embed::call(embed, work.asks())),
+        }
     }
 
     fn decoder(&self, reading: &Reading) -> Box<dyn Decoder> {
@@ -119,11 +121,28 @@ impl Failure {
             || (text.contains("\"http://127.0.0.1:") && broken.iter().any(|end| text.ends_with(end)))
     }
 
+    /// A schema that the grammar compiler or the sampler does not take: answered with 500, but it is the request's fault.
+    fn is_about_the_schema(&self) -> bool {
+        let text = self.text.to_ascii_lowercase();
+        text.contains("invalid json schema in format")
+            || text.starts_with("invalid format:")
+            || text.contains("failed to initialize grammar")
+            || text.contains("unable to create sampling context")
+    }
+
     /// The error that it is whatever the status says.
     fn by_text(&self) -> Option<Error> {
+        if self.is_about_the_schema() {
+            let message = format!("the model server can't use this schema: {}", self.text);
+            return Some(Error::invalid(SCHEMA_FIELD, message));
+        }
+        // A text of which the model's vocabulary leaves nothing, as of an empty one.
+        if self.text.to_ascii_lowercase().contains("no input provided") {
+            return Some(Error::invalid(PROMPT_FIELD, "the model server found no text to read; send some"));
+        }
         if self.is_context_too_long() {
             let message = format!("the prompt is too long for this model's context: {}", self.text);
-            return Some(Error::ContextTooLong { field: "messages", message });
+            return Some(Error::ContextTooLong { field: PROMPT_FIELD, message });
         }
         self.is_runner_dead().then(|| Error::UpstreamDied {
             message: format!("the model ended while it worked on this request: {}", self.text),

@@ -192,7 +192,9 @@ fn read_tool(function: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result
 fn read_format(format: Json<'_>, at: &At<'_>) -> Result<Format, Error> {
     match format {
         Json::Text(text) if text == "json" => Ok(Format::Json),
-        Json::Data(schema) if schema.is_object() => Ok(Format::Schema(schema.into_map(at)?.into())),
+        Json::Data(schema) if schema.is_object() => {
+            Ok(Format::Schema { schema: schema.into_map(at)?.into(), field: "format" })
+        }
         _ => Err(at.invalid("must be `json` or a JSON schema")),
     }
 }

@@ -243,7 +243,7 @@ fn format_and_think_are_those_of_ollama() {
     let read = |fields: &str| decode(fields).map(|(chat, _)| chat);
 
     assert!(matches!(read(r#","format":"json""#).unwrap().format, Some(Format::Json)));
-    assert!(matches!(read(r#","format":{"type":"object"}"#).unwrap().format, Some(Format::Schema(_))));
+    assert!(matches!(read(r#","format":{"type":"object"}"#).unwrap().format, Some(Format::Schema { .. })));
     assert!(read(r#","format":"""#).unwrap().format.is_none());
     refused(read(r#","format":"xml""#), INVALID, "format");
     refused(read(r#","format":true"#), INVALID, "format");

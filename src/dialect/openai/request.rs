@@ -209,7 +209,7 @@ fn read_format(format: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result
         Some("text") => Ok(None),
         Some("json_object") => Ok(Some(Format::Json)),
         Some("json_schema") => match schema {
-            Some(schema) => Ok(Some(Format::Schema(schema))),
+            Some(schema) => Ok(Some(Format::Schema { schema, field: "response_format.json_schema.schema" })),
             None => Err(at.key("json_schema").key("schema").invalid("is missing; send the schema as an object")),
         },
         Some(_) => Err(at.key("type").invalid("must be one of `text`, `json_object`, `json_schema`")),

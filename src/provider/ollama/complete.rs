@@ -5,7 +5,7 @@ use serde_json::Map;
 
 use crate::complete::CompleteRequest;
 use crate::provider::ollama::request::{options, put, put_end, put_field};
-use crate::provider::{Call, Reading};
+use crate::provider::{Call, Reading, SCHEMA_FIELD};
 
 pub fn call(request: &CompleteRequest, asks: &'static str) -> Call {
     let mut out = b"{\"model\":".to_vec();
@@ -15,7 +15,8 @@ pub fn call(request: &CompleteRequest, asks: &'static str) -> Call {
         put_field(&mut out, "suffix", suffix);
     }
     put_field(&mut out, "stream", &true);
-    let options = options(Map::new(), &request.sampling, request.max_tokens);
+    let mut notes = Vec::new();
+    let options = options(Map::new(), &request.sampling, request.max_tokens, &mut notes);
     if !options.is_empty() {
         put_field(&mut out, "options", &options);
     }
@@ -26,8 +27,10 @@ pub fn call(request: &CompleteRequest, asks: &'static str) -> Call {
         path: "/api/generate",
         body: Bytes::from(out),
         images: Vec::new(),
-        notes: Vec::new(),
+        notes,
+        simplified: Vec::new(),
         reading: Reading::Completion,
         asks,
+        schema_field: SCHEMA_FIELD,
     }
 }

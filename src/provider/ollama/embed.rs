@@ -13,7 +13,7 @@ use crate::fields::Fields;
 use crate::provider::ollama::count::{Count, count};
 use crate::provider::ollama::request::{put, put_field};
 use crate::provider::ollama::{mid_stream_error, refused};
-use crate::provider::{Call, Decoder, Reading};
+use crate::provider::{Call, Decoder, Reading, SCHEMA_FIELD};
 
 pub fn call(request: &EmbedRequest, asks: &'static str) -> Call {
     let mut out = b"{\"model\":".to_vec();
@@ -31,8 +31,10 @@ pub fn call(request: &EmbedRequest, asks: &'static str) -> Call {
         body: Bytes::from(out),
         images: Vec::new(),
         notes: Vec::new(),
+        simplified: Vec::new(),
         reading: Reading::Embeddings { texts: request.texts.len(), dimensions: request.dimensions },
         asks,
+        schema_field: SCHEMA_FIELD,
     }
 }
 

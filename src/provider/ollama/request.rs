@@ -8,23 +8,60 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatRequest, Format, Message, Role, Sampling, Think, Tool, ToolCall};
+use crate::error::Error;
+use crate::provider::ollama::grammar::{Care, Finished, Grammar};
 use crate::provider::ollama::schema;
-use crate::provider::{Call, ImageAt, Reading};
+use crate::provider::{Call, ImageAt, Reading, SCHEMA_FIELD};
 
-pub fn call(request: &ChatRequest, asks: &'static str) -> Call {
+pub fn call(request: &ChatRequest, asks: &'static str) -> Result<Call, Error> {
+    let mut simplified = Vec::new();
+    let tools = request.tools.iter().enumerate().map(|tool| WireTool::of(tool, &mut simplified)).collect::<Vec<_>>();
     let mut notes = Vec::new();
-    let tools = request.tools.iter().enumerate().map(|tool| WireTool::of(tool, &mut notes)).collect::<Vec<_>>();
     let mut must_call = Vec::new();
     let mut images = Vec::new();
+    let mut schema_field = SCHEMA_FIELD;
     let body = if request.must_call {
         notes.push("asked for a function call in the system message, and bound the answer to its schema".into());
         must_call = request.tools.iter().map(|tool| tool.name.clone()).collect();
-        body(&bound_to_call(request, &tools), &[], &mut images)
+        let bound = schema_of_calls(&request.tools)?;
+        schema_field = "tools";
+        let body = body(&bound_to_call(request, &tools), &[], Some(&bound.schema), &mut images, &mut notes);
+        simplified.extend(bound.simplified);
+        body
+    } else if let Some(Format::Schema { schema, field }) = &request.format {
+        let bound = schema_of_answer(schema, field)?;
+        schema_field = field;
+        let body = body(request, &tools, Some(&bound.schema), &mut images, &mut notes);
+        simplified.extend(bound.simplified);
+        body
     } else {
-        body(request, &tools, &mut images)
+        body(request, &tools, None, &mut images, &mut notes)
     };
+    notes.extend(simplified.iter().map(|place| format!("simplified {place}")));
     let reading = Reading::Chat { must_call, one_call: request.one_call };
-    Call { path: "/api/chat", body: Bytes::from(body), images, notes, reading, asks }
+    Ok(Call { path: "/api/chat", body: Bytes::from(body), images, notes, simplified, reading, asks, schema_field })
+}
+
+fn schema_of_answer(schema: &Value, field: &str) -> Result<Finished, Error> {
+    let mut grammar = Grammar::default();
+    let written = grammar.write(schema, field, Care::Strict)?;
+    grammar.finish(written, field)
+}
+
+/// A call of one of the functions, and nothing else.
+fn schema_of_calls(tools: &[Tool]) -> Result<Finished, Error> {
+    let mut grammar = Grammar::default();
+    let mut calls = Vec::with_capacity(tools.len());
+    for (number, tool) in tools.iter().enumerate() {
+        let field = format!("tools[{number}].function.parameters");
+        let arguments = grammar.write_object(tool.parameters.as_ref(), &field, Care::Lenient)?;
+        calls.push(json!({
+            "type": "object",
+            "properties": {"name": {"enum": [tool.name]}, "arguments": arguments},
+            "required": ["name", "arguments"],
+        }));
+    }
+    grammar.finish(json!({ "anyOf": calls }), "tools")
 }
 
 /// Ollama has no `tool_choice`. A model that must call is told so, and can write nothing but a call: the answer's text is
@@ -44,20 +81,19 @@ fn bound_to_call(request: &ChatRequest, tools: &[WireTool<'_>]) -> ChatRequest {
         }
         _ => request.messages.insert(0, Message::new(Role::System, order)),
     }
-    let calls = tools.iter().map(|WireTool { function, .. }| {
-        json!({
-            "type": "object",
-            "properties": {"name": {"const": function.name}, "arguments": function.parameters},
-            "required": ["name", "arguments"],
-        })
-    });
-    request.format = Some(Format::Schema(json!({"anyOf": calls.collect::<Vec<_>>()})));
     request.tools = Vec::new();
     request
 }
 
-/// The envelope is written by hand because the place of each image in it is part of the record.
-fn body(request: &ChatRequest, tools: &[WireTool<'_>], images: &mut Vec<ImageAt>) -> Vec<u8> {
+/// The envelope is written by hand because the place of each image in it is part of the record. `bound` is a schema in the
+/// compiler's words.
+fn body(
+    request: &ChatRequest,
+    tools: &[WireTool<'_>],
+    bound: Option<&str>,
+    images: &mut Vec<ImageAt>,
+    notes: &mut Vec<String>,
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(expected_length(request));
     out.extend_from_slice(b"{\"model\":");
     put(&mut out, request.model.as_str());
@@ -73,12 +109,15 @@ fn body(request: &ChatRequest, tools: &[WireTool<'_>], images: &mut Vec<ImageAt>
     if !tools.is_empty() {
         put_field(&mut out, "tools", tools);
     }
-    match &request.format {
-        Some(Format::Json) => put_field(&mut out, "format", "json"),
-        Some(Format::Schema(schema)) => put_field(&mut out, "format", schema),
-        None => {}
+    match (bound, &request.format) {
+        (Some(schema), _) => {
+            out.extend_from_slice(b",\"format\":");
+            out.extend_from_slice(schema.as_bytes());
+        }
+        (None, Some(Format::Json)) => put_field(&mut out, "format", "json"),
+        (None, _) => {}
     }
-    let options = options(request.extra.ollama.clone(), &request.sampling, request.max_tokens);
+    let options = options(request.extra.ollama.clone(), &request.sampling, request.max_tokens, notes);
     if !options.is_empty() {
         put_field(&mut out, "options", &options);
     }
@@ -172,14 +211,28 @@ fn put_base64(out: &mut Vec<u8>, bytes: &Bytes) -> ImageAt {
     ImageAt { offset, length, bytes: bytes.clone() }
 }
 
-pub fn options(mut options: Map<String, Value>, sampling: &Sampling, max_tokens: Option<u32>) -> Map<String, Value> {
+/// Below this a temperature changes nothing any more, since the likeliest token is always taken. Dividing by less than a
+/// 32-bit float can express gives the sampler no numbers, and ends the model's runner.
+const TEMPERATURE_MIN: f64 = 1e-5;
+
+pub fn options(
+    mut options: Map<String, Value>,
+    sampling: &Sampling,
+    max_tokens: Option<u32>,
+    notes: &mut Vec<String>,
+) -> Map<String, Value> {
+    let too_low = sampling.temperature.filter(|temperature| *temperature > 0.0 && *temperature < TEMPERATURE_MIN);
+    if let Some(temperature) = too_low {
+        notes.push(format!("clamped temperature from {temperature} to 0"));
+    }
+    let temperature = if too_low.is_some() { Some(0.0) } else { sampling.temperature };
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
             options.insert(name.to_owned(), value);
         }
     };
     set("num_predict", max_tokens.map(Value::from));
-    set("temperature", sampling.temperature.map(Value::from));
+    set("temperature", temperature.map(Value::from));
     set("top_p", sampling.top_p.map(Value::from));
     set("top_k", sampling.top_k.map(Value::from));
     set("seed", sampling.seed.map(Value::from));
@@ -205,10 +258,10 @@ struct WireToolFunction<'a> {
 }
 
 impl<'a> WireTool<'a> {
-    fn of((number, tool): (usize, &'a Tool), notes: &mut Vec<String>) -> Self {
+    fn of((number, tool): (usize, &'a Tool), simplified: &mut Vec<String>) -> Self {
         let (parameters, is_exact) = schema::plain(tool.parameters.as_ref());
         if !is_exact {
-            notes.push(format!("simplified tools[{number}].function.parameters"));
+            simplified.push(format!("tools[{number}].function.parameters"));
         }
         let function = WireToolFunction { name: &tool.name, description: tool.description.as_deref(), parameters };
         WireTool { r#type: "function", function }

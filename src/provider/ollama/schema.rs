@@ -5,13 +5,16 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::provider::ollama::refs::Refs;
+
 /// A function's parameters, rewritten; `false` when something of their meaning was lost.
 pub fn plain(parameters: Option<&Value>) -> (Value, bool) {
     let mut rewriting = match parameters {
         Some(root) if root.as_object().is_some_and(|fields| !fields.is_empty()) => Rewriting::of(root),
         _ => return (json!({"type": "object", "properties": {}}), true),
     };
-    let mut fields = rewriting.schema(rewriting.root, 0);
+    let root = rewriting.root;
+    let mut fields = rewriting.schema(root, 0);
     // Arguments are always an object, and Ollama takes no list of types here.
     fields.insert("type".into(), "object".into());
     (fields.into(), !rewriting.lost)
@@ -25,15 +28,16 @@ const DEPTH_MAX: usize = 100;
 
 struct Rewriting<'a> {
     root: &'a Value,
-    /// The references that are being followed.
-    open: Vec<&'a str>,
+    refs: Refs<'a>,
+    /// The schemas that references led to and that are being written.
+    open: Vec<&'a Value>,
     bytes_left: usize,
     lost: bool,
 }
 
 impl<'a> Rewriting<'a> {
     fn of(root: &'a Value) -> Self {
-        Rewriting { root, open: Vec::new(), bytes_left: EXPANDED_BYTES_MAX, lost: false }
+        Rewriting { root, refs: Refs::of(root), open: Vec::new(), bytes_left: EXPANDED_BYTES_MAX, lost: false }
     }
 
     fn schema(&mut self, schema: &'a Value, depth: usize) -> Map<String, Value> {
@@ -45,20 +49,29 @@ impl<'a> Rewriting<'a> {
         if depth > DEPTH_MAX || !self.pays(16) {
             return self.lose();
         }
+        // What it refers to holds together with what it says itself, in which its own descriptions are the nearer ones.
         let mut plain = match fields.get("$ref") {
             Some(reference) => self.follow(reference, depth),
             None => Map::new(),
         };
-        for (name, value) in fields {
-            self.field(name, value, depth, &mut plain);
+        if let Some(Value::Array(all)) = fields.get("allOf") {
+            for schema in all {
+                let more = self.schema(schema, depth + 1);
+                self.merge(&mut plain, more);
+            }
         }
+        let mut own = Map::new();
+        for (name, value) in fields {
+            self.field(name, value, depth, &mut own);
+        }
+        self.merge(&mut plain, own);
         plain
     }
 
     fn field(&mut self, name: &'a str, value: &'a Value, depth: usize, plain: &mut Map<String, Value>) {
         let value = match (name, value) {
-            // Inlined where they are named.
-            ("$ref" | "$defs" | "definitions", _) => return,
+            // Put in their places before.
+            ("$ref" | "$defs" | "definitions", _) | ("allOf", Value::Array(_)) => return,
             ("const", value) => {
                 let only = self.copy(value);
                 plain.insert("enum".into(), only.into_iter().collect());
@@ -69,13 +82,6 @@ impl<'a> Rewriting<'a> {
                 self.lost |= plain.contains_key("anyOf");
                 let any = self.schemas(schemas, depth);
                 plain.insert("anyOf".into(), any);
-                return;
-            }
-            ("allOf", Value::Array(schemas)) => {
-                for schema in schemas {
-                    let more = self.schema(schema, depth + 1);
-                    merge(plain, more);
-                }
                 return;
             }
             ("properties", Value::Object(properties)) => {
@@ -111,15 +117,52 @@ impl<'a> Rewriting<'a> {
     /// What a reference stands for. One that leads back into itself has no plain form: there anything goes.
     fn follow(&mut self, reference: &'a Value, depth: usize) -> Map<String, Value> {
         let Some(reference) = reference.as_str() else { return self.lose() };
-        let target = reference.strip_prefix('#').and_then(|path| self.root.pointer(path));
-        match target {
-            Some(target) if !self.open.contains(&reference) => {
-                self.open.push(reference);
+        match self.refs.find(reference) {
+            Some(target) if !self.open.iter().any(|open| std::ptr::eq(*open, target)) => {
+                self.open.push(target);
                 let plain = self.schema(target, depth + 1);
                 self.open.pop();
                 plain
             }
             _ => self.lose(),
+        }
+    }
+
+    /// Adds what has to hold as well.
+    fn merge(&mut self, plain: &mut Map<String, Value>, more: Map<String, Value>) {
+        for (name, value) in more {
+            let Some(before) = plain.get_mut(&name) else {
+                plain.insert(name, value);
+                continue;
+            };
+            match (name.as_str(), &mut *before, value) {
+                ("properties", Value::Object(properties), Value::Object(more)) => {
+                    for (property, value) in more {
+                        match (properties.get_mut(&property), value) {
+                            (Some(Value::Object(before)), Value::Object(value)) => self.merge(before, value),
+                            (_, value) => {
+                                properties.insert(property, value);
+                            }
+                        }
+                    }
+                }
+                ("items", Value::Object(before), Value::Object(more)) => self.merge(before, more),
+                ("required", Value::Array(names), Value::Array(more)) => {
+                    names.extend(more.into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>());
+                }
+                ("enum", Value::Array(values), Value::Array(more)) => {
+                    values.retain(|value| more.contains(value));
+                    // Nothing can be both.
+                    self.lost |= values.is_empty();
+                }
+                ("type", before, value) => match common_types(before, &value) {
+                    Some(types) => *before = types,
+                    None => self.lost = true,
+                },
+                // There is no word for "and" between alternatives.
+                ("anyOf", _, _) => self.lost = true,
+                (_, before, value) => *before = value,
+            }
         }
     }
 
@@ -152,16 +195,28 @@ impl<'a> Rewriting<'a> {
     }
 }
 
-fn merge(plain: &mut Map<String, Value>, more: Map<String, Value>) {
-    for (name, value) in more {
-        match (plain.get_mut(&name), value) {
-            (Some(Value::Object(fields)), Value::Object(more)) if name == "properties" => fields.extend(more),
-            (Some(Value::Array(names)), Value::Array(more)) if name == "required" => names.extend(more),
-            (_, value) => {
-                plain.insert(name, value);
-            }
+/// The types that both allow; `None` where there is none.
+fn common_types(one: &Value, other: &Value) -> Option<Value> {
+    let list = |types: &Value| match types {
+        Value::Array(types) => types.clone(),
+        one => vec![one.clone()],
+    };
+    let others = list(other);
+    let is_in = |kind: &str, types: &[Value]| types.iter().any(|other| other == kind);
+    let mut common: Vec<Value> = Vec::new();
+    for kind in list(one) {
+        let both = match kind.as_str() {
+            _ if others.contains(&kind) => kind,
+            // Every integer is a number.
+            Some("number") if is_in("integer", &others) => "integer".into(),
+            Some("integer") if is_in("number", &others) => kind,
+            _ => continue,
+        };
+        if !common.contains(&both) {
+            common.push(both);
         }
     }
+    if common.len() > 1 { Some(common.into()) } else { common.pop() }
 }
 
 /// About how many bytes a value takes.
@@ -235,6 +290,56 @@ mod tests {
         from["description"] = "where".into();
         assert_eq!(plain, json!({"properties": {"from": from, "to": city}, "type": "object"}));
         assert!(exact);
+    }
+
+    #[test]
+    fn what_holds_together_is_merged_in_whichever_order_it_is_written() {
+        let base = json!({"type": "object", "properties": {"id": {"type": "integer", "description": "key"}}, "required": ["id"]});
+        let all_of = ("allOf", json!([base]));
+        let reference = ("$ref", json!("#/$defs/Base%3Cstring%3E"));
+        let own = [("properties", json!({"title": {"type": "string"}})), ("required", json!(["title"]))];
+
+        for (word, value) in [all_of, reference] {
+            for own_first in [true, false] {
+                let mut fields = Map::new();
+                fields.insert("$defs".into(), json!({"Base<string>": base}));
+                let add = |fields: &[(&str, Value)]| {
+                    fields.iter().map(|(word, value)| ((*word).to_owned(), value.clone())).collect::<Map<_, _>>()
+                };
+                let (mut own, mut other) = (add(&own), add(&[(word, value.clone())]));
+                let (first, last) = if own_first { (&mut own, &mut other) } else { (&mut other, &mut own) };
+                fields.append(first);
+                fields.append(last);
+
+                let (plain, exact) = of(fields.into());
+
+                let properties: Vec<_> = plain["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+                assert_eq!((properties, &plain["required"]), (vec!["id", "title"], &json!(["id", "title"])), "{word}");
+                assert!(exact);
+            }
+        }
+    }
+
+    #[test]
+    fn what_two_schemas_say_of_one_property_holds_together() {
+        let (plain, exact) = of(json!({
+            "allOf": [{"properties": {"x": {"type": ["number", "null"], "description": "far", "enum": [1, 2, 3]}}}],
+            "properties": {"x": {"type": "integer", "description": "near", "enum": [2, 3, 4]}}
+        }));
+
+        assert_eq!(plain["properties"]["x"], json!({"type": "integer", "description": "near", "enum": [2, 3]}));
+        assert!(exact);
+        let both =
+            json!({"allOf": [{"properties": {"x": {"type": "string"}}}], "properties": {"x": {"type": "integer"}}});
+        assert!(!of(both).1);
+    }
+
+    #[test]
+    fn a_reference_is_found_by_its_anchor() {
+        let (plain, exact) =
+            of(json!({"$defs": {"a": {"$anchor": "city", "type": "string"}}, "properties": {"x": {"$ref": "#city"}}}));
+
+        assert_eq!((&plain["properties"]["x"]["type"], exact), (&json!("string"), true));
     }
 
     #[test]

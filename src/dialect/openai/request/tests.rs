@@ -405,7 +405,7 @@ fn a_format_is_text_json_or_a_schema() {
     assert!(format(r#"{"type":"text"}"#).unwrap().is_none());
     assert!(matches!(format(r#"{"type":"json_object"}"#), Ok(Some(Format::Json))));
     let schema = format(r#"{"type":"json_schema","json_schema":{"name":"n","strict":true,"schema":{"z":1,"a":2}}}"#);
-    let Ok(Some(Format::Schema(schema))) = schema else { panic!("{schema:?}") };
+    let Ok(Some(Format::Schema { schema, .. })) = schema else { panic!("{schema:?}") };
     assert_eq!(schema.to_string(), r#"{"z":1,"a":2}"#);
     for (bad, field) in [
         (r#"{"type":"json_schema"}"#, "response_format.json_schema.schema"),
