@@ -1,5 +1,5 @@
 # Everything a newcomer, a developer and CI need; each target is a script that can be read.
-.PHONY: help run demo test check release bench fixture million
+.PHONY: help run demo test hostile check release bench fixture million
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -15,6 +15,9 @@ demo: ## walk the whole path once on a fresh data folder: accounts, chat, stream
 
 test: ## install what the tests need and run them all
 	@scripts/test.sh
+
+hostile: ## send 10,000 schemas that nobody should send through a gateway to a real Ollama of its own
+	@tests/hostile/run.sh
 
 release: ## build the gateway as it is best installed, target/dist/lan-gateway, in a quarter of an hour
 	@scripts/release.sh

@@ -103,6 +103,8 @@ class Gateway:
 class Stage:
     def __init__(self, within=None):
         self._ends = contextlib.ExitStack()
+        # In the order in which they were started.
+        self.processes = []
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lan-gateway-", dir=within))
         self._ends.callback(shutil.rmtree, self.folder, ignore_errors=True)
 
@@ -160,6 +162,7 @@ class Stage:
                 env=environment, cwd=ROOT, start_new_session=True,
             )
         self._ends.callback(end, process)
+        self.processes.append(process)
         return process
 
     def wait_for(self, process, log, ready):
