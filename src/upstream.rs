@@ -11,10 +11,10 @@ use awc::{Client, ClientRequest, ClientResponse, Connector};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 
-use crate::catalog::{HostId, ModelCard, Skills};
-use crate::chat::{ChatEvent, ModelName};
+use crate::base::error::Error;
 use crate::config;
-use crate::error::Error;
+use crate::model::catalog::{HostId, ModelCard, Skills};
+use crate::model::chat::{ChatEvent, ModelName};
 use crate::provider::{Call, Decoder, PROMPT_FIELD, Provider, SCHEMA_FIELD, ollama};
 
 pub struct Host {

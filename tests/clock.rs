@@ -1,8 +1,8 @@
 //! The host's clock is set back while the gateway runs. The clock of the record is one for a process, so this has its own.
 
-use lan_gateway::clock::{RECORD_CLOCK, Timestamp};
+use lan_gateway::base::clock::{RECORD_CLOCK, Timestamp};
+use lan_gateway::base::ids::RequestId;
 use lan_gateway::config::settings::{Live, Settings};
-use lan_gateway::ids::RequestId;
 use lan_gateway::store::Store;
 use lan_gateway::store::audit::{INTENT, IntentSlot, NewEntry, NewRow, Opening};
 

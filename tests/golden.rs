@@ -15,16 +15,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use lan_gateway::chat::{
+use lan_gateway::base::clock;
+use lan_gateway::base::error::Error;
+use lan_gateway::dialect::{self, Decoded, Delivery, Dialect, Encoder, Reply};
+use lan_gateway::model::chat::{
     ChatEvent, ChatReply, ChatRequest, End, Finish, Fold, Piece, Timings, TokenLogprob, ToolCall, Usage,
 };
-use lan_gateway::clock;
-use lan_gateway::credential::Credential;
-use lan_gateway::dialect::{self, Decoded, Delivery, Dialect, Encoder, Reply};
-use lan_gateway::embed::Embedding;
-use lan_gateway::error::Error;
+use lan_gateway::model::credential::Credential;
+use lan_gateway::model::embed::Embedding;
+use lan_gateway::model::work::Work;
 use lan_gateway::provider::{Provider, Reading, ollama};
-use lan_gateway::work::Work;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

@@ -8,8 +8,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use bytes::BytesMut;
-use lan_gateway::chat::{ChatEvent, Fold};
 use lan_gateway::dialect::{Dialect, Encoder, openai::OpenAi};
+use lan_gateway::model::chat::{ChatEvent, Fold};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde::Serialize;

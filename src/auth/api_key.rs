@@ -6,7 +6,7 @@
 
 use ring::{digest, hmac};
 
-use crate::secret::{Secret, random_bytes};
+use crate::base::secret::{Secret, random_bytes};
 
 /// Every token of a machine begins so, and no JWT does.
 pub const PREFIX: &str = "lgw_";

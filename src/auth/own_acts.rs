@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::base::error::{Error, retry_after_seconds};
 use crate::config::settings::Live;
-use crate::error::{Error, retry_after_seconds};
 use crate::store::users::User;
 
 /// What is counted together.

@@ -17,10 +17,10 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 use zeroize::Zeroizing;
 
 use crate::auth::guessable;
+use crate::base::error::Error;
+use crate::base::secret::{Secret, clear_letters, random_bytes, random_code};
 use crate::config;
-use crate::credential::Username;
-use crate::error::Error;
-use crate::secret::{Secret, clear_letters, random_bytes, random_code};
+use crate::model::credential::Username;
 
 /// What the first admin has at the first start, and what a plain reset gives: never valid for anything but its change.
 pub const INITIAL_PASSWORD: &str = "admin123";

@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Identity;
-use crate::clock::Timestamp;
-use crate::error::Error;
-use crate::ids::RequestId;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::base::ids::RequestId;
 use crate::store::Store;
 use crate::store::users::People;
 

@@ -15,9 +15,9 @@ use ring::hmac;
 use tokio::sync::{Notify, Semaphore};
 use tracing::warn;
 
-use crate::clock::{SteadyClock, Timestamp};
-use crate::credential::Username;
-use crate::error::Error;
+use crate::base::clock::{SteadyClock, Timestamp};
+use crate::base::error::Error;
+use crate::model::credential::Username;
 
 mod ladder;
 mod memory;
@@ -187,7 +187,7 @@ impl Drop for Try<'_> {
 }
 
 fn refusal(wait: Duration) -> Error {
-    let seconds = crate::error::retry_after_seconds(wait);
+    let seconds = crate::base::error::retry_after_seconds(wait);
     Error::RateLimited { message: format!("too many wrong passwords; try again in {seconds} s"), retry_after: wait }
 }
 

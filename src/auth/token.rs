@@ -21,10 +21,10 @@ use serde::{Deserialize, Serialize};
 use signature::{Signer, Verifier};
 use zeroize::Zeroizing;
 
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::base::secret::random_bytes;
 use crate::config;
-use crate::error::Error;
-use crate::secret::random_bytes;
 
 const TYPE: &str = "at+jwt";
 const ISSUER: &str = "lan-gateway";
@@ -122,7 +122,7 @@ impl JwtKeys {
             aud: self.instance.clone(),
             sub: subject.into(),
             ver: version,
-            jti: crate::ids::public_id(),
+            jti: crate::base::ids::public_id(),
             iat: now,
             nbf: now,
             exp: now + self.lifetime_seconds,
@@ -188,8 +188,8 @@ fn object<T: serde::de::DeserializeOwned>(part: &str) -> Option<T> {
 }
 
 fn create(path: &Path) -> anyhow::Result<()> {
-    let entry = KeyEntry { kid: crate::secret::random_code(8), secret: BASE64.encode(random_bytes::<32>()) };
-    let file = KeyFile { instance: crate::ids::public_id(), keys: vec![entry] };
+    let entry = KeyEntry { kid: crate::base::secret::random_code(8), secret: BASE64.encode(random_bytes::<32>()) };
+    let file = KeyFile { instance: crate::base::ids::public_id(), keys: vec![entry] };
     let text = Zeroizing::new(serde_json::to_string_pretty(&file)?);
     let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     out.write_all(text.as_bytes())?;

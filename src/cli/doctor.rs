@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::base::error::Error;
 use crate::config::{Config, Origin, Upstream as Host};
 use crate::control::SOCKET;
-use crate::error::Error;
+use crate::serve::files;
+use crate::serve::server;
 use crate::store::{self, FILE};
 use crate::upstream::{Host as Door, Upstream};
-use crate::{files, server};
 
 #[derive(Args)]
 pub struct DoctorCommand {

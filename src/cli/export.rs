@@ -10,7 +10,7 @@ use clap::{ArgGroup, Args};
 use crate::cli::host::{self, Pieces};
 use crate::config::Config;
 use crate::control::export::ExportAsk;
-use crate::export::filter::Filter;
+use crate::rules::export::filter::Filter;
 
 #[derive(Args)]
 #[command(

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use anyhow::bail;
 
-use crate::app::{self, DataDir};
+use crate::base::owner;
 use crate::config::Config;
 use crate::config::settings::Live;
 use crate::control::export::{ExportAsk, Incoming, Piece};
 use crate::control::{self, Answer, Ask, Verbs, export};
-use crate::export::{Exporter, Exports};
-use crate::owner;
+use crate::rules::export::{Exporter, Exports};
+use crate::rules::tokens::Tokens;
+use crate::serve::app::{self, DataDir};
 use crate::store::Store;
 use crate::store::words::Merge;
-use crate::tokens::Tokens;
 
 /// Asks, and returns what was answered. A refusal is an error.
 pub async fn ask(config: &Config, ask: Ask) -> anyhow::Result<Answer> {

@@ -1,6 +1,6 @@
 //! Lists on a terminal: columns side by side, numbers to the right.
 
-use crate::text::visible;
+use crate::base::text::visible;
 
 /// Prints rows under their titles, without characters that a terminal would obey. Empty lists are the caller's business.
 pub fn print<const N: usize>(titles: [&str; N], rows: &[[String; N]]) {

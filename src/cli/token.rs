@@ -2,12 +2,12 @@
 
 use clap::Subcommand;
 
+use crate::base::text::visible;
 use crate::cli::{host, print_json, table};
 use crate::config::Config;
 use crate::control::tokens::{TokenAsk, TokenLine};
 use crate::control::{Answer, Ask};
-use crate::text::visible;
-use crate::tokens::{RotateWish, Wish};
+use crate::rules::tokens::{RotateWish, Wish};
 
 #[derive(Subcommand)]
 pub enum TokenCommand {

@@ -4,11 +4,11 @@ use std::io::Write;
 
 use clap::Args;
 
+use crate::base::text::visible;
 use crate::cli::{host, print_json, table};
 use crate::config::Config;
 use crate::control::{Answer, Ask};
-use crate::text::visible;
-use crate::usage::{Question, UsageItem, as_csv};
+use crate::rules::usage::{Question, UsageItem, as_csv};
 
 #[derive(Args)]
 pub struct UsageCommand {

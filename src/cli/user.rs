@@ -5,12 +5,12 @@ use std::io::{BufRead, IsTerminal};
 use anyhow::Context;
 use clap::{ArgGroup, Subcommand};
 
-use crate::accounts::WaitingWish;
+use crate::base::text::visible;
 use crate::cli::{host, print_json, table};
 use crate::config::Config;
 use crate::control::users::{UserAsk, UserChange, UserLine};
 use crate::control::{Answer, Ask};
-use crate::text::visible;
+use crate::rules::accounts::WaitingWish;
 
 #[derive(Subcommand)]
 pub enum UserCommand {

@@ -7,8 +7,8 @@
 use std::fmt;
 use std::sync::{Arc, RwLock};
 
+use crate::base::error::Error;
 use crate::config::reader::{Reader, number};
-use crate::error::Error;
 
 macro_rules! settings {
     ($($(#[doc = $about:literal])+

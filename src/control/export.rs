@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use crate::base::error::Error;
 use crate::control::tokens::named;
 use crate::control::{Answer, HOST, Verbs, hear, person, say};
-use crate::error::Error;
-use crate::export::filter::Filter;
-use crate::export::{Exporter, Extent, Format, check_mark};
+use crate::rules::export::filter::Filter;
+use crate::rules::export::{Exporter, Extent, Format, check_mark};
 
 /// People and tokens as they are called on the host.
 #[derive(Clone, Serialize, Deserialize)]

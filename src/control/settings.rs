@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
 use crate::control::{Answer, HOST};
-use crate::error::Error;
 use crate::store::Store;
 use crate::store::settings::{SettingState, check_changes};
 

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::Accounts;
 use crate::auth::api_key;
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
 use crate::control::{Answer, HOST, LIST_MAX};
-use crate::error::Error;
+use crate::rules::accounts::Accounts;
+use crate::rules::tokens::{Fresh, RotateWish, Tokens, Wish};
 use crate::store::tokens::Token;
-use crate::tokens::{Fresh, RotateWish, Tokens, Wish};
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "token", rename_all = "snake_case")]

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::{Accounts, Edit, ResetMode, Waiting, WaitingWish};
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::base::secret::Secret;
 use crate::control::{Answer, HOST, LIST_MAX};
-use crate::error::Error;
-use crate::secret::Secret;
+use crate::rules::accounts::{Accounts, Edit, ResetMode, Waiting, WaitingWish};
 use crate::store::users::User;
 
 #[derive(Serialize, Deserialize)]

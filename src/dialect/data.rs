@@ -8,9 +8,9 @@ use memchr::memchr2;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
+use crate::base::error::Error;
 use crate::dialect::json::{At, Json, NESTING_MAX};
 use crate::dialect::surrogates;
-use crate::error::Error;
 
 /// Objects and arrays inside one another in the arguments of a call, at most. A tree of them is never made here, so this
 /// is more than a body may have; Ollama itself refuses 10,000.

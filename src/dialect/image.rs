@@ -8,8 +8,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
+use crate::base::error::Error;
 use crate::dialect::json::At;
-use crate::error::Error;
 
 /// As lenient as Go's decoder, which is what callers have tested against: bits after the last byte don't matter.
 const BASE64: GeneralPurpose = engine(DecodePaddingMode::RequireCanonical);

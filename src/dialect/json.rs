@@ -13,8 +13,8 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde_json::Number;
 use serde_json::value::RawValue;
 
+use crate::base::error::Error;
 use crate::dialect::data::Data;
-use crate::error::Error;
 
 /// Objects and arrays inside one another, at most. Below serde_json's own limit of 128, so that the message is ours.
 pub const NESTING_MAX: usize = 100;

@@ -5,12 +5,12 @@
 
 use serde::Serialize;
 
-use crate::credential::Credential;
+use crate::base::error::Error;
+use crate::base::ids::RequestId;
 use crate::dialect::{Decoded, Delivery, Dialect, Head, Reply, Route, json, surrogates, wire};
-use crate::error::Error;
-use crate::ids::RequestId;
-use crate::rights::Scope;
-use crate::work::Work;
+use crate::model::credential::Credential;
+use crate::model::rights::Scope;
+use crate::model::work::Work;
 
 mod answer;
 mod message;

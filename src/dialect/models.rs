@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::catalog::ModelCard;
+use crate::model::catalog::ModelCard;
 
 #[derive(Serialize, ToSchema)]
 pub struct ModelList {

@@ -2,13 +2,13 @@
 //!
 //! What changes the meaning and can't be honoured is refused by name; what has no effect is named in `ignored`.
 
-use crate::credential::Credential;
+use crate::base::error::Error;
+use crate::base::ids::RequestId;
 use crate::dialect::openai::answer::Answer;
 use crate::dialect::{Decoded, Delivery, Dialect, Head, Reply, Route, json, surrogates, wire};
-use crate::error::Error;
-use crate::ids::RequestId;
-use crate::rights::Scope;
-use crate::work::Work;
+use crate::model::credential::Credential;
+use crate::model::rights::Scope;
+use crate::model::work::Work;
 
 mod answer;
 mod completions;

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::credential::Credential;
+use crate::base::error::Error;
+use crate::base::ids::RequestId;
 use crate::dialect::{Decoded, Dialect, Head, Reply, Route, wire};
-use crate::error::Error;
-use crate::ids::RequestId;
+use crate::model::credential::Credential;
 
 /// Ollama's own API, below `/api`.
 pub struct Ollama;

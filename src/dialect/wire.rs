@@ -3,10 +3,10 @@
 use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 
-use crate::credential::Credential;
+use crate::base::error::{Error, retry_after_millis, retry_after_seconds};
+use crate::base::secret::Secret;
 use crate::dialect::{Head, Reply};
-use crate::error::{Error, retry_after_millis, retry_after_seconds};
-use crate::secret::Secret;
+use crate::model::credential::Credential;
 
 pub use crate::dialect::json::check_json;
 

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use tokio::task::JoinHandle;
 
-use crate::chat::ChatEvent;
-use crate::error::Error;
+use crate::base::error::Error;
 use crate::gateway::Stood;
 use crate::gateway::shared::{News, Shared};
+use crate::model::chat::ChatEvent;
 
 /// An answer below the bar. Dropping it ends the generation and leaves a row `abandoned`.
 pub struct Answer {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::chat::{End, Timings};
+use crate::model::chat::{End, Timings};
 use crate::provider::Call;
 
 /// Model tokens that a chat template may add to a prompt, and one image take, at most: many times what is known.
@@ -67,7 +67,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::chat::{Finish, Usage};
+    use crate::model::chat::{Finish, Usage};
     use crate::provider::Reading;
 
     fn plausible() -> Plausible {

@@ -10,22 +10,22 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{Outcome, Record};
 use crate::auth::running::Run;
-use crate::breaker::Passed;
-use crate::catalog::HostId;
-use crate::chat::{ChatEvent, Piece};
+use crate::base::error::Error;
+use crate::base::vital::panic_on_purpose;
 use crate::config;
-use crate::error::Error;
 use crate::gateway::plausible::Plausible;
 use crate::gateway::shared::{Ended, Shared};
-use crate::limits::bodies::BodyBytes;
+use crate::model::catalog::HostId;
+use crate::model::chat::{ChatEvent, Piece};
 use crate::provider::Call;
-use crate::quarantine::{Died, Stay};
-use crate::queue::{Place, Turn};
-use crate::routing::{Alive, Routing};
+use crate::rules::audit::{Outcome, Record};
+use crate::rules::breaker::Passed;
+use crate::rules::limits::bodies::BodyBytes;
+use crate::rules::quarantine::{Died, Stay};
+use crate::rules::queue::{Place, Turn};
+use crate::rules::routing::{Alive, Routing};
 use crate::upstream::{Events, Failure, Patience, Upstream};
-use crate::vital::panic_on_purpose;
 
 /// How often a running answer is looked after: segments to the record, silence, length.
 const BEAT: Duration = Duration::from_millis(100);

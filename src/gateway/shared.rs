@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::audit::{Outcome, Record};
 use crate::auth::running::Cut;
-use crate::chat::ChatEvent;
-use crate::error::Error;
+use crate::base::error::Error;
 use crate::gateway::{Stood, stopped};
-use crate::limits::Hold;
+use crate::model::chat::ChatEvent;
+use crate::rules::audit::{Outcome, Record};
+use crate::rules::limits::Hold;
 
 pub struct Shared {
     state: RefCell<State>,

@@ -5,19 +5,19 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::accounts::Accounts;
 use crate::auth::Auth;
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::base::secret::Secret;
 use crate::config::Config;
-use crate::credential::Username;
 use crate::dialect::wire;
-use crate::error::Error;
 use crate::http::body;
 use crate::http::guard::note_refusal;
 use crate::http::head::{address, request_id};
 use crate::http::reply::{self, ApiError};
-use crate::rights::quotas::Quotas;
-use crate::secret::Secret;
+use crate::model::credential::Username;
+use crate::model::rights::quotas::Quotas;
+use crate::rules::accounts::Accounts;
 use crate::store::users::User;
 
 /// Said to everybody who registers.

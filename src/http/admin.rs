@@ -5,13 +5,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::accounts::{Accounts, ResetMode, Waiting, WaitingWish};
+use crate::base::error::Error;
 use crate::config::Config;
-use crate::error::Error;
 use crate::http::account::UserView;
 use crate::http::body;
 use crate::http::guard::Admin;
 use crate::http::reply::{self, ApiError};
+use crate::rules::accounts::{Accounts, ResetMode, Waiting, WaitingWish};
 use crate::store::users::User;
 
 const PAGE_DEFAULT: usize = 50;

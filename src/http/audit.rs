@@ -6,11 +6,11 @@ use actix_web::{HttpRequest, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::clock::Timestamp;
-use crate::error::Error;
-use crate::export::filter::Filter;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
 use crate::http::admin::{Answer, answer, page_size, query};
 use crate::http::guard::Admin;
+use crate::rules::export::filter::Filter;
 use crate::store::Store;
 use crate::store::audit::{self as rows, Row, Wanted};
 use crate::store::tokens::Label;

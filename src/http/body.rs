@@ -11,12 +11,12 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
+use crate::base::error::Error;
 use crate::config;
 use crate::config::settings::{Live, Settings};
 use crate::dialect::wire;
-use crate::error::Error;
 use crate::http::head::address;
-use crate::limits::bodies::{Bodies, BodyBytes, Sender};
+use crate::rules::limits::bodies::{Bodies, BodyBytes, Sender};
 
 /// The longest start of a body for which room is made at once. A longer one has to arrive.
 const FIRST_BYTES: usize = 16 << 10;

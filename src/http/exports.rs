@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::base::error::Error;
+use crate::base::fields::Fields;
 use crate::config::Config;
-use crate::error::Error;
-use crate::export::filter::Filter;
-use crate::export::{Exporter, Exports, Extent, Format, check_mark};
-use crate::fields::Fields;
 use crate::http::admin::{Answer, query};
 use crate::http::body;
 use crate::http::guard::Admin;
 use crate::http::head::request_id;
 use crate::http::reply::{self, ApiError};
+use crate::rules::export::filter::Filter;
+use crate::rules::export::{Exporter, Exports, Extent, Format, check_mark};
 
 /// Either `user_id` or `filter`.
 #[derive(Deserialize, ToSchema)]

@@ -18,18 +18,18 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, HttpResponseBuilder, Res
 use futures_util::FutureExt;
 use ipnet::IpNet;
 
-use crate::audit::Refusal;
 use crate::auth::own_acts::OwnAct;
 use crate::auth::{Auth, Denied, Identity, Whose};
+use crate::base::error::Error;
 use crate::dialect::{Dialect, legacy::Legacy, openai::OpenAi};
-use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::http::framing::Framing;
 use crate::http::head::{RequestHead, address, request_id};
 use crate::http::hosts::Hosts;
 use crate::http::reply::{ApiError, respond};
 use crate::http::{AddressQuota, GUARDED, refuse};
-use crate::rights::Scope;
+use crate::model::rights::Scope;
+use crate::rules::audit::Refusal;
 use crate::store::users::Actor;
 
 /// A person with a JWT. No token opens what asks for one.
@@ -273,7 +273,7 @@ impl KeyExtractor for AddressKey {
     fn exceed_rate_limit_response(&self, negative: &NotUntil<QuantaInstant>, _: HttpResponseBuilder) -> HttpResponse {
         let retry_after = negative.wait_time_from(DefaultClock::default().now());
         let message = "too many requests from this address; try again in a moment".to_owned();
-        respond(self.0.error(&Error::RateLimited { message, retry_after }, &crate::ids::RequestId::fresh()))
+        respond(self.0.error(&Error::RateLimited { message, retry_after }, &crate::base::ids::RequestId::fresh()))
     }
 }
 

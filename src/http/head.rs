@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use actix_web::{HttpMessage, HttpRequest};
 
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
+use crate::base::ids::RequestId;
 use crate::dialect::Head;
-use crate::ids::RequestId;
 
 pub struct RequestHead<'a> {
     request: &'a HttpRequest,

@@ -5,10 +5,10 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::base::vital::panic_on_purpose;
 use crate::gateway::Gateway;
 use crate::http::guard::Admin;
 use crate::http::reply;
-use crate::vital::panic_on_purpose;
 
 #[derive(Serialize, ToSchema)]
 pub struct Health {

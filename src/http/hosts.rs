@@ -9,7 +9,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::http::{Method, Version};
 
-use crate::error::Error;
+use crate::base::error::Error;
 
 /// Longer names don't exist (RFC 1035), and an error repeats no more.
 const NAME_CHARS_MAX: usize = 253;

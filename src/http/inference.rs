@@ -10,21 +10,21 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, stream};
 use tracing::{debug, info};
 
-use crate::audit::{Outcome, Refusal};
 use crate::auth::{Auth, Identity, Whose};
-use crate::chat::{ChatEvent, Fold, Piece};
+use crate::base::error::Error;
+use crate::base::ids::RequestId;
+use crate::base::vital::panic_on_purpose;
 use crate::config::Config;
-use crate::credential::Credential;
 use crate::dialect::{Decoded, Delivery, Dialect, Encoder, Route, wire};
-use crate::error::Error;
 use crate::gateway::{Answer, Asked, Gateway, News, Refused, Stood, stopped};
 use crate::http::head::{RequestHead, address, request_id};
 use crate::http::{body, reply};
-use crate::ids::RequestId;
-use crate::limits::bodies::Sender;
-use crate::limits::{Admission, Standing};
-use crate::rights::Class;
-use crate::vital::panic_on_purpose;
+use crate::model::chat::{ChatEvent, Fold, Piece};
+use crate::model::credential::Credential;
+use crate::model::rights::Class;
+use crate::rules::audit::{Outcome, Refusal};
+use crate::rules::limits::bodies::Sender;
+use crate::rules::limits::{Admission, Standing};
 
 /// What was learnt on the way, for a refusal's row and headers.
 ///

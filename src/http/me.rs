@@ -5,7 +5,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::export::{Exports, Extent, Format, check_mark};
 use crate::gateway::Gateway;
 use crate::http::account::UserView;
 use crate::http::admin::{Answer, answer, query};
@@ -14,6 +13,7 @@ use crate::http::exports::download;
 use crate::http::guard::{Caller, Doer};
 use crate::http::quotas::AccountView;
 use crate::http::reply;
+use crate::rules::export::{Exports, Extent, Format, check_mark};
 use crate::store::Store;
 use crate::store::audit::Wanted;
 

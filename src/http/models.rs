@@ -3,12 +3,12 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::chat::ModelName;
+use crate::base::error::Error;
 use crate::dialect::models::{ModelList, ModelObject};
-use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::http::guard::ModelReader;
 use crate::http::reply::{self, ApiError};
+use crate::model::chat::ModelName;
 
 /// Models that can be asked.
 #[utoipa::path(get, path = "/v1/models", tag = "models",

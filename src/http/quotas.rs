@@ -5,11 +5,11 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
 use crate::gateway::Gateway;
 use crate::http::guard::UsageReader;
 use crate::http::reply;
-use crate::limits::{Account, Left};
+use crate::rules::limits::{Account, Left};
 
 /// One thing that is counted.
 #[derive(Serialize, ToSchema)]

@@ -5,15 +5,15 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::accounts::Accounts;
+use crate::base::error::Error;
+use crate::base::ids::RequestId;
 use crate::config::Config;
-use crate::error::Error;
-use crate::export::lines::Contents;
 use crate::http::audit::{AuditItem, audit_items};
 use crate::http::body;
 use crate::http::guard::Admin;
 use crate::http::reply::{self, ApiError};
-use crate::ids::RequestId;
+use crate::rules::accounts::Accounts;
+use crate::rules::export::lines::Contents;
 use crate::store::Store;
 use crate::store::audit as rows;
 

@@ -7,10 +7,10 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Serialize;
 use tracing::{error, warn};
 
+use crate::base::error::Error;
+use crate::base::ids::RequestId;
 use crate::dialect::{Dialect, Reply, openai::OpenAi, wire};
-use crate::error::Error;
 use crate::http::head::request_id;
-use crate::ids::RequestId;
 
 pub fn respond(reply: Reply) -> HttpResponse {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

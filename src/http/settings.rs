@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
 use crate::config::Config;
-use crate::error::Error;
 use crate::http::admin::{Answer, answer};
 use crate::http::body;
 use crate::http::guard::Admin;

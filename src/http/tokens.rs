@@ -7,20 +7,20 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::accounts::Accounts;
 use crate::auth::api_key;
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
 use crate::config::Config;
-use crate::error::Error;
 use crate::http::admin::{Answer, answer, page_size, query};
 use crate::http::body::{self, present};
 use crate::http::guard::{Caller, Doer};
 use crate::http::reply::{self, ApiError};
-use crate::rights::Class;
-use crate::rights::quotas::Quotas;
-use crate::runaway::Runaway;
+use crate::model::rights::Class;
+use crate::model::rights::quotas::Quotas;
+use crate::model::runaway::Runaway;
+use crate::rules::accounts::Accounts;
+use crate::rules::tokens::{Edit, Fresh, RotateWish, Tokens, Wish};
 use crate::store::tokens::Token;
-use crate::tokens::{Edit, Fresh, RotateWish, Tokens, Wish};
 
 /// A token without its secret.
 #[derive(Serialize, ToSchema)]

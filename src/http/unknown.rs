@@ -2,8 +2,8 @@
 
 use actix_web::{HttpRequest, HttpResponse};
 
+use crate::base::error::Error;
 use crate::dialect::{DIALECTS, json, plain_path};
-use crate::error::Error;
 use crate::http::{ROUTES, refuse};
 
 pub async fn unknown_route(request: HttpRequest) -> HttpResponse {

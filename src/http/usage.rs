@@ -5,12 +5,12 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::error::Error;
+use crate::base::error::Error;
 use crate::http::admin::{Answer, answer, query};
 use crate::http::guard::{Admin, UsageReader};
 use crate::http::reply::ApiError;
+use crate::rules::usage::{Question, UsageItem, as_csv, lines};
 use crate::store::Store;
-use crate::usage::{Question, UsageItem, as_csv, lines};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -6,7 +6,6 @@ use actix_web::{HttpRequest, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::accounts::{Accounts, Edit};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::http::account::UserView;
@@ -14,7 +13,8 @@ use crate::http::admin::{Answer, answer};
 use crate::http::body::{self, present};
 use crate::http::guard::Admin;
 use crate::http::quotas::AccountView;
-use crate::rights::quotas::Quotas;
+use crate::model::rights::quotas::Quotas;
+use crate::rules::accounts::{Accounts, Edit};
 use crate::store::users::User;
 
 /// An account with what only admins see.

@@ -5,14 +5,14 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::catalog::{ModelCard, Skills};
-use crate::chat::ModelName;
-use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::model::catalog::{ModelCard, Skills};
+use crate::model::chat::ModelName;
+use crate::model::work::Work;
 use crate::provider::ollama::answer::TextDecoder;
 use crate::provider::ollama::embed::EmbedDecoder;
 use crate::provider::{Call, Decoder, PROMPT_FIELD, Provider, Reading, SCHEMA_FIELD};
-use crate::work::Work;
 
 mod answer;
 mod complete;

@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use crate::error::Error;
+use crate::base::error::Error;
 
 /// A line with a large tool call can have megabytes; one without an end must not fill the memory.
 pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -3,8 +3,8 @@
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
-use crate::clock::Timestamp;
-use crate::ids::RequestId;
+use crate::base::clock::Timestamp;
+use crate::base::ids::RequestId;
 use crate::store::schema::{record, record_part, watermark};
 use crate::store::words::Search;
 

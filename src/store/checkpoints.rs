@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 
-use crate::vital::panic_on_purpose;
+use crate::base::vital::panic_on_purpose;
 
 /// Pauses between checkpoints while rows are written; each moves what has been synced from the WAL into the file.
 const PAUSE: Duration = Duration::from_millis(500);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use diesel::prelude::*;
 use ring::digest;
 
-use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
 use crate::store::audit::{INTENT, RESULT};
 use crate::store::schema::{erasure, exports, record, record_image, record_image_use, record_part, users};
 use crate::store::users::{self as people, Actor};

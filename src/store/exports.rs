@@ -7,9 +7,9 @@ use diesel::connection::Connection;
 use diesel::prelude::*;
 use serde_json::{Value, json};
 
-use crate::clock::Timestamp;
-use crate::error::Error;
-use crate::ids::public_id;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::base::ids::public_id;
 use crate::store::audit::Part;
 use crate::store::schema::{exports, users as accounts};
 use crate::store::users::{self, Actor, check_acting_admin};

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use tokio::sync::Notify;
 
+use crate::base::vital::panic_on_purpose;
 use crate::store::audit::NewEntry;
-use crate::vital::panic_on_purpose;
 
 /// Told what became of an entry; the error's text is for the log.
 type After = Box<dyn FnOnce(NewEntry, Result<(), &str>) + Send>;

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use crate::rights::quotas::Quotas;
+use crate::model::rights::quotas::Quotas;
 use crate::store::schema::{tokens, users};
 
 macro_rules! columns {

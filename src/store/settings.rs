@@ -3,8 +3,8 @@
 use diesel::prelude::*;
 use serde_json::{Map, Value};
 
+use crate::base::error::Error;
 use crate::config::settings::{Live, Setting, TABLE};
-use crate::error::Error;
 use crate::store::schema::settings;
 use crate::store::users::{Actor, check_acting_admin};
 use crate::store::{Store, audit};

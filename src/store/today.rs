@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 
-use crate::clock::zone::Day;
-use crate::error::Error;
+use crate::base::clock::zone::Day;
+use crate::base::error::Error;
 use crate::store::Store;
 use crate::store::audit::{RESULT, last_before, watermark_of};
 use crate::store::schema::{record, usage};
@@ -67,7 +67,7 @@ fn add_up(connection: &mut SqliteConnection, day: Day) -> QueryResult<Sums> {
     }
 
     type Line = (Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
-    let behind = watermark_of(connection, USAGE)?.max(last_before(connection, crate::clock::Timestamp(begins))?);
+    let behind = watermark_of(connection, USAGE)?.max(last_before(connection, crate::base::clock::Timestamp(begins))?);
     let tail = record::table
         .filter(record::log_id.gt(behind))
         .filter(record::kind.eq(RESULT))

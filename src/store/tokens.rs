@@ -15,11 +15,11 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use ipnet::IpNet;
 
-use crate::clock::Timestamp;
-use crate::error::Error;
-use crate::rights::quotas::{QuotaChanges, Quotas};
-use crate::rights::{AllowedModels, Class, Scope, Scopes};
-use crate::runaway::Runaway;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::model::rights::quotas::{QuotaChanges, Quotas};
+use crate::model::rights::{AllowedModels, Class, Scope, Scopes};
+use crate::model::runaway::Runaway;
 use crate::store::audit::TokenAct;
 use crate::store::quotas::OfToken;
 use crate::store::schema::{tokens, users};

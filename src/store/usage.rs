@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 
-use crate::chat::ModelName;
-use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::model::chat::ModelName;
 use crate::store::schema::record;
 use crate::store::{Store, audit};
 

@@ -10,11 +10,11 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
-use crate::clock::Timestamp;
-use crate::error::Error;
-use crate::ids::public_id;
-use crate::rights::quotas::{QuotaChanges, Quotas};
-use crate::rights::{AllowedModels, Class};
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::base::ids::public_id;
+use crate::model::rights::quotas::{QuotaChanges, Quotas};
+use crate::model::rights::{AllowedModels, Class};
 use crate::store::quotas::OfUser;
 use crate::store::schema::{record, users};
 use crate::store::tokens::{self, Token};

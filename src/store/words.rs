@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use serde_json::Value;
 
-use crate::error::Error;
+use crate::base::error::Error;
 use crate::store::audit::{self, RESULT, Row, Wanted};
 use crate::store::schema::{record, record_part};
 use crate::store::{Store, Tx};

@@ -20,14 +20,14 @@ use diesel::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
-use crate::clock::{RECORD_CLOCK, Timestamp};
+use crate::base::clock::{RECORD_CLOCK, Timestamp};
+use crate::base::error::Error;
+use crate::base::vital::{Vitals, Watched, panic_on_purpose};
 use crate::config::settings::Live;
-use crate::error::Error;
 use crate::store::mailbox::{Letter, Mailbox, Post};
 use crate::store::undone::{Undone, breaks_a_rule};
 use crate::store::users::People;
 use crate::store::{audit, checkpoints, settings};
-use crate::vital::{Vitals, Watched, panic_on_purpose};
 
 /// Why a verb came to nothing.
 #[derive(Debug)]

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use lan_gateway::app::people;
+use lan_gateway::base::secret::Secret;
 use lan_gateway::config::Config;
 use lan_gateway::config::settings::Live;
-use lan_gateway::secret::Secret;
+use lan_gateway::rules::tokens::{Tokens, Wish};
+use lan_gateway::serve::app::people;
 use lan_gateway::store::schema::{record, record_part};
 use lan_gateway::store::users::{Actor, Pending};
 use lan_gateway::store::{FILE, Store};
-use lan_gateway::tokens::{Tokens, Wish};
 use ring::hmac;
 use serde_json::{Value, json};
 

@@ -1,10 +1,10 @@
 //! Generated answers, and the head of a request that asks for one.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use lan_gateway::chat::{ChatEvent, End, Finish, Piece, Timings, TokenLogprob, ToolCall, Usage};
-use lan_gateway::clock::Timestamp;
+use lan_gateway::base::clock::Timestamp;
+use lan_gateway::base::ids::RequestId;
 use lan_gateway::dialect::Head;
-use lan_gateway::ids::RequestId;
+use lan_gateway::model::chat::{ChatEvent, End, Finish, Piece, Timings, TokenLogprob, ToolCall, Usage};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;

@@ -11,9 +11,9 @@ use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::auth::throttle::ladder::Ladder;
-use crate::clock::Timestamp;
-use crate::owner;
-use crate::secret::random_bytes;
+use crate::base::clock::Timestamp;
+use crate::base::owner;
+use crate::base::secret::random_bytes;
 
 const KEY_BYTES: usize = 32;
 

@@ -5,11 +5,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use crate::chat::{ChatEvent, ChatReply, End, Finish, Piece, ToolCall};
-use crate::clock;
+use crate::base::clock;
+use crate::base::error::Error;
 use crate::dialect::legacy::WireError;
 use crate::dialect::{Encoder, wire};
-use crate::error::Error;
+use crate::model::chat::{ChatEvent, ChatReply, End, Finish, Piece, ToolCall};
 
 /// The encoder of one answer.
 pub struct Answer {

@@ -3,10 +3,10 @@
 use serde_json::Map;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::chat::{Image, Message, Role, ToolCall};
+use crate::base::error::Error;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::{data, image};
-use crate::error::Error;
+use crate::model::chat::{Image, Message, Role, ToolCall};
 
 const MESSAGE_FIELDS: &[&str] = &["content", "images", "role", "thinking", "tool_call_id", "tool_calls", "tool_name"];
 

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::chat::{Extra, Sampling};
+use crate::base::error::Error;
 use crate::dialect::json::{At, Ignored, Json, Object};
-use crate::error::Error;
+use crate::model::chat::{Extra, Sampling};
 
 const STOPS_MAX: usize = 16;
 

@@ -2,15 +2,15 @@
 
 use std::borrow::Cow;
 
-use crate::chat::{ChatRequest, Format, ModelName, Think, Tool};
-use crate::credential::{Credential, Username};
+use crate::base::error::Error;
+use crate::base::secret::Secret;
 use crate::dialect::Head;
 use crate::dialect::data::read_map;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::legacy::message::read_messages;
 use crate::dialect::legacy::options::Options;
-use crate::error::Error;
-use crate::secret::Secret;
+use crate::model::chat::{ChatRequest, Format, ModelName, Think, Tool};
+use crate::model::credential::{Credential, Username};
 
 pub struct Asked {
     pub chat: ChatRequest,

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::options::RUNNER_OPTIONS;
 use super::request::AUTH_BYTES_MAX;
 use super::*;
-use crate::chat::{ChatRequest, Format, Image, Role, Think};
 use crate::dialect::TestHead;
+use crate::model::chat::{ChatRequest, Format, Image, Role, Think};
 
 const POST: TestHead = TestHead { path: "/chat", headers: &[] };
 const MESSAGES: &str = r#""messages":[{"role":"user","content":"hi"}]"#;

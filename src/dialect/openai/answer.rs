@@ -3,10 +3,10 @@
 use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 
-use crate::chat::{ChatEvent, ChatReply, End, Finish, Piece, TokenLogprob, ToolCall, Usage};
+use crate::base::error::Error;
 use crate::dialect::openai::request::Asked;
 use crate::dialect::{Encoder, Head, wire};
-use crate::error::Error;
+use crate::model::chat::{ChatEvent, ChatReply, End, Finish, Piece, TokenLogprob, ToolCall, Usage};
 
 /// The encoder of one answer.
 pub struct Answer {

@@ -4,15 +4,15 @@ use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::chat::{ChatEvent, ChatReply, Finish, ModelName, Piece, Sampling, TokenLogprob};
-use crate::complete::CompleteRequest;
+use crate::base::error::Error;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::openai::answer::WireUsage;
 use crate::dialect::openai::delivery;
 use crate::dialect::openai::request::{STOPS_MAX, read_stream_options, wants_usage};
 use crate::dialect::{Decoded, Encoder, Head, wire};
-use crate::error::Error;
-use crate::work::Work;
+use crate::model::chat::{ChatEvent, ChatReply, Finish, ModelName, Piece, Sampling, TokenLogprob};
+use crate::model::complete::CompleteRequest;
+use crate::model::work::Work;
 
 /// OpenAI's own limit.
 const LOGPROBS_MAX: i64 = 5;

@@ -5,12 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use serde::Serialize;
 
-use crate::chat::{ChatEvent, ChatReply, ModelName};
+use crate::base::error::Error;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::{Decoded, Delivery, Encoder, wire};
-use crate::embed::{EmbedRequest, Embedding};
-use crate::error::Error;
-use crate::work::Work;
+use crate::model::chat::{ChatEvent, ChatReply, ModelName};
+use crate::model::embed::{EmbedRequest, Embedding};
+use crate::model::work::Work;
 
 /// OpenAI's own limit.
 const TEXTS_MAX: usize = 2048;

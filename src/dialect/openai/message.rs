@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::chat::{Image, Message, Role, ToolCall};
+use crate::base::error::Error;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::openai::tools::read_function;
 use crate::dialect::{data, image};
-use crate::error::Error;
+use crate::model::chat::{Image, Message, Role, ToolCall};
 
 pub fn read_messages(items: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<Message>, Error> {
     let mut messages: Vec<Message> = Vec::with_capacity(items.len());

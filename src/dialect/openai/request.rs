@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use crate::chat::{ChatRequest, Extra, Format, ModelName, Sampling, Think};
+use crate::base::error::Error;
 use crate::dialect::data::read_map;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::openai::message::read_messages;
 use crate::dialect::openai::tools::{Choice, read_choice, read_tools};
-use crate::error::Error;
+use crate::model::chat::{ChatRequest, Extra, Format, ModelName, Sampling, Think};
 
 /// OpenAI's own limits.
 pub const STOPS_MAX: usize = 4;

@@ -1,9 +1,9 @@
 //! The tools of a chat completion's request, and which of them the model may or must call.
 
-use crate::chat::Tool;
+use crate::base::error::Error;
 use crate::dialect::data::read_map;
 use crate::dialect::json::{At, Ignored, Json, Object};
-use crate::error::Error;
+use crate::model::chat::Tool;
 
 /// OpenAI's own limit.
 const TOOLS_MAX: usize = 128;

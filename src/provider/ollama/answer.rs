@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::chat::{ChatEvent, End, Finish, Piece, Timings, TokenLogprob, ToolCall, Usage};
-use crate::error::Error;
-use crate::fields::Fields;
+use crate::base::error::Error;
+use crate::base::fields::Fields;
+use crate::model::chat::{ChatEvent, End, Finish, Piece, Timings, TokenLogprob, ToolCall, Usage};
 use crate::provider::Decoder;
 use crate::provider::ollama::count::{Count, count};
 use crate::provider::ollama::{mid_stream_error, refused};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::Map;
 
-use crate::complete::CompleteRequest;
+use crate::model::complete::CompleteRequest;
 use crate::provider::ollama::request::{options, put, put_end, put_field};
 use crate::provider::{Call, Reading, SCHEMA_FIELD};
 

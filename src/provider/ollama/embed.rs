@@ -6,10 +6,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use crate::chat::{ChatEvent, End, Finish, Piece, Timings, Usage};
-use crate::embed::{EmbedRequest, Embedding};
-use crate::error::Error;
-use crate::fields::Fields;
+use crate::base::error::Error;
+use crate::base::fields::Fields;
+use crate::model::chat::{ChatEvent, End, Finish, Piece, Timings, Usage};
+use crate::model::embed::{EmbedRequest, Embedding};
 use crate::provider::ollama::count::{Count, count};
 use crate::provider::ollama::request::{put, put_field};
 use crate::provider::ollama::{mid_stream_error, refused};

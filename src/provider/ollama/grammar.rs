@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::error::Error;
+use crate::base::error::Error;
 use crate::provider::ollama::grammar::facts::{Facts, Kind};
 use crate::provider::ollama::grammar::pattern::COUNT_MAX;
 use crate::provider::ollama::refs::Refs;

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::chat::{ChatRequest, Format, Message, Role, Sampling, Think, Tool, ToolCall};
-use crate::error::Error;
+use crate::base::error::Error;
+use crate::model::chat::{ChatRequest, Format, Message, Role, Sampling, Think, Tool, ToolCall};
 use crate::provider::ollama::grammar::{Care, Finished, Grammar};
 use crate::provider::ollama::schema;
 use crate::provider::{Call, ImageAt, Reading, SCHEMA_FIELD};
@@ -294,10 +294,10 @@ impl<'a> WireSentCall<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Extra, Image, ModelName, Sampling};
+    use crate::model::chat::{Extra, Image, ModelName, Sampling};
+    use crate::model::work::Work;
     use crate::provider::Provider;
     use crate::provider::ollama::Ollama;
-    use crate::work::Work;
 
     fn request() -> ChatRequest {
         ChatRequest {

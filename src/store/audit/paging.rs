@@ -9,8 +9,8 @@ use std::sync::Arc;
 use diesel::connection::Connection;
 use diesel::prelude::*;
 
-use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
 use crate::store::audit::reading::{last_before, open_intents};
 use crate::store::audit::{Entry, INTENT, Row, Wanted};
 use crate::store::schema::record;

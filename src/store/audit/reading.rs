@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 
-use crate::clock::Timestamp;
-use crate::error::Error;
-use crate::ids::RequestId;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::base::ids::RequestId;
 use crate::store::Store;
 use crate::store::audit::{CLOSED, INTENT, PART_DETAIL, PART_REQUEST, Part, Row, Wanted};
 use crate::store::schema::{record, record_image, record_image_use, record_part, sqlite_sequence, watermark};

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use bytes::Bytes;
 use diesel::prelude::*;
 
-use crate::clock::Timestamp;
-use crate::error::Error;
-use crate::ids::RequestId;
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::base::ids::RequestId;
 use crate::store::Store;
 use crate::store::audit::entries::NewEntry;
 use crate::store::audit::insert::{Line, Piece, insert_lines, insert_pieces};

@@ -1,9 +1,9 @@
 use super::*;
-use crate::chat::Role;
 use crate::dialect::openai::OpenAi;
 use crate::dialect::openai::message::MESSAGE_FIELDS;
 use crate::dialect::{Dialect, TestHead};
-use crate::work::Work;
+use crate::model::chat::Role;
+use crate::model::work::Work;
 
 const POST: TestHead = TestHead { path: "/v1/chat/completions", headers: &[] };
 

@@ -1,0 +1,456 @@
+//! Who comes in: a credential becomes an identity, or nothing.
+//!
+//! Only this folder can make an `Identity`. Accounts are looked up in the snapshot on every request, so a disabled
+//! account or a changed password is felt at once.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use moka::future::Cache;
+use ring::hmac;
+
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::base::secret::{Secret, random_bytes};
+use crate::config;
+use crate::model::chat::ModelName;
+use crate::model::credential::{Credential, Username};
+use crate::model::rights::{Class, Scope};
+use crate::store::Store;
+use crate::store::tokens::Token;
+use crate::store::users::User;
+
+pub mod api_key;
+mod guessable;
+pub mod own_acts;
+pub mod password;
+pub mod running;
+pub mod throttle;
+pub mod token;
+
+use api_key::ApiKey;
+use own_acts::OwnActs;
+use password::{Match, Passwords};
+use running::Running;
+use throttle::{Throttle, Try};
+use token::JwtKeys;
+
+/// A person or machine that has shown who they are and may use what they have rights to.
+#[derive(Clone)]
+pub struct Identity {
+    user: Arc<User>,
+    credential: &'static str,
+    token: Option<Arc<Token>>,
+}
+
+impl Identity {
+    pub fn user_id(&self) -> i64 {
+        self.user.id
+    }
+
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
+    pub fn is_admin(&self) -> bool {
+        self.user.is_admin()
+    }
+
+    /// The token that was shown, when it was one.
+    pub fn token(&self) -> Option<&Token> {
+        self.token.as_deref()
+    }
+
+    pub fn token_id(&self) -> Option<i64> {
+        self.token.as_ref().map(|token| token.id)
+    }
+
+    /// `password`, `jwt` or `token`, as the record names it.
+    pub fn credential(&self) -> &'static str {
+        self.credential
+    }
+
+    pub fn whose(&self) -> Whose {
+        Whose { user_id: self.user_id(), token_id: self.token_id(), credential: self.credential }
+    }
+
+    /// Whether one of `scopes` may be used from `source`. People may use all; a token what it was made for, as far as its
+    /// owner may.
+    pub fn check_use(&self, scopes: &[Scope], source: Option<IpAddr>) -> Result<(), Error> {
+        let Some(token) = &self.token else { return Ok(()) };
+        if let Some(way) = token.paused {
+            return Err(token.paused_error(way));
+        }
+        if !token.may_come_from(source) {
+            return Err(Error::forbidden(format!("the token `{}` may not be used from this address", token.name)));
+        }
+        let has = |scope: &Scope| token.scopes.include(*scope) && (*scope != Scope::ManageModels || self.is_admin());
+        if !scopes.iter().any(has) {
+            let needed: Vec<_> = scopes.iter().map(|scope| format!("`{}`", scope.name())).collect();
+            let needed = needed.join(" or ");
+            return Err(Error::forbidden(format!("the token `{}` needs the scope {needed} for this", token.name)));
+        }
+        Ok(())
+    }
+
+    /// Their share of the host beside others who wait, at least 1: the person's, whatever token they show.
+    pub fn weight(&self) -> u32 {
+        u32::try_from(self.user.weight).unwrap_or(1).max(1)
+    }
+
+    /// The lower of the person's class and the token's: nobody gets above their own by a token.
+    pub fn class(&self) -> Class {
+        let token = self.token.as_ref().and_then(|token| token.class);
+        token.map_or(self.user.class, |class| class.max(self.user.class))
+    }
+
+    /// Whether `model` exists for them: it is on the person's list and on the token's.
+    pub fn may_name(&self, model: &ModelName) -> bool {
+        self.user.models.include(model) && self.token.as_ref().is_none_or(|token| token.models.include(model))
+    }
+}
+
+/// Whose credential was shown, for the record. It opens nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whose {
+    pub user_id: i64,
+    pub token_id: Option<i64>,
+    pub credential: &'static str,
+}
+
+/// Why nobody was let in. `whose` is known when the secret was right and opens nothing any more: the record names them, so
+/// that it can be found out which machine still comes with a token that has ended. The answer never tells.
+#[derive(Debug)]
+pub struct Denied {
+    pub error: Error,
+    pub whose: Option<Whose>,
+}
+
+impl From<Error> for Denied {
+    fn from(error: Error) -> Self {
+        Denied { error, whose: None }
+    }
+}
+
+/// An account whose password was shown just now. It may still have to be changed before it opens anything.
+pub struct Proof {
+    pub user: Arc<User>,
+}
+
+impl Proof {
+    /// Fit for more than changing the password.
+    fn into_identity(self) -> Result<Identity, Error> {
+        if self.user.must_change {
+            return Err(Error::password_change_required());
+        }
+        Ok(Identity { user: self.user, credential: "password", token: None })
+    }
+}
+
+pub struct Auth {
+    store: Store,
+    pub passwords: Passwords,
+    pub throttle: Throttle,
+    pub running: Arc<Running>,
+    pub own_acts: OwnActs,
+    keys: JwtKeys,
+    /// Verified passwords of `/chat`: a keyed digest of all that was verified, and whose it was.
+    verified: Cache<[u8; 32], i64>,
+    cache_key: hmac::Key,
+}
+
+impl Auth {
+    pub fn new(store: Store, keys: JwtKeys, throttle: Throttle, config: &config::Accounts) -> anyhow::Result<Self> {
+        let verified = Cache::builder()
+            .max_capacity(config.credential_cache_max)
+            .time_to_live(config.credential_cache_lifetime)
+            .build();
+        let cache_key = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>());
+        let running = Running::new(store.clone());
+        let own_acts = OwnActs::new(store.settings().clone());
+        Ok(Auth { store, passwords: Passwords::new(config)?, throttle, running, own_acts, keys, verified, cache_key })
+    }
+
+    /// `source` is the client's address; a password from the host itself has none and is not slowed.
+    pub async fn identify(&self, credential: Credential, source: Option<IpAddr>) -> Result<Identity, Denied> {
+        match credential {
+            Credential::Bearer(text) if text.expose().starts_with(api_key::PREFIX) => self.machine(&text),
+            Credential::Bearer(jwt) => self.bearer(&jwt),
+            Credential::Password { username, password } => Ok(self.known_password(&username, password, source).await?),
+        }
+    }
+
+    /// Credentials to a JWT and its lifetime in seconds.
+    pub async fn issue_token(
+        &self,
+        username: &Username,
+        password: Secret<String>,
+        source: Option<IpAddr>,
+    ) -> Result<(String, u64), Error> {
+        let identity = self.prove(username, password, source).await?.into_identity()?;
+        self.keys.issue(&identity.user.public_id, identity.user.version, Timestamp::now())
+    }
+
+    fn bearer(&self, token: &Secret<String>) -> Result<Identity, Denied> {
+        let claims = self.keys.verify(token.expose(), Timestamp::now())?;
+        let ended = || Error::bad_token("it is no longer valid; get a new one from POST /auth/token");
+        let people = self.store.people();
+        let user = people.by_public_id(&claims.sub).ok_or_else(ended)?;
+        let error = if !user.is_active() || user.version != claims.ver {
+            ended()
+        } else if user.must_change {
+            Error::password_change_required()
+        } else {
+            return Ok(Identity { user: user.clone(), credential: "jwt", token: None });
+        };
+        Err(Denied { error, whose: Some(Whose { user_id: user.id, token_id: None, credential: "jwt" }) })
+    }
+
+    /// A token and its owner as they are now. What it may be used for is asked of the identity.
+    fn machine(&self, text: &Secret<String>) -> Result<Identity, Denied> {
+        let damaged = || Error::bad_token("it is damaged; was it cut or mistyped when it was copied?");
+        // One answer for all three, so that it tells a stranger nothing.
+        let ended = || Error::bad_token("it is unknown, revoked or expired; its owner can make a new one");
+        let key = ApiKey::parse(text.expose()).ok_or_else(damaged)?;
+        let (people, now) = (self.store.people(), Timestamp::now());
+        let shown = people.token(key.public_id).filter(|token| token.secrets(now).any(|sha256| key.opens(sha256)));
+        let token = shown.ok_or_else(ended)?;
+        let whose = Whose { user_id: token.user_id, token_id: Some(token.id), credential: "token" };
+        let denied = |error| Denied { error, whose: Some(whose) };
+        if token.has_ended(now) {
+            return Err(denied(ended()));
+        }
+        let owner = people.by_id(token.user_id).filter(|owner| owner.is_active());
+        let Some(owner) = owner else {
+            return Err(denied(Error::bad_token("its owner's account is not active")));
+        };
+        if token.sleeps_with_its_owner() || owner.must_change {
+            return Err(denied(Error::bad_token("it is suspended; its owner can resume it after signing in")));
+        }
+        self.store.note_token_use(token, now);
+        Ok(Identity { user: owner.clone(), credential: "token", token: Some(token.clone()) })
+    }
+
+    /// Verifies a password, with as many hashes whatever the name and the state of the account.
+    pub async fn prove(
+        &self,
+        username: &Username,
+        password: Secret<String>,
+        source: Option<IpAddr>,
+    ) -> Result<Proof, Error> {
+        let pass = match source {
+            Some(source) => Some(self.throttle.enter(source, username).await?),
+            None => None,
+        };
+        let user = self.store.people().by_name(username.as_str()).cloned();
+        let hash = user.as_ref().and_then(|user| user.password_hash.clone());
+        let found = match self.passwords.verify(password.clone(), hash.clone()).await {
+            Ok(found) => found,
+            Err(error) => {
+                pass.into_iter().for_each(Try::undone);
+                return Err(error);
+            }
+        };
+        let proof = user.filter(|user| found != Match::Wrong && may_enter(user)).map(|user| Proof { user });
+        if let Some(pass) = pass {
+            pass.ended(proof.is_some());
+        }
+        let proof = proof.ok_or_else(Error::bad_credentials)?;
+        match (found, hash) {
+            (Match::RightAsTyped, Some(old)) => Ok(self.renew_hash(proof, password, old).await),
+            _ => Ok(proof),
+        }
+    }
+
+    /// Replaces a hash of a password as it was typed by one of its composed form, so that every keyboard opens it. It is
+    /// done for those who came in, who learn nothing by the time that it takes.
+    async fn renew_hash(&self, proof: Proof, password: Secret<String>, old: String) -> Proof {
+        let renewed = async {
+            let new = self.passwords.hash(password).await?;
+            self.store.renew_hash(proof.user.id, old, new).await
+        };
+        if let Err(error) = renewed.await {
+            tracing::warn!(cause = %error, "a password's hash is renewed at a later sign-in");
+            return proof;
+        }
+        let people = self.store.people();
+        people.by_id(proof.user.id).map_or(proof, |user| Proof { user: user.clone() })
+    }
+
+    /// As `prove`, but a pair that was verified in the last minutes is not hashed again, nor twice at once: a CI job does
+    /// not pay a hash per request. The stored hash is part of the key, so a changed password never matches.
+    async fn known_password(
+        &self,
+        username: &Username,
+        password: Secret<String>,
+        source: Option<IpAddr>,
+    ) -> Result<Identity, Error> {
+        let user = self.store.people().by_name(username.as_str()).cloned();
+        let Some((user, hash)) = user.and_then(|user| user.password_hash.clone().map(|hash| (user, hash))) else {
+            return self.prove(username, password, source).await?.into_identity();
+        };
+        let key = self.cache_key_of(user.id, password.expose(), &hash);
+        let prove = async { self.prove(username, password, source).await.map(|proof| proof.user.id) };
+        let verified = self.verified.try_get_with(key, prove).await;
+        match verified {
+            Ok(id) if id == user.id && may_enter(&user) => Proof { user }.into_identity(),
+            Ok(_) => Err(Error::bad_credentials()),
+            Err(error) => Err(again(&error)),
+        }
+    }
+
+    fn cache_key_of(&self, user_id: i64, password: &str, hash: &str) -> [u8; 32] {
+        let mut mac = hmac::Context::with_key(&self.cache_key);
+        mac.update(&user_id.to_be_bytes());
+        mac.update(&(password.len() as u64).to_be_bytes());
+        mac.update(password.as_bytes());
+        mac.update(hash.as_bytes());
+        let mut key = [0; 32];
+        key.copy_from_slice(mac.sign().as_ref());
+        key
+    }
+}
+
+fn may_enter(user: &User) -> bool {
+    user.is_active() && !user.reset_is_over(Timestamp::now())
+}
+
+/// The error of a verification that several requests shared.
+fn again(shared: &Error) -> Error {
+    match shared {
+        Error::Unavailable { message, retry_after } => {
+            Error::Unavailable { message: message.clone(), retry_after: *retry_after }
+        }
+        Error::RateLimited { message, retry_after } => {
+            Error::RateLimited { message: message.clone(), retry_after: *retry_after }
+        }
+        _ => Error::bad_credentials(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::config::{Config, settings::Live};
+    use crate::store::users::{Actor, Pending, Reset};
+
+    const HOST: Actor = Actor(None);
+    const RIGHT: &str = "correct horse battery";
+
+    /// Accounts in every state, all with the same password.
+    async fn stage(folder: &std::path::Path) -> Auth {
+        let Config { accounts: config, settings, .. } = Config::resolve("", []).unwrap();
+        let store = Store::open(folder, Live::new(settings)).unwrap();
+        let throttle = Throttle::open(folder).unwrap();
+        let auth =
+            Auth::new(store.clone(), JwtKeys::load(&folder.join("secrets"), &config).unwrap(), throttle, &config)
+                .unwrap();
+        let hash = async || auth.passwords.hash(Secret::new(RIGHT.into())).await.unwrap();
+        store.create_first_admin(hash().await).await.unwrap();
+        let admin = store.people().by_name("admin").unwrap().clone();
+        store.change_password(admin.id, admin.password_hash.clone().unwrap(), hash().await).await.unwrap();
+        for name in ["active", "pending", "disabled", "reset", "late"] {
+            store.register(name.into(), hash().await, None, Pending { max: 10, of_network_max: 10 }).await.unwrap();
+            let id = store.people().by_name(name).unwrap().public_id.clone();
+            if name != "pending" {
+                store.approve(HOST, &id).await.unwrap();
+            }
+            match name {
+                "disabled" => drop(store.disable(HOST, &id).await.unwrap()),
+                "reset" | "late" => {
+                    let lifetime_seconds = if name == "late" { -1 } else { 3600 };
+                    let hash = hash().await;
+                    let reset = Reset { hash, lifetime_seconds, with_code: false, revoke_tokens: false };
+                    store.reset_password(HOST, &id, reset).await.unwrap();
+                }
+                _ => {}
+            }
+        }
+        auth.passwords.hashed.store(0, Ordering::Relaxed);
+        auth
+    }
+
+    #[tokio::test]
+    async fn every_try_costs_as_many_hashes_whatever_the_name_and_the_state_of_the_account() {
+        let folder = tempfile::tempdir().unwrap();
+        let auth = stage(folder.path()).await;
+        let cost = || auth.passwords.hashed.swap(0, Ordering::Relaxed);
+        for name in ["unknown", "active", "pending", "disabled", "reset", "late"] {
+            // Two for a text that is not in its composed form.
+            for (password, hashes) in [(RIGHT, 1), ("wrong", 1), ("wro\u{308}ng", 2)] {
+                let (name, secret) = (Username::of(name), || Secret::new(password.to_owned()));
+                let issued = auth.issue_token(&name, secret(), None).await.is_ok();
+                assert_eq!(
+                    (cost(), issued),
+                    (hashes, name.as_str() == "active" && password == RIGHT),
+                    "{name} {password}"
+                );
+                let shown = Credential::Password { username: name.clone(), password: secret() };
+                let entered = auth.identify(shown, None).await.is_ok();
+                assert_eq!((cost(), entered), (hashes, issued), "{name} {password}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_verified_password_is_hashed_once_and_a_changed_one_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let auth = stage(folder.path()).await;
+        let name = Username::of("active");
+        let enter = async || {
+            let shown = Credential::Password { username: name.clone(), password: Secret::new(RIGHT.to_owned()) };
+            auth.identify(shown, None).await.is_ok()
+        };
+        assert!(enter().await && enter().await);
+        assert_eq!(auth.passwords.hashed.swap(0, Ordering::Relaxed), 1);
+        let user = auth.store.people().by_name("active").unwrap().clone();
+        let new_hash = auth.passwords.hash(Secret::new("another one".into())).await.unwrap();
+        auth.store.change_password(user.id, user.password_hash.clone().unwrap(), new_hash).await.unwrap();
+
+        assert!(!enter().await);
+        assert_eq!(auth.passwords.hashed.load(Ordering::Relaxed), 2, "the change, and the old password");
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_a_password_as_it_was_typed_is_right_once_more_and_then_of_its_composed_form() {
+        let folder = tempfile::tempdir().unwrap();
+        let auth = stage(folder.path()).await;
+        let (nfc, nfd) = ("m\u{f6}wen \u{fc}bers wasser", "mo\u{308}wen u\u{308}bers wasser");
+        let user = || auth.store.people().by_name("active").unwrap().clone();
+        let (before, old) = (user(), password::hash(nfd.as_bytes()).unwrap());
+        let as_typed = (before.id, before.password_hash.clone().unwrap(), old.clone());
+        auth.store.renew_hash(as_typed.0, as_typed.1, as_typed.2).await.unwrap();
+        let sign_in = async |password: &str| {
+            auth.issue_token(&Username::of("active"), Secret::new(password.to_owned()), None).await.is_ok()
+        };
+
+        assert!(!sign_in(nfc).await, "the hash of before is of another text");
+        assert!(sign_in(nfd).await);
+        assert!(sign_in(nfc).await && sign_in(nfd).await);
+
+        let after = user();
+        assert_ne!(after.password_hash, Some(old));
+        assert_eq!(after.version, before.version, "what was issued before goes on");
+    }
+
+    #[tokio::test]
+    async fn a_try_that_the_ladder_refuses_costs_no_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let auth = stage(folder.path()).await;
+        let source = Some("10.0.0.1".parse().unwrap());
+        let mut refused = 0;
+        // More than enough: the wait doubles, so that even a slow hash is overtaken by it.
+        for _ in 0..8 {
+            let wrong = Secret::new("wrong".to_owned());
+            match auth.issue_token(&Username::of("active"), wrong, source).await {
+                Err(Error::RateLimited { .. }) => refused += 1,
+                answer => assert!(answer.is_err()),
+            }
+        }
+
+        assert!(refused > 0);
+        assert_eq!(auth.passwords.hashed.load(Ordering::Relaxed), 8 - refused);
+    }
+}

@@ -1,0 +1,133 @@
+//! Points in time as the gateway keeps them: microseconds since the Unix epoch, UTC.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::base::error::Error;
+
+pub mod zone;
+
+/// Microseconds since 1970-01-01T00:00:00Z. Columns of this type are named `*_at_us`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// Returns what the host's clock says. Lifetimes (expiry, grace, resets) are measured by this one; it may step back.
+    pub fn now() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+
+    pub fn plus_seconds(self, seconds: i64) -> Self {
+        Timestamp(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
+    }
+
+    /// How long ago `earlier` was; nothing when it lies ahead.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    pub fn plus(self, time: Duration) -> Self {
+        Timestamp(self.0.saturating_add(i64::try_from(time.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    pub fn to_datetime(self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+
+    /// RFC 3339 with `Z`, as every API and export shows it.
+    pub fn rfc3339(self) -> String {
+        rfc3339(self.to_datetime())
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        i64::try_from(moment.unix_timestamp_nanos() / 1000).ok().map(Timestamp)
+    }
+
+    /// A time that somebody gave as `field`.
+    pub fn parse_field(field: &str, text: &str) -> Result<Self, Error> {
+        Self::parse(text)
+            .ok_or_else(|| Error::invalid(field, format!("`{field}` must be a time, as in 2026-01-31T12:00:00Z")))
+    }
+}
+
+/// The clock of the record: rows are stamped by it, and ids of requests hold its time. It follows the host's clock, but never
+/// goes back: after that one was set back it waits until it has caught up. So rows are in the order of time, and the row of a
+/// request is never older than its id.
+///
+/// One for the process, since an id is made before anything of the gateway is at hand. Not for lifetimes.
+pub struct RecordClock {
+    newest: AtomicI64,
+}
+
+pub static RECORD_CLOCK: RecordClock = RecordClock::new();
+
+impl RecordClock {
+    const fn new() -> Self {
+        RecordClock { newest: AtomicI64::new(0) }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.at_least(Timestamp::now())
+    }
+
+    /// Moves the clock forward to `time`, unless it is beyond it, and returns what it then says.
+    pub fn at_least(&self, time: Timestamp) -> Timestamp {
+        Timestamp(self.newest.fetch_max(time.0, Ordering::Relaxed).max(time.0))
+    }
+}
+
+/// A clock that never steps: it starts with the time of the host's clock and then runs evenly, whatever is done to that one.
+/// Waits and limits go by it; what it says can be kept in a file, and read again by the next process.
+pub struct SteadyClock {
+    started: Instant,
+    at: Timestamp,
+}
+
+impl SteadyClock {
+    pub fn start() -> Self {
+        SteadyClock { started: Instant::now(), at: Timestamp::now() }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.at.plus(self.started.elapsed())
+    }
+}
+
+pub fn rfc3339(moment: OffsetDateTime) -> String {
+    moment.to_offset(time::UtcOffset::UTC).format(&Rfc3339).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_survives_its_text_form() {
+        let moment = Timestamp(1_795_480_000_123_456);
+
+        assert_eq!(Timestamp::parse(&moment.rfc3339()), Some(moment));
+        assert!(moment.rfc3339().ends_with("123456Z"));
+    }
+
+    #[test]
+    fn the_clock_of_the_record_never_goes_back() {
+        let clock = RecordClock::new();
+        let ahead = Timestamp::now().plus_seconds(3600);
+
+        assert_eq!(clock.at_least(ahead), ahead);
+        // The host's clock is behind it now, as after it was set back.
+        assert_eq!(clock.now(), ahead);
+        assert_eq!(clock.at_least(Timestamp(1)), ahead);
+    }
+}

@@ -1,0 +1,189 @@
+//! The command line: runs the gateway, or asks a running one over its control socket.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+use crate::base::text::{is_hidden, visible};
+use crate::config::{Config, Origin, Problem};
+use crate::http;
+use crate::serve::app::App;
+use crate::serve::server;
+use crate::serve::telemetry;
+
+mod doctor;
+mod export;
+mod host;
+mod settings;
+mod table;
+mod token;
+mod usage;
+mod user;
+
+use doctor::DoctorCommand;
+use export::ExportCommand;
+use settings::SettingsCommand;
+use token::TokenCommand;
+use usage::UsageCommand;
+use user::UserCommand;
+
+#[derive(Parser)]
+#[command(
+    name = "lan-gateway",
+    version,
+    about = "Authenticated, audited, rate-limited access to a local Ollama for a team",
+    after_help = "Start it with `lan-gateway serve`; defaults need no file. The first start makes the account `admin` with \
+        the password `admin123`, which opens nothing but its own change:\n\n  \
+        curl http://127.0.0.1:7000/api/v1/password -d '{\"username\":\"admin\",\"current_password\":\"admin123\",\
+        \"new_password\":\"...\"}'\n\nThen people register, an admin approves them (`lan-gateway user approve`), and they \
+        point their clients at http://HOST:7000. Swagger UI is at /docs/."
+)]
+pub struct Cli {
+    /// Configuration file; without it lan-gateway.toml in this folder, if it is there
+    #[arg(long, global = true, env = "LGW_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway
+    Serve,
+    /// Accounts: add, list, approve, disable, reset, change, delete …
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Tokens for machines: create, list, revoke, rotate, resume
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// What can be changed while the gateway runs: list, set, unset
+    Settings {
+        #[command(subcommand)]
+        command: Option<SettingsCommand>,
+    },
+    /// What was used, by person, token, model or hour
+    Usage(UsageCommand),
+    /// The record of one person, or what a filter finds, as CSV or JSON Lines
+    Export(ExportCommand),
+    /// The configuration: an example with every key, or a check of yours
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look at the configuration, the data folder and each model server, and explain its slots
+    Doctor(DoctorCommand),
+    /// Print the OpenAPI document
+    Openapi,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Print a commented file with every key and its default
+    Example,
+    /// Report every problem of the configuration at once
+    Check,
+}
+
+/// Exit codes: 0 done, 1 failed or refused, 2 wrong use or configuration.
+const BAD_CONFIG: u8 = 2;
+
+pub fn run(cli: Cli) -> ExitCode {
+    // Whatever is made holds prompts or secrets: for this user alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    match cli.command {
+        Command::Config(ConfigCommand::Example) => {
+            print!("{}", Config::example());
+            return ExitCode::SUCCESS;
+        }
+        Command::Openapi => {
+            print!("{}", http::docs::DOCUMENT);
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
+    let (origin, config) = Config::load(cli.config.as_deref());
+    let config = match config {
+        Ok(config) => config,
+        Err(problems) => return report(&problems, &origin),
+    };
+    let result = match cli.command {
+        Command::Serve => telemetry::init(&config.log).and_then(|()| {
+            actix_web::rt::System::new().block_on(async { server::run(App::build(config).await?).await })
+        }),
+        Command::Doctor(command) => {
+            match actix_web::rt::System::new().block_on(doctor::run(&config, &origin, &command)) {
+                true => Ok(()),
+                false => Err(anyhow::anyhow!("something is wrong; see above")),
+            }
+        }
+        Command::Config(_) | Command::Openapi => {
+            println!("the configuration is good; {origin}");
+            config.notes.iter().for_each(|note| println!("note: {note}"));
+            Ok(())
+        }
+        command => actix_web::rt::System::new().block_on(govern(&config, command)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(cause) => {
+            // What went wrong may hold a name that somebody gave.
+            eprintln!("lan-gateway: {}", visible(&format!("{cause:#}")));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn report(problems: &[Problem], origin: &Origin) -> ExitCode {
+    eprintln!("lan-gateway: the configuration has {} problem(s):", problems.len());
+    for problem in problems {
+        eprintln!("  {problem}");
+    }
+    eprintln!("{origin}");
+    ExitCode::from(BAD_CONFIG)
+}
+
+/// What is asked of the gateway that runs, or of its file.
+async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::User(command) => user::run(config, command).await,
+        Command::Token(command) => token::run(config, command).await,
+        Command::Settings { command } => settings::run(config, command).await,
+        Command::Usage(command) => usage::run(config, command).await,
+        Command::Export(command) => export::run(config, command).await,
+        Command::Serve | Command::Doctor(_) | Command::Config(_) | Command::Openapi => Ok(()),
+    }
+}
+
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", escaped(&serde_json::to_string_pretty(value)?));
+    Ok(())
+}
+
+/// JSON whose strings hold no character that a terminal would obey. serde_json escapes those of ASCII itself; the line ends
+/// of the layout stay.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character == '\n' || !is_hidden(character) {
+            out.push(character);
+        } else {
+            out.extend(character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_on_a_terminal_holds_no_control_and_means_the_same() {
+        let value = serde_json::json!({ "name": "a\u{9b}b\u{202e}\u{e0041}\u{1b}ß" });
+
+        let text = escaped(&serde_json::to_string_pretty(&value).unwrap());
+
+        assert!(text.chars().all(|character| character == '\n' || !is_hidden(character)), "{text:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
+}

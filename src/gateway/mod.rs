@@ -1,0 +1,287 @@
+//! The spine: a request goes down its stages in a straight line, and its answer comes back.
+//!
+//! `answer` returns at the bar: above it a refusal has a true status code; below it everything lives inside one `Answer`,
+//! and dropping that undoes everything. A task of its own pumps the upstream into a bounded buffer, so a client that
+//! merely stalls does not keep the GPU.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Identity;
+use crate::auth::running::Running;
+use crate::base::error::Error;
+use crate::base::ids::RequestId;
+use crate::config;
+use crate::model::catalog::ModelCard;
+use crate::model::chat::ModelName;
+use crate::model::rights::Class;
+use crate::model::work::Work;
+use crate::rules::audit::{Audit, Intent, Record, Unopened};
+use crate::rules::breaker::Breaker;
+use crate::rules::limits::bodies::BodyBytes;
+use crate::rules::limits::{Admission, Cost, Denial, Limits};
+use crate::rules::policy::Policy;
+use crate::rules::quarantine::Quarantine;
+use crate::rules::queue::{self, Queue};
+use crate::rules::routing::Routing;
+use crate::store::mailbox::Mailbox;
+use crate::upstream::Upstream;
+
+mod answer;
+mod plausible;
+mod pump;
+mod shared;
+
+pub use answer::Answer;
+use plausible::Plausible;
+use pump::{Forward, Pump};
+pub use shared::News;
+use shared::Shared;
+
+/// What all workers share.
+#[derive(Clone)]
+pub struct Stages {
+    pub breaker: Arc<Breaker>,
+    pub limits: Arc<Limits>,
+    pub policy: Arc<Policy>,
+    pub quarantine: Arc<Quarantine>,
+    pub routing: Routing,
+    pub queue: Arc<Queue>,
+    pub audit: Arc<Audit>,
+    /// Those below the bar, and how they are ended before their time.
+    pub running: Arc<Running>,
+    pub answers: config::Answers,
+    /// No new work; running answers may end.
+    pub stopping: CancellationToken,
+    /// The time for that is over.
+    pub stop_now: CancellationToken,
+}
+
+/// One worker's gateway.
+pub struct Gateway {
+    stages: Stages,
+    mailbox: Arc<Mailbox>,
+    upstream: Rc<Upstream>,
+}
+
+/// A request that has been identified, counted and understood.
+pub struct Asked {
+    pub id: RequestId,
+    pub who: Identity,
+    pub api: &'static str,
+    pub address: Option<IpAddr>,
+    pub class: Class,
+    pub work: Work,
+    /// Fields without effect, for the record and the client.
+    pub ignored: Vec<String>,
+    /// The memory that its body takes, given back when it was forwarded.
+    pub memory: BodyBytes,
+}
+
+/// A refusal, and whether it has its row in the record already.
+pub struct Refused {
+    pub error: Error,
+    pub recorded: bool,
+    /// Where it stood in the queue, if it had a place there.
+    pub stood: Option<Stood>,
+    /// An intent that may still come to disk: to be closed with what the client is told.
+    pub late: Option<Box<Record>>,
+}
+
+/// How a request stands in the queue, or stood.
+#[derive(Debug, Clone, Copy)]
+pub struct Stood {
+    /// Where in the line it entered: 0, it ran at once; 1, it was the next.
+    pub position: usize,
+    /// How long it waited for its turn, or has waited until now.
+    pub wait: Duration,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Refused { error, recorded: false, stood: None, late: None }
+    }
+}
+
+impl Gateway {
+    /// To be made on the worker's thread.
+    pub fn new(stages: Stages, upstream: Upstream) -> Self {
+        let mailbox = stages.audit.mailbox();
+        let serving = mailbox.clone().serve();
+        tokio::task::spawn_local(stages.audit.vitals().clone().run("a worker's mailbox", serving));
+        Gateway { stages, mailbox, upstream: Rc::new(upstream) }
+    }
+
+    /// Whether a request may come in at all, before it is counted.
+    pub async fn arrives(&self, who: &Identity) -> Result<(), Error> {
+        self.stages.breaker.arrives(who).await
+    }
+
+    pub fn breaker(&self) -> &Breaker {
+        &self.stages.breaker
+    }
+
+    pub async fn admit(&self, who: &Identity) -> Result<Admission, Denial> {
+        self.stages.limits.admit(who).await
+    }
+
+    /// The models that `who` may ask.
+    pub async fn models(&self, who: &Identity) -> Result<Vec<ModelCard>, Error> {
+        let served = self.stages.routing.models().await?;
+        Ok(self.stages.policy.visible(who, served))
+    }
+
+    /// Whose model `name` is, for the record of its refusal. None when there is no such model, or none that the caller may
+    /// know of.
+    pub fn provider_of(&self, name: &str, refusal: &Error) -> Option<&'static str> {
+        if matches!(refusal, Error::ModelNotFound { .. }) {
+            return None;
+        }
+        let host = self.stages.routing.known(&ModelName::parse(name).ok()?)?;
+        Some(self.upstream.provider(host).name())
+    }
+
+    /// Whether some upstream is up.
+    pub async fn reaches_an_upstream(&self) -> bool {
+        self.stages.routing.is_any_up().await
+    }
+
+    pub fn routing(&self) -> &Routing {
+        &self.stages.routing
+    }
+
+    pub fn quarantine(&self) -> &Quarantine {
+        &self.stages.quarantine
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stages.stopping.is_cancelled()
+    }
+
+    pub fn audit(&self) -> &Audit {
+        &self.stages.audit
+    }
+
+    pub fn queue(&self) -> &Queue {
+        &self.stages.queue
+    }
+
+    /// Those who wait or run, and how they are ended.
+    pub fn running(&self) -> &Running {
+        &self.stages.running
+    }
+
+    /// In the order of `HostId`.
+    pub fn host_names(&self) -> impl Iterator<Item = String> {
+        self.upstream.hosts().map(|host| self.upstream.name(host).to_owned())
+    }
+
+    pub fn answers(&self) -> &config::Answers {
+        &self.stages.answers
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.stages.limits
+    }
+
+    /// Takes a request that was counted down to the bar. What it has cost in the end is settled there; what is refused
+    /// above it costs nothing.
+    pub async fn answer(&self, asked: Asked, admission: &mut Admission) -> Result<Answer, Refused> {
+        let Stages { breaker, policy, quarantine, routing, queue, audit, running, answers, .. } = &self.stages;
+        let Stages { stopping, stop_now, .. } = &self.stages;
+        if stopping.is_cancelled() {
+            return Err(stopped().into());
+        }
+        policy.check_model(&asked.who, asked.work.model())?;
+        let mut allowed = policy.check(&asked.who, asked.work)?;
+        let hosts = routing.candidates(allowed.work.model()).await?;
+        // All candidates of one request share one kind of provider.
+        let provider = self.upstream.provider(hosts[0]);
+        let mut ignored = asked.ignored;
+        if (allowed.work.think_wish().is_some() || allowed.work.first_image().is_some())
+            && let Some(skills) = routing.skills(&self.upstream, hosts[0], allowed.work.model()).await
+        {
+            ignored.extend(policy.fit_to_skills(&mut allowed.work, skills)?.map(str::to_owned));
+        }
+        if admission.bounds_cost() {
+            let answer = allowed.answer_tokens();
+            let gpu = queue.work_of(allowed.work.model().canonical());
+            let granted = admission.hold(Cost { prompt: allowed.prompt_tokens, answer, gpu }).await?;
+            if granted < answer {
+                allowed.shorten_answer(granted, "that many are left of `tokens_per_day`");
+            }
+        }
+        let answer_tokens = allowed.answer_tokens();
+        let call = provider.call(&allowed.work)?;
+        let simplified = call.simplified.clone();
+        allowed.notes.extend(call.notes.iter().cloned());
+        allowed.notes.extend(ignored.iter().map(|field| format!("ignored {field}")));
+
+        let stay = quarantine.admit(&call, allowed.work.model().canonical())?;
+        let passed = breaker.sends(&asked.who, &call.body).await?;
+        let place = queue
+            .reserve(queue::Asked {
+                id: asked.id,
+                who: &asked.who,
+                class: asked.class,
+                model: allowed.work.model().canonical(),
+                hosts: &hosts,
+                bytes: call.bytes_held(),
+                images: !call.images.is_empty(),
+            })
+            .await?;
+        let run = running.enter(asked.id, &asked.who, allowed.work.model().as_str())?;
+        let mut hold = admission.take_hold();
+        let mut on_record = |on_record| hold.iter_mut().for_each(|hold| hold.is_on_record(on_record));
+        // From here on the client may leave and the intent come to disk all the same.
+        on_record(true);
+        let opened = audit
+            .open(
+                Intent {
+                    id: asked.id,
+                    who: &asked.who,
+                    api: asked.api,
+                    provider: provider.name(),
+                    model: allowed.work.model(),
+                    call: &call,
+                    address: asked.address,
+                    notes: allowed.notes,
+                },
+                &self.mailbox,
+            )
+            .await;
+        let mut record = match opened {
+            Ok(record) => record,
+            Err(Unopened { error, late }) => {
+                on_record(late.is_some());
+                return Err(Refused { late: late.map(Box::new), ..error.into() });
+            }
+        };
+        record.guess_prompt(allowed.prompt_tokens);
+        let plausible = Plausible::of(&call, allowed.prompt_tokens, answer_tokens);
+        let shared = Rc::new(Shared::new(record, hold, place.ahead()));
+        let pump = Pump {
+            upstream: self.upstream.clone(),
+            routing: routing.clone(),
+            hosts,
+            shared: shared.clone(),
+            answers: answers.clone(),
+            stop_now: stop_now.clone(),
+            passed,
+            plausible,
+        };
+        let forward = Forward { call, _memory: asked.memory };
+        Ok(Answer::new(ignored, simplified, shared, pump.start(run, place, forward, stay)))
+    }
+}
+
+pub fn stopped() -> Error {
+    Error::Unavailable {
+        message: "the gateway is stopping; try again in a moment".into(),
+        retry_after: Duration::from_secs(5),
+    }
+}

@@ -1,0 +1,183 @@
+//! The edge: HTTP in, HTTP out. `ROUTES` and each dialect's `routes()` are all that is served; what is not in them does
+//! not exist.
+
+use actix_governor::{Governor, GovernorConfig};
+use actix_web::http::{ConnectionType, Method};
+use actix_web::middleware::Condition;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route as ActixRoute};
+
+use crate::base::error::Error;
+use crate::dialect::{DIALECTS, Dialect, for_path};
+
+pub mod account;
+pub mod admin;
+pub mod audit;
+pub mod body;
+pub mod connections;
+pub mod docs;
+pub mod exports;
+pub mod framing;
+pub mod guard;
+pub mod head;
+pub mod health;
+pub mod hosts;
+pub mod inference;
+pub mod me;
+pub mod models;
+pub mod queue;
+pub mod quotas;
+pub mod record;
+pub mod reply;
+pub mod settings;
+pub mod tokens;
+pub mod unknown;
+pub mod usage;
+pub mod users;
+
+use guard::{AddressKey, AddressQuotas};
+
+/// Who may use a route. The handler's extractors enforce it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    Anyone,
+    /// Whoever shows credentials in the request itself.
+    Credentials,
+    /// A JWT or a token.
+    Bearer,
+    /// A JWT of the person themselves.
+    Person,
+    Admin,
+}
+
+pub struct Route {
+    pub method: &'static str,
+    pub path: &'static str,
+    pub who: Who,
+    /// For every method; `mount` lets through the route's own.
+    pub(crate) handler: fn() -> ActixRoute,
+}
+
+const fn route(method: &'static str, path: &'static str, who: Who, handler: fn() -> ActixRoute) -> Route {
+    Route { method, path, who, handler }
+}
+
+/// Every route besides those of the dialects, which all take a `Bearer` (`/chat` credentials in its body, too).
+pub static ROUTES: &[Route] = &[
+    route("GET", "/v1/models", Who::Bearer, || web::to(models::list)),
+    route("GET", "/v1/models/{id:.*}", Who::Bearer, || web::to(models::one)),
+    route("POST", "/auth/token", Who::Credentials, || web::to(account::token)),
+    route("POST", "/api/v1/register", Who::Anyone, || web::to(account::register)),
+    route("POST", "/api/v1/password", Who::Credentials, || web::to(account::password)),
+    route("GET", "/api/v1/me", Who::Person, || web::to(me::me)),
+    route("GET", "/api/v1/me/record", Who::Person, || web::to(me::record)),
+    route("GET", "/api/v1/me/export", Who::Person, || web::to(me::export)),
+    route("GET", "/api/v1/me/quotas", Who::Bearer, || web::to(quotas::of_mine)),
+    route("GET", "/api/v1/me/usage", Who::Bearer, || web::to(usage::of_mine)),
+    route("GET", "/api/v1/tokens", Who::Person, || web::to(tokens::list)),
+    route("POST", "/api/v1/tokens", Who::Person, || web::to(tokens::create)),
+    route("PATCH", "/api/v1/tokens/{id}", Who::Person, || web::to(tokens::change)),
+    route("DELETE", "/api/v1/tokens/{id}", Who::Person, || web::to(tokens::revoke)),
+    route("POST", "/api/v1/tokens/{id}/rotate", Who::Person, || web::to(tokens::rotate)),
+    route("POST", "/api/v1/tokens/{id}/resume", Who::Person, || web::to(tokens::resume)),
+    route("GET", "/api/v1/users", Who::Admin, || web::to(admin::users)),
+    // Before the account whose id could be anything.
+    route("POST", "/api/v1/users/turn-down", Who::Admin, || web::to(admin::turn_down_all)),
+    route("GET", "/api/v1/users/{id}", Who::Admin, || web::to(users::user)),
+    route("PATCH", "/api/v1/users/{id}", Who::Admin, || web::to(users::change)),
+    route("DELETE", "/api/v1/users/{id}", Who::Admin, || web::to(record::delete_user)),
+    route("POST", "/api/v1/users/{id}/approve", Who::Admin, || web::to(admin::approve)),
+    route("POST", "/api/v1/users/{id}/turn-down", Who::Admin, || web::to(admin::turn_down)),
+    route("POST", "/api/v1/users/{id}/disable", Who::Admin, || web::to(admin::disable)),
+    route("POST", "/api/v1/users/{id}/enable", Who::Admin, || web::to(admin::enable)),
+    route("POST", "/api/v1/users/{id}/reset-password", Who::Admin, || web::to(admin::reset_password)),
+    route("GET", "/api/v1/audit", Who::Admin, || web::to(audit::audit)),
+    route("GET", "/api/v1/audit/{request_id}", Who::Admin, || web::to(record::story)),
+    route("GET", "/api/v1/usage", Who::Admin, || web::to(usage::of_everybody)),
+    route("GET", "/api/v1/queue", Who::Bearer, || web::to(queue::show)),
+    route("DELETE", "/api/v1/queue/{request_id}", Who::Admin, || web::to(queue::cancel)),
+    route("GET", "/api/v1/settings", Who::Admin, || web::to(settings::list)),
+    route("PATCH", "/api/v1/settings", Who::Admin, || web::to(settings::change)),
+    route("POST", "/api/v1/exports", Who::Admin, || web::to(exports::create_export)),
+    route("GET", "/api/v1/exports/{id}", Who::Admin, || web::to(exports::export)),
+    route("GET", "/health", Who::Anyone, || web::to(health::health)),
+    route("GET", "/health/live", Who::Anyone, || web::to(health::live)),
+    route("GET", "/health/ready", Who::Anyone, || web::to(health::ready)),
+    route("GET", "/openapi.json", Who::Anyone, || web::to(docs::openapi_json)),
+    route("GET", "/docs", Who::Anyone, || web::to(docs::to_docs)),
+    route("HEAD", "/", Who::Anyone, || web::to(health::probe)),
+];
+
+/// Routes on which a password can be tried, and registration: a generous quota per address stands in front of them.
+const GUARDED: [&str; 3] = ["/auth/token", "/api/v1/register", "/api/v1/password"];
+const GUARDED_CHAT: &str = "/chat";
+
+pub type AddressQuota = GovernorConfig<
+    AddressKey,
+    actix_governor::governor::middleware::NoOpMiddleware<actix_governor::governor::clock::QuantaInstant>,
+>;
+
+/// Mounts everything that is served.
+pub fn mount(config: &mut ServiceConfig, quotas: &AddressQuotas) {
+    for dialect in DIALECTS {
+        for route in dialect.routes() {
+            let serve =
+                move |request: HttpRequest, payload: web::Payload| inference::answer(*dialect, route, request, payload);
+            let resource = web::resource(route.path).route(web::method(method(route.method)).to(serve));
+            add(config, resource, route.path, route.method, quotas);
+        }
+    }
+    let mut mounted: Vec<&str> = Vec::new();
+    for first in ROUTES {
+        if mounted.contains(&first.path) {
+            continue;
+        }
+        mounted.push(first.path);
+        let same: Vec<&Route> = ROUTES.iter().filter(|route| route.path == first.path).collect();
+        let allow: Vec<&str> = same.iter().flat_map(|route| methods(route.method)).copied().collect();
+        let resource = same.iter().fold(web::resource(first.path), |resource, route| {
+            methods(route.method)
+                .iter()
+                .fold(resource, |resource, name| resource.route((route.handler)().method(method(name))))
+        });
+        add(config, resource, first.path, &allow.join(", "), quotas);
+    }
+    docs::mount_swagger_ui(config);
+    config.default_service(web::to(unknown::unknown_route));
+}
+
+fn add(config: &mut ServiceConfig, resource: Resource, path: &'static str, allow: &str, quotas: &AddressQuotas) {
+    let allow = allow.to_owned();
+    let resource =
+        resource.default_service(web::to(move |request: HttpRequest| unknown::wrong_method(request, allow.clone())));
+    if path == GUARDED_CHAT {
+        config.service(resource.wrap(Governor::new(&quotas.chat)));
+    } else {
+        config.service(resource.wrap(Condition::new(GUARDED.contains(&path), Governor::new(&quotas.accounts))));
+    }
+}
+
+/// HEAD is served wherever GET is (RFC 9110, 9.1); `framing` takes its content away.
+fn methods(name: &'static str) -> &'static [&'static str] {
+    match name {
+        "GET" => &["GET", "HEAD"],
+        "POST" => &["POST"],
+        "PATCH" => &["PATCH"],
+        "DELETE" => &["DELETE"],
+        "HEAD" => &["HEAD"],
+        _ => &[],
+    }
+}
+
+fn method(name: &str) -> Method {
+    Method::from_bytes(name.as_bytes()).unwrap_or(Method::POST)
+}
+
+fn refuse(request: &HttpRequest, error: Error) -> HttpResponse {
+    let dialect: &dyn Dialect = for_path(request.path());
+    let mut response = reply::respond(dialect.error(&error, &head::request_id(request)));
+    // The body was not read; keeping the connection would mean reading it to its end. actix writes `Connection` from this
+    // alone and passes over a header of that name.
+    response.head_mut().set_connection_type(ConnectionType::Close);
+    response
+}

@@ -1,0 +1,375 @@
+//! A conversation with a model: what is asked, what comes back. A union of meanings, not of wire fields.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+use crate::base::error::Error;
+use crate::model::embed::Embedding;
+
+/// The name of a model as the caller wrote it, checked. Equality ignores case and a missing `:latest`.
+#[derive(Clone, Debug)]
+pub struct ModelName {
+    asked: String,
+    canonical: String,
+}
+
+/// No registry has longer names; the bound keeps logs and rows small.
+const MODEL_NAME_BYTES_MAX: usize = 256;
+
+impl ModelName {
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let bad = |why: &str| Err(Error::invalid("model", format!("`model` {why}")));
+        if text.is_empty() {
+            return bad("is empty; name a model that `GET /v1/models` lists");
+        }
+        if text.len() > MODEL_NAME_BYTES_MAX {
+            return bad("is longer than 256 bytes");
+        }
+        if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/@-".contains(&b)) {
+            return bad("may only hold letters, digits and `. _ : / @ -`");
+        }
+        let mut canonical = text.to_ascii_lowercase();
+        let last_part = canonical.rsplit('/').next().unwrap_or(&canonical);
+        if !last_part.contains(':') {
+            canonical.push_str(":latest");
+        }
+        Ok(ModelName { asked: text.to_owned(), canonical })
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.asked
+    }
+
+    /// Lower case and with a tag: the form in which two spellings of one model are equal.
+    pub fn canonical(&self) -> &str {
+        &self.canonical
+    }
+
+    /// Ollama sends the prompts of models whose tag is `cloud` or ends in `-cloud` to its own servers.
+    pub fn leaves_the_lan(&self) -> bool {
+        let tag = self.canonical.rsplit(':').next().unwrap_or_default();
+        tag == "cloud" || self.canonical.ends_with("-cloud") || self.asked.to_ascii_lowercase().ends_with("-cloud")
+    }
+}
+
+impl PartialEq for ModelName {
+    fn eq(&self, other: &Self) -> bool {
+        self.canonical == other.canonical
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.asked)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct ChatRequest {
+    pub model: ModelName,
+    /// Never empty.
+    pub messages: Vec<Message>,
+    pub tools: Vec<Tool>,
+    /// The answer must be a call of one of `tools`, which are then not empty; `format` has no say in it.
+    pub must_call: bool,
+    /// Of several calls in the answer only the first is given.
+    pub one_call: bool,
+    pub format: Option<Format>,
+    pub sampling: Sampling,
+    /// Tokens of the answer at most. The policy fills it in when the caller leaves it out.
+    pub max_tokens: Option<u32>,
+    pub think: Option<Think>,
+    /// The caller's name for `think`, where a model that can't think may leave it out instead of refusing.
+    pub think_wish: Option<&'static str>,
+    /// The answer's tokens are wanted with their probabilities, and with so many that were nearly chosen instead.
+    pub logprobs: Option<u8>,
+    /// `false`: refuse a prompt that does not fit the context, instead of dropping its oldest messages.
+    pub truncate: Option<bool>,
+    pub extra: Extra,
+}
+
+impl ChatRequest {
+    /// How long the text is that the model has to read, images apart: messages, calls made before, tools.
+    pub fn prompt_bytes(&self) -> usize {
+        let messages: usize = self.messages.iter().map(Message::text_bytes).sum();
+        let tools: usize = self.tools.iter().map(Tool::text_bytes).sum();
+        messages + tools
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    System,
+    User,
+    Assistant,
+    Tool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub role: Role,
+    pub text: String,
+    pub reasoning: Option<String>,
+    pub images: Vec<Image>,
+    pub tool_calls: Vec<ToolCall>,
+    /// On a message of role `Tool`: the call that it answers.
+    pub tool_call_id: Option<String>,
+    pub tool_name: Option<String>,
+}
+
+impl Message {
+    pub fn new(role: Role, text: impl Into<String>) -> Self {
+        Message {
+            role,
+            text: text.into(),
+            reasoning: None,
+            images: Vec::new(),
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+            tool_name: None,
+        }
+    }
+
+    fn text_bytes(&self) -> usize {
+        let calls = self.tool_calls.iter().map(|call| call.name.len() + call.arguments.get().len());
+        self.text.len() + self.reasoning.as_ref().map_or(0, String::len) + calls.sum::<usize>()
+    }
+}
+
+/// An image as its bytes, decoded; how it is written on a wire is a face's business.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Image {
+    pub bytes: bytes::Bytes,
+    /// Its field in the caller's request, for error messages, as in `messages[0].content[1].image_url`.
+    pub field: String,
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Image({} bytes)", self.bytes.len())
+    }
+}
+
+/// A function that the model may call. `parameters` is a JSON schema, passed on as it came.
+#[derive(Debug, Clone)]
+pub struct Tool {
+    pub name: String,
+    pub description: Option<String>,
+    pub parameters: Option<Value>,
+}
+
+impl Tool {
+    fn text_bytes(&self) -> usize {
+        let parameters = self.parameters.as_ref().map_or(0, |schema| schema.to_string().len());
+        self.name.len() + self.description.as_ref().map_or(0, String::len) + parameters
+    }
+}
+
+/// One whole call; `arguments` is always a JSON object, its keys in the model's order.
+#[derive(Debug, Clone)]
+pub struct ToolCall {
+    pub id: String,
+    pub name: String,
+    pub arguments: Box<RawValue>,
+}
+
+impl PartialEq for ToolCall {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && self.name == other.name && self.arguments.get() == other.arguments.get()
+    }
+}
+
+#[derive(Debug, Clone)]
+pub enum Format {
+    Json,
+    Schema {
+        schema: Value,
+        /// Where it stands in the caller's request.
+        field: &'static str,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Think {
+    Off,
+    On,
+    Low,
+    Medium,
+    High,
+    Max,
+}
+
+/// What shapes the choice of tokens, where several families know it. `None`: the model's own default.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sampling {
+    pub temperature: Option<f64>,
+    pub top_p: Option<f64>,
+    pub top_k: Option<i64>,
+    pub seed: Option<i64>,
+    pub presence_penalty: Option<f64>,
+    pub frequency_penalty: Option<f64>,
+    pub stop: Vec<String>,
+}
+
+/// Options that one family of upstreams alone knows, checked by the face that read them.
+#[derive(Debug, Clone, Default)]
+pub struct Extra {
+    pub ollama: Map<String, Value>,
+}
+
+/// A piece of an answer, in order. `at` is when the upstream says that it made it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChatEvent {
+    pub at: OffsetDateTime,
+    pub what: Piece,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Piece {
+    Text(String),
+    Reasoning(String),
+    ToolCall(ToolCall),
+    /// How likely the tokens of the piece that follows were.
+    Logprobs(Vec<TokenLogprob>),
+    /// One text's numbers, where texts were to become numbers. They come in the order of the texts.
+    Embedding(Embedding),
+    /// The upstream's own end mark. Without it an answer is not complete.
+    End(End),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprob {
+    pub token: String,
+    pub logprob: f64,
+    /// A token can end within a letter; then `token` can't hold it and these do.
+    pub bytes: Vec<u8>,
+    /// The likeliest tokens at this place, without such lists of their own.
+    pub top: Vec<TokenLogprob>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct End {
+    pub finish: Finish,
+    pub usage: Usage,
+    pub timings: Timings,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    Stop,
+    /// The limit of tokens was reached.
+    Length,
+    ToolCalls,
+}
+
+/// Tokens as the model counts them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub prompt_tokens: u64,
+    pub answer_tokens: u64,
+}
+
+/// What an answer cost, as far as that is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// `None`: the model did not come to tell.
+    pub prompt_tokens: Option<u64>,
+    pub answer_tokens: u64,
+    pub gpu: Duration,
+}
+
+/// What the upstream says about where the time went, in nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timings {
+    pub total_ns: u64,
+    pub load_ns: u64,
+    pub prompt_ns: u64,
+    pub answer_ns: u64,
+}
+
+impl Timings {
+    /// The time that the model server worked.
+    pub fn worked_ns(&self) -> u64 {
+        self.load_ns.saturating_add(self.prompt_ns).saturating_add(self.answer_ns)
+    }
+}
+
+/// A stream folded into one piece.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChatReply {
+    pub at: OffsetDateTime,
+    pub text: String,
+    pub reasoning: String,
+    pub tool_calls: Vec<ToolCall>,
+    pub logprobs: Vec<TokenLogprob>,
+    pub embeddings: Vec<Embedding>,
+    pub end: End,
+}
+
+/// Folds events into a `ChatReply`.
+#[derive(Debug, Default)]
+pub struct Fold {
+    text: String,
+    reasoning: String,
+    tool_calls: Vec<ToolCall>,
+    logprobs: Vec<TokenLogprob>,
+    embeddings: Vec<Embedding>,
+    end: Option<(OffsetDateTime, End)>,
+}
+
+impl Fold {
+    pub fn add(&mut self, event: ChatEvent) {
+        match event.what {
+            Piece::Text(text) if self.text.is_empty() => self.text = text,
+            Piece::Text(text) => self.text.push_str(&text),
+            Piece::Reasoning(text) => self.reasoning.push_str(&text),
+            Piece::ToolCall(call) => self.tool_calls.push(call),
+            Piece::Logprobs(tokens) => self.logprobs.extend(tokens),
+            Piece::Embedding(numbers) => self.embeddings.push(numbers),
+            Piece::End(end) => self.end = Some((event.at, end)),
+        }
+    }
+
+    /// `None` when the end mark was never seen.
+    pub fn finish(self) -> Option<ChatReply> {
+        let (at, end) = self.end?;
+        let Fold { text, reasoning, tool_calls, logprobs, embeddings, .. } = self;
+        Some(ChatReply { at, text, reasoning, tool_calls, logprobs, embeddings, end })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_equal_without_regard_to_case_and_default_tag() {
+        let name = |text| ModelName::parse(text).unwrap();
+
+        assert_eq!(name("Llama3.2"), name("llama3.2:latest"));
+        assert_ne!(name("llama3.2:1b"), name("llama3.2"));
+        assert_eq!(name("hf.co/user/Repo"), name("hf.co/user/repo:latest"));
+        assert_eq!(name("Llama3.2").as_str(), "Llama3.2");
+    }
+
+    #[test]
+    fn a_name_that_could_hide_something_is_refused() {
+        for bad in ["", "a b", "a\nb", "a\"b", "модель", &"x".repeat(257)] {
+            assert_eq!(ModelName::parse(bad).unwrap_err().field(), Some("model"), "{bad}");
+        }
+        assert!(ModelName::parse(&"x".repeat(256)).is_ok());
+    }
+
+    #[test]
+    fn cloud_names_are_known_as_such() {
+        for cloud in ["x:cloud", "x:70b-cloud", "x-cloud", "X:CLOUD", "x-cloud:latest"] {
+            let leaves = ModelName::parse(cloud).unwrap().leaves_the_lan();
+            assert_eq!(leaves, cloud != "x-cloud:latest", "{cloud}");
+        }
+        assert!(!ModelName::parse("cloudy:7b").unwrap().leaves_the_lan());
+    }
+}

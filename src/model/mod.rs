@@ -1,0 +1,10 @@
+//! What callers and upstreams talk about, without any wire format.
+
+pub mod catalog;
+pub mod chat;
+pub mod complete;
+pub mod credential;
+pub mod embed;
+pub mod rights;
+pub mod runaway;
+pub mod work;

@@ -1,0 +1,225 @@
+//! What people and their tokens have a right to: scopes, the models they may name, how often they may ask, and with what
+//! share of the host.
+
+pub mod quotas;
+
+use crate::base::error::Error;
+use crate::model::chat::ModelName;
+
+/// What a token may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Chat,
+    Embeddings,
+    Models,
+    Usage,
+    /// Needs an owner who is an admin.
+    ManageModels,
+}
+
+const SCOPES: [(&str, Scope); 5] = [
+    ("chat", Scope::Chat),
+    ("embeddings", Scope::Embeddings),
+    ("models", Scope::Models),
+    ("usage", Scope::Usage),
+    ("models:manage", Scope::ManageModels),
+];
+
+impl Scope {
+    pub fn name(self) -> &'static str {
+        SCOPES.iter().find(|(_, scope)| *scope == self).map_or("", |(name, _)| name)
+    }
+
+    fn of(word: &str) -> Option<Scope> {
+        SCOPES.iter().find(|(name, _)| *name == word).map(|(_, scope)| *scope)
+    }
+}
+
+/// A set of scopes, never empty when it was parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scopes(Vec<Scope>);
+
+impl Scopes {
+    pub fn parse<S: AsRef<str>>(words: &[S]) -> Result<Scopes, Error> {
+        let mut scopes = Vec::new();
+        for word in words {
+            let Some(scope) = Scope::of(word.as_ref()) else {
+                let known: Vec<&str> = SCOPES.iter().map(|(name, _)| *name).collect();
+                return Err(Error::invalid("scopes", format!("`scopes` may hold {}", known.join(", "))));
+            };
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        if scopes.is_empty() {
+            return Err(Error::invalid("scopes", "`scopes` is empty; a token without one opens nothing"));
+        }
+        Ok(Scopes(scopes))
+    }
+
+    /// As it was stored. A word that is not known gives no right.
+    pub fn stored(text: &str) -> Scopes {
+        Scopes(text.split(' ').filter_map(Scope::of).collect())
+    }
+
+    pub fn include(&self, scope: Scope) -> bool {
+        self.0.contains(&scope)
+    }
+
+    pub fn words(&self) -> Vec<&'static str> {
+        self.0.iter().map(|scope| scope.name()).collect()
+    }
+}
+
+/// The models that may be named: all, or those of a list.
+#[derive(Debug, Clone, Default)]
+pub struct AllowedModels(Option<Vec<ModelName>>);
+
+/// Models in one list.
+const MODELS_MAX: usize = 64;
+
+impl AllowedModels {
+    /// An empty list is refused: it would be taken for all by one reader and for none by the next.
+    pub fn parse(names: &[String]) -> Result<AllowedModels, Error> {
+        if names.is_empty() {
+            return Err(Error::invalid("models", "`models` is empty; leave it out to allow all"));
+        }
+        if names.len() > MODELS_MAX {
+            return Err(Error::invalid("models", format!("`models` may hold at most {MODELS_MAX} names")));
+        }
+        let parse = |(at, name): (usize, &String)| {
+            ModelName::parse(name).map_err(|error| Error::invalid(format!("models[{at}]"), error.to_string()))
+        };
+        Ok(AllowedModels(Some(names.iter().enumerate().map(parse).collect::<Result<_, _>>()?)))
+    }
+
+    /// As it was stored. A name that can't be read allows nothing.
+    pub fn stored(text: Option<&str>) -> AllowedModels {
+        let names = |text: &str| text.split(' ').filter_map(|name| ModelName::parse(name).ok()).collect();
+        AllowedModels(text.map(names))
+    }
+
+    /// As it is stored.
+    pub fn text(&self) -> Option<String> {
+        self.words().map(|words| words.join(" "))
+    }
+
+    pub fn include(&self, model: &ModelName) -> bool {
+        self.0.as_ref().is_none_or(|names| names.contains(model))
+    }
+
+    /// `None`: all.
+    pub fn words(&self) -> Option<Vec<String>> {
+        self.0.as_ref().map(|names| names.iter().map(|name| name.as_str().to_owned()).collect())
+    }
+}
+
+/// More is no limit at all.
+const REQUESTS_PER_MINUTE_MAX: u32 = 1_000_000;
+
+/// A limit of requests per minute, of a person or a token.
+pub fn check_requests_per_minute(limit: u32) -> Result<i64, Error> {
+    if !(1..=REQUESTS_PER_MINUTE_MAX).contains(&limit) {
+        let message = format!("`requests_per_minute` must be from 1 to {REQUESTS_PER_MINUTE_MAX}");
+        return Err(Error::invalid("requests_per_minute", message));
+    }
+    Ok(i64::from(limit))
+}
+
+/// What a request is for: a person who looks on, or work that takes what they leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    Interactive,
+    Batch,
+}
+
+impl Class {
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Interactive => "interactive",
+            Class::Batch => "batch",
+        }
+    }
+
+    pub fn parse(word: &str) -> Result<Class, Error> {
+        [Class::Interactive, Class::Batch]
+            .into_iter()
+            .find(|class| class.name() == word)
+            .ok_or_else(|| Error::invalid("class", "`class` must be interactive or batch"))
+    }
+}
+
+/// As it was stored. A word that can't be read gives no precedence.
+impl From<String> for Class {
+    fn from(word: String) -> Self {
+        Class::parse(&word).unwrap_or(Class::Batch)
+    }
+}
+
+/// With one of 100, nobody else has a share worth the name.
+const WEIGHT_MAX: u32 = 100;
+
+/// A person's share of the host beside others who wait.
+pub fn check_weight(weight: u32) -> Result<i64, Error> {
+    if !(1..=WEIGHT_MAX).contains(&weight) {
+        return Err(Error::invalid("weight", format!("`weight` must be from 1 to {WEIGHT_MAX}")));
+    }
+    Ok(i64::from(weight))
+}
+
+impl From<Option<String>> for AllowedModels {
+    fn from(text: Option<String>) -> Self {
+        AllowedModels::stored(text.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_survive_their_stored_form_and_unknown_words_give_no_right() {
+        let scopes = Scopes::parse(&["chat", "models:manage", "chat"]).unwrap();
+
+        assert_eq!(scopes.words(), ["chat", "models:manage"]);
+        assert_eq!(Scopes::stored(&scopes.words().join(" ")), scopes);
+        assert!(!Scopes::stored("chats everything").include(Scope::Chat));
+        assert_eq!(Scopes::parse(&["chat", "admin"]).unwrap_err().field(), Some("scopes"));
+        assert!(Scopes::parse::<&str>(&[]).is_err());
+    }
+
+    #[test]
+    fn a_class_survives_its_stored_form_and_one_that_cannot_be_read_gives_no_precedence() {
+        for class in [Class::Interactive, Class::Batch] {
+            assert_eq!(Class::parse(class.name()).unwrap(), class);
+            assert_eq!(Class::from(class.name().to_owned()), class);
+        }
+        assert_eq!(Class::parse("Interactive").unwrap_err().field(), Some("class"));
+        assert_eq!(Class::from("urgent".to_owned()), Class::Batch);
+        // Of two, the later one is the lower.
+        assert_eq!(Class::Interactive.max(Class::Batch), Class::Batch);
+    }
+
+    #[test]
+    fn a_weight_is_from_one_to_a_hundred() {
+        assert_eq!([check_weight(1).unwrap(), check_weight(100).unwrap()], [1, 100]);
+        assert_eq!(
+            [check_weight(0), check_weight(101)].map(|no| no.unwrap_err().field().map(str::to_owned)),
+            [Some("weight".to_owned()), Some("weight".to_owned())]
+        );
+    }
+
+    #[test]
+    fn a_list_of_models_knows_every_spelling_and_none_means_all() {
+        let model = |name: &str| ModelName::parse(name).unwrap();
+        let list = AllowedModels::parse(&["Llama3.2".into(), "user/other:1b".into()]).unwrap();
+
+        assert!(list.include(&model("llama3.2:latest")) && list.include(&model("user/other:1b")));
+        assert!(!list.include(&model("llama3.2:1b")));
+        let stored = AllowedModels::from(list.text());
+        assert!(stored.include(&model("llama3.2")) && !stored.include(&model("other")));
+        assert!(AllowedModels::stored(None).include(&model("anything")));
+        assert!(!AllowedModels::stored(Some("")).include(&model("anything")));
+        assert_eq!(AllowedModels::parse(&["a".into(), "b c".into()]).unwrap_err().field(), Some("models[1]"));
+    }
+}

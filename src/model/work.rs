@@ -1,0 +1,111 @@
+//! What a model can be asked for: an answer in a conversation, the rest of a text, or texts as numbers.
+
+use crate::model::chat::{ChatRequest, ModelName, Think};
+use crate::model::complete::CompleteRequest;
+use crate::model::embed::EmbedRequest;
+
+#[derive(Debug, Clone)]
+pub enum Work {
+    Chat(ChatRequest),
+    Complete(CompleteRequest),
+    Embed(EmbedRequest),
+}
+
+/// About what an image is to the models that see: from some 250 to some 1,600.
+const IMAGE_TOKENS: u64 = 1000;
+
+/// Four bytes for each, as in English; models differ, and so do languages, by a factor of two.
+fn guess_tokens(bytes: usize) -> u64 {
+    bytes.div_ceil(4) as u64
+}
+
+impl Work {
+    pub fn model(&self) -> &ModelName {
+        match self {
+            Work::Chat(chat) => &chat.model,
+            Work::Complete(complete) => &complete.model,
+            Work::Embed(embed) => &embed.model,
+        }
+    }
+
+    /// What holds the prompt.
+    pub fn asks(&self) -> &'static str {
+        match self {
+            Work::Chat(_) => "messages",
+            Work::Complete(_) => "prompt",
+            Work::Embed(_) => "input",
+        }
+    }
+
+    /// Bytes of text that a model would read.
+    pub fn prompt_bytes(&self) -> usize {
+        match self {
+            Work::Chat(chat) => chat.prompt_bytes(),
+            Work::Complete(complete) => complete.prompt.len() + complete.suffix.as_ref().map_or(0, String::len),
+            Work::Embed(embed) => embed.texts.iter().map(String::len).sum(),
+        }
+    }
+
+    /// A guess at the tokens of the prompt, before a model has counted them. `bytes` is what `prompt_bytes` says.
+    pub fn guess_prompt_tokens(&self, bytes: usize) -> u64 {
+        let images = match self {
+            Work::Chat(chat) => chat.messages.iter().map(|message| message.images.len()).sum(),
+            Work::Complete(_) | Work::Embed(_) => 0,
+        };
+        guess_tokens(bytes) + IMAGE_TOKENS * images as u64
+    }
+
+    /// The same of what has to fit into a context at once: of several texts that become numbers, each alone.
+    pub fn guess_context_tokens(&self, bytes: usize) -> u64 {
+        match self {
+            Work::Embed(embed) => guess_tokens(embed.texts.iter().map(String::len).max().unwrap_or(0)),
+            Work::Chat(_) | Work::Complete(_) => self.guess_prompt_tokens(bytes),
+        }
+    }
+
+    /// The caller's name for a wish that a model which does not think leaves out.
+    pub fn think_wish(&self) -> Option<&'static str> {
+        match self {
+            // Not to think is within everybody's power.
+            Work::Chat(chat) if chat.think != Some(Think::Off) => chat.think_wish,
+            _ => None,
+        }
+    }
+
+    /// The caller's field of the first image.
+    pub fn first_image(&self) -> Option<&str> {
+        let Work::Chat(chat) = self else { return None };
+        let image = chat.messages.iter().find_map(|message| message.images.first())?;
+        Some(&image.field)
+    }
+
+    pub fn leave_out_thinking(&mut self) {
+        if let Work::Chat(chat) = self {
+            chat.think = None;
+        }
+    }
+
+    /// Tokens of the answer at most, as the caller asked; `None` where no tokens are made.
+    pub fn max_tokens(&mut self) -> Option<&mut Option<u32>> {
+        match self {
+            Work::Chat(chat) => Some(&mut chat.max_tokens),
+            Work::Complete(complete) => Some(&mut complete.max_tokens),
+            Work::Embed(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_is_guessed_by_its_length_and_texts_fit_a_context_one_by_one() {
+        let texts = vec!["x".repeat(5), "y".repeat(8)];
+        let model = ModelName::parse("m").unwrap();
+        let embed = Work::Embed(EmbedRequest { model, texts, dimensions: None, truncate: None });
+
+        assert_eq!(embed.guess_prompt_tokens(embed.prompt_bytes()), 4);
+        assert_eq!(embed.guess_context_tokens(embed.prompt_bytes()), 2);
+    }
+}

@@ -1,0 +1,448 @@
+//! The rules about people: who may register, how passwords change, who lets whom in.
+//!
+//! Every front (routes, pages, command line) calls these verbs; no rule stands anywhere else. What must be atomic is one
+//! verb of the store.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::auth::Auth;
+use crate::auth::own_acts::OwnAct;
+use crate::auth::password::{INITIAL_PASSWORD, composed, one_time_code};
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::base::secret::Secret;
+use crate::base::text::is_hidden;
+use crate::config;
+use crate::model::credential::Username;
+use crate::model::rights::quotas::QuotaChanges;
+use crate::model::rights::{AllowedModels, Class, check_requests_per_minute, check_weight};
+use crate::store::Store;
+use crate::store::users::{ACTIVE, Actor, DISABLED, PENDING, Pending, ROLE_ADMIN, ROLE_USER, Reset, User, UserChanges};
+
+pub struct Accounts {
+    store: Store,
+    auth: Arc<Auth>,
+    reset_seconds: i64,
+    pending: Pending,
+}
+
+/// How a reset account gets its password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetMode {
+    /// `admin123`, as the document has it.
+    Initial,
+    /// A random code, shown once to the admin.
+    Code,
+}
+
+/// What an admin wants to change, not yet checked; `None` stays as it is, `Some(None)` takes it away.
+#[derive(Debug, Default)]
+pub struct Edit {
+    pub role: Option<String>,
+    pub note: Option<Option<String>>,
+    pub requests_per_minute: Option<Option<u32>>,
+    /// By name; `None` takes one away.
+    pub quotas: BTreeMap<String, Option<u64>>,
+    pub models: Option<Option<Vec<String>>>,
+    pub weight: Option<u32>,
+    pub class: Option<String>,
+}
+
+/// Registrations to be turned down at once: those that meet every condition that is given.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    ids: Option<HashSet<String>>,
+    network: Option<IpNet>,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+}
+
+/// The same, not yet checked.
+#[derive(Debug, Default, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitingWish {
+    /// At most 1,000 of them.
+    #[schema(example = json!(["0b7c9a52-3f0e-4a53-9a3e-6f1d3f8c2b11"]))]
+    pub ids: Option<Vec<String>>,
+    /// Those that came from this network or address.
+    #[schema(example = "192.168.1.77")]
+    pub network: Option<String>,
+    /// RFC 3339: registered at this time or later.
+    #[schema(format = DateTime)]
+    pub from: Option<String>,
+    /// RFC 3339: registered before this time.
+    #[schema(format = DateTime)]
+    pub to: Option<String>,
+}
+
+const IDS_MAX: usize = 1000;
+
+/// Registrations that are turned down in one transaction, for which others wait.
+const TURNED_DOWN_AT_ONCE: usize = 250;
+
+impl Waiting {
+    /// At least one condition is needed, so that an empty body turns nobody down.
+    pub fn parse(wish: WaitingWish) -> Result<Waiting, Error> {
+        let WaitingWish { ids, network, from, to } = wish;
+        if ids.is_none() && network.is_none() && from.is_none() && to.is_none() {
+            return Err(Error::invalid("ids", "one of `ids`, `network`, `from` and `to` is needed"));
+        }
+        if ids.as_ref().is_some_and(|ids| ids.len() > IDS_MAX) {
+            return Err(Error::invalid("ids", format!("`ids` may hold at most {IDS_MAX}")));
+        }
+        let time = |field, text: Option<String>| text.map(|text| Timestamp::parse_field(field, &text)).transpose();
+        Ok(Waiting {
+            ids: ids.map(|ids| ids.into_iter().collect()),
+            network: network.as_deref().map(parse_network).transpose()?,
+            from: time("from", from)?,
+            to: time("to", to)?,
+        })
+    }
+
+    fn finds(&self, user: &User) -> bool {
+        let (at, network) = (Timestamp(user.created_at_us), user.registered_from.as_deref().and_then(net));
+        self.ids.as_ref().is_none_or(|ids| ids.contains(&user.public_id))
+            && self.network.is_none_or(|wanted| network.is_some_and(|network| wanted.contains(&network)))
+            && self.from.is_none_or(|from| from <= at)
+            && self.to.is_none_or(|to| at < to)
+    }
+}
+
+fn parse_network(text: &str) -> Result<IpNet, Error> {
+    let message = "`network` must be a network, as in 192.168.1.0/24, or an address";
+    net(text).ok_or_else(|| Error::invalid("network", message))
+}
+
+/// A network, or an address as a network.
+fn net(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse().ok().map(|address: IpAddr| address.into()))
+}
+
+/// The part of an address that one household or host has to itself: IPv4 whole, IPv6 /64.
+fn network_of(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("{}/64", Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+    }
+}
+
+/// Answers are cut within a fraction of a second; a reader who takes nothing is given one.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+const NOTE_LETTERS_MAX: usize = 1000;
+
+impl Accounts {
+    pub fn new(store: Store, auth: Arc<Auth>, config: &config::Accounts) -> Self {
+        Accounts {
+            store,
+            auth,
+            reset_seconds: config.reset_lifetime.as_secs() as i64,
+            pending: Pending { max: config.pending_max as i64, of_network_max: config.pending_per_address_max as i64 },
+        }
+    }
+
+    /// Makes `admin` with `admin123` when there is no account yet. `true`: it was made now.
+    pub async fn ensure_first_admin(&self) -> Result<bool, Error> {
+        if self.store.people().all().next().is_some() {
+            return Ok(false);
+        }
+        let hash = self.auth.passwords.hash(Secret::new(INITIAL_PASSWORD.into())).await?;
+        self.store.create_first_admin(hash).await
+    }
+
+    /// The first admin still has `admin123`, so nobody can be let in.
+    pub fn first_admin_waits(&self) -> bool {
+        let people = self.store.people();
+        people.by_name("admin").is_some_and(|admin| is_first_password(admin))
+    }
+
+    /// A new account that waits for approval. Same answer and same cost whether the e-mail address is known or not. `source`
+    /// is the client's address; a registration on the host itself has none.
+    pub async fn register(&self, email: &str, password: Secret<String>, source: Option<IpAddr>) -> Result<(), Error> {
+        let username = Username::parse_email(email)?;
+        self.auth.passwords.check_new("password", password.expose(), &username)?;
+        let from = source.map(network_of);
+        // The store looks again, where it is certain; who finds no room shall cost no hash.
+        self.pending
+            .check(self.waiting(|_| true), self.waiting(|user| from.is_some() && user.registered_from == from))?;
+        let hash = self.auth.passwords.hash(password).await?;
+        self.store.register(username.as_str().to_owned(), hash, from, self.pending).await.map(drop)
+    }
+
+    /// How many of those who wait for approval `are` so.
+    fn waiting(&self, are: impl Fn(&User) -> bool) -> i64 {
+        let people = self.store.people();
+        people.all().filter(|user| user.status == PENDING && are(user)).count() as i64
+    }
+
+    /// Removes an account that waits for approval. It never came in, so nothing is lost and no export is needed.
+    pub async fn turn_down(&self, by: Actor, id: &str) -> Result<(), Error> {
+        let user = self.by_id(id)?;
+        if self.store.turn_down(by, vec![id.to_owned()]).await? == 0 {
+            let message = format!("{} does not wait for approval any more; disable it instead", user.name());
+            return Err(Error::conflict(message));
+        }
+        Ok(())
+    }
+
+    /// Removes all accounts that wait for approval and that `which` finds. How many there were.
+    pub async fn turn_down_all(&self, by: Actor, which: &Waiting) -> Result<usize, Error> {
+        let people = self.store.people();
+        let found = people.all().filter(|user| user.status == PENDING && which.finds(user));
+        let found: Vec<String> = found.map(|user| user.public_id.clone()).collect();
+        let mut count = 0;
+        for some in found.chunks(TURNED_DOWN_AT_ONCE) {
+            count += self.store.turn_down(by, some.to_vec()).await?;
+        }
+        Ok(count)
+    }
+
+    pub async fn change_password(
+        &self,
+        username: &str,
+        current: Secret<String>,
+        new: Secret<String>,
+        source: Option<IpAddr>,
+    ) -> Result<(), Error> {
+        let username = Username::of(username);
+        self.auth.passwords.check_new("new_password", new.expose(), &username)?;
+        if is_same(&current, &new) {
+            return Err(Error::invalid("new_password", "`new_password` must differ from the current one"));
+        }
+        let proof = self.auth.prove(&username, current, source).await?;
+        if source.is_some() {
+            self.auth.own_acts.count(&proof.user, OwnAct::Password)?;
+        }
+        if is_first_password(&proof.user) && !source.is_none_or(is_near) {
+            let message = "the first password of `admin` is changed on this host or from a private network alone";
+            return Err(Error::forbidden(message));
+        }
+        let old_hash = proof.user.password_hash.clone().unwrap_or_default();
+        let new_hash = self.auth.passwords.hash(new).await?;
+        self.store.change_password(proof.user.id, old_hash, new_hash).await
+    }
+
+    /// Changes role, limits, quotas, models, share or note of an account.
+    pub async fn edit(&self, by: Actor, id: &str, edit: Edit) -> Result<User, Error> {
+        let changes = UserChanges {
+            role: edit.role.as_deref().map(role).transpose()?,
+            note: edit.note.map(note).transpose()?,
+            requests_per_minute: edit.requests_per_minute.map(requests_per_minute).transpose()?,
+            quotas: QuotaChanges::parse(&edit.quotas)?,
+            models: edit.models.map(models).transpose()?,
+            weight: edit.weight.map(check_weight).transpose()?,
+            class: edit.class.as_deref().map(Class::parse).transpose()?,
+        };
+        self.store.edit_user(by, id, changes).await
+    }
+
+    pub async fn approve(&self, by: Actor, id: &str) -> Result<User, Error> {
+        self.store.approve(by, id).await
+    }
+
+    /// Shuts an account. Its running answers are cut, and returned from this their results are handed to the record.
+    pub async fn disable(&self, by: Actor, id: &str) -> Result<User, Error> {
+        let user = self.store.disable(by, id).await?;
+        self.auth.running.drained(user.id, DRAIN_MAX).await;
+        Ok(user)
+    }
+
+    pub async fn enable(&self, by: Actor, id: &str) -> Result<User, Error> {
+        self.store.enable(by, id).await
+    }
+
+    /// Deletes an account for good, its contents with it, when `receipt` shows that all of it was exported just now.
+    ///
+    /// Whoever is still inside is shut out and drained first. What they leave is in no export, so it voids the receipt, but
+    /// nothing can come after the next one.
+    pub async fn delete(&self, by: Actor, id: &str, receipt: &str) -> Result<(), Error> {
+        // As it stands in the first column of a CSV, or alone.
+        let receipt = receipt.trim().trim_start_matches("receipt:");
+        let user = self.by_id(id)?;
+        if self.auth.running.has(user.id) {
+            self.store.check_receipt(by, id, receipt).await?;
+            self.disable(by, id).await?;
+        }
+        self.store.delete_user_after_export(by, id, receipt).await
+    }
+
+    /// Gives the account a password that opens nothing but its own change, for an hour. Returns the code, when it is one.
+    /// Its tokens sleep until then, or end for good.
+    pub async fn reset_password(
+        &self,
+        by: Actor,
+        id: &str,
+        mode: ResetMode,
+        revoke_tokens: bool,
+    ) -> Result<(User, Option<String>), Error> {
+        let code = (mode == ResetMode::Code).then(one_time_code);
+        let password = code.clone().unwrap_or_else(|| INITIAL_PASSWORD.into());
+        let hash = self.auth.passwords.hash(Secret::new(password)).await?;
+        let reset = Reset { hash, lifetime_seconds: self.reset_seconds, with_code: code.is_some(), revoke_tokens };
+        let user = self.store.reset_password(by, id, reset).await?;
+        Ok((user, code))
+    }
+
+    /// Forgets the wrong passwords that were tried on an account, so that its owner may try at once.
+    pub fn unlock(&self, name: &str) -> Result<Arc<User>, Error> {
+        let user = self.find(name)?;
+        self.auth.throttle.unlock(&Username::of(name));
+        Ok(user)
+    }
+
+    pub fn reset_minutes(&self) -> i64 {
+        self.reset_seconds / 60
+    }
+
+    /// An account by its name, for the command line.
+    pub fn find(&self, name: &str) -> Result<Arc<User>, Error> {
+        let people = self.store.people();
+        let found = people.by_name(Username::of(name).as_str());
+        found.cloned().ok_or_else(|| Error::NotFound { what: format!("user `{name}`") })
+    }
+
+    pub fn by_id(&self, public_id: &str) -> Result<Arc<User>, Error> {
+        let people = self.store.people();
+        people.by_public_id(public_id).cloned().ok_or_else(|| Error::NotFound { what: "such user".into() })
+    }
+
+    /// A page of accounts, newest first, whose name holds `search`; `after` is the id with which the last page ended.
+    pub async fn list(
+        &self,
+        search: Option<&str>,
+        status: Option<&str>,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<Arc<User>>, Error> {
+        if status.is_some_and(|status| ![PENDING, ACTIVE, DISABLED].contains(&status)) {
+            return Err(Error::invalid("status", "`status` must be pending, active or disabled"));
+        }
+        let before = match after {
+            // The page goes on, also when that account has been deleted meanwhile.
+            Some(id) => {
+                let key = self.store.user_key(id).await;
+                Some(key.map_err(|_| Error::invalid("cursor", "`cursor` is not the `next` of a page"))?)
+            }
+            None => None,
+        };
+        let search = search.map(Username::of);
+        let people = self.store.people();
+        let mut found: Vec<_> = people
+            .all()
+            .filter(|user| search.as_ref().is_none_or(|text| user.name().contains(text.as_str())))
+            .filter(|user| status.is_none_or(|status| user.status == status))
+            .filter(|user| before.is_none_or(|before| user.id < before))
+            .cloned()
+            .collect();
+        found.sort_by_key(|user| std::cmp::Reverse(user.id));
+        found.truncate(limit);
+        Ok(found)
+    }
+}
+
+/// Whether two texts are one password: their composed forms are what counts.
+fn is_same(one: &Secret<String>, other: &Secret<String>) -> bool {
+    composed(one.expose()) == composed(other.expose())
+}
+
+/// Everybody knows it.
+fn is_first_password(user: &User) -> bool {
+    user.must_change && user.reset_until_us.is_none()
+}
+
+/// On this host, or on a network that the public does not reach, whatever `allow_networks` says.
+fn is_near(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
+    }
+}
+
+fn role(name: &str) -> Result<&'static str, Error> {
+    [ROLE_ADMIN, ROLE_USER]
+        .into_iter()
+        .find(|role| *role == name)
+        .ok_or_else(|| Error::invalid("role", "`role` must be admin or user"))
+}
+
+/// A note may have lines, and nothing else that can't be seen.
+fn note(text: Option<String>) -> Result<Option<String>, Error> {
+    let text = text.map(|text| text.replace("\r\n", "\n"));
+    if text.iter().flat_map(|text| text.chars()).any(|letter| is_hidden(letter) && !['\n', '\t'].contains(&letter)) {
+        let message =
+            "`note` may hold no control character, none without width and none that turns the direction of writing";
+        return Err(Error::invalid("note", message));
+    }
+    match text {
+        Some(text) if text.chars().count() > NOTE_LETTERS_MAX => {
+            Err(Error::invalid("note", format!("`note` may have at most {NOTE_LETTERS_MAX} characters")))
+        }
+        text => Ok(text.filter(|text| !text.trim().is_empty())),
+    }
+}
+
+fn requests_per_minute(limit: Option<u32>) -> Result<Option<i64>, Error> {
+    limit.map(check_requests_per_minute).transpose()
+}
+
+fn models(names: Option<Vec<String>>) -> Result<AllowedModels, Error> {
+    names.map_or_else(|| Ok(AllowedModels::default()), |names| AllowedModels::parse(&names))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::throttle::Throttle;
+    use crate::auth::token::JwtKeys;
+    use crate::config::Config;
+    use crate::config::settings::Live;
+
+    #[test]
+    fn a_note_has_lines_and_nothing_that_is_hidden() {
+        let given = |text: &str| note(Some(text.to_owned())).map_err(|error| error.code());
+
+        assert_eq!(given("calls from\r\nthe lab\t(ß)"), Ok(Some("calls from\nthe lab\t(ß)".into())));
+        assert_eq!(given(" "), Ok(None));
+        for bad in ["a\u{1b}[31m", "a\u{202e}", "a\u{200b}", "a\rb", "\0"] {
+            assert_eq!(given(bad), Err("invalid_request"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_its_host_or_its_household() {
+        let of = |text: &str| network_of(text.parse().unwrap());
+
+        assert_eq!((of("192.168.1.7"), of("::ffff:192.168.1.7")), ("192.168.1.7".into(), "192.168.1.7".into()));
+        assert_eq!(of("2001:db8:1:2:3::4"), "2001:db8:1:2::/64");
+    }
+
+    #[tokio::test]
+    async fn the_first_password_is_changed_from_near_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let Config { accounts: config, settings, .. } = Config::resolve("", []).unwrap();
+        let store = Store::open(folder.path(), Live::new(settings)).unwrap();
+        let throttle = Throttle::open(folder.path()).unwrap();
+        let keys = JwtKeys::load(&folder.path().join("secrets"), &config).unwrap();
+        let auth = Arc::new(Auth::new(store.clone(), keys, throttle, &config).unwrap());
+        let accounts = Accounts::new(store, auth, &config);
+        accounts.ensure_first_admin().await.unwrap();
+        let change = async |from: &str, old: &str, new: &str| {
+            let (old, new) = (Secret::new(old.to_owned()), Secret::new(new.to_owned()));
+            accounts.change_password("admin", old, new, Some(from.parse().unwrap())).await.map_err(|error| error.code())
+        };
+
+        for far in ["203.0.113.7", "::ffff:203.0.113.7", "2001:db8::1", "172.32.0.1"] {
+            let refused = change(far, INITIAL_PASSWORD, "a password from afar").await;
+            assert_eq!(refused, Err("permission_denied"), "{far}");
+        }
+        assert_eq!(change("172.31.0.1", INITIAL_PASSWORD, "a password from near").await, Ok(()));
+        assert_eq!(change("203.0.113.7", "a password from near", "another one from afar").await, Ok(()));
+    }
+}

@@ -1,0 +1,154 @@
+//! Refusals before an intent: counted, never waited for, without content.
+//!
+//! Per person and token (without an identity: per address prefix), reason, model and minute; the first at once, the rest of that
+//! minute in one more row. So a runaway client can't flood the record.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Mutex;
+
+use crate::auth::Whose;
+use crate::base::clock::Timestamp;
+use crate::base::ids::RequestId;
+use crate::rules::audit::Audit;
+use crate::store::audit::{self as rows, NewEntry, NewPart, NewRow};
+
+/// A refusal before an intent. It never waits and holds no content.
+pub struct Refusal<'a> {
+    pub id: RequestId,
+    /// Whose credential it was, as far as its secret was right.
+    pub who: Option<Whose>,
+    pub address: Option<IpAddr>,
+    pub api: &'static str,
+    pub model: Option<&'a str>,
+    /// Whose model it is, when there is one of this name.
+    pub provider: Option<&'static str>,
+    pub reason: &'static str,
+    pub status: u16,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct RefusalKey {
+    user_id: Option<i64>,
+    token_id: Option<i64>,
+    prefix: Option<String>,
+    reason: &'static str,
+    model: Option<String>,
+}
+
+/// The refusals of one minute after the first, which has a row of its own.
+struct Tally {
+    minute: i64,
+    repeat: i64,
+    until_us: i64,
+    row: NewRow,
+    prefix: Option<String>,
+}
+
+/// Different refusals that are told apart in one minute; beyond it they count under one key per reason.
+const REFUSAL_KEYS_MAX: usize = 10_000;
+
+#[derive(Default)]
+pub struct Refusals(Mutex<HashMap<RefusalKey, Tally>>);
+
+impl Audit {
+    /// Counts a refusal.
+    pub fn refused(&self, refusal: Refusal<'_>) {
+        let now = Timestamp::now();
+        let minute = now.seconds().div_euclid(60);
+        let prefix = if refusal.who.is_some() { None } else { refusal.address.map(address_prefix) };
+        let mut key = RefusalKey {
+            user_id: refusal.who.map(|who| who.user_id),
+            token_id: refusal.who.and_then(|who| who.token_id),
+            prefix: prefix.clone(),
+            reason: refusal.reason,
+            model: refusal.model.map(str::to_owned),
+        };
+        let mut tallies = self.refusals.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if tallies.len() >= REFUSAL_KEYS_MAX && !tallies.contains_key(&key) {
+            key = RefusalKey { user_id: None, token_id: None, prefix: None, reason: refusal.reason, model: None };
+        }
+        if let Some(tally) = tallies.get_mut(&key) {
+            if tally.minute == minute {
+                tally.repeat += 1;
+                tally.until_us = now.0;
+                return;
+            }
+            self.write_tally(tally);
+        }
+        let row = NewRow {
+            kind: rows::REFUSAL,
+            request_id: refusal.id.0.into_bytes(),
+            user_id: key.user_id,
+            token_id: key.token_id,
+            credential: refusal.who.map(|who| who.credential.into()),
+            api: Some(refusal.api.into()),
+            provider: refusal.provider.filter(|_| key.model.is_some()),
+            model_asked: key.model.clone(),
+            outcome: Some("refused"),
+            reason: Some(refusal.reason),
+            status: Some(i64::from(refusal.status)),
+            repeat: Some(1),
+            ..NewRow::default()
+        };
+        let tally = Tally { minute, repeat: 0, until_us: now.0, row, prefix };
+        self.write_refusal(tally.row.clone(), &tally.prefix);
+        tallies.insert(key, tally);
+    }
+
+    /// Writes what was counted in minutes that are over; `all`: in the current one too.
+    pub fn flush_refusals(&self, all: bool) {
+        let minute = Timestamp::now().seconds().div_euclid(60);
+        let mut tallies = self.refusals.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        tallies.retain(|_, tally| {
+            let over = all || tally.minute != minute;
+            if over {
+                self.write_tally(tally);
+            }
+            !over
+        });
+    }
+
+    fn write_tally(&self, tally: &Tally) {
+        if tally.repeat > 0 {
+            let row = NewRow {
+                request_id: RequestId::fresh().0.into_bytes(),
+                repeat: Some(tally.repeat),
+                until_us: Some(tally.until_us),
+                ..tally.row.clone()
+            };
+            self.write_refusal(row, &tally.prefix);
+        }
+    }
+
+    fn write_refusal(&self, row: NewRow, prefix: &Option<String>) {
+        let parts =
+            prefix.iter().map(|prefix| NewPart { part: 0, kind: rows::PART_ADDRESS, body: prefix.clone().into() });
+        // A failure is logged by the writer; a refusal has no answer that could be held back for it.
+        let refusal = NewEntry::Refusal { row: Box::new(row), parts: parts.collect() };
+        self.store.append(refusal, None, |_, _| {});
+    }
+}
+
+/// The part of an address that one household or host has to itself: IPv4 whole, IPv6 /64.
+fn address_prefix(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & !u128::from(u64::MAX);
+            format!("{}/64", std::net::Ipv6Addr::from(network))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_apart_by_host_or_household() {
+        assert_eq!(address_prefix("192.168.1.7".parse().unwrap()), "192.168.1.7");
+        assert_eq!(address_prefix("::ffff:192.168.1.7".parse().unwrap()), "192.168.1.7");
+        assert_eq!(address_prefix("2001:db8:1:2:3::4".parse().unwrap()), "2001:db8:1:2::/64");
+    }
+}

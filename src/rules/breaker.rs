@@ -1,0 +1,280 @@
+//! Which tokens have run away: slowed first, then paused until somebody lets them in again.
+//!
+//! A loop that does not end, and a pipeline that fails and never stops trying, both look like work; the limits and the
+//! fair queue bound what they cost the others, and this ends them. Only tokens are watched, because only they are a
+//! machine's alone: a person's own sign-in would be cut off with all that they do, and sign-in makes a new JWT at once.
+//!
+//! Slowed is a 429 with `Retry-After` and not a longer wait in the queue: it costs neither a place nor a connection, and
+//! SDKs obey it. Paused is a 403, which SDKs do not try again, and stands in the store. Whether two requests are the same
+//! is seen by a digest under a key of this process (SipHash, a keyed function of 64 bits, cheap enough for images); no
+//! text is kept. The thresholds are settings; the decisions are made in `breaker/core.rs`.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use crate::auth::Identity;
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, retry_after_seconds};
+use crate::config::settings::{Live, Settings};
+use crate::model::runaway::Runaway;
+use crate::store::Store;
+use crate::store::tokens::Token;
+
+mod core;
+
+use self::core::{Bounds, Core, Digest, Sent, Verdict};
+
+pub struct Breaker {
+    core: Mutex<Core>,
+    store: Store,
+    settings: Live,
+    key: RandomState,
+    epoch: Instant,
+}
+
+/// A token that is slowed.
+#[derive(Debug, Clone, Copy)]
+pub struct Slowed {
+    pub token_id: i64,
+    pub way: Runaway,
+    pub since: Timestamp,
+}
+
+impl Breaker {
+    pub fn new(store: Store) -> Arc<Self> {
+        let settings = store.settings().clone();
+        Arc::new(Breaker { core: Mutex::default(), store, settings, key: RandomState::new(), epoch: Instant::now() })
+    }
+
+    /// Lets a request come in whose content is not known yet, unless those before it failed.
+    pub async fn arrives(self: &Arc<Self>, who: &Identity) -> Result<(), Error> {
+        let Some(token) = who.token() else { return Ok(()) };
+        let settings = self.settings.now();
+        let verdict = self.lock().arrives(token.id, &Bounds::of(&settings), self.epoch.elapsed());
+        self.judge(verdict, token, Runaway::Errors, &settings).await
+    }
+
+    /// Lets a request go to a model, unless it is one repeat too many. `content` is all that makes it what it is.
+    pub async fn sends(self: &Arc<Self>, who: &Identity, content: &[u8]) -> Result<Passed, Error> {
+        let Some(token) = who.token() else { return Ok(Passed { watched: None, went: Cell::new(false) }) };
+        let settings = self.settings.now();
+        let digest = Digest(self.key.hash_one(content));
+        let (verdict, sent) = self.lock().sends(token.id, digest, &Bounds::of(&settings), self.epoch.elapsed());
+        self.judge(verdict, token, Runaway::Repeats, &settings).await?;
+        let watched = Watched { breaker: self.clone(), token_id: token.id, sent };
+        Ok(Passed { watched: Some(watched), went: Cell::new(false) })
+    }
+
+    /// Notes that a request was refused before it went to a model.
+    pub fn refused(&self, who: &Identity, error: &Error) {
+        if let Some(token) = who.token()
+            && is_its_own_fault(error)
+        {
+            self.lock().failed(token.id, self.epoch.elapsed());
+        }
+    }
+
+    /// Tokens that are slowed now; those that are paused stand in the store.
+    pub fn slowed(&self) -> Vec<Slowed> {
+        let (now, steady) = (Timestamp::now(), self.epoch.elapsed());
+        let slowed = self.lock().slowed(&Bounds::of(&self.settings.now()), steady);
+        let since = |at: Duration| Timestamp(now.0 - steady.saturating_sub(at).as_micros() as i64);
+        slowed.iter().map(|one| Slowed { token_id: one.token, way: one.way, since: since(one.since) }).collect()
+    }
+
+    async fn judge(
+        self: &Arc<Self>,
+        verdict: Verdict,
+        token: &Token,
+        way: Runaway,
+        settings: &Settings,
+    ) -> Result<(), Error> {
+        match verdict {
+            Verdict::Passes => Ok(()),
+            Verdict::Slowed { retry_after, count } => {
+                Err(Error::TokenSlowed { message: slowed(token, way, count, settings, retry_after), retry_after })
+            }
+            Verdict::RanAway { count } => {
+                let pausing =
+                    self.clone().pause(token.id, token.public_id.clone(), way, count, settings.breaker_seconds);
+                // A task of its own, because the request's handler is dropped at an await when its client leaves. The
+                // pause would then be written and not forgotten here: the first request after it was resumed would
+                // pause the token again.
+                tokio::spawn(pausing).await.map_err(Error::internal)??;
+                Err(token.paused_error(way))
+            }
+        }
+    }
+
+    /// Pauses a token in the store and forgets what it did: whoever resumes the token gives it a fresh start.
+    async fn pause(
+        self: Arc<Self>,
+        token_id: i64,
+        public_id: String,
+        way: Runaway,
+        count: usize,
+        seconds: u32,
+    ) -> Result<(), Error> {
+        self.store.pause_token(token_id, way, count, seconds).await?;
+        self.lock().begins_anew(token_id);
+        warn!(token.id = public_id, way = way.name(), count, "paused a token that ran away");
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn slowed(token: &Token, way: Runaway, count: usize, settings: &Settings, retry_after: Duration) -> String {
+    let Settings { breaker_seconds, slowed_seconds, .. } = settings;
+    let did = match way {
+        Runaway::Repeats => format!("sent the same request {count} times in {breaker_seconds} s"),
+        Runaway::Errors => format!("had {count} requests fail, one after the other"),
+    };
+    format!(
+        "the token `{}` {did}, and may go on once in {slowed_seconds} s; try again in {} s, or find out what repeats it",
+        token.name,
+        retry_after_seconds(retry_after)
+    )
+}
+
+/// Whether the same request would fail again, whenever it is sent. What the gateway or its host can't do at the moment is
+/// nobody's fault, and whoever is told to come back later may.
+fn is_its_own_fault(error: &Error) -> bool {
+    match error {
+        Error::Invalid { .. }
+        | Error::Unsupported { .. }
+        | Error::ContextTooLong { .. }
+        | Error::Forbidden { .. }
+        | Error::ModelNotFound { .. }
+        | Error::NotFound { .. }
+        | Error::UnknownRoute { .. }
+        | Error::MethodNotAllowed { .. }
+        | Error::Conflict { .. }
+        | Error::TooLarge { .. }
+        | Error::EncodedBody { .. }
+        | Error::Misdirected { .. }
+        | Error::Quarantined { .. }
+        // The model server answered, and with an error: it can't do this request, and each try costs it work.
+        | Error::UpstreamRefused { .. }
+        | Error::UpstreamDied { .. } => true,
+        Error::Unauthenticated { .. }
+        | Error::TokenPaused { .. }
+        | Error::TokenSlowed { .. }
+        | Error::RateLimited { .. }
+        | Error::QuotaUsedUp { .. }
+        | Error::QueueFull { .. }
+        | Error::HostBusy { .. }
+        | Error::AuditUnavailable { .. }
+        | Error::Unavailable { .. }
+        | Error::UpstreamDown { .. }
+        | Error::Timeout { .. }
+        | Error::Internal { .. } => false,
+    }
+}
+
+/// A request that was let through, and is watched to its end. Dropped before it went to a model, it does not count.
+pub struct Passed {
+    watched: Option<Watched>,
+    went: Cell<bool>,
+}
+
+struct Watched {
+    breaker: Arc<Breaker>,
+    token_id: i64,
+    sent: Sent,
+}
+
+impl Passed {
+    /// Its turn has come. From now on it counts, also when its sender leaves: a client that gives up too soon and asks
+    /// again keeps the model busy for nothing.
+    pub fn goes(&self) {
+        self.went.set(true);
+    }
+
+    pub fn answered(&self) {
+        if let Some(watched) = &self.watched {
+            watched.breaker.lock().answered(watched.token_id);
+        }
+    }
+
+    pub fn failed(&self, error: &Error) {
+        let Some(Watched { breaker, token_id, .. }) = &self.watched else { return };
+        if is_its_own_fault(error) {
+            breaker.lock().failed(*token_id, breaker.epoch.elapsed());
+        } else {
+            self.went.set(false);
+        }
+    }
+}
+
+impl Drop for Passed {
+    fn drop(&mut self) {
+        if let Some(Watched { breaker, token_id, sent }) = &self.watched
+            && !self.went.get()
+        {
+            breaker.lock().takes_back(*token_id, *sent);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::Settings;
+    use crate::model::rights::quotas::Quotas;
+    use crate::model::rights::{AllowedModels, Scopes};
+    use crate::store::tokens::NewToken;
+    use crate::store::users::Actor;
+
+    async fn token(store: &Store) -> Arc<Token> {
+        store.create_first_admin("x".into()).await.unwrap();
+        let admin = store.people().by_name("admin").unwrap().clone();
+        store.change_password(admin.id, "x".into(), "y".into()).await.unwrap();
+        let new = NewToken {
+            public_id: "0123456789".into(),
+            secret_sha256: vec![0; 32],
+            name: "ci".into(),
+            scopes: Scopes::parse(&["chat"]).unwrap(),
+            models: AllowedModels::default(),
+            networks: None,
+            requests_per_minute: None,
+            quotas: Quotas::default(),
+            class: None,
+            lifetime_seconds: 3600,
+        };
+        store.create_token(Actor(Some(admin.id)), &admin.public_id, new, 10).await.unwrap();
+        store.people().token("0123456789").unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn a_pause_whose_sender_leaves_at_once_is_written_and_forgotten_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Live::new(Settings::default())).unwrap();
+        let (breaker, token) = (Breaker::new(store.clone()), token(&store).await);
+        let settings = Settings::default();
+        for _ in 0..settings.errors_max {
+            breaker.lock().failed(token.id, breaker.epoch.elapsed());
+        }
+        let arrives = || breaker.lock().arrives(token.id, &Bounds::of(&settings), breaker.epoch.elapsed());
+        let verdict = arrives();
+        assert_eq!(verdict, Verdict::RanAway { count: settings.errors_max });
+
+        let mut judged = Box::pin(breaker.judge(verdict, &token, Runaway::Errors, &settings));
+        assert!(futures_util::poll!(&mut judged).is_pending());
+        drop(judged);
+
+        let paused = async {
+            while arrives() != Verdict::Passes {
+                tokio::time::sleep(Duration::from_millis(5)).await
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), paused).await.expect("what was seen is forgotten");
+        assert_eq!(store.people().token("0123456789").unwrap().paused, Some(Runaway::Errors));
+    }
+}

@@ -1,0 +1,247 @@
+//! Whether a token has run away: a pure core, without clock, key or store. `now` is an argument.
+//!
+//! Of each token it keeps the last requests that went to a model, and since when they fail. What is held is a bounded
+//! list of digests and times, so a token costs some 40 KiB at most, whatever it sends.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::config::settings::Settings;
+use crate::model::runaway::Runaway;
+
+/// A request's content under a key that only this process knows. Equal contents have equal digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digest(pub u64);
+
+/// What an admin decided; `None` turns a bound off.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// How far back is looked.
+    pub window: Duration,
+    /// A token that is slowed may go on once in this time.
+    pub pace: Duration,
+    pub repeats: Steps,
+    pub errors: Steps,
+}
+
+/// How many pass freely, and how many pass at all.
+#[derive(Debug, Clone, Copy)]
+pub struct Steps {
+    pub free: Option<usize>,
+    pub most: Option<usize>,
+}
+
+impl Bounds {
+    pub fn of(settings: &Settings) -> Bounds {
+        let bound = |number: usize| Some(number).filter(|number| *number > 0);
+        Bounds {
+            window: Duration::from_secs(settings.breaker_seconds.into()),
+            pace: Duration::from_secs(settings.slowed_seconds.into()),
+            repeats: Steps { free: bound(settings.repeats_free), most: bound(settings.repeats_max) },
+            errors: Steps { free: bound(settings.errors_free), most: bound(settings.errors_max) },
+        }
+    }
+}
+
+impl Steps {
+    fn step(&self, count: usize) -> Step {
+        if self.most.is_some_and(|most| count >= most) {
+            Step::Over
+        } else if self.free.is_some_and(|free| count >= free) {
+            Step::Slow
+        } else {
+            Step::Free
+        }
+    }
+}
+
+enum Step {
+    Free,
+    Slow,
+    Over,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Passes,
+    /// Not now. `count`: how many there were before it.
+    Slowed {
+        retry_after: Duration,
+        count: usize,
+    },
+    /// Not until somebody has looked at it.
+    RanAway {
+        count: usize,
+    },
+}
+
+/// A token that is slowed, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slowed {
+    pub token: i64,
+    pub way: Runaway,
+    pub since: Duration,
+}
+
+#[derive(Default)]
+pub struct Core {
+    tokens: HashMap<i64, Seen>,
+    swept_at: Duration,
+}
+
+/// What is known of one token.
+#[derive(Default)]
+struct Seen {
+    /// Requests that went to a model, oldest first.
+    sent: VecDeque<Sent>,
+    /// When requests failed, since the last answer.
+    errors: VecDeque<Duration>,
+    /// When a request was let in although the ones before had failed.
+    let_in_at: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    digest: Digest,
+    at: Duration,
+}
+
+/// Requests, and errors, that are remembered of one token: more than the highest bound that can be set.
+const KEPT_MAX: usize = 1024;
+
+impl Core {
+    /// A request comes; what it holds is not known yet. One that follows many failures has to wait.
+    pub fn arrives(&mut self, token: i64, bounds: &Bounds, now: Duration) -> Verdict {
+        self.sweep(bounds, now);
+        let Some(seen) = self.tokens.get_mut(&token) else { return Verdict::Passes };
+        seen.forget(bounds, now);
+        let count = seen.errors.len();
+        match bounds.errors.step(count) {
+            Step::Free => Verdict::Passes,
+            Step::Over => Verdict::RanAway { count },
+            Step::Slow => {
+                let last = seen.errors.back().copied().max(seen.let_in_at);
+                let wait = wait(last, bounds.pace, now);
+                if wait.is_zero() {
+                    seen.let_in_at = Some(now);
+                    return Verdict::Passes;
+                }
+                Verdict::Slowed { retry_after: wait, count }
+            }
+        }
+    }
+
+    /// A request is about to go to a model. One that passes counts from now on.
+    pub fn sends(&mut self, token: i64, digest: Digest, bounds: &Bounds, now: Duration) -> (Verdict, Sent) {
+        let sent = Sent { digest, at: now };
+        let seen = self.tokens.entry(token).or_default();
+        seen.forget(bounds, now);
+        let mut same = seen.sent.iter().filter(|before| before.digest == digest);
+        let count = same.clone().count();
+        let verdict = match bounds.repeats.step(count) {
+            Step::Free => Verdict::Passes,
+            Step::Over => Verdict::RanAway { count },
+            Step::Slow => match wait(same.next_back().map(|last| last.at), bounds.pace, now) {
+                Duration::ZERO => Verdict::Passes,
+                retry_after => Verdict::Slowed { retry_after, count },
+            },
+        };
+        if verdict == Verdict::Passes {
+            if seen.sent.len() == KEPT_MAX {
+                seen.sent.pop_front();
+            }
+            seen.sent.push_back(sent);
+        }
+        (verdict, sent)
+    }
+
+    /// A request that had passed never came to a model, or failed by no fault of its own: its sender rightly tries again.
+    pub fn takes_back(&mut self, token: i64, sent: Sent) {
+        if let Some(seen) = self.tokens.get_mut(&token)
+            && let Some(at) = seen.sent.iter().rposition(|other| *other == sent)
+        {
+            seen.sent.remove(at);
+        }
+    }
+
+    pub fn answered(&mut self, token: i64) {
+        if let Some(seen) = self.tokens.get_mut(&token) {
+            seen.errors.clear();
+            seen.let_in_at = None;
+        }
+    }
+
+    pub fn failed(&mut self, token: i64, now: Duration) {
+        let errors = &mut self.tokens.entry(token).or_default().errors;
+        if errors.len() == KEPT_MAX {
+            errors.pop_front();
+        }
+        errors.push_back(now);
+    }
+
+    /// The token begins anew: it is held elsewhere from now on, or somebody let it in again.
+    pub fn begins_anew(&mut self, token: i64) {
+        self.tokens.remove(&token);
+    }
+
+    /// Tokens whose next request may have to wait.
+    pub fn slowed(&mut self, bounds: &Bounds, now: Duration) -> Vec<Slowed> {
+        let slowed = |(token, seen): (&i64, &mut Seen)| {
+            seen.forget(bounds, now);
+            let (way, since) = seen.slowed(bounds)?;
+            Some(Slowed { token: *token, way, since })
+        };
+        let mut slowed: Vec<Slowed> = self.tokens.iter_mut().filter_map(slowed).collect();
+        slowed.sort_by_key(|slowed| slowed.since);
+        slowed
+    }
+
+    /// Once in a window, forgets the tokens of which nothing is left.
+    fn sweep(&mut self, bounds: &Bounds, now: Duration) {
+        if now.saturating_sub(self.swept_at) < bounds.window {
+            return;
+        }
+        self.swept_at = now;
+        self.tokens.retain(|_, seen| {
+            seen.forget(bounds, now);
+            !seen.sent.is_empty() || !seen.errors.is_empty()
+        });
+    }
+}
+
+impl Seen {
+    fn forget(&mut self, bounds: &Bounds, now: Duration) {
+        let over = |at: Duration| now.saturating_sub(at) >= bounds.window;
+        while self.sent.front().is_some_and(|oldest| over(oldest.at)) {
+            self.sent.pop_front();
+        }
+        while self.errors.front().is_some_and(|oldest| over(*oldest)) {
+            self.errors.pop_front();
+        }
+    }
+
+    fn slowed(&self, bounds: &Bounds) -> Option<(Runaway, Duration)> {
+        if let Some(free) = bounds.errors.free
+            && let Some(last_free) = self.errors.get(free - 1)
+        {
+            return Some((Runaway::Errors, *last_free));
+        }
+        let free = bounds.repeats.free?;
+        let mut counts: HashMap<u64, usize> = HashMap::new();
+        for sent in &self.sent {
+            let count = counts.entry(sent.digest.0).or_default();
+            *count += 1;
+            if *count == free {
+                return Some((Runaway::Repeats, sent.at));
+            }
+        }
+        None
+    }
+}
+
+fn wait(last: Option<Duration>, pace: Duration, now: Duration) -> Duration {
+    last.map_or(Duration::ZERO, |last| pace.saturating_sub(now.saturating_sub(last)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Exports of the record: who may have which. Each ends with a receipt; that of one person's whole record opens their
+//! deletion.
+
+use std::time::Duration;
+
+use moka::future::Cache;
+
+use crate::base::error::Error;
+use crate::store::Store;
+use crate::store::audit::Wanted;
+use crate::store::exports::{Export, NewExport};
+use crate::store::users::Actor;
+
+mod exporter;
+pub mod filter;
+pub mod lines;
+
+pub use exporter::Exporter;
+use filter::Filter;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Csv,
+    JsonLines,
+}
+
+impl Format {
+    /// CSV, when nothing was said.
+    pub fn parse(name: Option<&str>) -> Result<Self, Error> {
+        match name {
+            None | Some("csv") => Ok(Format::Csv),
+            Some("jsonl") => Ok(Format::JsonLines),
+            Some(_) => Err(Error::invalid("format", "`format` must be \"csv\" or \"jsonl\"")),
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+            Format::JsonLines => "jsonl",
+        }
+    }
+
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::Csv => "text/csv; charset=utf-8",
+            Format::JsonLines => "application/x-ndjson; charset=utf-8",
+        }
+    }
+}
+
+/// What an export holds.
+#[derive(Debug)]
+pub enum Extent {
+    /// All that one person asked, by their public id.
+    WholeOf(String),
+    /// What a filter finds, of one person or of everybody. It opens no deletion, whatever it holds.
+    Found(Filter),
+}
+
+impl Extent {
+    pub fn of(user_id: Option<String>, filter: Option<Filter>) -> Result<Extent, Error> {
+        match (user_id, filter) {
+            (Some(user_id), None) => Ok(Extent::WholeOf(user_id)),
+            (None, Some(filter)) => Ok(Extent::Found(filter)),
+            _ => {
+                let message = "either `user_id`, for the whole record of one person, or `filter` must be given";
+                Err(Error::invalid("user_id", message))
+            }
+        }
+    }
+}
+
+pub struct Exports {
+    store: Store,
+    /// The words of filters, by export. They may be what is to be erased one day, so they never come to disk.
+    words: Cache<String, String>,
+}
+
+/// How long an export can be fetched whose filter has words, and how many of those there are at once.
+const WORDS_KEPT: Duration = Duration::from_secs(15 * 60);
+const WORDS_KEPT_MAX: u64 = 256;
+
+/// No filter that is kept is longer.
+const FILTER_BYTES_MAX: usize = 4000;
+
+/// Stands in a stored filter where words were.
+const WORDS_NOT_KEPT: &str = "(not kept)";
+
+impl Exports {
+    pub fn new(store: Store) -> Self {
+        let words = Cache::builder().max_capacity(WORDS_KEPT_MAX).time_to_live(WORDS_KEPT).build();
+        Exports { store, words }
+    }
+
+    /// Notes that somebody will export something. Others' records are for admins and the host.
+    pub async fn create(&self, by: Actor, extent: Extent, format: Format) -> Result<Export, Error> {
+        match extent {
+            Extent::WholeOf(user_id) => {
+                let user = self.store.people().by_public_id(&user_id).cloned();
+                let user = user.ok_or_else(|| Error::NotFound { what: "such user".into() })?;
+                let new = NewExport { user_id: Some(user.id), filter: None, format: format.name() };
+                self.store.create_export(by, new).await
+            }
+            Extent::Found(filter) => {
+                let wanted = filter.wanted(&self.store).await?;
+                check_columns(&wanted, format)?;
+                let text = filter.text.as_ref().map(|_| WORDS_NOT_KEPT.to_owned());
+                let kept = serde_json::to_string(&Filter { text, ..filter.clone() }).map_err(Error::internal)?;
+                if kept.len() > FILTER_BYTES_MAX {
+                    let message = format!("`filter` may have at most {FILTER_BYTES_MAX} bytes besides its `text`");
+                    return Err(Error::invalid("filter", message));
+                }
+                let new = NewExport { user_id: wanted.user_id, filter: Some(kept), format: format.name() };
+                let export = self.store.create_export(by, new).await?;
+                if let Some(words) = filter.text {
+                    self.words.insert(export.public_id.clone(), words).await;
+                }
+                Ok(export)
+            }
+        }
+    }
+
+    /// Begins an export that `by` has created; a CSV with a byte order mark, if that was asked for.
+    pub async fn open(&self, by: Actor, id: &str, byte_order_mark: bool) -> Result<Exporter, Error> {
+        let export = self.store.export(by, id.to_owned()).await?;
+        let format = Format::parse(Some(&export.format))?;
+        check_mark(byte_order_mark, format)?;
+        let wanted = match &export.filter {
+            None => {
+                let people = self.store.people();
+                let user = export.user_id.and_then(|id| people.by_id(id));
+                let user = user.ok_or_else(|| Error::NotFound { what: "such user".into() })?;
+                Wanted { user_id: Some(user.id), ..Wanted::default() }
+            }
+            Some(kept) => {
+                let mut filter: Filter = serde_json::from_str(kept).map_err(Error::internal)?;
+                if filter.text.is_some() {
+                    let words = self.words.get(id).await;
+                    let forgotten =
+                        || Error::conflict("the words of this export are not kept for long; make a new one");
+                    filter.text = Some(words.ok_or_else(forgotten)?);
+                }
+                filter.wanted(&self.store).await?
+            }
+        };
+        Exporter::begin(self.store.clone(), export, format, wanted, byte_order_mark).await
+    }
+}
+
+/// JSON begins with no byte order mark (RFC 8259).
+pub fn check_mark(byte_order_mark: bool, format: Format) -> Result<(), Error> {
+    if byte_order_mark && format != Format::Csv {
+        return Err(Error::invalid("bom", "`bom` is for CSV alone; JSON begins without one"));
+    }
+    Ok(())
+}
+
+/// The columns of a CSV are those of a request.
+fn check_columns(wanted: &Wanted, format: Format) -> Result<(), Error> {
+    if format == Format::Csv && wanted.kind == Some(crate::store::audit::ACT) {
+        return Err(Error::invalid("format", "a CSV has no columns for acts; use the format \"jsonl\""));
+    }
+    Ok(())
+}

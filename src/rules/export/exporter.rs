@@ -1,0 +1,205 @@
+//! An export under way: a piece of the file at a time, with the receipt as the last line.
+//!
+//! The receipt's code is written to disk before the last line leaves, and stands nowhere else: whoever has it has the
+//! whole file. Contents that are erased while it is read end it without a receipt.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use ring::digest;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::base::secret::random_code;
+use crate::base::sheet::{BYTE_ORDER_MARK, csv_line};
+use crate::rules::export::Format;
+use crate::rules::export::lines::{COLUMNS, Contents, Line, hex};
+use crate::store::Store;
+use crate::store::audit::{ACT, Beginning, Entry, Wanted};
+use crate::store::exports::{Export, Finished};
+
+/// Requests that are looked up at once.
+const ENTRIES_PER_PAGE: i64 = 200;
+
+/// Contents that are read at once. Only a single request that is larger takes more memory.
+const CONTENTS_BYTES: usize = 256 * 1024;
+
+const RECEIPT_LETTERS: usize = 16;
+
+/// It reads the record up to where it ended when the export began.
+pub struct Exporter {
+    store: Store,
+    export: Export,
+    format: Format,
+    wanted: Wanted,
+    after: i64,
+    /// The record as it was when the export began. Requests that ran then come last, without an end.
+    beginning: Beginning,
+    /// What comes next, oldest first.
+    page: VecDeque<Entry>,
+    /// Whose requests the file holds.
+    people: BTreeSet<i64>,
+    byte_order_mark: bool,
+    stage: Stage,
+    lines: i64,
+    digest: digest::Context,
+}
+
+#[derive(PartialEq, Eq)]
+enum Stage {
+    Head,
+    Ended,
+    Running,
+    Receipt,
+    Done,
+    BrokenOff,
+}
+
+impl Exporter {
+    pub async fn begin(
+        store: Store,
+        export: Export,
+        format: Format,
+        wanted: Wanted,
+        byte_order_mark: bool,
+    ) -> Result<Exporter, Error> {
+        let beginning = store.begin_export(&wanted).await?;
+        if export.filter.is_none() && wanted.user_id.is_some_and(|id| beginning.deleted.contains(&id)) {
+            return Err(Error::NotFound { what: "such user".into() });
+        }
+        Ok(Exporter {
+            store,
+            people: wanted.user_id.into_iter().collect(),
+            export,
+            format,
+            wanted,
+            after: 0,
+            beginning,
+            page: VecDeque::new(),
+            byte_order_mark,
+            stage: Stage::Head,
+            lines: 0,
+            digest: digest::Context::new(&digest::SHA256),
+        })
+    }
+
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Requests, refusals and acts that were written so far.
+    pub fn lines(&self) -> i64 {
+        self.lines
+    }
+
+    /// The next piece of the file; `None` after the last. After an error there is no more of it: it has no receipt.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        let piece = self.try_next().await;
+        if piece.is_err() {
+            self.stage = Stage::BrokenOff;
+        }
+        piece
+    }
+
+    async fn try_next(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        let mut out = Vec::new();
+        while out.is_empty() {
+            match self.stage {
+                Stage::Head => {
+                    if self.byte_order_mark {
+                        out.extend_from_slice(BYTE_ORDER_MARK.as_bytes());
+                    }
+                    if self.format == Format::Csv {
+                        csv_line(&mut out, &COLUMNS.map(str::to_owned));
+                    }
+                    self.stage = Stage::Ended;
+                }
+                Stage::Ended | Stage::Running if !self.page.is_empty() => self.write_some(&mut out).await?,
+                Stage::Ended => {
+                    let (wanted, after) = (self.wanted.clone(), self.after);
+                    let page = self.store.entries(wanted, after, self.beginning.upto, ENTRIES_PER_PAGE).await?;
+                    match page.last() {
+                        Some(last) => self.after = last.log_id(),
+                        None => self.stage = Stage::Running,
+                    }
+                    let acts = self.holds_acts();
+                    self.page.extend(page.into_iter().filter(|entry| acts || entry.first.kind != ACT));
+                    if self.stage == Stage::Running {
+                        self.page.extend(std::mem::take(&mut self.beginning.running));
+                    }
+                }
+                Stage::Running => self.stage = Stage::Receipt,
+                Stage::Receipt => {
+                    self.receipt(&mut out).await?;
+                    self.stage = Stage::Done;
+                    return Ok(Some(out));
+                }
+                Stage::Done => return Ok(None),
+                Stage::BrokenOff => return Err(Error::conflict("this export has broken off; make a new one")),
+            }
+        }
+        self.digest.update(&out);
+        Ok(Some(out))
+    }
+
+    /// Acts are about governing, not about what a person asked, and have no columns in a CSV.
+    fn holds_acts(&self) -> bool {
+        self.format == Format::JsonLines && self.export.filter.is_some()
+    }
+
+    async fn write_some(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        let requests = self.page.iter().map(|entry| (entry.first.log_id, entry.first.user_id)).collect();
+        let deleted = self.beginning.deleted.clone();
+        let contents = self.store.export_contents(requests, CONTENTS_BYTES, deleted).await?;
+        let read: Vec<Entry> = self.page.drain(..contents.len().min(self.page.len())).collect();
+        self.people.extend(read.iter().filter_map(|entry| entry.first.user_id));
+        let tokens = read.iter().filter_map(|entry| entry.first.token_id).collect();
+        let (tokens, people) = (self.store.token_labels(tokens).await?, self.store.people());
+        for (entry, parts) in read.iter().zip(contents) {
+            let token = entry.first.token_id.and_then(|id| tokens.get(&id));
+            let line = Line { entry, contents: &Contents::of(parts), people: &people, token };
+            match self.format {
+                Format::Csv => csv_line(out, &line.csv()),
+                Format::JsonLines => json_line(out, &line.json())?,
+            }
+            self.lines += 1;
+        }
+        Ok(())
+    }
+
+    async fn receipt(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        let code = random_code(RECEIPT_LETTERS);
+        let sha256 = self.digest.clone().finish().as_ref().to_vec();
+        let finished = Finished {
+            upto_log_id: self.beginning.upto,
+            lines: self.lines,
+            sha256: sha256.clone(),
+            receipt: digest::digest(&digest::SHA256, code.as_bytes()).as_ref().to_vec(),
+        };
+        let (people, deleted) = (std::mem::take(&mut self.people), self.beginning.deleted.clone());
+        self.store.finish_export(&self.export, finished, people, deleted).await?;
+        match self.format {
+            Format::Csv => {
+                let mut cells = vec![String::new(); COLUMNS.len()];
+                cells[0] = format!("receipt:{code}");
+                cells[3] = Timestamp::now().rfc3339();
+                cells[COLUMNS.len() - 1] = hex(&sha256);
+                csv_line(out, &cells);
+            }
+            Format::JsonLines => {
+                let upto = self.beginning.upto;
+                let receipt =
+                    json!({ "receipt": code, "lines": self.lines, "sha256": hex(&sha256), "upto_log_id": upto });
+                json_line(out, &receipt)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn json_line(out: &mut Vec<u8>, line: &impl Serialize) -> Result<(), Error> {
+    serde_json::to_writer(&mut *out, line).map_err(Error::internal)?;
+    out.push(b'\n');
+    Ok(())
+}

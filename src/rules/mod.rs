@@ -1,0 +1,13 @@
+//! The stages of a request and the rules about people. Each is described in one sentence, and none knows another.
+
+pub mod accounts;
+pub mod audit;
+pub mod breaker;
+pub mod export;
+pub mod limits;
+pub mod policy;
+pub mod quarantine;
+pub mod queue;
+pub mod routing;
+pub mod tokens;
+pub mod usage;

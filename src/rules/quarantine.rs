@@ -1,0 +1,369 @@
+//! Requests that end model servers: the same request is not sent again for a while, so that a client's retries do not end
+//! the server three times for everybody.
+//!
+//! Whom to blame is not always plain, since several requests may run when a server dies. The rule is: one that ran alone is
+//! refused from then on; of several, each is a *suspect*. A suspect is sent again only while no other suspect is on its way,
+//! so that two of them never meet twice; with the second death during it, it is refused, and with a complete answer it is
+//! cleared. So a request ends a server twice at most, and one that is innocent is refused only if it runs beside two
+//! requests that are not. A server that somebody stops in the middle of a request looks the same as one that died of it.
+//!
+//! Requests are the same whose forwarded bytes are: a digest under a key of this process (SipHash) is kept and no text.
+//! Memory is bounded by what is on its way and by `SUSPECTS_MAX`; a restart forgets all.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use foldhash::{HashMap, HashMapExt};
+
+use crate::base::clock::Timestamp;
+use crate::base::error::{Error, retry_after_seconds};
+use crate::config::settings::Live;
+use crate::model::catalog::HostId;
+use crate::provider::Call;
+
+/// Requests that are remembered; the oldest are forgotten first.
+const SUSPECTS_MAX: usize = 1024;
+
+/// Deaths after which a request is refused that never ran alone.
+const DEATHS_MAX: u32 = 2;
+
+/// When a suspect may try again whom another one holds up.
+const SUSPECT_RETRY: Duration = Duration::from_secs(5);
+
+/// What makes a request the same as another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Digest(u64);
+
+pub struct Quarantine {
+    state: Mutex<State>,
+    settings: Live,
+    key: RandomState,
+}
+
+struct State {
+    suspects: HashMap<Digest, Suspect>,
+    /// Requests on their way, from their admission to their end.
+    present: BTreeMap<u64, Present>,
+    next: u64,
+}
+
+struct Suspect {
+    model: String,
+    deaths: u32,
+    /// A server died of it while nothing else ran there.
+    was_alone: bool,
+    died_at: Instant,
+}
+
+struct Present {
+    digest: Digest,
+    model: String,
+    /// Where it runs.
+    host: Option<HostId>,
+    /// Another request ran beside it when the server died.
+    has_company: bool,
+}
+
+/// What died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Died {
+    Server,
+    /// The process that runs one model; requests to others go on.
+    Model,
+}
+
+/// A request that is refused, or suspected, as an admin sees it.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub digest: String,
+    pub model: String,
+    pub deaths: u32,
+    pub is_refused: bool,
+    pub until: Timestamp,
+}
+
+impl Suspect {
+    fn is_refused(&self) -> bool {
+        self.was_alone || self.deaths >= DEATHS_MAX
+    }
+}
+
+impl Quarantine {
+    pub fn new(settings: Live) -> Arc<Self> {
+        let state = State { suspects: HashMap::new(), present: BTreeMap::new(), next: 0 };
+        Arc::new(Quarantine { state: Mutex::new(state), settings, key: RandomState::new() })
+    }
+
+    /// Admits a call to `model`, unless a server died of it.
+    pub fn admit(self: &Arc<Self>, call: &Call, model: &str) -> Result<Stay, Error> {
+        self.admit_at(Digest(self.key.hash_one((call.path, &call.body))), model, Instant::now())
+    }
+
+    fn admit_at(self: &Arc<Self>, digest: Digest, model: &str, now: Instant) -> Result<Stay, Error> {
+        let lasts = self.lasts();
+        let mut state = self.lock();
+        state.forget(lasts, now);
+        if let Some(suspect) = state.suspects.get(&digest) {
+            if suspect.is_refused() {
+                return Err(refused(lasts.saturating_sub(now.saturating_duration_since(suspect.died_at))));
+            }
+            if state.present.values().any(|other| state.suspects.contains_key(&other.digest)) {
+                return Err(Error::HostBusy {
+                    message:
+                        "a model server died while this request ran beside others; it is tried again when no other \
+                              of them is on its way"
+                            .into(),
+                    retry_after: SUSPECT_RETRY,
+                });
+            }
+        }
+        let id = state.next;
+        state.next += 1;
+        state.present.insert(id, Present { digest, model: model.to_owned(), host: None, has_company: false });
+        Ok(Stay { quarantine: self.clone(), id })
+    }
+
+    /// Requests that are refused or suspected, the newest first.
+    pub fn seen(&self) -> Vec<Seen> {
+        let (lasts, now, clock) = (self.lasts(), Instant::now(), Timestamp::now());
+        let mut state = self.lock();
+        state.forget(lasts, now);
+        let mut suspects: Vec<_> = state.suspects.iter().collect();
+        suspects.sort_by_key(|(_, suspect)| std::cmp::Reverse(suspect.died_at));
+        let seen = |(digest, suspect): (&Digest, &Suspect)| Seen {
+            digest: format!("{:016x}", digest.0),
+            model: suspect.model.clone(),
+            deaths: suspect.deaths,
+            is_refused: suspect.is_refused(),
+            until: clock.plus(lasts.saturating_sub(now.saturating_duration_since(suspect.died_at))),
+        };
+        suspects.into_iter().map(seen).collect()
+    }
+
+    fn lasts(&self) -> Duration {
+        Duration::from_secs(self.settings.now().quarantine_seconds.into())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn refused(left: Duration) -> Error {
+    Error::Quarantined {
+        message: format!(
+            "a model server died while it worked on this very request, so it is not sent again for {} s; change it \
+             (a JSON schema, an image or an option may be more than the server can bear), or ask an admin",
+            retry_after_seconds(left)
+        ),
+    }
+}
+
+impl State {
+    fn forget(&mut self, lasts: Duration, now: Instant) {
+        self.suspects.retain(|_, suspect| now.saturating_duration_since(suspect.died_at) < lasts);
+    }
+
+    /// Notes who runs beside `id`: they have company, and so has it.
+    fn look_around(&mut self, id: u64, died: Died) {
+        let Some(own) = self.present.get(&id) else { return };
+        let (host, model, digest) = (own.host, own.model.clone(), own.digest);
+        let mut has_company = false;
+        for (other_id, other) in &mut self.present {
+            let is_beside = other.host == host && (died == Died::Server || other.model == model);
+            // The same request twice is no other suspect.
+            if *other_id != id && is_beside && other.digest != digest {
+                other.has_company = true;
+                has_company = true;
+            }
+        }
+        if let Some(own) = self.present.get_mut(&id) {
+            own.has_company |= has_company;
+        }
+    }
+
+    fn note_death(&mut self, id: u64, now: Instant) {
+        let Some(Present { digest, model, has_company, .. }) = self.present.get(&id) else { return };
+        let new = || Suspect { model: model.clone(), deaths: 0, was_alone: false, died_at: now };
+        let suspect = self.suspects.entry(*digest).or_insert_with(new);
+        suspect.deaths = suspect.deaths.saturating_add(1);
+        suspect.was_alone |= !has_company;
+        suspect.died_at = now;
+        if self.suspects.len() > SUSPECTS_MAX {
+            let oldest = self.suspects.iter().min_by_key(|(_, suspect)| suspect.died_at).map(|(digest, _)| *digest);
+            oldest.and_then(|digest| self.suspects.remove(&digest));
+        }
+    }
+}
+
+/// A request on its way. Dropping it ends that.
+pub struct Stay {
+    quarantine: Arc<Quarantine>,
+    id: u64,
+}
+
+impl Stay {
+    /// It is sent to `host`.
+    pub fn begins(&self, host: HostId) {
+        if let Some(own) = self.quarantine.lock().present.get_mut(&self.id) {
+            own.host = Some(host);
+        }
+    }
+
+    /// Its connection broke off. Those who run beside it now count, should it turn out that the server has died.
+    pub fn broke_off(&self) {
+        self.quarantine.lock().look_around(self.id, Died::Server);
+    }
+
+    /// Its server, or its model, died.
+    pub fn died(&self, died: Died) {
+        if !self.quarantine.lasts().is_zero() {
+            let mut state = self.quarantine.lock();
+            state.look_around(self.id, died);
+            state.note_death(self.id, Instant::now());
+        }
+    }
+
+    /// It was answered, so it is no suspect any more.
+    pub fn answered(&self) {
+        let mut state = self.quarantine.lock();
+        if let Some(digest) = state.present.get(&self.id).map(|own| own.digest)
+            && !state.suspects.is_empty()
+        {
+            state.suspects.remove(&digest);
+        }
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.quarantine.lock().present.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings::Settings;
+
+    const LASTS: Duration = Duration::from_secs(60);
+    const HERE: HostId = HostId(0);
+
+    fn quarantine_for(seconds: u64) -> Arc<Quarantine> {
+        Quarantine::new(Live::new(Settings::default().with([("quarantine_seconds", seconds)])))
+    }
+
+    fn quarantine() -> Arc<Quarantine> {
+        quarantine_for(LASTS.as_secs())
+    }
+
+    fn admit(quarantine: &Arc<Quarantine>, digest: u64) -> Result<Stay, &'static str> {
+        quarantine.admit_at(Digest(digest), "m", Instant::now()).map_err(|error| error.code())
+    }
+
+    fn runs(quarantine: &Arc<Quarantine>, digest: u64) -> Stay {
+        let stay = admit(quarantine, digest).unwrap();
+        stay.begins(HERE);
+        stay
+    }
+
+    #[test]
+    fn one_that_ran_alone_is_refused_until_its_time_is_over() {
+        let quarantine = quarantine();
+
+        runs(&quarantine, 1).died(Died::Server);
+
+        assert_eq!(admit(&quarantine, 1).err(), Some("request_quarantined"));
+        assert!(admit(&quarantine, 2).is_ok(), "others are not");
+        let now = Instant::now();
+        assert!(quarantine.admit_at(Digest(1), "m", now + LASTS - Duration::from_secs(1)).is_err());
+        assert!(quarantine.admit_at(Digest(1), "m", now + LASTS).is_ok());
+    }
+
+    #[test]
+    fn of_several_each_is_tried_once_more_but_not_beside_another() {
+        let quarantine = quarantine();
+        let (poison, innocent) = (runs(&quarantine, 1), runs(&quarantine, 2));
+        poison.broke_off();
+        poison.died(Died::Server);
+        // The other finds out after the first has gone.
+        drop(poison);
+        innocent.broke_off();
+        innocent.died(Died::Server);
+        drop(innocent);
+
+        let poison = runs(&quarantine, 1);
+        assert_eq!(admit(&quarantine, 2).err(), Some("host_busy"));
+        poison.died(Died::Server);
+        drop(poison);
+
+        assert_eq!(admit(&quarantine, 1).err(), Some("request_quarantined"));
+        runs(&quarantine, 2).answered();
+        assert_eq!(quarantine.seen().len(), 1, "the innocent one is cleared");
+    }
+
+    #[test]
+    fn the_second_death_is_the_last_also_in_company() {
+        let quarantine = quarantine();
+        for newcomer in [8, 9] {
+            let (poison, beside) = (runs(&quarantine, 1), runs(&quarantine, newcomer));
+            poison.died(Died::Server);
+            beside.died(Died::Server);
+        }
+
+        assert_eq!(admit(&quarantine, 1).err(), Some("request_quarantined"));
+        assert!(admit(&quarantine, 8).is_ok());
+    }
+
+    #[test]
+    fn the_same_request_twice_is_no_company() {
+        let quarantine = quarantine();
+        let (one, _same) = (runs(&quarantine, 1), runs(&quarantine, 1));
+
+        one.died(Died::Server);
+
+        assert_eq!(admit(&quarantine, 1).err(), Some("request_quarantined"));
+    }
+
+    #[test]
+    fn a_model_that_died_suspects_only_requests_to_it_and_a_server_only_those_on_it() {
+        let quarantine = quarantine();
+        let other_model = quarantine.admit_at(Digest(3), "other", Instant::now()).ok().unwrap();
+        other_model.begins(HERE);
+        let other_host = admit(&quarantine, 4).ok().unwrap();
+        other_host.begins(HostId(1));
+
+        runs(&quarantine, 1).died(Died::Model);
+        assert!(quarantine.seen()[0].is_refused, "it was alone with its model");
+        runs(&quarantine, 2).died(Died::Server);
+        assert!(!quarantine.seen()[0].is_refused, "the other model's request was on the server");
+        other_host.died(Died::Server);
+        assert!(quarantine.seen()[0].is_refused);
+    }
+
+    #[test]
+    fn zero_seconds_turn_it_off() {
+        let quarantine = quarantine_for(0);
+
+        runs(&quarantine, 1).died(Died::Server);
+
+        assert!(admit(&quarantine, 1).is_ok());
+        assert!(quarantine.seen().is_empty());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let quarantine = quarantine();
+
+        for digest in 0..=SUSPECTS_MAX as u64 {
+            runs(&quarantine, digest).died(Died::Server);
+        }
+
+        assert_eq!(quarantine.seen().len(), SUSPECTS_MAX);
+        assert!(admit(&quarantine, 0).is_ok(), "the oldest is forgotten");
+        assert!(admit(&quarantine, 1).is_err());
+        assert!(quarantine.lock().present.is_empty());
+    }
+}

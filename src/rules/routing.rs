@@ -1,0 +1,339 @@
+//! The candidates: which upstreams are up and serve a model.
+//!
+//! One task looks at each upstream in the background and keeps its list of models and its condition; all workers share what
+//! it finds. Requests wait for a look only while nothing is known at all, or when nobody knows their model, and never long.
+//! An upstream that is down gets no work, and is looked at several times a second until it is back.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use futures_util::future::join_all;
+use tokio::sync::{Notify, watch};
+
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::model::catalog::{HostId, ModelCard, Skills};
+use crate::model::chat::ModelName;
+use crate::upstream::Upstream;
+
+mod known;
+
+pub use known::Condition;
+use known::{Known, Sure};
+
+#[derive(Clone)]
+pub struct Routing(Arc<Shared>);
+
+struct Shared {
+    upstreams: Mutex<Vec<Known>>,
+    /// Rises whenever a look has ended.
+    looked: watch::Sender<u64>,
+    /// Somebody wants to know at once.
+    wanted: Vec<Notify>,
+    fresh: Duration,
+    /// Told whenever an upstream goes down or comes up.
+    tell_down: Box<dyn Fn(HostId, bool) + Send + Sync>,
+}
+
+/// A list younger than this is not asked for again, whoever wants it.
+const LIST_FRESH: Duration = Duration::from_secs(1);
+
+/// How long one look may take.
+const LOOK_MAX: Duration = Duration::from_secs(5);
+
+/// How long a request waits for a look that it wants.
+const LOOK_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// The same while no upstream is known at all, which is at the start.
+const FIRST_LOOK_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How long an upstream may take to tell what a model can do.
+const SKILLS_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// How often, and after which pauses, an upstream is asked whether it still lives.
+const PROBES: usize = 4;
+const PROBE_PAUSE: Duration = Duration::from_millis(100);
+const PROBE_MAX: Duration = Duration::from_secs(1);
+
+/// An error in words, at most.
+const ERROR_CHARS_MAX: usize = 300;
+
+/// Whether an upstream lives whose connection broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alive {
+    /// It answers.
+    Yes,
+    /// It refuses connections.
+    No,
+    Unclear,
+}
+
+/// An upstream as people see it.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub condition: Condition,
+    pub models: usize,
+}
+
+/// Where a model is served.
+enum Served {
+    Here(Vec<HostId>),
+    /// By upstreams that are down.
+    Down(Error),
+    Nowhere,
+}
+
+impl Routing {
+    /// `fresh`: how old a list of models may become. `tell_down` is told whenever an upstream goes down or comes up.
+    pub fn new(upstreams: usize, fresh: Duration, tell_down: impl Fn(HostId, bool) + Send + Sync + 'static) -> Self {
+        Routing(Arc::new(Shared {
+            upstreams: Mutex::new((0..upstreams).map(|_| Known::nothing()).collect()),
+            looked: watch::Sender::new(0),
+            wanted: (0..upstreams).map(|_| Notify::new()).collect(),
+            fresh,
+            tell_down: Box::new(tell_down),
+        }))
+    }
+
+    /// Looks at all upstreams, until it is dropped. To be run once.
+    pub async fn watch(&self, upstream: &Upstream) {
+        join_all(upstream.hosts().map(|host| self.watch_one(upstream, host))).await;
+    }
+
+    async fn watch_one(&self, upstream: &Upstream, host: HostId) {
+        loop {
+            self.lock()[host.0].begun += 1;
+            let look = tokio::time::timeout(LOOK_MAX, upstream.models(host)).await;
+            let result = look.unwrap_or_else(|_| {
+                let message = format!("it told no list of models within {} s", LOOK_MAX.as_secs());
+                Err(Error::Timeout { message })
+            });
+            self.change(upstream, host, |known| {
+                known.ended += 1;
+                match result {
+                    Ok(models) => known.answered(models, Instant::now()),
+                    Err(error) => known.failed(sure(&error), words(&error), Timestamp::now()),
+                }
+            });
+            let pause = self.lock()[host.0].pause(self.0.fresh);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.0.wanted[host.0].notified() => {}
+            }
+        }
+    }
+
+    /// Changes what is known of an upstream, and tells whom it concerns.
+    fn change(&self, upstream: &Upstream, host: HostId, change: impl FnOnce(&mut Known)) {
+        let mut all = self.lock();
+        let known = &mut all[host.0];
+        let before = known.condition.clone();
+        change(known);
+        let name = upstream.name(host);
+        match (&before, &known.condition) {
+            (Condition::Down { .. } | Condition::Unknown, Condition::Up) => {
+                tracing::info!(upstream.name = name, models = known.models.len(), "upstream `{name}` is up");
+            }
+            (Condition::Up | Condition::Unknown, Condition::Down { error, .. }) => {
+                tracing::warn!(upstream.name = name, cause = error, "upstream `{name}` is down");
+            }
+            _ => {}
+        }
+        if before != known.condition {
+            // Under the lock, so that what it is told last is what holds.
+            (self.0.tell_down)(host, known.is_down());
+        }
+        drop(all);
+        self.0.looked.send_modify(|count| *count += 1);
+    }
+
+    /// Notes that a request got no connection.
+    pub fn unreachable(&self, upstream: &Upstream, host: HostId, error: &Error) {
+        self.change(upstream, host, |known| known.failed(Sure::Yes, words(error), Timestamp::now()));
+        self.0.wanted[host.0].notify_one();
+    }
+
+    /// Looks whether an upstream still lives, after a connection to it broke off. One that has just died may take a moment
+    /// to let go of its port.
+    pub async fn probe(&self, upstream: &Upstream, host: HostId) -> Alive {
+        for probe in 0..PROBES {
+            if probe > 0 {
+                tokio::time::sleep(PROBE_PAUSE).await;
+            }
+            match tokio::time::timeout(PROBE_MAX, upstream.models(host)).await {
+                Ok(Ok(_)) => return Alive::Yes,
+                Ok(Err(error)) if sure(&error) == Sure::Yes => {
+                    self.unreachable(upstream, host, &error);
+                    return Alive::No;
+                }
+                // It hangs.
+                Err(_) => break,
+                Ok(Err(_)) => {}
+            }
+        }
+        self.0.wanted[host.0].notify_one();
+        Alive::Unclear
+    }
+
+    /// The upstreams that are up and serve `model`, at least one.
+    pub async fn candidates(&self, model: &ModelName) -> Result<Vec<HostId>, Error> {
+        self.first_look().await;
+        if let Served::Nowhere = self.serving(model) {
+            // It may have been pulled a moment ago.
+            self.look_again(|upstreams| upstreams.iter().any(|known| known.is_up() && known.serves(model))).await;
+        }
+        match self.serving(model) {
+            Served::Here(hosts) => Ok(hosts),
+            Served::Down(error) => Err(error),
+            Served::Nowhere => {
+                self.check_any_up()?;
+                Err(Error::ModelNotFound { model: model.as_str().to_owned() })
+            }
+        }
+    }
+
+    /// An upstream on whose last list `model` stands, whether it is up or not.
+    pub fn known(&self, model: &ModelName) -> Option<HostId> {
+        self.lock().iter().position(|known| known.serves(model)).map(HostId)
+    }
+
+    /// Every model that some upstream serves now, by name.
+    pub async fn models(&self) -> Result<Vec<ModelCard>, Error> {
+        self.first_look().await;
+        self.look_again(|_| false).await;
+        self.check_any_up()?;
+        let mut models: Vec<ModelCard> = Vec::new();
+        for known in self.lock().iter().filter(|known| known.is_up()) {
+            for model in &known.models {
+                if !models.iter().any(|known| known.name == model.name) {
+                    models.push(model.clone());
+                }
+            }
+        }
+        models.sort_by(|one, other| one.name.canonical().cmp(other.name.canonical()));
+        Ok(models)
+    }
+
+    /// Whether some upstream is up.
+    pub async fn is_any_up(&self) -> bool {
+        self.first_look().await;
+        self.look_again(|_| false).await;
+        self.check_any_up().is_ok()
+    }
+
+    /// What is known of each upstream, in the order of `HostId`.
+    pub fn seen(&self) -> Vec<Seen> {
+        let seen = |known: &Known| Seen { condition: known.condition.clone(), models: known.models.len() };
+        self.lock().iter().map(seen).collect()
+    }
+
+    /// Why nothing can be sent to any of `hosts`; `None`: to one of them it can.
+    pub fn all_down(&self, hosts: &[HostId]) -> Option<Error> {
+        let upstreams = self.lock();
+        let downs: Option<Vec<Error>> = hosts.iter().map(|host| down(&upstreams[host.0])).collect();
+        downs?.pop()
+    }
+
+    /// What `model` can do, on a host that serves it: asked once, and again when the model has changed. `None` when the host
+    /// does not tell; it then decides by itself what it makes of a request.
+    pub async fn skills(&self, upstream: &Upstream, host: HostId, model: &ModelName) -> Option<Skills> {
+        let known = self.with_card(host, model, |card| card.skills).flatten();
+        if known.is_some() {
+            return known;
+        }
+        let asked = tokio::time::timeout(SKILLS_WAIT_MAX, upstream.skills(host, model)).await;
+        match asked.unwrap_or_else(|_| Err(Error::Timeout { message: "it took too long".into() })) {
+            Ok(skills) => {
+                self.with_card(host, model, |card| card.skills = Some(skills));
+                Some(skills)
+            }
+            Err(error) => {
+                tracing::warn!(host = upstream.name(host), cause = %error, "what a model can do can't be read");
+                self.0.wanted[host.0].notify_one();
+                None
+            }
+        }
+    }
+
+    fn with_card<T>(&self, host: HostId, model: &ModelName, see: impl FnOnce(&mut ModelCard) -> T) -> Option<T> {
+        let mut upstreams = self.lock();
+        upstreams[host.0].models.iter_mut().find(|card| card.name == *model).map(see)
+    }
+
+    fn serving(&self, model: &ModelName) -> Served {
+        let upstreams = self.lock();
+        let serving = || upstreams.iter().enumerate().filter(|(_, known)| known.serves(model));
+        let up: Vec<HostId> = serving().filter(|(_, known)| known.is_up()).map(|(host, _)| HostId(host)).collect();
+        if !up.is_empty() {
+            return Served::Here(up);
+        }
+        serving().find_map(|(_, known)| down(known)).map_or(Served::Nowhere, Served::Down)
+    }
+
+    fn check_any_up(&self) -> Result<(), Error> {
+        let upstreams = self.lock();
+        if upstreams.iter().any(Known::is_up) {
+            return Ok(());
+        }
+        let unknown = || Error::UpstreamDown { cause: anyhow!("no upstream has answered yet") };
+        Err(upstreams.iter().find_map(down).unwrap_or_else(unknown))
+    }
+
+    /// Waits while nothing is known of any upstream.
+    async fn first_look(&self) {
+        let known = |upstreams: &[Known]| {
+            upstreams.iter().any(Known::is_up) || upstreams.iter().all(|known| known.condition != Condition::Unknown)
+        };
+        self.wait(FIRST_LOOK_WAIT_MAX, known).await;
+    }
+
+    /// Asks for new lists of those that are not down, and waits for them or for `enough`.
+    async fn look_again(&self, enough: impl Fn(&[Known]) -> bool) {
+        let now = Instant::now();
+        let mut looks = Vec::new();
+        for (host, known) in self.lock().iter().enumerate() {
+            if !known.is_down() && !known.is_fresh(LIST_FRESH, now) {
+                looks.push((host, known.begun + 1));
+                self.0.wanted[host].notify_one();
+            }
+        }
+        let done = |upstreams: &[Known]| {
+            let ended = |(host, look): &(usize, u64)| upstreams[*host].ended >= *look || upstreams[*host].is_down();
+            looks.iter().all(ended) || enough(upstreams)
+        };
+        self.wait(LOOK_WAIT_MAX, done).await;
+    }
+
+    async fn wait(&self, most: Duration, done: impl Fn(&[Known]) -> bool) {
+        let mut looked = self.0.looked.subscribe();
+        let wait = async {
+            // The sender lives as long as this does.
+            while !done(&self.lock()) && looked.changed().await.is_ok() {}
+        };
+        // What is known by then is what there is.
+        let _ = tokio::time::timeout(most, wait).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Known>> {
+        self.0.upstreams.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn down(known: &Known) -> Option<Error> {
+    let Condition::Down { since, error } = &known.condition else { return None };
+    Some(Error::UpstreamDown { cause: anyhow!("down since {}: {error}", since.rfc3339()) })
+}
+
+fn sure(error: &Error) -> Sure {
+    if matches!(error, Error::UpstreamDown { .. }) { Sure::Yes } else { Sure::No }
+}
+
+/// An error as an admin may read it, short.
+fn words(error: &Error) -> String {
+    let words = match error {
+        Error::UpstreamDown { cause } => format!("{cause:#}"),
+        other => other.to_string(),
+    };
+    words.chars().take(ERROR_CHARS_MAX).collect()
+}

@@ -1,0 +1,189 @@
+//! What is known of one upstream: its models, whether it is up, and when to look again. Pure: times are arguments.
+
+use std::time::{Duration, Instant};
+
+use crate::base::clock::Timestamp;
+use crate::model::catalog::ModelCard;
+use crate::model::chat::ModelName;
+
+/// The pause after the first look that failed; it doubles up to the longest. What comes back is to be seen within a second.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_millis(800);
+
+/// Looks in a row that must fail before an upstream is down, when it is not sure: it may only be slow.
+const UNSURE_LOOKS: u32 = 2;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// No look has ended yet.
+    Unknown,
+    Up,
+    Down {
+        since: Timestamp,
+        /// What the last look ran into.
+        error: String,
+    },
+}
+
+/// How sure a failed look is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sure {
+    /// It refuses connections.
+    Yes,
+    /// It is slow, or answers with something else.
+    No,
+}
+
+#[derive(Debug)]
+pub struct Known {
+    pub condition: Condition,
+    /// As it was told last, also while the upstream is down.
+    pub models: Vec<ModelCard>,
+    fetched_at: Option<Instant>,
+    failures: u32,
+    /// Looks that have begun, and of these how many have ended.
+    pub begun: u64,
+    pub ended: u64,
+}
+
+impl Known {
+    pub fn nothing() -> Known {
+        Known { condition: Condition::Unknown, models: Vec::new(), fetched_at: None, failures: 0, begun: 0, ended: 0 }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.condition == Condition::Up
+    }
+
+    pub fn is_down(&self) -> bool {
+        matches!(self.condition, Condition::Down { .. })
+    }
+
+    pub fn serves(&self, model: &ModelName) -> bool {
+        self.models.iter().any(|card| card.name == *model)
+    }
+
+    pub fn is_fresh(&self, fresh: Duration, now: Instant) -> bool {
+        self.fetched_at.is_some_and(|at| now.saturating_duration_since(at) < fresh)
+    }
+
+    /// It told its list of models. What they can do is kept where nothing has changed.
+    pub fn answered(&mut self, mut models: Vec<ModelCard>, now: Instant) {
+        if self.is_up() {
+            for card in &mut models {
+                let same = |old: &&ModelCard| old.name == card.name && old.modified_at == card.modified_at;
+                card.skills = card.skills.or_else(|| self.models.iter().find(same)?.skills);
+            }
+        }
+        self.models = models;
+        self.fetched_at = Some(now);
+        self.failures = 0;
+        self.condition = Condition::Up;
+    }
+
+    /// A look, or a request, did not reach it.
+    pub fn failed(&mut self, sure: Sure, error: String, now: Timestamp) {
+        self.failures = self.failures.saturating_add(1);
+        if let Condition::Down { error: last, .. } = &mut self.condition {
+            *last = error;
+        } else if sure == Sure::Yes || self.failures >= UNSURE_LOOKS {
+            self.condition = Condition::Down { since: now, error };
+        }
+    }
+
+    /// How long to wait before the next look; `fresh`: how old a list may become.
+    pub fn pause(&self, fresh: Duration) -> Duration {
+        match self.failures {
+            0 => fresh,
+            failures => PAUSE_MIN.saturating_mul(1 << (failures - 1).min(8)).min(PAUSE_MAX).min(fresh),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::catalog::Skills;
+
+    const FRESH: Duration = Duration::from_secs(30);
+
+    fn fails(known: &mut Known, sure: Sure, at: i64) {
+        known.failed(sure, format!("error {at}"), Timestamp(at));
+    }
+
+    fn card(modified_at: i64) -> ModelCard {
+        ModelCard { name: ModelName::parse("m").unwrap(), modified_at: Timestamp(modified_at), skills: None }
+    }
+
+    #[test]
+    fn a_refused_connection_is_sure_and_a_slow_answer_only_the_second_time() {
+        let mut refused = Known::nothing();
+        fails(&mut refused, Sure::Yes, 1);
+        assert!(refused.is_down());
+
+        let mut slow = Known::nothing();
+        slow.answered(vec![card(1)], Instant::now());
+        fails(&mut slow, Sure::No, 1);
+        assert!(slow.is_up());
+        fails(&mut slow, Sure::No, 2);
+        assert_eq!(slow.condition, Condition::Down { since: Timestamp(2), error: "error 2".into() });
+    }
+
+    #[test]
+    fn a_slow_answer_between_good_ones_does_not_add_up() {
+        let mut known = Known::nothing();
+        for at in 0..5 {
+            fails(&mut known, Sure::No, at);
+            known.answered(Vec::new(), Instant::now());
+        }
+
+        assert!(known.is_up());
+    }
+
+    #[test]
+    fn it_is_down_since_its_first_failure_with_the_last_error_and_keeps_its_models() {
+        let mut known = Known::nothing();
+        known.answered(vec![card(1)], Instant::now());
+        fails(&mut known, Sure::Yes, 5);
+        fails(&mut known, Sure::Yes, 9);
+
+        assert_eq!(known.condition, Condition::Down { since: Timestamp(5), error: "error 9".into() });
+        assert!(known.serves(&ModelName::parse("m").unwrap()));
+        known.answered(Vec::new(), Instant::now());
+        assert!(known.is_up());
+    }
+
+    #[test]
+    fn pauses_double_and_stay_below_a_second() {
+        let mut known = Known::nothing();
+        assert_eq!(known.pause(FRESH), FRESH);
+
+        let pauses: Vec<_> = (0..40)
+            .map(|at| {
+                fails(&mut known, Sure::Yes, at);
+                known.pause(FRESH).as_millis()
+            })
+            .collect();
+
+        assert_eq!(pauses[..5], [100, 200, 400, 800, 800]);
+        assert_eq!(pauses[39], 800);
+    }
+
+    #[test]
+    fn what_a_model_can_do_is_asked_again_when_it_changed_or_its_upstream_was_away() {
+        let skills = Some(Skills { thinks: true, sees: false });
+        let told = |away: bool, modified_at: i64| {
+            let mut known = Known::nothing();
+            known.answered(vec![ModelCard { skills, ..card(1) }], Instant::now());
+            if away {
+                fails(&mut known, Sure::Yes, 1);
+            }
+            known.answered(vec![card(modified_at)], Instant::now());
+            known.models[0].skills
+        };
+
+        assert_eq!(told(false, 1), skills);
+        assert_eq!(told(false, 2), None);
+        assert_eq!(told(true, 1), None);
+    }
+}

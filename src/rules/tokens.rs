@@ -1,0 +1,242 @@
+//! The rules about tokens of machines: what may be asked of one, how long it lives, what is shown of it.
+//!
+//! Routes and command line call these verbs. Who may change whose token is checked where it is changed, in the store.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::auth::api_key;
+use crate::base::error::Error;
+use crate::base::fields::Fields;
+use crate::base::secret::Secret;
+use crate::base::text::is_hidden;
+use crate::config;
+use crate::model::rights::quotas::{QuotaChanges, Quotas};
+use crate::model::rights::{AllowedModels, Class, Scopes, check_requests_per_minute};
+use crate::store::Store;
+use crate::store::tokens::{NewToken, Rotation, Token, TokenChanges};
+use crate::store::users::Actor;
+
+pub struct Tokens {
+    store: Store,
+    config: config::Tokens,
+}
+
+/// What a new token should be. An unknown field is refused: a token that allows more than its maker meant is dangerous.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Wish {
+    /// Says which machine or pipeline it is for; shown in the record.
+    #[schema(example = "nightly docs build", min_length = 1, max_length = 100)]
+    pub name: String,
+    /// `chat`, `embeddings`, `models`, `usage`, `models:manage`; `chat` and `models` when left out.
+    #[schema(example = json!(["chat", "models"]))]
+    pub scopes: Option<Vec<String>>,
+    /// The models that it may name; all that you may when left out.
+    #[schema(example = json!(["llama3.2:latest"]))]
+    pub models: Option<Vec<String>>,
+    /// Where it may be used from; anywhere when left out.
+    #[schema(example = json!(["192.168.1.0/24"]))]
+    pub networks: Option<Vec<String>>,
+    /// A limit of its own besides yours, which holds for it too.
+    #[schema(minimum = 1, maximum = 1_000_000, example = 5)]
+    pub requests_per_minute: Option<u32>,
+    /// Quotas of its own besides yours, which hold for it too.
+    #[schema(value_type = Option<Quotas>, example = json!({ "tokens_per_day": 100_000 }))]
+    pub quotas: Option<Fields<Quotas>>,
+    /// `batch` takes what interactive requests leave; your own class when left out. A token is never above its owner.
+    #[schema(example = "batch")]
+    pub class: Option<String>,
+    /// 90 when left out.
+    #[schema(minimum = 1, maximum = 365, example = 90)]
+    pub expires_in_days: Option<u32>,
+}
+
+/// What is to be changed in a token, not yet checked; `None` stays as it is, `Some(None)` takes it away.
+#[derive(Debug, Default)]
+pub struct Edit {
+    pub requests_per_minute: Option<Option<u32>>,
+    /// By name; `None` takes one away.
+    pub quotas: BTreeMap<String, Option<u64>>,
+    pub class: Option<Option<String>>,
+}
+
+/// What a rotation should be.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateWish {
+    /// How long the secret before is taken too; an hour when left out, 0 ends it at once.
+    #[schema(maximum = 604_800, example = 3600)]
+    pub grace_seconds: Option<u32>,
+    /// From now; the token expires when it would have when left out.
+    #[schema(minimum = 1, maximum = 365)]
+    pub expires_in_days: Option<u32>,
+}
+
+/// A token whose secret was made just now: the only time that it can be shown.
+pub struct Fresh {
+    pub token: Token,
+    pub secret: Secret<String>,
+}
+
+const NAME_LETTERS_MAX: usize = 100;
+const NETWORKS_MAX: usize = 32;
+const DAY_SECONDS: i64 = 24 * 60 * 60;
+
+impl Tokens {
+    pub fn new(store: Store, config: &config::Tokens) -> Self {
+        Tokens { store, config: config.clone() }
+    }
+
+    /// A new token of the user with the public id `owner`.
+    pub async fn create(&self, by: Actor, owner: &str, wish: Wish) -> Result<Fresh, Error> {
+        let scopes = match &wish.scopes {
+            Some(words) => Scopes::parse(words)?,
+            None => Scopes::parse(&["chat", "models"])?,
+        };
+        let public_id = api_key::new_public_id();
+        let minted = api_key::mint(&public_id);
+        let new = NewToken {
+            public_id,
+            secret_sha256: minted.secret_sha256,
+            name: name(&wish.name)?,
+            scopes,
+            models: models(wish.models.as_deref())?,
+            networks: networks(wish.networks.as_deref())?,
+            requests_per_minute: wish.requests_per_minute.map(check_requests_per_minute).transpose()?,
+            quotas: wish.quotas.map(|Fields(quotas)| quotas).unwrap_or_default().check()?,
+            class: wish.class.as_deref().map(Class::parse).transpose()?,
+            lifetime_seconds: self.lifetime_seconds(wish.expires_in_days.unwrap_or(self.config.lifetime_days))?,
+        };
+        let token = self.store.create_token(by, owner, new, i64::from(self.config.per_user_max)).await?;
+        Ok(Fresh { token, secret: minted.text })
+    }
+
+    /// Changes how much a token may use, its owner's or, for an admin, anybody's. Its owner's own limits hold besides.
+    pub async fn edit(&self, by: Actor, id: &str, edit: Edit) -> Result<Token, Error> {
+        let limit = |limit: Option<u32>| limit.map(check_requests_per_minute).transpose();
+        let class = |word: Option<String>| word.as_deref().map(Class::parse).transpose();
+        let changes = TokenChanges {
+            requests_per_minute: edit.requests_per_minute.map(limit).transpose()?,
+            quotas: QuotaChanges::parse(&edit.quotas)?,
+            class: edit.class.map(class).transpose()?,
+        };
+        self.store.edit_token(by, id, changes).await
+    }
+
+    /// Gives a token a new secret. The one before is taken for a while, so that a machine can be changed over in peace.
+    pub async fn rotate(&self, by: Actor, id: &str, wish: RotateWish) -> Result<Fresh, Error> {
+        let grace = wish.grace_seconds.unwrap_or(self.config.grace_seconds);
+        if grace > self.config.grace_seconds_max {
+            let message = format!("`grace_seconds` must be at most {}", self.config.grace_seconds_max);
+            return Err(Error::invalid("grace_seconds", message));
+        }
+        let minted = api_key::mint(id);
+        let rotation = Rotation {
+            secret_sha256: minted.secret_sha256,
+            grace_seconds: i64::from(grace),
+            lifetime_seconds: wish.expires_in_days.map(|days| self.lifetime_seconds(days)).transpose()?,
+        };
+        let token = self.store.rotate_token(by, id, rotation).await?;
+        Ok(Fresh { token, secret: minted.text })
+    }
+
+    /// Ends a token at once, its owner's or, for an admin, anybody's.
+    pub async fn revoke(&self, by: Actor, id: &str) -> Result<Token, Error> {
+        self.store.revoke_token(by, id).await
+    }
+
+    /// Lets a token in again that ran away, or was suspended with its owner.
+    pub async fn resume(&self, by: Actor, id: &str) -> Result<Token, Error> {
+        self.store.resume_token(by, id).await
+    }
+
+    /// A page of one person's tokens, or of everybody's, newest first; `before` is the id after which the last page ended.
+    pub async fn list(&self, user_id: Option<i64>, before: Option<String>, limit: usize) -> Result<Vec<Token>, Error> {
+        self.store.tokens_page(user_id, before, limit as i64).await
+    }
+
+    /// The name of a token's owner.
+    pub fn owner(&self, token: &Token) -> String {
+        self.store.people().by_id(token.user_id).map(|user| user.name().to_owned()).unwrap_or_default()
+    }
+
+    fn lifetime_seconds(&self, days: u32) -> Result<i64, Error> {
+        let most = self.config.lifetime_days_max;
+        if !(1..=most).contains(&days) {
+            let message = format!("`expires_in_days` must be from 1 to {most}");
+            return Err(Error::invalid("expires_in_days", message));
+        }
+        Ok(i64::from(days) * DAY_SECONDS)
+    }
+}
+
+fn name(text: &str) -> Result<String, Error> {
+    let name = text.trim();
+    let letters = name.chars().count();
+    if letters == 0 || letters > NAME_LETTERS_MAX || name.chars().any(is_hidden) {
+        let message = format!(
+            "`name` must have from 1 to {NAME_LETTERS_MAX} characters, none of them a control character, one without \
+             width, or one that turns the direction of writing"
+        );
+        return Err(Error::invalid("name", message));
+    }
+    Ok(name.to_owned())
+}
+
+fn models(names: Option<&[String]>) -> Result<AllowedModels, Error> {
+    match names {
+        None => Ok(AllowedModels::default()),
+        Some(names) => AllowedModels::parse(names),
+    }
+}
+
+fn networks(texts: Option<&[String]>) -> Result<Option<Vec<IpNet>>, Error> {
+    let Some(texts) = texts else { return Ok(None) };
+    if texts.is_empty() || texts.len() > NETWORKS_MAX {
+        let message = format!("`networks` must hold from 1 to {NETWORKS_MAX} networks; leave it out to allow all");
+        return Err(Error::invalid("networks", message));
+    }
+    let parse = |(at, text): (usize, &String)| {
+        let network: Option<IpNet> = text.parse().or_else(|_| text.parse().map(|address: IpAddr| address.into())).ok();
+        network.map(|network| network.trunc()).ok_or_else(|| {
+            let field = format!("networks[{at}]");
+            let message = format!("`{field}` must be a network, as in 192.168.1.0/24, or an address");
+            Error::invalid(field, message)
+        })
+    };
+    texts.iter().enumerate().map(parse).collect::<Result<_, _>>().map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_an_address_or_a_range() {
+        let read = |texts: &[&str]| networks(Some(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()));
+
+        let read_back: Vec<String> =
+            read(&["192.168.1.7/24", "10.0.0.1", "fe80::/10"]).unwrap().unwrap().iter().map(IpNet::to_string).collect();
+        assert_eq!(read_back, ["192.168.1.0/24", "10.0.0.1/32", "fe80::/10"]);
+        assert_eq!(read(&["10.0.0.0/8", "everywhere"]).unwrap_err().field(), Some("networks[1]"));
+        assert_eq!(read(&[]).unwrap_err().field(), Some("networks"));
+        assert!(networks(None).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_name_can_be_read_in_a_list() {
+        assert_eq!(name("  nightly build ").unwrap(), "nightly build");
+        assert!(name(&"x".repeat(100)).is_ok() && name(&"x".repeat(101)).is_err());
+        for bad in
+            [" ", "a\nb", "a\tb", "\u{1b}[31mred", "a\u{202e}b", "a\u{200b}b", "\u{feff}", "a\u{9b}b", "a\u{2028}b"]
+        {
+            assert_eq!(name(bad).unwrap_err().field(), Some("name"), "{bad:?}");
+        }
+        assert!(name("größer, 日本 🛠\u{fe0f}").is_ok());
+    }
+}

@@ -1,0 +1,238 @@
+//! Config to parts: the only place where parts are made, and where they are joined at shutdown.
+
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::auth::Auth;
+use crate::auth::throttle::Throttle;
+use crate::auth::token::JwtKeys;
+use crate::base::owner;
+use crate::config::settings::Live;
+use crate::config::{self, Config};
+use crate::control;
+use crate::gateway::Stages;
+use crate::rules::accounts::Accounts;
+use crate::rules::audit::Audit;
+use crate::rules::breaker::Breaker;
+use crate::rules::export::Exports;
+use crate::rules::limits::Limits;
+use crate::rules::policy::Policy;
+use crate::rules::quarantine::Quarantine;
+use crate::rules::queue::{Queue, Slots};
+use crate::rules::routing::Routing;
+use crate::rules::tokens::Tokens;
+use crate::store::{self, Store};
+
+/// The data folder, held by this process alone, and what it held before.
+pub struct DataDir {
+    found: Found,
+    _lock: File,
+}
+
+const LOCK: &str = "lan-gateway.lock";
+
+/// File systems on which SQLite's locks and syncs can't be relied on, by the number that statfs gives them.
+const NETWORK_FILESYSTEMS: [(i64, &str); 9] = [
+    (0x6969, "NFS"),
+    (0x517B, "SMB"),
+    (0xFF53_4D42, "CIFS"),
+    (0xFE53_4D42, "SMB2"),
+    (0x6573_5546, "FUSE"),
+    (0x0102_1997, "9P"),
+    (0x00C3_6400, "Ceph"),
+    (0x5346_414F, "AFS"),
+    (0x7461_636F, "OCFS2"),
+];
+
+impl DataDir {
+    /// Makes the folder if need be and takes its lock. A second gateway on it would take running answers for interrupted
+    /// ones, so it is refused.
+    pub fn open(config: &Config) -> anyhow::Result<DataDir> {
+        let path = &config.data_dir;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| format!("can't make the data folder {}", path.display()))?;
+        if !config.allow_network_filesystem {
+            refuse_network_filesystem(path)?;
+        }
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path.join(LOCK))
+            .with_context(|| format!("can't write in the data folder {}", path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => bail!("another lan-gateway runs on {}; stop it first", path.display()),
+            Err(TryLockError::Error(cause)) => return Err(cause).context("can't lock the data folder"),
+        }
+        // Somebody may have removed the lock's file while a gateway ran, which then holds a file that nobody finds.
+        if control::somebody_answers(path)? {
+            bail!(
+                "another lan-gateway runs on {}, as its {} answers, though its {LOCK} is gone; stop it first",
+                path.display(),
+                control::SOCKET
+            );
+        }
+        let found = Found::look(path)?;
+        found.refuse_remains(path)?;
+        Ok(DataDir { found, _lock: lock })
+    }
+}
+
+/// What the data folder holds of what belongs together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Found {
+    accounts: bool,
+    secrets: bool,
+    /// Commits that are not in the database's file yet.
+    wal: bool,
+}
+
+const SECRETS: &str = "secrets";
+
+impl Found {
+    fn look(folder: &Path) -> anyhow::Result<Found> {
+        let secrets = match fs::read_dir(folder.join(SECRETS)) {
+            Ok(mut files) => files.next().is_some(),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => false,
+            Err(cause) => return Err(cause).context("can't look into the folder of secrets"),
+        };
+        let wal = fs::metadata(folder.join(format!("{}-wal", store::FILE))).is_ok_and(|wal| wal.len() > 0);
+        // Without the database, SQLite would throw a WAL away that waits for it.
+        Ok(Found { wal, secrets, accounts: store::has_accounts(folder)? })
+    }
+
+    /// Whoever lost or moved the database must not get a new one, with no accounts and a password that everybody knows.
+    fn refuse_remains(self, folder: &Path) -> anyhow::Result<()> {
+        let file = folder.join(store::FILE);
+        let (file, secrets) = (file.display(), folder.join(SECRETS));
+        let secrets = secrets.display();
+        if self.accounts || !(self.secrets || self.wal) {
+            return Ok(());
+        }
+        let left = if self.secrets { format!("secrets in {secrets}") } else { format!("a {file}-wal") };
+        bail!(
+            "there is {left}, but no database with accounts at {file}: was it moved, lost or not restored? Put it back, with \
+             its -wal if there is one. To start anew, without accounts and record, move the rest away first: \
+             mv {secrets} {secrets}.old; mv {file}-wal {file}-wal.old"
+        );
+    }
+}
+
+fn refuse_network_filesystem(path: &Path) -> anyhow::Result<()> {
+    let kind = rustix::fs::statfs(path).context("can't look at the data folder's file system")?.f_type;
+    // f_type is 32 bits wide on some systems and signed there.
+    let kind = i64::from(kind as u32);
+    match NETWORK_FILESYSTEMS.iter().find(|(number, _)| *number == kind) {
+        Some((_, name)) => bail!(
+            "the data folder {} lies on {name}, where commits can be lost; choose a local disk, or set \
+             allow_network_filesystem = true",
+            path.display()
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Everything that runs, and its order.
+pub struct App {
+    pub config: Arc<Config>,
+    pub store: Store,
+    pub auth: Arc<Auth>,
+    pub accounts: Arc<Accounts>,
+    pub tokens: Arc<Tokens>,
+    pub exports: Arc<Exports>,
+    pub stages: Stages,
+    _data_dir: DataDir,
+}
+
+impl App {
+    pub async fn build(config: Config) -> anyhow::Result<App> {
+        let data_dir = DataDir::open(&config)?;
+        let store = Store::open(&config.data_dir, Live::new(config.settings))?;
+        let (auth, accounts) = people(&config, &store)?;
+        warn_of_odd(&config, &store, data_dir.found);
+        if accounts.ensure_first_admin().await? {
+            info!("made the account `admin` with the password `admin123`, which opens nothing but its own change");
+        }
+        let interrupted = store.close_interrupted().await?;
+        if interrupted > 0 {
+            warn!(interrupted, "the last run ended in the middle of answers; they are recorded as interrupted");
+        }
+        // After the requests of the last run have been closed: they count, too.
+        let limits = Arc::new(Limits::new(store.settings().clone(), config.timezone.clone()));
+        limits.load(&store).await?;
+        let tokens = Arc::new(Tokens::new(store.clone(), &config.tokens));
+        let exports = Arc::new(Exports::new(store.clone()));
+        // Somebody may have started it as root by mistake; the service's user goes on with its files.
+        owner::hand_over_all(&config.data_dir)?;
+        let hosts: Vec<Slots> = config.upstreams.iter().map(slots).collect();
+        let queue = Queue::new(&hosts, config.order, store.settings().clone());
+        let granting = queue.clone();
+        let routing = Routing::new(hosts.len(), config.upstream.models_fresh, move |host, is_down| {
+            granting.set_down(host, is_down);
+        });
+        let stages = Stages {
+            breaker: Breaker::new(store.clone()),
+            limits,
+            policy: Arc::new(Policy::new(store.settings().clone())),
+            quarantine: Quarantine::new(store.settings().clone()),
+            routing,
+            queue,
+            audit: Arc::new(Audit::new(store.clone(), config.audit.clone())),
+            running: auth.running.clone(),
+            answers: config.answers.clone(),
+            stopping: CancellationToken::new(),
+            stop_now: CancellationToken::new(),
+        };
+        Ok(App { config: Arc::new(config), store, auth, accounts, tokens, exports, stages, _data_dir: data_dir })
+    }
+
+    /// Writes what is still in memory and ends the writer.
+    pub fn close(&self) {
+        self.stages.audit.flush_refusals(true);
+        self.stages.audit.write_unwritten();
+        self.auth.throttle.save();
+        self.store.close();
+    }
+}
+
+/// What does not stop the gateway, but surprises.
+fn warn_of_odd(config: &Config, store: &Store, found: Found) {
+    if found.accounts && !found.secrets {
+        warn!(
+            "the database was here without its secrets, as after a restore of it alone: new keys for access tokens (JWT) were \
+             made, so everybody has to sign in again; passwords and tokens of machines are in the database and stay"
+        );
+    }
+    for note in &config.notes {
+        warn!("configuration: {note}");
+    }
+    for found in store.settings().now().contradictions().iter().filter(|found| found.is_said) {
+        warn!("settings: {found}; an admin's change and the configuration file contradict each other");
+    }
+}
+
+fn slots(upstream: &config::Upstream) -> Slots {
+    Slots { total: upstream.slots, per_model: upstream.slots_per_model, models_loaded: upstream.models_loaded }
+}
+
+/// The parts that the command line needs when no gateway runs.
+pub fn people(config: &Config, store: &Store) -> anyhow::Result<(Arc<Auth>, Arc<Accounts>)> {
+    let secrets = config.data_dir.join(SECRETS);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&secrets).context("can't make the folder of secrets")?;
+    let keys = JwtKeys::load(&secrets, &config.accounts)?;
+    let throttle = Throttle::open(&config.data_dir)?;
+    let auth = Arc::new(Auth::new(store.clone(), keys, throttle, &config.accounts)?);
+    let accounts = Arc::new(Accounts::new(store.clone(), auth.clone(), &config.accounts));
+    Ok((auth, accounts))
+}

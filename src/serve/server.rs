@@ -1,0 +1,281 @@
+//! The HTTP server: sockets, layers in order, workers, and a stop that leaves nobody without a record.
+
+use std::any::Any;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Extensions;
+use actix_web::middleware::from_fn;
+use actix_web::rt::net::TcpStream;
+use actix_web::{App as ActixApp, HttpServer, web};
+use anyhow::{Context, bail};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+use tracing_actix_web::TracingLogger;
+
+use crate::config::Config;
+use crate::control;
+use crate::control::Verbs;
+use crate::gateway::Gateway;
+use crate::http;
+use crate::http::connections::Connections;
+use crate::http::guard::{AddressQuotas, Networks, stamp};
+use crate::http::hosts::{CameTo, Hosts};
+use crate::rules::limits::bodies::Bodies;
+use crate::serve::app::App;
+use crate::serve::files;
+use crate::serve::telemetry::QuietSpan;
+use crate::serve::upkeep;
+use crate::upstream::{Host, Upstream};
+
+/// How long the kernel keeps a connection whose peer takes nothing. Without it a client that never reads is never noticed.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+const BACKLOG: i32 = 1024;
+
+/// After the running answers were closed, how long their last bytes may take.
+const LAST_BYTES: Duration = Duration::from_secs(5);
+
+/// How long what is still in memory may take to the disk.
+const CLOSE_WAIT_MAX: Duration = Duration::from_secs(30);
+
+pub async fn run(app: App) -> anyhow::Result<()> {
+    let app = Arc::new(app);
+    let config = app.config.clone();
+    // From here on SIGHUP, which a closed terminal sends, doesn't end the gateway.
+    let hangup = signal(SignalKind::hangup()).context("can't catch SIGHUP")?;
+    let listener = listen(config.listen)?;
+    let address = listener.local_addr()?;
+    let control = control::listen(&config.data_dir)?;
+    let Some(quotas) = AddressQuotas::new(config.limits.address_requests_per_minute) else {
+        bail!("`limits.address_requests_per_minute` can't be made into a quota");
+    };
+    let workers = workers(&config);
+    let room = make_room(&app, workers);
+    let connections = Connections::new(app.store.settings().clone(), room);
+    let shared = Shared {
+        auth: web::Data::from(app.auth.clone()),
+        accounts: web::Data::from(app.accounts.clone()),
+        tokens: web::Data::from(app.tokens.clone()),
+        exports: web::Data::from(app.exports.clone()),
+        config: web::Data::from(config.clone()),
+        store: web::Data::new(app.store.clone()),
+        settings: web::Data::new(app.store.settings().clone()),
+        bodies: web::Data::new(Bodies::new(app.store.settings().clone())),
+        networks: web::Data::new(Networks(config.allow_networks.clone())),
+        hosts: web::Data::new(Hosts::of_this_machine(&config.allowed_hosts)),
+    };
+    let stages = app.stages.clone();
+    let mounted = quotas.clone();
+    let factory = move || {
+        let hosts = config.upstreams.iter().map(Host::new).collect();
+        let gateway = Gateway::new(stages.clone(), Upstream::new(hosts, config.upstream.clone()));
+        ActixApp::new()
+            .app_data(shared.auth.clone())
+            .app_data(shared.accounts.clone())
+            .app_data(shared.tokens.clone())
+            .app_data(shared.exports.clone())
+            .app_data(shared.config.clone())
+            .app_data(shared.store.clone())
+            .app_data(shared.settings.clone())
+            .app_data(shared.bodies.clone())
+            .app_data(shared.networks.clone())
+            .app_data(shared.hosts.clone())
+            .app_data(web::Data::new(gateway))
+            .configure(|services| http::mount(services, &mounted))
+            .wrap(from_fn(stamp))
+            .wrap(TracingLogger::<QuietSpan>::new())
+    };
+    let server = HttpServer::new(factory)
+        // A client that hangs up ends its request, at any await.
+        .h1_allow_half_closed(false)
+        .on_connect(move |connection, data| admit(&connections, connection, data))
+        .workers(workers)
+        // More wait in the kernel: what is accepted, if only to be closed, takes a file.
+        .max_connections((room + files::PASSING).div_ceil(workers))
+        .worker_max_blocking_threads(16)
+        .shutdown_timeout((app.config.stop_seconds_max + LAST_BYTES).as_secs())
+        .disable_signals()
+        .listen(listener)
+        .context("can't serve")?
+        .run();
+
+    let mut signals = Signals::catch().context("signals can't be caught")?;
+    let verbs = Verbs {
+        accounts: app.accounts.clone(),
+        tokens: app.tokens.clone(),
+        exports: app.exports.clone(),
+        store: app.store.clone(),
+    };
+    let hangups = tokio::task::spawn_local(ignore(hangup));
+    let background = upkeep::start(&app, quotas, control::serve(control, verbs));
+    greet(&app, address);
+
+    let handle = server.handle();
+    tokio::pin!(server);
+    let vitals = app.store.vitals();
+    let ended = tokio::select! {
+        served = &mut server => {
+            vitals.fail(format!("the server ended{}", served.err().map(|cause| format!(": {cause}")).unwrap_or_default()));
+            true
+        }
+        () = signals.stop() => false,
+        _ = vitals.failed() => false,
+    };
+    vitals.may_end();
+    app.stages.stopping.cancel();
+    if !ended {
+        drain(&app, async { tokio::join!(server, handle.stop(true)) }, &mut signals).await;
+    }
+    background.stop();
+    hangups.abort();
+    close(&app).await;
+    // Ignored: nothing depends on the socket being gone.
+    let _ = std::fs::remove_file(app.config.data_dir.join(control::SOCKET));
+    match vitals.reason() {
+        Some(reason) => bail!("{reason}"),
+        None => info!("stopped"),
+    }
+    Ok(())
+}
+
+/// Refuses new work, lets answers end within the bound, closes the rest with a record.
+async fn drain<T>(app: &App, stopped: impl Future<Output = T>, signals: &mut Signals) {
+    tokio::pin!(stopped);
+    let vitals = app.store.vitals();
+    if vitals.reason().is_none() {
+        info!("stopping: no new work; answers may take {} s more", app.config.stop_seconds_max.as_secs());
+    }
+    tokio::select! {
+        biased;
+        _ = vitals.failed() => {}
+        _ = &mut stopped => return,
+        () = tokio::time::sleep(app.config.stop_seconds_max) => info!("the time is over; closing the answers that still run"),
+        () = signals.stop() => info!("a second signal; closing the answers that still run"),
+    }
+    app.stages.stop_now.cancel();
+    if tokio::time::timeout(LAST_BYTES, stopped).await.is_err() {
+        info!("some clients did not take their last bytes");
+    }
+}
+
+/// Closes the app on a thread that nobody waits for at the end: a disk that hangs must not keep the process.
+async fn close(app: &Arc<App>) {
+    let (closed, wait) = tokio::sync::oneshot::channel();
+    let closing = app.clone();
+    std::thread::spawn(move || {
+        closing.close();
+        // Whoever waited may have given up.
+        let _ = closed.send(());
+    });
+    match tokio::time::timeout(CLOSE_WAIT_MAX, wait).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => app.store.vitals().fail("closing the record panicked"),
+        Err(_) => app.store.vitals().fail("the disk did not take the end of the record in time"),
+    }
+}
+
+/// Logs each SIGHUP and goes on. Runs until it is aborted.
+async fn ignore(mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        info!("SIGHUP was ignored: nothing is reloaded; restart the gateway to read its configuration again");
+    }
+}
+
+/// What asks the gateway to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Threads that serve connections.
+pub fn workers(config: &Config) -> usize {
+    match config.workers {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        workers => workers,
+    }
+}
+
+/// Raises the limit of open files and says what it allows. Returns how many connections that are.
+fn make_room(app: &App, workers: usize) -> usize {
+    let limit = files::raise_limit();
+    let room = files::room_for_connections(limit, &app.config, workers);
+    let settings = app.store.settings().now();
+    info!("files: {}", files::describe(limit, room, &settings));
+    if let Some(shortage) = files::shortage(limit, room, &settings) {
+        warn!("{shortage}");
+    }
+    room
+}
+
+struct Shared {
+    auth: web::Data<crate::auth::Auth>,
+    accounts: web::Data<crate::rules::accounts::Accounts>,
+    tokens: web::Data<crate::rules::tokens::Tokens>,
+    exports: web::Data<crate::rules::export::Exports>,
+    config: web::Data<crate::config::Config>,
+    store: web::Data<crate::store::Store>,
+    settings: web::Data<crate::config::settings::Live>,
+    bodies: web::Data<Bodies>,
+    networks: web::Data<Networks>,
+    hosts: web::Data<Hosts>,
+}
+
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let open = || -> std::io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        // Accepted connections inherit both.
+        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    open().with_context(|| format!("can't listen on {address}; is another program there? `listen` chooses the address"))
+}
+
+/// Counts the connection with its address, or closes it at once; notes which of our addresses it came to.
+fn admit(connections: &Connections, connection: &dyn Any, data: &mut Extensions) {
+    let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
+    let Ok(peer) = stream.peer_addr() else { return };
+    if let Ok(ours) = stream.local_addr() {
+        data.insert(CameTo(ours.ip()));
+    }
+    match connections.enter(peer.ip()) {
+        Some(connected) => {
+            data.insert(Arc::new(connected));
+        }
+        None => {
+            // The peer sees a closed connection either way.
+            let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+fn greet(app: &App, address: SocketAddr) {
+    upkeep::warn_of_open_upstreams(&app.config);
+    if !address.ip().is_loopback() {
+        warn!("this is plain HTTP: passwords and prompts can be read on the network between clients and this host");
+    }
+    if app.accounts.first_admin_waits() {
+        warn!("the password of `admin` must be changed before anybody can be let in: POST /api/v1/password");
+    }
+    info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
+    println!("listening on http://{address}");
+}

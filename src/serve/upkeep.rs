@@ -1,0 +1,236 @@
+//! What runs beside the requests.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+use crate::base::vital::panic_on_purpose;
+use crate::config::Config;
+use crate::http::guard::AddressQuotas;
+use crate::serve::app::App;
+use crate::store::words::Merge;
+use crate::upstream::{Host, Upstream};
+
+const BEAT: Duration = Duration::from_secs(5);
+
+/// Beats between two savings of the sign-in ladder: a minute.
+const LADDER_BEATS: u32 = 12;
+
+/// How often there is a look for somebody who was deleted.
+const ERASING_LOOK: Duration = Duration::from_millis(500);
+
+/// How long erasing rests between two batches, so that others' rows come between them.
+const ERASING_REST: Duration = Duration::from_millis(20);
+
+/// How far behind the record its followers may be.
+const FOLLOWERS_REST: Duration = Duration::from_millis(500);
+
+/// While there is more to index, so much of the time is left to those who wait for their rows.
+const INDEX_REST_SHARE: u32 = 3;
+
+/// More is written than any model server answers: indexing waits, and makes a step now and then.
+const BUSY_WRITES_PER_SECOND: f64 = 1000.0;
+const INDEX_REST_BUSY: Duration = Duration::from_secs(1);
+
+/// While a transaction takes that long, the disk is taken for broken: those who wait for it would wait for ever.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// What runs beside the requests for as long as the gateway does. The end of any of it is the end of the process.
+pub struct Background(Vec<JoinHandle<()>>);
+
+/// Starts it all; `control` answers the command line.
+pub fn start(app: &Arc<App>, quotas: AddressQuotas, control: impl Future<Output = ()> + 'static) -> Background {
+    let vitals = app.store.vitals();
+    let spawn = |part, task: Pin<Box<dyn Future<Output = ()>>>| {
+        tokio::task::spawn_local(vitals.clone().run(part, async move {
+            tokio::select! {
+                () = task => {}
+                () = panic_when_asked(part) => {}
+            }
+        }))
+    };
+    Background(vec![
+        spawn("the upkeep", Box::pin(run(app.clone(), quotas))),
+        spawn("the watch over the disk", Box::pin(watch_disk(app.clone()))),
+        spawn("the sums of usage", Box::pin(follow(app.clone()))),
+        spawn("the index of words", Box::pin(index(app.clone()))),
+        spawn("the watch over the upstreams", Box::pin(watch_upstreams(app.clone()))),
+        spawn("erasing", Box::pin(erase(app.clone()))),
+        spawn("the control socket", Box::pin(control)),
+    ])
+}
+
+impl Background {
+    /// To be called once the gateway stops.
+    pub fn stop(self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Lets a test end a part; see `panic_on_purpose`.
+async fn panic_when_asked(part: &str) {
+    if !cfg!(debug_assertions) {
+        return std::future::pending().await;
+    }
+    loop {
+        panic_on_purpose(part);
+        tokio::time::sleep(FOLLOWERS_REST).await;
+    }
+}
+
+/// Ends the process when the disk does not answer any more.
+async fn watch_disk(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(BEAT).await;
+        let writing = app.store.writing_for();
+        if writing > WRITE_TIME_MAX {
+            app.store.vitals().fail(format!("the disk has not finished a write for {} s", writing.as_secs()));
+        }
+    }
+}
+
+/// Follows the record, until it is dropped.
+pub async fn follow(app: Arc<App>) {
+    loop {
+        match app.store.follow_usage().await {
+            Ok(true) => {}
+            Ok(false) => tokio::time::sleep(FOLLOWERS_REST).await,
+            Err(error) => {
+                warn!(cause = %error, "the sums of usage are not up to date");
+                tokio::time::sleep(BEAT).await;
+            }
+        }
+    }
+}
+
+/// Adds what came to the index of words, until it is dropped.
+pub async fn index(app: Arc<App>) {
+    loop {
+        let (began, written) = (Instant::now(), app.store.written());
+        match app.store.follow_words().await {
+            Ok(true) => {
+                tokio::time::sleep(began.elapsed() * INDEX_REST_SHARE).await;
+                let writes = (app.store.written() - written) as f64;
+                if writes / began.elapsed().as_secs_f64() > BUSY_WRITES_PER_SECOND {
+                    tokio::time::sleep(INDEX_REST_BUSY).await;
+                }
+            }
+            Ok(false) => tokio::time::sleep(FOLLOWERS_REST).await,
+            Err(error) => {
+                warn!(cause = %error, "the record can't be searched up to date");
+                tokio::time::sleep(BEAT).await;
+            }
+        }
+    }
+}
+
+/// Erases the contents of deleted people, batch by batch, until it is dropped.
+pub async fn erase(app: Arc<App>) {
+    let mut merge = Merge::Begin;
+    loop {
+        match app.store.erase_some(&mut merge).await {
+            Ok(true) => tokio::time::sleep(ERASING_REST).await,
+            Ok(false) => tokio::time::sleep(ERASING_LOOK).await,
+            Err(error) => {
+                warn!(cause = %error, "erasing contents goes on later");
+                tokio::time::sleep(BEAT).await;
+            }
+        }
+    }
+}
+
+/// Keeps the lists of models and the conditions of the upstreams, until it is dropped.
+pub async fn watch_upstreams(app: Arc<App>) {
+    let hosts = app.config.upstreams.iter().map(Host::new).collect();
+    app.stages.routing.watch(&Upstream::new(hosts, app.config.upstream.clone())).await;
+}
+
+/// Runs until it is dropped.
+pub async fn run(app: Arc<App>, quotas: AddressQuotas) {
+    for beat in 1u32.. {
+        tokio::time::sleep(BEAT).await;
+        if beat % LADDER_BEATS == 0 {
+            let auth = app.auth.clone();
+            // What the disk refuses is logged there, and a later beat tries again.
+            if let Err(panicked) = tokio::task::spawn_blocking(move || auth.throttle.save()).await {
+                app.store.vitals().fail(format!("saving the tries at signing in: {panicked}"));
+            }
+        }
+        app.stages.audit.flush_refusals(false);
+        app.stages.audit.write_unwritten();
+        quotas.sweep();
+        if let Err(error) = app.store.advance_closed().await {
+            warn!(cause = %error, "the mark of closed requests can't be moved");
+        }
+    }
+}
+
+/// Ollama has no door of its own: on an address that others can reach it makes the gateway pointless.
+pub fn warn_of_open_upstreams(config: &Config) {
+    let listening: Vec<_> = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|table| std::fs::read_to_string(table).ok())
+        .flat_map(|table| listeners(&table))
+        .collect();
+    for upstream in &config.upstreams {
+        let port = upstream.url.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+        let open = listening.iter().find(|(address, on)| Some(*on) == port && !address.to_canonical().is_loopback());
+        if let Some((address, port)) = open {
+            warn!(
+                upstream.name = %upstream.name,
+                "the model server listens on {address}:{port}, which others can reach past this gateway; \
+                 set OLLAMA_HOST=127.0.0.1:{port} for it"
+            );
+        }
+    }
+}
+
+/// Addresses and ports of listening sockets in the text of `/proc/net/tcp` or `tcp6` (proc(5)).
+fn listeners(table: &str) -> Vec<(IpAddr, u16)> {
+    const LISTEN: &str = "0A";
+    let parse = |line: &str| {
+        let mut fields = line.split_ascii_whitespace();
+        let local = fields.nth(1)?;
+        (fields.nth(1)? == LISTEN).then_some(())?;
+        let (address, port) = local.split_once(':')?;
+        Some((parse_address(address)?, u16::from_str_radix(port, 16).ok()?))
+    };
+    table.lines().skip(1).filter_map(parse).collect()
+}
+
+/// Words of 32 bits in the host's byte order, as hexadecimal.
+fn parse_address(hex: &str) -> Option<IpAddr> {
+    let word = |at: usize| u32::from_str_radix(hex.get(at * 8..at * 8 + 8)?, 16).ok().map(u32::to_ne_bytes);
+    match hex.len() {
+        8 => Some(Ipv4Addr::from(word(0)?).into()),
+        32 => {
+            let mut bytes = [0; 16];
+            for at in 0..4 {
+                bytes[at * 4..at * 4 + 4].copy_from_slice(&word(at)?);
+            }
+            Some(Ipv6Addr::from(bytes).into())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listening_sockets_are_read_from_the_kernels_table() {
+        let table = "  sl  local_address rem_address   st\n\
+            0: 0100007F:2CAA 00000000:0000 0A 00000000:00000000\n\
+            1: 00000000:1B58 00000000:0000 0A 00000000:00000000\n\
+            2: 0100007F:2CAA 0100007F:9999 01 00000000:00000000\n";
+        let table6 = "head\n0: 00000000000000000000000001000000:2CAA 0:0 0A 0\n";
+
+        assert_eq!(listeners(table), [("127.0.0.1".parse().unwrap(), 11434), ("0.0.0.0".parse().unwrap(), 7000)]);
+        assert_eq!(listeners(table6), [("::1".parse().unwrap(), 11434)]);
+    }
+}

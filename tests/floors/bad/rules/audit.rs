@@ -1,0 +1,1 @@
+//! Known to its neighbour.

@@ -1,0 +1,1 @@
+use crate::store::words::Word;

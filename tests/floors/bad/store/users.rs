@@ -1,0 +1,4 @@
+use crate::store::tokens::Token;
+
+#[derive(Faces(by = crate::dialect::Face))]
+struct User;
