@@ -9,6 +9,7 @@ use std::sync::{Arc, RwLock};
 
 use crate::base::error::Error;
 use crate::config::reader::{Reader, number};
+use crate::model::rights::quotas::Quotas;
 
 macro_rules! settings {
     ($($(#[doc = $about:literal])+
@@ -218,6 +219,19 @@ impl fmt::Debug for Setting {
 }
 
 impl Settings {
+    /// Returns the quotas of users who have none of their own. A setting of 0 sets no limit.
+    pub fn quotas(&self) -> Quotas {
+        let limit = |setting: u32| Some(u64::from(setting)).filter(|limit| *limit > 0);
+        Quotas {
+            tokens_per_minute: limit(self.tokens_per_minute),
+            requests_per_day: limit(self.requests_per_day),
+            tokens_per_day: limit(self.tokens_per_day),
+            gpu_seconds_per_day: limit(self.gpu_seconds_per_day),
+            answer_tokens_max: limit(self.answer_tokens_max),
+            context_tokens_max: limit(self.context_tokens_max),
+        }
+    }
+
     /// As the file and the environment say.
     pub fn read(reader: &mut Reader) -> Settings {
         let mut settings = Settings::BLANK;
@@ -318,6 +332,16 @@ impl Live {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_of_zero_is_no_quota() {
+        let settings = Settings::default().with([("tokens_per_day", 7)]);
+
+        let quotas = settings.quotas();
+
+        assert_eq!((quotas.tokens_per_day, quotas.requests_per_day), (Some(7), None));
+        assert_eq!(quotas.answer_tokens_max, Some(u64::from(settings.answer_tokens_max)));
+    }
 
     #[test]
     fn each_setting_has_a_name_of_its_own_and_takes_both_its_bounds() {

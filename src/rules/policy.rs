@@ -4,7 +4,8 @@ use crate::auth::Identity;
 use crate::base::error::Error;
 use crate::config::settings::{Live, Settings};
 use crate::model::catalog::{ModelCard, Skills};
-use crate::model::chat::{ChatRequest, ModelName};
+use crate::model::chat::ChatRequest;
+use crate::model::model_name::ModelName;
 use crate::model::rights::quotas::Quotas;
 use crate::model::work::Work;
 
@@ -73,7 +74,7 @@ impl Policy {
 
     pub fn check(&self, who: &Identity, work: Work) -> Result<Allowed, Error> {
         let settings = self.settings.now();
-        let own = who.user().quotas().or(Quotas::of(&settings));
+        let own = who.user().quotas().or(settings.quotas());
         let quotas = who.token().map_or(own, |token| own.tightest(token.quotas));
         cut_to_size(work, &settings, &quotas)
     }

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::base::error::Error;
-use crate::config::settings::Settings;
 
 macro_rules! quotas {
     ($($(#[doc = $about:literal])+ $name:ident;)+) => {
@@ -64,19 +63,6 @@ impl Quota {
 }
 
 impl Quotas {
-    /// What holds for people who have none of their own. A setting of 0 sets no limit.
-    pub fn of(settings: &Settings) -> Quotas {
-        let limit = |setting: u32| Some(u64::from(setting)).filter(|limit| *limit > 0);
-        Quotas {
-            tokens_per_minute: limit(settings.tokens_per_minute),
-            requests_per_day: limit(settings.requests_per_day),
-            tokens_per_day: limit(settings.tokens_per_day),
-            gpu_seconds_per_day: limit(settings.gpu_seconds_per_day),
-            answer_tokens_max: limit(settings.answer_tokens_max),
-            context_tokens_max: limit(settings.context_tokens_max),
-        }
-    }
-
     /// These, and those of `others` where there are none here.
     pub fn or(self, others: Quotas) -> Quotas {
         self.with(others, Option::or)
@@ -157,16 +143,6 @@ mod tests {
         assert_eq!(own.or(quotas(Some(10), Some(20))), quotas(Some(50), Some(20)));
         assert_eq!(own.tightest(quotas(Some(10), Some(20))), quotas(Some(10), Some(20)));
         assert_eq!(own.tightest(quotas(Some(99), None)), own);
-    }
-
-    #[test]
-    fn a_setting_of_zero_is_no_quota() {
-        let settings = Settings::default().with([("tokens_per_day", 7)]);
-
-        let defaults = Quotas::of(&settings);
-
-        assert_eq!((defaults.tokens_per_day, defaults.requests_per_day), (Some(7), None));
-        assert_eq!(defaults.answer_tokens_max, Some(u64::from(settings.answer_tokens_max)));
     }
 
     #[test]
