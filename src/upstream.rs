@@ -14,7 +14,8 @@ use futures_util::{FutureExt, StreamExt};
 use crate::base::error::Error;
 use crate::config;
 use crate::model::catalog::{HostId, ModelCard, Skills};
-use crate::model::chat::{ChatEvent, ModelName};
+use crate::model::chat::ChatEvent;
+use crate::model::model_name::ModelName;
 use crate::provider::{Call, Decoder, PROMPT_FIELD, Provider, SCHEMA_FIELD, ollama};
 
 pub struct Host {

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use toml::{Table, Value};
 
 use crate::base::clock::zone::Zone;
-use crate::model::chat::ModelName;
+use crate::model::model_name::ModelName;
 
 mod log_level;
 mod reader;

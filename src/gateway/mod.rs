@@ -17,7 +17,7 @@ use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::config;
 use crate::model::catalog::ModelCard;
-use crate::model::chat::ModelName;
+use crate::model::model_name::ModelName;
 use crate::model::rights::Class;
 use crate::model::work::Work;
 use crate::rules::audit::{Audit, Intent, Record, Unopened};

@@ -8,7 +8,7 @@ use crate::dialect::models::{ModelList, ModelObject};
 use crate::gateway::Gateway;
 use crate::http::guard::ModelReader;
 use crate::http::reply::{self, ApiError};
-use crate::model::chat::ModelName;
+use crate::model::model_name::ModelName;
 
 /// Models that can be asked.
 #[utoipa::path(get, path = "/v1/models", tag = "models",

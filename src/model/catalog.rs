@@ -1,7 +1,7 @@
 //! The hosts that serve models and what they serve, as far as the gateway cares.
 
 use crate::base::clock::Timestamp;
-use crate::model::chat::ModelName;
+use crate::model::model_name::ModelName;
 
 /// A host by its place in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

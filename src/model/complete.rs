@@ -1,6 +1,7 @@
 //! The rest of a text: what is asked. The answer comes in the events of a chat.
 
-use crate::model::chat::{ModelName, Sampling};
+use crate::model::chat::Sampling;
+use crate::model::model_name::ModelName;
 
 #[derive(Debug, Clone)]
 pub struct CompleteRequest {

@@ -1,6 +1,6 @@
 //! Texts as numbers: what is asked, and one text's numbers.
 
-use crate::model::chat::ModelName;
+use crate::model::model_name::ModelName;
 
 #[derive(Debug, Clone)]
 pub struct EmbedRequest {

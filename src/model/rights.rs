@@ -4,7 +4,7 @@
 pub mod quotas;
 
 use crate::base::error::Error;
-use crate::model::chat::ModelName;
+use crate::model::model_name::ModelName;
 
 /// What a token may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! What a model can be asked for: an answer in a conversation, the rest of a text, or texts as numbers.
 
-use crate::model::chat::{ChatRequest, ModelName, Think};
+use crate::model::chat::{ChatRequest, Think};
 use crate::model::complete::CompleteRequest;
 use crate::model::embed::EmbedRequest;
+use crate::model::model_name::ModelName;
 
 #[derive(Debug, Clone)]
 pub enum Work {

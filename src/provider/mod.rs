@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use crate::base::error::Error;
 use crate::model::catalog::{ModelCard, Skills};
-use crate::model::chat::{ChatEvent, ModelName};
+use crate::model::chat::ChatEvent;
+use crate::model::model_name::ModelName;
 use crate::model::work::Work;
 
 pub mod ollama;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::model::catalog::{ModelCard, Skills};
-use crate::model::chat::ModelName;
+use crate::model::model_name::ModelName;
 use crate::model::work::Work;
 use crate::provider::ollama::answer::TextDecoder;
 use crate::provider::ollama::embed::EmbedDecoder;

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::model::catalog::{HostId, ModelCard, Skills};
-use crate::model::chat::ModelName;
+use crate::model::model_name::ModelName;
 use crate::upstream::Upstream;
 
 mod known;

@@ -11,7 +11,7 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
-use crate::model::chat::ModelName;
+use crate::model::model_name::ModelName;
 use crate::store::schema::record;
 use crate::store::{Store, audit};
 

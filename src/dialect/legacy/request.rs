@@ -9,8 +9,9 @@ use crate::dialect::data::read_map;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::legacy::message::read_messages;
 use crate::dialect::legacy::options::Options;
-use crate::model::chat::{ChatRequest, Format, ModelName, Think, Tool};
+use crate::model::chat::{ChatRequest, Format, Think, Tool};
 use crate::model::credential::{Credential, Username};
+use crate::model::model_name::ModelName;
 
 pub struct Asked {
     pub chat: ChatRequest,

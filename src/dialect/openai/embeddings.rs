@@ -8,8 +8,9 @@ use serde::Serialize;
 use crate::base::error::Error;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::{Decoded, Delivery, Encoder, wire};
-use crate::model::chat::{ChatEvent, ChatReply, ModelName};
+use crate::model::chat::{ChatEvent, ChatReply};
 use crate::model::embed::{EmbedRequest, Embedding};
+use crate::model::model_name::ModelName;
 use crate::model::work::Work;
 
 /// OpenAI's own limit.

@@ -7,7 +7,8 @@ use crate::dialect::data::read_map;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::openai::message::read_messages;
 use crate::dialect::openai::tools::{Choice, read_choice, read_tools};
-use crate::model::chat::{ChatRequest, Extra, Format, ModelName, Sampling, Think};
+use crate::model::chat::{ChatRequest, Extra, Format, Sampling, Think};
+use crate::model::model_name::ModelName;
 
 /// OpenAI's own limits.
 pub const STOPS_MAX: usize = 4;

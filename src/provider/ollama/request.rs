@@ -294,7 +294,8 @@ impl<'a> WireSentCall<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::chat::{Extra, Image, ModelName, Sampling};
+    use crate::model::chat::{Extra, Image, Sampling};
+    use crate::model::model_name::ModelName;
     use crate::model::work::Work;
     use crate::provider::Provider;
     use crate::provider::ollama::Ollama;

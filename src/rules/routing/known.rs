@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::clock::Timestamp;
 use crate::model::catalog::ModelCard;
-use crate::model::chat::ModelName;
+use crate::model::model_name::ModelName;
 
 /// The pause after the first look that failed; it doubles up to the longest. What comes back is to be seen within a second.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
