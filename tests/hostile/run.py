@@ -95,8 +95,8 @@ def main():
         alive = ollama.poll() is None and (ollama.pid, runners(ollama)) == before and after.status == 200
         print(f"{number} schemas in {time.monotonic() - started:.0f} s: {dict(statuses)}, slowest {slowest[0]:.1f} s (seed {slowest[1]})")
         print(f"{number - failed} passed, {failed} failed; the model server {'lives, and so does its runner' if alive else 'did NOT live through it'}")
-        sys.exit(0 if alive and not failed else 1)
+    return alive and not failed
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(0 if main() else 1)
