@@ -401,7 +401,7 @@ impl History {
     }
 }
 
-/// As ARCHITECTURE.md has it, written once more: HMAC-SHA-256(salt, 0x01, then kind, length and bytes of each).
+/// As `rules/audit` computes it, written once more: HMAC-SHA-256(salt, 0x01, then kind, length and bytes of each).
 fn commitment(salt: &[u8], contents: &[(u8, &[u8])]) -> Vec<u8> {
     let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, salt));
     mac.update(&[0x01]);
