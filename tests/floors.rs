@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
-
 /// Rooms by floor, the lowest first. Rooms of one floor don't know each other.
 const FLOORS: &[&[&str]] = &[
     &["base"],
@@ -52,10 +50,9 @@ fn read(root: &Path) -> Tree {
         if ["lib", "main"].contains(&name.as_str()) {
             continue;
         }
-        // Tokens and not items, since the arguments of macros and attributes name paths, too.
-        let tokens = fs::read_to_string(&path).unwrap().parse().unwrap_or_else(|cause| panic!("{file}: {cause}"));
         let mut paths = BTreeSet::new();
-        paths_in(tokens, &mut paths);
+        // Tokens and not items, since the arguments of macros and attributes name paths, too.
+        paths_in(&tokens(&fs::read_to_string(&path).unwrap()), &mut paths);
         tree.insert(name, Module { file, paths });
     }
     tree
@@ -79,63 +76,119 @@ fn sources(root: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Collects each path of at least two names, groups such as `a::{b, c::d}` spelt out. Items that only tests see are left out.
-fn paths_in(stream: TokenStream, found: &mut BTreeSet<Vec<String>>) {
-    let tokens: Vec<TokenTree> = stream.into_iter().collect();
+#[derive(Debug, PartialEq, Eq)]
+enum Token {
+    Name(String),
+    /// `::`
+    Colons,
+    Sign(char),
+}
+
+/// Cuts Rust into tokens, as far as paths need it: comments, texts and numbers are left out.
+fn tokens(text: &str) -> Vec<Token> {
+    let chars: Vec<char> = text.chars().collect();
+    let is_word = |at: usize| chars.get(at).is_some_and(|c| c.is_alphanumeric() || *c == '_');
+    let begins = |at: usize, word: &str| word.chars().enumerate().all(|(n, c)| chars.get(at + n) == Some(&c));
+    let find = |from: usize, word: &str| (from..chars.len()).find(|at| begins(*at, word)).unwrap_or(chars.len());
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < chars.len() {
+        if begins(at, "//") {
+            at = find(at, "\n");
+        } else if begins(at, "r\"") || begins(at, "r#\"") || begins(at, "br#\"") {
+            let hashes = if chars[find(at, "\"") - 1] == '#' { "\"#" } else { "\"" };
+            at = find(find(at, "\"") + 1, hashes) + hashes.len();
+        } else if chars[at] == '"' {
+            at += 1;
+            while chars.get(at).is_some_and(|c| *c != '"') {
+                at += if chars[at] == '\\' { 2 } else { 1 };
+            }
+            at += 1;
+        } else if begins(at, "'\\") {
+            at = find(at + 3, "'") + 1;
+        } else if chars[at] == '\'' && chars.get(at + 2) == Some(&'\'') {
+            at += 3;
+        } else if is_word(at) {
+            let end = (at..).find(|at| !is_word(*at)).unwrap_or(chars.len());
+            let name: String = chars[at..end].iter().collect();
+            if !name.starts_with(|c: char| c.is_ascii_digit()) {
+                found.push(Token::Name(name));
+            }
+            at = end;
+        } else if begins(at, "::") {
+            found.push(Token::Colons);
+            at += 2;
+        } else {
+            if !chars[at].is_whitespace() {
+                found.push(Token::Sign(chars[at]));
+            }
+            at += 1;
+        }
+    }
+    found
+}
+
+/// Collects the paths, groups such as `a::{b, c::d}` spelt out. Items that only tests see are left out.
+fn paths_in(tokens: &[Token], found: &mut BTreeSet<Vec<String>>) {
+    let for_tests = self::tokens("#[cfg(test)]");
     let mut at = 0;
     while at < tokens.len() {
-        match &tokens[at] {
-            TokenTree::Ident(_) => at = path_at(&tokens, at, Vec::new(), found),
-            TokenTree::Group(group) if group.to_string().replace(' ', "") == "[cfg(test)]" => {
-                at = item_end(&tokens, at)
-            }
-            TokenTree::Group(group) => {
-                paths_in(group.stream(), found);
-                at += 1;
-            }
-            TokenTree::Punct(_) | TokenTree::Literal(_) => at += 1,
+        if tokens[at..].starts_with(&for_tests) {
+            at = item_end(tokens, at + for_tests.len());
+        } else if let Token::Name(_) = tokens[at] {
+            at = path_at(tokens, at, Vec::new(), found);
+        } else {
+            at += 1;
         }
     }
 }
 
-/// Where the item ends that an attribute at `at` belongs to: behind its block or its semicolon.
-fn item_end(tokens: &[TokenTree], at: usize) -> usize {
-    let ends = |token: &TokenTree| match token {
-        TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
-        TokenTree::Punct(punct) => punct.as_char() == ';',
-        _ => false,
-    };
-    tokens[at..].iter().position(ends).map_or(tokens.len(), |length| at + length + 1)
+/// Where the item ends that begins at `at`: behind its semicolon or its block.
+fn item_end(tokens: &[Token], mut at: usize) -> usize {
+    let mut depth = 0;
+    while let Some(token) = tokens.get(at) {
+        at += 1;
+        match token {
+            Token::Sign('{') => depth += 1,
+            Token::Sign('}') => depth -= 1,
+            Token::Sign(';') if depth == 0 => break,
+            _ => continue,
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    at
 }
 
-/// Reads the path that begins at the name `at`, behind `prefix`. Returns where it ends.
-fn path_at(tokens: &[TokenTree], mut at: usize, mut path: Vec<String>, found: &mut BTreeSet<Vec<String>>) -> usize {
-    let colon = |at: usize| matches!(tokens.get(at), Some(TokenTree::Punct(punct)) if punct.as_char() == ':');
+/// Reads the path that goes on at `at`, behind `path`. Returns where it ends.
+fn path_at(tokens: &[Token], mut at: usize, mut path: Vec<String>, found: &mut BTreeSet<Vec<String>>) -> usize {
     loop {
         match tokens.get(at) {
-            Some(TokenTree::Ident(name)) => path.push(name.to_string()),
-            Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
-                let inner: Vec<TokenTree> = group.stream().into_iter().collect();
-                let is_comma = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ',');
-                for item in inner.split(is_comma).filter(|item| !item.is_empty()) {
-                    path_at(item, 0, path.clone(), found);
+            Some(Token::Name(name)) => path.push(name.clone()),
+            Some(Token::Sign('{')) if !path.is_empty() => {
+                at += 1;
+                while !matches!(tokens.get(at), None | Some(Token::Sign('}'))) {
+                    at = match tokens[at] {
+                        Token::Sign(',') => at + 1,
+                        _ => path_at(tokens, at, path.clone(), found),
+                    };
                 }
                 return at + 1;
             }
-            // A star, or the end of a generic argument.
+            // A star, or the arguments of a generic.
             _ => {
                 found.insert(path);
                 return at + 1;
             }
         }
         at += 1;
-        if !(colon(at) && colon(at + 1)) {
+        if tokens.get(at) != Some(&Token::Colons) {
             if path.len() > 1 {
                 found.insert(path);
             }
             return at;
         }
-        at += 2;
+        at += 1;
     }
 }
 
