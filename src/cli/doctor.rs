@@ -110,7 +110,7 @@ fn answers(models: Result<usize, Error>) -> String {
     match models {
         Ok(0) => "it answers, and has no model; `ollama pull llama3.2` fetches one".to_owned(),
         Ok(models) => format!("it answers, with {models} models"),
-        Err(Error::UpstreamDown { cause }) => format!("down, the model server can't be reached: {cause:#}"),
+        Err(Error::UpstreamDown { cause }) => format!("down: the model server can't be reached: {cause:#}"),
         Err(error) => format!("down: {error}"),
     }
 }

@@ -179,9 +179,9 @@ impl Routing {
     /// The upstreams that are up and serve `model`, at least one.
     pub async fn candidates(&self, model: &ModelName) -> Result<Vec<HostId>, Error> {
         self.first_look().await;
-        if let Served::Nowhere = self.serving(model) {
-            // It may have been pulled a moment ago.
-            self.look_again(|upstreams| upstreams.iter().any(|known| known.is_up() && known.serves(model))).await;
+        if !matches!(self.serving(model), Served::Here(_)) {
+            // It may have been pulled, or its upstream started, a moment ago.
+            self.look_again(|_| true, |known| known.is_up() && known.serves(model)).await;
         }
         match self.serving(model) {
             Served::Here(hosts) => Ok(hosts),
@@ -200,8 +200,7 @@ impl Routing {
 
     /// Every model that some upstream serves now, by name.
     pub async fn models(&self) -> Result<Vec<ModelCard>, Error> {
-        self.first_look().await;
-        self.look_again(|_| false).await;
+        self.look_around().await;
         self.check_any_up()?;
         let mut models: Vec<ModelCard> = Vec::new();
         for known in self.lock().iter().filter(|known| known.is_up()) {
@@ -217,8 +216,7 @@ impl Routing {
 
     /// Whether some upstream is up.
     pub async fn is_any_up(&self) -> bool {
-        self.first_look().await;
-        self.look_again(|_| false).await;
+        self.look_around().await;
         self.check_any_up().is_ok()
     }
 
@@ -288,19 +286,27 @@ impl Routing {
         self.wait(FIRST_LOOK_WAIT_MAX, known).await;
     }
 
-    /// Asks for new lists of those that are not down, and waits for them or for `enough`.
-    async fn look_again(&self, enough: impl Fn(&[Known]) -> bool) {
+    /// Waits for new lists of those that are not down, and for a look at the others when none is up.
+    async fn look_around(&self) {
+        self.first_look().await;
+        self.look_again(|known| !known.is_down(), |_| false).await;
+        if self.check_any_up().is_err() {
+            self.look_again(Known::is_down, Known::is_up).await;
+        }
+    }
+
+    /// Asks for a new list of each of `which`, and waits for one look at each, or until one is `enough`.
+    async fn look_again(&self, which: impl Fn(&Known) -> bool, enough: impl Fn(&Known) -> bool) {
         let now = Instant::now();
         let mut looks = Vec::new();
         for (host, known) in self.lock().iter().enumerate() {
-            if !known.is_down() && !known.is_fresh(LIST_FRESH, now) {
+            if which(known) && !known.is_fresh(LIST_FRESH, now) {
                 looks.push((host, known.begun + 1));
                 self.0.wanted[host].notify_one();
             }
         }
         let done = |upstreams: &[Known]| {
-            let ended = |(host, look): &(usize, u64)| upstreams[*host].ended >= *look || upstreams[*host].is_down();
-            looks.iter().all(ended) || enough(upstreams)
+            looks.iter().all(|(host, look)| upstreams[*host].ended >= *look) || upstreams.iter().any(&enough)
         };
         self.wait(LOOK_WAIT_MAX, done).await;
     }

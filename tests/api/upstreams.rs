@@ -158,6 +158,23 @@ async fn what_died_and_came_back_is_seen_by_lists_readiness_and_requests() {
 }
 
 #[actix_web::test]
+async fn one_that_has_just_started_serves_the_first_request_after_it() {
+    let fake = FakeOllama::start();
+    fake.dies().await;
+    let gateway = TestGateway::start_with(&fake.url(), &[("LIMITS__REQUESTS_PER_MINUTE", "1000")]);
+    let admin = gateway.admin().await;
+    // By now the background looks at it most seldom.
+    for _ in 0..20 {
+        assert_eq!(gateway.post(CHAT, Some(&admin), hello()).await.status, 502);
+    }
+
+    fake.comes_back().await;
+
+    assert_eq!(gateway.post(CHAT, Some(&admin), hello()).await.status, 200);
+    assert_eq!(gateway.get("/health/ready", None).await.status, 200);
+}
+
+#[actix_web::test]
 async fn one_that_never_answers_delays_nobody() {
     let (local, two) = (FakeOllama::start(), FakeOllama::start());
     two.hangs();
