@@ -6,19 +6,17 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::auth::Auth;
-use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::config::Config;
 use crate::dialect::wire;
 use crate::http::body;
+use crate::http::errors::ErrorBody;
 use crate::http::guard::note_refusal;
 use crate::http::head::{address, request_id};
 use crate::http::reply::{self, ApiError};
 use crate::model::credential::Username;
-use crate::model::rights::quotas::Quotas;
 use crate::rules::accounts::Accounts;
-use crate::store::users::User;
 
 /// Said to everybody who registers.
 const NOTICE: &str = "Your registration waits for an admin's approval. Prompts and answers sent through this gateway are \
@@ -42,7 +40,7 @@ pub struct Registered {
 
 /// Asks for an account. An admin approves it.
 #[utoipa::path(post, path = "/api/v1/register", tag = "account", security(()), request_body = Register,
-    responses((status = 202, body = Registered), crate::http::docs::Refusals))]
+    responses((status = 202, body = Registered), crate::http::errors::Refusals))]
 pub async fn register(
     request: HttpRequest,
     mut payload: web::Payload,
@@ -70,7 +68,7 @@ pub struct ChangePassword {
 
 /// Changes a password; the way out of a password that must be changed, too. Every token issued before ends.
 #[utoipa::path(post, path = "/api/v1/password", tag = "account", security(()), request_body = ChangePassword,
-    responses((status = 204, description = "Changed"), crate::http::docs::Refusals))]
+    responses((status = 204, description = "Changed"), crate::http::errors::Refusals))]
 pub async fn password(
     request: HttpRequest,
     mut payload: web::Payload,
@@ -124,7 +122,7 @@ pub struct TokenError {
 #[allow(dead_code, reason = "read by the derive alone")]
 enum TooOften {
     Ladder(TokenError),
-    Address(crate::http::docs::ErrorBody),
+    Address(ErrorBody),
 }
 
 /// Credentials to an access token, as JSON or as OAuth2's password form.
@@ -134,10 +132,10 @@ enum TooOften {
         (status = 200, body = AccessToken),
         (status = 400, body = TokenError),
         (status = 401, body = TokenError),
-        (status = 403, body = crate::http::docs::ErrorBody),
+        (status = 403, body = ErrorBody),
         (status = 413, body = TokenError),
         (status = 415, body = TokenError),
-        (status = 421, body = crate::http::docs::ErrorBody),
+        (status = 421, body = ErrorBody),
         (status = 429, body = TooOften),
         (status = 500, body = TokenError),
         (status = 503, body = TokenError)))]
@@ -204,56 +202,4 @@ fn token_error(error: &Error) -> HttpResponse {
     }
     let body = wire::json_bytes(&TokenError { error: code, error_description: error.to_string() });
     response.insert_header((header::CONTENT_TYPE, wire::JSON)).body(body)
-}
-
-/// An account, as people and admins see it.
-#[derive(Serialize, ToSchema)]
-pub struct UserView {
-    #[schema(format = Uuid)]
-    id: String,
-    #[schema(example = "ann@example.org")]
-    username: String,
-    /// `admin` or `user`
-    role: String,
-    /// `pending`, `active` or `disabled`
-    status: String,
-    must_change_password: bool,
-    /// Its own limit; absent: the gateway's.
-    requests_per_minute: Option<i64>,
-    /// Its own quotas; where there is none, the gateway's holds.
-    quotas: Quotas,
-    /// The models that may be used; null: all.
-    models: Option<Vec<String>>,
-    /// The share of the host beside others who wait; 1 for nearly everybody.
-    weight: i64,
-    /// `interactive`, or `batch`: takes what interactive requests leave.
-    class: &'static str,
-    /// The network that a registration came from, while it waits for approval: an IPv4 address or an IPv6 /64.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "192.168.1.77")]
-    registered_from: Option<String>,
-    #[schema(format = DateTime)]
-    created_at: String,
-    #[schema(format = DateTime)]
-    approved_at: Option<String>,
-}
-
-impl From<&User> for UserView {
-    fn from(user: &User) -> Self {
-        UserView {
-            id: user.public_id.clone(),
-            username: user.name().to_owned(),
-            role: user.role.clone(),
-            status: user.status.clone(),
-            must_change_password: user.must_change,
-            requests_per_minute: user.requests_per_minute,
-            quotas: user.quotas(),
-            models: user.models.words(),
-            weight: user.weight,
-            class: user.class.name(),
-            registered_from: user.registered_from.clone(),
-            created_at: Timestamp(user.created_at_us).rfc3339(),
-            approved_at: user.approved_at_us.map(|at| Timestamp(at).rfc3339()),
-        }
-    }
 }

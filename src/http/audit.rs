@@ -8,8 +8,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
-use crate::http::admin::{Answer, answer, page_size, query};
 use crate::http::guard::Admin;
+use crate::http::query::{page_size, query};
+use crate::http::reply::{ApiResult, answer};
 use crate::rules::export::filter::Filter;
 use crate::store::Store;
 use crate::store::audit::{self as rows, Row, Wanted};
@@ -181,8 +182,8 @@ pub struct SearchedToView {
 /// The record, newest first: requests (running ones on the first page, without an outcome), refusals and acts. A search for
 /// `text` finds requests that have ended, and leaves an act on the record as every look at contents does.
 #[utoipa::path(get, path = "/api/v1/audit", tag = "admin", params(AuditQuery),
-    responses((status = 200, body = AuditPage), crate::http::docs::Refusals))]
-pub async fn audit(admin: Admin, request: HttpRequest, store: web::Data<Store>) -> Answer {
+    responses((status = 200, body = AuditPage), crate::http::errors::Refusals))]
+pub async fn audit(admin: Admin, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
     let result = async {
         let query: AuditQuery = query(&request)?;
         let (cursor, limit) = (query.cursor, query.limit);

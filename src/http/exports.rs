@@ -11,11 +11,11 @@ use utoipa::{IntoParams, ToSchema};
 use crate::base::error::Error;
 use crate::base::fields::Fields;
 use crate::config::Config;
-use crate::http::admin::{Answer, query};
 use crate::http::body;
 use crate::http::guard::Admin;
 use crate::http::head::request_id;
-use crate::http::reply::{self, ApiError};
+use crate::http::query::query;
+use crate::http::reply::{self, ApiError, ApiResult};
 use crate::rules::export::filter::Filter;
 use crate::rules::export::{Exporter, Exports, Extent, Format, check_mark};
 
@@ -59,14 +59,14 @@ pub struct ExportView {
 
 /// Prepares an export: of one person's whole record, or of what a filter finds.
 #[utoipa::path(post, path = "/api/v1/exports", tag = "admin", request_body = NewExport,
-    responses((status = 201, body = ExportView), crate::http::docs::Refusals))]
+    responses((status = 201, body = ExportView), crate::http::errors::Refusals))]
 pub async fn create_export(
     admin: Admin,
     request: HttpRequest,
     mut payload: web::Payload,
     exports: web::Data<Exports>,
     config: web::Data<Config>,
-) -> Answer {
+) -> ApiResult {
     let result = async {
         let asked: NewExport = body::json(&request, &mut payload, &config.limits).await?;
         let format = Format::parse(asked.format.as_deref())?;
@@ -88,8 +88,13 @@ pub async fn create_export(
 /// Streams an export. Its last line is the receipt; a download that broke off has none, as when somebody is deleted whose
 /// record is in it.
 #[utoipa::path(get, path = "/api/v1/exports/{id}", tag = "admin", params(("id" = String, Path, format = Uuid), ExportQuery),
-    responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), crate::http::docs::Refusals))]
-pub async fn export(admin: Admin, request: HttpRequest, id: web::Path<String>, exports: web::Data<Exports>) -> Answer {
+    responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), crate::http::errors::Refusals))]
+pub async fn export(
+    admin: Admin,
+    request: HttpRequest,
+    id: web::Path<String>,
+    exports: web::Data<Exports>,
+) -> ApiResult {
     let begun = async {
         let asked: ExportQuery = query(&request)?;
         exports.open(admin.actor(), &id, asked.bom).await
@@ -98,7 +103,7 @@ pub async fn export(admin: Admin, request: HttpRequest, id: web::Path<String>, e
 }
 
 /// Streams an export to its end, the receipt.
-pub fn download(request: &HttpRequest, begun: Result<Exporter, Error>) -> Answer {
+pub fn download(request: &HttpRequest, begun: Result<Exporter, Error>) -> ApiResult {
     let exporter = begun.map_err(|error| ApiError::new(error, request))?;
     let (format, id) = (exporter.format(), request_id(request));
     let pieces = stream::unfold(exporter, move |mut exporter| async move {

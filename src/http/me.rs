@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::gateway::Gateway;
-use crate::http::account::UserView;
-use crate::http::admin::{Answer, answer, query};
 use crate::http::audit::{AuditPage, audit_page};
 use crate::http::exports::download;
 use crate::http::guard::{Caller, Doer};
-use crate::http::quotas::AccountView;
-use crate::http::reply;
+use crate::http::query::query;
+use crate::http::reply::{self, ApiResult, answer};
+use crate::http::views::AccountView;
+use crate::http::views::UserView;
 use crate::rules::export::{Exports, Extent, Format, check_mark};
 use crate::store::Store;
 use crate::store::audit::Wanted;
@@ -27,7 +27,7 @@ pub struct OwnView {
 
 /// The account that the token belongs to, and what is left of what it may use.
 #[utoipa::path(get, path = "/api/v1/me", tag = "account",
-    responses((status = 200, body = OwnView), crate::http::docs::Refusals))]
+    responses((status = 200, body = OwnView), crate::http::errors::Refusals))]
 pub async fn me(caller: Caller, gateway: web::Data<Gateway>) -> HttpResponse {
     let user = caller.0.user();
     let left = AccountView::from(gateway.limits().account_of(user));
@@ -47,8 +47,8 @@ pub struct OwnRecordQuery {
 
 /// Your own record, newest first.
 #[utoipa::path(get, path = "/api/v1/me/record", tag = "account", params(OwnRecordQuery),
-    responses((status = 200, body = AuditPage), crate::http::docs::Refusals))]
-pub async fn record(caller: Caller, request: HttpRequest, store: web::Data<Store>) -> Answer {
+    responses((status = 200, body = AuditPage), crate::http::errors::Refusals))]
+pub async fn record(caller: Caller, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
     let page = async {
         let asked: OwnRecordQuery = query(&request)?;
         let wanted = Wanted { user_id: Some(caller.0.user_id()), ..Wanted::default() };
@@ -71,8 +71,8 @@ pub struct OwnExportQuery {
 
 /// Your own record as a file, with every prompt and answer.
 #[utoipa::path(get, path = "/api/v1/me/export", operation_id = "export_own", tag = "account", params(OwnExportQuery),
-    responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), crate::http::docs::Refusals))]
-pub async fn export(caller: Doer, request: HttpRequest, exports: web::Data<Exports>) -> Answer {
+    responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), crate::http::errors::Refusals))]
+pub async fn export(caller: Doer, request: HttpRequest, exports: web::Data<Exports>) -> ApiResult {
     let begun = async {
         let asked: OwnExportQuery = query(&request)?;
         let format = Format::parse(asked.format.as_deref())?;

@@ -11,11 +11,11 @@ use crate::base::error::Error;
 use crate::dialect::{DIALECTS, Dialect, for_path};
 
 pub mod account;
-pub mod admin;
 pub mod audit;
 pub mod body;
 pub mod connections;
 pub mod docs;
+pub mod errors;
 pub mod exports;
 pub mod framing;
 pub mod guard;
@@ -25,6 +25,7 @@ pub mod hosts;
 pub mod inference;
 pub mod me;
 pub mod models;
+pub mod query;
 pub mod queue;
 pub mod quotas;
 pub mod record;
@@ -34,6 +35,7 @@ pub mod tokens;
 pub mod unknown;
 pub mod usage;
 pub mod users;
+pub mod views;
 
 use guard::{AddressKey, AddressQuotas};
 
@@ -80,17 +82,17 @@ pub static ROUTES: &[Route] = &[
     route("DELETE", "/api/v1/tokens/{id}", Who::Person, || web::to(tokens::revoke)),
     route("POST", "/api/v1/tokens/{id}/rotate", Who::Person, || web::to(tokens::rotate)),
     route("POST", "/api/v1/tokens/{id}/resume", Who::Person, || web::to(tokens::resume)),
-    route("GET", "/api/v1/users", Who::Admin, || web::to(admin::users)),
+    route("GET", "/api/v1/users", Who::Admin, || web::to(users::list)),
     // Before the account whose id could be anything.
-    route("POST", "/api/v1/users/turn-down", Who::Admin, || web::to(admin::turn_down_all)),
-    route("GET", "/api/v1/users/{id}", Who::Admin, || web::to(users::user)),
+    route("POST", "/api/v1/users/turn-down", Who::Admin, || web::to(users::turn_down_all)),
+    route("GET", "/api/v1/users/{id}", Who::Admin, || web::to(users::one)),
     route("PATCH", "/api/v1/users/{id}", Who::Admin, || web::to(users::change)),
     route("DELETE", "/api/v1/users/{id}", Who::Admin, || web::to(record::delete_user)),
-    route("POST", "/api/v1/users/{id}/approve", Who::Admin, || web::to(admin::approve)),
-    route("POST", "/api/v1/users/{id}/turn-down", Who::Admin, || web::to(admin::turn_down)),
-    route("POST", "/api/v1/users/{id}/disable", Who::Admin, || web::to(admin::disable)),
-    route("POST", "/api/v1/users/{id}/enable", Who::Admin, || web::to(admin::enable)),
-    route("POST", "/api/v1/users/{id}/reset-password", Who::Admin, || web::to(admin::reset_password)),
+    route("POST", "/api/v1/users/{id}/approve", Who::Admin, || web::to(users::approve)),
+    route("POST", "/api/v1/users/{id}/turn-down", Who::Admin, || web::to(users::turn_down)),
+    route("POST", "/api/v1/users/{id}/disable", Who::Admin, || web::to(users::disable)),
+    route("POST", "/api/v1/users/{id}/enable", Who::Admin, || web::to(users::enable)),
+    route("POST", "/api/v1/users/{id}/reset-password", Who::Admin, || web::to(users::reset_password)),
     route("GET", "/api/v1/audit", Who::Admin, || web::to(audit::audit)),
     route("GET", "/api/v1/audit/{request_id}", Who::Admin, || web::to(record::story)),
     route("GET", "/api/v1/usage", Who::Admin, || web::to(usage::of_everybody)),

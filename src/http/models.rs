@@ -12,7 +12,7 @@ use crate::model::model_name::ModelName;
 
 /// Models that can be asked.
 #[utoipa::path(get, path = "/v1/models", tag = "models",
-    responses((status = 200, body = ModelList), crate::http::docs::Refusals))]
+    responses((status = 200, body = ModelList), crate::http::errors::Refusals))]
 pub async fn list(
     reader: ModelReader,
     request: HttpRequest,
@@ -24,7 +24,7 @@ pub async fn list(
 
 /// One model. Its id may hold `/` and `:`, encoded or not.
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path)),
-    responses((status = 200, body = ModelObject), crate::http::docs::Refusals))]
+    responses((status = 200, body = ModelObject), crate::http::errors::Refusals))]
 pub async fn one(
     reader: ModelReader,
     request: HttpRequest,

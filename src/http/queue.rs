@@ -122,7 +122,7 @@ pub struct QueueView {
 
 /// Who runs and who waits. Admins see everybody; others see their own, a token those that it sent itself.
 #[utoipa::path(get, path = "/api/v1/queue", tag = "queue",
-    responses((status = 200, body = QueueView), crate::http::docs::Refusals))]
+    responses((status = 200, body = QueueView), crate::http::errors::Refusals))]
 pub async fn show(reader: QueueReader, gateway: web::Data<Gateway>, store: web::Data<Store>) -> HttpResponse {
     let who = &reader.0;
     let all = gateway.queue().forecast();
@@ -199,7 +199,7 @@ fn name_of(people: &People, user_id: i64) -> String {
 /// Ends a request that waits or runs. Its sender gets a 403, or the stream breaks off; its row is `refused`, `cancelled`.
 #[utoipa::path(delete, path = "/api/v1/queue/{request_id}", tag = "queue",
     params(("request_id" = String, Path, format = Uuid)),
-    responses((status = 204), crate::http::docs::Refusals))]
+    responses((status = 204), crate::http::errors::Refusals))]
 pub async fn cancel(
     admin: Admin,
     request: HttpRequest,

@@ -34,7 +34,7 @@ pub struct Story {
 
 /// One request's full story, or an act's. A look at contents leaves a row.
 #[utoipa::path(get, path = "/api/v1/audit/{request_id}", tag = "admin", params(("request_id" = String, Path, format = Uuid)),
-    responses((status = 200, body = Story), crate::http::docs::Refusals))]
+    responses((status = 200, body = Story), crate::http::errors::Refusals))]
 pub async fn story(
     admin: Admin,
     request: HttpRequest,
@@ -85,7 +85,7 @@ pub struct Deleting {
 
 /// Deletes an account for good, after a complete export of its record.
 #[utoipa::path(delete, path = "/api/v1/users/{id}", tag = "admin", params(("id" = String, Path, format = Uuid)),
-    request_body = Delete, responses((status = 202, body = Deleting), crate::http::docs::Refusals))]
+    request_body = Delete, responses((status = 202, body = Deleting), crate::http::errors::Refusals))]
 pub async fn delete_user(
     admin: Admin,
     request: HttpRequest,

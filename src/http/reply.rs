@@ -27,6 +27,9 @@ pub struct ApiError {
     id: RequestId,
 }
 
+/// What a handler of the gateway's own API returns.
+pub type ApiResult = Result<HttpResponse, ApiError>;
+
 impl ApiError {
     pub fn new(error: Error, request: &HttpRequest) -> Self {
         ApiError { error, id: request_id(request) }
@@ -80,4 +83,12 @@ pub fn log(error: &Error, id: &RequestId) {
 
 pub fn json(status: StatusCode, value: &impl Serialize) -> HttpResponse {
     HttpResponse::build(status).insert_header((header::CONTENT_TYPE, wire::JSON)).body(wire::json_bytes(value))
+}
+
+/// Answers a view as JSON with status 200, or the error.
+pub fn answer(request: &HttpRequest, result: Result<impl Serialize, Error>) -> ApiResult {
+    match result {
+        Ok(view) => Ok(json(StatusCode::OK, &view)),
+        Err(error) => Err(ApiError::new(error, request)),
+    }
 }

@@ -7,104 +7,16 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::auth::api_key;
-use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::config::Config;
-use crate::http::admin::{Answer, answer, page_size, query};
 use crate::http::body::{self, present};
 use crate::http::guard::{Caller, Doer};
-use crate::http::reply::{self, ApiError};
-use crate::model::rights::Class;
+use crate::http::query::{page_size, query};
+use crate::http::reply::{self, ApiError, ApiResult, answer};
+use crate::http::views::{FreshToken, TokenView};
 use crate::model::rights::quotas::Quotas;
-use crate::model::runaway::Runaway;
 use crate::rules::accounts::Accounts;
-use crate::rules::tokens::{Edit, Fresh, RotateWish, Tokens, Wish};
-use crate::store::tokens::Token;
-
-/// A token without its secret.
-#[derive(Serialize, ToSchema)]
-pub struct TokenView {
-    #[schema(example = "4sTq9ZbM1x")]
-    id: String,
-    /// How the token begins.
-    #[schema(example = "lgw_m_4sTq9ZbM1x")]
-    prefix: String,
-    name: String,
-    /// The owner.
-    #[schema(example = "ann@example.org")]
-    user: String,
-    /// `active`, `suspended`, `paused`, `expired` or `revoked`
-    status: &'static str,
-    /// How a paused token ran away: `repeats` or `errors`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pause_reason: Option<&'static str>,
-    /// Since when it is suspended or paused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
-    suspended_at: Option<String>,
-    scopes: Vec<&'static str>,
-    /// Absent: all that the owner may use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    models: Option<Vec<String>>,
-    /// Absent: anywhere.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    networks: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    requests_per_minute: Option<i64>,
-    /// Its own quotas besides its owner's.
-    quotas: Quotas,
-    /// `interactive` or `batch`; absent: the owner's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    class: Option<&'static str>,
-    #[schema(format = DateTime)]
-    created_at: String,
-    #[schema(format = DateTime)]
-    expires_at: String,
-    /// To within five minutes; absent: never.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
-    last_used_at: Option<String>,
-}
-
-impl TokenView {
-    fn of(token: &Token, owner: String) -> Self {
-        TokenView {
-            id: token.public_id.clone(),
-            prefix: api_key::prefix_of(&token.public_id),
-            name: token.name.clone(),
-            user: owner,
-            status: token.status(Timestamp::now()),
-            pause_reason: token.paused.map(Runaway::name),
-            suspended_at: token.suspended_at_us.map(Timestamp).map(Timestamp::rfc3339),
-            scopes: token.scopes.words(),
-            models: token.models.words(),
-            networks: token.networks.as_ref().map(|networks| networks.iter().map(ToString::to_string).collect()),
-            requests_per_minute: token.requests_per_minute,
-            quotas: token.quotas,
-            class: token.class.map(Class::name),
-            created_at: Timestamp(token.created_at_us).rfc3339(),
-            expires_at: Timestamp(token.expires_at_us).rfc3339(),
-            last_used_at: token.last_used_at().map(Timestamp::rfc3339),
-        }
-    }
-}
-
-/// A token with its secret: the only time that it is shown.
-#[derive(Serialize, ToSchema)]
-pub struct FreshToken {
-    /// Send it as `Authorization: Bearer …` or as `x-api-key`. It is not shown again.
-    #[schema(example = "lgw_m_4sTq9ZbM1x_…")]
-    token: String,
-    #[serde(flatten)]
-    view: TokenView,
-}
-
-impl FreshToken {
-    fn of(fresh: &Fresh, owner: String) -> Self {
-        FreshToken { token: fresh.secret.expose().clone(), view: TokenView::of(&fresh.token, owner) }
-    }
-}
+use crate::rules::tokens::{Edit, RotateWish, Tokens, Wish};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -129,13 +41,13 @@ pub struct TokenPage {
 
 /// Your tokens, newest first, those that have ended too.
 #[utoipa::path(get, path = "/api/v1/tokens", operation_id = "list_tokens", tag = "tokens", params(TokensQuery),
-    responses((status = 200, body = TokenPage), crate::http::docs::Refusals))]
+    responses((status = 200, body = TokenPage), crate::http::errors::Refusals))]
 pub async fn list(
     caller: Caller,
     request: HttpRequest,
     tokens: web::Data<Tokens>,
     accounts: web::Data<Accounts>,
-) -> Answer {
+) -> ApiResult {
     let page = async {
         let asked: TokensQuery = query(&request)?;
         let limit = page_size(asked.limit)?;
@@ -156,14 +68,14 @@ pub async fn list(
 
 /// Makes a token of your own for a machine. Its rights are never more than yours.
 #[utoipa::path(post, path = "/api/v1/tokens", operation_id = "create_token", tag = "tokens", request_body = Wish,
-    responses((status = 201, body = FreshToken), crate::http::docs::Refusals))]
+    responses((status = 201, body = FreshToken), crate::http::errors::Refusals))]
 pub async fn create(
     caller: Doer,
     request: HttpRequest,
     mut payload: web::Payload,
     tokens: web::Data<Tokens>,
     config: web::Data<Config>,
-) -> Answer {
+) -> ApiResult {
     let made = async {
         let wish: Wish = body::json(&request, &mut payload, &config.limits).await?;
         tokens.create(caller.actor(), &caller.0.user().public_id, wish).await
@@ -194,7 +106,7 @@ pub struct TokenPatch {
 
 /// Changes how much your token may use, or, for an admin, anybody's; felt on its next request.
 #[utoipa::path(patch, path = "/api/v1/tokens/{id}", operation_id = "change_token", tag = "tokens", params(("id" = String, Path)),
-    request_body = TokenPatch, responses((status = 200, body = TokenView), crate::http::docs::Refusals))]
+    request_body = TokenPatch, responses((status = 200, body = TokenView), crate::http::errors::Refusals))]
 pub async fn change(
     caller: Doer,
     request: HttpRequest,
@@ -202,7 +114,7 @@ pub async fn change(
     mut payload: web::Payload,
     tokens: web::Data<Tokens>,
     config: web::Data<Config>,
-) -> Answer {
+) -> ApiResult {
     let changed = async {
         let TokenPatch { requests_per_minute, quotas, class } =
             body::json(&request, &mut payload, &config.limits).await?;
@@ -213,8 +125,8 @@ pub async fn change(
 
 /// Ends a token at once.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", operation_id = "revoke_token", tag = "tokens", params(("id" = String, Path)),
-    responses((status = 204, description = "Revoked"), crate::http::docs::Refusals))]
-pub async fn revoke(caller: Doer, request: HttpRequest, id: web::Path<String>, tokens: web::Data<Tokens>) -> Answer {
+    responses((status = 204, description = "Revoked"), crate::http::errors::Refusals))]
+pub async fn revoke(caller: Doer, request: HttpRequest, id: web::Path<String>, tokens: web::Data<Tokens>) -> ApiResult {
     match tokens.revoke(caller.actor(), &id).await {
         Ok(_) => Ok(HttpResponse::NoContent().finish()),
         Err(error) => Err(ApiError::new(error, &request)),
@@ -223,7 +135,7 @@ pub async fn revoke(caller: Doer, request: HttpRequest, id: web::Path<String>, t
 
 /// Gives your token a new secret; the one before is taken for a while, too.
 #[utoipa::path(post, path = "/api/v1/tokens/{id}/rotate", operation_id = "rotate_token", tag = "tokens", params(("id" = String, Path)),
-    request_body = Option<RotateWish>, responses((status = 200, body = FreshToken), crate::http::docs::Refusals))]
+    request_body = Option<RotateWish>, responses((status = 200, body = FreshToken), crate::http::errors::Refusals))]
 pub async fn rotate(
     caller: Doer,
     request: HttpRequest,
@@ -231,7 +143,7 @@ pub async fn rotate(
     mut payload: web::Payload,
     tokens: web::Data<Tokens>,
     config: web::Data<Config>,
-) -> Answer {
+) -> ApiResult {
     let rotated = async {
         let bytes = body::read_own(&request, &mut payload, &config.limits).await?;
         let wish = if bytes.is_empty() { RotateWish::default() } else { body::parse(&bytes)? };
@@ -243,8 +155,8 @@ pub async fn rotate(
 
 /// Lets a token in again that was paused because it ran away, or suspended when its owner was disabled or reset.
 #[utoipa::path(post, path = "/api/v1/tokens/{id}/resume", operation_id = "resume_token", tag = "tokens", params(("id" = String, Path)),
-    responses((status = 200, body = TokenView), crate::http::docs::Refusals))]
-pub async fn resume(caller: Doer, request: HttpRequest, id: web::Path<String>, tokens: web::Data<Tokens>) -> Answer {
+    responses((status = 200, body = TokenView), crate::http::errors::Refusals))]
+pub async fn resume(caller: Doer, request: HttpRequest, id: web::Path<String>, tokens: web::Data<Tokens>) -> ApiResult {
     let resumed = tokens.resume(caller.actor(), &id).await;
     answer(&request, resumed.map(|token| TokenView::of(&token, tokens.owner(&token))))
 }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::base::error::Error;
-use crate::http::admin::{Answer, answer, query};
 use crate::http::guard::{Admin, UsageReader};
-use crate::http::reply::ApiError;
+use crate::http::query::query;
+use crate::http::reply::{ApiError, ApiResult, answer};
 use crate::rules::usage::{Question, UsageItem, as_csv, lines};
 use crate::store::Store;
 
@@ -46,15 +46,15 @@ pub struct UsagePage {
 
 /// What everybody used.
 #[utoipa::path(get, path = "/api/v1/usage", tag = "admin", params(UsageQuery),
-    responses((status = 200, content((UsagePage = "application/json"), (String = "text/csv"))), crate::http::docs::Refusals))]
-pub async fn of_everybody(_: Admin, request: HttpRequest, store: web::Data<Store>) -> Answer {
+    responses((status = 200, content((UsagePage = "application/json"), (String = "text/csv"))), crate::http::errors::Refusals))]
+pub async fn of_everybody(_: Admin, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
     tell(&request, &store, query(&request)).await
 }
 
 /// What you used. A token needs the scope `usage`.
 #[utoipa::path(get, path = "/api/v1/me/usage", tag = "account", params(UsageQuery),
-    responses((status = 200, content((UsagePage = "application/json"), (String = "text/csv"))), crate::http::docs::Refusals))]
-pub async fn of_mine(reader: UsageReader, request: HttpRequest, store: web::Data<Store>) -> Answer {
+    responses((status = 200, content((UsagePage = "application/json"), (String = "text/csv"))), crate::http::errors::Refusals))]
+pub async fn of_mine(reader: UsageReader, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
     let asked = query::<UsageQuery>(&request).and_then(|asked| match &asked.user_id {
         Some(_) => Err(Error::invalid("user_id", "`user_id` is for admins, on /api/v1/usage")),
         None => Ok(UsageQuery { user_id: Some(reader.0.user().public_id.clone()), ..asked }),
@@ -62,7 +62,7 @@ pub async fn of_mine(reader: UsageReader, request: HttpRequest, store: web::Data
     tell(&request, &store, asked).await
 }
 
-async fn tell(request: &HttpRequest, store: &Store, asked: Result<UsageQuery, Error>) -> Answer {
+async fn tell(request: &HttpRequest, store: &Store, asked: Result<UsageQuery, Error>) -> ApiResult {
     let told = async {
         let UsageQuery { user_id, token_id, from, to, by, format, bom } = asked?;
         let csv = match format.as_deref() {

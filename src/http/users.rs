@@ -1,21 +1,61 @@
-//! One account as admins see it, and what they may change in it.
+//! Accounts as admins see them, and what they may change in them.
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
+use crate::base::error::Error;
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::http::account::UserView;
-use crate::http::admin::{Answer, answer};
 use crate::http::body::{self, present};
 use crate::http::guard::Admin;
-use crate::http::quotas::AccountView;
+use crate::http::query::{page_size, query};
+use crate::http::reply::{ApiError, ApiResult, answer};
+use crate::http::views::{AccountView, UserView};
 use crate::model::rights::quotas::Quotas;
-use crate::rules::accounts::{Accounts, Edit};
+use crate::rules::accounts::{Accounts, Edit, ResetMode, Waiting, WaitingWish};
 use crate::store::users::User;
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct UsersQuery {
+    /// Part of the name.
+    search: Option<String>,
+    /// `pending`, `active` or `disabled`.
+    status: Option<String>,
+    /// The `next` of the page before.
+    #[param(format = Uuid)]
+    cursor: Option<String>,
+    /// 50 when left out, at most 500.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct UserPage {
+    items: Vec<UserView>,
+    /// The cursor of the next page; null on the last.
+    next: Option<String>,
+}
+
+/// Accounts, newest first.
+#[utoipa::path(get, path = "/api/v1/users", operation_id = "users", tag = "admin", params(UsersQuery),
+    responses((status = 200, body = UserPage), crate::http::errors::Refusals))]
+pub async fn list(_: Admin, request: HttpRequest, accounts: web::Data<Accounts>) -> ApiResult {
+    let page = async {
+        let UsersQuery { search, status, cursor, limit } = query(&request)?;
+        let limit = page_size(limit)?;
+        let found = accounts.list(search.as_deref(), status.as_deref(), cursor, limit + 1).await?;
+        let more = found.len() > limit;
+        let items: Vec<&User> = found.iter().take(limit).map(|user| &**user).collect();
+        let next = items.last().filter(|_| more).map(|user| user.public_id.clone());
+        Ok(UserPage { items: items.into_iter().map(UserView::from).collect(), next })
+    };
+    answer(&request, page.await)
+}
 
 /// An account with what only admins see.
 #[derive(Serialize, ToSchema)]
@@ -35,15 +75,15 @@ impl UserDetail {
 }
 
 /// One account.
-#[utoipa::path(get, path = "/api/v1/users/{id}", tag = "admin", params(("id" = String, Path, format = Uuid)),
-    responses((status = 200, body = UserDetail), crate::http::docs::Refusals))]
-pub async fn user(
+#[utoipa::path(get, path = "/api/v1/users/{id}", operation_id = "user", tag = "admin", params(("id" = String, Path, format = Uuid)),
+    responses((status = 200, body = UserDetail), crate::http::errors::Refusals))]
+pub async fn one(
     _: Admin,
     request: HttpRequest,
     id: web::Path<String>,
     accounts: web::Data<Accounts>,
     gateway: web::Data<Gateway>,
-) -> Answer {
+) -> ApiResult {
     answer(&request, accounts.by_id(&id).map(|user| UserDetail::of(&user, &gateway)))
 }
 
@@ -81,7 +121,7 @@ pub struct UserPatch {
 /// Changes an account; felt on its next request.
 #[utoipa::path(patch, path = "/api/v1/users/{id}", operation_id = "change_user", tag = "admin",
     params(("id" = String, Path, format = Uuid)), request_body = UserPatch,
-    responses((status = 200, body = UserDetail), crate::http::docs::Refusals))]
+    responses((status = 200, body = UserDetail), crate::http::errors::Refusals))]
 pub async fn change(
     admin: Admin,
     request: HttpRequest,
@@ -90,7 +130,7 @@ pub async fn change(
     accounts: web::Data<Accounts>,
     gateway: web::Data<Gateway>,
     config: web::Data<Config>,
-) -> Answer {
+) -> ApiResult {
     let changed = async {
         let UserPatch { role, note, requests_per_minute, quotas, models, weight, class } =
             body::json(&request, &mut payload, &config.limits).await?;
@@ -98,4 +138,122 @@ pub async fn change(
         accounts.edit(admin.actor(), &id, edit).await
     };
     answer(&request, changed.await.map(|user| UserDetail::of(&user, &gateway)))
+}
+
+/// Lets a pending account in.
+#[utoipa::path(post, path = "/api/v1/users/{id}/approve", tag = "admin", params(("id" = String, Path, format = Uuid)),
+    responses((status = 200, body = UserView), crate::http::errors::Refusals))]
+pub async fn approve(
+    admin: Admin,
+    request: HttpRequest,
+    id: web::Path<String>,
+    accounts: web::Data<Accounts>,
+) -> ApiResult {
+    answer(&request, accounts.approve(admin.actor(), &id).await.map(|user| UserView::from(&user)))
+}
+
+/// Removes an account that waits for approval. It never came in, so nothing is lost and no receipt is needed.
+#[utoipa::path(post, path = "/api/v1/users/{id}/turn-down", tag = "admin", params(("id" = String, Path, format = Uuid)),
+    responses((status = 204, description = "Turned down"), crate::http::errors::Refusals))]
+pub async fn turn_down(
+    admin: Admin,
+    request: HttpRequest,
+    id: web::Path<String>,
+    accounts: web::Data<Accounts>,
+) -> ApiResult {
+    match accounts.turn_down(admin.actor(), &id).await {
+        Ok(()) => Ok(HttpResponse::NoContent().finish()),
+        Err(error) => Err(ApiError::new(error, &request)),
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct TurnedDown {
+    /// How many accounts are gone.
+    turned_down: usize,
+}
+
+/// Removes every account that waits for approval and meets all conditions that are given, of which one is needed.
+#[utoipa::path(post, path = "/api/v1/users/turn-down", operation_id = "turn_down_all", tag = "admin",
+    request_body = WaitingWish, responses((status = 200, body = TurnedDown), crate::http::errors::Refusals))]
+pub async fn turn_down_all(
+    admin: Admin,
+    request: HttpRequest,
+    mut payload: web::Payload,
+    accounts: web::Data<Accounts>,
+    config: web::Data<Config>,
+) -> ApiResult {
+    let result = async {
+        let which = Waiting::parse(body::json(&request, &mut payload, &config.limits).await?)?;
+        let turned_down = accounts.turn_down_all(admin.actor(), &which).await?;
+        Ok(TurnedDown { turned_down })
+    };
+    answer(&request, result.await)
+}
+
+/// Shuts an account; its tokens end at once.
+#[utoipa::path(post, path = "/api/v1/users/{id}/disable", tag = "admin", params(("id" = String, Path, format = Uuid)),
+    responses((status = 200, body = UserView), crate::http::errors::Refusals))]
+pub async fn disable(
+    admin: Admin,
+    request: HttpRequest,
+    id: web::Path<String>,
+    accounts: web::Data<Accounts>,
+) -> ApiResult {
+    answer(&request, accounts.disable(admin.actor(), &id).await.map(|user| UserView::from(&user)))
+}
+
+/// Opens a disabled account again.
+#[utoipa::path(post, path = "/api/v1/users/{id}/enable", tag = "admin", params(("id" = String, Path, format = Uuid)),
+    responses((status = 200, body = UserView), crate::http::errors::Refusals))]
+pub async fn enable(
+    admin: Admin,
+    request: HttpRequest,
+    id: web::Path<String>,
+    accounts: web::Data<Accounts>,
+) -> ApiResult {
+    answer(&request, accounts.enable(admin.actor(), &id).await.map(|user| UserView::from(&user)))
+}
+
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reset {
+    /// `initial` (the default) sets `admin123`; `code` makes a random code that is shown once.
+    #[schema(example = "code")]
+    mode: Option<String>,
+    /// Revokes the tokens of its machines for good. Else they sleep until the new password is set.
+    revoke_tokens: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ResetDone {
+    #[serde(flatten)]
+    user: UserView,
+    /// The code, in mode `code`: it is not shown again.
+    one_time_code: Option<String>,
+}
+
+/// Gives an account a password that opens nothing but its own change, for an hour. Its tokens end at once.
+#[utoipa::path(post, path = "/api/v1/users/{id}/reset-password", tag = "admin", params(("id" = String, Path, format = Uuid)),
+    request_body = Option<Reset>, responses((status = 200, body = ResetDone), crate::http::errors::Refusals))]
+pub async fn reset_password(
+    admin: Admin,
+    request: HttpRequest,
+    id: web::Path<String>,
+    mut payload: web::Payload,
+    accounts: web::Data<Accounts>,
+    config: web::Data<Config>,
+) -> ApiResult {
+    let result = async {
+        let bytes = body::read_own(&request, &mut payload, &config.limits).await?;
+        let asked = if bytes.is_empty() { Reset::default() } else { body::parse(&bytes)? };
+        let mode = match asked.mode.as_deref() {
+            None | Some("initial") => ResetMode::Initial,
+            Some("code") => ResetMode::Code,
+            Some(_) => return Err(Error::invalid("mode", "`mode` must be \"initial\" or \"code\"")),
+        };
+        let (user, one_time_code) = accounts.reset_password(admin.actor(), &id, mode, asked.revoke_tokens).await?;
+        Ok(ResetDone { user: UserView::from(&user), one_time_code })
+    };
+    answer(&request, result.await)
 }

@@ -1,0 +1,247 @@
+//! The views that more than one route, or the command line, shows: people, what is left to them, tokens, settings.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::auth::api_key;
+use crate::base::clock::Timestamp;
+use crate::model::rights::Class;
+use crate::model::rights::quotas::Quotas;
+use crate::model::runaway::Runaway;
+use crate::rules::limits::{Account, Left};
+use crate::rules::tokens::Fresh;
+use crate::store::settings::SettingState;
+use crate::store::tokens::Token;
+use crate::store::users::{People, User};
+
+/// An account, as people and admins see it.
+#[derive(Serialize, ToSchema)]
+pub struct UserView {
+    #[schema(format = Uuid)]
+    id: String,
+    #[schema(example = "ann@example.org")]
+    username: String,
+    /// `admin` or `user`
+    role: String,
+    /// `pending`, `active` or `disabled`
+    status: String,
+    must_change_password: bool,
+    /// Its own limit; absent: the gateway's.
+    requests_per_minute: Option<i64>,
+    /// Its own quotas; where there is none, the gateway's holds.
+    quotas: Quotas,
+    /// The models that may be used; null: all.
+    models: Option<Vec<String>>,
+    /// The share of the host beside others who wait; 1 for nearly everybody.
+    weight: i64,
+    /// `interactive`, or `batch`: takes what interactive requests leave.
+    class: &'static str,
+    /// The network that a registration came from, while it waits for approval: an IPv4 address or an IPv6 /64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "192.168.1.77")]
+    registered_from: Option<String>,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    approved_at: Option<String>,
+}
+
+impl From<&User> for UserView {
+    fn from(user: &User) -> Self {
+        UserView {
+            id: user.public_id.clone(),
+            username: user.name().to_owned(),
+            role: user.role.clone(),
+            status: user.status.clone(),
+            must_change_password: user.must_change,
+            requests_per_minute: user.requests_per_minute,
+            quotas: user.quotas(),
+            models: user.models.words(),
+            weight: user.weight,
+            class: user.class.name(),
+            registered_from: user.registered_from.clone(),
+            created_at: Timestamp(user.created_at_us).rfc3339(),
+            approved_at: user.approved_at_us.map(|at| Timestamp(at).rfc3339()),
+        }
+    }
+}
+
+/// One thing that is counted.
+#[derive(Serialize, ToSchema)]
+pub struct LeftView {
+    /// Null: none.
+    limit: Option<u64>,
+    used: u64,
+    /// Held for requests that run; what they don't use comes back.
+    reserved: u64,
+    /// Null where there is no limit.
+    left: Option<u64>,
+    /// When all of it is there again.
+    #[schema(format = DateTime)]
+    resets_at: String,
+}
+
+impl LeftView {
+    fn of(left: Left, now: Timestamp) -> Self {
+        LeftView {
+            limit: left.limit,
+            used: left.used,
+            reserved: left.reserved,
+            left: left.left(),
+            resets_at: now.plus(left.resets_in).rfc3339(),
+        }
+    }
+}
+
+/// All that is counted of one person or token.
+#[derive(Serialize, ToSchema)]
+pub struct AccountView {
+    requests_per_minute: LeftView,
+    tokens_per_minute: LeftView,
+    requests_per_day: LeftView,
+    tokens_per_day: LeftView,
+    gpu_seconds_per_day: LeftView,
+}
+
+impl From<Account> for AccountView {
+    fn from(account: Account) -> Self {
+        let now = Timestamp::now();
+        let view = |left| LeftView::of(left, now);
+        AccountView {
+            requests_per_minute: view(account.requests_per_minute),
+            tokens_per_minute: view(account.tokens_per_minute),
+            requests_per_day: view(account.requests_per_day),
+            tokens_per_day: view(account.tokens_per_day),
+            gpu_seconds_per_day: view(account.gpu_seconds_per_day),
+        }
+    }
+}
+
+/// A token without its secret.
+#[derive(Serialize, ToSchema)]
+pub struct TokenView {
+    #[schema(example = "4sTq9ZbM1x")]
+    id: String,
+    /// How the token begins.
+    #[schema(example = "lgw_m_4sTq9ZbM1x")]
+    prefix: String,
+    name: String,
+    /// The owner.
+    #[schema(example = "ann@example.org")]
+    user: String,
+    /// `active`, `suspended`, `paused`, `expired` or `revoked`
+    status: &'static str,
+    /// How a paused token ran away: `repeats` or `errors`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pause_reason: Option<&'static str>,
+    /// Since when it is suspended or paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    suspended_at: Option<String>,
+    scopes: Vec<&'static str>,
+    /// Absent: all that the owner may use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    models: Option<Vec<String>>,
+    /// Absent: anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    networks: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests_per_minute: Option<i64>,
+    /// Its own quotas besides its owner's.
+    quotas: Quotas,
+    /// `interactive` or `batch`; absent: the owner's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<&'static str>,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    expires_at: String,
+    /// To within five minutes; absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    last_used_at: Option<String>,
+}
+
+impl TokenView {
+    pub fn of(token: &Token, owner: String) -> Self {
+        TokenView {
+            id: token.public_id.clone(),
+            prefix: api_key::prefix_of(&token.public_id),
+            name: token.name.clone(),
+            user: owner,
+            status: token.status(Timestamp::now()),
+            pause_reason: token.paused.map(Runaway::name),
+            suspended_at: token.suspended_at_us.map(Timestamp).map(Timestamp::rfc3339),
+            scopes: token.scopes.words(),
+            models: token.models.words(),
+            networks: token.networks.as_ref().map(|networks| networks.iter().map(ToString::to_string).collect()),
+            requests_per_minute: token.requests_per_minute,
+            quotas: token.quotas,
+            class: token.class.map(Class::name),
+            created_at: Timestamp(token.created_at_us).rfc3339(),
+            expires_at: Timestamp(token.expires_at_us).rfc3339(),
+            last_used_at: token.last_used_at().map(Timestamp::rfc3339),
+        }
+    }
+}
+
+/// A token with its secret: the only time that it is shown.
+#[derive(Serialize, ToSchema)]
+pub struct FreshToken {
+    /// Send it as `Authorization: Bearer …` or as `x-api-key`. It is not shown again.
+    #[schema(example = "lgw_m_4sTq9ZbM1x_…")]
+    token: String,
+    #[serde(flatten)]
+    view: TokenView,
+}
+
+impl FreshToken {
+    pub fn of(fresh: &Fresh, owner: String) -> Self {
+        FreshToken { token: fresh.secret.expose().clone(), view: TokenView::of(&fresh.token, owner) }
+    }
+}
+
+/// A setting that can be changed while the gateway runs.
+#[derive(Serialize, ToSchema)]
+pub struct SettingView {
+    #[schema(example = "requests_per_minute")]
+    name: &'static str,
+    /// What holds now.
+    #[schema(example = 20)]
+    value: u64,
+    /// What the configuration file says, or the default; null in a change puts it back.
+    #[schema(example = 10)]
+    of_file: u64,
+    /// Whether `value` was set here.
+    overridden: bool,
+    /// The smallest value that can be set.
+    least: u64,
+    /// The largest.
+    most: u64,
+    #[schema(example = "requests")]
+    unit: &'static str,
+    about: &'static str,
+    /// When it was set here.
+    #[schema(format = DateTime)]
+    changed_at: Option<String>,
+    /// Who set it here; null when it was done on the host.
+    changed_by: Option<String>,
+}
+
+impl SettingView {
+    pub fn of(state: &SettingState, people: &People) -> Self {
+        let changed = state.changed.as_ref();
+        SettingView {
+            name: state.setting.name,
+            value: state.value,
+            of_file: state.of_file,
+            overridden: changed.is_some(),
+            least: state.setting.least,
+            most: state.setting.most,
+            unit: state.setting.unit,
+            about: state.setting.about(),
+            changed_at: changed.map(|row| Timestamp(row.changed_at_us).rfc3339()),
+            changed_by: changed.and_then(|row| row.changed_by).map(|id| people.name_of(id)),
+        }
+    }
+}
