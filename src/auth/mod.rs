@@ -15,10 +15,10 @@ use crate::base::secret::{Secret, random_bytes};
 use crate::config;
 use crate::model::credential::{Credential, Username};
 use crate::model::model_name::ModelName;
+use crate::model::people::User;
 use crate::model::rights::{Class, Scope};
+use crate::model::token::Token;
 use crate::store::Store;
-use crate::store::tokens::Token;
-use crate::store::users::User;
 
 pub mod api_key;
 mod guessable;
@@ -334,7 +334,8 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, settings::Live};
-    use crate::store::users::{Actor, Pending, Reset};
+    use crate::model::people::Actor;
+    use crate::store::users::{Pending, Reset};
 
     const HOST: Actor = Actor(None);
     const RIGHT: &str = "correct horse battery";

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::error::{Error, retry_after_seconds};
 use crate::config::settings::Live;
-use crate::store::users::User;
+use crate::model::people::User;
 
 /// What is counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

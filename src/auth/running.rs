@@ -15,8 +15,8 @@ use crate::auth::Identity;
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
+use crate::model::people::People;
 use crate::store::Store;
-use crate::store::users::People;
 
 /// How soon an access that ended is felt by a request that runs.
 const LOOK: Duration = Duration::from_millis(200);

@@ -17,12 +17,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tracing::warn;
 
 use crate::base::error::Error;
+use crate::model::people::Actor;
 use crate::rules::accounts::Accounts;
 use crate::rules::export::Exports;
 use crate::rules::tokens::Tokens;
 use crate::rules::usage::{self, Question, UsageItem};
 use crate::store::Store;
-use crate::store::users::Actor;
 
 pub mod export;
 pub mod settings;

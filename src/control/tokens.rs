@@ -6,9 +6,9 @@ use crate::auth::api_key;
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::control::{Answer, HOST, LIST_MAX};
+use crate::model::token::Token;
 use crate::rules::accounts::Accounts;
 use crate::rules::tokens::{Fresh, RotateWish, Tokens, Wish};
-use crate::store::tokens::Token;
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "token", rename_all = "snake_case")]

@@ -6,8 +6,8 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::control::{Answer, HOST, LIST_MAX};
+use crate::model::people::User;
 use crate::rules::accounts::{Accounts, Edit, ResetMode, Waiting, WaitingWish};
-use crate::store::users::User;
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]

@@ -11,11 +11,11 @@ use crate::base::error::Error;
 use crate::http::guard::Admin;
 use crate::http::query::{page_size, query};
 use crate::http::reply::{ApiResult, answer};
+use crate::model::people::People;
 use crate::rules::export::filter::Filter;
 use crate::store::Store;
 use crate::store::audit::{self as rows, Row, Wanted};
 use crate::store::tokens::Label;
-use crate::store::users::People;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -28,9 +28,9 @@ use crate::http::head::{RequestHead, address, request_id};
 use crate::http::hosts::Hosts;
 use crate::http::reply::{ApiError, respond};
 use crate::http::{AddressQuota, GUARDED, refuse};
+use crate::model::people::Actor;
 use crate::model::rights::Scope;
 use crate::rules::audit::Refusal;
-use crate::store::users::Actor;
 
 /// A person with a JWT. No token opens what asks for one.
 pub struct Caller(pub Identity);

@@ -13,13 +13,13 @@ use crate::base::ids::RequestId;
 use crate::gateway::Gateway;
 use crate::http::guard::{Admin, QueueReader};
 use crate::http::reply::{self, ApiError};
+use crate::model::people::People;
 use crate::model::runaway::Runaway;
+use crate::model::token::Token;
 use crate::rules::quarantine::Seen;
 use crate::rules::queue::{CardState, Forecast, HostLoad};
 use crate::rules::routing::Condition;
 use crate::store::Store;
-use crate::store::tokens::Token;
-use crate::store::users::People;
 
 /// A request that waits or runs. Times to come are estimates from how long requests took until now.
 #[derive(Serialize, ToSchema)]

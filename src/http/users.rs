@@ -14,9 +14,9 @@ use crate::http::guard::Admin;
 use crate::http::query::{page_size, query};
 use crate::http::reply::{ApiError, ApiResult, answer};
 use crate::http::views::{AccountView, UserView};
+use crate::model::people::User;
 use crate::model::rights::quotas::Quotas;
 use crate::rules::accounts::{Accounts, Edit, ResetMode, Waiting, WaitingWish};
-use crate::store::users::User;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -5,14 +5,14 @@ use utoipa::ToSchema;
 
 use crate::auth::api_key;
 use crate::base::clock::Timestamp;
+use crate::model::people::{People, User};
 use crate::model::rights::Class;
 use crate::model::rights::quotas::Quotas;
 use crate::model::runaway::Runaway;
+use crate::model::token::Token;
 use crate::rules::limits::{Account, Left};
 use crate::rules::tokens::Fresh;
 use crate::store::settings::SettingState;
-use crate::store::tokens::Token;
-use crate::store::users::{People, User};
 
 /// An account, as people and admins see it.
 #[derive(Serialize, ToSchema)]
@@ -55,7 +55,7 @@ impl From<&User> for UserView {
             status: user.status.clone(),
             must_change_password: user.must_change,
             requests_per_minute: user.requests_per_minute,
-            quotas: user.quotas(),
+            quotas: user.quotas,
             models: user.models.words(),
             weight: user.weight,
             class: user.class.name(),

@@ -6,6 +6,8 @@ pub mod complete;
 pub mod credential;
 pub mod embed;
 pub mod model_name;
+pub mod people;
 pub mod rights;
 pub mod runaway;
+pub mod token;
 pub mod work;

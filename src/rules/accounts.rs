@@ -21,10 +21,11 @@ use crate::base::secret::Secret;
 use crate::base::text::is_hidden;
 use crate::config;
 use crate::model::credential::Username;
+use crate::model::people::{ACTIVE, Actor, DISABLED, PENDING, ROLE_ADMIN, ROLE_USER, User};
 use crate::model::rights::quotas::QuotaChanges;
 use crate::model::rights::{AllowedModels, Class, check_requests_per_minute, check_weight};
 use crate::store::Store;
-use crate::store::users::{ACTIVE, Actor, DISABLED, PENDING, Pending, ROLE_ADMIN, ROLE_USER, Reset, User, UserChanges};
+use crate::store::users::{Pending, Reset, UserChanges};
 
 pub struct Accounts {
     store: Store,

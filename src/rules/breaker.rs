@@ -21,8 +21,8 @@ use crate::base::clock::Timestamp;
 use crate::base::error::{Error, retry_after_seconds};
 use crate::config::settings::{Live, Settings};
 use crate::model::runaway::Runaway;
+use crate::model::token::Token;
 use crate::store::Store;
-use crate::store::tokens::Token;
 
 mod core;
 
@@ -227,10 +227,10 @@ impl Drop for Passed {
 mod tests {
     use super::*;
     use crate::config::settings::Settings;
+    use crate::model::people::Actor;
     use crate::model::rights::quotas::Quotas;
     use crate::model::rights::{AllowedModels, Scopes};
     use crate::store::tokens::NewToken;
-    use crate::store::users::Actor;
 
     async fn token(store: &Store) -> Arc<Token> {
         store.create_first_admin("x".into()).await.unwrap();

@@ -6,10 +6,10 @@ use std::time::Duration;
 use moka::future::Cache;
 
 use crate::base::error::Error;
+use crate::model::people::Actor;
 use crate::store::Store;
 use crate::store::audit::Wanted;
 use crate::store::exports::{Export, NewExport};
-use crate::store::users::Actor;
 
 mod exporter;
 pub mod filter;

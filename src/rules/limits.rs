@@ -13,9 +13,9 @@ use crate::base::clock::zone::Zone;
 use crate::base::error::Error;
 use crate::config::settings::{Live, Settings};
 use crate::model::chat::Spent;
+use crate::model::people::User;
+use crate::model::token::Token;
 use crate::store::Store;
-use crate::store::tokens::Token;
-use crate::store::users::User;
 
 pub mod bodies;
 mod budget;
@@ -147,7 +147,7 @@ fn of_user(user: &User, settings: &Settings) -> Allowed {
     let own = user.requests_per_minute.and_then(|own| u32::try_from(own).ok());
     Allowed {
         requests_per_minute: Some(own.unwrap_or(settings.requests_per_minute)),
-        quotas: user.quotas().or(settings.quotas()),
+        quotas: user.quotas.or(settings.quotas()),
     }
 }
 

@@ -74,7 +74,7 @@ impl Policy {
 
     pub fn check(&self, who: &Identity, work: Work) -> Result<Allowed, Error> {
         let settings = self.settings.now();
-        let own = who.user().quotas().or(settings.quotas());
+        let own = who.user().quotas.or(settings.quotas());
         let quotas = who.token().map_or(own, |token| own.tightest(token.quotas));
         cut_to_size(work, &settings, &quotas)
     }

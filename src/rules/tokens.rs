@@ -15,11 +15,12 @@ use crate::base::fields::Fields;
 use crate::base::secret::Secret;
 use crate::base::text::is_hidden;
 use crate::config;
+use crate::model::people::Actor;
 use crate::model::rights::quotas::{QuotaChanges, Quotas};
 use crate::model::rights::{AllowedModels, Class, Scopes, check_requests_per_minute};
+use crate::model::token::Token;
 use crate::store::Store;
-use crate::store::tokens::{NewToken, Rotation, Token, TokenChanges};
-use crate::store::users::Actor;
+use crate::store::tokens::{NewToken, Rotation, TokenChanges};
 
 pub struct Tokens {
     store: Store,

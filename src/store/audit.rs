@@ -4,22 +4,21 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
 use crate::base::clock::Timestamp;
-use crate::base::ids::RequestId;
-use crate::store::schema::{record, record_part, watermark};
-use crate::store::words::Search;
+use crate::store::schema::watermark;
+use crate::store::search::Search;
 
 mod entries;
 mod insert;
 mod paging;
 mod reading;
+mod rows;
 mod writing;
 
-pub use entries::{NewEntry, write};
+pub use entries::{Closing, IntentSlot, NewEntry, NewImage, Opening, Segment, write};
 pub use paging::{Beginning, SearchedTo};
 pub use reading::{contents, last_at, last_before, newest_log_id, open_intents};
-pub use writing::{
-    Closing, IntentSlot, NewImage, NewPart, NewRow, Opening, Segment, TokenAct, insert_act, insert_token_act,
-};
+pub use rows::{NewPart, NewRow, Part, Row};
+pub use writing::{TokenAct, insert_act, insert_token_act};
 
 pub const INTENT: &str = "intent";
 pub const RESULT: &str = "result";
@@ -40,37 +39,6 @@ pub const SALT_BYTES: usize = 32;
 
 /// How far results are known for all intents.
 const CLOSED: &str = "closed";
-
-/// A row as it was written.
-#[derive(Debug, Clone, Queryable, Selectable)]
-#[diesel(table_name = record)]
-pub struct Row {
-    pub log_id: i64,
-    pub kind: String,
-    pub at_us: i64,
-    pub request_id: Vec<u8>,
-    pub intent_id: Option<i64>,
-    pub user_id: Option<i64>,
-    pub token_id: Option<i64>,
-    pub act: Option<String>,
-    pub subject_id: Option<i64>,
-    pub credential: Option<String>,
-    pub api: Option<String>,
-    pub host: Option<String>,
-    pub model_asked: Option<String>,
-    pub model_served: Option<String>,
-    pub outcome: Option<String>,
-    pub reason: Option<String>,
-    pub status: Option<i64>,
-    pub prompt_tokens: Option<i64>,
-    pub answer_tokens: Option<i64>,
-    pub queued_us: Option<i64>,
-    pub first_token_us: Option<i64>,
-    pub total_us: Option<i64>,
-    pub gpu_us: Option<i64>,
-    pub until_us: Option<i64>,
-    pub repeat: Option<i64>,
-}
 
 /// Which rows are looked for; `None`: any.
 #[derive(Debug, Clone, Default)]
@@ -113,17 +81,6 @@ impl Wanted {
     }
 }
 
-impl Row {
-    pub fn request_id(&self) -> Option<RequestId> {
-        uuid::Uuid::from_slice(&self.request_id).ok().map(RequestId)
-    }
-
-    /// The row under which the contents of this request are kept.
-    pub fn contents_id(&self) -> i64 {
-        self.intent_id.unwrap_or(self.log_id)
-    }
-}
-
 /// A request from its first row to its last; of a refusal or an act, both are the same row.
 #[derive(Debug)]
 pub struct Entry {
@@ -137,14 +94,6 @@ impl Entry {
     pub fn log_id(&self) -> i64 {
         self.last.as_ref().unwrap_or(&self.first).log_id
     }
-}
-
-#[derive(Debug, Clone, Queryable, Selectable)]
-#[diesel(table_name = record_part)]
-pub struct Part {
-    pub id: i64,
-    pub kind: String,
-    pub body: Vec<u8>,
 }
 
 pub fn watermark_of(connection: &mut SqliteConnection, name: &str) -> QueryResult<i64> {

@@ -7,9 +7,11 @@ use ring::digest;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
+use crate::model::people::{Actor, ROLE_ADMIN};
 use crate::store::audit::{INTENT, RESULT};
+use crate::store::people::{check_acting_admin, find};
 use crate::store::schema::{erasure, exports, record, record_image, record_image_use, record_part, users};
-use crate::store::users::{self as people, Actor};
+use crate::store::users::{bury, check_not_last_admin};
 use crate::store::words::Merge;
 use crate::store::{Failure, Store, Tx, audit, tokens, words};
 
@@ -28,12 +30,12 @@ impl Store {
         let id = id.to_owned();
         let receipt = digest_of(receipt);
         self.write(move |tx| {
-            people::check_acting_admin(tx, by)?;
-            let user = people::find(tx, &id)?;
-            people::check_not_last_admin(tx, &user, "deleted")?;
+            check_acting_admin(tx, by)?;
+            let user = find(tx, &id)?;
+            check_not_last_admin(tx, &user, "deleted")?;
             let export = find_receipt(tx, user.id, &receipt)?;
             use_up(tx, user.id, &export)?;
-            people::bury(tx, user.id)?;
+            bury(tx, user.id)?;
             tokens::bury_all(tx, user.id)?;
             diesel::insert_into(erasure::table).values(erasure::user_id.eq(user.id)).execute(tx.connection)?;
             let detail = serde_json::json!({ "export": export.public_id, "lines": export.lines }).to_string();
@@ -48,9 +50,9 @@ impl Store {
         let id = id.to_owned();
         let receipt = digest_of(receipt);
         self.write(move |tx| {
-            people::check_acting_admin(tx, by)?;
-            let user = people::find(tx, &id)?;
-            people::check_not_last_admin(tx, &user, "deleted")?;
+            check_acting_admin(tx, by)?;
+            let user = find(tx, &id)?;
+            check_not_last_admin(tx, &user, "deleted")?;
             find_receipt(tx, user.id, &receipt).map(drop)
         })
         .await
@@ -102,7 +104,7 @@ fn unusable(why: &str) -> Failure {
 }
 
 fn find_receipt(tx: &mut Tx<'_>, user_id: i64, receipt: &[u8]) -> Result<Receipt, Failure> {
-    let admins = users::table.filter(users::role.eq(people::ROLE_ADMIN)).select(users::id.nullable());
+    let admins = users::table.filter(users::role.eq(ROLE_ADMIN)).select(users::id.nullable());
     let found = exports::table
         .filter(exports::user_id.eq(user_id))
         .filter(exports::receipt.eq(receipt))

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::public_id;
+use crate::model::people::Actor;
 use crate::store::audit::Part;
-use crate::store::schema::{exports, users as accounts};
-use crate::store::users::{self, Actor, check_acting_admin};
+use crate::store::people::{check_acting_admin, deleted, deleted_among, find_by_id};
+use crate::store::schema::exports;
 use crate::store::{Store, Tx, audit};
 
 #[derive(Debug, Clone, Queryable, Selectable)]
@@ -144,20 +145,6 @@ impl Store {
     }
 }
 
-/// Everybody who was deleted. Their contents go at that moment or soon after it, and nothing else in the record is erased:
-/// whatever erases more one day has to end exports that are under way, too.
-pub fn deleted(connection: &mut SqliteConnection) -> QueryResult<HashSet<i64>> {
-    Ok(deleted_among(connection, None)?.into_iter().collect())
-}
-
-fn deleted_among(connection: &mut SqliteConnection, people: Option<Vec<i64>>) -> QueryResult<Vec<i64>> {
-    let mut deleted = accounts::table.filter(accounts::status.eq(users::DELETED)).select(accounts::id).into_boxed();
-    if let Some(people) = people {
-        deleted = deleted.filter(accounts::id.eq_any(people));
-    }
-    deleted.load(connection)
-}
-
 /// Why an export breaks off.
 pub fn contents_vanished() -> Error {
     Error::conflict("somebody whose record is in this export was deleted while it was read; make a new one")
@@ -166,7 +153,7 @@ pub fn contents_vanished() -> Error {
 /// One's own export is one's own: only what an admin or the host made leaves a receipt that opens deletion.
 fn is_trusted(tx: &mut Tx<'_>, by: Option<i64>) -> QueryResult<bool> {
     let Some(id) = by else { return Ok(true) };
-    Ok(users::find_by_id(tx, id)?.is_some_and(|user| user.is_admin()))
+    Ok(find_by_id(tx, id)?.is_some_and(|user| user.is_admin()))
 }
 
 /// The act tells which export it is about, and what was looked for in it.

@@ -18,14 +18,17 @@ use tokio::sync::oneshot;
 use crate::base::error::Error;
 use crate::base::vital::Vitals;
 use crate::config::settings::Live;
+use crate::model::people::People;
 
 pub mod audit;
 mod checkpoints;
 pub mod erasure;
 pub mod exports;
 pub mod mailbox;
+mod people;
 pub mod quotas;
 pub mod schema;
+pub mod search;
 pub mod settings;
 pub mod today;
 pub mod tokens;
@@ -36,7 +39,6 @@ pub mod words;
 mod writer;
 
 use mailbox::Mailbox;
-use users::People;
 use writer::{Claim, Writer};
 pub use writer::{Failure, Tx};
 
@@ -71,7 +73,7 @@ impl Store {
         check_version(&mut connection)?;
         migrate(&mut connection, &path)?;
 
-        let people = Arc::new(RwLock::new(Arc::new(People::load(&mut connection)?)));
+        let people = Arc::new(RwLock::new(Arc::new(people::load(&mut connection)?)));
         settings::load(&mut connection, &settings)?;
         let vitals = Vitals::default();
         let writer = Writer::start(connection, connect(&path)?, people.clone(), settings.clone(), vitals.clone())?;
@@ -142,6 +144,11 @@ impl Store {
             Err(_) => wait.await,
         };
         waited.map_err(|_| gone())?
+    }
+
+    /// Runs `verb` as `write` does, without waiting for it.
+    pub fn write_soon<T: Send + 'static>(&self, verb: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static) {
+        self.writer.verb(verb, Claim::default(), oneshot::channel().0);
     }
 
     /// Moves everything out of the WAL and empties it, so that erased text is gone from there too.

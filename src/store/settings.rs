@@ -5,8 +5,9 @@ use serde_json::{Map, Value};
 
 use crate::base::error::Error;
 use crate::config::settings::{Live, Setting, TABLE};
+use crate::model::people::Actor;
+use crate::store::people::check_acting_admin;
 use crate::store::schema::settings;
-use crate::store::users::{Actor, check_acting_admin};
 use crate::store::{Store, audit};
 
 /// A setting that was changed, and by whom last; nobody: on the host.

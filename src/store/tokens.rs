@@ -7,57 +7,22 @@
 //! never goes back: a clock that was set back would prolong them.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicI64, Ordering};
 
-use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
 use ipnet::IpNet;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
+use crate::model::people::{Actor, User};
 use crate::model::rights::quotas::{QuotaChanges, Quotas};
 use crate::model::rights::{AllowedModels, Class, Scope, Scopes};
 use crate::model::runaway::Runaway;
+use crate::model::token::Token;
 use crate::store::audit::TokenAct;
+use crate::store::people::{TokenRow, check_acting_admin, find as find_user, find_by_id};
 use crate::store::quotas::OfToken;
-use crate::store::schema::{tokens, users};
-use crate::store::users::{Actor, User, check_acting_admin, find as find_user};
-use crate::store::writer::Claim;
+use crate::store::schema::tokens;
 use crate::store::{Failure, Store, Tx, audit};
-
-/// How far the last use on disk may lag behind.
-const USE_STEP_US: u64 = 5 * 60 * 1_000_000;
-
-/// Tokens that have ended and are still known by name when they are shown.
-const ENDED_KEPT: i64 = 1_000;
-
-/// As it stands in the table.
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = tokens)]
-struct Row {
-    id: i64,
-    public_id: String,
-    user_id: i64,
-    name: Option<String>,
-    scopes: String,
-    models: Option<String>,
-    networks: Option<String>,
-    requests_per_minute: Option<i64>,
-    #[diesel(embed)]
-    quotas: OfToken,
-    class: Option<String>,
-    secret_sha256: Vec<u8>,
-    old_secret_sha256: Option<Vec<u8>>,
-    old_until_us: Option<i64>,
-    created_at_us: i64,
-    expires_at_us: i64,
-    last_used_at_us: Option<i64>,
-    suspended_at_us: Option<i64>,
-    pause_reason: Option<String>,
-    revoked_at_us: Option<i64>,
-}
 
 #[derive(Debug, Clone, Copy, Queryable, Selectable)]
 #[diesel(table_name = tokens)]
@@ -79,121 +44,6 @@ pub struct Label {
 impl Label {
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or("(deleted)")
-    }
-}
-
-#[derive(Debug)]
-pub struct Token {
-    pub id: i64,
-    /// Stands in the token itself, and is its name outside.
-    pub public_id: String,
-    pub user_id: i64,
-    pub name: String,
-    pub scopes: Scopes,
-    pub models: AllowedModels,
-    /// Where it may be used from; `None`: wherever people may.
-    pub networks: Option<Vec<IpNet>>,
-    /// Besides its owner's limit.
-    pub requests_per_minute: Option<i64>,
-    /// Besides its owner's.
-    pub quotas: Quotas,
-    /// `None`: its owner's.
-    pub class: Option<Class>,
-    secret_sha256: Vec<u8>,
-    /// Of the secret before the last rotation, and until when that one is taken.
-    old_secret: Option<(Vec<u8>, Timestamp)>,
-    pub created_at_us: i64,
-    pub expires_at_us: i64,
-    /// 0: never. Moved by uses that are not on disk yet.
-    used_at_us: AtomicI64,
-    pub suspended_at_us: Option<i64>,
-    /// How it ran away, if that is why it is suspended.
-    pub paused: Option<Runaway>,
-    pub revoked_at_us: Option<i64>,
-}
-
-impl From<Row> for Token {
-    fn from(row: Row) -> Self {
-        // A network that can't be read is none, so a damaged list allows less, never more.
-        let networks = |text: String| text.split(' ').filter_map(|network| network.parse().ok()).collect();
-        Token {
-            id: row.id,
-            public_id: row.public_id,
-            user_id: row.user_id,
-            name: row.name.unwrap_or_default(),
-            scopes: Scopes::stored(&row.scopes),
-            models: row.models.into(),
-            networks: row.networks.map(networks),
-            requests_per_minute: row.requests_per_minute,
-            quotas: row.quotas.into(),
-            class: row.class.map(Class::from),
-            secret_sha256: row.secret_sha256,
-            old_secret: row.old_secret_sha256.zip(row.old_until_us.map(Timestamp)),
-            created_at_us: row.created_at_us,
-            expires_at_us: row.expires_at_us,
-            used_at_us: AtomicI64::new(row.last_used_at_us.unwrap_or(0)),
-            suspended_at_us: row.suspended_at_us,
-            paused: row.pause_reason.map(Runaway::from),
-            revoked_at_us: row.revoked_at_us,
-        }
-    }
-}
-
-impl Token {
-    /// The digests of the secrets that open it at `now`: its own, and for a while that before the last rotation.
-    pub fn secrets(&self, now: Timestamp) -> impl Iterator<Item = &[u8]> {
-        let old = self.old_secret.iter().filter(move |(_, until)| now < *until).map(|(sha256, _)| &sha256[..]);
-        std::iter::once(&self.secret_sha256[..]).chain(old)
-    }
-
-    /// An address that is not known is outside every network.
-    pub fn may_come_from(&self, source: Option<IpAddr>) -> bool {
-        let Some(networks) = &self.networks else { return true };
-        source.is_some_and(|source| networks.iter().any(|network| network.contains(&source)))
-    }
-
-    /// It was revoked or has expired, and opens nothing.
-    pub fn has_ended(&self, now: Timestamp) -> bool {
-        self.revoked_at_us.is_some() || self.has_expired(now)
-    }
-
-    pub fn has_expired(&self, now: Timestamp) -> bool {
-        now.0 >= self.expires_at_us
-    }
-
-    /// `active`, `suspended`, `paused`, `expired` or `revoked`
-    pub fn status(&self, now: Timestamp) -> &'static str {
-        if self.revoked_at_us.is_some() {
-            "revoked"
-        } else if self.has_expired(now) {
-            "expired"
-        } else if self.paused.is_some() {
-            "paused"
-        } else if self.suspended_at_us.is_some() {
-            "suspended"
-        } else {
-            "active"
-        }
-    }
-
-    /// Whether it sleeps because its owner was disabled or reset.
-    pub fn sleeps_with_its_owner(&self) -> bool {
-        self.suspended_at_us.is_some() && self.paused.is_none()
-    }
-
-    /// What the sender of a paused token is told: why, and who lets it in again.
-    pub fn paused_error(&self, way: Runaway) -> Error {
-        let Token { name, public_id, .. } = self;
-        let message = format!(
-            "the token `{name}` is paused, because {}; once that is mended, its owner or an admin lets it in again: \
-             POST /api/v1/tokens/{public_id}/resume, or `lan-gateway token resume {public_id}` on the host",
-            way.words()
-        );
-        Error::TokenPaused { message }
-    }
-
-    pub fn last_used_at(&self) -> Option<Timestamp> {
-        Some(self.used_at_us.load(Ordering::Relaxed)).filter(|at| *at > 0).map(Timestamp)
     }
 }
 
@@ -235,18 +85,6 @@ enum Reach {
     OwnerOrAdmin,
 }
 
-/// Every token that may still open something, and those that ended last, for the snapshot of people.
-pub fn load(connection: &mut SqliteConnection) -> QueryResult<impl Iterator<Item = Token> + use<>> {
-    let now = Timestamp::now().0;
-    let live = tokens::revoked_at_us.is_null().and(tokens::expires_at_us.gt(now));
-    let ended = tokens::revoked_at_us.is_not_null().or(tokens::expires_at_us.le(now));
-    let mut rows: Vec<Row> = tokens::table.filter(live).select(Row::as_select()).load(connection)?;
-    let last_ended = sql::<BigInt>("coalesce(revoked_at_us, expires_at_us)").desc();
-    let last_ended = tokens::table.filter(ended).filter(tokens::name.is_not_null()).order(last_ended);
-    rows.extend(last_ended.limit(ENDED_KEPT).select(Row::as_select()).load::<Row>(connection)?);
-    Ok(rows.into_iter().map(Token::from))
-}
-
 impl Store {
     /// A new token of the user with the public id `owner`, who has fewer than `per_user_max` that may still be used.
     pub async fn create_token(&self, by: Actor, owner: &str, new: NewToken, per_user_max: i64) -> Result<Token, Error> {
@@ -270,7 +108,7 @@ impl Store {
                 ))
                 .into());
             }
-            let row: Row = diesel::insert_into(tokens::table)
+            let row: TokenRow = diesel::insert_into(tokens::table)
                 .values((
                     tokens::public_id.eq(&new.public_id),
                     tokens::user_id.eq(owner.id),
@@ -285,7 +123,7 @@ impl Store {
                     tokens::created_at_us.eq(tx.now.0),
                     tokens::expires_at_us.eq(now.plus_seconds(new.lifetime_seconds).0),
                 ))
-                .returning(Row::as_returning())
+                .returning(TokenRow::as_returning())
                 .get_result(tx.connection)?;
             let token = Token::from(row);
             let detail = serde_json::json!({
@@ -370,7 +208,8 @@ impl Store {
     /// Holds a token that ran away until somebody lets it in again. One that sleeps or has ended stays as it is.
     pub async fn pause_token(&self, id: i64, way: Runaway, count: usize, seconds: u32) -> Result<(), Error> {
         self.write(move |tx| {
-            let token: Token = tokens::table.find(id).select(Row::as_select()).first(tx.connection)?.into();
+            let row: TokenRow = tokens::table.find(id).select(TokenRow::as_select()).first(tx.connection)?;
+            let token = Token::from(row);
             if token.suspended_at_us.is_some() || token.revoked_at_us.is_some() {
                 return Ok(());
             }
@@ -394,7 +233,7 @@ impl Store {
             if token.suspended_at_us.is_none() {
                 return Ok(token);
             }
-            let owner = users::table.find(token.user_id).select(User::as_select()).first(tx.connection)?;
+            let owner = owner_of(tx, token.user_id)?;
             if !owner.is_active() || owner.must_change {
                 return Err(Error::conflict(format!(
                     "{} must be active and have changed a password that was reset",
@@ -424,7 +263,7 @@ impl Store {
                     .filter(tokens::name.is_not_null())
                     .order(tokens::id.desc())
                     .limit(limit)
-                    .select(Row::as_select())
+                    .select(TokenRow::as_select())
                     .into_boxed();
                 if let Some(user_id) = user_id {
                     query = query.filter(tokens::user_id.eq(user_id));
@@ -435,7 +274,7 @@ impl Store {
                     let last: i64 = last.first(connection).optional()?.unwrap_or(0);
                     query = query.filter(tokens::id.lt(last));
                 }
-                query.load::<Row>(connection)
+                query.load::<TokenRow>(connection)
             })
             .await?;
         Ok(rows.into_iter().map(Token::from).collect())
@@ -469,13 +308,7 @@ impl Store {
 
     /// Notes a use of a token from the snapshot. It reaches the disk with somebody else's rows, and nobody waits for it.
     pub fn note_token_use(&self, token: &Token, now: Timestamp) {
-        let noted = token.used_at_us.load(Ordering::Relaxed);
-        // A use that lies ahead was noted before the clock was set back.
-        if now.0.abs_diff(noted) < USE_STEP_US {
-            return;
-        }
-        // Of several uses at once only one writes.
-        if token.used_at_us.compare_exchange(noted, now.0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        if !token.used_at.note(now) {
             return;
         }
         let id = token.id;
@@ -483,8 +316,7 @@ impl Store {
             let target = tokens::table.find(id);
             Ok(diesel::update(target).set(tokens::last_used_at_us.eq(now.0)).execute(tx.connection)?)
         };
-        // Nobody waits for the answer.
-        self.writer.verb(note, Claim::default(), tokio::sync::oneshot::channel().0);
+        self.write_soon(note);
     }
 }
 
@@ -500,7 +332,7 @@ pub fn suspend_all(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<()> {
 /// Ends every token of a person for good, each with its act.
 pub fn revoke_all(tx: &mut Tx<'_>, user_id: i64, by: Actor) -> QueryResult<()> {
     let live = tokens::table.filter(tokens::user_id.eq(user_id)).filter(tokens::revoked_at_us.is_null());
-    for row in live.select(Row::as_select()).load::<Row>(tx.connection)? {
+    for row in live.select(TokenRow::as_select()).load::<TokenRow>(tx.connection)? {
         let token = Token::from(row);
         diesel::update(tokens::table.find(token.id)).set(tokens::revoked_at_us.eq(tx.now.0)).execute(tx.connection)?;
         done(tx, "token_revoked", by, &token, None)?;
@@ -548,6 +380,10 @@ fn check_may_own(owner: &User, new: &NewToken) -> Result<(), Failure> {
     Ok(())
 }
 
+fn owner_of(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<User> {
+    find_by_id(tx, user_id)?.ok_or(diesel::result::Error::NotFound)
+}
+
 /// What an act tells of a token's limits.
 fn governed(token: &Token) -> serde_json::Value {
     serde_json::json!({
@@ -569,16 +405,16 @@ fn check_alive(token: &Token) -> Result<(), Failure> {
 /// The token of this id, for whom it is there to be changed; for all others there is none.
 fn find(tx: &mut Tx<'_>, id: &str, by: Actor, reach: Reach) -> Result<Token, Failure> {
     let missing = || Failure::from(Error::NotFound { what: "such token".into() });
-    let row: Option<Row> = tokens::table
+    let row: Option<TokenRow> = tokens::table
         .filter(tokens::public_id.eq(id))
         .filter(tokens::name.is_not_null())
-        .select(Row::as_select())
+        .select(TokenRow::as_select())
         .first(tx.connection)
         .optional()?;
     let token = row.map(Token::from).ok_or_else(missing)?;
     let Some(acting) = by.0 else { return Ok(token) };
     if acting == token.user_id {
-        let owner: User = users::table.find(acting).select(User::as_select()).first(tx.connection)?;
+        let owner = owner_of(tx, acting)?;
         return if owner.is_active() && !owner.must_change { Ok(token) } else { Err(missing()) };
     }
     if reach == Reach::Owner {

@@ -1,9 +1,7 @@
-//! Accounts: rows, the snapshot of them in memory, and the verbs that change them.
+//! The verbs that change accounts.
 //!
 //! Each verb is one transaction that also leaves its act in the record.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::dsl::sql;
@@ -13,133 +11,13 @@ use diesel::sql_types::Bool;
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::public_id;
-use crate::model::rights::quotas::{QuotaChanges, Quotas};
+use crate::model::people::{ACTIVE, Actor, DELETED, DISABLED, FIRST_ADMIN, PENDING, ROLE_ADMIN, ROLE_USER, User};
+use crate::model::rights::quotas::QuotaChanges;
 use crate::model::rights::{AllowedModels, Class};
+use crate::store::people::{check_acting_admin, find};
 use crate::store::quotas::OfUser;
 use crate::store::schema::{record, users};
-use crate::store::tokens::{self, Token};
-use crate::store::{Failure, Store, Tx, audit};
-
-pub const ROLE_ADMIN: &str = "admin";
-pub const ROLE_USER: &str = "user";
-pub const PENDING: &str = "pending";
-pub const ACTIVE: &str = "active";
-pub const DISABLED: &str = "disabled";
-pub const DELETED: &str = "deleted";
-
-/// The account that the first start makes.
-pub const FIRST_ADMIN: &str = "admin";
-
-#[derive(Debug, Clone, Queryable, Selectable)]
-#[diesel(table_name = users)]
-pub struct User {
-    pub id: i64,
-    pub public_id: String,
-    pub username: Option<String>,
-    pub role: String,
-    pub status: String,
-    pub password_hash: Option<String>,
-    pub version: i64,
-    pub must_change: bool,
-    pub reset_until_us: Option<i64>,
-    pub requests_per_minute: Option<i64>,
-    #[diesel(embed)]
-    quotas: OfUser,
-    #[diesel(deserialize_as = Option<String>)]
-    pub models: AllowedModels,
-    pub note: Option<String>,
-    /// The share of the host beside others who wait.
-    pub weight: i64,
-    #[diesel(deserialize_as = String)]
-    pub class: Class,
-    /// The network that a registration came from, while it waits for approval.
-    pub registered_from: Option<String>,
-    pub created_at_us: i64,
-    pub approved_at_us: Option<i64>,
-    pub deleted_at_us: Option<i64>,
-}
-
-impl User {
-    pub fn name(&self) -> &str {
-        self.username.as_deref().unwrap_or("(deleted)")
-    }
-
-    /// Their own; where there is none, the settings have one for everybody.
-    pub fn quotas(&self) -> Quotas {
-        self.quotas.into()
-    }
-
-    pub fn is_admin(&self) -> bool {
-        self.role == ROLE_ADMIN
-    }
-
-    pub fn is_active(&self) -> bool {
-        self.status == ACTIVE
-    }
-
-    /// A reset password whose time is over opens nothing, not even its own change.
-    pub fn reset_is_over(&self, now: Timestamp) -> bool {
-        self.reset_until_us.is_some_and(|until| now.0 >= until)
-    }
-}
-
-/// Everybody who has an account, and their tokens. Some of these have ended.
-#[derive(Default)]
-pub struct People {
-    by_name: HashMap<String, Arc<User>>,
-    by_id: HashMap<i64, Arc<User>>,
-    by_public_id: HashMap<String, Arc<User>>,
-    tokens: HashMap<String, Arc<Token>>,
-}
-
-impl People {
-    pub fn load(connection: &mut SqliteConnection) -> QueryResult<People> {
-        let rows = users::table.filter(users::status.ne(DELETED)).select(User::as_select()).load(connection)?;
-        let mut people = People::default();
-        for user in rows.into_iter().map(Arc::new) {
-            people.by_id.insert(user.id, user.clone());
-            people.by_public_id.insert(user.public_id.clone(), user.clone());
-            people.by_name.insert(user.name().to_owned(), user);
-        }
-        people.tokens = tokens::load(connection)?.map(|token| (token.public_id.clone(), Arc::new(token))).collect();
-        Ok(people)
-    }
-
-    pub fn by_name(&self, username: &str) -> Option<&Arc<User>> {
-        self.by_name.get(username)
-    }
-
-    pub fn by_id(&self, id: i64) -> Option<&Arc<User>> {
-        self.by_id.get(&id)
-    }
-
-    /// What somebody is called, also when they are gone.
-    pub fn name_of(&self, id: i64) -> String {
-        self.by_id(id).map_or_else(|| format!("(deleted {id})"), |user| user.name().to_owned())
-    }
-
-    pub fn by_public_id(&self, id: &str) -> Option<&Arc<User>> {
-        self.by_public_id.get(id)
-    }
-
-    /// A token by the name that stands in it. It may have ended.
-    pub fn token(&self, public_id: &str) -> Option<&Arc<Token>> {
-        self.tokens.get(public_id)
-    }
-
-    /// Every token that may open something.
-    pub fn tokens(&self) -> impl Iterator<Item = &Arc<Token>> {
-        self.tokens.values()
-    }
-
-    pub fn all(&self) -> impl Iterator<Item = &Arc<User>> {
-        self.by_id.values()
-    }
-}
-
-/// Who acts: an admin by id, or the host's own command line.
-#[derive(Debug, Clone, Copy)]
-pub struct Actor(pub Option<i64>);
+use crate::store::{Failure, Store, Tx, audit, tokens};
 
 /// What an admin changes in an account; `None`: it stays as it is.
 #[derive(Debug, Default)]
@@ -348,7 +226,7 @@ impl Store {
                     users::role.eq(changes.role.unwrap_or(&old.role)),
                     users::note.eq(changes.note.as_ref().unwrap_or(&old.note)),
                     users::requests_per_minute.eq(changes.requests_per_minute.unwrap_or(old.requests_per_minute)),
-                    OfUser::from(changes.quotas.apply(old.quotas())),
+                    OfUser::from(changes.quotas.apply(old.quotas)),
                     users::models.eq(changes.models.as_ref().unwrap_or(&old.models).text()),
                     users::weight.eq(changes.weight.unwrap_or(old.weight)),
                     users::class.eq(changes.class.unwrap_or(old.class).name()),
@@ -451,7 +329,7 @@ fn governed(user: &User) -> serde_json::Value {
     serde_json::json!({
         "role": user.role,
         "requests_per_minute": user.requests_per_minute,
-        "quotas": user.quotas(),
+        "quotas": user.quotas,
         "models": user.models.words(),
         "weight": user.weight,
         "class": user.class.name(),
@@ -499,30 +377,6 @@ fn insert(
     tx.people_changed();
     audit::insert_act(tx.connection, tx.now, "user_registered", by.0, Some(id), None)?;
     Ok(id)
-}
-
-pub fn find_by_id(tx: &mut Tx<'_>, id: i64) -> QueryResult<Option<User>> {
-    users::table.find(id).select(User::as_select()).first(tx.connection).optional()
-}
-
-pub fn find(tx: &mut Tx<'_>, id: &str) -> Result<User, Failure> {
-    let found = users::table
-        .filter(users::public_id.eq(id))
-        .filter(users::status.ne(DELETED))
-        .select(User::as_select())
-        .first(tx.connection)
-        .optional()?;
-    found.ok_or_else(|| Error::NotFound { what: "such user".into() }.into())
-}
-
-/// An admin may have been disabled between the check of the token and this transaction.
-pub fn check_acting_admin(tx: &mut Tx<'_>, by: Actor) -> Result<(), Failure> {
-    let Some(id) = by.0 else { return Ok(()) };
-    let acting = find_by_id(tx, id)?;
-    match acting {
-        Some(user) if user.is_admin() && user.is_active() && !user.must_change => Ok(()),
-        _ => Err(Error::forbidden("only an admin may do this").into()),
-    }
 }
 
 /// While `admin123` opens the first account, nobody is let in.

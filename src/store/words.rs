@@ -28,9 +28,6 @@ const PAGES_PER_MERGE: i64 = 32;
 const PROMPT_BYTES_MAX: usize = 64 * 1024;
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// No search is longer.
-const SEARCH_CHARS_MAX: usize = 400;
-
 diesel::table! {
     record_words (rowid) {
         rowid -> BigInt,
@@ -45,39 +42,6 @@ diesel::table! {
 }
 
 diesel::infix_operator!(Matches, " MATCH ");
-
-/// What somebody looks for in prompts and answers: every word must occur, words in quotes next to each other, and a word
-/// that ends in `*` stands for all that begin so.
-#[derive(Debug, Clone)]
-pub struct Search(String);
-
-impl Search {
-    pub fn parse(text: &str) -> Result<Search, Error> {
-        if text.chars().count() > SEARCH_CHARS_MAX {
-            return Err(Error::invalid("text", format!("`text` may have {SEARCH_CHARS_MAX} characters at most")));
-        }
-        let mut terms = Vec::new();
-        for (at, part) in text.split('"').enumerate() {
-            if at % 2 == 1 {
-                terms.extend(term(part, ""));
-            } else {
-                let words = part.split_whitespace();
-                terms.extend(words.filter_map(|word| term(word, if word.ends_with('*') { "*" } else { "" })));
-            }
-        }
-        if terms.is_empty() {
-            return Err(Error::invalid("text", "`text` holds no word to look for"));
-        }
-        Ok(Search(terms.join(" AND ")))
-    }
-}
-
-/// One phrase of FTS5, which has no meaning but its words: none of its own signs is left.
-fn term(words: &str, ending: &str) -> Option<String> {
-    let plain: String = words.chars().map(|c| if c.is_alphanumeric() { c } else { ' ' }).collect();
-    let plain = plain.trim();
-    (!plain.is_empty()).then(|| format!("\"{plain}\"{ending}"))
-}
 
 /// A mark is one word to FTS5, whatever stands in a name.
 fn mark(kind: char, value: &str) -> String {
@@ -124,7 +88,7 @@ fn expression(wanted: &Wanted) -> String {
     ];
     let marks: Vec<_> = marks.into_iter().flatten().collect();
     let marks = (!marks.is_empty()).then(|| format!("marks : ({})", marks.join(" AND ")));
-    let said = wanted.text.as_ref().map(|search| format!("said : ({})", search.0));
+    let said = wanted.text.as_ref().map(|search| format!("said : ({})", search.expression()));
     [marks, said].into_iter().flatten().collect::<Vec<_>>().join(" AND ")
 }
 
@@ -337,26 +301,6 @@ fn collect(value: &Value, text: &mut String) {
 mod tests {
     use super::*;
     use diesel::connection::SimpleConnection;
-
-    #[test]
-    fn a_search_is_words_phrases_and_beginnings_and_never_a_language() {
-        for (text, expected) in [
-            ("two words", r#""two" AND "words""#),
-            (r#"a "phrase of words" b"#, r#""a" AND "phrase of words" AND "b""#),
-            (r#"an "open quote"#, r#""an" AND "open quote""#),
-            ("deploy*", r#""deploy"*"#),
-            ("NOT said : (x OR y)", r#""NOT" AND "said" AND "x" AND "OR" AND "y""#),
-            ("well-known", r#""well known""#),
-            ("a\0b Größe", r#""a b" AND "Größe""#),
-        ] {
-            assert_eq!(Search::parse(text).unwrap().0, expected, "{text}");
-        }
-        for empty in ["", "  ", "\"\"", "*", "- : ()", "\0"] {
-            assert!(Search::parse(empty).is_err(), "{empty:?}");
-        }
-        assert!(Search::parse(&"x".repeat(SEARCH_CHARS_MAX)).is_ok());
-        assert!(Search::parse(&"x".repeat(SEARCH_CHARS_MAX + 1)).is_err());
-    }
 
     #[test]
     fn a_word_that_is_taken_out_is_gone_from_the_index_once_it_is_merged() {

@@ -24,10 +24,10 @@ use crate::base::clock::{RECORD_CLOCK, Timestamp};
 use crate::base::error::Error;
 use crate::base::vital::{Vitals, Watched, panic_on_purpose};
 use crate::config::settings::Live;
+use crate::model::people::People;
 use crate::store::mailbox::{Letter, Mailbox, Post};
 use crate::store::undone::{Undone, breaks_a_rule};
-use crate::store::users::People;
-use crate::store::{audit, checkpoints, settings};
+use crate::store::{audit, checkpoints, people, settings};
 
 /// Why a verb came to nothing.
 #[derive(Debug)]
@@ -424,7 +424,7 @@ impl Loop {
             settings::load(&mut self.connection, &self.settings)?;
         }
         if besides.people_changed {
-            let people = Arc::new(People::load(&mut self.connection)?);
+            let people = Arc::new(people::load(&mut self.connection)?);
             *self.people.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = people;
         }
         Ok(())

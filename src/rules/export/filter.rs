@@ -7,7 +7,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::store::Store;
 use crate::store::audit::{self as rows, Wanted};
-use crate::store::words::Search;
+use crate::store::search::Search;
 
 /// What is looked for in the record. All that is given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

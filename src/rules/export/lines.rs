@@ -7,9 +7,9 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json, value::RawValue};
 
 use crate::base::clock::Timestamp;
+use crate::model::people::People;
 use crate::store::audit::{self as rows, Entry, Part, Row};
 use crate::store::tokens::Label;
-use crate::store::users::People;
 
 pub const COLUMNS: [&str; 22] = [
     "log_id",

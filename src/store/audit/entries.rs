@@ -1,12 +1,15 @@
 //! What requests leave in the record, handed to the writer as it is, so that a batch of it takes few statements.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use bytes::Bytes;
 use diesel::prelude::*;
 
 use crate::store::Tx;
-use crate::store::audit::insert::{Line, Piece, insert_intents, insert_lines, insert_pieces};
-use crate::store::audit::writing::{Closing, IntentSlot, NewPart, NewRow, Opening, Segment, insert_images};
+use crate::store::audit::insert::{insert_intents, insert_lines, insert_pieces};
+use crate::store::audit::rows::{NewPart, NewRow, NumberedPart, NumberedRow};
+use crate::store::schema::{record_image, record_image_use};
 
 pub enum NewEntry {
     Intent(Box<Opening>),
@@ -72,6 +75,70 @@ impl NewEntry {
     }
 }
 
+/// A part that was handed to the writer while the answer ran, kept until the result is written.
+#[derive(Debug, Clone)]
+pub struct Segment {
+    pub part: NewPart,
+    /// Its transaction came to nothing.
+    pub lost: Arc<AtomicBool>,
+}
+
+impl Segment {
+    pub fn new(part: NewPart) -> Self {
+        Segment { part, lost: Arc::default() }
+    }
+}
+
+/// All that an intent writes.
+#[derive(Debug)]
+pub struct Opening {
+    pub slot: IntentSlot,
+    pub row: NewRow,
+    pub parts: Vec<NewPart>,
+    pub images: Vec<NewImage>,
+}
+
+/// All that a result writes.
+#[derive(Debug)]
+pub struct Closing {
+    pub slot: IntentSlot,
+    pub row: NewRow,
+    pub parts: Vec<NewPart>,
+    pub segments: Vec<Segment>,
+    /// It broke a rule of the schema, and what can't break one stands in its place: it must not be tried again.
+    pub is_short: bool,
+}
+
+/// An image that was cut out of part 0.
+#[derive(Debug)]
+pub struct NewImage {
+    pub offset: i64,
+    pub sha256: Vec<u8>,
+    pub body: Bytes,
+}
+
+/// The place of an intent whose row may not be written yet. The writer fills it in; later rows of the request, which it
+/// writes after, read it.
+#[derive(Debug, Clone, Default)]
+pub struct IntentSlot(Arc<AtomicI64>);
+
+/// The transaction of the intent came to nothing, so nothing was forwarded and there is nothing to add to.
+const NEVER_WRITTEN: i64 = -1;
+
+impl IntentSlot {
+    pub fn set(&self, log_id: i64) {
+        self.0.store(log_id, Ordering::Release);
+    }
+
+    pub fn never_written(&self) {
+        self.set(NEVER_WRITTEN);
+    }
+
+    pub fn get(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Acquire)).filter(|id| *id > 0)
+    }
+}
+
 /// Writes a batch. Intents come first, so that whatever else there is of a request finds its intent.
 pub fn write<'a>(tx: &mut Tx<'_>, entries: impl ExactSizeIterator<Item = &'a NewEntry> + Clone) -> QueryResult<()> {
     let at_us = tx.now.0;
@@ -82,8 +149,8 @@ pub fn write<'a>(tx: &mut Tx<'_>, entries: impl ExactSizeIterator<Item = &'a New
         let NewEntry::Intent(opening) = entry else { continue };
         let log_id = tx.next_log_id()?;
         opening.slot.set(log_id);
-        lines.push(Line { log_id, at_us, intent_id: None, row: &opening.row });
-        pieces.extend(opening.parts.iter().map(|part| Piece { log_id, part }));
+        lines.push(NumberedRow { log_id, at_us, intent_id: None, row: &opening.row });
+        pieces.extend(opening.parts.iter().map(|part| NumberedPart { log_id, part }));
         insert_images(tx.connection, log_id, opening.row.user_id.unwrap_or(0), &opening.images)?;
     }
     insert_intents(tx.connection, &lines)?;
@@ -92,20 +159,25 @@ pub fn write<'a>(tx: &mut Tx<'_>, entries: impl ExactSizeIterator<Item = &'a New
         match entry {
             NewEntry::Intent(_) => {}
             NewEntry::Segment { slot, segment } => {
-                pieces.extend(slot.get().map(|log_id| Piece { log_id, part: &segment.part }));
+                pieces.extend(slot.get().map(|log_id| NumberedPart { log_id, part: &segment.part }));
             }
             NewEntry::Result(closing) => {
                 let Some(intent_id) = closing.slot.get() else { continue };
                 // What was handed over before is written before, so what is lost is known by now.
                 let lost = closing.segments.iter().filter(|segment| segment.lost.load(Ordering::Acquire));
                 let parts = lost.map(|segment| &segment.part).chain(&closing.parts);
-                pieces.extend(parts.map(|part| Piece { log_id: intent_id, part }));
-                lines.push(Line { log_id: tx.next_log_id()?, at_us, intent_id: Some(intent_id), row: &closing.row });
+                pieces.extend(parts.map(|part| NumberedPart { log_id: intent_id, part }));
+                lines.push(NumberedRow {
+                    log_id: tx.next_log_id()?,
+                    at_us,
+                    intent_id: Some(intent_id),
+                    row: &closing.row,
+                });
             }
             NewEntry::Refusal { row, parts } => {
                 let log_id = tx.next_log_id()?;
-                pieces.extend(parts.iter().map(|part| Piece { log_id, part }));
-                lines.push(Line { log_id, at_us, intent_id: None, row });
+                pieces.extend(parts.iter().map(|part| NumberedPart { log_id, part }));
+                lines.push(NumberedRow { log_id, at_us, intent_id: None, row });
             }
         }
     }
@@ -113,9 +185,38 @@ pub fn write<'a>(tx: &mut Tx<'_>, entries: impl ExactSizeIterator<Item = &'a New
     insert_pieces(tx.connection, &pieces)
 }
 
+fn insert_images(connection: &mut SqliteConnection, log_id: i64, user_id: i64, images: &[NewImage]) -> QueryResult<()> {
+    for image in images {
+        let kept = record_image::table
+            .filter(record_image::user_id.eq(user_id))
+            .filter(record_image::sha256.eq(&image.sha256))
+            .select(record_image::id)
+            .first::<i64>(connection)
+            .optional()?;
+        let image_id = match kept {
+            Some(id) => id,
+            None => diesel::insert_into(record_image::table)
+                .values((
+                    record_image::user_id.eq(user_id),
+                    record_image::sha256.eq(&image.sha256),
+                    record_image::body.eq(&image.body[..]),
+                ))
+                .returning(record_image::id)
+                .get_result(connection)?,
+        };
+        diesel::insert_into(record_image_use::table)
+            .values((
+                record_image_use::log_id.eq(log_id),
+                record_image_use::offset.eq(image.offset),
+                record_image_use::image_id.eq(image_id),
+            ))
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use tokio::sync::oneshot;
 
     use super::*;

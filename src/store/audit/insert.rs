@@ -12,27 +12,13 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
-use crate::store::audit::writing::{NewPart, NewRow};
-
-/// A row with what the writer adds to it.
-pub struct Line<'a> {
-    pub log_id: i64,
-    pub at_us: i64,
-    pub intent_id: Option<i64>,
-    pub row: &'a NewRow,
-}
-
-/// A part with the request that it belongs to.
-pub struct Piece<'a> {
-    pub log_id: i64,
-    pub part: &'a NewPart,
-}
+use crate::store::audit::rows::{NumberedPart, NumberedRow};
 
 /// Makes a statement that inserts rows of `record` with these columns, each from the field of its name.
 macro_rules! insert_rows {
     ($(#[doc = $about:literal])+ $name:ident: $($column:ident: $kind:ty,)*) => {
         $(#[doc = $about])+
-        struct $name<'a, const N: usize>(&'a [Line<'a>; N]);
+        struct $name<'a, const N: usize>(&'a [NumberedRow<'a>; N]);
 
         impl<const N: usize> QueryFragment<Sqlite> for $name<'_, N> {
             fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
@@ -110,7 +96,7 @@ insert_rows! {
     commitment: Nullable<Binary>,
 }
 
-struct InsertParts<'a, const N: usize>(&'a [Piece<'a>; N]);
+struct InsertParts<'a, const N: usize>(&'a [NumberedPart<'a>; N]);
 
 impl<const N: usize> QueryFragment<Sqlite> for InsertParts<'_, N> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
@@ -164,14 +150,14 @@ macro_rules! insert_all {
     }};
 }
 
-pub fn insert_intents(connection: &mut SqliteConnection, lines: &[Line<'_>]) -> QueryResult<()> {
+pub fn insert_intents(connection: &mut SqliteConnection, lines: &[NumberedRow<'_>]) -> QueryResult<()> {
     insert_all!(connection, lines, InsertIntents)
 }
 
-pub fn insert_lines(connection: &mut SqliteConnection, lines: &[Line<'_>]) -> QueryResult<()> {
+pub fn insert_lines(connection: &mut SqliteConnection, lines: &[NumberedRow<'_>]) -> QueryResult<()> {
     insert_all!(connection, lines, InsertRows)
 }
 
-pub fn insert_pieces(connection: &mut SqliteConnection, pieces: &[Piece<'_>]) -> QueryResult<()> {
+pub fn insert_pieces(connection: &mut SqliteConnection, pieces: &[NumberedPart<'_>]) -> QueryResult<()> {
     insert_all!(connection, pieces, InsertParts)
 }

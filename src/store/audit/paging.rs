@@ -13,8 +13,9 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::store::audit::reading::{last_before, open_intents};
 use crate::store::audit::{Entry, INTENT, Row, Wanted};
+use crate::store::people::deleted;
 use crate::store::schema::record;
-use crate::store::{Store, exports, words};
+use crate::store::{Store, words};
 
 /// A piece of the record, both ends left out.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +79,7 @@ impl Store {
     /// Returns where an export of `wanted` begins. A search sees what is in the index of words, so that is brought up to the
     /// end of the record first.
     pub async fn begin_export(&self, wanted: &Wanted) -> Result<Beginning, Error> {
-        let begun = |connection: &mut SqliteConnection| Ok((open_intents(connection)?, exports::deleted(connection)?));
+        let begun = |connection: &mut SqliteConnection| Ok((open_intents(connection)?, deleted(connection)?));
         let ((open, upto), deleted) = self.read(move |connection| connection.transaction(begun)).await?;
         if wanted.text.is_some() {
             while self.searched_to().await?.log_id < upto && self.follow_words().await? {}

@@ -2,125 +2,22 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use bytes::Bytes;
 use diesel::prelude::*;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
+use crate::model::people::Actor;
+use crate::model::token::Token;
 use crate::store::Store;
 use crate::store::audit::entries::NewEntry;
-use crate::store::audit::insert::{Line, Piece, insert_lines, insert_pieces};
+use crate::store::audit::insert::{insert_lines, insert_pieces};
 use crate::store::audit::reading::{newest_log_id, open_intents};
+use crate::store::audit::rows::{NewPart, NewRow, NumberedPart, NumberedRow};
 use crate::store::audit::{ACT, CLOSED, PART_DETAIL, RESULT, set_watermark};
 use crate::store::mailbox::{Letter, Mailbox};
-use crate::store::schema::{record_image, record_image_use};
-use crate::store::tokens::Token;
-use crate::store::users::{Actor, check_acting_admin};
-
-/// A row to be inserted, but for what the writer gives it: its `log_id`, its time, and the place of its intent.
-#[derive(Debug, Clone, Default)]
-pub struct NewRow {
-    pub kind: &'static str,
-    pub request_id: [u8; 16],
-    pub user_id: Option<i64>,
-    pub token_id: Option<i64>,
-    pub act: Option<&'static str>,
-    pub subject_id: Option<i64>,
-    pub credential: Option<Cow<'static, str>>,
-    pub api: Option<Cow<'static, str>>,
-    pub provider: Option<&'static str>,
-    pub host: Option<String>,
-    pub attempt: Option<i64>,
-    pub model_asked: Option<String>,
-    pub model_served: Option<String>,
-    pub outcome: Option<&'static str>,
-    pub reason: Option<&'static str>,
-    pub status: Option<i64>,
-    pub prompt_tokens: Option<i64>,
-    pub answer_tokens: Option<i64>,
-    pub queued_us: Option<i64>,
-    pub first_token_us: Option<i64>,
-    pub total_us: Option<i64>,
-    pub gpu_us: Option<i64>,
-    pub until_us: Option<i64>,
-    pub repeat: Option<i64>,
-    pub commitment: Option<[u8; 32]>,
-}
-
-/// Contents to be written.
-#[derive(Debug, Clone)]
-pub struct NewPart {
-    pub part: i64,
-    pub kind: &'static str,
-    pub body: Bytes,
-}
-
-/// A part that was handed to the writer while the answer ran, kept until the result is written.
-#[derive(Debug, Clone)]
-pub struct Segment {
-    pub part: NewPart,
-    /// Its transaction came to nothing.
-    pub lost: Arc<AtomicBool>,
-}
-
-impl Segment {
-    pub fn new(part: NewPart) -> Self {
-        Segment { part, lost: Arc::default() }
-    }
-}
-
-/// All that an intent writes.
-#[derive(Debug)]
-pub struct Opening {
-    pub slot: IntentSlot,
-    pub row: NewRow,
-    pub parts: Vec<NewPart>,
-    pub images: Vec<NewImage>,
-}
-
-/// All that a result writes.
-#[derive(Debug)]
-pub struct Closing {
-    pub slot: IntentSlot,
-    pub row: NewRow,
-    pub parts: Vec<NewPart>,
-    pub segments: Vec<Segment>,
-    /// It broke a rule of the schema, and what can't break one stands in its place: it must not be tried again.
-    pub is_short: bool,
-}
-
-/// An image that was cut out of part 0.
-#[derive(Debug)]
-pub struct NewImage {
-    pub offset: i64,
-    pub sha256: Vec<u8>,
-    pub body: Bytes,
-}
-
-/// The place of an intent whose row may not be written yet. The writer fills it in; later rows of the request, which it
-/// writes after, read it.
-#[derive(Debug, Clone, Default)]
-pub struct IntentSlot(Arc<AtomicI64>);
-
-/// The transaction of the intent came to nothing, so nothing was forwarded and there is nothing to add to.
-const NEVER_WRITTEN: i64 = -1;
-
-impl IntentSlot {
-    pub fn set(&self, log_id: i64) {
-        self.0.store(log_id, Ordering::Release);
-    }
-
-    pub fn never_written(&self) {
-        self.set(NEVER_WRITTEN);
-    }
-
-    pub fn get(&self) -> Option<i64> {
-        Some(self.0.load(Ordering::Acquire)).filter(|id| *id > 0)
-    }
-}
+use crate::store::people::check_acting_admin;
 
 impl Store {
     /// Hands an entry to the writer. After the sync it comes back, to the thread of that mailbox, or on the writer's own.
@@ -253,7 +150,7 @@ fn insert_act_row(
     let log_id = insert_row(connection, now, None, row)?;
     if let Some(detail) = detail {
         let part = NewPart { part: 0, kind: PART_DETAIL, body: detail.into() };
-        insert_pieces(connection, &[Piece { log_id, part: &part }])?;
+        insert_pieces(connection, &[NumberedPart { log_id, part: &part }])?;
     }
     Ok(log_id)
 }
@@ -265,41 +162,6 @@ fn insert_row(
     row: &NewRow,
 ) -> QueryResult<i64> {
     let log_id = newest_log_id(connection)? + 1;
-    insert_lines(connection, &[Line { log_id, at_us: now.0, intent_id, row }])?;
+    insert_lines(connection, &[NumberedRow { log_id, at_us: now.0, intent_id, row }])?;
     Ok(log_id)
-}
-
-pub fn insert_images(
-    connection: &mut SqliteConnection,
-    log_id: i64,
-    user_id: i64,
-    images: &[NewImage],
-) -> QueryResult<()> {
-    for image in images {
-        let kept = record_image::table
-            .filter(record_image::user_id.eq(user_id))
-            .filter(record_image::sha256.eq(&image.sha256))
-            .select(record_image::id)
-            .first::<i64>(connection)
-            .optional()?;
-        let image_id = match kept {
-            Some(id) => id,
-            None => diesel::insert_into(record_image::table)
-                .values((
-                    record_image::user_id.eq(user_id),
-                    record_image::sha256.eq(&image.sha256),
-                    record_image::body.eq(&image.body[..]),
-                ))
-                .returning(record_image::id)
-                .get_result(connection)?,
-        };
-        diesel::insert_into(record_image_use::table)
-            .values((
-                record_image_use::log_id.eq(log_id),
-                record_image_use::offset.eq(image.offset),
-                record_image_use::image_id.eq(image_id),
-            ))
-            .execute(connection)?;
-    }
-    Ok(())
 }
