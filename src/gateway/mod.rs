@@ -28,7 +28,6 @@ use crate::rules::policy::Policy;
 use crate::rules::quarantine::Quarantine;
 use crate::rules::queue::{self, Queue};
 use crate::rules::routing::Routing;
-use crate::store::mailbox::Mailbox;
 use crate::upstream::Upstream;
 
 mod answer;
@@ -64,7 +63,6 @@ pub struct Stages {
 /// One worker's gateway.
 pub struct Gateway {
     stages: Stages,
-    mailbox: Arc<Mailbox>,
     upstream: Rc<Upstream>,
 }
 
@@ -110,10 +108,9 @@ impl From<Error> for Refused {
 impl Gateway {
     /// To be made on the worker's thread.
     pub fn new(stages: Stages, upstream: Upstream) -> Self {
-        let mailbox = stages.audit.mailbox();
-        let serving = mailbox.clone().serve();
+        let serving = stages.audit.serve_worker();
         tokio::task::spawn_local(stages.audit.vitals().clone().run("a worker's mailbox", serving));
-        Gateway { stages, mailbox, upstream: Rc::new(upstream) }
+        Gateway { stages, upstream: Rc::new(upstream) }
     }
 
     /// Whether a request may come in at all, before it is counted.
@@ -240,19 +237,16 @@ impl Gateway {
         // From here on the client may leave and the intent come to disk all the same.
         on_record(true);
         let opened = audit
-            .open(
-                Intent {
-                    id: asked.id,
-                    who: &asked.who,
-                    api: asked.api,
-                    provider: provider.name(),
-                    model: allowed.work.model(),
-                    call: &call,
-                    address: asked.address,
-                    notes: allowed.notes,
-                },
-                &self.mailbox,
-            )
+            .open(Intent {
+                id: asked.id,
+                who: &asked.who,
+                api: asked.api,
+                provider: provider.name(),
+                model: allowed.work.model(),
+                call: &call,
+                address: asked.address,
+                notes: allowed.notes,
+            })
             .await;
         let mut record = match opened {
             Ok(record) => record,

@@ -25,7 +25,6 @@ use crate::model::model_name::ModelName;
 use crate::provider::Call;
 use crate::store::Store;
 use crate::store::audit::{self as rows, Closing, IntentSlot, NewEntry, NewImage, NewPart, NewRow, Opening, Segment};
-use crate::store::mailbox::Mailbox;
 
 mod numbers;
 mod refusals;
@@ -125,7 +124,7 @@ impl Audit {
     }
 
     /// Writes the intent and returns after its sync. On an error nothing may be forwarded.
-    pub async fn open(self: &Arc<Self>, intent: Intent<'_>, mailbox: &Arc<Mailbox>) -> Result<Record, Unopened> {
+    pub async fn open(self: &Arc<Self>, intent: Intent<'_>) -> Result<Record, Unopened> {
         let opened = Instant::now();
         let mut room = self.room_for(intent.call.body.len() + RESULT_BYTES + 2 * ROW_BYTES).await?;
         // The intent's share is free again after its sync; the result's stays reserved.
@@ -159,7 +158,6 @@ impl Audit {
         // The guard exists before the await: if the client leaves during it, the result row follows the intent's.
         let record = Record {
             audit: self.clone(),
-            mailbox: mailbox.clone(),
             slot: slot.clone(),
             next_part: parts.len() as i64,
             salt,
@@ -177,7 +175,7 @@ impl Audit {
         };
         let (done, synced) = oneshot::channel();
         let opening = NewEntry::Intent(Box::new(Opening { slot, row, parts, images }));
-        self.store.append(opening, Some(mailbox.clone()), move |_, committed| {
+        self.store.append(opening, move |_, committed| {
             drop(room);
             // Whoever waited may have gone.
             let _ = done.send(committed.map_err(|cause| anyhow!("{cause}")));
@@ -198,14 +196,9 @@ impl Audit {
     }
 
     /// Hands a result to the writer; one that does not come to disk is tried again by `write_unwritten`.
-    fn write_result(
-        self: Arc<Self>,
-        closing: Closing,
-        mailbox: Option<Arc<Mailbox>>,
-        done: impl FnOnce(Result<(), &str>) + Send + 'static,
-    ) {
+    fn write_result(self: Arc<Self>, closing: Closing, done: impl FnOnce(Result<(), &str>) + Send + 'static) {
         let store = self.store.clone();
-        store.append(NewEntry::Result(Box::new(closing)), mailbox, move |entry, committed| {
+        store.append(NewEntry::Result(Box::new(closing)), move |entry, committed| {
             if let (NewEntry::Result(closing), Err(_)) = (entry, committed)
                 && !closing.is_short
             {
@@ -224,13 +217,13 @@ impl Audit {
                 let failed = Outcome::Failed("audit_unavailable");
                 (row.outcome, row.reason) = (Some(failed.name()), failed.reason());
             }
-            self.clone().write_result(closing, None, |_| {});
+            self.clone().write_result(closing, |_| {});
         }
     }
 
-    /// A mailbox of this gateway's writer.
-    pub fn mailbox(&self) -> Arc<Mailbox> {
-        self.store.mailbox()
+    /// Returns what each worker has to run on its thread, so that the writer answers all its requests at once.
+    pub fn serve_worker(&self) -> impl Future<Output = ()> + use<> {
+        self.store.serve_worker()
     }
 
     pub fn vitals(&self) -> &Vitals {
@@ -288,7 +281,6 @@ impl Contents {
 
 pub struct Record {
     audit: Arc<Audit>,
-    mailbox: Arc<Mailbox>,
     slot: IntentSlot,
     next_part: i64,
     salt: [u8; rows::SALT_BYTES],
@@ -388,7 +380,7 @@ impl Record {
             let (segment, room) = (Segment::new(part), room.clone());
             self.segments.push(segment.clone());
             let segment = NewEntry::Segment { slot: self.slot.clone(), segment };
-            self.audit.store.append(segment, Some(self.mailbox.clone()), move |_, _| drop(room));
+            self.audit.store.append(segment, move |_, _| drop(room));
         }
     }
 
@@ -473,7 +465,7 @@ impl Record {
         let room = self.room.take();
         let segments = std::mem::take(&mut self.segments);
         let closing = Closing { slot: self.slot.clone(), row, parts, segments, is_short: false };
-        self.audit.clone().write_result(closing, Some(self.mailbox.clone()), move |committed| {
+        self.audit.clone().write_result(closing, move |committed| {
             drop(room);
             done(committed);
         });

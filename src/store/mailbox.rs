@@ -1,10 +1,13 @@
-//! How the writer tells those who wait for a sync: all of one thread at once.
+//! How the writer answers the requests of one worker: all at once after a commit.
 //!
-//! A commit has news for many requests. To wake each by itself wakes its thread as often, and on a busy machine a thread that
-//! was woken takes the writer's core before the others are told. So every worker has a mailbox: the writer fills it for all
-//! requests of that worker, and then wakes the worker once. What was written goes back with the news: memory is given back
-//! on the thread that took it, which is cheapest for the allocator, and keeps the writer from that work.
+//! A commit has results for many requests. Waking each of them by itself would wake its thread as often, and on a busy machine
+//! a thread that was woken takes the writer's core before the others are answered. So each worker has a mailbox: the writer
+//! puts the answers for all requests of that worker into it, and then wakes the worker once. What was written goes back with
+//! its answer, because the allocator frees memory fastest on the thread that allocated it.
+//!
+//! A mailbox is found by the thread that appends an entry: code above the store never sees one.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use tokio::sync::Notify;
@@ -12,10 +15,10 @@ use tokio::sync::Notify;
 use crate::base::vital::panic_on_purpose;
 use crate::store::audit::NewEntry;
 
-/// Told what became of an entry; the error's text is for the log.
+/// Called with an entry and whether it was written; the error's text is for the log.
 type After = Box<dyn FnOnce(NewEntry, Result<(), &str>) + Send>;
 
-/// An entry on its way to the disk, and what follows.
+/// An entry on its way to the disk, and what to call afterwards.
 pub struct Letter {
     pub entry: NewEntry,
     after: After,
@@ -31,8 +34,13 @@ impl Letter {
     }
 }
 
-/// A letter, and what became of its entry.
+/// A letter, and whether its entry was written.
 type Answered = (Letter, Result<(), Arc<str>>);
+
+thread_local! {
+    /// The mailboxes that are served on this thread, each with the post that it belongs to: tests have several stores.
+    static SERVED_HERE: RefCell<Vec<(Post, Weak<Mailbox>)>> = const { RefCell::new(Vec::new()) };
+}
 
 #[derive(Default)]
 pub struct Mailbox {
@@ -46,8 +54,8 @@ impl Mailbox {
         self.lock().push((letter, committed.map_err(Arc::from)));
     }
 
-    /// Answers what arrives, for as long as the worker lives. To be run on its thread.
-    pub async fn serve(self: Arc<Self>) {
+    /// Answers the letters that arrive, without end.
+    async fn serve(self: Arc<Self>) {
         loop {
             self.arrived.notified().await;
             panic_on_purpose("mailbox");
@@ -62,7 +70,7 @@ impl Mailbox {
     }
 }
 
-/// What came after its worker had ended is answered all the same: a result that was not written must be tried again.
+/// Letters that come after their worker has ended are answered, too: a result that was not written must be tried again.
 impl Drop for Mailbox {
     fn drop(&mut self) {
         let letters = std::mem::take(&mut *self.lock());
@@ -76,12 +84,32 @@ fn answer_all(letters: Vec<Answered>) {
     }
 }
 
-/// All mailboxes.
+/// All mailboxes of one writer.
 #[derive(Clone, Default)]
 pub struct Post(Arc<Mutex<Vec<Weak<Mailbox>>>>);
 
 impl Post {
-    pub fn open(&self) -> Arc<Mailbox> {
+    /// Opens a mailbox for the calling thread, and returns what serves it. Entries that are appended on this thread are answered
+    /// on it from now on, until the returned future is dropped.
+    pub fn serve_here(&self) -> impl Future<Output = ()> + use<> {
+        let mailbox = self.open();
+        SERVED_HERE.with_borrow_mut(|served| {
+            served.retain(|(_, mailbox)| mailbox.strong_count() > 0);
+            served.push((self.clone(), Arc::downgrade(&mailbox)));
+        });
+        mailbox.serve()
+    }
+
+    /// Returns the mailbox that is served on the calling thread, if there is one.
+    pub fn here(&self) -> Option<Arc<Mailbox>> {
+        let mine = |(post, _): &&(Post, Weak<Mailbox>)| Arc::ptr_eq(&post.0, &self.0);
+        // While a thread ends its own values are gone.
+        let served = SERVED_HERE
+            .try_with(|served| served.borrow().iter().rev().filter(mine).find_map(|(_, mailbox)| mailbox.upgrade()));
+        served.ok().flatten()
+    }
+
+    fn open(&self) -> Arc<Mailbox> {
         let mailbox = Arc::new(Mailbox::default());
         let mut mailboxes = self.lock();
         mailboxes.retain(|mailbox| mailbox.strong_count() > 0);
@@ -89,7 +117,7 @@ impl Post {
         mailbox
     }
 
-    /// Wakes those who have letters.
+    /// Wakes the workers whose mailboxes hold letters.
     pub fn deliver(&self) {
         for mailbox in self.lock().iter().filter_map(Weak::upgrade) {
             if !mailbox.lock().is_empty() {
@@ -163,6 +191,23 @@ mod tests {
         assert!(matches!(entry, NewEntry::Segment { segment, .. } if Arc::ptr_eq(&segment.lost, &lost)));
         assert_eq!(committed, Ok(()));
         assert_eq!(refused.unwrap().1.unwrap_err(), "no room");
+    }
+
+    #[tokio::test]
+    async fn a_thread_finds_the_mailbox_that_is_served_on_it() {
+        let (post, other) = (Post::default(), Post::default());
+        assert!(post.here().is_none());
+
+        let (serving, of_other) = (post.serve_here(), other.serve_here());
+        let (mine, its) = (post.here().unwrap(), other.here().unwrap());
+        assert!(!Arc::ptr_eq(&mine, &its));
+        let elsewhere = post.clone();
+        assert!(std::thread::spawn(move || elsewhere.here().is_none()).join().unwrap());
+
+        drop((serving, mine));
+        assert!(post.here().is_none(), "nothing is put where nobody looks");
+        assert!(other.here().is_some());
+        drop(of_other);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub mod audit;
 mod checkpoints;
 pub mod erasure;
 pub mod exports;
-pub mod mailbox;
+mod mailbox;
 mod people;
 pub mod quotas;
 pub mod schema;
@@ -38,7 +38,6 @@ pub mod users;
 pub mod words;
 mod writer;
 
-use mailbox::Mailbox;
 use writer::{Claim, Writer};
 pub use writer::{Failure, Tx};
 
@@ -98,9 +97,9 @@ impl Store {
         &self.settings
     }
 
-    /// A mailbox in which the writer leaves what it has to tell.
-    pub fn mailbox(&self) -> Arc<Mailbox> {
-        self.writer.mailbox()
+    /// Returns what a worker has to run on its thread, so that the writer answers all its requests at once.
+    pub fn serve_worker(&self) -> impl Future<Output = ()> + use<> {
+        self.writer.serve_here()
     }
 
     /// `false` while nothing can be recorded.

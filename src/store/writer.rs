@@ -241,8 +241,9 @@ impl Writer {
         Ok(Writer { jobs, state, post, thread: Mutex::new(Some(thread)) })
     }
 
-    pub fn mailbox(&self) -> Arc<Mailbox> {
-        self.post.open()
+    /// Opens a mailbox for the calling thread, and returns what serves it.
+    pub fn serve_here(&self) -> impl Future<Output = ()> + use<> {
+        self.post.serve_here()
     }
 
     pub fn healthy(&self) -> bool {
@@ -262,8 +263,9 @@ impl Writer {
         self.state.written.load(Ordering::Relaxed)
     }
 
-    pub fn entry(&self, letter: Letter, mailbox: Option<Arc<Mailbox>>) {
-        self.send(Job::Entry(Sent { letter, mailbox, refused: None }));
+    /// Takes an entry, which is answered on the calling thread if a mailbox is served there, or else on the writer's.
+    pub fn entry(&self, letter: Letter) {
+        self.send(Job::Entry(Sent { letter, mailbox: self.post.here(), refused: None }));
     }
 
     pub fn verb<T: Send + 'static>(

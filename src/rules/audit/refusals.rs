@@ -126,7 +126,7 @@ impl Audit {
             prefix.iter().map(|prefix| NewPart { part: 0, kind: rows::PART_ADDRESS, body: prefix.clone().into() });
         // A failure is logged by the writer; a refusal has no answer that could be held back for it.
         let refusal = NewEntry::Refusal { row: Box::new(row), parts: parts.collect() };
-        self.store.append(refusal, None, |_, _| {});
+        self.store.append(refusal, |_, _| {});
     }
 }
 

@@ -261,7 +261,7 @@ mod tests {
     fn append(store: &Store, entry: NewEntry) -> Written {
         let (done, written) = oneshot::channel();
         let after = move |_, committed: Result<(), &str>| done.send(committed.map_err(str::to_owned)).unwrap();
-        store.append(entry, None, after);
+        store.append(entry, after);
         written
     }
 
@@ -344,12 +344,12 @@ mod tests {
             let slot = IntentSlot::default();
             let parts = vec![part(0, PART_REQUEST, number), part(1, PART_ORIGIN, number)];
             let opening = Opening { slot: slot.clone(), row: row(INTENT, number), parts, images: Vec::new() };
-            store.append(NewEntry::Intent(Box::new(opening)), None, |_, _| {});
+            store.append(NewEntry::Intent(Box::new(opening)), |_, _| {});
             let parts = vec![part(2, PART_ANSWER, number)];
             let closing = Closing { slot, row: row(RESULT, number), parts, segments: Vec::new(), is_short: false };
             let (done, written) = oneshot::channel();
             let after = move |_, committed: Result<(), &str>| done.send(committed.is_ok()).unwrap();
-            store.append(NewEntry::Result(Box::new(closing)), None, after);
+            store.append(NewEntry::Result(Box::new(closing)), after);
             told.push(written);
         }
         release.send(()).unwrap();

@@ -1,7 +1,6 @@
 //! Writing the record: rows are inserted, and contents with them.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use diesel::prelude::*;
 
@@ -16,18 +15,14 @@ use crate::store::audit::insert::{insert_lines, insert_pieces};
 use crate::store::audit::reading::{newest_log_id, open_intents};
 use crate::store::audit::rows::{NewPart, NewRow, NumberedPart, NumberedRow};
 use crate::store::audit::{ACT, CLOSED, PART_DETAIL, RESULT, set_watermark};
-use crate::store::mailbox::{Letter, Mailbox};
+use crate::store::mailbox::Letter;
 use crate::store::people::check_acting_admin;
 
 impl Store {
-    /// Hands an entry to the writer. After the sync it comes back, to the thread of that mailbox, or on the writer's own.
-    pub fn append(
-        &self,
-        entry: NewEntry,
-        mailbox: Option<Arc<Mailbox>>,
-        after: impl FnOnce(NewEntry, Result<(), &str>) + Send + 'static,
-    ) {
-        self.writer.entry(Letter::new(entry, after), mailbox);
+    /// Hands an entry to the writer. After the sync `after` gets it back: on the calling thread, if it is a worker's
+    /// (`serve_worker`), or else on the writer's.
+    pub fn append(&self, entry: NewEntry, after: impl FnOnce(NewEntry, Result<(), &str>) + Send + 'static) {
+        self.writer.entry(Letter::new(entry, after));
     }
 
     /// Gives a result `interrupted` to every intent that an earlier process left without one.
