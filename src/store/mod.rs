@@ -8,11 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
-use diesel::connection::SimpleConnection;
+use anyhow::Context;
 use diesel::prelude::*;
-use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use diesel::r2d2::{ConnectionManager, Pool};
 use tokio::sync::oneshot;
 
 use crate::base::error::Error;
@@ -24,7 +22,9 @@ pub mod audit;
 mod checkpoints;
 pub mod erasure;
 pub mod exports;
+mod file;
 mod mailbox;
+mod migrations;
 mod people;
 pub mod quotas;
 pub mod schema;
@@ -38,15 +38,11 @@ pub mod users;
 pub mod words;
 mod writer;
 
+pub use file::{FILE, has_accounts, quick_check};
+use file::{ReaderSettings, check_version, connect};
+use migrations::migrate;
 use writer::{Claim, Writer};
 pub use writer::{Failure, Tx};
-
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
-
-pub const FILE: &str = "lan-gateway.db";
-
-/// Older versions can lose commits when two connections write or checkpoint at once (the WAL-reset race).
-const SQLITE_LEAST: (u32, u32, u32) = (3, 51, 3);
 
 const READERS: u32 = 4;
 
@@ -180,134 +176,10 @@ impl Store {
     }
 }
 
-fn connect(path: &Path) -> anyhow::Result<SqliteConnection> {
-    let mut connection = SqliteConnection::establish(&path.to_string_lossy())
-        .with_context(|| format!("can't open the database {}", path.display()))?;
-    connection
-        .batch_execute(&format!("{COMMON} PRAGMA synchronous={};", synchronous()))
-        .with_context(|| format!("{} is not a database of this gateway, or it is damaged", path.display()))?;
-    Ok(connection)
-}
-
-/// The order matters: the wait for a lock first, so that switching to WAL can use it.
-const COMMON: &str = "PRAGMA busy_timeout=5000; PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON; \
-    PRAGMA temp_store=MEMORY; PRAGMA cache_size=-4096; PRAGMA mmap_size=0; PRAGMA secure_delete=ON; \
-    PRAGMA trusted_schema=OFF; PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=0;";
-
-/// FULL: a commit returns only after its sync. The test of that must be able to fail, so debug builds can turn it off.
-fn synchronous() -> &'static str {
-    #[cfg(debug_assertions)]
-    if std::env::var_os("LGW_DEBUG_SYNCHRONOUS_OFF").is_some() {
-        return "OFF";
-    }
-    "FULL"
-}
-
-#[derive(QueryableByName)]
-struct Damage {
-    #[diesel(sql_type = diesel::sql_types::Text)]
-    quick_check: String,
-}
-
-/// Lines of damage that are told.
-const DAMAGE_LINES_MAX: usize = 100;
-
-/// Reads the whole file and tells what is damaged in it; nothing when it is whole. A gateway that runs on it goes on.
-pub fn quick_check(path: &Path) -> anyhow::Result<Vec<String>> {
-    let mut connection = SqliteConnection::establish(&path.to_string_lossy())?;
-    connection.batch_execute("PRAGMA busy_timeout=5000; PRAGMA query_only=ON; PRAGMA trusted_schema=OFF;")?;
-    let lines = diesel::sql_query(format!("PRAGMA quick_check({DAMAGE_LINES_MAX})")).load::<Damage>(&mut connection);
-    match lines {
-        Ok(lines) => Ok(lines.into_iter().map(|line| line.quick_check).filter(|line| line != "ok").collect()),
-        Err(cause) if cause.to_string().contains("locked") => Err(cause.into()),
-        // So damaged that it can't be looked through.
-        Err(cause) => Ok(vec![cause.to_string()]),
-    }
-}
-
-/// Whether `data_dir` has a database with accounts in it. Nothing is made.
-pub fn has_accounts(data_dir: &Path) -> anyhow::Result<bool> {
-    let path = data_dir.join(FILE);
-    // An empty file is what `touch` or a failed copy leaves.
-    if std::fs::metadata(&path).map_or(true, |file| file.len() == 0) {
-        return Ok(false);
-    }
-    let mut connection = connect(&path)?;
-    let tables = "SELECT name AS value FROM sqlite_schema WHERE type = 'table' AND name = 'users'";
-    Ok(!diesel::sql_query(tables).load::<Text>(&mut connection)?.is_empty())
-}
-
-#[derive(Debug)]
-struct ReaderSettings;
-
-impl CustomizeConnection<SqliteConnection, diesel::r2d2::Error> for ReaderSettings {
-    fn on_acquire(&self, connection: &mut SqliteConnection) -> Result<(), diesel::r2d2::Error> {
-        connection.batch_execute(&format!("{COMMON} PRAGMA query_only=ON;")).map_err(diesel::r2d2::Error::QueryError)
-    }
-}
-
-#[derive(QueryableByName)]
-struct Text {
-    #[diesel(sql_type = diesel::sql_types::Text)]
-    value: String,
-}
-
-fn check_version(connection: &mut SqliteConnection) -> anyhow::Result<()> {
-    let version = diesel::sql_query("SELECT sqlite_version() AS value").get_result::<Text>(connection)?.value;
-    let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
-    let mut next = || numbers.next().unwrap_or(0);
-    let found = (next(), next(), next());
-    ensure!(found >= SQLITE_LEAST, "SQLite {version} can lose commits; {SQLITE_LEAST:?} is the least");
-    Ok(())
-}
-
-/// Brings the schema up to date. A file of a newer gateway is refused; one of an older gateway is copied first.
-fn migrate(connection: &mut SqliteConnection, path: &Path) -> anyhow::Result<()> {
-    let explain = |cause| anyhow::anyhow!("the database schema can't be read or changed: {cause}");
-    let applied = connection.applied_migrations().map_err(explain)?;
-    let known: Vec<_> = {
-        use diesel::migration::MigrationSource;
-        let all = MigrationSource::<diesel::sqlite::Sqlite>::migrations(&MIGRATIONS).map_err(explain)?;
-        all.iter().map(|migration| migration.name().version().as_owned()).collect()
-    };
-    if let Some(newer) = applied.iter().find(|version| !known.contains(version)) {
-        bail!(
-            "{} was written by a newer lan-gateway (schema {newer}); install that one, or restore a backup",
-            path.display()
-        );
-    }
-    if applied.is_empty() || applied.len() < known.len() {
-        if !applied.is_empty() {
-            let copy =
-                path.with_extension(format!("db.before-{}", known.last().map(ToString::to_string).unwrap_or_default()));
-            if !copy.exists() {
-                let statement = diesel::sql_query("VACUUM INTO ?");
-                statement
-                    .bind::<diesel::sql_types::Text, _>(copy.to_string_lossy().into_owned())
-                    .execute(connection)?;
-            }
-        }
-        connection.run_pending_migrations(MIGRATIONS).map_err(explain)?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::settings::Settings;
-
-    #[test]
-    fn a_database_of_a_newer_gateway_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        Store::open(folder.path(), Live::new(Settings::default())).unwrap().close();
-        let mut connection = connect(&folder.path().join(FILE)).unwrap();
-        connection.batch_execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('29990101000000')").unwrap();
-
-        let refusal = Store::open(folder.path(), Live::new(Settings::default())).err().unwrap().to_string();
-
-        assert!(refusal.contains("newer lan-gateway"), "{refusal}");
-    }
 
     #[tokio::test]
     async fn a_wal_that_is_written_without_a_pause_begins_anew() {
@@ -366,51 +238,5 @@ mod tests {
         store.write(|_| Ok(())).await.unwrap();
         store.close();
         assert_eq!(store.vitals().reason(), None);
-    }
-
-    #[test]
-    fn the_schema_file_tells_what_the_migrations_make() {
-        let folder = tempfile::tempdir().unwrap();
-        Store::open(folder.path(), Live::new(Settings::default())).unwrap().close();
-        let mut connection = connect(&folder.path().join(FILE)).unwrap();
-        let written = include_str!("schema.rs");
-
-        for table in [
-            "users",
-            "tokens",
-            "record",
-            "record_part",
-            "record_image",
-            "record_image_use",
-            "watermark",
-            "exports",
-            "erasure",
-            "usage",
-            "settings",
-        ] {
-            // `pragma_table_info` leaves generated columns out, as an INSERT does.
-            let query =
-                format!("SELECT name || ':' || type || ':' || \"notnull\" AS value FROM pragma_table_info('{table}')");
-            let made: Vec<Text> = diesel::sql_query(query).load(&mut connection).unwrap();
-            let made: Vec<String> = made.iter().map(|column| in_diesel(&column.value)).collect();
-            let begin = written.find(&format!("    {table} (")).unwrap();
-            let body = &written[begin..begin + written[begin..].find("    }\n").unwrap()];
-            let told: Vec<String> =
-                body.lines().skip(1).map(|line| line.trim().trim_end_matches(',').to_owned()).collect();
-            assert_eq!(told, made, "{table}");
-        }
-    }
-
-    fn in_diesel(column: &str) -> String {
-        let mut parts = column.split(':');
-        let (name, kind, not_null) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap() == "1");
-        let kind = match kind {
-            "INTEGER" | "BIGINT" => "BigInt",
-            "TEXT" => "Text",
-            "BLOB" => "Binary",
-            "BOOLEAN" => "Bool",
-            other => panic!("{other}"),
-        };
-        if not_null { format!("{name} -> {kind}") } else { format!("{name} -> Nullable<{kind}>") }
     }
 }

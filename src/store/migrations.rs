@@ -1,0 +1,108 @@
+//! The schema of the database, brought up to date at the start.
+
+use std::path::Path;
+
+use anyhow::bail;
+use diesel::prelude::*;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+
+/// Brings the schema up to date. A file of a newer gateway is refused; one of an older gateway is copied first.
+pub fn migrate(connection: &mut SqliteConnection, path: &Path) -> anyhow::Result<()> {
+    let explain = |cause| anyhow::anyhow!("the database schema can't be read or changed: {cause}");
+    let applied = connection.applied_migrations().map_err(explain)?;
+    let known: Vec<_> = {
+        use diesel::migration::MigrationSource;
+        let all = MigrationSource::<diesel::sqlite::Sqlite>::migrations(&MIGRATIONS).map_err(explain)?;
+        all.iter().map(|migration| migration.name().version().as_owned()).collect()
+    };
+    if let Some(newer) = applied.iter().find(|version| !known.contains(version)) {
+        bail!(
+            "{} was written by a newer lan-gateway (schema {newer}); install that one, or restore a backup",
+            path.display()
+        );
+    }
+    if applied.is_empty() || applied.len() < known.len() {
+        if !applied.is_empty() {
+            let copy =
+                path.with_extension(format!("db.before-{}", known.last().map(ToString::to_string).unwrap_or_default()));
+            if !copy.exists() {
+                let statement = diesel::sql_query("VACUUM INTO ?");
+                statement
+                    .bind::<diesel::sql_types::Text, _>(copy.to_string_lossy().into_owned())
+                    .execute(connection)?;
+            }
+        }
+        connection.run_pending_migrations(MIGRATIONS).map_err(explain)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::connection::SimpleConnection;
+
+    use super::*;
+    use crate::config::settings::{Live, Settings};
+    use crate::store::Store;
+    use crate::store::file::{FILE, Text, connect};
+
+    #[test]
+    fn a_database_of_a_newer_gateway_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        Store::open(folder.path(), Live::new(Settings::default())).unwrap().close();
+        let mut connection = connect(&folder.path().join(FILE)).unwrap();
+        connection.batch_execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('29990101000000')").unwrap();
+
+        let refusal = Store::open(folder.path(), Live::new(Settings::default())).err().unwrap().to_string();
+
+        assert!(refusal.contains("newer lan-gateway"), "{refusal}");
+    }
+
+    #[test]
+    fn the_schema_file_tells_what_the_migrations_make() {
+        let folder = tempfile::tempdir().unwrap();
+        Store::open(folder.path(), Live::new(Settings::default())).unwrap().close();
+        let mut connection = connect(&folder.path().join(FILE)).unwrap();
+        let written = include_str!("schema.rs");
+
+        for table in [
+            "users",
+            "tokens",
+            "record",
+            "record_part",
+            "record_image",
+            "record_image_use",
+            "watermark",
+            "exports",
+            "erasure",
+            "usage",
+            "settings",
+        ] {
+            // `pragma_table_info` leaves generated columns out, as an INSERT does.
+            let query =
+                format!("SELECT name || ':' || type || ':' || \"notnull\" AS value FROM pragma_table_info('{table}')");
+            let made: Vec<Text> = diesel::sql_query(query).load(&mut connection).unwrap();
+            let made: Vec<String> = made.iter().map(|column| in_diesel(&column.value)).collect();
+            let begin = written.find(&format!("    {table} (")).unwrap();
+            let body = &written[begin..begin + written[begin..].find("    }\n").unwrap()];
+            let told: Vec<String> =
+                body.lines().skip(1).map(|line| line.trim().trim_end_matches(',').to_owned()).collect();
+            assert_eq!(told, made, "{table}");
+        }
+    }
+
+    fn in_diesel(column: &str) -> String {
+        let mut parts = column.split(':');
+        let (name, kind, not_null) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap() == "1");
+        let kind = match kind {
+            "INTEGER" | "BIGINT" => "BigInt",
+            "TEXT" => "Text",
+            "BLOB" => "Binary",
+            "BOOLEAN" => "Bool",
+            other => panic!("{other}"),
+        };
+        if not_null { format!("{name} -> {kind}") } else { format!("{name} -> Nullable<{kind}>") }
+    }
+}
