@@ -48,6 +48,33 @@ mod tests {
     use crate::store::Store;
     use crate::store::file::{FILE, Text, connect};
 
+    /// The migrations that databases were made with, each with the SHA-256 of its two files. A new migration gets a line here when
+    /// its version is released.
+    const RELEASED: [(&str, &str, &str); 1] = [(
+        "2026-11-24-000000_initial",
+        "22148a63ec5f81ad1e109fa8fdc21eb7cd75088e52231dc13b761ed663cfec77",
+        "77dadd895a64c3a6b681a7933b4567e8f7146dd4af0da578aefc5bd9a5410b02",
+    )];
+
+    #[test]
+    fn released_migrations_stay_as_they_are() {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
+        for (name, up, down) in RELEASED {
+            for (file, released) in [("up.sql", up), ("down.sql", down)] {
+                let file = all.join(name).join(file);
+                let digest = ring::digest::digest(&ring::digest::SHA256, &std::fs::read(&file).unwrap());
+                assert_eq!(
+                    hex(digest.as_ref()),
+                    released,
+                    "{} was released: databases were made with it, and a gateway never applies it to them again. Undo the \
+                     change and put it into a new folder, migrations/sqlite/<date>_<what>/ with up.sql and down.sql.",
+                    file.display()
+                );
+            }
+        }
+    }
+
     #[test]
     fn a_database_of_a_newer_gateway_is_refused() {
         let folder = tempfile::tempdir().unwrap();

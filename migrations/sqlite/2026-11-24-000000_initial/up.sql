@@ -1,5 +1,7 @@
--- Times are microseconds since the Unix epoch, UTC. CHECK holds types and lengths, never lists of words: changing one
--- rebuilds a table of a million rows.
+-- This file is frozen since version 0.2.0: databases were made with it. A later change is a migration of its own.
+--
+-- Times are microseconds since the Unix epoch, UTC. CHECK tests types and lengths, never lists of words: changing one would
+-- rebuild a table of a million rows.
 
 CREATE TABLE users (
     -- AUTOINCREMENT: the id of a deleted user is never given to the next one.
@@ -10,13 +12,13 @@ CREATE TABLE users (
     username TEXT CHECK (length(username) <= 254),
     role TEXT NOT NULL CHECK (length(role) <= 16),
     status TEXT NOT NULL CHECK (length(status) <= 16),
-    -- A PHC string; NULL when nobody can sign in with a password.
+    -- A PHC string; NULL: this user can't sign in with a password.
     password_hash TEXT CHECK (length(password_hash) <= 256),
-    -- Raised by whatever must end every JWT and session of this user.
+    -- Raised to end every JWT and session of this user.
     version BIGINT NOT NULL DEFAULT 1,
-    -- The password opens nothing but its own change.
+    -- Until it is changed, this password only allows changing it.
     must_change BOOLEAN NOT NULL DEFAULT FALSE,
-    -- Until when a reset password can be changed; NULL: for ever.
+    -- Until when a reset password is accepted; NULL: no end.
     reset_until_us BIGINT,
     requests_per_minute BIGINT,
     -- Quotas; NULL: those of the settings.
@@ -26,10 +28,10 @@ CREATE TABLE users (
     gpu_seconds_per_day BIGINT,
     answer_tokens_max BIGINT,
     context_tokens_max BIGINT,
-    -- Names with spaces between; NULL: all.
+    -- Names separated by spaces; NULL: all.
     models TEXT CHECK (length(models) <= 20000),
     note TEXT CHECK (length(note) <= 1000),
-    -- This person's share of the host beside others who wait.
+    -- Queue weight: a higher one gets more GPU time while others wait.
     weight BIGINT NOT NULL DEFAULT 1,
     -- interactive or batch
     class TEXT NOT NULL DEFAULT 'interactive' CHECK (length(class) <= 16),
@@ -42,10 +44,10 @@ CREATE TABLE users (
 CREATE UNIQUE INDEX users_username ON users (username) WHERE username IS NOT NULL;
 CREATE INDEX users_pending ON users (registered_from) WHERE status = 'pending';
 
--- Tokens for machines. A secret stands here only as its SHA-256. Lists are words with spaces between; NULL: no limit.
+-- Tokens of machines. Of a secret only the SHA-256 is kept. Lists are words separated by spaces; NULL: no limit.
 CREATE TABLE tokens (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
-    -- Stands in the token itself, and is its name outside.
+    -- A part of the token itself, and its id in the API.
     public_id TEXT NOT NULL UNIQUE CHECK (length(public_id) = 10),
     user_id BIGINT NOT NULL,
     -- NULL on the tombstone of a deleted user's token.
@@ -64,21 +66,23 @@ CREATE TABLE tokens (
     -- interactive or batch; NULL: the owner's.
     class TEXT CHECK (length(class) <= 16),
     secret_sha256 BLOB NOT NULL CHECK (length(secret_sha256) = 32),
-    -- The secret before the last rotation, and until when it is taken, too.
+    -- The secret before the last rotation, and until when it is still accepted.
     old_secret_sha256 BLOB CHECK (length(old_secret_sha256) = 32),
     old_until_us BIGINT,
     created_at_us BIGINT NOT NULL,
     expires_at_us BIGINT NOT NULL,
-    -- In steps of five minutes.
+    -- Written at most every five minutes.
     last_used_at_us BIGINT,
     suspended_at_us BIGINT,
-    -- How it ran away: repeats or errors; NULL when it is suspended with its owner.
+    -- Why the breaker paused it: repeats or errors; NULL: suspended with its owner.
     pause_reason TEXT CHECK (length(pause_reason) <= 16),
     revoked_at_us BIGINT
 );
 CREATE INDEX tokens_user ON tokens (user_id, id);
 
 -- The record: INSERT only. An intent is a request that is about to be forwarded; its result is a row of its own.
+-- diesel builds tables of up to 32 columns, and a wider row costs every request. So what only some rows have (a cost, a link
+-- of the hash chain) goes into a side table keyed by log_id.
 CREATE TABLE record (
     log_id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
     -- intent, result, refusal or act
@@ -87,9 +91,8 @@ CREATE TABLE record (
     request_id BLOB NOT NULL CHECK (length(request_id) = 16),
     -- On a result: the row of its intent.
     intent_id BIGINT,
-    -- Always the person governed. No foreign key: the record outlives the account.
+    -- The user whose request it is. No foreign key: the record outlives the account.
     user_id BIGINT,
-    via_user_id BIGINT,
     token_id BIGINT,
     -- On an act: what was done, and to whom.
     act TEXT CHECK (length(act) <= 64),
@@ -106,8 +109,6 @@ CREATE TABLE record (
     status BIGINT,
     prompt_tokens BIGINT,
     answer_tokens BIGINT,
-    reasoning_tokens BIGINT,
-    cached_tokens BIGINT,
     queued_us BIGINT,
     first_token_us BIGINT,
     total_us BIGINT,
@@ -120,11 +121,11 @@ CREATE TABLE record (
 );
 CREATE INDEX record_user ON record (user_id, log_id);
 
--- Contents, in the order in which they came: an answer stands behind what other requests brought meanwhile. Put in beside
--- its prompt, it would split pages that were just filled. Places in a request are found by the index, which is small.
+-- Contents, in the order of arrival, so rows of different requests are mixed. Inserting an answer beside its prompt would split
+-- pages that were just filled. The index, which is small, finds the parts of one request.
 CREATE TABLE record_part (
     id INTEGER PRIMARY KEY NOT NULL,
-    -- Of the intent, for all parts of a request.
+    -- That of the intent, for all parts of a request.
     log_id BIGINT NOT NULL,
     part BIGINT NOT NULL,
     -- request, answer, reasoning, tool_calls, notes, detail, address (of refusals), origin (of intents: a salt of 32 bytes,
@@ -153,26 +154,26 @@ CREATE TABLE record_image_use (
 );
 CREATE INDEX record_image_use_image ON record_image_use (image_id);
 
--- How far each follower of the record has come: everything up to and including log_id is done.
+-- How far each follower of the record is: everything up to and including log_id is done.
 CREATE TABLE watermark (
     name TEXT PRIMARY KEY NOT NULL CHECK (length(name) <= 32),
     log_id BIGINT NOT NULL
 );
 
--- Exports of the record. The receipt is known only to who read the last line.
+-- Exports of the record. Only the reader of the last line knows the receipt.
 CREATE TABLE exports (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
     public_id TEXT NOT NULL UNIQUE CHECK (length(public_id) = 36),
     -- NULL: on the host's own command line.
     by_user_id BIGINT,
-    -- The person whose record it is of; NULL: of everybody.
+    -- The user whose record it is; NULL: everybody's.
     user_id BIGINT,
-    -- As JSON, without the words that were searched for; NULL: a person's whole record.
+    -- As JSON, without the text that was searched for; NULL: the whole record of a user.
     filter TEXT CHECK (length(filter) <= 4000),
     format TEXT NOT NULL CHECK (length(format) <= 8),
     created_at_us BIGINT NOT NULL,
     finished_at_us BIGINT,
-    -- The last row of the record that was looked at.
+    -- The last row of the record that was read.
     upto_log_id BIGINT,
     lines BIGINT,
     sha256 BLOB CHECK (length(sha256) = 32),
@@ -180,14 +181,14 @@ CREATE TABLE exports (
     receipt BLOB CHECK (length(receipt) = 32)
 );
 
--- Deleted people whose contents are still being erased, and how far that has come.
+-- Deleted users whose contents are still being erased, and how far that is done.
 CREATE TABLE erasure (
     user_id INTEGER PRIMARY KEY NOT NULL,
     log_id BIGINT NOT NULL DEFAULT 0
 );
 
--- What was used, rolled up by UTC quarter of an hour, so that every time zone's day can be made of it. A follower of the
--- record writes it. 0 stands for no user and no token, '' for no model.
+-- Usage per UTC quarter of an hour, so that the day of every time zone can be summed up. A follower of the record writes it.
+-- 0 means no user or no token, '' no model.
 CREATE TABLE usage (
     quarter_us BIGINT NOT NULL,
     user_id BIGINT NOT NULL,
@@ -203,7 +204,7 @@ CREATE TABLE usage (
     PRIMARY KEY (quarter_us, user_id, token_id, model)
 ) WITHOUT ROWID;
 
--- What an admin has changed of what the configuration file begins with. A value that was put back has no row.
+-- Settings that an admin has changed from those of the configuration file. A setting that was reset has no row.
 CREATE TABLE settings (
     name TEXT PRIMARY KEY NOT NULL CHECK (length(name) <= 64),
     value BIGINT NOT NULL,
@@ -212,6 +213,6 @@ CREATE TABLE settings (
     changed_by BIGINT
 );
 
--- The words of the record, for searching. A follower writes it; a row is a result, refusal or act, by its log_id. Texts
--- stand in record_part alone. A word that is taken out is marked as gone, and is gone when the index was merged into one piece.
+-- The index for searching the record. A follower writes it; rowid is the log_id of a result, refusal or act. Texts are kept in
+-- record_part alone. A removed word is marked as removed, and leaves the file when the index is merged into one segment.
 CREATE VIRTUAL TABLE record_words USING fts5(marks, said, content='', columnsize=0, tokenize='unicode61 remove_diacritics 2');
