@@ -52,7 +52,7 @@ impl Answer {
     /// Writes the result; the answer's last byte may leave after it, and not if it fails.
     pub async fn close(self, status: u16) -> Result<(), Error> {
         match self.shared.close() {
-            (Some(record), outcome) => record.close(outcome, status).await,
+            (Some(record), ending) => record.close(ending, status).await,
             (None, _) => Ok(()),
         }
     }

@@ -19,7 +19,7 @@ use crate::gateway::shared::{Ended, Shared};
 use crate::model::catalog::HostId;
 use crate::model::chat::{ChatEvent, Piece};
 use crate::provider::Call;
-use crate::rules::audit::{Outcome, Record};
+use crate::rules::audit::{Ending, Record};
 use crate::rules::breaker::Passed;
 use crate::rules::limits::bodies::BodyBytes;
 use crate::rules::quarantine::{Died, Stay};
@@ -85,7 +85,7 @@ impl Pump {
     fn tell_breaker(&self, result: &Result<(), Ended>) {
         match result {
             Ok(()) => self.passed.answered(),
-            Err(Ended { error, outcome: Outcome::Failed(_) }) => self.passed.failed(error),
+            Err(Ended { error, ending: Ending::Failed(_) }) => self.passed.failed(error),
             // It was ended from here, which says nothing about its sender.
             Err(_) => {}
         }
@@ -235,6 +235,6 @@ struct Judged {
 
 /// Its turn has not come.
 fn refused(error: Error) -> Ended {
-    let outcome = Outcome::Refused(error.code());
-    Ended { error, outcome }
+    let ending = Ending::Refused(error.code());
+    Ended { error, ending }
 }

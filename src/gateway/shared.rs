@@ -9,7 +9,7 @@ use crate::auth::running::Cut;
 use crate::base::error::Error;
 use crate::gateway::{Stood, stopped};
 use crate::model::chat::ChatEvent;
-use crate::rules::audit::{Outcome, Record};
+use crate::rules::audit::{Ending, Record};
 use crate::rules::limits::Hold;
 
 pub struct Shared {
@@ -60,7 +60,7 @@ struct Line {
 /// An answer that did not come to its end, and how the record calls that.
 pub struct Ended {
     pub error: Error,
-    pub outcome: Outcome,
+    pub ending: Ending,
 }
 
 impl Ended {
@@ -73,20 +73,20 @@ impl Ended {
 impl Ended {
     /// The gateway stops.
     pub fn stopped() -> Ended {
-        Ended { error: stopped(), outcome: Outcome::Interrupted("gateway_stopped") }
+        Ended { error: stopped(), ending: Ending::Interrupted("gateway_stopped") }
     }
 }
 
 impl From<Error> for Ended {
     fn from(error: Error) -> Self {
-        let outcome = Outcome::Failed(error.code());
-        Ended { error, outcome }
+        let ending = Ending::Failed(error.code());
+        Ended { error, ending }
     }
 }
 
 impl From<Cut> for Ended {
     fn from(cut: Cut) -> Self {
-        Ended { error: cut.error(), outcome: Outcome::Refused(cut.reason()) }
+        Ended { error: cut.error(), ending: Ending::Refused(cut.reason()) }
     }
 }
 
@@ -207,23 +207,23 @@ impl Shared {
     }
 
     /// The record, unless it was taken before, and what it is to be closed with.
-    pub fn close(&self) -> (Option<Record>, Outcome) {
+    pub fn close(&self) -> (Option<Record>, Ending) {
         let mut state = self.state.borrow_mut();
-        let outcome = match &state.ended {
-            Some(Ok(())) => Outcome::Completed,
-            Some(Err(ended)) => ended.outcome,
-            None => Outcome::Abandoned,
+        let ending = match &state.ended {
+            Some(Ok(())) => Ending::Completed,
+            Some(Err(ended)) => ended.ending,
+            None => Ending::Abandoned,
         };
-        (state.books.close(), outcome)
+        (state.books.close(), ending)
     }
 
     /// Records the end that a reader who takes nothing has not seen.
     pub fn close_unread(&self) {
         let mut state = self.state.borrow_mut();
         if let Some(Err(ended)) = &state.ended {
-            let outcome = ended.outcome;
+            let ending = ended.ending;
             if let Some(record) = state.books.close() {
-                record.close_soon(outcome, None);
+                record.close_soon(ending, None);
             }
         }
     }

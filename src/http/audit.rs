@@ -12,9 +12,10 @@ use crate::http::guard::Admin;
 use crate::http::query::{page_size, query};
 use crate::http::reply::{ApiResult, answer};
 use crate::model::people::People;
+use crate::model::record::Kind;
 use crate::rules::export::filter::Filter;
 use crate::store::Store;
-use crate::store::audit::{self as rows, Row, Wanted};
+use crate::store::audit::{Row, Wanted};
 use crate::store::tokens::Label;
 
 #[derive(Deserialize, IntoParams)]
@@ -64,7 +65,7 @@ pub struct AuditItem {
     /// The number under which the contents are kept and exported.
     log_id: i64,
     /// `request`, `refusal` or `act`
-    kind: &'static str,
+    kind: String,
     #[schema(format = DateTime)]
     at: String,
     #[schema(format = Uuid)]
@@ -123,11 +124,7 @@ impl AuditItem {
         let token = row.token_id.and_then(|id| tokens.get(&id));
         AuditItem {
             log_id: row.contents_id(),
-            kind: match row.kind.as_str() {
-                "refusal" => "refusal",
-                "act" => "act",
-                _ => "request",
-            },
+            kind: row.shown_kind().to_owned(),
             at: Timestamp(row.at_us).rfc3339(),
             request_id: row.request_id().map(|id| id.to_string()),
             user: name(row.user_id),
@@ -157,7 +154,7 @@ impl AuditItem {
 /// Rows as they are shown, with the names that belong to them.
 pub async fn audit_items(store: &Store, shown: &[Row]) -> Result<Vec<AuditItem>, Error> {
     let tokens = store.token_labels(shown.iter().filter_map(|row| row.token_id).collect()).await?;
-    let acts = shown.iter().filter(|row| row.kind == rows::ACT).map(|row| row.log_id).collect();
+    let acts = shown.iter().filter(|row| row.kind() == Some(Kind::Act)).map(|row| row.log_id).collect();
     let (details, people) = (store.details(acts).await?, store.people());
     Ok(shown.iter().map(|row| AuditItem::of(row, &people, &tokens, details.get(&row.log_id))).collect())
 }

@@ -22,7 +22,7 @@ use crate::http::{body, reply};
 use crate::model::chat::{ChatEvent, Fold, Piece};
 use crate::model::credential::Credential;
 use crate::model::rights::Class;
-use crate::rules::audit::{Outcome, Refusal};
+use crate::rules::audit::{Ending, Refusal};
 use crate::rules::limits::bodies::Sender;
 use crate::rules::limits::{Admission, Standing};
 
@@ -97,7 +97,7 @@ pub async fn answer(
     reply::log(&refused.error, &id);
     let told = dialect.error(&refused.error, &id);
     if let Some(record) = refused.late.take() {
-        record.close_soon(Outcome::Refused(refused.error.code()), Some(told.status));
+        record.close_soon(Ending::Refused(refused.error.code()), Some(told.status));
     } else if !refused.recorded {
         if let Some(who) = learnt.admitted() {
             gateway.breaker().refused(who, &refused.error);

@@ -12,10 +12,10 @@ use crate::http::audit::{AuditItem, audit_items};
 use crate::http::body;
 use crate::http::guard::Admin;
 use crate::http::reply::{self, ApiError};
+use crate::model::record::Kind;
 use crate::rules::accounts::Accounts;
 use crate::rules::export::lines::Contents;
 use crate::store::Store;
-use crate::store::audit as rows;
 
 /// A request with its contents, as far as they are kept.
 #[derive(Serialize, ToSchema)]
@@ -47,7 +47,7 @@ pub async fn story(
         let found = store.request_rows(RequestId(id)).await?;
         let (first, last) = (found.first().ok_or_else(missing)?, found.last().ok_or_else(missing)?);
         // An act has no contents; all of it stands in the list.
-        if first.kind != rows::ACT {
+        if first.kind() != Some(Kind::Act) {
             store.note_view(admin.0.user_id(), first.user_id, first.log_id).await?;
         }
         let item = audit_items(&store, std::slice::from_ref(last)).await?.remove(0);

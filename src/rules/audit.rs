@@ -22,49 +22,19 @@ use crate::base::vital::{Vitals, panic_on_purpose};
 use crate::config;
 use crate::model::chat::{ChatEvent, End, Piece, Spent, ToolCall};
 use crate::model::model_name::ModelName;
+use crate::model::record::{Kind, Outcome};
 use crate::provider::Call;
 use crate::store::Store;
 use crate::store::audit::{self as rows, Closing, IntentSlot, NewEntry, NewImage, NewPart, NewRow, Opening, Segment};
 
+mod ending;
 mod numbers;
 mod refusals;
 
+pub use ending::Ending;
 use numbers::Numbers;
 pub use refusals::Refusal;
 use refusals::Refusals;
-
-/// How a request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    Completed,
-    /// The upstream or the gateway failed; the reason is the error's code.
-    Failed(&'static str),
-    /// Refused after its intent was written: waited too long, cancelled by an admin.
-    Refused(&'static str),
-    /// The client left.
-    Abandoned,
-    /// The gateway stopped.
-    Interrupted(&'static str),
-}
-
-impl Outcome {
-    pub fn name(self) -> &'static str {
-        match self {
-            Outcome::Completed => "completed",
-            Outcome::Failed(_) => "failed",
-            Outcome::Refused(_) => "refused",
-            Outcome::Abandoned => "abandoned",
-            Outcome::Interrupted(_) => "interrupted",
-        }
-    }
-
-    fn reason(self) -> Option<&'static str> {
-        match self {
-            Outcome::Failed(code) | Outcome::Refused(code) | Outcome::Interrupted(code) => Some(code),
-            Outcome::Completed | Outcome::Abandoned => None,
-        }
-    }
-}
 
 pub struct Audit {
     store: Store,
@@ -132,7 +102,7 @@ impl Audit {
 
         let salt = thread_random_bytes::<{ rows::SALT_BYTES }>();
         let row = NewRow {
-            kind: rows::INTENT,
+            kind: Kind::Intent,
             request_id: intent.id.0.into_bytes(),
             user_id: Some(intent.who.user_id()),
             token_id: intent.who.token_id(),
@@ -154,7 +124,7 @@ impl Audit {
         }
 
         let slot = IntentSlot::default();
-        let result = NewRow { kind: rows::RESULT, commitment: None, ..row.clone() };
+        let result = NewRow { kind: Kind::Result, commitment: None, ..row.clone() };
         // The guard exists before the await: if the client leaves during it, the result row follows the intent's.
         let record = Record {
             audit: self.clone(),
@@ -213,9 +183,8 @@ impl Audit {
         let unwritten = std::mem::take(&mut *self.unwritten.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
         for mut closing in unwritten {
             let row = &mut closing.row;
-            if row.outcome == Some(Outcome::Completed.name()) {
-                let failed = Outcome::Failed("audit_unavailable");
-                (row.outcome, row.reason) = (Some(failed.name()), failed.reason());
+            if row.outcome == Some(Outcome::Completed) {
+                (row.outcome, row.reason) = (Some(Outcome::Failed), Some("audit_unavailable"));
             }
             self.clone().write_result(closing, |_| {});
         }
@@ -420,41 +389,41 @@ impl Record {
     ///
     /// However long the disk takes: a client who is told something before has been told what may turn out wrong. A disk that
     /// never answers ends the process.
-    pub async fn close(mut self, outcome: Outcome, status: u16) -> Result<(), Error> {
+    pub async fn close(mut self, ending: Ending, status: u16) -> Result<(), Error> {
         let (done, synced) = oneshot::channel();
-        let recorded = self.hand_over(outcome, Some(status), move |committed| {
+        let recorded = self.hand_over(ending, Some(status), move |committed| {
             // Whoever waited may have gone.
             let _ = done.send(committed.map_err(|cause| anyhow!("{cause}")));
         });
         came_to_disk(synced.await)?;
-        if recorded != Some(outcome) {
+        if recorded != Some(ending) {
             return Err(Error::internal(anyhow!("the result of a request could not be put together")));
         }
         Ok(())
     }
 
     /// Writes the result without waiting for it.
-    pub fn close_soon(mut self, outcome: Outcome, status: Option<u16>) {
-        self.hand_over(outcome, status, |_| {});
+    pub fn close_soon(mut self, ending: Ending, status: Option<u16>) {
+        self.hand_over(ending, status, |_| {});
     }
 
     /// Gives the writer the result, once, and returns how it then ends.
     fn hand_over(
         &mut self,
-        outcome: Outcome,
+        ending: Ending,
         status: Option<u16>,
         done: impl FnOnce(Result<(), &str>) + Send + 'static,
-    ) -> Option<Outcome> {
+    ) -> Option<Ending> {
         self.row.as_ref()?;
         // Whatever goes wrong with its contents, the intent gets a result.
         let contents = catch_unwind(AssertUnwindSafe(|| self.last_contents()));
         let mut row = self.row.take()?;
-        let (outcome, parts, commitment) = match contents {
-            Ok((parts, commitment)) => (outcome, parts, Some(commitment)),
-            Err(_) => (Outcome::Failed(PANICKED), Vec::new(), None),
+        let (ending, parts, commitment) = match contents {
+            Ok((parts, commitment)) => (ending, parts, Some(commitment)),
+            Err(_) => (Ending::Failed(PANICKED), Vec::new(), None),
         };
-        row.outcome = Some(outcome.name());
-        row.reason = outcome.reason();
+        row.outcome = Some(ending.outcome());
+        row.reason = ending.reason();
         row.status = status.map(i64::from);
         row.total_us = Some(micros(self.opened.elapsed()));
         let asked = row.model_asked.as_deref().filter(|_| self.end.is_some());
@@ -469,7 +438,7 @@ impl Record {
             drop(room);
             done(committed);
         });
-        Some(outcome)
+        Some(ending)
     }
 
     /// The parts that are left to be written, and the commitment to all of them.
@@ -493,8 +462,8 @@ const PANICKED: &str = "internal_error";
 impl Drop for Record {
     fn drop(&mut self) {
         // A panic drops a request as a client does who leaves.
-        let outcome = if std::thread::panicking() { Outcome::Failed(PANICKED) } else { Outcome::Abandoned };
-        self.hand_over(outcome, None, |_| {});
+        let ending = if std::thread::panicking() { Ending::Failed(PANICKED) } else { Ending::Abandoned };
+        self.hand_over(ending, None, |_| {});
     }
 }
 

@@ -7,6 +7,7 @@ use moka::future::Cache;
 
 use crate::base::error::Error;
 use crate::model::people::Actor;
+use crate::model::record::Kind;
 use crate::store::Store;
 use crate::store::audit::Wanted;
 use crate::store::exports::{Export, NewExport};
@@ -158,7 +159,7 @@ pub fn check_mark(byte_order_mark: bool, format: Format) -> Result<(), Error> {
 
 /// The columns of a CSV are those of a request.
 fn check_columns(wanted: &Wanted, format: Format) -> Result<(), Error> {
-    if format == Format::Csv && wanted.kind == Some(crate::store::audit::ACT) {
+    if format == Format::Csv && wanted.kind == Some(Kind::Act) {
         return Err(Error::invalid("format", "a CSV has no columns for acts; use the format \"jsonl\""));
     }
     Ok(())

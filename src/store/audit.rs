@@ -4,6 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
 use crate::base::clock::Timestamp;
+use crate::model::record::{Kind, Outcome};
 use crate::store::schema::watermark;
 use crate::store::search::Search;
 
@@ -19,11 +20,6 @@ pub use paging::{Beginning, SearchedTo};
 pub use reading::{contents, last_at, last_before, newest_log_id, open_intents};
 pub use rows::{NewPart, NewRow, Part, Row};
 pub use writing::{TokenAct, insert_act, insert_token_act};
-
-pub const INTENT: &str = "intent";
-pub const RESULT: &str = "result";
-pub const REFUSAL: &str = "refusal";
-pub const ACT: &str = "act";
 
 pub const PART_REQUEST: &str = "request";
 pub const PART_ANSWER: &str = "answer";
@@ -45,8 +41,8 @@ const CLOSED: &str = "closed";
 pub struct Wanted {
     pub user_id: Option<i64>,
     pub token_id: Option<i64>,
-    pub kind: Option<&'static str>,
-    pub outcome: Option<String>,
+    pub kind: Option<Kind>,
+    pub outcome: Option<Outcome>,
     pub model: Option<String>,
     pub api: Option<String>,
     /// At this time or later.
@@ -71,7 +67,7 @@ impl Wanted {
     fn takes_running(&self, row: &Row) -> bool {
         self.user_id.is_none_or(|id| row.user_id == Some(id))
             && self.token_id.is_none_or(|id| row.token_id == Some(id))
-            && self.kind.is_none_or(|kind| kind == RESULT)
+            && self.kind.is_none_or(|kind| kind == Kind::Result)
             && self.text.is_none()
             && self.outcome.is_none()
             && self.model.as_ref().is_none_or(|model| row.model_asked.as_ref() == Some(model))

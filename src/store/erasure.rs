@@ -8,7 +8,7 @@ use ring::digest;
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::model::people::{Actor, ROLE_ADMIN};
-use crate::store::audit::{INTENT, RESULT};
+use crate::model::record::{Act, Kind};
 use crate::store::people::{check_acting_admin, find};
 use crate::store::schema::{erasure, exports, record, record_image, record_image_use, record_part, users};
 use crate::store::users::{bury, check_not_last_admin};
@@ -39,7 +39,7 @@ impl Store {
             tokens::bury_all(tx, user.id)?;
             diesel::insert_into(erasure::table).values(erasure::user_id.eq(user.id)).execute(tx.connection)?;
             let detail = serde_json::json!({ "export": export.public_id, "lines": export.lines }).to_string();
-            audit::insert_act(tx.connection, tx.now, "user_deleted", by.0, Some(user.id), Some(detail))?;
+            audit::insert_act(tx.connection, tx.now, Act::UserDeleted, by.0, Some(user.id), Some(detail))?;
             Ok(())
         })
         .await
@@ -76,7 +76,7 @@ impl Store {
                 self.truncate_wal().await?;
                 self.write(move |tx| {
                     diesel::delete(erasure::table.find(user_id)).execute(tx.connection)?;
-                    audit::insert_act(tx.connection, tx.now, "contents_erased", None, Some(user_id), None)?;
+                    audit::insert_act(tx.connection, tx.now, Act::ContentsErased, None, Some(user_id), None)?;
                     Ok(true)
                 })
                 .await
@@ -130,7 +130,7 @@ fn use_up(tx: &mut Tx<'_>, user_id: i64, export: &Receipt) -> Result<(), Failure
     let newer: Option<i64> = record::table
         .filter(record::user_id.eq(user_id))
         .filter(record::log_id.gt(export.upto_log_id.unwrap_or(0)))
-        .filter(record::kind.eq_any([INTENT, RESULT]))
+        .filter(record::kind.eq_any([Kind::Intent.name(), Kind::Result.name()]))
         .select(record::log_id)
         .first(tx.connection)
         .optional()?;
@@ -160,7 +160,7 @@ fn erase_batch(tx: &mut Tx<'_>) -> QueryResult<Erased> {
         .filter(record::user_id.eq(user_id))
         .filter(record::log_id.gt(after))
         // The parts of a request go with its result: its words are made of them.
-        .filter(record::kind.eq_any([RESULT, audit::REFUSAL]))
+        .filter(record::kind.eq_any([Kind::Result.name(), Kind::Refusal.name()]))
         .order(record::log_id)
         .limit(ROWS_PER_BATCH)
         .select(audit::Row::as_select())

@@ -11,6 +11,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::public_id;
 use crate::model::people::Actor;
+use crate::model::record::Act;
 use crate::store::audit::Part;
 use crate::store::people::{check_acting_admin, deleted, deleted_among, find_by_id};
 use crate::store::schema::exports;
@@ -64,7 +65,7 @@ impl Store {
                 ))
                 .returning(Export::as_returning())
                 .get_result(tx.connection)?;
-            note(tx, "export_created", &export, json!({ "format": new.format }))?;
+            note(tx, Act::ExportCreated, &export, json!({ "format": new.format }))?;
             Ok(export)
         })
         .await
@@ -138,7 +139,7 @@ impl Store {
                     exports::receipt.eq(Some(finished.receipt).filter(|_| opens_deletion)),
                 ))
                 .execute(tx.connection)?;
-            note(tx, "export_finished", &export, told)?;
+            note(tx, Act::ExportFinished, &export, told)?;
             Ok(())
         })
         .await
@@ -157,7 +158,7 @@ fn is_trusted(tx: &mut Tx<'_>, by: Option<i64>) -> QueryResult<bool> {
 }
 
 /// The act tells which export it is about, and what was looked for in it.
-fn note(tx: &mut Tx<'_>, act: &'static str, export: &Export, mut detail: Value) -> QueryResult<()> {
+fn note(tx: &mut Tx<'_>, act: Act, export: &Export, mut detail: Value) -> QueryResult<()> {
     detail["export"] = export.public_id.clone().into();
     if let Some(filter) = &export.filter {
         // A filter that can't be read is shown as it is stored.

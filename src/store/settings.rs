@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::base::error::Error;
 use crate::config::settings::{Live, Setting, TABLE};
 use crate::model::people::Actor;
+use crate::model::record::Act;
 use crate::store::people::check_acting_admin;
 use crate::store::schema::settings;
 use crate::store::{Store, audit};
@@ -92,7 +93,7 @@ impl Store {
             }
             tx.settings_changed();
             let detail = serde_json::json!({ "old": old, "new": new }).to_string();
-            audit::insert_act(tx.connection, tx.now, "settings_changed", by.0, None, Some(detail))?;
+            audit::insert_act(tx.connection, tx.now, Act::SettingsChanged, by.0, None, Some(detail))?;
             Ok(())
         })
         .await

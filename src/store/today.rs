@@ -7,8 +7,9 @@ use diesel::prelude::*;
 
 use crate::base::clock::zone::Day;
 use crate::base::error::Error;
+use crate::model::record::Kind;
 use crate::store::Store;
-use crate::store::audit::{RESULT, last_before, watermark_of};
+use crate::store::audit::{last_before, watermark_of};
 use crate::store::schema::{record, usage};
 use crate::store::usage::{QUARTER_US, USAGE, plus};
 
@@ -70,7 +71,7 @@ fn add_up(connection: &mut SqliteConnection, day: Day) -> QueryResult<Sums> {
     let behind = watermark_of(connection, USAGE)?.max(last_before(connection, crate::base::clock::Timestamp(begins))?);
     let tail = record::table
         .filter(record::log_id.gt(behind))
-        .filter(record::kind.eq(RESULT))
+        .filter(record::kind.eq(Kind::Result.name()))
         .filter(record::at_us.lt(day.ends.0))
         .select((record::user_id, record::token_id, record::prompt_tokens, record::answer_tokens, record::gpu_us))
         .load_iter::<Line, diesel::connection::DefaultLoadingMode>(connection)?;

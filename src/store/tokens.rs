@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::model::people::{Actor, User};
+use crate::model::record::Act;
 use crate::model::rights::quotas::{QuotaChanges, Quotas};
 use crate::model::rights::{AllowedModels, Class, Scope, Scopes};
 use crate::model::runaway::Runaway;
@@ -136,7 +137,7 @@ impl Store {
                 "class": new.class.map(Class::name),
                 "expires_at": Timestamp(token.expires_at_us).rfc3339(),
             });
-            done(tx, "token_created", by, &token, Some(detail))?;
+            done(tx, Act::TokenCreated, by, &token, Some(detail))?;
             Ok(token)
         })
         .await
@@ -157,7 +158,7 @@ impl Store {
                 .execute(tx.connection)?;
             let new = find(tx, &id, by, Reach::OwnerOrAdmin)?;
             let detail = serde_json::json!({ "old": governed(&old), "new": governed(&new) });
-            done(tx, "token_changed", by, &new, Some(detail))?;
+            done(tx, Act::TokenChanged, by, &new, Some(detail))?;
             Ok(new)
         })
         .await
@@ -174,7 +175,7 @@ impl Store {
             diesel::update(tokens::table.find(token.id))
                 .set(tokens::revoked_at_us.eq(tx.now.0))
                 .execute(tx.connection)?;
-            done(tx, "token_revoked", by, &token, None)?;
+            done(tx, Act::TokenRevoked, by, &token, None)?;
             find(tx, &id, by, Reach::OwnerOrAdmin)
         })
         .await
@@ -199,7 +200,7 @@ impl Store {
                 ))
                 .execute(tx.connection)?;
             let detail = serde_json::json!({ "old_secret_until": until.rfc3339() });
-            done(tx, "token_rotated", by, &token, Some(detail))?;
+            done(tx, Act::TokenRotated, by, &token, Some(detail))?;
             find(tx, &id, by, Reach::Owner)
         })
         .await
@@ -218,7 +219,7 @@ impl Store {
                 .execute(tx.connection)?;
             let detail = serde_json::json!({ "reason": way.name(), "count": count, "within_seconds": seconds });
             // Nobody's act: the gateway's own.
-            let act = TokenAct { act: "token_paused", by: None, reason: Some(way.name()), detail: Some(detail) };
+            let act = TokenAct { act: Act::TokenPaused, by: None, reason: Some(way.name()), detail: Some(detail) };
             Ok(enact(tx, &token, act)?)
         })
         .await
@@ -244,7 +245,7 @@ impl Store {
             diesel::update(tokens::table.find(token.id))
                 .set((tokens::suspended_at_us.eq(None::<i64>), tokens::pause_reason.eq(None::<String>)))
                 .execute(tx.connection)?;
-            done(tx, "token_resumed", by, &token, None)?;
+            done(tx, Act::TokenResumed, by, &token, None)?;
             find(tx, &id, by, Reach::OwnerOrAdmin)
         })
         .await
@@ -335,7 +336,7 @@ pub fn revoke_all(tx: &mut Tx<'_>, user_id: i64, by: Actor) -> QueryResult<()> {
     for row in live.select(TokenRow::as_select()).load::<TokenRow>(tx.connection)? {
         let token = Token::from(row);
         diesel::update(tokens::table.find(token.id)).set(tokens::revoked_at_us.eq(tx.now.0)).execute(tx.connection)?;
-        done(tx, "token_revoked", by, &token, None)?;
+        done(tx, Act::TokenRevoked, by, &token, None)?;
     }
     Ok(())
 }
@@ -427,13 +428,7 @@ fn find(tx: &mut Tx<'_>, id: &str, by: Actor, reach: Reach) -> Result<Token, Fai
     }
 }
 
-fn done(
-    tx: &mut Tx<'_>,
-    act: &'static str,
-    by: Actor,
-    token: &Token,
-    detail: Option<serde_json::Value>,
-) -> QueryResult<()> {
+fn done(tx: &mut Tx<'_>, act: Act, by: Actor, token: &Token, detail: Option<serde_json::Value>) -> QueryResult<()> {
     enact(tx, token, TokenAct { act, by: by.0, reason: None, detail })
 }
 

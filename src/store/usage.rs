@@ -12,6 +12,7 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::model::model_name::ModelName;
+use crate::model::record::{Kind, Outcome};
 use crate::store::schema::record;
 use crate::store::{Store, audit};
 
@@ -222,7 +223,7 @@ fn add_up(connection: &mut SqliteConnection) -> QueryResult<(HashMap<Key, Sums>,
     let from = audit::watermark_of(connection, USAGE)?;
     let rows: Vec<Ended> = record::table
         .filter(record::log_id.gt(from))
-        .filter(record::kind.ne(audit::INTENT))
+        .filter(record::kind.ne(Kind::Intent.name()))
         .order(record::log_id)
         .limit(ROWS_PER_STEP)
         .select(Ended::as_select())
@@ -231,17 +232,18 @@ fn add_up(connection: &mut SqliteConnection) -> QueryResult<(HashMap<Key, Sums>,
     let count = rows.len() as i64;
     let mut sums: HashMap<Key, Sums> = HashMap::new();
     for row in rows {
-        let used = match row.kind.as_str() {
-            audit::RESULT => Sums {
+        let outcome = row.outcome.as_deref().and_then(Outcome::parse);
+        let used = match Kind::parse(&row.kind) {
+            Some(Kind::Result) => Sums {
                 requests: 1,
-                failed: i64::from(row.outcome.as_deref() == Some("failed")),
-                refused: i64::from(row.outcome.as_deref() == Some("refused")),
+                failed: i64::from(outcome == Some(Outcome::Failed)),
+                refused: i64::from(outcome == Some(Outcome::Refused)),
                 prompt_tokens: row.prompt_tokens.unwrap_or(0),
                 answer_tokens: row.answer_tokens.unwrap_or(0),
                 gpu_us: row.gpu_us.unwrap_or(0),
                 total_us: row.total_us.unwrap_or(0),
             },
-            audit::REFUSAL => Sums { refused: row.repeat.unwrap_or(1), ..Sums::default() },
+            Some(Kind::Refusal) => Sums { refused: row.repeat.unwrap_or(1), ..Sums::default() },
             _ => continue,
         };
         let quarter = row.at_us - row.at_us.rem_euclid(QUARTER_US);

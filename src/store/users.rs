@@ -12,6 +12,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::public_id;
 use crate::model::people::{ACTIVE, Actor, DELETED, DISABLED, FIRST_ADMIN, PENDING, ROLE_ADMIN, ROLE_USER, User};
+use crate::model::record::Act;
 use crate::model::rights::quotas::QuotaChanges;
 use crate::model::rights::{AllowedModels, Class};
 use crate::store::people::{check_acting_admin, find};
@@ -76,13 +77,13 @@ enum Change {
 }
 
 impl Change {
-    fn act(&self) -> &'static str {
+    fn act(&self) -> Act {
         match self {
-            Change::Approve => "user_approved",
-            Change::Disable => "user_disabled",
-            Change::Enable => "user_enabled",
-            Change::Reset(Reset { with_code: false, .. }) => "password_reset",
-            Change::Reset(Reset { with_code: true, .. }) => "password_reset_with_code",
+            Change::Approve => Act::UserApproved,
+            Change::Disable => Act::UserDisabled,
+            Change::Enable => Act::UserEnabled,
+            Change::Reset(Reset { with_code: false, .. }) => Act::PasswordReset,
+            Change::Reset(Reset { with_code: true, .. }) => Act::PasswordResetWithCode,
         }
     }
 }
@@ -154,7 +155,7 @@ impl Store {
                     continue;
                 }
                 bury(tx, id)?;
-                audit::insert_act(tx.connection, tx.now, "user_turned_down", by.0, Some(id), None)?;
+                audit::insert_act(tx.connection, tx.now, Act::UserTurnedDown, by.0, Some(id), None)?;
                 count += 1;
             }
             Ok(count)
@@ -179,7 +180,7 @@ impl Store {
             }
             tokens::resume_all(tx, user_id)?;
             tx.people_changed();
-            audit::insert_act(tx.connection, tx.now, "password_changed", Some(user_id), Some(user_id), None)?;
+            audit::insert_act(tx.connection, tx.now, Act::PasswordChanged, Some(user_id), Some(user_id), None)?;
             Ok(())
         })
         .await
@@ -235,7 +236,7 @@ impl Store {
             tx.people_changed();
             let new = find(tx, &id)?;
             let detail = serde_json::json!({ "old": governed(&old), "new": governed(&new) }).to_string();
-            audit::insert_act(tx.connection, tx.now, "user_changed", by.0, Some(old.id), Some(detail))?;
+            audit::insert_act(tx.connection, tx.now, Act::UserChanged, by.0, Some(old.id), Some(detail))?;
             Ok(new)
         })
         .await
@@ -375,7 +376,7 @@ fn insert(
         .returning(users::id)
         .get_result(tx.connection)?;
     tx.people_changed();
-    audit::insert_act(tx.connection, tx.now, "user_registered", by.0, Some(id), None)?;
+    audit::insert_act(tx.connection, tx.now, Act::UserRegistered, by.0, Some(id), None)?;
     Ok(id)
 }
 

@@ -10,7 +10,8 @@ use diesel::sql_types::{BigInt, Text};
 use serde_json::Value;
 
 use crate::base::error::Error;
-use crate::store::audit::{self, RESULT, Row, Wanted};
+use crate::model::record::Kind;
+use crate::store::audit::{self, Row, Wanted};
 use crate::store::schema::{record, record_part};
 use crate::store::{Store, Tx};
 
@@ -79,12 +80,12 @@ fn expression(wanted: &Wanted) -> String {
     let number = |kind, value: Option<i64>| value.map(|value| mark(kind, &value.to_string()));
     let name = |kind, value: &Option<String>| value.as_ref().map(|value| mark(kind, value));
     let marks = [
-        wanted.kind.map(|kind| mark(KIND, kind)),
+        wanted.kind.map(|kind| mark(KIND, kind.name())),
         number(USER, wanted.user_id),
         number(TOKEN, wanted.token_id),
         name(API, &wanted.api),
         name(MODEL, &wanted.model),
-        name(OUTCOME, &wanted.outcome),
+        wanted.outcome.map(|outcome| mark(OUTCOME, outcome.name())),
     ];
     let marks: Vec<_> = marks.into_iter().flatten().collect();
     let marks = (!marks.is_empty()).then(|| format!("marks : ({})", marks.join(" AND ")));
@@ -149,7 +150,7 @@ struct Indexed {
 
 impl Indexed {
     fn of(connection: &mut SqliteConnection, row: &Row) -> QueryResult<Indexed> {
-        let said = if row.kind == RESULT { said(connection, row.contents_id())? } else { String::new() };
+        let said = if row.kind() == Some(Kind::Result) { said(connection, row.contents_id())? } else { String::new() };
         Ok(Indexed { log_id: row.log_id, marks: marks_of(row), said })
     }
 }
@@ -178,7 +179,7 @@ fn gather(connection: &mut SqliteConnection) -> QueryResult<Step> {
         }
         step.upto = row.log_id;
         // A request is found by its result, which knows how it ended.
-        if row.kind != audit::INTENT {
+        if row.kind() != Some(Kind::Intent) {
             let indexed = Indexed::of(connection, row)?;
             bytes += indexed.said.len();
             step.rows.push(indexed);
@@ -211,7 +212,7 @@ fn remove(connection: &mut SqliteConnection, row: &Indexed) -> QueryResult<()> {
 /// record. The rows must be in order, and the index must know them. The words are not found any more; gone they are after
 /// `merge_some` came to its end.
 pub fn forget(tx: &mut Tx<'_>, rows: &[Row]) -> QueryResult<()> {
-    for row in rows.iter().filter(|row| row.kind == RESULT) {
+    for row in rows.iter().filter(|row| row.kind() == Some(Kind::Result)) {
         let known = Indexed::of(tx.connection, row)?;
         remove(tx.connection, &known)?;
         add(tx.connection, &known, "")?;

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use crate::auth::Whose;
 use crate::base::clock::Timestamp;
 use crate::base::ids::RequestId;
+use crate::model::record::{Kind, Outcome};
 use crate::rules::audit::Audit;
 use crate::store::audit::{self as rows, NewEntry, NewPart, NewRow};
 
@@ -77,7 +78,7 @@ impl Audit {
             self.write_tally(tally);
         }
         let row = NewRow {
-            kind: rows::REFUSAL,
+            kind: Kind::Refusal,
             request_id: refusal.id.0.into_bytes(),
             user_id: key.user_id,
             token_id: key.token_id,
@@ -85,7 +86,7 @@ impl Audit {
             api: Some(refusal.api.into()),
             provider: refusal.provider.filter(|_| key.model.is_some()),
             model_asked: key.model.clone(),
-            outcome: Some("refused"),
+            outcome: Some(Outcome::Refused),
             reason: Some(refusal.reason),
             status: Some(i64::from(refusal.status)),
             repeat: Some(1),

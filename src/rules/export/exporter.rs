@@ -13,10 +13,11 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::secret::random_code;
 use crate::base::sheet::{BYTE_ORDER_MARK, csv_line};
+use crate::model::record::Kind;
 use crate::rules::export::Format;
 use crate::rules::export::lines::{COLUMNS, Contents, Line, hex};
 use crate::store::Store;
-use crate::store::audit::{ACT, Beginning, Entry, Wanted};
+use crate::store::audit::{Beginning, Entry, Wanted};
 use crate::store::exports::{Export, Finished};
 
 /// Requests that are looked up at once.
@@ -124,7 +125,7 @@ impl Exporter {
                         None => self.stage = Stage::Running,
                     }
                     let acts = self.holds_acts();
-                    self.page.extend(page.into_iter().filter(|entry| acts || entry.first.kind != ACT));
+                    self.page.extend(page.into_iter().filter(|entry| acts || entry.first.kind() != Some(Kind::Act)));
                     if self.stage == Stage::Running {
                         self.page.extend(std::mem::take(&mut self.beginning.running));
                     }

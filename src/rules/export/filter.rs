@@ -5,8 +5,9 @@ use utoipa::ToSchema;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
+use crate::model::record::{Kind, Outcome};
 use crate::store::Store;
-use crate::store::audit::{self as rows, Wanted};
+use crate::store::audit::Wanted;
 use crate::store::search::Search;
 
 /// What is looked for in the record. All that is given must hold.
@@ -47,8 +48,6 @@ pub struct Filter {
     pub text: Option<String>,
 }
 
-const OUTCOMES: [&str; 5] = ["completed", "failed", "refused", "abandoned", "interrupted"];
-
 impl Filter {
     /// The same as the store knows it, checked.
     pub async fn wanted(&self, store: &Store) -> Result<Wanted, Error> {
@@ -60,14 +59,11 @@ impl Filter {
             Some(id) => Some(store.token_key(id.clone()).await?.id),
             None => None,
         };
-        if self.outcome.as_deref().is_some_and(|outcome| !OUTCOMES.contains(&outcome)) {
-            return Err(Error::invalid("outcome", format!("`outcome` must be one of {}", OUTCOMES.join(", "))));
-        }
         Ok(Wanted {
             user_id,
             token_id,
             kind: self.kind.as_deref().map(record_kind).transpose()?,
-            outcome: self.outcome.clone(),
+            outcome: self.outcome.as_deref().map(outcome_named).transpose()?,
             model: self.model.clone(),
             api: self.api.clone(),
             from: self.from.as_deref().map(|text| Timestamp::parse_field("from", text)).transpose()?,
@@ -77,11 +73,14 @@ impl Filter {
     }
 }
 
-fn record_kind(name: &str) -> Result<&'static str, Error> {
-    match name {
-        "request" => Ok(rows::RESULT),
-        "refusal" => Ok(rows::REFUSAL),
-        "act" => Ok(rows::ACT),
-        _ => Err(Error::invalid("kind", "`kind` must be request, refusal or act")),
-    }
+fn record_kind(name: &str) -> Result<Kind, Error> {
+    Kind::wanted(name).ok_or_else(|| Error::invalid("kind", "`kind` must be request, refusal or act"))
+}
+
+fn outcome_named(name: &str) -> Result<Outcome, Error> {
+    let unknown = || {
+        let all: Vec<&str> = Outcome::ALL.iter().map(|outcome| outcome.name()).collect();
+        Error::invalid("outcome", format!("`outcome` must be one of {}", all.join(", ")))
+    };
+    Outcome::parse(name).ok_or_else(unknown)
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use crate::base::clock::Timestamp;
 use crate::model::people::People;
+use crate::model::record::Kind;
 use crate::store::audit::{self as rows, Entry, Part, Row};
 use crate::store::tokens::Label;
 
@@ -157,7 +158,7 @@ impl Line<'_> {
 
     /// The columns of the CSV as fields, and what has no column there.
     pub fn json(&self) -> Fields {
-        if self.entry.first.kind == rows::ACT {
+        if self.entry.first.kind() == Some(Kind::Act) {
             return Fields(self.act().into_iter().map(|(name, value)| (name, Field::Value(value))).collect());
         }
         let mut fields: Vec<(String, Field)> = Vec::with_capacity(COLUMNS.len() + 4);
@@ -174,7 +175,7 @@ impl Line<'_> {
         }
         let repeat = self.entry.last.as_ref().and_then(|row| row.repeat);
         for (name, value) in [
-            ("kind", kind(&self.entry.first).into()),
+            ("kind", self.entry.first.shown_kind().into()),
             ("token", self.token()),
             ("notes", text(&self.contents.notes).into()),
             ("repeat", repeat.into()),
@@ -188,7 +189,7 @@ impl Line<'_> {
         let row = &self.entry.first;
         let act = json!({
             "log_id": row.log_id,
-            "kind": kind(row),
+            "kind": row.shown_kind(),
             "timestamp": Timestamp(row.at_us).rfc3339(),
             "request_id": row.request_id().map(|id| id.to_string()),
             "user": self.name(row.user_id),
@@ -206,14 +207,6 @@ impl Line<'_> {
 
     fn token(&self) -> Value {
         self.token.map_or(Value::Null, |token| json!({ "id": token.public_id, "name": token.name() }))
-    }
-}
-
-fn kind(row: &Row) -> &'static str {
-    match row.kind.as_str() {
-        rows::REFUSAL => "refusal",
-        rows::ACT => "act",
-        _ => "request",
     }
 }
 

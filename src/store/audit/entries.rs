@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use bytes::Bytes;
 use diesel::prelude::*;
 
+use crate::model::record::Outcome;
 use crate::store::Tx;
 use crate::store::audit::insert::{insert_intents, insert_lines, insert_pieces};
 use crate::store::audit::rows::{NewPart, NewRow, NumberedPart, NumberedRow};
@@ -45,7 +46,7 @@ impl NewEntry {
             user_id: row.user_id,
             token_id: row.token_id,
             attempt: row.attempt,
-            outcome: Some("failed"),
+            outcome: Some(Outcome::Failed),
             reason: Some("audit_unavailable"),
             prompt_tokens: row.prompt_tokens,
             answer_tokens: row.answer_tokens,
@@ -221,8 +222,9 @@ mod tests {
 
     use super::*;
     use crate::config::settings::{Live, Settings};
+    use crate::model::record::Kind;
     use crate::store::Store;
-    use crate::store::audit::{INTENT, PART_ANSWER, PART_ORIGIN, PART_REQUEST, RESULT, Row};
+    use crate::store::audit::{PART_ANSWER, PART_ORIGIN, PART_REQUEST, Row};
     use crate::store::schema::{record, record_part};
 
     /// One statement of each size.
@@ -232,7 +234,7 @@ mod tests {
         NewPart { part, kind, body: Bytes::from(vec![number]) }
     }
 
-    fn row(kind: &'static str, number: u8) -> NewRow {
+    fn row(kind: Kind, number: u8) -> NewRow {
         NewRow { kind, request_id: [number; 16], ..NewRow::default() }
     }
 
@@ -281,9 +283,9 @@ mod tests {
             let store = Store::open(folder.path(), Live::new(Settings::default())).unwrap();
             let go_on = hold(&store).await;
             let long = Some("h".repeat(65));
-            let good = request(&store, 1, row(INTENT, 1), row(RESULT, 1));
-            let bad_result = NewRow { host: long.clone(), answer_tokens: Some(7), ..row(RESULT, 2) };
-            let bad_end = request(&store, 2, row(INTENT, 2), bad_result);
+            let good = request(&store, 1, row(Kind::Intent, 1), row(Kind::Result, 1));
+            let bad_result = NewRow { host: long.clone(), answer_tokens: Some(7), ..row(Kind::Result, 2) };
+            let bad_end = request(&store, 2, row(Kind::Intent, 2), bad_result);
             let verb = with_a_verb.then(|| {
                 let store = store.clone();
                 tokio::spawn(
@@ -291,9 +293,9 @@ mod tests {
                 )
             });
             tokio::task::yield_now().await;
-            let bad_intent = NewRow { api: Some("a".repeat(65).into()), ..row(INTENT, 3) };
-            let bad_begin = request(&store, 3, bad_intent, row(RESULT, 3));
-            let last = request(&store, 4, row(INTENT, 4), row(RESULT, 4));
+            let bad_intent = NewRow { api: Some("a".repeat(65).into()), ..row(Kind::Intent, 3) };
+            let bad_begin = request(&store, 3, bad_intent, row(Kind::Result, 3));
+            let last = request(&store, 4, row(Kind::Intent, 4), row(Kind::Result, 4));
 
             go_on().await;
             for written in [good.0, good.1, bad_end.0, last.0, last.1] {
@@ -311,7 +313,7 @@ mod tests {
             let rows = rows.await.unwrap();
             let of = |number: u8| rows.iter().filter(move |row| row.request_id == [number; 16]).collect::<Vec<_>>();
             assert_eq!([1, 2, 3, 4].map(|number| of(number).len()), [2, 2, 0, 2], "with a verb: {with_a_verb}");
-            let short = of(2).into_iter().find(|row| row.kind == RESULT).unwrap();
+            let short = of(2).into_iter().find(|row| row.kind() == Some(Kind::Result)).unwrap();
             assert_eq!(
                 (short.outcome.as_deref(), short.reason.as_deref(), &short.host, short.answer_tokens),
                 (Some("failed"), Some("audit_unavailable"), &None, Some(7))
@@ -343,10 +345,11 @@ mod tests {
         for number in 0..REQUESTS {
             let slot = IntentSlot::default();
             let parts = vec![part(0, PART_REQUEST, number), part(1, PART_ORIGIN, number)];
-            let opening = Opening { slot: slot.clone(), row: row(INTENT, number), parts, images: Vec::new() };
+            let opening = Opening { slot: slot.clone(), row: row(Kind::Intent, number), parts, images: Vec::new() };
             store.append(NewEntry::Intent(Box::new(opening)), |_, _| {});
             let parts = vec![part(2, PART_ANSWER, number)];
-            let closing = Closing { slot, row: row(RESULT, number), parts, segments: Vec::new(), is_short: false };
+            let closing =
+                Closing { slot, row: row(Kind::Result, number), parts, segments: Vec::new(), is_short: false };
             let (done, written) = oneshot::channel();
             let after = move |_, committed: Result<(), &str>| done.send(committed.is_ok()).unwrap();
             store.append(NewEntry::Result(Box::new(closing)), after);
@@ -372,8 +375,8 @@ mod tests {
         assert_eq!(rows.len(), 2 * usize::from(REQUESTS));
         for (at, number) in (0..REQUESTS).enumerate() {
             let (intent, result) = (&rows[at], &rows[usize::from(REQUESTS) + at]);
-            assert_eq!((intent.kind.as_str(), &intent.request_id[..]), (INTENT, &[number; 16][..]));
-            assert_eq!((result.kind.as_str(), &result.request_id[..]), (RESULT, &[number; 16][..]));
+            assert_eq!((intent.kind.as_str(), &intent.request_id[..]), ("intent", &[number; 16][..]));
+            assert_eq!((result.kind.as_str(), &result.request_id[..]), ("result", &[number; 16][..]));
             assert_eq!(result.intent_id, Some(intent.log_id));
             let of_intent =
                 [PART_REQUEST, PART_ORIGIN, PART_ANSWER].map(|kind| (intent.log_id, kind.to_owned(), vec![number]));

@@ -11,8 +11,9 @@ use diesel::prelude::*;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
+use crate::model::record::Kind;
 use crate::store::audit::reading::{last_before, open_intents};
-use crate::store::audit::{Entry, INTENT, Row, Wanted};
+use crate::store::audit::{Entry, Row, Wanted};
 use crate::store::people::deleted;
 use crate::store::schema::record;
 use crate::store::{Store, words};
@@ -167,7 +168,7 @@ fn looked_at(
     limit: i64,
 ) -> QueryResult<Vec<Row>> {
     let mut query = record::table
-        .filter(record::kind.ne(INTENT))
+        .filter(record::kind.ne(Kind::Intent.name()))
         .filter(record::log_id.gt(between.after))
         .filter(record::log_id.lt(between.before))
         .select(Row::as_select())
@@ -184,10 +185,10 @@ fn looked_at(
         query = query.filter(record::token_id.eq(id));
     }
     if let Some(kind) = wanted.kind {
-        query = query.filter(record::kind.eq(kind));
+        query = query.filter(record::kind.eq(kind.name()));
     }
-    if let Some(outcome) = &wanted.outcome {
-        query = query.filter(record::outcome.eq(outcome));
+    if let Some(outcome) = wanted.outcome {
+        query = query.filter(record::outcome.eq(outcome.name()));
     }
     if let Some(model) = &wanted.model {
         query = query.filter(record::model_asked.eq(model));

@@ -7,8 +7,9 @@ use diesel::prelude::*;
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
+use crate::model::record::Kind;
 use crate::store::Store;
-use crate::store::audit::{CLOSED, INTENT, PART_DETAIL, PART_REQUEST, Part, Row, Wanted};
+use crate::store::audit::{CLOSED, PART_DETAIL, PART_REQUEST, Part, Row, Wanted};
 use crate::store::schema::{record, record_image, record_image_use, record_part, sqlite_sequence, watermark};
 
 impl Store {
@@ -25,7 +26,7 @@ impl Store {
         self.read(move |connection| {
             let Some(first) = find_request(connection, id)? else { return Ok(Vec::new()) };
             let mut rows = vec![first];
-            if rows[0].kind == INTENT {
+            if rows[0].kind() == Some(Kind::Intent) {
                 let intent = rows[0].log_id;
                 let result = record::table
                     .filter(record::log_id.gt(intent))
@@ -113,7 +114,7 @@ pub fn open_intents(connection: &mut SqliteConnection) -> QueryResult<(Vec<Row>,
     let tail = record::table
         .filter(record::log_id.gt(closed))
         .order(record::log_id)
-        .select((record::log_id, record::kind.eq(INTENT), record::intent_id))
+        .select((record::log_id, record::kind.eq(Kind::Intent.name()), record::intent_id))
         .load_iter::<(i64, bool, Option<i64>), diesel::connection::DefaultLoadingMode>(connection)?;
     let mut upto = closed;
     let mut open = std::collections::BTreeSet::new();

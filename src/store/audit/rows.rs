@@ -4,8 +4,12 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use diesel::prelude::*;
+use diesel::serialize::{IsNull, Output, ToSql};
+use diesel::sql_types::Text;
+use diesel::sqlite::Sqlite;
 
 use crate::base::ids::RequestId;
+use crate::model::record::{Act, Kind, Outcome};
 use crate::store::schema::{record, record_part};
 
 /// A row as it was written.
@@ -40,6 +44,16 @@ pub struct Row {
 }
 
 impl Row {
+    /// Returns what the row is; `None`: a word that this version doesn't know.
+    pub fn kind(&self) -> Option<Kind> {
+        Kind::parse(&self.kind)
+    }
+
+    /// Returns the word under which the row is shown.
+    pub fn shown_kind(&self) -> &str {
+        self.kind().map_or(self.kind.as_str(), |kind| kind.shown())
+    }
+
     pub fn request_id(&self) -> Option<RequestId> {
         uuid::Uuid::from_slice(&self.request_id).ok().map(RequestId)
     }
@@ -53,11 +67,11 @@ impl Row {
 /// A row to be inserted, but for what the writer gives it: its `log_id`, its time, and the place of its intent.
 #[derive(Debug, Clone, Default)]
 pub struct NewRow {
-    pub kind: &'static str,
+    pub kind: Kind,
     pub request_id: [u8; 16],
     pub user_id: Option<i64>,
     pub token_id: Option<i64>,
-    pub act: Option<&'static str>,
+    pub act: Option<Act>,
     pub subject_id: Option<i64>,
     pub credential: Option<Cow<'static, str>>,
     pub api: Option<Cow<'static, str>>,
@@ -66,7 +80,7 @@ pub struct NewRow {
     pub attempt: Option<i64>,
     pub model_asked: Option<String>,
     pub model_served: Option<String>,
-    pub outcome: Option<&'static str>,
+    pub outcome: Option<Outcome>,
     pub reason: Option<&'static str>,
     pub status: Option<i64>,
     pub prompt_tokens: Option<i64>,
@@ -110,3 +124,17 @@ pub struct Part {
     pub kind: String,
     pub body: Vec<u8>,
 }
+
+/// Stores the words of an enum as text.
+macro_rules! stored_as_text {
+    ($($name:ident),+) => {
+        $(impl ToSql<Text, Sqlite> for $name {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> diesel::serialize::Result {
+                out.set_value(self.name());
+                Ok(IsNull::No)
+            }
+        })+
+    };
+}
+
+stored_as_text!(Kind, Outcome, Act);

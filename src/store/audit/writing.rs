@@ -8,13 +8,14 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::model::people::Actor;
+use crate::model::record::{Act, Kind, Outcome};
 use crate::model::token::Token;
 use crate::store::Store;
 use crate::store::audit::entries::NewEntry;
 use crate::store::audit::insert::{insert_lines, insert_pieces};
 use crate::store::audit::reading::{newest_log_id, open_intents};
 use crate::store::audit::rows::{NewPart, NewRow, NumberedPart, NumberedRow};
-use crate::store::audit::{ACT, CLOSED, PART_DETAIL, RESULT, set_watermark};
+use crate::store::audit::{CLOSED, PART_DETAIL, set_watermark};
 use crate::store::mailbox::Letter;
 use crate::store::people::check_acting_admin;
 
@@ -31,7 +32,7 @@ impl Store {
             let (open, upto) = open_intents(tx.connection)?;
             for intent in &open {
                 let row = NewRow {
-                    kind: RESULT,
+                    kind: Kind::Result,
                     request_id: intent.request_id.as_slice().try_into().map_err(Error::internal)?,
                     user_id: intent.user_id,
                     token_id: intent.token_id,
@@ -39,7 +40,7 @@ impl Store {
                     api: intent.api.clone().map(Cow::Owned),
                     attempt: Some(1),
                     model_asked: intent.model_asked.clone(),
-                    outcome: Some("interrupted"),
+                    outcome: Some(Outcome::Interrupted),
                     reason: Some("gateway_stopped"),
                     ..NewRow::default()
                 };
@@ -63,7 +64,7 @@ impl Store {
     pub async fn note_search(&self, by: i64, subject: Option<i64>, found: usize) -> Result<(), Error> {
         self.write(move |tx| {
             let detail = serde_json::json!({ "found": found }).to_string();
-            insert_act(tx.connection, tx.now, "contents_searched", Some(by), subject, Some(detail))?;
+            insert_act(tx.connection, tx.now, Act::ContentsSearched, Some(by), subject, Some(detail))?;
             Ok(())
         })
         .await
@@ -73,7 +74,7 @@ impl Store {
     pub async fn note_view(&self, by: i64, subject: Option<i64>, log_id: i64) -> Result<(), Error> {
         self.write(move |tx| {
             let detail = serde_json::json!({ "log_id": log_id }).to_string();
-            insert_act(tx.connection, tx.now, "contents_viewed", Some(by), subject, Some(detail))?;
+            insert_act(tx.connection, tx.now, Act::ContentsViewed, Some(by), subject, Some(detail))?;
             Ok(())
         })
         .await
@@ -84,7 +85,7 @@ impl Store {
         self.write(move |tx| {
             check_acting_admin(tx, by)?;
             let detail = serde_json::json!({ "request_id": request.to_string() }).to_string();
-            insert_act(tx.connection, tx.now, "request_cancelled", by.0, Some(subject), Some(detail))?;
+            insert_act(tx.connection, tx.now, Act::RequestCancelled, by.0, Some(subject), Some(detail))?;
             Ok(())
         })
         .await
@@ -94,7 +95,7 @@ impl Store {
 pub fn insert_act(
     connection: &mut SqliteConnection,
     now: Timestamp,
-    act: &'static str,
+    act: Act,
     by: Option<i64>,
     subject: Option<i64>,
     detail: Option<String>,
@@ -104,7 +105,7 @@ pub fn insert_act(
 
 /// What was done with a token, and by whom; `None`: on the host, or by the gateway itself, which then has a reason.
 pub struct TokenAct {
-    pub act: &'static str,
+    pub act: Act,
     pub by: Option<i64>,
     pub reason: Option<&'static str>,
     pub detail: Option<serde_json::Value>,
@@ -126,9 +127,9 @@ pub fn insert_token_act(
     insert_act_row(connection, now, &row, act.detail.map(|detail| detail.to_string())).map(drop)
 }
 
-fn act_row(now: Timestamp, act: &'static str, by: Option<i64>) -> NewRow {
+fn act_row(now: Timestamp, act: Act, by: Option<i64>) -> NewRow {
     NewRow {
-        kind: ACT,
+        kind: Kind::Act,
         request_id: RequestId::at(now).0.into_bytes(),
         user_id: by,
         act: Some(act),

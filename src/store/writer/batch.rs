@@ -10,6 +10,7 @@ use tracing::error;
 
 use crate::base::clock::Timestamp;
 use crate::base::vital::panic_on_purpose;
+use crate::model::record::Act;
 use crate::store::audit;
 use crate::store::undone::{Undone, breaks_a_rule};
 use crate::store::writer::{After, Job, Ran, Sent, Tx};
@@ -47,7 +48,7 @@ pub fn write_batch(
     let Times { clock, now, stepped_back } = times;
     let has_verbs = jobs.iter().any(|job| matches!(job, Job::Verb { .. }));
     if stepped_back {
-        let act = audit::insert_act(connection, now, "clock_set_back", None, None, None);
+        let act = audit::insert_act(connection, now, Act::ClockSetBack, None, None, None);
         act.map_err(|cause| Undone::of("write", &cause))?;
     }
     // Without anything else in it, the whole transaction can be begun again, which is cheaper than a savepoint each time.
