@@ -3,15 +3,16 @@
 use lan_gateway::base::clock::{RECORD_CLOCK, Timestamp};
 use lan_gateway::base::ids::RequestId;
 use lan_gateway::config::settings::{Live, Settings};
+use lan_gateway::model::record::Kind;
 use lan_gateway::store::Store;
-use lan_gateway::store::audit::{INTENT, IntentSlot, NewEntry, NewRow, Opening};
+use lan_gateway::store::audit::{IntentSlot, NewEntry, NewRow, Opening};
 
 async fn write_intent(store: &Store, id: RequestId) {
-    let row = NewRow { kind: INTENT, request_id: id.0.into_bytes(), ..NewRow::default() };
+    let row = NewRow { kind: Kind::Intent, request_id: id.0.into_bytes(), ..NewRow::default() };
     let opening = Opening { slot: IntentSlot::default(), row, parts: Vec::new(), images: Vec::new() };
     let (done, written) = tokio::sync::oneshot::channel();
     let after = move |_, committed: Result<(), &str>| done.send(committed.map_err(str::to_owned)).unwrap();
-    store.append(NewEntry::Intent(Box::new(opening)), None, after);
+    store.append(NewEntry::Intent(Box::new(opening)), after);
     written.await.unwrap().unwrap();
 }
 

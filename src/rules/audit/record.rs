@@ -1,0 +1,281 @@
+//! The record of one request: what comes back is added to it, and it is closed in any case.
+//!
+//! Dropping a record hands over its result row without waiting, so that a request that ends in the middle of an await is
+//! recorded, too.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::base::error::Error;
+use crate::base::vital::panic_on_purpose;
+use crate::model::chat::{ChatEvent, End, Piece, Spent};
+use crate::model::model_name::ModelName;
+use crate::rules::audit::contents::{
+    COMMITTED_ANSWER, COMMITTED_REASONING, COMMITTED_TOOL_CALLS, Contents, commitment, write_call,
+};
+use crate::rules::audit::ending::Ending;
+use crate::rules::audit::{Audit, ROW_BYTES, came_to_disk};
+use crate::store::audit::{self as rows, Closing, IntentSlot, NewEntry, NewPart, NewRow, Segment};
+
+/// The record of one request, from its intent to its result.
+pub struct Record {
+    audit: Arc<Audit>,
+    slot: IntentSlot,
+    next_part: i64,
+    salt: [u8; rows::SALT_BYTES],
+    /// The result row, until it is handed to the writer.
+    row: Option<NewRow>,
+    opened: Instant,
+    /// When its turn came.
+    begun: Option<Instant>,
+    /// Tokens of the prompt, as far as they can be guessed.
+    prompt_guess: Option<u64>,
+    flushed_at: Instant,
+    contents: Contents,
+    /// Pieces of text, reasoning and calls: about a token each.
+    pieces: u64,
+    end: Option<End>,
+    room: Option<OwnedSemaphorePermit>,
+    segments: Vec<Segment>,
+    /// Notes that came after the intent's; they are written with the result.
+    notes: Vec<String>,
+}
+
+impl Record {
+    /// Returns the record of a request whose intent is about to be written. `row` becomes its result.
+    pub fn new(
+        audit: Arc<Audit>,
+        slot: IntentSlot,
+        row: NewRow,
+        next_part: i64,
+        salt: [u8; rows::SALT_BYTES],
+        opened: Instant,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Record {
+        Record {
+            audit,
+            slot,
+            next_part,
+            salt,
+            row: Some(row),
+            opened,
+            begun: None,
+            prompt_guess: None,
+            flushed_at: opened,
+            contents: Contents::default(),
+            pieces: 0,
+            end: None,
+            room,
+            segments: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Notes that the turn has come, on the upstream `host`.
+    pub fn begins(&mut self, host: &str) {
+        let now = Instant::now();
+        let waited = micros(now.duration_since(self.opened));
+        self.begun = Some(now);
+        if let Some(row) = &mut self.row {
+            row.host = Some(host.to_owned());
+            row.queued_us = Some(waited);
+        }
+    }
+
+    /// Notes a guess at the prompt's tokens, for an answer that is cut off before its model has counted them.
+    pub fn guess_prompt(&mut self, tokens: u64) {
+        self.prompt_guess = Some(tokens);
+    }
+
+    pub fn saw(&mut self, event: &ChatEvent) {
+        panic_on_purpose("record");
+        let Some(row) = &mut self.row else { return };
+        if row.first_token_us.is_none() {
+            row.first_token_us = Some(micros(self.opened.elapsed()));
+        }
+        if matches!(event.what, Piece::Text(_) | Piece::Reasoning(_) | Piece::ToolCall(_)) {
+            self.pieces += 1;
+        }
+        match &event.what {
+            Piece::Text(text) => self.contents.text.extend_from_slice(text.as_bytes()),
+            Piece::Reasoning(text) => self.contents.reasoning.extend_from_slice(text.as_bytes()),
+            Piece::ToolCall(call) => write_call(&mut self.contents.tool_calls, call),
+            // Not kept: they are numbers about a text that is kept.
+            Piece::Logprobs(_) => {}
+            Piece::Embedding(embedding) => self.contents.numbers.add(embedding),
+            Piece::End(end) => {
+                self.contents.text.extend_from_slice(self.contents.numbers.summary().as_bytes());
+                row.prompt_tokens = Some(column(end.usage.prompt_tokens));
+                row.answer_tokens = Some(column(end.usage.answer_tokens));
+                row.gpu_us = Some(column(end.timings.worked_ns() / 1000));
+                self.end = Some(end.clone());
+            }
+        }
+        if self.contents.waiting() >= self.audit.config.segment_bytes {
+            self.flush();
+        }
+    }
+
+    /// Notes that the request did not get through to the upstream `host` and goes to another one as a new attempt.
+    pub fn failed_attempt(&mut self, host: &str, error: &Error) {
+        let Some(row) = &mut self.row else { return };
+        let attempt = row.attempt.unwrap_or(1);
+        row.attempt = Some(attempt.saturating_add(1));
+        self.notes.push(format!("attempt {attempt} on `{host}` failed with {}: {error}", error.code()));
+    }
+
+    /// Notes something that the result's readers should know, on a line of its own.
+    pub fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// Hands a segment to the writer when the last one is old enough. To be called on a beat.
+    pub fn beat(&mut self) {
+        if self.contents.waiting() > 0 && self.flushed_at.elapsed() >= self.audit.config.segment_time {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        // No room now: the segment stays here, grows, and is tried again on the next event or beat.
+        let bytes = self.contents.waiting() + ROW_BYTES;
+        let Ok(room) = self.audit.room.clone().try_acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)) else {
+            return;
+        };
+        self.flushed_at = Instant::now();
+        let room = Arc::new(room);
+        for part in self.contents.take(&mut self.next_part) {
+            let (segment, room) = (Segment::new(part), room.clone());
+            self.segments.push(segment.clone());
+            let segment = NewEntry::Segment { slot: self.slot.clone(), segment };
+            self.audit.store.append(segment, move |_, _| drop(room));
+        }
+    }
+
+    /// Returns the GPU time that the upstream reported, once the answer has ended.
+    pub fn gpu_time(&self) -> Option<Duration> {
+        let micros = self.row.as_ref()?.gpu_us?;
+        u64::try_from(micros).ok().filter(|micros| *micros > 0).map(Duration::from_micros)
+    }
+
+    /// Returns what the answer cost, once the model is done or was cut off. For an answer that was cut off the upstream reports
+    /// no usage: then it is the pieces that came, and the time since the turn.
+    pub fn stops(&mut self) -> Spent {
+        let Some(row) = &mut self.row else { return Spent::default() };
+        if self.end.is_none() {
+            let came = i64::try_from(self.pieces).unwrap_or(i64::MAX);
+            row.answer_tokens = row.answer_tokens.or(Some(came).filter(|came| *came > 0));
+            // A model that answers has read its prompt.
+            let read = self.prompt_guess.filter(|_| came > 0).and_then(|guess| i64::try_from(guess).ok());
+            row.prompt_tokens = row.prompt_tokens.or(read);
+            row.gpu_us = row.gpu_us.or(self.begun.map(|begun| micros(begun.elapsed())));
+        }
+        let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        Spent {
+            prompt_tokens: number(row.prompt_tokens),
+            answer_tokens: number(row.answer_tokens).unwrap_or(0),
+            gpu: Duration::from_micros(number(row.gpu_us).unwrap_or(0)),
+        }
+    }
+
+    /// Bytes of the answer so far.
+    pub fn answer_bytes(&self) -> usize {
+        let Contents { text, reasoning, tool_calls, numbers, .. } = &self.contents;
+        text.len() + reasoning.len() + tool_calls.len() + numbers.bytes()
+    }
+
+    /// Writes the result and returns after its sync. On an error the answer's last byte must not leave.
+    ///
+    /// It waits as long as the disk takes: an earlier answer to the client could turn out wrong. A disk that never answers ends
+    /// the process.
+    pub async fn close(mut self, ending: Ending, status: u16) -> Result<(), Error> {
+        let (done, synced) = oneshot::channel();
+        let recorded = self.hand_over(ending, Some(status), move |committed| {
+            // The caller may have gone.
+            let _ = done.send(committed.map_err(|cause| anyhow!("{cause}")));
+        });
+        came_to_disk(synced.await)?;
+        if recorded != Some(ending) {
+            return Err(Error::internal(anyhow!("the result of a request could not be put together")));
+        }
+        Ok(())
+    }
+
+    /// Writes the result without waiting for it.
+    pub fn close_soon(mut self, ending: Ending, status: Option<u16>) {
+        self.hand_over(ending, status, |_| {});
+    }
+
+    /// Gives the writer the result, once, and returns how it then ends.
+    fn hand_over(
+        &mut self,
+        ending: Ending,
+        status: Option<u16>,
+        done: impl FnOnce(Result<(), &str>) + Send + 'static,
+    ) -> Option<Ending> {
+        self.row.as_ref()?;
+        // The intent gets a result, also when a bug panics on its contents.
+        let contents = catch_unwind(AssertUnwindSafe(|| self.last_contents()));
+        let mut row = self.row.take()?;
+        let (ending, parts, commitment) = match contents {
+            Ok((parts, commitment)) => (ending, parts, Some(commitment)),
+            Err(_) => (Ending::Failed(PANICKED), Vec::new(), None),
+        };
+        row.outcome = Some(ending.outcome());
+        row.reason = ending.reason();
+        row.status = status.map(i64::from);
+        row.total_us = Some(micros(self.opened.elapsed()));
+        let asked = row.model_asked.as_deref().filter(|_| self.end.is_some());
+        // The model's own name; its spelling by the caller is in `model_asked`.
+        let served = asked.and_then(|asked| ModelName::parse(asked).ok());
+        row.model_served = served.map(|model| model.canonical().to_owned());
+        row.commitment = commitment;
+        let room = self.room.take();
+        let segments = std::mem::take(&mut self.segments);
+        let closing = Closing { slot: self.slot.clone(), row, parts, segments, is_short: false };
+        self.audit.clone().write_result(closing, move |committed| {
+            drop(room);
+            done(committed);
+        });
+        Some(ending)
+    }
+
+    /// The parts that are left to be written, and the commitment to all of them.
+    fn last_contents(&mut self) -> (Vec<NewPart>, [u8; 32]) {
+        panic_on_purpose("result");
+        self.stops();
+        let mut parts = self.contents.take(&mut self.next_part);
+        if !self.notes.is_empty() {
+            let body = self.notes.join("\n").into();
+            parts.push(NewPart { part: self.next_part, kind: rows::PART_NOTES, body });
+        }
+        let Contents { text, reasoning, tool_calls, .. } = &self.contents;
+        let said: [(u8, &[u8]); 3] =
+            [(COMMITTED_ANSWER, text), (COMMITTED_REASONING, reasoning), (COMMITTED_TOOL_CALLS, tool_calls)];
+        (parts, commitment(&self.salt, &said))
+    }
+}
+
+/// The reason of a result whose request met a panic.
+const PANICKED: &str = "internal_error";
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        // A panic drops the record as well as a client that leaves.
+        let ending = if std::thread::panicking() { Ending::Failed(PANICKED) } else { Ending::Abandoned };
+        self.hand_over(ending, None, |_| {});
+    }
+}
+
+/// A number as a column holds it.
+fn column(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
