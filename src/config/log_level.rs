@@ -5,7 +5,7 @@
 use toml::Value;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::reader::text;
+use crate::config::values::text;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 

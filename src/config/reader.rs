@@ -86,7 +86,7 @@ fn in_environment(name: &str) -> String {
 }
 
 /// What is wrong with a value: a message for each fault.
-pub struct Faults(Vec<String>);
+pub struct Faults(pub Vec<String>);
 
 impl From<String> for Faults {
     fn from(message: String) -> Faults {
@@ -351,49 +351,5 @@ fn list_keys(table: &Table, section: &[String], out: &mut Vec<Key>) {
             Value::Table(inner) => list_keys(inner, &key, out),
             _ => out.push(Key(key)),
         }
-    }
-}
-
-/// A whole number within bounds.
-pub fn number(least: u64, most: u64) -> impl Fn(&Value) -> Result<u64, String> {
-    move |value| match value.as_integer().and_then(|n| u64::try_from(n).ok()) {
-        Some(n) if (least..=most).contains(&n) => Ok(n),
-        _ => Err(format!("`{value}` must be a whole number from {least} to {most}")),
-    }
-}
-
-pub fn flag(value: &Value) -> Result<bool, String> {
-    value.as_bool().ok_or_else(|| format!("`{value}` must be true or false"))
-}
-
-pub fn text(value: &Value) -> Result<String, String> {
-    match value.as_str() {
-        Some(text) if !text.is_empty() => Ok(text.to_owned()),
-        _ => Err(format!("`{value}` must be a text in quotes")),
-    }
-}
-
-pub fn one_of<T: Copy>(choices: &'static [(&'static str, T)]) -> impl Fn(&Value) -> Result<T, String> {
-    move |value| {
-        let found = choices.iter().find(|(name, _)| value.as_str() == Some(name));
-        found.map(|(_, choice)| *choice).ok_or_else(|| {
-            let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-            format!("`{value}` must be one of {}", names.join(", "))
-        })
-    }
-}
-
-/// A list; each item that is wrong is a fault of its own.
-pub fn list<T>(item: impl Fn(&str) -> Result<T, String>) -> impl Fn(&Value) -> Result<Vec<T>, Faults> {
-    move |value| {
-        let items = value.as_array().ok_or_else(|| format!("`{value}` must be a list, as in [\"a\", \"b\"]"))?;
-        let (mut good, mut wrong) = (Vec::new(), Vec::new());
-        for entry in items {
-            match text(entry).and_then(|text| item(&text)) {
-                Ok(item) => good.push(item),
-                Err(message) => wrong.push(message),
-            }
-        }
-        if wrong.is_empty() { Ok(good) } else { Err(Faults(wrong)) }
     }
 }

@@ -8,7 +8,8 @@ use std::fmt;
 use std::sync::{Arc, RwLock};
 
 use crate::base::error::Error;
-use crate::config::reader::{Reader, number};
+use crate::config::reader::Reader;
+use crate::config::values::number;
 use crate::model::rights::quotas::Quotas;
 
 macro_rules! settings {

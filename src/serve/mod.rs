@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod files;
+mod open_upstreams;
 pub mod server;
 pub mod telemetry;
 pub mod upkeep;

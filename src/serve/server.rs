@@ -26,6 +26,7 @@ use crate::http::hosts::{CameTo, Hosts};
 use crate::rules::limits::bodies::Bodies;
 use crate::serve::app::App;
 use crate::serve::files;
+use crate::serve::open_upstreams;
 use crate::serve::telemetry::QuietSpan;
 use crate::serve::upkeep;
 use crate::upstream::{Host, Upstream};
@@ -269,7 +270,7 @@ fn admit(connections: &Connections, connection: &dyn Any, data: &mut Extensions)
 }
 
 fn greet(app: &App, address: SocketAddr) {
-    upkeep::warn_of_open_upstreams(&app.config);
+    open_upstreams::warn(&app.config);
     if !address.ip().is_loopback() {
         warn!("this is plain HTTP: passwords and prompts can be read on the network between clients and this host");
     }

@@ -1,0 +1,81 @@
+//! `[accounts]`: passwords, JWTs, registrations and hashing.
+
+use std::time::Duration;
+
+use crate::config::reader::Reader;
+use crate::config::values::{number, seconds};
+
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    pub password_length_min: usize,
+    pub token_lifetime: Duration,
+    pub reset_lifetime: Duration,
+    pub pending_max: u64,
+    pub pending_per_address_max: u64,
+    pub hashing_threads: usize,
+    pub hashing_waiting_max: usize,
+    pub credential_cache_lifetime: Duration,
+    pub credential_cache_max: u64,
+}
+
+impl Accounts {
+    pub fn read(reader: &mut Reader) -> Self {
+        Accounts {
+            password_length_min: reader.key(
+                "accounts.password_length_min",
+                "12",
+                "Characters that a new password must have.",
+                number(8, 128),
+            ) as usize,
+            token_lifetime: reader.key(
+                "accounts.access_token_seconds",
+                "3600",
+                "How long an access token (JWT) from /auth/token is valid.",
+                seconds(60, 86_400),
+            ),
+            reset_lifetime: reader.key(
+                "accounts.reset_seconds_max",
+                "3600",
+                "How long a password that an admin has reset may be used to set a new one.",
+                seconds(60, 86_400),
+            ),
+            pending_max: reader.key(
+                "accounts.pending_max",
+                "1000",
+                "Registrations that may wait for approval; further ones get a 503.",
+                number(1, 1_000_000),
+            ),
+            pending_per_address_max: reader.key(
+                "accounts.pending_per_address_max",
+                "50",
+                "Of these, registrations from one address; further ones get a 429. Raise it where a proxy stands in front of \
+                 the gateway and many people register at once.",
+                number(1, 1_000_000),
+            ),
+            hashing_threads: reader.key(
+                "accounts.hashing_threads",
+                "1",
+                "Passwords that are hashed at once (19 MiB and about 20 ms of one core each).",
+                number(1, 64),
+            ) as usize,
+            hashing_waiting_max: reader.key(
+                "accounts.hashing_waiting_max",
+                "32",
+                "Passwords that may wait for that; further ones get a 503.",
+                number(1, 10_000),
+            ) as usize,
+            credential_cache_lifetime: reader.key(
+                "accounts.credential_cache_seconds",
+                "300",
+                "How long a verified password on /chat need not be hashed again.",
+                seconds(1, 3600),
+            ),
+            credential_cache_max: reader.key(
+                "accounts.credential_cache_max",
+                "1024",
+                "Verified credentials that are remembered.",
+                number(1, 100_000),
+            ),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! `[queue]`: what is not a setting.
+
+use crate::config::reader::Reader;
+use crate::config::values::one_of;
+
+/// Who is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Who has had the least GPU time, for their weight.
+    Fair,
+    /// Who came first. For comparison.
+    Arrival,
+}
+
+impl Order {
+    pub fn read(reader: &mut Reader) -> Self {
+        reader.key(
+            "queue.order",
+            "\"fair\"",
+            "Who is next when a slot comes free: \"fair\", whoever has had the least GPU time for their weight, or \
+             \"arrival\", whoever came first.",
+            one_of(&[("fair", Order::Fair), ("arrival", Order::Arrival)]),
+        )
+    }
+}

@@ -1,0 +1,229 @@
+//! The upstreams, their slots and the waits for them: `[ollama]` and `[upstream.NAME]`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::config::reader::{Key, Reader, same_variable};
+use crate::config::values::{number, one_of, seconds, text};
+
+/// A host that serves models.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    pub name: String,
+    /// `http://host:port`, without a path.
+    pub url: String,
+    /// Requests running there at once.
+    pub slots: usize,
+    /// Of these, requests to one model.
+    pub slots_per_model: usize,
+    /// Models that the host keeps loaded at once.
+    pub models_loaded: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct UpstreamLimits {
+    pub connect_timeout: Duration,
+    pub first_byte_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub models_fresh: Duration,
+}
+
+/// As many slots of one model as there can be mean that it has no bound of its own.
+const SLOTS_MAX: u64 = 1024;
+
+/// Letters of an upstream's name, which each request's row in the record holds.
+pub const UPSTREAM_NAME_LETTERS_MAX: usize = 64;
+
+impl UpstreamLimits {
+    pub fn read(reader: &mut Reader) -> Self {
+        UpstreamLimits {
+            connect_timeout: reader.key(
+                "ollama.connect_seconds_max",
+                "5",
+                "The longest wait for a connection to an upstream.",
+                seconds(1, 600),
+            ),
+            first_byte_timeout: reader.key(
+                "ollama.first_byte_seconds_max",
+                "300",
+                "The longest wait for the first byte of an answer: the model is loaded and the prompt read before it.",
+                seconds(1, 3600),
+            ),
+            idle_timeout: reader.key(
+                "ollama.idle_seconds_max",
+                "120",
+                "The longest silence inside an answer.",
+                seconds(1, 3600),
+            ),
+            models_fresh: reader.key(
+                "ollama.models_seconds_max",
+                "30",
+                "How old the list of models may be before it is asked for again.",
+                seconds(1, 3600),
+            ),
+        }
+    }
+}
+
+impl Upstream {
+    /// The port of its URL, which was checked.
+    pub fn port(&self) -> Option<u16> {
+        let authority = self.url.strip_prefix("http://")?;
+        match authority.rsplit_once(':') {
+            Some((_, port)) if !port.ends_with(']') => port.parse().ok(),
+            _ => Some(80),
+        }
+    }
+
+    /// Whether its URL leads to this address of the machine, or to any that a listener on all of them takes.
+    pub fn may_be_at(&self, address: IpAddr) -> bool {
+        let authority = self.url.strip_prefix("http://").unwrap_or(&self.url);
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => authority,
+        };
+        let named = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let loopback = host == "localhost" || named.as_ref().is_ok_and(IpAddr::is_loopback);
+        match named {
+            Ok(named) if named == address => true,
+            _ => loopback && (address.is_unspecified() || (host == "localhost" && address.is_loopback())),
+        }
+    }
+}
+
+pub fn read(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
+    let url = reader.key(
+        "ollama.url",
+        "\"http://127.0.0.1:11434\"",
+        "Where Ollama listens. Short for [upstream.local] with kind = \"ollama\".\n\
+         More hosts go into sections of their own: [upstream.NAME] with kind, url, slots, slots_per_model, models_loaded.\n\
+         A NAME with a dot takes quotes, as in [upstream.\"gpu1.lan\"]; the environment writes it with _ instead, as in\n\
+         LGW_UPSTREAM__GPU1_LAN__URL.",
+        text,
+    );
+    let slots = reader.key(
+        "ollama.slots",
+        "1",
+        "Requests that run at this Ollama at once; the others wait here, in turn. Ollama's OLLAMA_NUM_PARALLEL, \
+         1 by default, is the number to match; it can't be read from its API.",
+        number(1, 1024),
+    );
+    let slots_per_model = reader.key(
+        "ollama.slots_per_model",
+        "1024",
+        "Of these slots, how many may run the same model; never more than there are slots.",
+        number(1, SLOTS_MAX),
+    );
+    let models_loaded = reader.key(
+        "ollama.models_loaded",
+        "1",
+        "Models that this Ollama keeps loaded at once, as far as its memory goes. Requests for a loaded model may go \
+         first for a while, so that two people with two models don't reload it at every turn.",
+        number(1, 64),
+    );
+    let local = Upstream {
+        name: "local".into(),
+        url,
+        slots: slots as usize,
+        slots_per_model: slots_per_model as usize,
+        models_loaded: models_loaded as usize,
+    };
+    check_slots_per_model(
+        reader,
+        Key::from("ollama.slots_per_model"),
+        slots_per_model,
+        (Key::from("ollama.slots"), slots),
+    );
+    let mut upstreams = vec![(Key::from("ollama.url"), local)];
+    let names = reader.names_under("upstream");
+    for (at, name) in names.iter().enumerate() {
+        let section = Key::of(&["upstream", name]).to_string();
+        if let Err(message) = check_upstream_name(name) {
+            reader.problem(&section, message);
+        }
+        if let Some(other) = names[..at].iter().find(|other| same_variable(other, name)) {
+            reader.problem(&section, format!("can't be told from `{other}` in the environment; choose another name"));
+        }
+        let key = |field: &str| Key::of(&["upstream", name, field]);
+        reader.key(key("kind"), "\"ollama\"", "", one_of(&[("ollama", ())]));
+        let url = reader.key(key("url"), "\"http://127.0.0.1:11434\"", "", text);
+        let slots = reader.key(key("slots"), "1", "", number(1, SLOTS_MAX));
+        let slots_per_model = reader.key(key("slots_per_model"), "1024", "", number(1, SLOTS_MAX));
+        let models_loaded = reader.key(key("models_loaded"), "1", "", number(1, 64));
+        check_slots_per_model(reader, key("slots_per_model"), slots_per_model, (key("slots"), slots));
+        let upstream = Upstream {
+            name: name.clone(),
+            url,
+            slots: slots as usize,
+            slots_per_model: slots_per_model as usize,
+            models_loaded: models_loaded as usize,
+        };
+        if name == "local" {
+            upstreams.remove(0);
+        }
+        upstreams.push((key("url"), upstream));
+    }
+    for (key, upstream) in &mut upstreams {
+        match check_url(&upstream.url, allow_remote) {
+            Ok(url) => upstream.url = url,
+            Err(message) => reader.problem(key.to_string(), message),
+        }
+    }
+    for (at, (key, upstream)) in upstreams.iter().enumerate() {
+        if let Some((other, _)) = upstreams[..at].iter().find(|(_, other)| other.url == upstream.url) {
+            let message = format!(
+                "`{}` is `{other}`, too, so requests beyond its slots would go there; a section [upstream.local] stands \
+                 for [ollama]",
+                upstream.url
+            );
+            reader.problem(key.to_string(), message);
+        }
+    }
+    upstreams.into_iter().map(|(_, upstream)| upstream).collect()
+}
+
+fn check_slots_per_model(reader: &mut Reader, key: Key, slots_per_model: u64, slots: (Key, u64)) {
+    if slots_per_model < SLOTS_MAX {
+        reader.within((key, slots_per_model), slots);
+    }
+}
+
+fn check_upstream_name(name: &str) -> Result<(), String> {
+    let well_formed = !name.is_empty()
+        && !name.contains("__")
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
+    if !well_formed {
+        return Err("the name must be of letters, digits and -._: , without two _ in a row".into());
+    }
+    if name.len() > UPSTREAM_NAME_LETTERS_MAX {
+        return Err(format!("the name has {} letters; at most {UPSTREAM_NAME_LETTERS_MAX} are kept", name.len()));
+    }
+    Ok(())
+}
+
+/// `http://host:port` without a path. Prompts leave this host only when the operator says so.
+fn check_url(url: &str, allow_remote: bool) -> Result<String, String> {
+    const SCHEME: &str = "http://";
+    let Some((_, rest)) = url.split_at_checked(SCHEME.len()).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME))
+    else {
+        return Err(format!("`{url}` must begin with http://"));
+    };
+    let authority = rest.trim_end_matches('/');
+    let well_formed =
+        !authority.is_empty() && !authority.contains(['/', '?', '#', '@']) && !authority.contains(char::is_whitespace);
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse::<u16>().ok()),
+        _ => (authority, Some(80)),
+    };
+    if !well_formed || host.is_empty() || port.is_none() {
+        return Err(format!("`{url}` must be http://HOST:PORT, without a path"));
+    }
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    if !loopback && !allow_remote {
+        return Err(format!(
+            "`{url}` is not on this host; prompts would leave it. Use a loopback address, or set allow_remote_upstream = true"
+        ));
+    }
+    Ok(format!("http://{authority}"))
+}

@@ -1,0 +1,74 @@
+//! Warns of a model server that others can reach past the gateway, by the kernel's table of listening sockets.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use tracing::warn;
+
+use crate::config::Config;
+
+/// Logs a warning for each upstream on this machine that listens beyond loopback. Ollama authenticates nobody, so whoever
+/// reaches it needs no gateway.
+pub fn warn(config: &Config) {
+    let listening: Vec<_> = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|table| std::fs::read_to_string(table).ok())
+        .flat_map(|table| listeners(&table))
+        .collect();
+    for upstream in &config.upstreams {
+        let port = upstream.url.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+        let open = listening.iter().find(|(address, on)| Some(*on) == port && !address.to_canonical().is_loopback());
+        if let Some((address, port)) = open {
+            warn!(
+                upstream.name = %upstream.name,
+                "the model server listens on {address}:{port}, which others can reach past this gateway; \
+                 set OLLAMA_HOST=127.0.0.1:{port} for it"
+            );
+        }
+    }
+}
+
+/// Addresses and ports of listening sockets in the text of `/proc/net/tcp` or `tcp6` (proc(5)).
+fn listeners(table: &str) -> Vec<(IpAddr, u16)> {
+    const LISTEN: &str = "0A";
+    let parse = |line: &str| {
+        let mut fields = line.split_ascii_whitespace();
+        let local = fields.nth(1)?;
+        (fields.nth(1)? == LISTEN).then_some(())?;
+        let (address, port) = local.split_once(':')?;
+        Some((parse_address(address)?, u16::from_str_radix(port, 16).ok()?))
+    };
+    table.lines().skip(1).filter_map(parse).collect()
+}
+
+/// Words of 32 bits in the host's byte order, as hexadecimal.
+fn parse_address(hex: &str) -> Option<IpAddr> {
+    let word = |at: usize| u32::from_str_radix(hex.get(at * 8..at * 8 + 8)?, 16).ok().map(u32::to_ne_bytes);
+    match hex.len() {
+        8 => Some(Ipv4Addr::from(word(0)?).into()),
+        32 => {
+            let mut bytes = [0; 16];
+            for at in 0..4 {
+                bytes[at * 4..at * 4 + 4].copy_from_slice(&word(at)?);
+            }
+            Some(Ipv6Addr::from(bytes).into())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listening_sockets_are_read_from_the_kernels_table() {
+        let table = "  sl  local_address rem_address   st\n\
+            0: 0100007F:2CAA 00000000:0000 0A 00000000:00000000\n\
+            1: 00000000:1B58 00000000:0000 0A 00000000:00000000\n\
+            2: 0100007F:2CAA 0100007F:9999 01 00000000:00000000\n";
+        let table6 = "head\n0: 00000000000000000000000001000000:2CAA 0:0 0A 0\n";
+
+        assert_eq!(listeners(table), [("127.0.0.1".parse().unwrap(), 11434), ("0.0.0.0".parse().unwrap(), 7000)]);
+        assert_eq!(listeners(table6), [("::1".parse().unwrap(), 11434)]);
+    }
+}
