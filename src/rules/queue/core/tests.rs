@@ -33,17 +33,38 @@ fn asking(person: i64) -> Asking {
     }
 }
 
-/// A host whose work takes as long as it is told to, in a time that is told, too.
+/// Upstreams whose work takes as long as the test says, in simulated seconds.
 struct House {
     core: Core,
     now: f64,
-    /// Ticket, person, work, when it ends.
-    running: Vec<(Ticket, i64, f64, f64)>,
-    /// Tickets whose turn came, and when.
+    running: Vec<Serving>,
+    /// When the turn of a request came.
     begun: HashMap<Ticket, f64>,
-    entered: HashMap<Ticket, (Asking, f64, f64)>,
+    entered: HashMap<Ticket, Entered>,
     /// What passes those who wait, where a test wants to know.
     watched: Option<HashMap<Ticket, Watched>>,
+}
+
+/// A request that holds a slot until `ends`.
+struct Serving {
+    ticket: Ticket,
+    person: i64,
+    work: f64,
+    ends: f64,
+}
+
+/// A request as it came in, and how long it will hold its slot.
+struct Entered {
+    asking: Asking,
+    work: f64,
+    at: f64,
+}
+
+/// A request that has just been answered.
+struct Ended {
+    ticket: Ticket,
+    person: i64,
+    work: f64,
 }
 
 /// What happened while a request waited, in seconds of work.
@@ -70,7 +91,7 @@ impl House {
             let older = self.core.flows[&self.core.seats[&ticket]].waiting.len() - 1;
             watched.insert(ticket, Watched { older, ..Watched::default() });
         }
-        self.entered.insert(ticket, (asking, work, self.now));
+        self.entered.insert(ticket, Entered { asking, work, at: self.now });
         self.serve();
         ticket
     }
@@ -79,7 +100,7 @@ impl House {
         loop {
             let able = self.able();
             let Some(grant) = self.core.grant(Duration::from_secs_f64(self.now)) else { break };
-            let (asking, work, _) = &self.entered[&grant.ticket];
+            let Entered { asking, work, .. } = &self.entered[&grant.ticket];
             if let Some(watched) = &mut self.watched {
                 watched.remove(&grant.ticket);
                 let key = (asking.class, asking.person);
@@ -94,7 +115,8 @@ impl House {
                     }
                 }
             }
-            self.running.push((grant.ticket, asking.person, *work, self.now + work));
+            let (person, ends) = (asking.person, self.now + work);
+            self.running.push(Serving { ticket: grant.ticket, person, work: *work, ends });
             self.begun.insert(grant.ticket, self.now);
         }
     }
@@ -116,27 +138,27 @@ impl House {
     }
 
     fn next_end(&self) -> Option<f64> {
-        self.running.iter().map(|(.., ends)| *ends).min_by(f64::total_cmp)
+        self.running.iter().map(|running| running.ends).min_by(f64::total_cmp)
     }
 
-    /// Lets the request that ends next end. Answers whose it was.
-    fn end_next(&mut self) -> (Ticket, i64, f64) {
-        let at = (0..self.running.len()).min_by(|a, b| self.running[*a].3.total_cmp(&self.running[*b].3)).unwrap();
-        let (ticket, person, work, ends) = self.running.remove(at);
+    /// Lets the request that ends next end, and returns it.
+    fn end_next(&mut self) -> Ended {
+        let next = (0..self.running.len()).min_by(|a, b| self.running[*a].ends.total_cmp(&self.running[*b].ends));
+        let Serving { ticket, person, work, ends } = self.running.remove(next.unwrap());
         self.now = ends;
         let end = End::Answered { work: Some(Duration::from_secs_f64(work)) };
         self.core.release(ticket, end, Duration::from_secs_f64(self.now));
         self.serve();
-        (ticket, person, work)
+        Ended { ticket, person, work }
     }
 
     fn waited(&self, ticket: Ticket) -> f64 {
-        self.begun[&ticket] - self.entered[&ticket].2
+        self.begun[&ticket] - self.entered[&ticket].at
     }
 }
 
 fn running_order(house: &mut House, count: usize) -> Vec<i64> {
-    (0..count).map(|_| house.end_next().1).collect()
+    (0..count).map(|_| house.end_next().person).collect()
 }
 
 #[test]
@@ -241,7 +263,7 @@ fn batch_gets_its_small_share_while_interactive_never_pauses() {
         house.enter(Asking { class: Class::Batch, ..asking(1) }, 1.0);
     }
     for _ in 0..400 {
-        let (_, person, _) = house.end_next();
+        let person = house.end_next().person;
         let class = if person == 1 { Class::Batch } else { Class::Interactive };
         batch += usize::from(person == 1);
         house.enter(Asking { class, ..asking(person) }, 1.0);
@@ -346,7 +368,7 @@ fn two_people_with_two_models_do_not_reload_at_every_turn() {
         let mut order = Vec::new();
         let mut longest: f64 = 0.0;
         for _ in 0..200 {
-            let (ticket, person, _) = house.end_next();
+            let Ended { ticket, person, .. } = house.end_next();
             longest = longest.max(house.waited(ticket));
             order.push(person);
             house.enter(of(person), 1.0);
@@ -427,7 +449,7 @@ fn noisy_neighbour(bounds: Bounds, pipeline: Class) -> (Vec<f64>, usize) {
                 house.enter(asking(person), SERVICE);
             }
             _ => {
-                let (ticket, person, _) = house.end_next();
+                let Ended { ticket, person, .. } = house.end_next();
                 served += 1;
                 if person == 0 {
                     house.enter(Asking { class: pipeline, ..asking(0) }, SERVICE);
@@ -559,7 +581,7 @@ proptest! {
         let mut had = vec![0.0; people.len()];
         let mut seen: HashMap<(usize, usize), (f64, f64)> = HashMap::new();
         for _ in 0..300 {
-            let (_, person, work) = house.end_next();
+            let Ended { person, work, .. } = house.end_next();
             had[person as usize] += work / weight(person as usize);
             send(&mut house, person as usize);
             for one in 0..people.len() {
@@ -610,7 +632,7 @@ proptest! {
             if house.running.is_empty() {
                 continue;
             }
-            let (_, person, work) = house.end_next();
+            let Ended { person, work, .. } = house.end_next();
             had[person as usize] += work / weight(person as usize);
             for one in 0..people.len() {
                 for other in 0..one {
@@ -657,7 +679,7 @@ proptest! {
         let bound = 2.0 * longest(0) / classes[0].2 + longest(1) / classes[1].2 + mean * (1.0 / share - 1.0 / (1.0 - share) + 2.0);
         let (mut had, mut least, mut most) = ([0.0; 2], 0.0f64, 0.0f64);
         for _ in 0..600 {
-            let (_, class, work) = house.end_next();
+            let Ended { person: class, work, .. } = house.end_next();
             had[class as usize] += work / classes[class as usize].2;
             send(&mut house, class as usize);
             let apart = had[0] - had[1];
@@ -687,7 +709,7 @@ proptest! {
         }
         let longest = (0..people.len()).map(work).fold(0.0, f64::max);
         for _ in 0..400 {
-            let (ticket, person, _) = house.end_next();
+            let Ended { ticket, person, .. } = house.end_next();
             let person = person as usize;
             let own = f64::from(people[person].0);
             let rounds: f64 = people.iter().map(|(weight, ..)| f64::from(*weight) * longest / own + 3.0 * longest).sum();

@@ -69,7 +69,7 @@ impl Scene {
                     }
                 }
                 _ if next_end <= end => {
-                    let (ticket, ..) = self.house.end_next();
+                    let ticket = self.house.end_next().ticket;
                     let asker = self.by[&ticket];
                     self.had[asker] += self.askers[asker].work;
                     self.longest_wait[asker] = self.longest_wait[asker].max(self.house.waited(ticket));
@@ -313,7 +313,7 @@ proptest! {
                 }
             }
             for (ticket, Watched { passed, own, older }) in scene.house.watched.iter().flatten() {
-                let asking = &scene.house.entered[ticket].0;
+                let asking = &scene.house.entered[ticket].asking;
                 let share = match asking.class {
                     Class::Interactive => 1.0 - world.bounds.batch_share,
                     Class::Batch => world.bounds.batch_share,
@@ -338,7 +338,7 @@ proptest! {
         let longest = world.askers.iter().map(|asker| asker.work).fold(0.0, f64::max);
         let outstanding: usize = world.askers.iter().map(|asker| asker.outstanding).sum();
         scene.run_until(400.0, |_| Ok(())).unwrap();
-        for (ticket, (asking, _, entered)) in &scene.house.entered {
+        for (ticket, Entered { asking, at: entered, .. }) in &scene.house.entered {
             let until = scene.house.begun.get(ticket).copied().unwrap_or(scene.house.now);
             let share = match asking.class {
                 Class::Interactive => 1.0,
