@@ -4,10 +4,10 @@
 //! snapshot of accounts and tokens; so it does not matter who took the access away, nor where. Besides, whoever knows a
 //! request's id can end it.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use foldhash::HashMap;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 

@@ -3,12 +3,10 @@
 //! The header and the claims are read strictly: any field that we don't write ourselves makes a token invalid, so none of
 //! the tricks with `alg`, `jwk`, `crit` and the like has a place to stand.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, ensure};
 use base64::Engine;
@@ -16,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result as JwtResult};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header};
-use ring::{digest, hmac};
+use ring::hmac;
 use serde::{Deserialize, Serialize};
 use signature::{Signer, Verifier};
 use zeroize::Zeroizing;
@@ -82,13 +80,7 @@ pub struct JwtKeys {
     instance: String,
     keys: Vec<(String, EncodingKey, DecodingKey)>,
     lifetime_seconds: i64,
-    /// Tokens that were verified, by their SHA-256: whoever sends many requests sends the same token with each. What may
-    /// change, the time and the account, is looked at every time.
-    verified: Mutex<HashMap<[u8; 32], Arc<Claims>>>,
 }
-
-/// More are forgotten at once, and verified again.
-const VERIFIED_MAX: usize = 1024;
 
 impl JwtKeys {
     /// Reads the keys from `secrets_dir`, or makes them. A file that others may read is refused.
@@ -111,7 +103,7 @@ impl JwtKeys {
             keys.push((entry.kid.clone(), EncodingKey::from_secret(&secret), DecodingKey::from_secret(&secret)));
         }
         let lifetime_seconds = config.token_lifetime.as_secs() as i64;
-        Ok(JwtKeys { instance: file.instance, keys, lifetime_seconds, verified: Mutex::default() })
+        Ok(JwtKeys { instance: file.instance, keys, lifetime_seconds })
     }
 
     pub fn issue(&self, subject: &str, version: i64, now: Timestamp) -> Result<(String, u64), Error> {
@@ -134,37 +126,22 @@ impl JwtKeys {
         Ok((token, self.lifetime_seconds as u64))
     }
 
-    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Claims>, Error> {
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, Error> {
         self.check(token, now.seconds()).ok_or_else(|| {
             Error::bad_token("it is not a valid access token, or it has expired; get one from POST /auth/token")
         })
     }
 
-    fn check(&self, token: &str, now: i64) -> Option<Arc<Claims>> {
+    fn check(&self, token: &str, now: i64) -> Option<Claims> {
         if token.len() > TOKEN_BYTES_MAX {
             return None;
         }
-        let digest = digest::digest(&digest::SHA256, token.as_bytes()).as_ref().try_into().ok()?;
-        let known = self.verified.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&digest).cloned();
-        let claims = match known {
-            Some(claims) => claims,
-            None => self.remember(digest, self.open(token)?),
-        };
+        let claims = self.open(token)?;
         let in_time = claims.nbf <= now + LEEWAY_SECONDS && now < claims.exp && claims.iat <= now + LEEWAY_SECONDS;
         in_time.then_some(claims)
     }
 
-    fn remember(&self, digest: [u8; 32], claims: Claims) -> Arc<Claims> {
-        let claims = Arc::new(claims);
-        let mut verified = self.verified.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if verified.len() >= VERIFIED_MAX {
-            verified.clear();
-        }
-        verified.insert(digest, claims.clone());
-        claims
-    }
-
-    /// What a token says, whenever that holds, if it is one of ours.
+    /// Returns the claims of a token that one of our keys has signed, at whatever time they hold.
     fn open(&self, token: &str) -> Option<Claims> {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, claims) = message.split_once('.')?;

@@ -10,12 +10,10 @@
 //! Requests are the same whose forwarded bytes are: a digest under a key of this process (SipHash) is kept and no text.
 //! Memory is bounded by what is on its way and by `SUSPECTS_MAX`; a restart forgets all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
-
-use foldhash::{HashMap, HashMapExt};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, retry_after_seconds};

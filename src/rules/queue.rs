@@ -3,11 +3,10 @@
 //! This is the shell: it keeps the time, wakes those whose turn has come, and gives back what is dropped. Who is next is
 //! decided in `queue/core.rs`, under one lock that is never held over an await.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use foldhash::{HashMap, HashMapExt};
 use tokio::sync::oneshot;
 
 use crate::auth::Identity;

@@ -3,9 +3,8 @@
 //! A pure core: the time is an argument, and so is what holds for whoever asks, so a change is felt on the next request
 //! and the history is kept. A request is charged to its person and, besides, to the token that it came with.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
-
-use foldhash::{HashMap, HashMapExt};
 
 use crate::base::clock::Timestamp;
 use crate::base::clock::zone::{Day, Zone};

@@ -8,10 +8,8 @@
 //! A grant looks at each flow once, and within a flow at the requests before the first that can run. While no host has a
 //! free slot it looks at nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
-
-use foldhash::{HashMap, HashMapExt};
 
 use crate::config::Order;
 use crate::config::settings::Settings;
