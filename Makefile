@@ -1,11 +1,11 @@
 # Everything a newcomer, a developer and CI need; each target is a script that can be read.
-.PHONY: help run demo test hostile check release bench fixture million
+.PHONY: help run demo test hostile check audit release release-pgo bench fixture million
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
-# No shell stands between make and a script, so that make waits for what a Ctrl-C starts.
-export PORT QUICK
+# Recipes are one simple command, which make runs without a shell: after a Ctrl-C it waits for the script to stop.
+export PORT QUICK PGO
 
 run: ## set up and start the gateway on port 7000 (PORT=7001 for another), with a real Ollama and model
 	@scripts/run.sh
@@ -16,13 +16,16 @@ demo: ## walk the whole path once on a fresh data folder: accounts, chat, stream
 test: ## install what the tests need and run them all
 	@scripts/test.sh
 
-hostile: ## send 10,000 schemas that nobody should send through a gateway to a real Ollama of its own
+hostile: ## send 10,000 hostile JSON schemas through a gateway to a real Ollama of its own
 	@tests/hostile/run.sh
 
-release: ## build the gateway as it is best installed, target/dist/lan-gateway, in a quarter of an hour
-	@scripts/release.sh
+release: ## build target/release/lan-gateway, some minutes
+	@cargo build --release --locked --bin lan-gateway
 
-bench: ## measure that beside nginx, speed and memory, in another (QUICK=1: a plain build, in two minutes)
+release-pgo: ## build target/dist/lan-gateway with profile-guided optimisation, about 15 min
+	@scripts/release_pgo.sh
+
+bench: ## benchmark the release build against nginx, about 15 min (QUICK=1: 2 min; PGO=1: the build of release-pgo)
 	@scripts/bench.sh
 
 fixture: ## write a record of a million rows into target/fixture, once
@@ -31,6 +34,8 @@ fixture: ## write a record of a million rows into target/fixture, once
 million: ## measure search, usage, export, deletion and start on that record, in ten minutes
 	@scripts/million.sh
 
-check: ## formatting and lints only
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+check: ## formatting, lints, docs and spelling; under a minute (before each commit: git config core.hooksPath .githooks)
+	@scripts/check.sh
+
+audit: ## licences and sources of the dependencies, unused ones, the oldest compiler; installs its tools
+	@scripts/audit.sh

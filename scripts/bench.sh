@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make bench`: installs what it needs, and measures what `make release` builds, in a quarter of an hour. QUICK=1 measures a plain
-# release, in two minutes.
+# `make bench`: installs what it needs and measures the release build in a quarter of an hour; QUICK=1 takes two minutes.
+# PGO=1 measures what `make release-pgo` builds.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/common.sh
@@ -17,14 +17,14 @@ install_packages() {
         fail "please install: ${missing[*]}"
 }
 
-# nginx stands where only root looks.
+# nginx is in a folder that only root's PATH has.
 PATH=$PATH:/usr/sbin
 install_packages
-if [[ ${QUICK:-0} == 0 ]]; then
-    scripts/release.sh
-    GATEWAY_PROGRAM=$RELEASED_PROGRAM
-else
+if [[ ${PGO:-0} == 0 ]]; then
     build_gateway
     cargo build --release --locked --examples
+else
+    scripts/release_pgo.sh
+    GATEWAY_PROGRAM=$PGO_PROGRAM
 fi
 exec python3 tests/bench/run.py

@@ -1,10 +1,10 @@
-# What `run.sh`, `demo.sh` and `test.sh` share; sourced, from the root of the project.
+# What the scripts share; sourced, from the root of the project.
 # shellcheck shell=bash disable=SC2034
 
 GATEWAY_PROGRAM=${CARGO_TARGET_DIR:-target}/release/lan-gateway
 export GATEWAY_PROGRAM
-# What `release.sh` builds.
-RELEASED_PROGRAM=${CARGO_TARGET_DIR:-target}/dist/lan-gateway
+# What `release_pgo.sh` builds.
+PGO_PROGRAM=${CARGO_TARGET_DIR:-target}/dist/lan-gateway
 
 say() { echo "$*" >&2; }
 
@@ -49,6 +49,16 @@ build_gateway() {
     command -v cargo >/dev/null || fail "no cargo here; install Rust from https://rustup.rs"
     say "building the gateway (release)"
     cargo build --release --locked
+}
+
+# Installs the packages of one file into a Python environment of its own, unless they are there: two that need different
+# versions of a third don't meet.
+install_python() {
+    local wanted=$1 folder=$2
+    cmp -s "$wanted" "$folder/requirements.txt" && return
+    say "installing $wanted into $folder"
+    python3 -m venv --clear "$folder" &&
+        "$folder/bin/pip" install --quiet --disable-pip-version-check -r "$wanted" && cp "$wanted" "$folder/requirements.txt"
 }
 
 free_port() {

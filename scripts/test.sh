@@ -15,8 +15,7 @@ main() {
     mkdir -p "$LOGS"
     # Without these nothing that follows can be judged.
     stage tools install_tools || finish
-    stage format cargo fmt --check
-    stage lints cargo clippy --locked --all-targets -- -D warnings
+    stage check scripts/check.sh
     stage tests cargo test --locked --no-fail-fast
     stage ollama scripts/ollama.sh ensure small &&
         stage release build_gateway &&
@@ -86,15 +85,6 @@ install_packages() {
     say "installing ${missing[*]}"
     { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"; } ||
         { say "please install: ${missing[*]}"; return 1; }
-}
-
-# Packages of one file into an environment of their own: two that need different versions of a third don't meet.
-install_python() {
-    local wanted=$1 folder=$2
-    cmp -s "$wanted" "$folder/requirements.txt" && return
-    say "installing $wanted into $folder"
-    python3 -m venv --clear "$folder" &&
-        "$folder/bin/pip" install --quiet --disable-pip-version-check -r "$wanted" && cp "$wanted" "$folder/requirements.txt"
 }
 
 install_node() {

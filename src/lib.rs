@@ -1,4 +1,5 @@
 //! The map of the house, the lowest floor first. A module imports from lower floors only; `tests/floors.rs` keeps it so.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::disallowed_methods))]
 
 // Words that everything else is written in.
 pub mod base;

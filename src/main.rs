@@ -1,4 +1,5 @@
 //! The binary: parses the command line and runs it.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::disallowed_methods))]
 
 use std::process::ExitCode;
 

@@ -19,6 +19,7 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// Returns what the host's clock says. Lifetimes (expiry, grace, resets) are measured by this one; it may step back.
     pub fn now() -> Self {
+        #[allow(clippy::disallowed_methods, reason = "this is the one clock of the wall")]
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
     }

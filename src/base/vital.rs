@@ -76,6 +76,7 @@ impl Drop for Watched {
 /// Release builds know neither.
 pub fn panic_on_purpose(place: &str) {
     #[cfg(debug_assertions)]
+    #[allow(clippy::disallowed_methods, reason = "a test's override, only in debug builds")]
     if let Some(file) = std::env::var_os("LGW_DEBUG_PANIC")
         && std::fs::read_to_string(file).is_ok_and(|wanted| wanted.trim() == place)
     {

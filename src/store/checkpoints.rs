@@ -57,6 +57,7 @@ pub fn run(
                 }
             }
         }
+        #[allow(clippy::disallowed_methods, reason = "the thread is its own")]
         std::thread::sleep(PAUSE);
     }
 }

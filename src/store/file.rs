@@ -30,6 +30,7 @@ const COMMON: &str = "PRAGMA busy_timeout=5000; PRAGMA journal_mode=WAL; PRAGMA 
 /// Returns FULL: a commit returns only after its sync. Debug builds can turn it off, so that the test of it can fail.
 fn synchronous() -> &'static str {
     #[cfg(debug_assertions)]
+    #[allow(clippy::disallowed_methods, reason = "a test's override, only in debug builds")]
     if std::env::var_os("LGW_DEBUG_SYNCHRONOUS_OFF").is_some() {
         return "OFF";
     }

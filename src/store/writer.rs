@@ -204,6 +204,7 @@ impl Writer {
     ) -> anyhow::Result<Writer> {
         let last = audit::last_at(&mut connection)?;
         RECORD_CLOCK.at_least(last);
+        #[allow(clippy::disallowed_methods, reason = "its bytes are bounded by `audit.queue_bytes_max`")]
         let (jobs, queue) = mpsc::unbounded_channel();
         let (wrote, wake) = std_mpsc::sync_channel(1);
         let state = Arc::new(State {

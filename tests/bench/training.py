@@ -1,4 +1,4 @@
-"""What a build for `make release` sees: whole answers and streams, as many at once as it can bear."""
+"""The load that `make release-pgo` takes its profile from: whole answers and streams, as many at once as it can bear."""
 
 from setting import PROGRAMS, a_setting
 from side_by_side import STREAMS, run
