@@ -38,7 +38,7 @@ fn rows() -> Vec<(&'static str, Value, Value, Fate)> {
         let tools = json!([{ "type": "function", "function": { "name": name } }]);
         json!({ "type": "allowed_tools", "allowed_tools": { "mode": mode, "tools": tools } })
     };
-    const CALLED: &str = "/format/anyOf/0/properties/name/const";
+    const CALLED: &str = "/format/anyOf/0/properties/name/enum/0";
     vec![
         ("model", json!("other"), none(), Sent("/model", json!("other"))),
         ("model", json!(null), none(), Refused("model")),
