@@ -1,11 +1,12 @@
-//! The rows of the record as they are written and read.
+//! The rows of the record as they are written and read. A new column is named in `Row` and in `new_row!`.
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::serialize::{IsNull, Output, ToSql};
-use diesel::sql_types::Text;
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
 use crate::base::ids::RequestId;
@@ -64,34 +65,101 @@ impl Row {
     }
 }
 
-/// A row to be inserted, but for what the writer gives it: its `log_id`, its time, and the place of its intent.
-#[derive(Debug, Clone, Default)]
-pub struct NewRow {
-    pub kind: Kind,
-    pub request_id: [u8; 16],
-    pub user_id: Option<i64>,
-    pub token_id: Option<i64>,
-    pub act: Option<Act>,
-    pub subject_id: Option<i64>,
-    pub credential: Option<Cow<'static, str>>,
-    pub api: Option<Cow<'static, str>>,
-    pub provider: Option<&'static str>,
-    pub host: Option<String>,
-    pub attempt: Option<i64>,
-    pub model_asked: Option<String>,
-    pub model_served: Option<String>,
-    pub outcome: Option<Outcome>,
-    pub reason: Option<&'static str>,
-    pub status: Option<i64>,
-    pub prompt_tokens: Option<i64>,
-    pub answer_tokens: Option<i64>,
-    pub queued_us: Option<i64>,
-    pub first_token_us: Option<i64>,
-    pub total_us: Option<i64>,
-    pub gpu_us: Option<i64>,
-    pub until_us: Option<i64>,
-    pub repeat: Option<i64>,
-    pub commitment: Option<[u8; 32]>,
+/// Makes a statement that inserts rows of `record` with these columns, each from the field of its name.
+macro_rules! insert_rows {
+    ($(#[doc = $about:literal])+ $name:ident: $($column:ident: $kind:ty,)*) => {
+        $(#[doc = $about])+
+        pub struct $name<'a, const N: usize>(pub &'a [NumberedRow<'a>; N]);
+
+        impl<const N: usize> QueryFragment<Sqlite> for $name<'_, N> {
+            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+                out.push_sql(concat!(
+                    "INSERT OR FAIL INTO record (log_id, at_us, intent_id", $(", ", stringify!($column),)* ") VALUES "
+                ));
+                for (at, line) in self.0.iter().enumerate() {
+                    out.push_sql(if at == 0 { "(" } else { ", (" });
+                    out.push_bind_param::<BigInt, _>(&line.log_id)?;
+                    out.push_sql(", ");
+                    out.push_bind_param::<BigInt, _>(&line.at_us)?;
+                    out.push_sql(", ");
+                    out.push_bind_param::<Nullable<BigInt>, _>(&line.intent_id)?;
+                    $(
+                        out.push_sql(", ");
+                        out.push_bind_param::<$kind, _>(&line.row.$column)?;
+                    )*
+                    out.push_sql(")");
+                }
+                Ok(())
+            }
+        }
+
+        impl<const N: usize> QueryId for $name<'_, N> {
+            type QueryId = $name<'static, N>;
+            const HAS_STATIC_QUERY_ID: bool = true;
+        }
+
+        impl<const N: usize> RunQueryDsl<SqliteConnection> for $name<'_, N> {}
+    };
+}
+
+/// Makes `NewRow` and the statement that inserts it, from the columns with their types in Rust and in SQL.
+macro_rules! new_row {
+    ($($column:ident: $kind:ty as $sql:ty,)+) => {
+        /// A row to be inserted, without what the writer adds: its `log_id`, its time, and the row of its intent.
+        #[derive(Debug, Clone, Default)]
+        pub struct NewRow {
+            $(pub $column: $kind,)+
+        }
+
+        insert_rows! {
+            /// Inserts rows of any kind.
+            InsertRows:
+            $($column: $sql,)+
+        }
+    };
+}
+
+new_row! {
+    kind: Kind as Text,
+    request_id: [u8; 16] as Binary,
+    user_id: Option<i64> as Nullable<BigInt>,
+    token_id: Option<i64> as Nullable<BigInt>,
+    act: Option<Act> as Nullable<Text>,
+    subject_id: Option<i64> as Nullable<BigInt>,
+    credential: Option<Cow<'static, str>> as Nullable<Text>,
+    api: Option<Cow<'static, str>> as Nullable<Text>,
+    provider: Option<&'static str> as Nullable<Text>,
+    host: Option<String> as Nullable<Text>,
+    attempt: Option<i64> as Nullable<BigInt>,
+    model_asked: Option<String> as Nullable<Text>,
+    model_served: Option<String> as Nullable<Text>,
+    outcome: Option<Outcome> as Nullable<Text>,
+    reason: Option<&'static str> as Nullable<Text>,
+    status: Option<i64> as Nullable<BigInt>,
+    prompt_tokens: Option<i64> as Nullable<BigInt>,
+    answer_tokens: Option<i64> as Nullable<BigInt>,
+    queued_us: Option<i64> as Nullable<BigInt>,
+    first_token_us: Option<i64> as Nullable<BigInt>,
+    total_us: Option<i64> as Nullable<BigInt>,
+    gpu_us: Option<i64> as Nullable<BigInt>,
+    until_us: Option<i64> as Nullable<BigInt>,
+    repeat: Option<i64> as Nullable<BigInt>,
+    commitment: Option<[u8; 32]> as Nullable<Binary>,
+}
+
+insert_rows! {
+    /// Inserts intents, with the columns that are known before anything is forwarded: each bound value costs time.
+    InsertIntents:
+    kind: Text,
+    request_id: Binary,
+    user_id: Nullable<BigInt>,
+    token_id: Nullable<BigInt>,
+    credential: Nullable<Text>,
+    api: Nullable<Text>,
+    provider: Nullable<Text>,
+    attempt: Nullable<BigInt>,
+    model_asked: Nullable<Text>,
+    commitment: Nullable<Binary>,
 }
 
 /// Contents to be written.
