@@ -335,7 +335,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, settings::Live};
     use crate::model::people::Actor;
-    use crate::store::users::{Pending, Reset};
+    use crate::store::users::{PasswordReset, Pending};
 
     const HOST: Actor = Actor(None);
     const RIGHT: &str = "correct horse battery";
@@ -363,7 +363,7 @@ mod tests {
                 "reset" | "late" => {
                     let lifetime_seconds = if name == "late" { -1 } else { 3600 };
                     let hash = hash().await;
-                    let reset = Reset { hash, lifetime_seconds, with_code: false, revoke_tokens: false };
+                    let reset = PasswordReset { hash, lifetime_seconds, with_code: false, revoke_tokens: false };
                     store.reset_password(HOST, &id, reset).await.unwrap();
                 }
                 _ => {}

@@ -25,7 +25,7 @@ use crate::model::people::{ACTIVE, Actor, DISABLED, PENDING, ROLE_ADMIN, ROLE_US
 use crate::model::rights::quotas::QuotaChanges;
 use crate::model::rights::{AllowedModels, Class, check_requests_per_minute, check_weight};
 use crate::store::Store;
-use crate::store::users::{Pending, Reset, UserChanges};
+use crate::store::users::{PasswordReset, Pending, UserChanges};
 
 pub struct Accounts {
     store: Store,
@@ -286,7 +286,8 @@ impl Accounts {
         let code = (mode == ResetMode::Code).then(one_time_code);
         let password = code.clone().unwrap_or_else(|| INITIAL_PASSWORD.into());
         let hash = self.auth.passwords.hash(Secret::new(password)).await?;
-        let reset = Reset { hash, lifetime_seconds: self.reset_seconds, with_code: code.is_some(), revoke_tokens };
+        let reset =
+            PasswordReset { hash, lifetime_seconds: self.reset_seconds, with_code: code.is_some(), revoke_tokens };
         let user = self.store.reset_password(by, id, reset).await?;
         Ok((user, code))
     }

@@ -31,14 +31,14 @@ use contents::{COMMITTED_REQUEST, commitment, cut_images, origin};
 pub use ending::Ending;
 pub use record::Record;
 pub use refusals::Refusal;
-use refusals::Refusals;
+use refusals::RefusalTallies;
 
 pub struct Audit {
     store: Store,
     /// One permit per byte that waits for the disk.
     room: Arc<Semaphore>,
     config: config::Audit,
-    refusals: Refusals,
+    refusals: RefusalTallies,
     /// Results whose transaction came to nothing: as many at most as requests run at once.
     unwritten: Mutex<Vec<Closing>>,
 }
@@ -85,7 +85,7 @@ impl Audit {
             store,
             room: Arc::new(Semaphore::new(config.queue_bytes_max)),
             config,
-            refusals: Refusals::default(),
+            refusals: RefusalTallies::default(),
             unwritten: Mutex::default(),
         }
     }

@@ -10,7 +10,7 @@ use crate::model::people::Actor;
 use crate::model::record::Kind;
 use crate::store::Store;
 use crate::store::audit::Wanted;
-use crate::store::exports::{Export, NewExport};
+use crate::store::exports::{Export, NewExportRow};
 
 mod exporter;
 pub mod filter;
@@ -100,7 +100,7 @@ impl Exports {
             Extent::WholeOf(user_id) => {
                 let user = self.store.people().by_public_id(&user_id).cloned();
                 let user = user.ok_or_else(|| Error::NotFound { what: "such user".into() })?;
-                let new = NewExport { user_id: Some(user.id), filter: None, format: format.name() };
+                let new = NewExportRow { user_id: Some(user.id), filter: None, format: format.name() };
                 self.store.create_export(by, new).await
             }
             Extent::Found(filter) => {
@@ -112,7 +112,7 @@ impl Exports {
                     let message = format!("`filter` may have at most {FILTER_BYTES_MAX} bytes besides its `text`");
                     return Err(Error::invalid("filter", message));
                 }
-                let new = NewExport { user_id: wanted.user_id, filter: Some(kept), format: format.name() };
+                let new = NewExportRow { user_id: wanted.user_id, filter: Some(kept), format: format.name() };
                 let export = self.store.create_export(by, new).await?;
                 if let Some(words) = filter.text {
                     self.words.insert(export.public_id.clone(), words).await;

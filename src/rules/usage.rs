@@ -7,7 +7,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::sheet::{BYTE_ORDER_MARK, csv_line};
 use crate::store::Store;
-use crate::store::usage::{Group, Sums, Used, Wanted};
+use crate::store::usage::{Group, Sums, UsageFilter, Used};
 
 /// What somebody wants to know, not yet checked.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -82,7 +82,7 @@ pub async fn lines(store: &Store, asked: Question) -> Result<Vec<UsageItem>, Err
         }
         None => None,
     };
-    let wanted = Wanted { user_id, token_id, from, to };
+    let wanted = UsageFilter { user_id, token_id, from, to };
     if group == Group::Hour {
         let used = store.usage(group, wanted, LINES_MAX + 1).await?;
         if used.len() > LINES_MAX {

@@ -13,7 +13,7 @@ use crate::store::people::{check_acting_admin, find};
 use crate::store::schema::{erasure, exports, record, record_image, record_image_use, record_part, users};
 use crate::store::users::{bury, check_not_last_admin};
 use crate::store::words::Merge;
-use crate::store::{Failure, Store, Tx, audit, tokens, words};
+use crate::store::{Store, Tx, WriteFailure, audit, tokens, words};
 
 /// How long a receipt opens deletion.
 const RECEIPT_US: u64 = 15 * 60 * 1_000_000;
@@ -99,11 +99,11 @@ fn digest_of(receipt: &str) -> Vec<u8> {
     digest::digest(&digest::SHA256, receipt.as_bytes()).as_ref().to_vec()
 }
 
-fn unusable(why: &str) -> Failure {
+fn unusable(why: &str) -> WriteFailure {
     Error::conflict(format!("{why}; export this person's record again")).into()
 }
 
-fn find_receipt(tx: &mut Tx<'_>, user_id: i64, receipt: &[u8]) -> Result<Receipt, Failure> {
+fn find_receipt(tx: &mut Tx<'_>, user_id: i64, receipt: &[u8]) -> Result<Receipt, WriteFailure> {
     let admins = users::table.filter(users::role.eq(ROLE_ADMIN)).select(users::id.nullable());
     let found = exports::table
         .filter(exports::user_id.eq(user_id))
@@ -126,7 +126,7 @@ fn find_receipt(tx: &mut Tx<'_>, user_id: i64, receipt: &[u8]) -> Result<Receipt
 }
 
 /// A receipt opens one deletion, and none when something has come to the record since.
-fn use_up(tx: &mut Tx<'_>, user_id: i64, export: &Receipt) -> Result<(), Failure> {
+fn use_up(tx: &mut Tx<'_>, user_id: i64, export: &Receipt) -> Result<(), WriteFailure> {
     let newer: Option<i64> = record::table
         .filter(record::user_id.eq(user_id))
         .filter(record::log_id.gt(export.upto_log_id.unwrap_or(0)))

@@ -32,14 +32,14 @@ pub struct Export {
 }
 
 /// An export to be made, checked.
-pub struct NewExport {
+pub struct NewExportRow {
     pub user_id: Option<i64>,
     pub filter: Option<String>,
     pub format: &'static str,
 }
 
 /// What was handed out by an export, up to its last line.
-pub struct Finished {
+pub struct FinishedExport {
     pub upto_log_id: i64,
     pub lines: i64,
     pub sha256: Vec<u8>,
@@ -49,7 +49,7 @@ pub struct Finished {
 
 impl Store {
     /// One's own whole record is one's own; for anything else it takes an admin, or the host.
-    pub async fn create_export(&self, by: Actor, new: NewExport) -> Result<Export, Error> {
+    pub async fn create_export(&self, by: Actor, new: NewExportRow) -> Result<Export, Error> {
         self.write(move |tx| {
             if new.filter.is_some() || by.0 != new.user_id {
                 check_acting_admin(tx, by)?;
@@ -117,7 +117,7 @@ impl Store {
     pub async fn finish_export(
         &self,
         export: &Export,
-        finished: Finished,
+        finished: FinishedExport,
         people: BTreeSet<i64>,
         deleted_before: Arc<HashSet<i64>>,
     ) -> Result<(), Error> {

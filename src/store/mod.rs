@@ -42,7 +42,7 @@ pub use file::{FILE, has_accounts, quick_check};
 use file::{ReaderSettings, check_version, connect};
 use migrations::migrate;
 use writer::{Claim, Writer};
-pub use writer::{Failure, Tx};
+pub use writer::{Tx, WriteFailure};
 
 const READERS: u32 = 4;
 
@@ -125,7 +125,7 @@ impl Store {
     /// Runs `verb` on the writer, alone, in a transaction of its own or not at all; returns after the sync.
     pub async fn write<T: Send + 'static>(
         &self,
-        verb: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
+        verb: impl FnOnce(&mut Tx<'_>) -> Result<T, WriteFailure> + Send + 'static,
     ) -> Result<T, Error> {
         let (answer, mut wait) = oneshot::channel();
         let claim = Claim::default();
@@ -142,7 +142,10 @@ impl Store {
     }
 
     /// Runs `verb` as `write` does, without waiting for it.
-    pub fn write_soon<T: Send + 'static>(&self, verb: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static) {
+    pub fn write_soon<T: Send + 'static>(
+        &self,
+        verb: impl FnOnce(&mut Tx<'_>) -> Result<T, WriteFailure> + Send + 'static,
+    ) {
         self.writer.verb(verb, Claim::default(), oneshot::channel().0);
     }
 

@@ -14,7 +14,7 @@ use crate::model::runaway::Runaway;
 use crate::model::token::{LastUse, Token};
 use crate::store::quotas::{OfToken, OfUser};
 use crate::store::schema::{tokens, users};
-use crate::store::{Failure, Tx};
+use crate::store::{Tx, WriteFailure};
 
 /// Tokens that have ended and are still known by name when they are shown.
 const ENDED_KEPT: i64 = 1_000;
@@ -149,7 +149,7 @@ pub fn find_by_id(tx: &mut Tx<'_>, id: i64) -> QueryResult<Option<User>> {
 }
 
 /// Finds a user who was not deleted by their public id.
-pub fn find(tx: &mut Tx<'_>, id: &str) -> Result<User, Failure> {
+pub fn find(tx: &mut Tx<'_>, id: &str) -> Result<User, WriteFailure> {
     let found: Option<UserRow> = users::table
         .filter(users::public_id.eq(id))
         .filter(users::status.ne(DELETED))
@@ -160,7 +160,7 @@ pub fn find(tx: &mut Tx<'_>, id: &str) -> Result<User, Failure> {
 }
 
 /// Checks that `by` is an admin now: they may have been disabled since their credential was checked.
-pub fn check_acting_admin(tx: &mut Tx<'_>, by: Actor) -> Result<(), Failure> {
+pub fn check_acting_admin(tx: &mut Tx<'_>, by: Actor) -> Result<(), WriteFailure> {
     let Some(id) = by.0 else { return Ok(()) };
     let acting = find_by_id(tx, id)?;
     match acting {

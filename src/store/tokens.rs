@@ -23,7 +23,7 @@ use crate::store::audit::TokenAct;
 use crate::store::people::{TokenRow, check_acting_admin, find as find_user, find_by_id};
 use crate::store::quotas::OfToken;
 use crate::store::schema::tokens;
-use crate::store::{Failure, Store, Tx, audit};
+use crate::store::{Store, Tx, WriteFailure, audit};
 
 #[derive(Debug, Clone, Copy, Queryable, Selectable)]
 #[diesel(table_name = tokens)]
@@ -367,7 +367,7 @@ fn words_of(networks: &[IpNet]) -> String {
 }
 
 /// The owner may have been disabled between the check of the JWT and this transaction.
-fn check_may_own(owner: &User, new: &NewToken) -> Result<(), Failure> {
+fn check_may_own(owner: &User, new: &NewToken) -> Result<(), WriteFailure> {
     if !owner.is_active() || owner.must_change {
         return Err(Error::conflict(format!(
             "{} can't have tokens before the account is active and its first password changed",
@@ -394,7 +394,7 @@ fn governed(token: &Token) -> serde_json::Value {
     })
 }
 
-fn check_alive(token: &Token) -> Result<(), Failure> {
+fn check_alive(token: &Token) -> Result<(), WriteFailure> {
     match token.status(Timestamp::now()) {
         ended @ ("revoked" | "expired") => {
             Err(Error::conflict(format!("the token `{}` is {ended}; make a new one", token.name)).into())
@@ -404,8 +404,8 @@ fn check_alive(token: &Token) -> Result<(), Failure> {
 }
 
 /// The token of this id, for whom it is there to be changed; for all others there is none.
-fn find(tx: &mut Tx<'_>, id: &str, by: Actor, reach: Reach) -> Result<Token, Failure> {
-    let missing = || Failure::from(Error::NotFound { what: "such token".into() });
+fn find(tx: &mut Tx<'_>, id: &str, by: Actor, reach: Reach) -> Result<Token, WriteFailure> {
+    let missing = || WriteFailure::from(Error::NotFound { what: "such token".into() });
     let row: Option<TokenRow> = tokens::table
         .filter(tokens::public_id.eq(id))
         .filter(tokens::name.is_not_null())
@@ -423,7 +423,7 @@ fn find(tx: &mut Tx<'_>, id: &str, by: Actor, reach: Reach) -> Result<Token, Fai
     }
     match check_acting_admin(tx, by) {
         Ok(()) => Ok(token),
-        Err(Failure::Rule(_)) => Err(missing()),
+        Err(WriteFailure::Rule(_)) => Err(missing()),
         Err(failure) => Err(failure),
     }
 }
@@ -442,7 +442,7 @@ mod tests {
     use super::*;
     use crate::config::settings::{Live, Settings};
     use crate::store::schema::record;
-    use crate::store::users::Reset;
+    use crate::store::users::PasswordReset;
 
     const HOUR_US: i64 = 3_600_000_000;
 
@@ -489,7 +489,7 @@ mod tests {
         let ended = store.rotate_token(by, "0123456789", rotation(3, 0, None)).await.unwrap();
         let long_ago = Timestamp(0);
         assert_eq!(ended.secrets(long_ago).collect::<Vec<_>>(), [[3; 32]], "no clock revives what ended at once");
-        let reset = Reset { hash: "z".into(), lifetime_seconds: 3600, with_code: false, revoke_tokens: false };
+        let reset = PasswordReset { hash: "z".into(), lifetime_seconds: 3600, with_code: false, revoke_tokens: false };
         let user = store.reset_password(Actor(None), id, reset).await.unwrap();
         assert_eq!(user.reset_until_us.map(minutes), Some(60));
     }

@@ -69,7 +69,7 @@ impl Group {
 
 /// Whose usage is told, and of what time.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted {
+pub struct UsageFilter {
     pub user_id: Option<i64>,
     pub token_id: Option<i64>,
     /// The quarter of an hour that holds it is the first.
@@ -147,12 +147,17 @@ impl Store {
     }
 
     /// Sums of the roll-up by group, in the order of their numbers and words, `limit` at most.
-    pub async fn usage(&self, by: Group, wanted: Wanted, limit: usize) -> Result<Vec<Used>, Error> {
+    pub async fn usage(&self, by: Group, wanted: UsageFilter, limit: usize) -> Result<Vec<Used>, Error> {
         self.read(move |connection| sums(connection, by, wanted, "1, 2", limit)).await
     }
 
     /// The same for the `limit` groups that were used most, and the sums of the others together, when there are more.
-    pub async fn most_used(&self, by: Group, wanted: Wanted, limit: usize) -> Result<(Vec<Used>, Option<Sums>), Error> {
+    pub async fn most_used(
+        &self,
+        by: Group,
+        wanted: UsageFilter,
+        limit: usize,
+    ) -> Result<(Vec<Used>, Option<Sums>), Error> {
         // One transaction: the follower must not add anything between the two.
         let both = move |connection: &mut SqliteConnection| {
             let mut used = sums(connection, by, wanted, "requests + refused DESC, 1, 2", limit + 1)?;
@@ -172,12 +177,12 @@ impl Store {
 fn sums(
     connection: &mut SqliteConnection,
     by: Group,
-    wanted: Wanted,
+    wanted: UsageFilter,
     order: &'static str,
     limit: usize,
 ) -> QueryResult<Vec<Used>> {
     let (number, word) = by.columns();
-    let Wanted { user_id, token_id, from, to } = wanted;
+    let UsageFilter { user_id, token_id, from, to } = wanted;
     // `sum` fails where it would wrap; `total` is a float, exact up to 2^53.
     let sum = |column: &str| format!("CAST(min(total({column}), {SUM_MAX}) AS INTEGER)");
     let [requests, failed, refused] = ["requests", "failed", "refused"].map(sum);

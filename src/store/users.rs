@@ -18,7 +18,7 @@ use crate::model::rights::{AllowedModels, Class};
 use crate::store::people::{check_acting_admin, find};
 use crate::store::quotas::OfUser;
 use crate::store::schema::{record, users};
-use crate::store::{Failure, Store, Tx, audit, tokens};
+use crate::store::{Store, Tx, WriteFailure, audit, tokens};
 
 /// What an admin changes in an account; `None`: it stays as it is.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ impl Pending {
 }
 
 /// A password that opens nothing but its own change.
-pub struct Reset {
+pub struct PasswordReset {
     pub hash: String,
     pub lifetime_seconds: i64,
     /// It is a code that was made for this, not the one that everybody knows.
@@ -73,7 +73,7 @@ enum Change {
     Approve,
     Disable,
     Enable,
-    Reset(Reset),
+    PasswordReset(PasswordReset),
 }
 
 impl Change {
@@ -82,8 +82,8 @@ impl Change {
             Change::Approve => Act::UserApproved,
             Change::Disable => Act::UserDisabled,
             Change::Enable => Act::UserEnabled,
-            Change::Reset(Reset { with_code: false, .. }) => Act::PasswordReset,
-            Change::Reset(Reset { with_code: true, .. }) => Act::PasswordResetWithCode,
+            Change::PasswordReset(PasswordReset { with_code: false, .. }) => Act::PasswordReset,
+            Change::PasswordReset(PasswordReset { with_code: true, .. }) => Act::PasswordResetWithCode,
         }
     }
 }
@@ -209,8 +209,8 @@ impl Store {
         self.change(by, id, Change::Enable).await
     }
 
-    pub async fn reset_password(&self, by: Actor, id: &str, reset: Reset) -> Result<User, Error> {
-        self.change(by, id, Change::Reset(reset)).await
+    pub async fn reset_password(&self, by: Actor, id: &str, reset: PasswordReset) -> Result<User, Error> {
+        self.change(by, id, Change::PasswordReset(reset)).await
     }
 
     /// Changes an account; the act tells what was and what is.
@@ -301,7 +301,7 @@ impl Store {
                     }
                     diesel::update(target).set(users::status.eq(ACTIVE)).execute(tx.connection)?
                 }
-                Change::Reset(reset) => {
+                Change::PasswordReset(reset) => {
                     tokens::suspend_all(tx, user.id)?;
                     if reset.revoke_tokens {
                         tokens::revoke_all(tx, user.id, by)?;
@@ -362,7 +362,7 @@ fn insert(
     password_hash: &str,
     must_change: bool,
     by: Actor,
-) -> Result<i64, Failure> {
+) -> Result<i64, WriteFailure> {
     let id: i64 = diesel::insert_into(users::table)
         .values((
             users::public_id.eq(public_id()),
@@ -381,7 +381,7 @@ fn insert(
 }
 
 /// While `admin123` opens the first account, nobody is let in.
-fn check_first_admin_changed(tx: &mut Tx<'_>) -> Result<(), Failure> {
+fn check_first_admin_changed(tx: &mut Tx<'_>) -> Result<(), WriteFailure> {
     let waiting: Option<i64> = users::table
         .filter(users::username.eq(FIRST_ADMIN))
         .filter(users::must_change.eq(true))
@@ -395,7 +395,7 @@ fn check_first_admin_changed(tx: &mut Tx<'_>) -> Result<(), Failure> {
     }
 }
 
-pub fn check_not_last_admin(tx: &mut Tx<'_>, user: &User, what: &str) -> Result<(), Failure> {
+pub fn check_not_last_admin(tx: &mut Tx<'_>, user: &User, what: &str) -> Result<(), WriteFailure> {
     if !user.is_admin() {
         return Ok(());
     }

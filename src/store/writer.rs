@@ -31,20 +31,20 @@ use commits::Commits;
 
 /// Why a verb changed nothing.
 #[derive(Debug)]
-pub enum Failure {
+pub enum WriteFailure {
     Rule(Error),
     Database(diesel::result::Error),
 }
 
-impl From<Error> for Failure {
+impl From<Error> for WriteFailure {
     fn from(error: Error) -> Self {
-        Failure::Rule(error)
+        WriteFailure::Rule(error)
     }
 }
 
-impl From<diesel::result::Error> for Failure {
+impl From<diesel::result::Error> for WriteFailure {
     fn from(error: diesel::result::Error) -> Self {
-        Failure::Database(error)
+        WriteFailure::Database(error)
     }
 }
 
@@ -287,7 +287,7 @@ impl Writer {
 
     pub fn verb<T: Send + 'static>(
         &self,
-        verb: impl FnOnce(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
+        verb: impl FnOnce(&mut Tx<'_>) -> Result<T, WriteFailure> + Send + 'static,
         claim: Claim,
         answer: oneshot::Sender<Result<T, Error>>,
     ) {
@@ -295,14 +295,14 @@ impl Writer {
             let result = verb(tx);
             let undo = match &result {
                 Ok(_) => None,
-                Err(Failure::Rule(_)) => Some(Undone::Lost("the disk refused to undo a change".into())),
-                Err(Failure::Database(cause)) => Some(Undone::of("write", cause)),
+                Err(WriteFailure::Rule(_)) => Some(Undone::Lost("the disk refused to undo a change".into())),
+                Err(WriteFailure::Database(cause)) => Some(Undone::of("write", cause)),
             };
             let after = move |committed: Result<(), &str>| {
                 let result = match (result, committed) {
                     (Ok(value), Ok(())) => Ok(value),
-                    (Err(Failure::Rule(error)), _) => Err(error),
-                    (Err(Failure::Database(cause)), _) => Err(Error::audit(cause)),
+                    (Err(WriteFailure::Rule(error)), _) => Err(error),
+                    (Err(WriteFailure::Database(cause)), _) => Err(Error::audit(cause)),
                     (Ok(_), Err(cause)) => Err(Error::audit(anyhow!("{cause}"))),
                 };
                 // Whoever asked may have gone; the verb is done all the same.

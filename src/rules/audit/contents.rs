@@ -13,7 +13,7 @@ use crate::store::audit::{self as rows, NewImage, NewPart};
 
 /// The answer so far, and how much of it was handed to the writer.
 #[derive(Default)]
-pub struct Contents {
+pub struct AnswerContents {
     pub text: Vec<u8>,
     text_flushed: usize,
     pub reasoning: Vec<u8>,
@@ -24,7 +24,7 @@ pub struct Contents {
     pub numbers: Numbers,
 }
 
-impl Contents {
+impl AnswerContents {
     /// Returns how many bytes were not handed to the writer yet.
     pub fn waiting(&self) -> usize {
         let of = |bytes: &[u8], flushed: usize| bytes.len() - flushed;

@@ -15,7 +15,7 @@ use crate::base::vital::panic_on_purpose;
 use crate::model::chat::{ChatEvent, End, Piece, Spent};
 use crate::model::model_name::ModelName;
 use crate::rules::audit::contents::{
-    COMMITTED_ANSWER, COMMITTED_REASONING, COMMITTED_TOOL_CALLS, Contents, commitment, write_call,
+    AnswerContents, COMMITTED_ANSWER, COMMITTED_REASONING, COMMITTED_TOOL_CALLS, commitment, write_call,
 };
 use crate::rules::audit::ending::Ending;
 use crate::rules::audit::{Audit, ROW_BYTES, came_to_disk};
@@ -35,7 +35,7 @@ pub struct Record {
     /// Tokens of the prompt, as far as they can be guessed.
     prompt_guess: Option<u64>,
     flushed_at: Instant,
-    contents: Contents,
+    contents: AnswerContents,
     /// Pieces of text, reasoning and calls: about a token each.
     pieces: u64,
     end: Option<End>,
@@ -66,7 +66,7 @@ impl Record {
             begun: None,
             prompt_guess: None,
             flushed_at: opened,
-            contents: Contents::default(),
+            contents: AnswerContents::default(),
             pieces: 0,
             end: None,
             room,
@@ -184,7 +184,7 @@ impl Record {
 
     /// Bytes of the answer so far.
     pub fn answer_bytes(&self) -> usize {
-        let Contents { text, reasoning, tool_calls, numbers, .. } = &self.contents;
+        let AnswerContents { text, reasoning, tool_calls, numbers, .. } = &self.contents;
         text.len() + reasoning.len() + tool_calls.len() + numbers.bytes()
     }
 
@@ -253,7 +253,7 @@ impl Record {
             let body = self.notes.join("\n").into();
             parts.push(NewPart { part: self.next_part, kind: rows::PART_NOTES, body });
         }
-        let Contents { text, reasoning, tool_calls, .. } = &self.contents;
+        let AnswerContents { text, reasoning, tool_calls, .. } = &self.contents;
         let said: [(u8, &[u8]); 3] =
             [(COMMITTED_ANSWER, text), (COMMITTED_REASONING, reasoning), (COMMITTED_TOOL_CALLS, tool_calls)];
         (parts, commitment(&self.salt, &said))

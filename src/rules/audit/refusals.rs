@@ -1,4 +1,4 @@
-//! Refusals before an intent: counted, never waited for, without content.
+//! RefusalTallies before an intent: counted, never waited for, without content.
 //!
 //! Per person and token (without an identity: per address prefix), reason, model and minute; the first at once, the rest of that
 //! minute in one more row. So a runaway client can't flood the record.
@@ -50,7 +50,7 @@ struct Tally {
 const REFUSAL_KEYS_MAX: usize = 10_000;
 
 #[derive(Default)]
-pub struct Refusals(Mutex<HashMap<RefusalKey, Tally>>);
+pub struct RefusalTallies(Mutex<HashMap<RefusalKey, Tally>>);
 
 impl Audit {
     /// Counts a refusal.

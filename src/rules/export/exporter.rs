@@ -18,7 +18,7 @@ use crate::rules::export::Format;
 use crate::rules::export::lines::{COLUMNS, Contents, Line, hex};
 use crate::store::Store;
 use crate::store::audit::{Beginning, Entry, Wanted};
-use crate::store::exports::{Export, Finished};
+use crate::store::exports::{Export, FinishedExport};
 
 /// Requests that are looked up at once.
 const ENTRIES_PER_PAGE: i64 = 200;
@@ -172,7 +172,7 @@ impl Exporter {
     async fn receipt(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         let code = random_code(RECEIPT_LETTERS);
         let sha256 = self.digest.clone().finish().as_ref().to_vec();
-        let finished = Finished {
+        let finished = FinishedExport {
             upto_log_id: self.beginning.upto,
             lines: self.lines,
             sha256: sha256.clone(),
