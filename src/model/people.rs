@@ -35,7 +35,7 @@ pub struct User {
     pub quotas: Quotas,
     pub models: AllowedModels,
     pub note: Option<String>,
-    /// The share of the host beside others who wait.
+    /// Queue weight: a higher one gets more GPU time while others wait.
     pub weight: i64,
     pub class: Class,
     /// The network that a registration came from, while it waits for approval.

@@ -27,13 +27,13 @@ pub const PART_REASONING: &str = "reasoning";
 pub const PART_TOOL_CALLS: &str = "tool_calls";
 pub const PART_NOTES: &str = "notes";
 pub const PART_DETAIL: &str = "detail";
-/// Of a refusal: the client's address, or the network that it is counted under.
+/// The client's address of a refusal, or the network that it is counted under.
 pub const PART_ADDRESS: &str = "address";
-/// Of an intent: the salt of its commitments, then the client's address, as far as it is known.
+/// The salt of a request's commitments, then the client's address, if it is known.
 pub const PART_ORIGIN: &str = "origin";
 pub const SALT_BYTES: usize = 32;
 
-/// How far results are known for all intents.
+/// The watermark up to which every intent has its result.
 const CLOSED: &str = "closed";
 
 /// Which rows are looked for; `None`: any.
@@ -53,7 +53,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// A person's rows have an index of their own, and a time is a place in the record; the rest takes the index of words.
+    /// Whether the search index is needed. A user's rows have an index of their own, and a time is a place in the record.
     fn needs_words(&self) -> bool {
         self.token_id.is_some()
             || self.kind.is_some()
@@ -63,7 +63,7 @@ impl Wanted {
             || self.text.is_some()
     }
 
-    /// A request that runs has no outcome and no end, so only these can tell whether it is looked for.
+    /// Whether a running request is looked for. It has no outcome and no end yet.
     fn takes_running(&self, row: &Row) -> bool {
         self.user_id.is_none_or(|id| row.user_id == Some(id))
             && self.token_id.is_none_or(|id| row.token_id == Some(id))
@@ -77,7 +77,7 @@ impl Wanted {
     }
 }
 
-/// A request from its first row to its last; of a refusal or an act, both are the same row.
+/// A request with its first and its last row. For a refusal or an act, both are the same row.
 #[derive(Debug)]
 pub struct Entry {
     pub first: Row,

@@ -1,9 +1,9 @@
 //! PASSIVE checkpoints on a connection that does nothing else, so that no commit waits for one.
 //!
-//! SQLite begins its WAL anew only when all of it has been moved into the file. Under a steady load that never happens by
-//! itself: what is written while a checkpoint runs it neither moves nor tells of. So a large WAL is moved in turns, each
-//! shorter than the one before, and the writer moves the last few pages between two commits. A WAL that is used again
-//! needs no new space from the file system, and that makes every sync cheaper.
+//! SQLite restarts its WAL only when all of it was moved into the database. Under a steady load that never happens by itself: a
+//! checkpoint neither moves nor reports what is written while it runs. So a large WAL is moved in turns, each shorter than the
+//! one before, and the writer moves the last few pages between two commits. A WAL that is restarted needs no new space from the
+//! file system, which makes every sync cheaper.
 
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -15,20 +15,20 @@ use crate::base::vital::panic_on_purpose;
 /// Pauses between checkpoints while rows are written; each moves what has been synced from the WAL into the file.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Pages in the WAL beyond which it is to begin anew: 16 MiB.
+/// Pages in the WAL beyond which it is restarted: 16 MiB.
 const WAL_FRAMES: i64 = 4096;
 
-/// So few pages may the writer move by itself: about a millisecond.
+/// The most pages that the writer moves by itself: about a millisecond.
 const REST_FRAMES: i64 = 128;
 
-/// Beyond so many, 64 MiB, it moves whatever is left: others wait for that moment rather than for a WAL without end.
+/// Beyond so many pages, 64 MiB, the writer moves all that is left: requests wait, but the WAL doesn't grow without end.
 const WAL_FRAMES_MAX: i64 = 4 * WAL_FRAMES;
 
-/// In a row, before the rest must be small enough.
+/// Turns in a row, before the rest must be small enough.
 const TURNS: usize = 4;
 
-/// Woken whenever something was written, until nobody can wake it any more. `ask_writer` is for what only the writer can do,
-/// `failed` is told of every error.
+/// Runs checkpoints whenever something was written, until the other end of `wake` is gone. `ask_writer` is called for what only the
+/// writer can do, `failed` with every error.
 pub fn run(
     mut connection: SqliteConnection,
     wake: Receiver<()>,
@@ -62,7 +62,7 @@ pub fn run(
     }
 }
 
-/// Moves what it can without waiting for anybody.
+/// Moves what it can without waiting for readers or the writer.
 pub fn passive(connection: &mut SqliteConnection) -> QueryResult<Wal> {
     diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result(connection)
 }
@@ -79,7 +79,7 @@ pub struct Wal {
 
 impl Wal {
     fn moved_beyond(&self, before: i64) -> i64 {
-        // A WAL that has begun anew counts anew.
+        // The WAL was restarted.
         if self.moved < before { self.moved } else { self.moved - before }
     }
 }
@@ -91,13 +91,13 @@ enum Next {
     Writer,
 }
 
-/// What follows a turn that moved so many pages.
+/// Decides what to do after a turn that moved so many pages.
 fn next(turn: usize, wal: &Wal, moved: i64) -> Next {
     if wal.frames <= WAL_FRAMES {
         return Next::Pause;
     }
-    // A turn can't know what came while it ran, but that was hardly more than while the one before ran, which it has moved.
-    // What somebody still reads was not moved.
+    // A turn can't know what was written while it ran. That was hardly more than what was written during the turn before, which
+    // this one has moved. Pages that are still being read were not moved.
     let rest = moved + wal.frames - wal.moved;
     if rest <= REST_FRAMES || (turn == TURNS && wal.frames > WAL_FRAMES_MAX) {
         Next::Writer

@@ -1,4 +1,4 @@
-//! Deleting a person: the account at once, the contents in bounded batches that go on after a crash.
+//! Deleting a user: the account at once, the contents in bounded batches that go on after a crash.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ use crate::store::users::{bury, check_not_last_admin};
 use crate::store::words::Merge;
 use crate::store::{Store, Tx, WriteFailure, audit, tokens, words};
 
-/// How long a receipt opens deletion.
+/// How long a receipt allows deletion.
 const RECEIPT_US: u64 = 15 * 60 * 1_000_000;
 
-/// Rows of the record whose contents go in one transaction: short enough that nobody else waits long.
+/// Rows of the record whose contents are erased in one transaction, so short that other writes don't wait long.
 const ROWS_PER_BATCH: i64 = 16;
 
-/// Meanwhile the checkpoints empty the WAL, so that little is left for the writer, for which others wait.
+/// Meanwhile the checkpoints empty the WAL, so that little is left for the writer, which blocks other writes.
 const REST_BEFORE_TRUNCATION: Duration = Duration::from_secs(2);
 
 impl Store {
-    /// Closes the account for good, uses up the receipt and notes the act, in one transaction. The contents follow.
+    /// Closes the account for good, uses up the receipt and writes the act, in one transaction. The contents are erased later.
     pub async fn delete_user_after_export(&self, by: Actor, id: &str, receipt: &str) -> Result<(), Error> {
         let id = id.to_owned();
         let receipt = digest_of(receipt);
@@ -45,7 +45,7 @@ impl Store {
         .await
     }
 
-    /// Whether the receipt would open the deletion of this person, but for what has come to their record since.
+    /// Checks that the receipt allows the deletion of this user, apart from requests that came after the export.
     pub async fn check_receipt(&self, by: Actor, id: &str, receipt: &str) -> Result<(), Error> {
         let id = id.to_owned();
         let receipt = digest_of(receipt);
@@ -58,8 +58,8 @@ impl Store {
         .await
     }
 
-    /// Erases one batch of contents, or then merges some of the index of words; `merge` is where that stands. `false`: there
-    /// was nothing that could be erased now.
+    /// Erases one batch of contents, or merges a part of the search index after the last one; `merge` is the state of that.
+    /// `false`: nothing can be erased now.
     pub async fn erase_some(&self, merge: &mut Merge) -> Result<bool, Error> {
         match self.write(|tx| Ok(erase_batch(tx)?)).await? {
             Erased::Nothing => Ok(false),
@@ -72,7 +72,7 @@ impl Store {
                 }
                 *merge = Merge::Begin;
                 tokio::time::sleep(REST_BEFORE_TRUNCATION).await;
-                // The note that it is done comes after the WAL is empty, so that a crash between the two is made good.
+                // The act is written after the WAL is empty, so that after a crash between the two both are done again.
                 self.truncate_wal().await?;
                 self.write(move |tx| {
                     diesel::delete(erasure::table.find(user_id)).execute(tx.connection)?;
@@ -108,7 +108,7 @@ fn find_receipt(tx: &mut Tx<'_>, user_id: i64, receipt: &[u8]) -> Result<Receipt
     let found = exports::table
         .filter(exports::user_id.eq(user_id))
         .filter(exports::receipt.eq(receipt))
-        // What a filter found is not the whole, and one's own export is one's own: only an admin's or the host's counts.
+        // A filtered export is not complete, and a self-service export never authorises deletion.
         .filter(exports::filter.is_null())
         .filter(exports::by_user_id.is_null().or(exports::by_user_id.eq_any(admins)))
         .select(Receipt::as_select())
@@ -118,14 +118,14 @@ fn find_receipt(tx: &mut Tx<'_>, user_id: i64, receipt: &[u8]) -> Result<Receipt
         return Err(unusable("this is not the receipt of a complete export of this person's record"));
     };
     let finished = Timestamp(export.finished_at_us.unwrap_or(0));
-    // One that lies ahead was finished before the clock was set back.
+    // A time in the future is from before the clock was set back.
     if Timestamp::now().0.abs_diff(finished.0) >= RECEIPT_US {
         return Err(unusable("the receipt is older than 15 minutes"));
     }
     Ok(export)
 }
 
-/// A receipt opens one deletion, and none when something has come to the record since.
+/// Uses up a receipt. It allows one deletion, and none when the record has grown since the export.
 fn use_up(tx: &mut Tx<'_>, user_id: i64, export: &Receipt) -> Result<(), WriteFailure> {
     let newer: Option<i64> = record::table
         .filter(record::user_id.eq(user_id))
@@ -159,13 +159,13 @@ fn erase_batch(tx: &mut Tx<'_>) -> QueryResult<Erased> {
     let mut rows: Vec<audit::Row> = record::table
         .filter(record::user_id.eq(user_id))
         .filter(record::log_id.gt(after))
-        // The parts of a request go with its result: its words are made of them.
+        // The parts of a request are erased with its result, because the index has its words under the result.
         .filter(record::kind.eq_any([Kind::Result.name(), Kind::Refusal.name()]))
         .order(record::log_id)
         .limit(ROWS_PER_BATCH)
         .select(audit::Row::as_select())
         .load(tx.connection)?;
-    // What the index of words does not know yet would be added to it after it was erased.
+    // Erasure must not overtake the search indexer: only indexed words can be removed.
     let waits = !rows.is_empty();
     let indexed = words::indexed_to(tx.connection)?;
     rows.retain(|row| row.log_id <= indexed);
@@ -182,7 +182,7 @@ fn erase_batch(tx: &mut Tx<'_>) -> QueryResult<Erased> {
         diesel::update(erasure::table.find(user_id)).set(erasure::log_id.eq(last.log_id)).execute(tx.connection)?;
         return Ok(Erased::Some);
     }
-    // Images are kept per user, so none of them is anybody else's.
+    // Images are kept per user, so they belong to no other user.
     let image: Option<i64> = record_image::table
         .filter(record_image::user_id.eq(user_id))
         .select(record_image::id)

@@ -1,4 +1,4 @@
-//! Exports of the record: who asked for which, and the receipt of those that were read to their end.
+//! Exports of the record: who made which, and the receipts of those that were read to their end.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub struct NewExportRow {
     pub format: &'static str,
 }
 
-/// What was handed out by an export, up to its last line.
+/// What a complete export contained.
 pub struct FinishedExport {
     pub upto_log_id: i64,
     pub lines: i64,
@@ -48,7 +48,7 @@ pub struct FinishedExport {
 }
 
 impl Store {
-    /// One's own whole record is one's own; for anything else it takes an admin, or the host.
+    /// Creates an export. A user may export their own whole record; anything else takes an admin, or the host.
     pub async fn create_export(&self, by: Actor, new: NewExportRow) -> Result<Export, Error> {
         self.write(move |tx| {
             if new.filter.is_some() || by.0 != new.user_id {
@@ -71,7 +71,7 @@ impl Store {
         .await
     }
 
-    /// An export as seen by its maker; nobody else finds it.
+    /// Finds an export of the caller; those of others are not found.
     pub async fn export(&self, by: Actor, id: String) -> Result<Export, Error> {
         let found: Option<Export> = self
             .read(move |connection| {
@@ -82,9 +82,9 @@ impl Store {
         found.filter(|export| export.by_user_id == by.0).ok_or_else(|| Error::NotFound { what: "such export".into() })
     }
 
-    /// The contents of the first of several requests, each a log_id and its person: of as many as `bytes` allow, and of one
-    /// at least. People who were `deleted` when the export began have none in it. It is an error when somebody else was
-    /// deleted since: their contents are being erased.
+    /// Returns the contents of the first of these requests, each a log_id and its user: as many as `bytes` allow, and at least one.
+    /// Users who were `deleted` when the export began have no contents in it. It is an error when another user was deleted since,
+    /// because their contents are being erased.
     pub async fn export_contents(
         &self,
         requests: Vec<(i64, Option<i64>)>,
@@ -92,7 +92,7 @@ impl Store {
         deleted: Arc<HashSet<i64>>,
     ) -> Result<Vec<Vec<Part>>, Error> {
         let some = move |connection: &mut SqliteConnection| {
-            // In one transaction, so that what is read here is of a moment at which nothing of it was erased.
+            // In one transaction, so that nothing is erased between the check and the reads.
             let people: Vec<i64> = requests.iter().filter_map(|(_, user_id)| *user_id).collect();
             let now = deleted_among(connection, Some(people))?;
             if now.iter().any(|id| !deleted.contains(id)) {
@@ -113,7 +113,7 @@ impl Store {
         self.read(move |connection| connection.transaction(some)).await?.ok_or_else(contents_vanished)
     }
 
-    /// Notes that an export is complete, unless one of `people` was deleted while it was read.
+    /// Completes an export, unless one of `people` was deleted while it was read.
     pub async fn finish_export(
         &self,
         export: &Export,
@@ -146,18 +146,18 @@ impl Store {
     }
 }
 
-/// Why an export breaks off.
+/// Returns why an export breaks off.
 pub fn contents_vanished() -> Error {
     Error::conflict("somebody whose record is in this export was deleted while it was read; make a new one")
 }
 
-/// One's own export is one's own: only what an admin or the host made leaves a receipt that opens deletion.
+/// Whether an export of `by` allows deletion: only one that an admin or the host made does.
 fn is_trusted(tx: &mut Tx<'_>, by: Option<i64>) -> QueryResult<bool> {
     let Some(id) = by else { return Ok(true) };
     Ok(find_by_id(tx, id)?.is_some_and(|user| user.is_admin()))
 }
 
-/// The act tells which export it is about, and what was looked for in it.
+/// Writes an act about an export, with its filter.
 fn note(tx: &mut Tx<'_>, act: Act, export: &Export, mut detail: Value) -> QueryResult<()> {
     detail["export"] = export.public_id.clone().into();
     if let Some(filter) = &export.filter {

@@ -1,8 +1,8 @@
-//! The one file on disk: accounts and the record, in SQLite.
+//! The database: accounts and the record in one SQLite file.
 //!
-//! Many readers, one writer. The writer is a thread of its own that drains a queue into one transaction per sync (group
-//! commit), so the order of rows is the order of their log_ids. Accounts are read from a snapshot in memory that the
-//! writer replaces after each commit that touched them. Nothing outside this folder knows diesel.
+//! There are many readers and one writer, a thread that drains a queue into one transaction per sync (group commit). So the
+//! order of rows is the order of their log_ids. Accounts are read from a snapshot in memory, which the writer replaces after
+//! each commit that changed them. Nothing outside this folder uses diesel.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
@@ -60,8 +60,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens or makes the database in `data_dir`, migrates it, and starts the writer. What an admin has changed is set in
-    /// `settings`, now and later.
+    /// Opens or creates the database in `data_dir`, migrates it, and starts the writer. It keeps `settings` at what admins have
+    /// changed.
     pub fn open(data_dir: &Path, settings: Live) -> anyhow::Result<Store> {
         let path = data_dir.join(FILE);
         let mut connection = connect(&path)?;
@@ -83,12 +83,12 @@ impl Store {
         Ok(Store { writer: Arc::new(writer), readers, people, settings, vitals, path: Arc::new(path) })
     }
 
-    /// Everybody who has an account, as of the last commit.
+    /// Returns all users and tokens, as of the last commit.
     pub fn people(&self) -> Arc<People> {
         self.people.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
-    /// What holds now of what an admin may change, as of the last commit.
+    /// Returns the current settings, as of the last commit.
     pub fn settings(&self) -> &Live {
         &self.settings
     }
@@ -98,22 +98,22 @@ impl Store {
         self.writer.serve_here()
     }
 
-    /// `false` while nothing can be recorded.
+    /// Whether the record can be written.
     pub fn can_write(&self) -> bool {
         self.writer.healthy()
     }
 
-    /// How many times something was written since the start: intents, results, segments, and what was done to accounts.
+    /// Returns how many jobs were written since the start: intents, results, segments and verbs.
     pub fn written(&self) -> u64 {
         self.writer.written()
     }
 
-    /// For how long the transaction that runs has been running.
+    /// Returns for how long the current transaction has been running.
     pub fn writing_for(&self) -> Duration {
         self.writer.writing_for()
     }
 
-    /// The parts that must not end, and why the process has to when one did.
+    /// Returns the watch over the parts that must not end.
     pub fn vitals(&self) -> &Vitals {
         &self.vitals
     }
@@ -133,9 +133,9 @@ impl Store {
         let gone = || Error::audit(anyhow::anyhow!("the writer did not answer"));
         let waited = match tokio::time::timeout(WRITE_WAIT_MAX, &mut wait).await {
             Ok(answered) => answered,
-            // It will not be done any more.
+            // It was not begun, and is not done any more.
             Err(_) if claim.take() => return Err(gone()),
-            // It has begun, so what becomes of it is what has to be told.
+            // It was begun, so its result has to be awaited.
             Err(_) => wait.await,
         };
         waited.map_err(|_| gone())?

@@ -30,7 +30,7 @@ macro_rules! columns {
 columns!(OfUser of users: tokens_per_minute, requests_per_day, tokens_per_day, gpu_seconds_per_day, answer_tokens_max, context_tokens_max);
 columns!(OfToken of tokens: tokens_per_minute, requests_per_day, tokens_per_day, gpu_seconds_per_day, answer_tokens_max, context_tokens_max);
 
-/// A number that can't be read allows nothing.
+/// Reads a stored quota. A number that can't be read allows nothing.
 fn stored(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! What an admin has changed of the settings: a row for each, over what the file says.
+//! Settings that admins have changed: a row for each, which overrides the configuration file.
 
 use diesel::prelude::*;
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use crate::store::people::check_acting_admin;
 use crate::store::schema::settings;
 use crate::store::{Store, audit};
 
-/// A setting that was changed, and by whom last; nobody: on the host.
+/// A setting that was changed, and by whom last; `None`: on the host.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = settings)]
 pub struct Override {
@@ -21,20 +21,20 @@ pub struct Override {
     pub changed_by: Option<i64>,
 }
 
-/// A setting and what holds of it.
+/// A setting with its current value.
 pub struct SettingState {
     pub setting: &'static Setting,
     pub value: u64,
-    /// What the configuration file says, or the default.
+    /// The value in the configuration file, or the default.
     pub of_file: u64,
-    /// `None`: the file's value holds.
+    /// `None`: the value is that of the file.
     pub changed: Option<Override>,
 }
 
 /// A setting and its new value, checked; `None`: the file's again.
 pub type Change = (&'static Setting, Option<u64>);
 
-/// Sets what holds from now on.
+/// Makes the stored settings the current ones.
 pub fn load(connection: &mut SqliteConnection, live: &Live) -> QueryResult<()> {
     let rows = all(connection)?;
     live.set(rows.iter().filter_map(|row| Some((row.name.as_str(), u64::try_from(row.value).ok()?))));
@@ -46,7 +46,7 @@ fn all(connection: &mut SqliteConnection) -> QueryResult<Vec<Override>> {
 }
 
 impl Store {
-    /// All settings, in the order of the file.
+    /// Returns all settings, in the order of the file.
     pub async fn setting_states(&self) -> Result<Vec<SettingState>, Error> {
         let rows = self.read(all).await?;
         let (start, now) = (self.settings().start(), self.settings().now());
@@ -59,7 +59,7 @@ impl Store {
         Ok(TABLE.iter().map(state).collect())
     }
 
-    /// Changes settings, all or none; the act tells what was and what is.
+    /// Changes settings, all or none; the act has the values before and after.
     pub async fn change_settings(&self, by: Actor, changes: Vec<Change>) -> Result<(), Error> {
         let live = self.settings().clone();
         self.write(move |tx| {

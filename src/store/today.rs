@@ -1,5 +1,4 @@
-//! What was used in a day, by person and token: the roll-up, and the record behind its watermark, where the roll-up has
-//! not come to yet.
+//! Usage of one day by user and token: the sums, and the rows of the record that are not summed up yet.
 
 use std::collections::HashMap;
 
@@ -13,7 +12,7 @@ use crate::store::audit::{last_before, watermark_of};
 use crate::store::schema::{record, usage};
 use crate::store::usage::{QUARTER_US, USAGE, plus};
 
-/// What one person used with one token, or without.
+/// What one user used with one token, or without a token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UsedInDay {
     pub user_id: i64,

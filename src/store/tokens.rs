@@ -1,10 +1,10 @@
-//! Tokens of machines: rows, and the verbs that change them.
+//! The verbs that change tokens of machines.
 //!
-//! Each verb is one transaction that also leaves its act in the record. Those that may still open something stand in the
-//! snapshot of people, and so do many that have ended; a use is noted there at once, and on disk in steps.
+//! Each verb is one transaction that also writes its act to the record. The snapshot of users holds the tokens that can be used,
+//! and many that have ended. A use is noted there at once, and on disk in steps.
 //!
-//! Lifetimes are made from the host's clock, by which they are looked at, and not from the stamp of the record, which
-//! never goes back: a clock that was set back would prolong them.
+//! Lifetimes are computed and checked with the host's clock, not with the time of the record's rows, which never goes back: a
+//! clock that was set back would prolong them.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,7 @@ pub struct TokenKey {
     pub user_id: i64,
 }
 
-/// What a token is called.
+/// The name of a token.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = tokens)]
 pub struct Label {
@@ -62,7 +62,7 @@ pub struct NewToken {
     pub lifetime_seconds: i64,
 }
 
-/// What is changed in a token; `None`: it stays as it is. What it may be used for is settled when it is made.
+/// What is changed in a token; `None`: it stays as it is. Its scopes, models and networks can't be changed.
 #[derive(Debug, Default)]
 pub struct TokenChanges {
     pub requests_per_minute: Option<Option<i64>>,
@@ -73,7 +73,7 @@ pub struct TokenChanges {
 /// A new secret for a token.
 pub struct Rotation {
     pub secret_sha256: Vec<u8>,
-    /// How long the secret before is taken, too.
+    /// How long the old secret is accepted, too.
     pub grace_seconds: i64,
     /// From now; `None`: the token expires when it would have.
     pub lifetime_seconds: Option<i64>,
@@ -87,7 +87,7 @@ enum Reach {
 }
 
 impl Store {
-    /// A new token of the user with the public id `owner`, who has fewer than `per_user_max` that may still be used.
+    /// Creates a token of the user with the public id `owner`, unless they have `per_user_max` usable ones.
     pub async fn create_token(&self, by: Actor, owner: &str, new: NewToken, per_user_max: i64) -> Result<Token, Error> {
         let owner = owner.to_owned();
         self.write(move |tx| {
@@ -143,7 +143,7 @@ impl Store {
         .await
     }
 
-    /// Changes how much a token may use; the act tells what was and what is.
+    /// Changes the limits of a token; the act has the values before and after.
     pub async fn edit_token(&self, by: Actor, id: &str, changes: TokenChanges) -> Result<Token, Error> {
         let id = id.to_owned();
         self.write(move |tx| {
@@ -164,7 +164,7 @@ impl Store {
         .await
     }
 
-    /// Ends a token at once. Ending one that has ended changes nothing.
+    /// Revokes a token at once. Revoking it again changes nothing.
     pub async fn revoke_token(&self, by: Actor, id: &str) -> Result<Token, Error> {
         let id = id.to_owned();
         self.write(move |tx| {
@@ -189,7 +189,7 @@ impl Store {
             let now = Timestamp::now();
             let until = now.plus_seconds(rotation.grace_seconds).min(Timestamp(token.expires_at_us));
             let expires = rotation.lifetime_seconds.map(|seconds| now.plus_seconds(seconds).0);
-            // What ends at once is not kept, so that no clock that is set back revives it.
+            // A secret that ends at once is not kept: a clock that is set back would revive it.
             let old = (rotation.grace_seconds > 0).then(|| token.secret_sha256.clone());
             diesel::update(tokens::table.find(token.id))
                 .set((
@@ -206,7 +206,7 @@ impl Store {
         .await
     }
 
-    /// Holds a token that ran away until somebody lets it in again. One that sleeps or has ended stays as it is.
+    /// Pauses a token that ran away, until it is resumed. One that is suspended or has ended stays as it is.
     pub async fn pause_token(&self, id: i64, way: Runaway, count: usize, seconds: u32) -> Result<(), Error> {
         self.write(move |tx| {
             let row: TokenRow = tokens::table.find(id).select(TokenRow::as_select()).first(tx.connection)?;
@@ -218,14 +218,14 @@ impl Store {
                 .set((tokens::suspended_at_us.eq(tx.now.0), tokens::pause_reason.eq(way.name())))
                 .execute(tx.connection)?;
             let detail = serde_json::json!({ "reason": way.name(), "count": count, "within_seconds": seconds });
-            // Nobody's act: the gateway's own.
+            // The gateway itself acts.
             let act = TokenAct { act: Act::TokenPaused, by: None, reason: Some(way.name()), detail: Some(detail) };
             Ok(enact(tx, &token, act)?)
         })
         .await
     }
 
-    /// Lets a suspended or paused token in again.
+    /// Resumes a suspended or paused token.
     pub async fn resume_token(&self, by: Actor, id: &str) -> Result<Token, Error> {
         let id = id.to_owned();
         self.write(move |tx| {
@@ -251,7 +251,7 @@ impl Store {
         .await
     }
 
-    /// Tokens of one person, or of everybody, newest first, before that of the id `before`.
+    /// Returns tokens of one user, or of all users, newest first, before the one with the id `before`.
     pub async fn tokens_page(
         &self,
         user_id: Option<i64>,
@@ -281,7 +281,7 @@ impl Store {
         Ok(rows.into_iter().map(Token::from).collect())
     }
 
-    /// What tokens are called, also those that have ended.
+    /// Returns the names of tokens, also of those that have ended.
     pub async fn token_labels(&self, mut ids: Vec<i64>) -> Result<HashMap<i64, Label>, Error> {
         if ids.is_empty() {
             return Ok(HashMap::new());
@@ -296,7 +296,7 @@ impl Store {
         Ok(labels.into_iter().collect())
     }
 
-    /// The key of a token and of its owner, also of one that has ended.
+    /// Returns the key of a token and of its owner, also of one that has ended.
     pub async fn token_key(&self, public_id: String) -> Result<TokenKey, Error> {
         let found: Option<TokenKey> = self
             .read(move |connection| {
@@ -307,7 +307,7 @@ impl Store {
         found.ok_or_else(|| Error::NotFound { what: "such token".into() })
     }
 
-    /// Notes a use of a token from the snapshot. It reaches the disk with somebody else's rows, and nobody waits for it.
+    /// Notes a use of a token from the snapshot. It reaches the disk with other rows, and is not waited for.
     pub fn note_token_use(&self, token: &Token, now: Timestamp) {
         if !token.used_at.note(now) {
             return;
@@ -321,7 +321,7 @@ impl Store {
     }
 }
 
-/// Every token of a person sleeps until its owner or an admin lets it in again.
+/// Suspends every token of a user, until its owner or an admin resumes it.
 pub fn suspend_all(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<()> {
     let live = tokens::table
         .filter(tokens::user_id.eq(user_id))
@@ -330,7 +330,7 @@ pub fn suspend_all(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<()> {
     diesel::update(live).set(tokens::suspended_at_us.eq(tx.now.0)).execute(tx.connection).map(drop)
 }
 
-/// Ends every token of a person for good, each with its act.
+/// Revokes every token of a user, each with its act.
 pub fn revoke_all(tx: &mut Tx<'_>, user_id: i64, by: Actor) -> QueryResult<()> {
     let live = tokens::table.filter(tokens::user_id.eq(user_id)).filter(tokens::revoked_at_us.is_null());
     for row in live.select(TokenRow::as_select()).load::<TokenRow>(tx.connection)? {
@@ -341,13 +341,13 @@ pub fn revoke_all(tx: &mut Tx<'_>, user_id: i64, by: Actor) -> QueryResult<()> {
     Ok(())
 }
 
-/// The owner has set a new password: what slept until then wakes up, but for what had run away before.
+/// Resumes the tokens of a user who has set a new password, except those that had been paused.
 pub fn resume_all(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<()> {
     let own = tokens::table.filter(tokens::user_id.eq(user_id)).filter(tokens::pause_reason.is_null());
     diesel::update(own).set(tokens::suspended_at_us.eq(None::<i64>)).execute(tx.connection).map(drop)
 }
 
-/// What is left of a deleted person's tokens says when they were made, and for what.
+/// Turns the tokens of a deleted user into tombstones: they keep when they were made, and for what.
 pub fn bury_all(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<()> {
     let own = tokens::table.filter(tokens::user_id.eq(user_id));
     diesel::update(own)
@@ -366,7 +366,7 @@ fn words_of(networks: &[IpNet]) -> String {
     networks.iter().map(IpNet::to_string).collect::<Vec<_>>().join(" ")
 }
 
-/// The owner may have been disabled between the check of the JWT and this transaction.
+/// Checks that a user may own a new token: they may have been disabled since their credential was checked.
 fn check_may_own(owner: &User, new: &NewToken) -> Result<(), WriteFailure> {
     if !owner.is_active() || owner.must_change {
         return Err(Error::conflict(format!(
@@ -385,7 +385,7 @@ fn owner_of(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<User> {
     find_by_id(tx, user_id)?.ok_or(diesel::result::Error::NotFound)
 }
 
-/// What an act tells of a token's limits.
+/// Returns what an act says about a token's limits.
 fn governed(token: &Token) -> serde_json::Value {
     serde_json::json!({
         "requests_per_minute": token.requests_per_minute,
@@ -403,7 +403,7 @@ fn check_alive(token: &Token) -> Result<(), WriteFailure> {
     }
 }
 
-/// The token of this id, for whom it is there to be changed; for all others there is none.
+/// Finds a token that `by` may change; for anybody else it doesn't exist.
 fn find(tx: &mut Tx<'_>, id: &str, by: Actor, reach: Reach) -> Result<Token, WriteFailure> {
     let missing = || WriteFailure::from(Error::NotFound { what: "such token".into() });
     let row: Option<TokenRow> = tokens::table

@@ -1,4 +1,4 @@
-//! Why a transaction came to nothing, and what that means.
+//! Why a transaction failed, and what that means for the file.
 
 use diesel::result::{DatabaseErrorKind, Error};
 
@@ -6,17 +6,17 @@ use diesel::result::{DatabaseErrorKind, Error};
 pub enum Undone {
     /// The file is as it was before; it can be tried again.
     Later(String),
-    /// Nobody knows what is on disk.
+    /// It is unknown what is on disk.
     Lost(String),
 }
 
-/// What SQLite says for SQLITE_FULL and SQLITE_BUSY: after these the file is as it was. diesel hands over the text alone,
-/// which SQLite keeps in a table by the code; a unit test holds it against the library that is built in. Whatever else it says
-/// is taken for the worst.
+/// SQLite's messages for SQLITE_FULL and SQLITE_BUSY, after which the file is as it was. diesel reports only the message, and not
+/// the code; unit tests compare the messages with those of the built-in library. After any other message it is unknown what is
+/// on disk.
 const PASSING: [&str; 2] = ["database or disk is full", "database is locked"];
 
 impl Undone {
-    /// `what` the disk refused.
+    /// Classifies an error; `what` names the operation that failed.
     pub fn of(what: &str, cause: &Error) -> Undone {
         match cause {
             Error::DatabaseError(DatabaseErrorKind::Unknown, why) if !PASSING.contains(&why.message()) => {
@@ -27,7 +27,7 @@ impl Undone {
     }
 }
 
-/// One row is at fault and not the disk: SQLite has undone its statement alone.
+/// Whether one row broke a rule of the schema. Then SQLite has undone only its statement.
 pub fn breaks_a_rule(cause: &Error) -> bool {
     use DatabaseErrorKind::{CheckViolation, ForeignKeyViolation, NotNullViolation, UniqueViolation};
     matches!(cause, Error::DatabaseError(UniqueViolation | ForeignKeyViolation | NotNullViolation | CheckViolation, _))

@@ -1,8 +1,8 @@
-//! What was used, by person, token, model and quarter of an hour: a follower of the record keeps the sums.
+//! Usage by user, token, model and quarter of an hour, summed up by a follower of the record.
 //!
-//! It never stands in the way of a commit, and is at most a moment behind. A model has one line whatever the spelling in
-//! which it was asked, and the names that no model has share the line without a model: otherwise a caller could invent as
-//! many lines as they like. The record keeps what was asked.
+//! The follower runs outside the commits of the record and is at most a moment behind them. All spellings of a model count for
+//! one model, and names that no model has count for no model: otherwise callers could create any number of sums. The record
+//! keeps the name as it was sent.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use crate::model::record::{Kind, Outcome};
 use crate::store::schema::record;
 use crate::store::{Store, audit};
 
-/// How far the follower has come.
+/// The name of the follower's watermark.
 pub const USAGE: &str = "usage";
 
 /// Rows that are added up in one transaction.
@@ -43,7 +43,7 @@ pub struct Sums {
     pub total_us: i64,
 }
 
-/// What usage is told by.
+/// What usage is grouped by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
     User,
@@ -55,7 +55,7 @@ pub enum Group {
 }
 
 impl Group {
-    /// The number and the word that a group has in common.
+    /// Returns the SQL of the number and of the word that identify a group.
     fn columns(self) -> (&'static str, &'static str) {
         match self {
             Group::User => ("user_id", "''"),
@@ -67,7 +67,7 @@ impl Group {
     }
 }
 
-/// Whose usage is told, and of what time.
+/// Whose usage, and of what time.
 #[derive(Debug, Clone, Copy)]
 pub struct UsageFilter {
     pub user_id: Option<i64>,
@@ -103,7 +103,7 @@ impl Sums {
         add(&mut self.total_us, other.total_us);
     }
 
-    /// Takes out what is a part of these sums.
+    /// Subtracts a part of these sums.
     fn take(&mut self, part: Sums) {
         self.requests = self.requests.saturating_sub(part.requests);
         self.failed = self.failed.saturating_sub(part.failed);
@@ -118,7 +118,7 @@ impl Sums {
 /// The largest sum. Two of them still fit into a column's 64 bits, beyond which SQLite goes on in floats.
 pub const SUM_MAX: i64 = (1 << 62) - 1;
 
-/// Adds up without wrapping; a negative number, which no row should have, counts for nothing.
+/// Adds without wrapping. A negative number, which no row should have, counts as 0.
 pub fn plus(sum: i64, more: i64) -> i64 {
     sum.clamp(0, SUM_MAX).saturating_add(more.clamp(0, SUM_MAX)).min(SUM_MAX)
 }
@@ -188,7 +188,7 @@ fn sums(
     let [requests, failed, refused] = ["requests", "failed", "refused"].map(sum);
     let [prompt_tokens, answer_tokens] = ["prompt_tokens", "answer_tokens"].map(sum);
     let [gpu_us, total_us] = ["gpu_us", "total_us"].map(sum);
-    // Nothing of what somebody asks for stands in the statement itself.
+    // No input of a caller is put into the statement itself.
     let statement = format!(
         "SELECT * FROM (SELECT {number} AS number, {word} AS word, {requests} AS requests, {failed} AS failed, \
          {refused} AS refused, {prompt_tokens} AS prompt_tokens, {answer_tokens} AS answer_tokens, \

@@ -1,6 +1,6 @@
 //! The verbs that change accounts.
 //!
-//! Each verb is one transaction that also leaves its act in the record.
+//! Each verb is one transaction that also writes its act to the record.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub struct Pending {
     pub of_network_max: i64,
 }
 
-/// When a waiting registration will have been looked at is not known.
+/// When to register again. It is unknown when an admin will look at the registrations that wait.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
 impl Pending {
@@ -58,17 +58,17 @@ impl Pending {
     }
 }
 
-/// A password that opens nothing but its own change.
+/// A new password that only allows changing it.
 pub struct PasswordReset {
     pub hash: String,
     pub lifetime_seconds: i64,
-    /// It is a code that was made for this, not the one that everybody knows.
+    /// The password is a one-time code, and not the documented initial password.
     pub with_code: bool,
-    /// Tokens end for good, instead of sleeping until the new password is set.
+    /// Tokens are revoked, instead of being suspended until the new password is set.
     pub revoke_tokens: bool,
 }
 
-/// What an act does to an account, apart from its name in the record.
+/// A change of an account that an admin makes.
 enum Change {
     Approve,
     Disable,
@@ -89,7 +89,7 @@ impl Change {
 }
 
 impl Store {
-    /// The key of an account, also of one that was deleted: what is left of its record stays under it.
+    /// Returns the key of an account; of a deleted one, too, because its record stays under that key.
     pub async fn user_key(&self, public_id: String) -> Result<i64, Error> {
         let found: Option<i64> = self
             .read(move |connection| {
@@ -99,7 +99,7 @@ impl Store {
         found.ok_or_else(|| Error::NotFound { what: "such user".into() })
     }
 
-    /// Makes the first admin when there are no accounts at all.
+    /// Creates the first admin when there are no accounts.
     pub async fn create_first_admin(&self, password_hash: String) -> Result<bool, Error> {
         self.write(move |tx| {
             let any: Option<i64> = users::table.select(users::id).first(tx.connection).optional()?;
@@ -112,7 +112,7 @@ impl Store {
         .await
     }
 
-    /// A new account that waits for approval. `false`: the name is taken, and nothing changed.
+    /// Creates an account that waits for approval. `false`: the name is taken, and nothing changed.
     pub async fn register(
         &self,
         username: String,
@@ -121,7 +121,7 @@ impl Store {
         most: Pending,
     ) -> Result<bool, Error> {
         self.write(move |tx| {
-            // Written out, so that the index of those who wait can be used.
+            // Written out, because SQLite uses the partial index only for this text.
             let pending = || users::table.filter(sql::<Bool>("status = 'pending'"));
             let all: i64 = pending().count().get_result(tx.connection)?;
             let of_network: i64 = match &from {
@@ -141,7 +141,7 @@ impl Store {
         .await
     }
 
-    /// Removes accounts that wait for approval; one that doesn't wait any more stays as it is. How many there were.
+    /// Removes accounts that wait for approval, and returns how many. One that doesn't wait any more stays as it is.
     pub async fn turn_down(&self, by: Actor, ids: Vec<String>) -> Result<usize, Error> {
         self.write(move |tx| {
             check_acting_admin(tx, by)?;
@@ -149,7 +149,7 @@ impl Store {
             for id in &ids {
                 let pending = users::table.filter(users::public_id.eq(id)).filter(users::status.eq(PENDING));
                 let Some(id) = pending.select(users::id).first::<i64>(tx.connection).optional()? else { continue };
-                // It never came in, so nothing of it is on record that an export could hold.
+                // An account with rows in the record can only be deleted after an export.
                 let asked = record::table.filter(record::user_id.eq(id)).select(record::log_id);
                 if asked.first::<i64>(tx.connection).optional()?.is_some() {
                     continue;
@@ -163,7 +163,7 @@ impl Store {
         .await
     }
 
-    /// The owner sets a new password. `old_hash` is what they proved to know: if it changed meanwhile, nothing happens.
+    /// Sets the new password of a user who proved to know the old one. If `old_hash` changed meanwhile, nothing happens.
     pub async fn change_password(&self, user_id: i64, old_hash: String, new_hash: String) -> Result<(), Error> {
         self.write(move |tx| {
             let target = users::table.filter(users::id.eq(user_id)).filter(users::password_hash.eq(&old_hash));
@@ -186,7 +186,7 @@ impl Store {
         .await
     }
 
-    /// Replaces the hash of a password by another one of the same password. Nothing that it opened ends.
+    /// Replaces the hash of a password by a new one of the same password. Sessions and tokens go on.
     pub async fn renew_hash(&self, user_id: i64, old_hash: String, new_hash: String) -> Result<(), Error> {
         self.write(move |tx| {
             let target = users::table.filter(users::id.eq(user_id)).filter(users::password_hash.eq(&old_hash));
@@ -213,7 +213,7 @@ impl Store {
         self.change(by, id, Change::PasswordReset(reset)).await
     }
 
-    /// Changes an account; the act tells what was and what is.
+    /// Changes an account; the act has the values before and after.
     pub async fn edit_user(&self, by: Actor, id: &str, changes: UserChanges) -> Result<User, Error> {
         let id = id.to_owned();
         self.write(move |tx| {
@@ -310,7 +310,7 @@ impl Store {
                         .set((
                             users::password_hash.eq(&reset.hash),
                             users::must_change.eq(true),
-                            // By the host's clock, and not by the record's stamp, which never goes back.
+                            // By the host's clock; the time of the record's rows never goes back.
                             users::reset_until_us.eq(Timestamp::now().plus_seconds(reset.lifetime_seconds).0),
                             users::version.eq(users::version + 1),
                         ))
@@ -325,7 +325,7 @@ impl Store {
     }
 }
 
-/// What an act tells of an account. The note is for admins' eyes now, not for ever.
+/// Returns what an act says about an account. The note is left out, because acts are kept for ever.
 fn governed(user: &User) -> serde_json::Value {
     serde_json::json!({
         "role": user.role,
@@ -337,7 +337,7 @@ fn governed(user: &User) -> serde_json::Value {
     })
 }
 
-/// Makes an account a tombstone: its ids are left, which are never given again.
+/// Turns an account into a tombstone, which keeps its ids from being given again.
 pub fn bury(tx: &mut Tx<'_>, id: i64) -> QueryResult<()> {
     tx.people_changed();
     diesel::update(users::table.find(id))
@@ -380,7 +380,7 @@ fn insert(
     Ok(id)
 }
 
-/// While `admin123` opens the first account, nobody is let in.
+/// Refuses approvals while the first account still has the documented initial password.
 fn check_first_admin_changed(tx: &mut Tx<'_>) -> Result<(), WriteFailure> {
     let waiting: Option<i64> = users::table
         .filter(users::username.eq(FIRST_ADMIN))
@@ -399,7 +399,7 @@ pub fn check_not_last_admin(tx: &mut Tx<'_>, user: &User, what: &str) -> Result<
     if !user.is_admin() {
         return Ok(());
     }
-    // One who must still change a password can't act, and may never do so.
+    // An admin who must change a password can't act before that.
     let others: i64 = users::table
         .filter(users::role.eq(ROLE_ADMIN))
         .filter(users::status.eq(ACTIVE))

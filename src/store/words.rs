@@ -1,9 +1,8 @@
-//! The index of the record: who and what a row is about, as marks, and the words of its prompt and answer. A follower of
-//! the record writes it, so it never stands in the way of a commit and is a moment behind.
+//! The search index of the record: users, tokens, models and the like of a row as marks, and the words of its prompt and answer.
+//! A follower of the record writes it, outside the commits of the record and a moment behind them.
 //!
-//! The index keeps words and no texts (FTS5 without content): to take a row out, its text is made once more of the parts
-//! that it was made of. So whoever changes how marks or texts are made gives the follower a new name, and empties the
-//! index.
+//! The index keeps words and no texts (FTS5 without content): to remove a row, its text is made again from its parts. So a change
+//! of how marks or texts are made needs a new name of the follower, and an empty index.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
@@ -15,24 +14,24 @@ use crate::store::audit::{self, Row, Wanted};
 use crate::store::schema::{record, record_part};
 use crate::store::{Store, Tx};
 
-/// How far the follower has come.
+/// The name of the follower's watermark.
 const WORDS: &str = "words";
 
-/// What is read and written at once: little enough that nobody waits long for the writer.
+/// What is indexed in one transaction: so little that other writes don't wait long.
 const ROWS_PER_STEP: i64 = 256;
 const BYTES_PER_STEP: usize = 128 * 1024;
 
 /// Pages of the index that are written at once when it is merged: an eighth of a MiB.
 const PAGES_PER_MERGE: i64 = 32;
 
-/// Of each prompt its newest part is searched, of each answer its beginning: a document is written in one piece.
+/// The end of a prompt and the beginning of an answer are indexed: FTS5 writes a document in one piece.
 const PROMPT_BYTES_MAX: usize = 64 * 1024;
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 diesel::table! {
     record_words (rowid) {
         rowid -> BigInt,
-        /// FTS5 takes its commands, and what is searched for, in a column named like the table.
+        /// Takes commands and searches; FTS5 names this column like the table.
         #[sql_name = "record_words"]
         words -> Text,
         marks -> Text,
@@ -44,7 +43,7 @@ diesel::table! {
 
 diesel::infix_operator!(Matches, " MATCH ");
 
-/// A mark is one word to FTS5, whatever stands in a name.
+/// Returns a mark, which is one word to FTS5, whatever characters a name has.
 fn mark(kind: char, value: &str) -> String {
     use std::fmt::Write;
     value.bytes().fold(kind.to_string(), |mut mark, byte| {
@@ -75,7 +74,7 @@ fn marks_of(row: &Row) -> String {
     marks.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// What a row must match.
+/// Returns the FTS5 expression of a filter.
 fn expression(wanted: &Wanted) -> String {
     let number = |kind, value: Option<i64>| value.map(|value| mark(kind, &value.to_string()));
     let name = |kind, value: &Option<String>| value.as_ref().map(|value| mark(kind, value));
@@ -93,7 +92,7 @@ fn expression(wanted: &Wanted) -> String {
     [marks, said].into_iter().flatten().collect::<Vec<_>>().join(" AND ")
 }
 
-/// Rows after `after` and before `before` that `wanted` describes, as far as the index goes.
+/// Returns the indexed rows after `after` and before `before` that match `wanted`.
 pub fn matching(
     connection: &mut SqliteConnection,
     wanted: &Wanted,
@@ -115,13 +114,13 @@ pub fn matching(
     }
 }
 
-/// The newest row that the index knows.
+/// Returns the newest row that is indexed.
 pub fn indexed_to(connection: &mut SqliteConnection) -> QueryResult<i64> {
     audit::watermark_of(connection, WORDS)
 }
 
 impl Store {
-    /// Adds rows that came since the last call to the index. `true`: there are more.
+    /// Indexes rows that were written since the last call. `true`: there are more.
     pub async fn follow_words(&self) -> Result<bool, Error> {
         let step = self.read(gather).await?;
         if step.upto == step.from {
@@ -195,7 +194,7 @@ fn add(connection: &mut SqliteConnection, row: &Indexed, said: &str) -> QueryRes
         .map(drop)
 }
 
-/// FTS5 has to be told what was added, word for word.
+/// Removes a row from the index. FTS5 needs the same text that was added.
 fn remove(connection: &mut SqliteConnection, row: &Indexed) -> QueryResult<()> {
     diesel::insert_into(record_words::table)
         .values((
@@ -208,9 +207,8 @@ fn remove(connection: &mut SqliteConnection, row: &Indexed) -> QueryResult<()> {
         .map(drop)
 }
 
-/// Takes the words of these rows out of the index, before their parts are erased. Who and what stays, as it does in the
-/// record. The rows must be in order, and the index must know them. The words are not found any more; gone they are after
-/// `merge_some` came to its end.
+/// Removes the words of these rows from the index, before their parts are erased. The marks stay, as the rows do. The rows must
+/// be indexed. Their words are not found any more, and leave the file when `merge_some` has finished.
 pub fn forget(tx: &mut Tx<'_>, rows: &[Row]) -> QueryResult<()> {
     for row in rows.iter().filter(|row| row.kind() == Some(Kind::Result)) {
         let known = Indexed::of(tx.connection, row)?;
@@ -220,19 +218,19 @@ pub fn forget(tx: &mut Tx<'_>, rows: &[Row]) -> QueryResult<()> {
     Ok(())
 }
 
-/// Where a merge stands.
+/// The state of a merge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Merge {
     Begin,
     GoOn,
 }
 
-/// Writes some of the index anew, in one piece and without what was taken out of it. `false`: that is done.
+/// Rewrites a part of the index, into one segment without the removed words. `false`: it is finished.
 ///
-/// To take each word out of its page at once (FTS5's `secure-delete`) writes a page for each word of each text: of somebody with
-/// 50,000 rows, gigabytes, and far longer than the whole index.
+/// Removing each word from its page at once (FTS5's `secure-delete`) writes a page per word: for a user with 50,000 rows that is
+/// gigabytes, and takes far longer than rewriting the whole index.
 pub fn merge_some(connection: &mut SqliteConnection, merge: Merge) -> QueryResult<bool> {
-    // FTS5 begins with all pieces when it is told a negative number, and goes on with what is begun otherwise.
+    // With a negative number FTS5 begins with all segments; with a positive one it continues.
     let pages = match merge {
         Merge::Begin => -PAGES_PER_MERGE,
         Merge::GoOn => PAGES_PER_MERGE,
@@ -249,7 +247,7 @@ fn changes(connection: &mut SqliteConnection) -> QueryResult<i64> {
     diesel::select(diesel::dsl::sql::<BigInt>("total_changes()")).get_result(connection)
 }
 
-/// What was asked and answered, as words to be found.
+/// Returns the text of a request that can be searched: its prompt and its answer.
 fn said(connection: &mut SqliteConnection, intent: i64) -> QueryResult<String> {
     let parts: Vec<(String, Vec<u8>)> = record_part::table
         .filter(record_part::log_id.eq(intent))
@@ -272,7 +270,7 @@ fn said(connection: &mut SqliteConnection, intent: i64) -> QueryResult<String> {
     Ok(format!("{}\n{}", &prompt[cut..], String::from_utf8_lossy(&answer)))
 }
 
-/// The texts in the messages of a request, or in the whole of one that has no messages.
+/// Returns the texts in the messages of a request, or in the whole request if it has no messages.
 fn prompt_text(body: &[u8]) -> String {
     let Ok(request) = serde_json::from_slice::<Value>(body) else {
         return String::from_utf8_lossy(body).into_owned();
@@ -290,7 +288,7 @@ fn collect(value: &Value, text: &mut String) {
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, text)),
         Value::Object(fields) => {
-            // Every request has these, and nobody looks for them.
+            // Every request has these, so a search for them is of no use.
             let texts = fields.iter().filter(|(name, _)| !["role", "type", "model"].contains(&name.as_str()));
             texts.for_each(|(_, item)| collect(item, text));
         }

@@ -65,8 +65,8 @@ pub const COMMITTED_ANSWER: u8 = 2;
 pub const COMMITTED_REASONING: u8 = 3;
 pub const COMMITTED_TOOL_CALLS: u8 = 4;
 
-/// Returns the commitment to contents: HMAC-SHA-256(salt, 0x01, then for each kind: its byte, its length as a big-endian u64, its bytes). Keyed by the salt,
-/// so that a short prompt can't be guessed from it once the contents and the salt are erased.
+/// Returns the commitment to contents: HMAC-SHA-256(salt, 0x01, then for each kind: its byte, its length as a big-endian u64, its
+/// bytes). The salt is the key, so that a short prompt can't be guessed from it once the contents and the salt are erased.
 pub fn commitment(salt: &[u8; rows::SALT_BYTES], contents: &[(u8, &[u8])]) -> [u8; 32] {
     let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, salt));
     mac.update(&[0x01]);

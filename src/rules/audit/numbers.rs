@@ -1,4 +1,4 @@
-//! What stays of an answer that is numbers: how many, and a digest that tells whether somebody shows the same ones.
+//! Embeddings as the record keeps them: how many, and a digest by which the numbers can be verified.
 
 use std::fmt::Write;
 
@@ -25,12 +25,12 @@ impl Numbers {
         self.digest.get_or_insert_with(|| Context::new(&SHA256)).update(&bytes);
     }
 
-    /// Bytes that the client gets.
+    /// Returns the size of the numbers as the client gets them.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The answer as the record keeps it; nothing when there were no numbers.
+    /// Returns the answer as the record keeps it; empty when there were no numbers.
     pub fn summary(&self) -> String {
         let Some(digest) = self.digest.clone() else { return String::new() };
         let mut sha256 = String::new();

@@ -1,7 +1,7 @@
-//! RefusalTallies before an intent: counted, never waited for, without content.
+//! Refusals before an intent: counted, never waited for, without content.
 //!
-//! Per person and token (without an identity: per address prefix), reason, model and minute; the first at once, the rest of that
-//! minute in one more row. So a runaway client can't flood the record.
+//! They are counted per user and token (without an identity: per address prefix), reason, model and minute. The first is written at
+//! once, the rest of that minute in one more row. So a runaway client can't flood the record.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,12 +17,12 @@ use crate::store::audit::{self as rows, NewEntry, NewPart, NewRow};
 /// A refusal before an intent. It never waits and holds no content.
 pub struct Refusal<'a> {
     pub id: RequestId,
-    /// Whose credential it was, as far as its secret was right.
+    /// Whose credential it was, if its secret was right.
     pub who: Option<Whose>,
     pub address: Option<IpAddr>,
     pub api: &'static str,
     pub model: Option<&'a str>,
-    /// Whose model it is, when there is one of this name.
+    /// The provider of the model, if there is a model of this name.
     pub provider: Option<&'static str>,
     pub reason: &'static str,
     pub status: u16,
@@ -46,7 +46,7 @@ struct Tally {
     prefix: Option<String>,
 }
 
-/// Different refusals that are told apart in one minute; beyond it they count under one key per reason.
+/// Refusals that are counted apart in one minute. Beyond it they count under one key per reason.
 const REFUSAL_KEYS_MAX: usize = 10_000;
 
 #[derive(Default)]
@@ -125,13 +125,13 @@ impl Audit {
     fn write_refusal(&self, row: NewRow, prefix: &Option<String>) {
         let parts =
             prefix.iter().map(|prefix| NewPart { part: 0, kind: rows::PART_ADDRESS, body: prefix.clone().into() });
-        // A failure is logged by the writer; a refusal has no answer that could be held back for it.
+        // The writer logs a failure. The refusal was answered already, so it can't be held back.
         let refusal = NewEntry::Refusal { row: Box::new(row), parts: parts.collect() };
         self.store.append(refusal, |_, _| {});
     }
 }
 
-/// The part of an address that one household or host has to itself: IPv4 whole, IPv6 /64.
+/// Returns the part of an address that belongs to one household or host: the whole IPv4 address, or the IPv6 /64.
 fn address_prefix(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),

@@ -1,4 +1,4 @@
-//! What requests leave in the record, handed to the writer as it is, so that a batch of it takes few statements.
+//! What requests write to the record. The writer gets it as data, so that a batch takes few statements.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -14,12 +14,12 @@ use crate::store::schema::{record_image, record_image_use};
 
 pub enum NewEntry {
     Intent(Box<Opening>),
-    /// A piece of an answer that is still coming. When it does not come to disk, the result brings it.
+    /// A part of an answer that is still running. If it is not written, the result has it again.
     Segment {
         slot: IntentSlot,
         segment: Segment,
     },
-    /// With the last of its contents.
+    /// The result, with the last of its contents.
     Result(Box<Closing>),
     /// A row that belongs to no request that was forwarded.
     Refusal {
@@ -33,8 +33,8 @@ impl NewEntry {
         matches!(self, NewEntry::Intent(_))
     }
 
-    /// Of a result that can't be written, keeps what can't be wrong, so that its intent gets one all the same. `false`: there
-    /// is nothing to be kept.
+    /// Reduces a result that can't be written to what can't break a rule, so that its intent gets a result. `false`: it is no
+    /// result.
     pub fn shorten(&mut self) -> bool {
         let NewEntry::Result(closing) = self else { return false };
         let Closing { row, parts, segments, .. } = &mut **closing;
@@ -59,14 +59,14 @@ impl NewEntry {
         true
     }
 
-    /// Notes whether a result stands in the record in its short form.
+    /// Notes whether a result was written in its short form.
     pub fn stands_short(&mut self, is_short: bool) {
         if let NewEntry::Result(closing) = self {
             closing.is_short = is_short;
         }
     }
 
-    /// What became of its transaction.
+    /// Notes whether its transaction was committed.
     pub fn settle(&self, committed: bool) {
         match self {
             NewEntry::Intent(opening) if !committed => opening.slot.never_written(),
@@ -80,7 +80,7 @@ impl NewEntry {
 #[derive(Debug, Clone)]
 pub struct Segment {
     pub part: NewPart,
-    /// Its transaction came to nothing.
+    /// Its transaction failed.
     pub lost: Arc<AtomicBool>,
 }
 
@@ -106,7 +106,7 @@ pub struct Closing {
     pub row: NewRow,
     pub parts: Vec<NewPart>,
     pub segments: Vec<Segment>,
-    /// It broke a rule of the schema, and what can't break one stands in its place: it must not be tried again.
+    /// It broke a rule of the schema, and its short form was written instead: it must not be tried again.
     pub is_short: bool,
 }
 
@@ -118,12 +118,11 @@ pub struct NewImage {
     pub body: Bytes,
 }
 
-/// The place of an intent whose row may not be written yet. The writer fills it in; later rows of the request, which it
-/// writes after, read it.
+/// The log_id of an intent whose row may not be written yet. The writer sets it; later rows of the request read it.
 #[derive(Debug, Clone, Default)]
 pub struct IntentSlot(Arc<AtomicI64>);
 
-/// The transaction of the intent came to nothing, so nothing was forwarded and there is nothing to add to.
+/// The transaction of the intent failed, so nothing was forwarded, and no later row is written.
 const NEVER_WRITTEN: i64 = -1;
 
 impl IntentSlot {
@@ -140,11 +139,11 @@ impl IntentSlot {
     }
 }
 
-/// Writes a batch. Intents come first, so that whatever else there is of a request finds its intent.
+/// Writes a batch. Intents are first, so that the other rows of a request find their intent.
 pub fn write<'a>(tx: &mut Tx<'_>, entries: impl ExactSizeIterator<Item = &'a NewEntry> + Clone) -> QueryResult<()> {
     let at_us = tx.now.0;
     let mut lines = Vec::with_capacity(entries.len());
-    // A request with what it brings, and an answer: two parts and one.
+    // An intent mostly has two parts, and a result one.
     let mut pieces = Vec::with_capacity(2 * entries.len());
     for entry in entries.clone() {
         let NewEntry::Intent(opening) = entry else { continue };
@@ -164,7 +163,7 @@ pub fn write<'a>(tx: &mut Tx<'_>, entries: impl ExactSizeIterator<Item = &'a New
             }
             NewEntry::Result(closing) => {
                 let Some(intent_id) = closing.slot.get() else { continue };
-                // What was handed over before is written before, so what is lost is known by now.
+                // The writer keeps the order, so by now it is known which segments are lost.
                 let lost = closing.segments.iter().filter(|segment| segment.lost.load(Ordering::Acquire));
                 let parts = lost.map(|segment| &segment.part).chain(&closing.parts);
                 pieces.extend(parts.map(|part| NumberedPart { log_id: intent_id, part }));

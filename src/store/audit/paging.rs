@@ -1,7 +1,7 @@
-//! Pages of the record: rows that somebody looks for, in either direction.
+//! Pages of the record, with a filter and in either direction.
 //!
-//! A time is a place in the record, because rows are in the order of time. A person's rows have an index of their own.
-//! Whatever else is looked for is found by the index of words, and in rows too new for that by looking at them.
+//! A time is a place in the record, because rows are in the order of time. A user's rows have an index of their own. Other filters
+//! use the search index, and read those rows one by one that are too new for it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::store::people::deleted;
 use crate::store::schema::record;
 use crate::store::{Store, words};
 
-/// A piece of the record, both ends left out.
+/// A range of the record without both its ends.
 #[derive(Debug, Clone, Copy)]
 struct Between {
     after: i64,
@@ -49,18 +49,18 @@ pub struct Beginning {
 }
 
 impl Store {
-    /// Results, refusals and acts that `wanted` describes, newest first, before `before`.
+    /// Returns the results, refusals and acts that match `wanted`, newest first, before `before`.
     pub async fn record_page(&self, wanted: Wanted, before: Option<i64>, limit: i64) -> Result<Vec<Row>, Error> {
         let between = Between { after: 0, before: before.unwrap_or(i64::MAX) };
         self.matching(wanted, between, Order::NewestFirst, limit).await
     }
 
-    /// The same in the order in which they were written, after `after` and up to `upto`.
+    /// Returns the same rows in the order in which they were written, after `after` and up to `upto`.
     pub async fn record_matching(&self, wanted: Wanted, after: i64, upto: i64, limit: i64) -> Result<Vec<Row>, Error> {
         self.matching(wanted, Between { after, before: upto + 1 }, Order::OldestFirst, limit).await
     }
 
-    /// The same rows, each with the request that it ended.
+    /// Returns the same rows, each with the intent of its request.
     pub async fn entries(&self, wanted: Wanted, after: i64, upto: i64, limit: i64) -> Result<Vec<Entry>, Error> {
         let rows = self.record_matching(wanted, after, upto, limit).await?;
         let intents: Vec<i64> = rows.iter().filter_map(|row| row.intent_id).collect();
@@ -77,8 +77,8 @@ impl Store {
         Ok(rows.into_iter().map(entry).collect())
     }
 
-    /// Returns where an export of `wanted` begins. A search sees what is in the index of words, so that is brought up to the
-    /// end of the record first.
+    /// Returns where an export of `wanted` begins. A search sees what is in the search index, so that is brought up to the end of
+    /// the record first.
     pub async fn begin_export(&self, wanted: &Wanted) -> Result<Beginning, Error> {
         let begun = |connection: &mut SqliteConnection| Ok((open_intents(connection)?, deleted(connection)?));
         let ((open, upto), deleted) = self.read(move |connection| connection.transaction(begun)).await?;
@@ -90,7 +90,7 @@ impl Store {
         Ok(Beginning { upto, running, deleted: Arc::new(deleted) })
     }
 
-    /// How far a search sees.
+    /// Returns up to where searches see the record.
     pub async fn searched_to(&self) -> Result<SearchedTo, Error> {
         self.read(|connection| {
             let log_id = words::indexed_to(connection)?;
@@ -101,7 +101,7 @@ impl Store {
     }
 
     async fn matching(&self, wanted: Wanted, between: Between, order: Order, limit: i64) -> Result<Vec<Row>, Error> {
-        // One transaction: the index and what it knows are seen as of one moment.
+        // One transaction, so that the index and its watermark are of one moment.
         self.read(move |connection| {
             connection.transaction(|connection| {
                 let between = within_times(connection, &wanted, between)?;

@@ -1,4 +1,4 @@
-//! Reading the record: what runs, one request's story, and its contents.
+//! Reading the record: running requests, the rows of one request, and its contents.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::store::audit::{CLOSED, PART_DETAIL, PART_REQUEST, Part, Row, Wanted};
 use crate::store::schema::{record, record_image, record_image_use, record_part, sqlite_sequence, watermark};
 
 impl Store {
-    /// Requests that are running, newest first.
+    /// Returns the requests that are running, newest first.
     pub async fn running(&self, wanted: &Wanted) -> Result<Vec<Row>, Error> {
         let (mut rows, _) = self.read(open_intents).await?;
         rows.retain(|row| wanted.takes_running(row));
@@ -21,7 +21,7 @@ impl Store {
         Ok(rows)
     }
 
-    /// The rows of one request: its intent and result, or its refusal.
+    /// Returns the rows of one request: its intent and result, or its refusal.
     pub async fn request_rows(&self, id: RequestId) -> Result<Vec<Row>, Error> {
         self.read(move |connection| {
             let Some(first) = find_request(connection, id)? else { return Ok(Vec::new()) };
@@ -42,7 +42,7 @@ impl Store {
         .await
     }
 
-    /// What acts tell besides their names, as JSON, by the act's log_id.
+    /// Returns the details of acts, as JSON, by the act's log_id.
     pub async fn details(&self, acts: Vec<i64>) -> Result<HashMap<i64, String>, Error> {
         if acts.is_empty() {
             return Ok(HashMap::new());
@@ -59,7 +59,7 @@ impl Store {
         Ok(parts.into_iter().map(|(act, body)| (act, String::from_utf8_lossy(&body).into_owned())).collect())
     }
 
-    /// The contents of a request in order, its images put back into part 0.
+    /// Returns the contents of a request in order, its images put back into part 0.
     pub async fn contents(&self, log_id: i64) -> Result<Vec<Part>, Error> {
         self.read(move |connection| contents(connection, log_id)).await
     }
@@ -77,19 +77,20 @@ pub fn contents(connection: &mut SqliteConnection, log_id: i64) -> QueryResult<V
     Ok(parts)
 }
 
-/// The time on the newest row.
+/// Returns the time of the newest row.
 pub fn last_at(connection: &mut SqliteConnection) -> QueryResult<Timestamp> {
     let newest = record::table.select(record::at_us).order(record::log_id.desc()).first(connection).optional()?;
     Ok(Timestamp(newest.unwrap_or(0)))
 }
 
-/// The newest log_id that was ever given.
+/// Returns the newest log_id that was ever given.
 pub fn newest_log_id(connection: &mut SqliteConnection) -> QueryResult<i64> {
     let given = sqlite_sequence::table.find("record").select(sqlite_sequence::seq).first(connection).optional()?;
     Ok(given.unwrap_or(0))
 }
 
-/// `offset` is where the image's base64 text begins in the whole body, so in ascending order each can be put back.
+/// Puts images back into a body. `offset` is where an image's base64 text begins in the whole body, so they are put back in
+/// ascending order.
 fn put_images_back(connection: &mut SqliteConnection, log_id: i64, body: &mut Vec<u8>) -> QueryResult<()> {
     use base64::Engine;
     let images: Vec<(i64, Vec<u8>)> = record_image_use::table
@@ -106,7 +107,7 @@ fn put_images_back(connection: &mut SqliteConnection, log_id: i64, body: &mut Ve
     Ok(())
 }
 
-/// Intents without a result, oldest first, and the newest row that was looked at. Only the tail of the record is read.
+/// Returns the intents without a result, oldest first, and the newest row that was read. Only the tail of the record is read.
 pub fn open_intents(connection: &mut SqliteConnection) -> QueryResult<(Vec<Row>, i64)> {
     let closed =
         watermark::table.find(CLOSED).select(watermark::log_id).first::<i64>(connection).optional()?.unwrap_or(0);
@@ -135,8 +136,7 @@ pub fn open_intents(connection: &mut SqliteConnection) -> QueryResult<(Vec<Row>,
     Ok((rows, upto))
 }
 
-/// Request ids hold their time, and rows are in the order of time: so the first row of a request is near where its time
-/// is, and needs no index of its own.
+/// Finds the first row of a request without an index: request ids hold their time, and rows are in the order of time.
 fn find_request(connection: &mut SqliteConnection, id: RequestId) -> QueryResult<Option<Row>> {
     let Some(made) = id.0.get_timestamp() else { return Ok(None) };
     let (seconds, nanos) = made.to_unix();
@@ -151,7 +151,7 @@ fn find_request(connection: &mut SqliteConnection, id: RequestId) -> QueryResult
         .optional()
 }
 
-/// A row after which all are of `time` or later, and up to which all are older. Between two probes ids may be missing.
+/// Returns the log_id up to which all rows are older than `time`, and after which none is. Ids may be missing between rows.
 pub fn last_before(connection: &mut SqliteConnection, time: Timestamp) -> QueryResult<i64> {
     let newest: Option<i64> = record::table.select(diesel::dsl::max(record::log_id)).first(connection)?;
     let (mut low, mut high) = (0, newest.unwrap_or(0));

@@ -26,7 +26,7 @@ impl Store {
         self.writer.entry(Letter::new(entry, after));
     }
 
-    /// Gives a result `interrupted` to every intent that an earlier process left without one.
+    /// Writes a result `interrupted` for every intent that an earlier process left without one.
     pub async fn close_interrupted(&self) -> Result<usize, Error> {
         self.write(|tx| {
             let (open, upto) = open_intents(tx.connection)?;
@@ -52,15 +52,15 @@ impl Store {
         .await
     }
 
-    /// Moves the mark up to which every intent has its result.
+    /// Moves the watermark up to which every intent has its result.
     pub async fn advance_closed(&self) -> Result<(), Error> {
         let (open, upto) = self.read(open_intents).await?;
         let upto = open.first().map_or(upto, |oldest| oldest.log_id - 1);
         self.write(move |tx| Ok(set_watermark(tx.connection, CLOSED, upto)?)).await
     }
 
-    /// Notes that somebody searched contents, those of one person or everybody's. What was searched for is not kept: it may
-    /// be what is to be erased one day.
+    /// Notes that an admin searched contents, those of one user or of all users. The text that was searched for is not kept,
+    /// because it may have to be erased one day.
     pub async fn note_search(&self, by: i64, subject: Option<i64>, found: usize) -> Result<(), Error> {
         self.write(move |tx| {
             let detail = serde_json::json!({ "found": found }).to_string();
@@ -70,7 +70,7 @@ impl Store {
         .await
     }
 
-    /// Notes that somebody looked at somebody's contents.
+    /// Notes that an admin read the contents of a user's request.
     pub async fn note_view(&self, by: i64, subject: Option<i64>, log_id: i64) -> Result<(), Error> {
         self.write(move |tx| {
             let detail = serde_json::json!({ "log_id": log_id }).to_string();
@@ -80,7 +80,7 @@ impl Store {
         .await
     }
 
-    /// Notes that an admin ended somebody's request before its time.
+    /// Notes that an admin cancelled a user's request.
     pub async fn note_cancel(&self, by: Actor, subject: i64, request: RequestId) -> Result<(), Error> {
         self.write(move |tx| {
             check_acting_admin(tx, by)?;
@@ -111,7 +111,7 @@ pub struct TokenAct {
     pub detail: Option<serde_json::Value>,
 }
 
-/// An act on a token; the person concerned is its owner.
+/// Writes an act on a token; its subject is the owner.
 pub fn insert_token_act(
     connection: &mut SqliteConnection,
     now: Timestamp,
