@@ -9,15 +9,15 @@ use crate::control::{Answer, Ask};
 
 #[derive(Subcommand)]
 pub enum SettingsCommand {
-    /// List what can be changed, what holds, and what the file says
+    /// List the settings with their current and their configured value
     List {
         /// For scripts: one JSON list
         #[arg(long)]
         json: bool,
     },
-    /// Change one; felt on the next request, kept over a restart
+    /// Change a setting from the next request on; the change survives a restart
     Set { name: String, value: u64 },
-    /// Put one back to what the configuration file says
+    /// Return a setting to its configured value
     Unset { name: String },
 }
 
@@ -53,7 +53,7 @@ fn print_settings(settings: &[SettingLine]) {
             ]
         })
         .collect();
-    table::print(["SETTING", "HOLDS", "", "FILE", "CHANGED", "BY"], &rows);
+    table::print(["SETTING", "CURRENT", "", "CONFIGURED", "CHANGED", "BY"], &rows);
 }
 
 fn who(setting: &SettingLine) -> String {

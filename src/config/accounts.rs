@@ -61,7 +61,7 @@ impl Accounts {
             hashing_waiting_max: reader.key(
                 "accounts.hashing_waiting_max",
                 "32",
-                "Passwords that may wait for that; further ones get a 503.",
+                "Passwords that may wait to be hashed; further ones get a 503.",
                 number(1, 10_000),
             ) as usize,
             credential_cache_lifetime: reader.key(

@@ -30,7 +30,7 @@ impl Audit {
             segment_bytes: reader.key(
                 "audit.segment_bytes",
                 "16384",
-                "… and whenever this many bytes have come together.",
+                "A running answer also goes to disk whenever this many new bytes have arrived.",
                 number(1024, 1 << 20),
             ) as usize,
         }

@@ -1,7 +1,8 @@
-//! What the operator may set, checked and turned into what it means.
+//! The configuration: read from the file and the environment, checked, and turned into types.
 //!
-//! Defaults need no file. `Config::resolve` reports every problem at once, each with its key and what to do. For what an
-//! admin may change while the gateway runs, the file has the start value: `settings`.
+//! Every key has a default. `Config::resolve` reports every problem at once, each with its key and what to do. `settings` has
+//! the keys that an admin may change while the gateway runs; the file has their start values. Each section is a file: a key is
+//! one field there and one `reader.key(…)` below it.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ pub struct Config {
     pub default_model: ModelName,
     pub stop_seconds_max: Duration,
     pub workers: usize,
-    /// Where a day ends.
+    /// The zone in which a day begins and ends.
     pub timezone: Zone,
     pub allow_networks: Vec<IpNet>,
     /// Names in lower case, and addresses.
@@ -69,19 +70,19 @@ pub struct Config {
     pub notes: Vec<Problem>,
 }
 
-/// The file that is read when none is named and it exists.
+/// The file that is read if it exists and no other is named.
 pub const DEFAULT_FILE: &str = "lan-gateway.toml";
 
-const INTRO: &str = "Configuration of lan-gateway. Every key stands here with its default, which needs no file.
-Remove the # in front of a key to change it. The environment stands above the file:
+const INTRO: &str = "Configuration of lan-gateway: every key with its default. A file is only needed to change one.
+Remove the # in front of a key to change it. Environment variables override the file:
 LGW_LIMITS__REQUESTS_PER_MINUTE=20 sets requests_per_minute in [limits].
 `lan-gateway config check` reports every problem of a file at once.";
 
 impl Config {
-    /// Reads `file`, or `lan-gateway.toml` when it exists, or nothing; then the environment.
+    /// Loads `file`, or `lan-gateway.toml` if it exists, with the environment on top.
     pub fn load(file: Option<&Path>) -> (Origin, Result<Config, Vec<Problem>>) {
         let default = Path::new(DEFAULT_FILE);
-        // What can't be looked at counts as there: reading it says why.
+        // A file whose existence can't be checked is read, so that the error of reading it is reported.
         let file = file.or_else(|| default.try_exists().unwrap_or(true).then_some(default));
         let mut problems = Vec::new();
         let text = match file.map(std::fs::read_to_string) {
@@ -95,7 +96,7 @@ impl Config {
         };
         let mut env = Vec::new();
         for (name, value) in std::env::vars_os() {
-            // A name that is not text can't be ours.
+            // The gateway's variables have names in ASCII.
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => env.push((name, value)),
@@ -116,6 +117,7 @@ impl Config {
         (origin, config)
     }
 
+    /// Checks the text of a file with variables on top. Returns every problem, or the configuration.
     pub fn resolve(toml: &str, env: impl IntoIterator<Item = (String, String)>) -> Result<Config, Vec<Problem>> {
         let table: Table = toml.parse().map_err(|cause: toml::de::Error| {
             vec![Problem { key: "the file".into(), message: format!("is not TOML: {cause}") }]
@@ -128,7 +130,7 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
-    /// The commented file with every key and its default.
+    /// Returns a file in which every key is commented out with its default.
     pub fn example() -> String {
         let mut reader = Reader::new(Table::new(), []);
         Config::read(&mut reader);
@@ -176,16 +178,16 @@ impl Config {
         let allowed_hosts = reader.key(
             "allowed_hosts",
             "[]",
-            "More names and addresses under which clients come here, as in \"ai.example.org\": those of a proxy, or of a host \
-             that passes its port on.\n\
-             The machine's own work without: its host name, also with .local and with the domains that it searches, and its \
-             addresses. A request for any other host gets a 421, so that no web page can lead a browser here.",
+            "More names and addresses that clients may use for the gateway, as in \"ai.example.org\": those of a proxy, or of a \
+             machine that forwards its port.\n\
+             The host's own are allowed without: its name, also with .local and with its search domains, and its addresses. \
+             A request with any other Host header gets a 421, against DNS rebinding.",
             list(host),
         );
         let allow_network_filesystem = reader.key(
             "allow_network_filesystem",
             "false",
-            "SQLite's locks are not dependable on NFS, SMB and the like, so such a data_dir is refused unless this is true.",
+            "SQLite's locks don't work reliably on NFS, SMB and the like, so such a data_dir is refused unless this is true.",
             flag,
         );
         let allow_remote_upstream = reader.key(
@@ -220,7 +222,7 @@ impl Config {
     }
 }
 
-/// Values that are good each, and contradict each other. Those of settings are checked where they are.
+/// Checks values that are valid each and contradict each other. `settings` checks its own.
 fn check_together(reader: &mut Reader, config: &Config) {
     let Config { answers, upstream, .. } = config;
     let seconds = |key: &str, time: Duration| (Key::from(key), time.as_secs());

@@ -3,12 +3,12 @@
 use crate::config::reader::Reader;
 use crate::config::values::one_of;
 
-/// Who is next.
+/// Which request gets a free slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Who has had the least GPU time, for their weight.
+    /// The user with the least GPU time, divided by the weight.
     Fair,
-    /// Who came first. For comparison.
+    /// The oldest. For comparison.
     Arrival,
 }
 

@@ -19,31 +19,31 @@ impl Tokens {
             per_user_max: reader.key(
                 "tokens.per_user_max",
                 "20",
-                "Tokens for machines that one person may have at a time.",
+                "API tokens that one user may have at a time.",
                 number(1, 1000),
             ) as u32,
             lifetime_days: reader.key(
                 "tokens.lifetime_days",
                 "90",
-                "How long a token is valid when its maker does not say.",
+                "Lifetime of a token whose request names none.",
                 number(1, 365),
             ) as u32,
             lifetime_days_max: reader.key(
                 "tokens.lifetime_days_max",
                 "365",
-                "The longest lifetime that may be asked for.",
+                "The longest lifetime that a request may ask for.",
                 number(1, 365),
             ) as u32,
             grace_seconds: reader.key(
                 "tokens.grace_seconds",
                 "3600",
-                "After a rotation, how long the secret before is taken too when nothing is said.",
+                "After a rotation, how long the old secret keeps working if the request does not say.",
                 number(0, 2_592_000),
             ) as u32,
             grace_seconds_max: reader.key(
                 "tokens.grace_seconds_max",
                 "604800",
-                "The longest such time that may be asked for.",
+                "The longest such time that a request may ask for.",
                 number(0, 2_592_000),
             ) as u32,
         };

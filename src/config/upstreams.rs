@@ -6,17 +6,17 @@ use std::time::Duration;
 use crate::config::reader::{Key, Reader, same_variable};
 use crate::config::values::{number, one_of, seconds, text};
 
-/// A host that serves models.
+/// A server that serves models.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     pub name: String,
     /// `http://host:port`, without a path.
     pub url: String,
-    /// Requests running there at once.
+    /// Requests that run there at once.
     pub slots: usize,
-    /// Of these, requests to one model.
+    /// Slots that one model may use.
     pub slots_per_model: usize,
-    /// Models that the host keeps loaded at once.
+    /// Models that it keeps loaded at once.
     pub models_loaded: usize,
 }
 
@@ -28,7 +28,7 @@ pub struct UpstreamLimits {
     pub models_fresh: Duration,
 }
 
-/// As many slots of one model as there can be mean that it has no bound of its own.
+/// The most slots. As `slots_per_model` it sets no bound, so it may be more than `slots`.
 const SLOTS_MAX: u64 = 1024;
 
 /// Letters of an upstream's name, which each request's row in the record holds.
@@ -66,7 +66,7 @@ impl UpstreamLimits {
 }
 
 impl Upstream {
-    /// The port of its URL, which was checked.
+    /// Returns the port of its URL.
     pub fn port(&self) -> Option<u16> {
         let authority = self.url.strip_prefix("http://")?;
         match authority.rsplit_once(':') {
@@ -75,7 +75,7 @@ impl Upstream {
         }
     }
 
-    /// Whether its URL leads to this address of the machine, or to any that a listener on all of them takes.
+    /// Returns whether a listener on this address would receive what is sent to its URL.
     pub fn may_be_at(&self, address: IpAddr) -> bool {
         let authority = self.url.strip_prefix("http://").unwrap_or(&self.url);
         let host = match authority.rsplit_once(':') {

@@ -1,4 +1,4 @@
-//! Makes the parts, starts the server, and looks after what runs beside the requests.
+//! Makes the parts, starts the server, and runs the background work.
 
 pub mod app;
 pub mod files;

@@ -1,4 +1,4 @@
-//! What runs beside the requests.
+//! Background work: loops that run as long as the gateway does.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,29 +18,29 @@ const BEAT: Duration = Duration::from_secs(5);
 /// Beats between two savings of the sign-in ladder: a minute.
 const LADDER_BEATS: u32 = 12;
 
-/// How often there is a look for somebody who was deleted.
+/// How often deleted users are looked for.
 const ERASING_LOOK: Duration = Duration::from_millis(500);
 
-/// How long erasing rests between two batches, so that others' rows come between them.
+/// The pause between two batches of erasure, in which other rows are written.
 const ERASING_REST: Duration = Duration::from_millis(20);
 
-/// How far behind the record its followers may be.
+/// How far usage sums and the search index may be behind the record.
 const FOLLOWERS_REST: Duration = Duration::from_millis(500);
 
-/// While there is more to index, so much of the time is left to those who wait for their rows.
+/// While there is more to index, the indexer pauses this many times as long as it worked, so that requests get their rows.
 const INDEX_REST_SHARE: u32 = 3;
 
-/// More is written than any model server answers: indexing waits, and makes a step now and then.
+/// Above this rate, more than upstreams can answer, indexing slows down to one step per `INDEX_REST_BUSY`.
 const BUSY_WRITES_PER_SECOND: f64 = 1000.0;
 const INDEX_REST_BUSY: Duration = Duration::from_secs(1);
 
-/// While a transaction takes that long, the disk is taken for broken: those who wait for it would wait for ever.
+/// A transaction that takes this long ends the process: the disk counts as broken, and requests would wait for ever.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// What runs beside the requests for as long as the gateway does. The end of any of it is the end of the process.
+/// The background tasks. If one ends, the process ends.
 pub struct Background(Vec<JoinHandle<()>>);
 
-/// Starts it all; `control` answers the command line.
+/// Starts all tasks; `control` answers the command line.
 pub fn start(app: &Arc<App>, quotas: AddressQuotas, control: impl Future<Output = ()> + 'static) -> Background {
     let vitals = app.store.vitals();
     let spawn = |part, task: Pin<Box<dyn Future<Output = ()>>>| {
@@ -63,13 +63,13 @@ pub fn start(app: &Arc<App>, quotas: AddressQuotas, control: impl Future<Output 
 }
 
 impl Background {
-    /// To be called once the gateway stops.
+    /// Stops the tasks when the gateway stops.
     pub fn stop(self) {
         self.0.iter().for_each(JoinHandle::abort);
     }
 }
 
-/// Lets a test end a part; see `panic_on_purpose`.
+/// Panics when a test asks for it; see `panic_on_purpose`.
 async fn panic_when_asked(part: &str) {
     if !cfg!(debug_assertions) {
         return std::future::pending().await;
@@ -80,7 +80,7 @@ async fn panic_when_asked(part: &str) {
     }
 }
 
-/// Ends the process when the disk does not answer any more.
+/// Ends the process when the disk no longer answers.
 async fn watch_disk(app: Arc<App>) {
     loop {
         tokio::time::sleep(BEAT).await;
@@ -91,7 +91,7 @@ async fn watch_disk(app: Arc<App>) {
     }
 }
 
-/// Follows the record, until it is dropped.
+/// Keeps the sums of usage up to date, until it is dropped.
 pub async fn follow(app: Arc<App>) {
     loop {
         match app.store.follow_usage().await {
@@ -105,7 +105,7 @@ pub async fn follow(app: Arc<App>) {
     }
 }
 
-/// Adds what came to the index of words, until it is dropped.
+/// Adds new rows to the search index, until it is dropped.
 pub async fn index(app: Arc<App>) {
     loop {
         let (began, written) = (Instant::now(), app.store.written());
@@ -126,7 +126,7 @@ pub async fn index(app: Arc<App>) {
     }
 }
 
-/// Erases the contents of deleted people, batch by batch, until it is dropped.
+/// Erases the contents of deleted users, batch by batch, until it is dropped.
 pub async fn erase(app: Arc<App>) {
     let mut merge = Merge::Begin;
     loop {
@@ -141,13 +141,13 @@ pub async fn erase(app: Arc<App>) {
     }
 }
 
-/// Keeps the lists of models and the conditions of the upstreams, until it is dropped.
+/// Keeps the models and the health of the upstreams up to date, until it is dropped.
 pub async fn watch_upstreams(app: Arc<App>) {
     let hosts = app.config.upstreams.iter().map(Host::new).collect();
     app.stages.routing.watch(&Upstream::new(hosts, app.config.upstream.clone())).await;
 }
 
-/// Runs until it is dropped.
+/// Saves, flushes and sweeps what has to be from time to time, until it is dropped.
 pub async fn run(app: Arc<App>, quotas: AddressQuotas) {
     for beat in 1u32.. {
         tokio::time::sleep(BEAT).await;
