@@ -6,10 +6,9 @@
 
 use memchr::memchr2;
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use crate::base::error::Error;
-use crate::dialect::json::{At, Json, NESTING_MAX};
 use crate::dialect::surrogates;
 
 /// Objects and arrays inside one another in the arguments of a call, at most. A tree of them is never made here, so this
@@ -52,12 +51,9 @@ impl<'a> Data<'a> {
         self.size.values
     }
 
-    /// The object as a tree.
-    pub fn into_map(self, at: &At<'_>) -> Result<Map<String, Value>, Error> {
-        if self.size.depth > NESTING_MAX {
-            return Err(at.invalid(format_args!("is nested more than {NESTING_MAX} levels deep; send a flatter one")));
-        }
-        serde_json::from_str(self.text).map_err(|cause| at.invalid(format_args!("can't be used: {cause}")))
+    /// Returns how many objects and arrays are inside one another.
+    pub fn depth(&self) -> usize {
+        self.size.depth
     }
 
     /// The arguments of a call as they came; `None`: Ollama could not read them.
@@ -65,11 +61,6 @@ impl<'a> Data<'a> {
         let is_read = self.is_object() && self.size.depth <= ARGUMENTS_NESTING_MAX && self.size.has_finite_numbers;
         if is_read { RawValue::from_string(self.text.to_owned()).ok() } else { None }
     }
-}
-
-/// The tree of an object of the client's own.
-pub fn read_map(value: Json<'_>, at: &At<'_>) -> Result<Value, Error> {
-    value.data(at)?.into_map(at).map(Value::Object)
 }
 
 /// The arguments of a call that came as JSON in a string; `None`: they are no object that Ollama could read.
@@ -156,6 +147,7 @@ fn behind_string(json: &[u8], mut at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::json::{At, NESTING_MAX, tree};
 
     fn nested(levels: usize) -> String {
         format!("{}{}", r#"{"a":"#.repeat(levels - 1) + "{", "}".repeat(levels))
@@ -209,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_schema_is_a_tree_of_bounded_depth_in_which_the_last_of_equal_names_counts() {
-        let read = |text: &str| Data::of(text).unwrap().into_map(&At::Body.key("schema")).map(Value::from);
+        let read = |text: &str| tree(Data::of(text).unwrap(), &At::Body.key("schema"));
 
         assert_eq!(read(r#"{"a":1,"A":2,"":3,"a":4}"#).unwrap().to_string(), r#"{"a":4,"A":2,"":3}"#);
         assert!(read(&nested(NESTING_MAX)).is_ok());

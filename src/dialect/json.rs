@@ -10,8 +10,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Number;
 use serde_json::value::RawValue;
+use serde_json::{Map, Number, Value};
 
 use crate::base::error::Error;
 use crate::dialect::data::Data;
@@ -27,6 +27,15 @@ const SHOWN_CHARS_MAX: usize = 64;
 
 /// The length up to which comparing keys one by one is quicker than hashing them.
 const KEYS_COMPARED_MAX: usize = 16;
+
+/// Returns an object of the client's own as a tree, or refuses what is nested too deeply.
+pub fn tree(data: Data<'_>, at: &At<'_>) -> Result<Value, Error> {
+    if data.depth() > NESTING_MAX {
+        return Err(at.invalid(format_args!("is nested more than {NESTING_MAX} levels deep; send a flatter one")));
+    }
+    let read = serde_json::from_str::<Map<String, Value>>(data.text());
+    read.map(Value::Object).map_err(|cause| at.invalid(format_args!("can't be used: {cause}")))
+}
 
 /// A JSON value that borrows its text from the body where that has no escapes.
 #[derive(Debug, Clone, PartialEq)]
@@ -413,6 +422,11 @@ impl<'a> Json<'a> {
             Json::Data(data) if data.is_object() => Ok(data),
             other => Err(other.wrong(at, "an object")),
         }
+    }
+
+    /// Returns an object of the client's own as a tree.
+    pub fn tree(self, at: &At<'_>) -> Result<Value, Error> {
+        tree(self.data(at)?, at)
     }
 
     /// A whole number that fits 64 bits. `2.0` is one: some languages write all their numbers so.

@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::dialect::Head;
-use crate::dialect::data::read_map;
-use crate::dialect::json::{At, Ignored, Json, Object};
+use crate::dialect::json::{At, Ignored, Json, Object, tree};
 use crate::dialect::legacy::message::read_messages;
 use crate::dialect::legacy::options::Options;
 use crate::model::chat::{ChatRequest, Format, Think, Tool};
@@ -179,7 +178,7 @@ fn read_tool(function: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result
             "name" => tool.name = value.text(&at.key("name"))?.into_owned(),
             "description" => tool.description = Some(value.text(&at.key("description"))?.into_owned()),
             "parameters" => {
-                tool.parameters = Some(read_map(value, &at.key("parameters"))?);
+                tool.parameters = Some(value.tree(&at.key("parameters"))?);
             }
             other => ignored.unknown(KNOWN, at, "tools[].function.", other, &value)?,
         }
@@ -193,9 +192,7 @@ fn read_tool(function: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result
 fn read_format(format: Json<'_>, at: &At<'_>) -> Result<Format, Error> {
     match format {
         Json::Text(text) if text == "json" => Ok(Format::Json),
-        Json::Data(schema) if schema.is_object() => {
-            Ok(Format::Schema { schema: schema.into_map(at)?.into(), field: "format" })
-        }
+        Json::Data(schema) if schema.is_object() => Ok(Format::Schema { schema: tree(schema, at)?, field: "format" }),
         _ => Err(at.invalid("must be `json` or a JSON schema")),
     }
 }

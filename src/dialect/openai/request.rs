@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use crate::base::error::Error;
-use crate::dialect::data::read_map;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::openai::message::read_messages;
 use crate::dialect::openai::tools::{Choice, read_choice, read_tools};
@@ -225,7 +224,7 @@ fn read_schema(wrapped: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Resul
     for (key, value) in wrapped {
         match key.as_ref() {
             "schema" if value.is_null() => {}
-            "schema" => schema = Some(read_map(value, &at.key("schema"))?),
+            "schema" => schema = Some(value.tree(&at.key("schema"))?),
             known if KNOWN.contains(&known) => {}
             other => ignored.unknown(KNOWN, at, "response_format.json_schema.", other, &value)?,
         }

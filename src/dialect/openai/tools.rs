@@ -1,7 +1,6 @@
 //! The tools of a chat completion's request, and which of them the model may or must call.
 
 use crate::base::error::Error;
-use crate::dialect::data::read_map;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::model::chat::Tool;
 
@@ -57,7 +56,7 @@ fn read_tool(function: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result
             _ if value.is_null() => {}
             "name" => tool.name = value.text(&at.key("name"))?.into_owned(),
             "description" => tool.description = Some(value.text(&at.key("description"))?.into_owned()),
-            "parameters" => tool.parameters = Some(read_map(value, &at.key("parameters"))?),
+            "parameters" => tool.parameters = Some(value.tree(&at.key("parameters"))?),
             // Models here are not held to the schema of a function that they need not call.
             "strict" => {
                 if value.boolean(&at.key("strict"))? {
