@@ -317,3 +317,10 @@ fn a_circle_is_seen() {
 
     assert_eq!(found, ["store::tokens -> store::words -> store::users -> store::tokens"]);
 }
+
+#[test]
+fn files_import_in_no_circle() {
+    let found = circles(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}

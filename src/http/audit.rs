@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
-use crate::http::guard::Admin;
+use crate::http::callers::Admin;
 use crate::http::query::{page_size, query};
 use crate::http::reply::{ApiResult, answer};
 use crate::model::people::People;

@@ -14,7 +14,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::dialect::wire;
 use crate::http::errors::{ErrorBody, LegacyError, Refusals};
-use crate::http::{account, audit, exports, health, me, models, queue, quotas, record, settings, tokens, usage, users};
+use crate::http::{
+    account, audit, deletion, exports, health, me, models, queue, quotas, settings, story, tokens, usage, users,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -42,7 +44,7 @@ use crate::http::{account, audit, exports, health, me, models, queue, quotas, re
         users::turn_down_all, users::disable, users::enable, users::reset_password,
         audit::audit,
         settings::list, settings::change,
-        record::story, record::delete_user,
+        story::story, deletion::delete_user,
         exports::create_export, exports::export,
         health::health, health::live, health::ready
     ),

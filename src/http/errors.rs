@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
-/// What went wrong and what to do about it.
+/// An error: what went wrong and what to do.
 #[derive(Serialize, ToSchema)]
 pub struct ErrorBody {
     error: ErrorDetail,
@@ -28,7 +28,7 @@ pub struct LegacyError {
     error: String,
 }
 
-/// Refusals that any route may answer.
+/// Errors that any route may return.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "the variants are read by the derive alone")]
 pub enum Refusals {
@@ -38,37 +38,37 @@ pub enum Refusals {
     /// No valid credential
     #[response(status = 401)]
     Unauthenticated(#[to_schema] ErrorBody),
-    /// Not yours to do
+    /// Not allowed
     #[response(status = 403)]
     Forbidden(#[to_schema] ErrorBody),
-    /// Not here
+    /// Not found
     #[response(status = 404)]
     NotFound(#[to_schema] ErrorBody),
-    /// It contradicts what is
+    /// Conflicts with the current state
     #[response(status = 409)]
     Conflict(#[to_schema] ErrorBody),
     /// The body is too large
     #[response(status = 413)]
     TooLarge(#[to_schema] ErrorBody),
-    /// The body is encoded
+    /// Compressed bodies are not accepted
     #[response(status = 415)]
     Encoded(#[to_schema] ErrorBody),
-    /// `Host` is no name of this gateway
+    /// The `Host` header does not name this gateway
     #[response(status = 421)]
     Misdirected(#[to_schema] ErrorBody),
-    /// Too often; `Retry-After` says when
+    /// Too many requests; `Retry-After` says when to try again
     #[response(status = 429)]
     RateLimited(#[to_schema] ErrorBody),
-    /// A fault of the gateway
+    /// Internal error of the gateway
     #[response(status = 500)]
     Internal(#[to_schema] ErrorBody),
-    /// The model server failed
+    /// The upstream failed
     #[response(status = 502)]
     Upstream(#[to_schema] ErrorBody),
-    /// Busy, or the record can't be written
+    /// Busy, or the record can't be written; `Retry-After` says when to try again
     #[response(status = 503)]
     Unavailable(#[to_schema] ErrorBody),
-    /// The model server was too slow
+    /// The upstream took too long
     #[response(status = 504)]
     Timeout(#[to_schema] ErrorBody),
 }

@@ -12,7 +12,7 @@ use crate::base::error::Error;
 use crate::base::fields::Fields;
 use crate::config::Config;
 use crate::http::body;
-use crate::http::guard::Admin;
+use crate::http::callers::Admin;
 use crate::http::head::request_id;
 use crate::http::query::query;
 use crate::http::reply::{self, ApiError, ApiResult};

@@ -7,6 +7,7 @@ use actix_web::{HttpMessage, HttpRequest};
 use crate::base::clock::Timestamp;
 use crate::base::ids::RequestId;
 use crate::dialect::Head;
+use crate::http::transport::Ends;
 
 pub struct RequestHead<'a> {
     request: &'a HttpRequest,
@@ -54,7 +55,7 @@ pub fn request_id(request: &HttpRequest) -> RequestId {
     *request.extensions_mut().get_or_insert_with(RequestId::fresh)
 }
 
-/// The client's address, IPv4 in its own form. No forwarding header is believed.
+/// Returns the client's address, IPv4 in its own form. Forwarding headers are ignored.
 pub fn address(request: &HttpRequest) -> Option<IpAddr> {
-    request.peer_addr().map(|peer| peer.ip().to_canonical())
+    request.conn_data::<Ends>().map(|ends| ends.peer)
 }

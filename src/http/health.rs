@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::base::vital::panic_on_purpose;
 use crate::gateway::Gateway;
-use crate::http::guard::Admin;
+use crate::http::callers::Admin;
 use crate::http::reply;
 
 #[derive(Serialize, ToSchema)]

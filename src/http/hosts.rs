@@ -10,12 +10,10 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::http::{Method, Version};
 
 use crate::base::error::Error;
+use crate::http::transport::Ends;
 
 /// Longer names don't exist (RFC 1035), and an error repeats no more.
 const NAME_CHARS_MAX: usize = 253;
-
-/// The address of this machine that a connection came to. With DHCP it is none that could be known at the start.
-pub struct CameTo(pub IpAddr);
 
 /// What the gateway is called.
 pub struct Hosts {
@@ -54,7 +52,7 @@ impl Hosts {
 
     /// Refuses a request under a name that is not ours, and a body that a foreign page sends without showing who it is.
     pub fn check(&self, request: &HttpRequest) -> Result<(), Error> {
-        let came_to = request.conn_data::<CameTo>().map(|to| to.0.to_canonical());
+        let came_to = request.conn_data::<Ends>().and_then(|ends| ends.local);
         let written = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
         // A whole URL in the request line stands above `Host`.
         let asked = request.uri().authority().map(|authority| authority.as_str());

@@ -7,8 +7,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::gateway::Gateway;
 use crate::http::audit::{AuditPage, audit_page};
+use crate::http::callers::{Caller, Doer};
 use crate::http::exports::download;
-use crate::http::guard::{Caller, Doer};
 use crate::http::query::query;
 use crate::http::reply::{self, ApiResult, answer};
 use crate::http::views::AccountView;

@@ -1,24 +1,27 @@
 //! The edge: HTTP in, HTTP out. `ROUTES` and each dialect's `routes()` are all that is served; what is not in them does
 //! not exist.
 
-use actix_governor::{Governor, GovernorConfig};
-use actix_web::http::{ConnectionType, Method};
+use actix_governor::Governor;
+use actix_web::http::Method;
 use actix_web::middleware::Condition;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, Resource, Route as ActixRoute};
+use actix_web::{HttpRequest, Resource, Route as ActixRoute};
 
-use crate::base::error::Error;
-use crate::dialect::{DIALECTS, Dialect, for_path};
+use crate::dialect::DIALECTS;
 
 pub mod account;
+pub mod address_quotas;
 pub mod audit;
 pub mod body;
+pub mod callers;
 pub mod connections;
+pub mod deletion;
+pub mod delivery;
 pub mod docs;
+pub mod entrance;
 pub mod errors;
 pub mod exports;
 pub mod framing;
-pub mod guard;
 pub mod head;
 pub mod health;
 pub mod hosts;
@@ -28,26 +31,30 @@ pub mod models;
 pub mod query;
 pub mod queue;
 pub mod quotas;
-pub mod record;
+pub mod refusals;
 pub mod reply;
 pub mod settings;
+pub mod stamp;
+pub mod standing;
+pub mod story;
 pub mod tokens;
+pub mod transport;
 pub mod unknown;
 pub mod usage;
 pub mod users;
 pub mod views;
 
-use guard::{AddressKey, AddressQuotas};
+use address_quotas::AddressQuotas;
 
 /// Who may use a route. The handler's extractors enforce it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     Anyone,
-    /// Whoever shows credentials in the request itself.
+    /// Name and password in the request itself.
     Credentials,
     /// A JWT or a token.
     Bearer,
-    /// A JWT of the person themselves.
+    /// A JWT.
     Person,
     Admin,
 }
@@ -87,14 +94,14 @@ pub static ROUTES: &[Route] = &[
     route("POST", "/api/v1/users/turn-down", Who::Admin, || web::to(users::turn_down_all)),
     route("GET", "/api/v1/users/{id}", Who::Admin, || web::to(users::one)),
     route("PATCH", "/api/v1/users/{id}", Who::Admin, || web::to(users::change)),
-    route("DELETE", "/api/v1/users/{id}", Who::Admin, || web::to(record::delete_user)),
+    route("DELETE", "/api/v1/users/{id}", Who::Admin, || web::to(deletion::delete_user)),
     route("POST", "/api/v1/users/{id}/approve", Who::Admin, || web::to(users::approve)),
     route("POST", "/api/v1/users/{id}/turn-down", Who::Admin, || web::to(users::turn_down)),
     route("POST", "/api/v1/users/{id}/disable", Who::Admin, || web::to(users::disable)),
     route("POST", "/api/v1/users/{id}/enable", Who::Admin, || web::to(users::enable)),
     route("POST", "/api/v1/users/{id}/reset-password", Who::Admin, || web::to(users::reset_password)),
     route("GET", "/api/v1/audit", Who::Admin, || web::to(audit::audit)),
-    route("GET", "/api/v1/audit/{request_id}", Who::Admin, || web::to(record::story)),
+    route("GET", "/api/v1/audit/{request_id}", Who::Admin, || web::to(story::story)),
     route("GET", "/api/v1/usage", Who::Admin, || web::to(usage::of_everybody)),
     route("GET", "/api/v1/queue", Who::Bearer, || web::to(queue::show)),
     route("DELETE", "/api/v1/queue/{request_id}", Who::Admin, || web::to(queue::cancel)),
@@ -113,11 +120,6 @@ pub static ROUTES: &[Route] = &[
 /// Routes on which a password can be tried, and registration: a generous quota per address stands in front of them.
 const GUARDED: [&str; 3] = ["/auth/token", "/api/v1/register", "/api/v1/password"];
 const GUARDED_CHAT: &str = "/chat";
-
-pub type AddressQuota = GovernorConfig<
-    AddressKey,
-    actix_governor::governor::middleware::NoOpMiddleware<actix_governor::governor::clock::QuantaInstant>,
->;
 
 /// Mounts everything that is served.
 pub fn mount(config: &mut ServiceConfig, quotas: &AddressQuotas) {
@@ -173,13 +175,4 @@ fn methods(name: &'static str) -> &'static [&'static str] {
 
 fn method(name: &str) -> Method {
     Method::from_bytes(name.as_bytes()).unwrap_or(Method::POST)
-}
-
-fn refuse(request: &HttpRequest, error: Error) -> HttpResponse {
-    let dialect: &dyn Dialect = for_path(request.path());
-    let mut response = reply::respond(dialect.error(&error, &head::request_id(request)));
-    // The body was not read; keeping the connection would mean reading it to its end. actix writes `Connection` from this
-    // alone and passes over a header of that name.
-    response.head_mut().set_connection_type(ConnectionType::Close);
-    response
 }

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use crate::base::error::Error;
 use crate::dialect::models::{ModelList, ModelObject};
 use crate::gateway::Gateway;
-use crate::http::guard::ModelReader;
+use crate::http::callers::ModelReader;
 use crate::http::reply::{self, ApiError};
 use crate::model::model_name::ModelName;
 

@@ -11,7 +11,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::gateway::Gateway;
-use crate::http::guard::{Admin, QueueReader};
+use crate::http::callers::{Admin, QueueReader};
 use crate::http::reply::{self, ApiError};
 use crate::model::people::People;
 use crate::model::runaway::Runaway;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::gateway::Gateway;
-use crate::http::guard::UsageReader;
+use crate::http::callers::UsageReader;
 use crate::http::reply;
 use crate::http::views::AccountView;
 

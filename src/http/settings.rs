@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::base::error::Error;
 use crate::config::Config;
 use crate::http::body;
-use crate::http::guard::Admin;
+use crate::http::callers::Admin;
 use crate::http::reply::{ApiResult, answer};
 use crate::http::views::SettingView;
 use crate::store::Store;

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::base::error::Error;
 use crate::config::Config;
 use crate::http::body::{self, present};
-use crate::http::guard::{Caller, Doer};
+use crate::http::callers::{Caller, Doer};
 use crate::http::query::{page_size, query};
 use crate::http::reply::{self, ApiError, ApiResult, answer};
 use crate::http::views::{FreshToken, TokenView};

@@ -4,7 +4,8 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use crate::base::error::Error;
 use crate::dialect::{DIALECTS, json, plain_path};
-use crate::http::{ROUTES, refuse};
+use crate::http::ROUTES;
+use crate::http::refusals::refuse;
 
 pub async fn unknown_route(request: HttpRequest) -> HttpResponse {
     let message = format!("no such route; {}", hint(request.path()));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::base::error::Error;
-use crate::http::guard::{Admin, UsageReader};
+use crate::http::callers::{Admin, UsageReader};
 use crate::http::query::query;
 use crate::http::reply::{ApiError, ApiResult, answer};
 use crate::rules::usage::{Question, UsageItem, as_csv, lines};

@@ -10,7 +10,7 @@ use crate::base::error::Error;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::http::body::{self, present};
-use crate::http::guard::Admin;
+use crate::http::callers::Admin;
 use crate::http::query::{page_size, query};
 use crate::http::reply::{ApiError, ApiResult, answer};
 use crate::http::views::{AccountView, UserView};

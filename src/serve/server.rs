@@ -1,16 +1,13 @@
 //! The HTTP server: sockets, layers in order, workers, and a stop that leaves nobody without a record.
 
-use std::any::Any;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Extensions;
 use actix_web::middleware::from_fn;
-use actix_web::rt::net::TcpStream;
 use actix_web::{App as ActixApp, HttpServer, web};
 use anyhow::{Context, bail};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 use tracing_actix_web::TracingLogger;
@@ -20,9 +17,12 @@ use crate::control;
 use crate::control::Verbs;
 use crate::gateway::Gateway;
 use crate::http;
+use crate::http::address_quotas::AddressQuotas;
 use crate::http::connections::Connections;
-use crate::http::guard::{AddressQuotas, Networks, stamp};
-use crate::http::hosts::{CameTo, Hosts};
+use crate::http::entrance::Networks;
+use crate::http::hosts::Hosts;
+use crate::http::stamp::stamp;
+use crate::http::transport;
 use crate::rules::limits::bodies::Bodies;
 use crate::serve::app::App;
 use crate::serve::files;
@@ -92,7 +92,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let server = HttpServer::new(factory)
         // A client that hangs up ends its request, at any await.
         .h1_allow_half_closed(false)
-        .on_connect(move |connection, data| admit(&connections, connection, data))
+        .on_connect(move |connection, data| transport::on_connect(&connections, connection, data))
         .workers(workers)
         // More wait in the kernel: what is accepted, if only to be closed, takes a file.
         .max_connections((room + files::PASSING).div_ceil(workers))
@@ -249,24 +249,6 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
         Ok(socket.into())
     };
     open().with_context(|| format!("can't listen on {address}; is another program there? `listen` chooses the address"))
-}
-
-/// Counts the connection with its address, or closes it at once; notes which of our addresses it came to.
-fn admit(connections: &Connections, connection: &dyn Any, data: &mut Extensions) {
-    let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
-    let Ok(peer) = stream.peer_addr() else { return };
-    if let Ok(ours) = stream.local_addr() {
-        data.insert(CameTo(ours.ip()));
-    }
-    match connections.enter(peer.ip()) {
-        Some(connected) => {
-            data.insert(Arc::new(connected));
-        }
-        None => {
-            // The peer sees a closed connection either way.
-            let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Both);
-        }
-    }
 }
 
 fn greet(app: &App, address: SocketAddr) {

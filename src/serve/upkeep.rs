@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 
 use crate::base::vital::panic_on_purpose;
-use crate::http::guard::AddressQuotas;
+use crate::http::address_quotas::AddressQuotas;
 use crate::serve::app::App;
 use crate::store::words::Merge;
 use crate::upstream::{Host, Upstream};

@@ -1,0 +1,47 @@
+//! Deleting a user, after a complete export of their record.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::config::Config;
+use crate::http::body;
+use crate::http::callers::Admin;
+use crate::http::reply::{self, ApiError};
+use crate::rules::accounts::Accounts;
+
+#[derive(Deserialize, ToSchema)]
+pub struct Delete {
+    /// The code in the last line of a complete export of this person's record, made in the last 15 minutes.
+    #[schema(example = "7phswiey2mkqr5tu")]
+    receipt: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Deleting {
+    /// `erasing`: the account is gone; its contents go in the background, which an act `contents_erased` ends.
+    #[schema(example = "erasing")]
+    status: &'static str,
+}
+
+/// Deletes an account for good, after a complete export of its record.
+#[utoipa::path(delete, path = "/api/v1/users/{id}", tag = "admin", params(("id" = String, Path, format = Uuid)),
+    request_body = Delete, responses((status = 202, body = Deleting), crate::http::errors::Refusals))]
+pub async fn delete_user(
+    admin: Admin,
+    request: HttpRequest,
+    id: web::Path<String>,
+    mut payload: web::Payload,
+    accounts: web::Data<Accounts>,
+    config: web::Data<Config>,
+) -> Result<HttpResponse, ApiError> {
+    let deleted = async {
+        let asked: Delete = body::json(&request, &mut payload, &config.limits).await?;
+        accounts.delete(admin.actor(), &id, &asked.receipt).await
+    };
+    match deleted.await {
+        Ok(()) => Ok(reply::json(StatusCode::ACCEPTED, &Deleting { status: "erasing" })),
+        Err(error) => Err(ApiError::new(error, &request)),
+    }
+}

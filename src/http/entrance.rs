@@ -1,0 +1,35 @@
+//! Which requests come in at all: from a network that is served, under a name of this gateway, from no foreign page.
+
+use std::net::IpAddr;
+
+use actix_web::{HttpRequest, web};
+use ipnet::IpNet;
+
+use crate::base::error::Error;
+use crate::http::head::address;
+use crate::http::hosts::Hosts;
+use crate::http::refusals::note_refusal;
+
+/// Networks whose clients are served.
+pub struct Networks(pub Vec<IpNet>);
+
+impl Networks {
+    fn serve(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// Refuses a request from a foreign network, under a foreign name or from a foreign page, before anything of it is read.
+pub fn check_entrance(request: &HttpRequest) -> Result<(), Error> {
+    let served = match (request.app_data::<web::Data<Networks>>(), address(request)) {
+        (Some(networks), Some(address)) => networks.serve(address),
+        _ => false,
+    };
+    if !served {
+        let message = "this gateway serves its own network alone; an admin can add yours to `allow_networks`";
+        return Err(Error::forbidden(message));
+    }
+    let hosts = request.app_data::<web::Data<Hosts>>().ok_or_else(|| Error::internal(anyhow::anyhow!("no Hosts")))?;
+    // A client of a served network was led here by another site, or the name is missing in `allowed_hosts`: admins should see it.
+    hosts.check(request).inspect_err(|error| note_refusal(request, None, error))
+}

@@ -1,0 +1,41 @@
+//! Refusals outside of the dialects' routes: the row in the record, and the answer in the shape that the path's clients read.
+
+use actix_web::http::ConnectionType;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use crate::auth::Whose;
+use crate::base::error::Error;
+use crate::dialect::{Dialect, for_path, openai::OpenAi};
+use crate::gateway::Gateway;
+use crate::http::GUARDED;
+use crate::http::head::{address, request_id};
+use crate::http::reply::respond;
+use crate::rules::audit::Refusal;
+
+/// Records a refusal of one of the gateway's own routes.
+pub fn note_refusal(request: &HttpRequest, who: Option<Whose>, error: &Error) {
+    let Some(gateway) = request.app_data::<web::Data<Gateway>>() else { return };
+    let path = request.path();
+    let api = GUARDED.iter().copied().find(|guarded| *guarded == path);
+    let family = if path.starts_with("/v1/") { "/v1" } else { "/api/v1" };
+    gateway.audit().refused(Refusal {
+        id: request_id(request),
+        who,
+        address: address(request),
+        api: api.unwrap_or(family),
+        model: None,
+        provider: None,
+        reason: error.code(),
+        status: OpenAi.error(error, &request_id(request)).status,
+    });
+}
+
+/// Answers a request that no handler gets, in the dialect of its path, and closes the connection.
+pub fn refuse(request: &HttpRequest, error: Error) -> HttpResponse {
+    let dialect: &dyn Dialect = for_path(request.path());
+    let mut response = respond(dialect.error(&error, &request_id(request)));
+    // The body was not read; keeping the connection would mean reading it to its end. actix writes `Connection` from this
+    // alone and passes over a header of that name.
+    response.head_mut().set_connection_type(ConnectionType::Close);
+    response
+}

@@ -1,0 +1,56 @@
+//! The outermost layer: checks the entrance, catches panics, frames the answer and adds the headers that each answer has.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use futures_util::FutureExt;
+
+use crate::base::error::Error;
+use crate::http::entrance::check_entrance;
+use crate::http::framing::Framing;
+use crate::http::head::request_id;
+use crate::http::refusals::refuse;
+use crate::http::reply::ApiError;
+
+/// Answers every request, with its id and with headers against caching and sniffing.
+pub async fn stamp(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let started = Instant::now();
+    let id = request_id(request.request());
+    let is_openais = request.path().starts_with("/v1/");
+    let framing = Framing::of(&mut request);
+    let mut response = match check_entrance(request.request()) {
+        Ok(()) => match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+            Ok(response) => response?.map_into_boxed_body(),
+            // The panic itself is in the log. A client that hears nothing would wait.
+            Err(_) => return Err(ApiError::of(Error::internal(anyhow::anyhow!("a request panicked")), id).into()),
+        },
+        Err(error) => {
+            let refusal = refuse(request.request(), error);
+            request.into_response(refusal).map_into_boxed_body()
+        }
+    };
+    static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+    static PROCESSING: HeaderName = HeaderName::from_static("openai-processing-ms");
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(REQUEST_ID.clone(), id);
+    }
+    if is_openais {
+        // For a stream, this is the time until its head.
+        let spent_ms = started.elapsed().as_millis() as u64;
+        headers.insert(PROCESSING.clone(), spent_ms.into());
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    Ok(framing.apply(response))
+}
