@@ -1,4 +1,4 @@
-//! Doors to an account: register, credentials to a JWT, change the password.
+//! Routes to an account: register, sign in, change the password.
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -18,7 +18,7 @@ use crate::http::reply::{self, ApiError};
 use crate::model::credential::Username;
 use crate::rules::accounts::Accounts;
 
-/// Said to everybody who registers.
+/// The message of every registration.
 const NOTICE: &str = "Your registration waits for an admin's approval. Prompts and answers sent through this gateway are \
     recorded with your name and kept until an admin deletes them; admins can read them.";
 
@@ -38,7 +38,7 @@ pub struct Registered {
     message: &'static str,
 }
 
-/// Asks for an account. An admin approves it.
+/// Registers an account. It can be used once an admin has approved it.
 #[utoipa::path(post, path = "/api/v1/register", tag = "account", security(()), request_body = Register,
     responses((status = 202, body = Registered), crate::http::errors::Refusals))]
 pub async fn register(
@@ -66,7 +66,7 @@ pub struct ChangePassword {
     new_password: Secret<String>,
 }
 
-/// Changes a password; the way out of a password that must be changed, too. Every token issued before ends.
+/// Changes a password, also one that must be changed before anything else. JWTs issued before stop working.
 #[utoipa::path(post, path = "/api/v1/password", tag = "account", security(()), request_body = ChangePassword,
     responses((status = 204, description = "Changed"), crate::http::errors::Refusals))]
 pub async fn password(
@@ -116,7 +116,7 @@ pub struct TokenError {
     error_description: String,
 }
 
-/// Of a password on the ladder for wrong ones, or of the address.
+/// Too many wrong passwords, or too many requests from the address.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[allow(dead_code, reason = "read by the derive alone")]
@@ -125,7 +125,7 @@ enum TooOften {
     Address(ErrorBody),
 }
 
-/// Credentials to an access token, as JSON or as OAuth2's password form.
+/// Signs in: returns a JWT for a name and a password, sent as JSON or as OAuth2's password form.
 #[utoipa::path(post, path = "/auth/token", tag = "account", security(()),
     request_body(content((Credentials = "application/json"), (Credentials = "application/x-www-form-urlencoded"))),
     responses(
@@ -168,7 +168,7 @@ pub async fn token(
 fn credentials(request: &HttpRequest, body: &[u8]) -> Result<Credentials, Error> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let form = media_type(kind).eq_ignore_ascii_case("application/x-www-form-urlencoded");
-    // curl says "form" of whatever it sends, unless it is told otherwise.
+    // curl sends `-d` as a form unless a content type is given.
     if !form || body.trim_ascii_start().starts_with(b"{") {
         return body::parse(body);
     }
@@ -177,14 +177,14 @@ fn credentials(request: &HttpRequest, body: &[u8]) -> Result<Credentials, Error>
         .map_err(|_| Error::invalid("body", "the form needs `username` and `password`, each once"))
 }
 
-/// The type alone, without parameters such as `charset`.
+/// Returns the media type without parameters such as `charset`.
 fn media_type(kind: &str) -> &str {
     kind.split(';').next().unwrap_or_default().trim()
 }
 
 fn token_error(error: &Error) -> HttpResponse {
     let (status, code) = match error {
-        // What SDKs and people expect of a sign-in is 401; RFC 6749 would say 400.
+        // SDKs and people expect 401 from a failed sign-in; RFC 6749 would say 400.
         Error::Unauthenticated { .. } | Error::Forbidden { .. } => (StatusCode::UNAUTHORIZED, "invalid_grant"),
         Error::Unsupported { .. } => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
         Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),

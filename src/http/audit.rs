@@ -22,16 +22,16 @@ use crate::store::tokens::Label;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
-    /// One person alone.
+    /// Only this user.
     #[param(format = Uuid)]
     user_id: Option<String>,
-    /// One token alone.
+    /// Only this token.
     token_id: Option<String>,
     /// `request`, `refusal` or `act`
     kind: Option<String>,
     /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`
     outcome: Option<String>,
-    /// The name of a model, as it was asked for.
+    /// The name of the requested model.
     model: Option<String>,
     /// A route, as in `/v1/chat/completions`.
     api: Option<String>,
@@ -45,9 +45,9 @@ pub struct AuditQuery {
     /// so. Of a long prompt the last 64 KiB are searched, of an answer the first 64 KiB.
     #[param(max_length = 400)]
     text: Option<String>,
-    /// The `next` of the page before.
+    /// `next` of the previous page.
     cursor: Option<i64>,
-    /// 50 when left out, at most 500.
+    /// Default 50, at most 500.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
@@ -59,10 +59,10 @@ impl AuditQuery {
     }
 }
 
-/// A request, a refusal or an admin's act. Fields that say nothing here are absent.
+/// A request, a refusal or an act. Fields without a value are absent.
 #[derive(Serialize, ToSchema)]
 pub struct AuditItem {
-    /// The number under which the contents are kept and exported.
+    /// The number of the row in the record and in exports.
     log_id: i64,
     /// `request`, `refusal` or `act`
     kind: String,
@@ -76,13 +76,13 @@ pub struct AuditItem {
     act: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
-    /// What an act tells besides its name: the values before and after it, or what it was about.
+    /// Details of an act: the values before and after it, or its object.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, example = json!({ "old": { "role": "user" }, "new": { "role": "admin" } }))]
     detail: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     credential: Option<String>,
-    /// The name of the token that was shown, or that the act is about.
+    /// The name of the token that was used, or that the act is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,7 +112,7 @@ pub struct AuditItem {
     first_token_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     total_ms: Option<i64>,
-    /// How many refusals of this kind the row stands for.
+    /// Number of equal refusals that this row counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     repeat: Option<i64>,
 }
@@ -164,7 +164,7 @@ pub struct AuditPage {
     items: Vec<AuditItem>,
     /// The cursor of the next page; null on the last.
     next: Option<i64>,
-    /// With `text`: how far the search saw. What came later can be found in a moment.
+    /// With `text`: the newest row that the search covers. Newer rows are indexed shortly.
     #[serde(skip_serializing_if = "Option::is_none")]
     searched_to: Option<SearchedToView>,
 }

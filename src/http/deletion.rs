@@ -13,14 +13,14 @@ use crate::rules::accounts::Accounts;
 
 #[derive(Deserialize, ToSchema)]
 pub struct Delete {
-    /// The code in the last line of a complete export of this person's record, made in the last 15 minutes.
+    /// The code in the last line of a complete export of this user's record, made in the last 15 minutes.
     #[schema(example = "7phswiey2mkqr5tu")]
     receipt: String,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct Deleting {
-    /// `erasing`: the account is gone; its contents go in the background, which an act `contents_erased` ends.
+    /// `erasing`: the account is deleted; its contents are erased in the background, and the act `contents_erased` records the end.
     #[schema(example = "erasing")]
     status: &'static str,
 }

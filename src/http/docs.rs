@@ -52,13 +52,13 @@ use crate::http::{
     modifiers(&Security),
     security(("password" = []), ("bearer" = []), ("x-api-key" = [])),
     tags(
-        (name = "inference", description = "Ask a model"),
-        (name = "models", description = "Which models there are"),
+        (name = "inference", description = "Chats, completions and embeddings"),
+        (name = "models", description = "Available models"),
         (name = "account", description = "Your own account"),
-        (name = "queue", description = "Who runs, who waits"),
+        (name = "queue", description = "Running and waiting requests"),
         (name = "tokens", description = "Tokens for machines"),
         (name = "admin", description = "For admins"),
-        (name = "health", description = "Is it alive?")
+        (name = "health", description = "Health checks")
     )
 )]
 struct Document;
@@ -86,7 +86,7 @@ pub struct ChatChunkEvent {
     data: String,
 }
 
-/// A chat in OpenAI's form. Point an SDK's base URL at `/v1`.
+/// A chat in OpenAI's format. Point an SDK's base URL at `/v1`.
 ///
 /// `tools`, images as data URIs, `response_format` and `logprobs` are taken; fields without effect here are named in
 /// `x-ignored-parameters`, and what would change the meaning is refused by name. A `tool_choice` that asks for a call
@@ -105,7 +105,7 @@ pub struct ChatChunkEvent {
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn chat_completions() {}
 
-/// The rest of a text, in OpenAI's form.
+/// Completes a text, in OpenAI's format.
 ///
 /// `prompt` is one text, `suffix` what follows it (for models that can fill in the middle). Left out, `max_tokens` is the
 /// gateway's own limit. `echo`, `best_of`, `n` above 1, `logit_bias` and token numbers are refused by name.
@@ -118,7 +118,7 @@ fn chat_completions() {}
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn completions() {}
 
-/// Texts as numbers, in OpenAI's form. A token needs the scope `embeddings`.
+/// Embeddings of texts, in OpenAI's format. A token needs the scope `embeddings`.
 ///
 /// `input` is a text or up to 2,048; token numbers are refused. `encoding_format` is `float` or `base64` (little-endian
 /// floats of 32 bits). A text that does not fit the model's context is refused, not cut.
@@ -144,11 +144,11 @@ fn embeddings() {}
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn chat() {}
 
-/// The document as it is served, as a test made it of the code. To make it at each start would take 8 MiB that stay with
-/// the process, and a sixth of the time until its first answer.
+/// The document as it is served; a test checks that it is what the code makes. Making it at each start would keep 8 MiB
+/// and take a sixth of the start-up time.
 pub const DOCUMENT: &str = include_str!("../../openapi/openapi.json");
 
-/// The document, made anew.
+/// Makes the document from the code.
 pub fn document_json() -> String {
     let mut text = document().to_pretty_json().unwrap_or_default();
     text.push('\n');
@@ -168,7 +168,7 @@ pub fn mount_swagger_ui(services: &mut ServiceConfig) {
     let path = "/docs/{_:.*}";
     let config = Config::from("/openapi.json").persist_authorization(false).display_request_duration(true);
     services.service(SwaggerUi::new(path).config(config.clone()));
-    // It serves GET alone.
+    // Swagger UI's service handles only GET.
     let config = Arc::new(config);
     let head = web::resource(path).guard(guard::Head()).to(move |page: web::Path<String>| {
         let file = utoipa_swagger_ui::serve(&page, config.clone()).ok().flatten();

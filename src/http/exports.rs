@@ -23,7 +23,7 @@ use crate::rules::export::{Exporter, Exports, Extent, Format, check_mark};
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewExport {
-    /// The whole record of one person. Its receipt opens their deletion.
+    /// The whole record of one user. Its receipt allows deleting them.
     #[schema(format = Uuid)]
     user_id: Option<String>,
     /// What is found by it; `{}` finds everything. CSV holds requests and refusals, JSON Lines acts as well. Words that are
@@ -42,7 +42,7 @@ pub struct NewExport {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ExportQuery {
-    /// `true`: a CSV begins with a byte order mark, without which Excel takes UTF-8 for another code page.
+    /// `true`: starts a CSV with a byte order mark, which Excel needs to read UTF-8.
     #[serde(default)]
     #[param(required = false)]
     bom: bool,
@@ -53,11 +53,11 @@ pub struct ExportView {
     #[schema(format = Uuid)]
     id: String,
     format: &'static str,
-    /// Where to get it. Each complete download has a receipt of its own; the last one counts.
+    /// Path of the download. Each complete download has a receipt of its own; the last one counts.
     url: String,
 }
 
-/// Prepares an export: of one person's whole record, or of what a filter finds.
+/// Prepares an export of one user's whole record, or of what a filter finds.
 #[utoipa::path(post, path = "/api/v1/exports", tag = "admin", request_body = NewExport,
     responses((status = 201, body = ExportView), crate::http::errors::Refusals))]
 pub async fn create_export(
@@ -85,8 +85,7 @@ pub async fn create_export(
     }
 }
 
-/// Streams an export. Its last line is the receipt; a download that broke off has none, as when somebody is deleted whose
-/// record is in it.
+/// Streams an export. The last line is the receipt. An aborted download has none, for example when a user in it is deleted.
 #[utoipa::path(get, path = "/api/v1/exports/{id}", tag = "admin", params(("id" = String, Path, format = Uuid), ExportQuery),
     responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), crate::http::errors::Refusals))]
 pub async fn export(

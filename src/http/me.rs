@@ -1,4 +1,4 @@
-//! What everybody may see of themselves: the account, the record, and a copy of it.
+//! The caller's own account and record.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -25,7 +25,7 @@ pub struct OwnView {
     left: AccountView,
 }
 
-/// The account that the token belongs to, and what is left of what it may use.
+/// Your account and what is left of your quotas.
 #[utoipa::path(get, path = "/api/v1/me", tag = "account",
     responses((status = 200, body = OwnView), crate::http::errors::Refusals))]
 pub async fn me(caller: Caller, gateway: web::Data<Gateway>) -> HttpResponse {
@@ -38,9 +38,9 @@ pub async fn me(caller: Caller, gateway: web::Data<Gateway>) -> HttpResponse {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct OwnRecordQuery {
-    /// The `next` of the page before.
+    /// `next` of the previous page.
     cursor: Option<i64>,
-    /// 50 when left out, at most 500.
+    /// Default 50, at most 500.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
@@ -63,7 +63,7 @@ pub async fn record(caller: Caller, request: HttpRequest, store: web::Data<Store
 pub struct OwnExportQuery {
     /// `csv` (the default) or `jsonl`
     format: Option<String>,
-    /// `true`: a CSV begins with a byte order mark, without which Excel takes UTF-8 for another code page.
+    /// `true`: starts a CSV with a byte order mark, which Excel needs to read UTF-8.
     #[serde(default)]
     #[param(required = false)]
     bom: bool,

@@ -1,4 +1,4 @@
-//! The models that the caller may use, as OpenAI's clients read them.
+//! The models that the caller may use, in OpenAI's format.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -10,7 +10,7 @@ use crate::http::callers::ModelReader;
 use crate::http::reply::{self, ApiError};
 use crate::model::model_name::ModelName;
 
-/// Models that can be asked.
+/// The models that you may use.
 #[utoipa::path(get, path = "/v1/models", tag = "models",
     responses((status = 200, body = ModelList), crate::http::errors::Refusals))]
 pub async fn list(
@@ -22,7 +22,7 @@ pub async fn list(
     Ok(reply::json(StatusCode::OK, &ModelList::of(&cards)))
 }
 
-/// One model. Its id may hold `/` and `:`, encoded or not.
+/// One model. Its id may contain `/` and `:`, encoded or not.
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path)),
     responses((status = 200, body = ModelObject), crate::http::errors::Refusals))]
 pub async fn one(

@@ -1,4 +1,4 @@
-//! The queue as people see it: an admin all of it, everybody their own place; and how an admin takes a request out of it.
+//! The queue, as far as the caller may see it, and its cancellation of requests for admins.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::rules::queue::{CardState, Forecast, HostLoad};
 use crate::rules::routing::Condition;
 use crate::store::Store;
 
-/// A request that waits or runs. Times to come are estimates from how long requests took until now.
+/// A request that waits or runs. Times are estimates from how long earlier requests took.
 #[derive(Serialize, ToSchema)]
 pub struct QueueItem {
     #[schema(format = Uuid)]
@@ -30,13 +30,13 @@ pub struct QueueItem {
     state: &'static str,
     #[schema(example = "ann@example.org")]
     user: String,
-    /// The id of the token that sent it, when it was one.
+    /// The id of the token that sent it, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
     /// `interactive` or `batch`
     class: &'static str,
     model: String,
-    /// Where it runs.
+    /// The upstream that it runs on.
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<String>,
     #[schema(format = DateTime)]
@@ -44,13 +44,13 @@ pub struct QueueItem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     began_at: Option<String>,
-    /// 1: the next. Absent: it runs.
+    /// Place in the queue; 1 is the next. Absent while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<usize>,
-    /// Until its turn, in milliseconds. Absent: it runs.
+    /// Estimated milliseconds until it starts. Absent while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     begins_in_ms: Option<u64>,
-    /// Until its end, in milliseconds; 0: it runs for longer than most.
+    /// Estimated milliseconds until it ends; 0 when it runs for longer than most.
     ends_in_ms: u64,
 }
 
@@ -60,34 +60,33 @@ pub struct QueueHost {
     name: String,
     slots: usize,
     free: usize,
-    /// The models that ran there last, and are probably loaded.
+    /// Models that ran there last and are probably loaded.
     loaded: Vec<String>,
-    /// `up`, `down` (it gets no work), or `unknown` before it was looked at
+    /// `up`, `down` (it gets no requests), or `unknown` before the first check
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     down_since: Option<String>,
-    /// What the last look at it ran into, while it is down. For admins.
+    /// The error of the last check, while it is down. For admins.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
 }
 
-/// A request during which a model server died, told by a digest of its bytes.
+/// A request during which an upstream died, identified by a digest of its bytes.
 #[derive(Serialize, ToSchema)]
 pub struct QuarantinedRequest {
     digest: String,
     model: String,
-    /// `refused`; or `suspect`, since others ran beside it: it is sent once more, apart from other suspects
+    /// `refused`, or `suspect` if other requests ran at the same time: it is sent once more, apart from other suspects
     state: &'static str,
-    /// How often a model server died while it ran.
+    /// How often an upstream died while it ran.
     deaths: u32,
-    /// It is forgotten then.
+    /// When the quarantine ends.
     #[schema(format = DateTime)]
     until: String,
 }
 
-/// A token that seems to run away. `POST /api/v1/tokens/{id}/resume` lets a paused one in again; a slowed one comes back
-/// to its own speed by itself.
+/// A token that seems to run away. `POST /api/v1/tokens/{id}/resume` resumes a paused one; a slowed one recovers by itself.
 #[derive(Serialize, ToSchema)]
 pub struct RunawayToken {
     /// The token's id.
@@ -97,7 +96,7 @@ pub struct RunawayToken {
     user: String,
     /// `slowed` or `paused`
     state: &'static str,
-    /// `repeats` (the same request again and again) or `errors` (requests that fail, one after the other)
+    /// `repeats` (the same request again and again) or `errors` (many failed requests in a row)
     reason: &'static str,
     #[schema(format = DateTime)]
     since: String,
@@ -105,22 +104,22 @@ pub struct RunawayToken {
 
 #[derive(Serialize, ToSchema)]
 pub struct QueueView {
-    /// Requests of everybody that wait.
+    /// Number of waiting requests, of all users.
     waiting: usize,
-    /// Requests of everybody that run.
+    /// Number of running requests, of all users.
     running: usize,
     hosts: Vec<QueueHost>,
-    /// Those that you may see, in the order in which they came.
+    /// The requests that you may see, in order of arrival.
     items: Vec<QueueItem>,
-    /// Of these, your own as well, or everybody's for admins.
+    /// Your own, or everybody's for admins.
     runaways: Vec<RunawayToken>,
-    /// Requests that are not sent again, the newest first. For admins.
+    /// Requests that are not sent again, newest first. For admins.
     #[serde(skip_serializing_if = "Option::is_none")]
     quarantined: Option<Vec<QuarantinedRequest>>,
     next: Option<String>,
 }
 
-/// Who runs and who waits. Admins see everybody; others see their own, a token those that it sent itself.
+/// Running and waiting requests. Admins see all, users their own, a token those that it sent.
 #[utoipa::path(get, path = "/api/v1/queue", tag = "queue",
     responses((status = 200, body = QueueView), crate::http::errors::Refusals))]
 pub async fn show(reader: QueueReader, gateway: web::Data<Gateway>, store: web::Data<Store>) -> HttpResponse {
@@ -166,7 +165,7 @@ fn quarantined(seen: Seen) -> QuarantinedRequest {
     }
 }
 
-/// Those that are paused, then those that are slowed.
+/// Returns paused tokens, then slowed ones.
 fn runaways(gateway: &Gateway, store: &Store, sees: impl Fn(&Token) -> bool) -> Vec<RunawayToken> {
     let people = store.people();
     let shown = |token: &Token, state, way: Runaway, since: Timestamp| RunawayToken {
@@ -196,7 +195,7 @@ fn name_of(people: &People, user_id: i64) -> String {
     people.by_id(user_id).map_or_else(|| "(deleted)".to_owned(), |user| user.name().to_owned())
 }
 
-/// Ends a request that waits or runs. Its sender gets a 403, or the stream breaks off; its row is `refused`, `cancelled`.
+/// Cancels a request that waits or runs. Its client gets a 403, or its stream is aborted; it is recorded as `refused`, `cancelled`.
 #[utoipa::path(delete, path = "/api/v1/queue/{request_id}", tag = "queue",
     params(("request_id" = String, Path, format = Uuid)),
     responses((status = 204), crate::http::errors::Refusals))]

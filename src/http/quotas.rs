@@ -1,4 +1,4 @@
-//! What is left of what somebody may use.
+//! The caller's quotas and what is left of them.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -10,17 +10,17 @@ use crate::http::callers::UsageReader;
 use crate::http::reply;
 use crate::http::views::AccountView;
 
-/// What is left to whoever asks: a request has to fit both.
+/// The caller's quotas. A request must fit both the user's and the token's.
 #[derive(Serialize, ToSchema)]
 pub struct QuotasView {
-    /// Of the person, all credentials together.
+    /// The user's, for all credentials together.
     person: AccountView,
-    /// Of the token that asks, besides.
+    /// The calling token's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<AccountView>,
 }
 
-/// What is left of what you may use. A token needs the scope `usage`.
+/// Your quotas and what is left of them. A token needs the scope `usage`.
 #[utoipa::path(get, path = "/api/v1/me/quotas", operation_id = "own_quotas", tag = "account",
     responses((status = 200, body = QuotasView), crate::http::errors::Refusals))]
 pub async fn of_mine(reader: UsageReader, gateway: web::Data<Gateway>) -> HttpResponse {

@@ -1,4 +1,4 @@
-//! What an admin may change while the gateway runs.
+//! Settings that an admin may change at run time.
 
 use std::collections::BTreeMap;
 
@@ -21,14 +21,14 @@ pub struct SettingList {
     items: Vec<SettingView>,
 }
 
-/// What can be changed while the gateway runs, and what holds now. The configuration file alone has the rest.
+/// The settings that can be changed at run time, with their current values.
 #[utoipa::path(get, path = "/api/v1/settings", operation_id = "settings", tag = "admin",
     responses((status = 200, body = SettingList), crate::http::errors::Refusals))]
 pub async fn list(_: Admin, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
     answer(&request, view(&store).await)
 }
 
-/// Changes settings by name, all or none; felt on the next request. Null: what the file says.
+/// Changes settings by name, all or none, effective from the next request. Null: the value in the file.
 #[utoipa::path(patch, path = "/api/v1/settings", operation_id = "change_settings", tag = "admin",
     request_body(content = BTreeMap<String, Option<u64>>, example = json!({ "requests_per_minute": 20 })),
     responses((status = 200, body = SettingList), crate::http::errors::Refusals))]

@@ -19,17 +19,17 @@ use crate::store::Store;
 pub struct Story {
     #[serde(flatten)]
     item: AuditItem,
-    /// What was forwarded, as it was forwarded.
+    /// The request as it was forwarded.
     request: String,
     answer: String,
     reasoning: String,
     tool_calls: String,
-    /// Ignored fields and clamped values, a line each.
+    /// Ignored fields and clamped values, one per line.
     notes: String,
     client_address: String,
 }
 
-/// One request's full story, or an act's. A look at contents leaves a row.
+/// One request or act in full. Viewing contents is recorded.
 #[utoipa::path(get, path = "/api/v1/audit/{request_id}", tag = "admin", params(("request_id" = String, Path, format = Uuid)),
     responses((status = 200, body = Story), crate::http::errors::Refusals))]
 pub async fn story(

@@ -1,4 +1,4 @@
-//! Tokens of machines: their owners make and change them, admins see, end and resume anybody's.
+//! Access tokens: owners create and change them, admins list, revoke and resume anybody's.
 
 use std::collections::BTreeMap;
 
@@ -22,12 +22,12 @@ use crate::rules::tokens::{Edit, RotateWish, Tokens, Wish};
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct TokensQuery {
-    /// For admins: whose tokens. Your own when left out.
+    /// For admins: the owner. Default: yourself.
     #[param(format = Uuid)]
     user_id: Option<String>,
-    /// The `next` of the page before.
+    /// `next` of the previous page.
     cursor: Option<String>,
-    /// 50 when left out, at most 500.
+    /// Default 50, at most 500.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
@@ -39,7 +39,7 @@ pub struct TokenPage {
     next: Option<String>,
 }
 
-/// Your tokens, newest first, those that have ended too.
+/// Your tokens, newest first, including expired and revoked ones.
 #[utoipa::path(get, path = "/api/v1/tokens", operation_id = "list_tokens", tag = "tokens", params(TokensQuery),
     responses((status = 200, body = TokenPage), crate::http::errors::Refusals))]
 pub async fn list(
@@ -66,7 +66,7 @@ pub async fn list(
     answer(&request, page.await)
 }
 
-/// Makes a token of your own for a machine. Its rights are never more than yours.
+/// Creates a token for a machine. It never has more rights than you.
 #[utoipa::path(post, path = "/api/v1/tokens", operation_id = "create_token", tag = "tokens", request_body = Wish,
     responses((status = 201, body = FreshToken), crate::http::errors::Refusals))]
 pub async fn create(
@@ -86,15 +86,15 @@ pub async fn create(
     }
 }
 
-/// What to change. A field that is left out stays as it is; null takes a limit away.
+/// The fields to change. A field that is left out is not changed; null removes a limit.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenPatch {
-    /// Null: its owner's alone.
+    /// Null: only its owner's limit.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000_000, example = 5)]
     requests_per_minute: Option<Option<u32>>,
-    /// By name; one that is left out stays as it is. Null: its owner's alone.
+    /// Quotas by name; one that is left out is not changed. Null: only its owner's.
     #[serde(default)]
     #[schema(value_type = Quotas, example = json!({ "tokens_per_day": 50_000, "gpu_seconds_per_day": null }))]
     quotas: BTreeMap<String, Option<u64>>,
@@ -104,7 +104,7 @@ pub struct TokenPatch {
     class: Option<Option<String>>,
 }
 
-/// Changes how much your token may use, or, for an admin, anybody's; felt on its next request.
+/// Changes a token's limits, effective from its next request. Admins can change anybody's.
 #[utoipa::path(patch, path = "/api/v1/tokens/{id}", operation_id = "change_token", tag = "tokens", params(("id" = String, Path)),
     request_body = TokenPatch, responses((status = 200, body = TokenView), crate::http::errors::Refusals))]
 pub async fn change(
@@ -123,7 +123,7 @@ pub async fn change(
     answer(&request, changed.await.map(|token| TokenView::of(&token, tokens.owner(&token))))
 }
 
-/// Ends a token at once.
+/// Revokes a token at once.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", operation_id = "revoke_token", tag = "tokens", params(("id" = String, Path)),
     responses((status = 204, description = "Revoked"), crate::http::errors::Refusals))]
 pub async fn revoke(caller: Doer, request: HttpRequest, id: web::Path<String>, tokens: web::Data<Tokens>) -> ApiResult {
@@ -133,7 +133,7 @@ pub async fn revoke(caller: Doer, request: HttpRequest, id: web::Path<String>, t
     }
 }
 
-/// Gives your token a new secret; the one before is taken for a while, too.
+/// Gives your token a new secret. The previous one stays valid for a while.
 #[utoipa::path(post, path = "/api/v1/tokens/{id}/rotate", operation_id = "rotate_token", tag = "tokens", params(("id" = String, Path)),
     request_body = Option<RotateWish>, responses((status = 200, body = FreshToken), crate::http::errors::Refusals))]
 pub async fn rotate(
@@ -153,7 +153,7 @@ pub async fn rotate(
     answer(&request, rotated.await)
 }
 
-/// Lets a token in again that was paused because it ran away, or suspended when its owner was disabled or reset.
+/// Resumes a token that was paused because it ran away, or suspended because its owner was disabled or reset.
 #[utoipa::path(post, path = "/api/v1/tokens/{id}/resume", operation_id = "resume_token", tag = "tokens", params(("id" = String, Path)),
     responses((status = 200, body = TokenView), crate::http::errors::Refusals))]
 pub async fn resume(caller: Doer, request: HttpRequest, id: web::Path<String>, tokens: web::Data<Tokens>) -> ApiResult {

@@ -1,4 +1,4 @@
-//! What was used: for admins of everybody, for everybody of themselves.
+//! Usage: everybody's for admins, their own for users.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -16,15 +16,15 @@ use crate::store::Store;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct UsageQuery {
-    /// One person alone. For admins.
+    /// Only this user. For admins.
     #[param(format = Uuid)]
     user_id: Option<String>,
-    /// One token alone.
+    /// Only this token.
     token_id: Option<String>,
-    /// RFC 3339; the quarter of an hour that holds it is the first. 30 days before `to` when left out.
+    /// RFC 3339, rounded down to a quarter of an hour. Default: 30 days before `to`.
     #[param(format = DateTime)]
     from: Option<String>,
-    /// RFC 3339: before this time. Now when left out.
+    /// RFC 3339: before this time. Default: now.
     #[param(format = DateTime)]
     to: Option<String>,
     /// `user` (the default), `token`, `model` or `hour`. More than 10,000 hours are refused; a year has fewer. Of more
@@ -32,7 +32,7 @@ pub struct UsageQuery {
     by: Option<String>,
     /// `json` (the default) or `csv`
     format: Option<String>,
-    /// `true`: a CSV begins with a byte order mark, without which Excel takes UTF-8 for another code page.
+    /// `true`: starts a CSV with a byte order mark, which Excel needs to read UTF-8.
     #[serde(default)]
     #[param(required = false)]
     bom: bool,
@@ -44,14 +44,14 @@ pub struct UsagePage {
     next: Option<String>,
 }
 
-/// What everybody used.
+/// Everybody's usage.
 #[utoipa::path(get, path = "/api/v1/usage", tag = "admin", params(UsageQuery),
     responses((status = 200, content((UsagePage = "application/json"), (String = "text/csv"))), crate::http::errors::Refusals))]
 pub async fn of_everybody(_: Admin, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
     tell(&request, &store, query(&request)).await
 }
 
-/// What you used. A token needs the scope `usage`.
+/// Your own usage. A token needs the scope `usage`.
 #[utoipa::path(get, path = "/api/v1/me/usage", tag = "account", params(UsageQuery),
     responses((status = 200, content((UsagePage = "application/json"), (String = "text/csv"))), crate::http::errors::Refusals))]
 pub async fn of_mine(reader: UsageReader, request: HttpRequest, store: web::Data<Store>) -> ApiResult {

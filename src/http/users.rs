@@ -26,10 +26,10 @@ pub struct UsersQuery {
     search: Option<String>,
     /// `pending`, `active` or `disabled`.
     status: Option<String>,
-    /// The `next` of the page before.
+    /// `next` of the previous page.
     #[param(format = Uuid)]
     cursor: Option<String>,
-    /// 50 when left out, at most 500.
+    /// Default 50, at most 500.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
@@ -57,12 +57,12 @@ pub async fn list(_: Admin, request: HttpRequest, accounts: web::Data<Accounts>)
     answer(&request, page.await)
 }
 
-/// An account with what only admins see.
+/// An account with the fields that only admins see.
 #[derive(Serialize, ToSchema)]
 pub struct UserDetail {
     #[serde(flatten)]
     user: UserView,
-    /// For admins among themselves.
+    /// Only admins see it.
     note: Option<String>,
     left: AccountView,
 }
@@ -87,38 +87,38 @@ pub async fn one(
     answer(&request, accounts.by_id(&id).map(|user| UserDetail::of(&user, &gateway)))
 }
 
-/// What to change. A field that is left out stays as it is; null takes a limit, a list or a note away.
+/// The fields to change. A field that is left out is not changed; null removes a limit, a list or a note.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserPatch {
     /// `admin` or `user`
     #[schema(example = "user")]
     role: Option<String>,
-    /// For admins among themselves.
+    /// Only admins see it.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, max_length = 1000)]
     note: Option<Option<String>>,
-    /// Null: the gateway's.
+    /// Null: the gateway's limit.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000_000, example = 30)]
     requests_per_minute: Option<Option<u32>>,
-    /// By name; one that is left out stays as it is. Null: the gateway's.
+    /// Quotas by name; one that is left out is not changed. Null: the gateway's.
     #[serde(default)]
     #[schema(value_type = Quotas, example = json!({ "tokens_per_day": 200_000, "gpu_seconds_per_day": null }))]
     quotas: BTreeMap<String, Option<u64>>,
-    /// The models that this person may use; the others don't exist for them. Null: all.
+    /// The models that this user may use; others are not found for them. Null: all.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<Vec<String>>, example = json!(["llama3.2:latest"]))]
     models: Option<Option<Vec<String>>>,
-    /// This person's share of the host beside others who wait.
+    /// Queue weight: a higher weight gets more GPU time while others wait.
     #[schema(minimum = 1, maximum = 100, example = 1)]
     weight: Option<u32>,
-    /// `interactive`, or `batch`: takes what interactive requests leave. No token is above it.
+    /// `interactive`, or `batch`, which runs when no interactive request waits. Tokens can't have a higher class.
     #[schema(example = "interactive")]
     class: Option<String>,
 }
 
-/// Changes an account; felt on its next request.
+/// Changes an account, effective from its next request.
 #[utoipa::path(patch, path = "/api/v1/users/{id}", operation_id = "change_user", tag = "admin",
     params(("id" = String, Path, format = Uuid)), request_body = UserPatch,
     responses((status = 200, body = UserDetail), crate::http::errors::Refusals))]
@@ -140,7 +140,7 @@ pub async fn change(
     answer(&request, changed.await.map(|user| UserDetail::of(&user, &gateway)))
 }
 
-/// Lets a pending account in.
+/// Approves a pending account.
 #[utoipa::path(post, path = "/api/v1/users/{id}/approve", tag = "admin", params(("id" = String, Path, format = Uuid)),
     responses((status = 200, body = UserView), crate::http::errors::Refusals))]
 pub async fn approve(
@@ -152,7 +152,7 @@ pub async fn approve(
     answer(&request, accounts.approve(admin.actor(), &id).await.map(|user| UserView::from(&user)))
 }
 
-/// Removes an account that waits for approval. It never came in, so nothing is lost and no receipt is needed.
+/// Removes an account that waits for approval. It has no record, so no export is needed first.
 #[utoipa::path(post, path = "/api/v1/users/{id}/turn-down", tag = "admin", params(("id" = String, Path, format = Uuid)),
     responses((status = 204, description = "Turned down"), crate::http::errors::Refusals))]
 pub async fn turn_down(
@@ -169,11 +169,11 @@ pub async fn turn_down(
 
 #[derive(Serialize, ToSchema)]
 pub struct TurnedDown {
-    /// How many accounts are gone.
+    /// Number of accounts removed.
     turned_down: usize,
 }
 
-/// Removes every account that waits for approval and meets all conditions that are given, of which one is needed.
+/// Removes every account that waits for approval and meets all given conditions. At least one condition is needed.
 #[utoipa::path(post, path = "/api/v1/users/turn-down", operation_id = "turn_down_all", tag = "admin",
     request_body = WaitingWish, responses((status = 200, body = TurnedDown), crate::http::errors::Refusals))]
 pub async fn turn_down_all(
@@ -191,7 +191,7 @@ pub async fn turn_down_all(
     answer(&request, result.await)
 }
 
-/// Shuts an account; its tokens end at once.
+/// Disables an account. Its sessions and tokens stop working at once.
 #[utoipa::path(post, path = "/api/v1/users/{id}/disable", tag = "admin", params(("id" = String, Path, format = Uuid)),
     responses((status = 200, body = UserView), crate::http::errors::Refusals))]
 pub async fn disable(
@@ -203,7 +203,7 @@ pub async fn disable(
     answer(&request, accounts.disable(admin.actor(), &id).await.map(|user| UserView::from(&user)))
 }
 
-/// Opens a disabled account again.
+/// Enables a disabled account.
 #[utoipa::path(post, path = "/api/v1/users/{id}/enable", tag = "admin", params(("id" = String, Path, format = Uuid)),
     responses((status = 200, body = UserView), crate::http::errors::Refusals))]
 pub async fn enable(
@@ -218,10 +218,10 @@ pub async fn enable(
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Reset {
-    /// `initial` (the default) sets `admin123`; `code` makes a random code that is shown once.
+    /// `initial` (the default) sets `admin123`; `code` sets a random code, which is shown once.
     #[schema(example = "code")]
     mode: Option<String>,
-    /// Revokes the tokens of its machines for good. Else they sleep until the new password is set.
+    /// Revokes the account's tokens. Otherwise they are suspended until the new password is set.
     revoke_tokens: bool,
 }
 
@@ -229,11 +229,11 @@ pub struct Reset {
 pub struct ResetDone {
     #[serde(flatten)]
     user: UserView,
-    /// The code, in mode `code`: it is not shown again.
+    /// The code, in mode `code`. It is not shown again.
     one_time_code: Option<String>,
 }
 
-/// Gives an account a password that opens nothing but its own change, for an hour. Its tokens end at once.
+/// Sets a temporary password, valid for an hour, that only allows changing it. Sessions and tokens stop working at once.
 #[utoipa::path(post, path = "/api/v1/users/{id}/reset-password", tag = "admin", params(("id" = String, Path, format = Uuid)),
     request_body = Option<Reset>, responses((status = 200, body = ResetDone), crate::http::errors::Refusals))]
 pub async fn reset_password(

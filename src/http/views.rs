@@ -14,7 +14,7 @@ use crate::rules::limits::{Account, Left};
 use crate::rules::tokens::Fresh;
 use crate::store::settings::SettingState;
 
-/// An account, as people and admins see it.
+/// An account, as its user and admins see it.
 #[derive(Serialize, ToSchema)]
 pub struct UserView {
     #[schema(format = Uuid)]
@@ -26,15 +26,15 @@ pub struct UserView {
     /// `pending`, `active` or `disabled`
     status: String,
     must_change_password: bool,
-    /// Its own limit; absent: the gateway's.
+    /// The account's own limit; null: the gateway's.
     requests_per_minute: Option<i64>,
-    /// Its own quotas; where there is none, the gateway's holds.
+    /// The account's own quotas; null: the gateway's.
     quotas: Quotas,
     /// The models that may be used; null: all.
     models: Option<Vec<String>>,
-    /// The share of the host beside others who wait; 1 for nearly everybody.
+    /// Queue weight, 1 by default: a higher weight gets more GPU time while others wait.
     weight: i64,
-    /// `interactive`, or `batch`: takes what interactive requests leave.
+    /// `interactive`, or `batch`, which runs when no interactive request waits.
     class: &'static str,
     /// The network that a registration came from, while it waits for approval: an IPv4 address or an IPv6 /64.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,17 +66,17 @@ impl From<&User> for UserView {
     }
 }
 
-/// One thing that is counted.
+/// The state of one limit.
 #[derive(Serialize, ToSchema)]
 pub struct LeftView {
-    /// Null: none.
+    /// Null: no limit.
     limit: Option<u64>,
     used: u64,
-    /// Held for requests that run; what they don't use comes back.
+    /// Reserved for running requests; what they don't use is released.
     reserved: u64,
-    /// Null where there is no limit.
+    /// Null: no limit.
     left: Option<u64>,
-    /// When all of it is there again.
+    /// When the whole limit is available again.
     #[schema(format = DateTime)]
     resets_at: String,
 }
@@ -93,7 +93,7 @@ impl LeftView {
     }
 }
 
-/// All that is counted of one person or token.
+/// All limits of one user or token.
 #[derive(Serialize, ToSchema)]
 pub struct AccountView {
     requests_per_minute: LeftView,
@@ -122,7 +122,7 @@ impl From<Account> for AccountView {
 pub struct TokenView {
     #[schema(example = "4sTq9ZbM1x")]
     id: String,
-    /// How the token begins.
+    /// The first characters of the token.
     #[schema(example = "lgw_m_4sTq9ZbM1x")]
     prefix: String,
     name: String,
@@ -131,23 +131,23 @@ pub struct TokenView {
     user: String,
     /// `active`, `suspended`, `paused`, `expired` or `revoked`
     status: &'static str,
-    /// How a paused token ran away: `repeats` or `errors`
+    /// Why the token was paused: `repeats` or `errors`
     #[serde(skip_serializing_if = "Option::is_none")]
     pause_reason: Option<&'static str>,
-    /// Since when it is suspended or paused.
+    /// When it was suspended or paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     suspended_at: Option<String>,
     scopes: Vec<&'static str>,
-    /// Absent: all that the owner may use.
+    /// Absent: every model of the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     models: Option<Vec<String>>,
-    /// Absent: anywhere.
+    /// Absent: every network.
     #[serde(skip_serializing_if = "Option::is_none")]
     networks: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     requests_per_minute: Option<i64>,
-    /// Its own quotas besides its owner's.
+    /// The token's own quotas, which hold besides its owner's.
     quotas: Quotas,
     /// `interactive` or `batch`; absent: the owner's.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,7 +156,7 @@ pub struct TokenView {
     created_at: String,
     #[schema(format = DateTime)]
     expires_at: String,
-    /// To within five minutes; absent: never.
+    /// Accurate to five minutes; absent: never used.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     last_used_at: Option<String>,
@@ -185,7 +185,7 @@ impl TokenView {
     }
 }
 
-/// A token with its secret: the only time that it is shown.
+/// A token with its secret, which is shown only once.
 #[derive(Serialize, ToSchema)]
 pub struct FreshToken {
     /// Send it as `Authorization: Bearer …` or as `x-api-key`. It is not shown again.
@@ -206,25 +206,25 @@ impl FreshToken {
 pub struct SettingView {
     #[schema(example = "requests_per_minute")]
     name: &'static str,
-    /// What holds now.
+    /// The current value.
     #[schema(example = 20)]
     value: u64,
-    /// What the configuration file says, or the default; null in a change puts it back.
+    /// The value in the configuration file, or the default. Null in a change restores it.
     #[schema(example = 10)]
     of_file: u64,
-    /// Whether `value` was set here.
+    /// Whether `value` was changed at run time.
     overridden: bool,
-    /// The smallest value that can be set.
+    /// Smallest allowed value.
     least: u64,
-    /// The largest.
+    /// Largest allowed value.
     most: u64,
     #[schema(example = "requests")]
     unit: &'static str,
     about: &'static str,
-    /// When it was set here.
+    /// When it was changed at run time.
     #[schema(format = DateTime)]
     changed_at: Option<String>,
-    /// Who set it here; null when it was done on the host.
+    /// Who changed it; null when it was changed on the host.
     changed_by: Option<String>,
 }
 
