@@ -1,4 +1,4 @@
-//! How we go out: the one file that knows awc. It sends a call, bounds every wait, and feeds the decoder.
+//! The connections to upstreams: sends a call, bounds every wait, and feeds the decoder. The one file that knows awc.
 //!
 //! awc's client belongs to one thread, so each worker has its own.
 
@@ -6,28 +6,40 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
-use awc::http::header;
+use awc::http::header::{self, HeaderName, HeaderValue};
 use awc::{Client, ClientRequest, ClientResponse, Connector};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 
 use crate::base::error::Error;
+use crate::base::secret::Secret;
 use crate::config;
 use crate::model::catalog::{HostId, ModelCard, Skills};
 use crate::model::chat::ChatEvent;
 use crate::model::model_name::ModelName;
-use crate::provider::{Call, Decoder, PROMPT_FIELD, Provider, SCHEMA_FIELD, ollama};
+use crate::provider::{self, Call, Decoder, Headers, Method, PROMPT_FIELD, Provider, Query, SCHEMA_FIELD};
 
 pub struct Host {
     pub name: String,
     url: String,
     provider: &'static dyn Provider,
+    credential: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Host {
     pub fn new(upstream: &config::Upstream) -> Self {
-        Host { name: upstream.name.clone(), url: upstream.url.clone(), provider: &ollama::Ollama }
+        let provider = provider::of(upstream.kind);
+        let credential = upstream.secret.as_ref().and_then(|secret| credential(provider, secret));
+        Host { name: upstream.name.clone(), url: upstream.url.clone(), provider, credential }
     }
+}
+
+/// Returns the header with the secret, marked so that nothing logs it. The configuration takes only what fits into one.
+fn credential(provider: &dyn Provider, secret: &Secret<String>) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = provider.credential(secret);
+    let mut value = HeaderValue::from_str(value.expose()).ok()?;
+    value.set_sensitive(true);
+    Some((HeaderName::from_static(name), value))
 }
 
 pub struct Upstream {
@@ -64,19 +76,12 @@ impl Upstream {
         &self.hosts[host.0].name
     }
 
-    pub fn provider(&self, host: HostId) -> &'static dyn Provider {
-        self.hosts[host.0].provider
-    }
-
     /// Sends `call` and returns when the head of the answer is here. Dropping the answer closes the connection, which
     /// ends the generation.
     pub async fn send(&self, host: HostId, call: &Call) -> Result<Events, Failure> {
         let host = &self.hosts[host.0];
         let sent = self
-            .client
-            .post(format!("{}{}", host.url, call.path))
-            .insert_header((header::CONTENT_TYPE, "application/json"))
-            .no_decompress()
+            .request(host, call.method, &call.path, &call.headers)
             .timeout(self.limits.first_byte_timeout)
             .send_body(call.body.clone())
             .await;
@@ -84,29 +89,44 @@ impl Upstream {
         if response.status() != 200 {
             let body = short_body(&mut response).await.unwrap_or_default();
             let failure = host.provider.failure(response.status().as_u16(), &body);
-            let failure = failure.renamed(SCHEMA_FIELD, call.schema_field).renamed(PROMPT_FIELD, call.asks);
-            return Err(failure.about(call.asks).into());
+            let failure = failure.renamed(SCHEMA_FIELD, call.schema_field).renamed(PROMPT_FIELD, call.prompt_field);
+            return Err(failure.about(call.prompt_field).into());
         }
         Ok(Events { response, decoder: host.provider.decoder(&call.reading), ended: false })
     }
 
     pub async fn models(&self, host: HostId) -> Result<Vec<ModelCard>, Error> {
         let host = &self.hosts[host.0];
-        let request = self.client.get(format!("{}{}", host.url, host.provider.models_path()));
-        let body = self.short_answer(host, request, Bytes::new()).await?;
+        let body = self.short_answer(host, host.provider.models_query()).await?;
         host.provider.models(&body)
     }
 
-    /// What a model can do.
-    pub async fn skills(&self, host: HostId, model: &ModelName) -> Result<Skills, Error> {
+    /// Asks what a model can do. `None`: its list of models is all that this kind of upstream tells.
+    pub async fn skills(&self, host: HostId, model: &ModelName) -> Result<Option<Skills>, Error> {
         let host = &self.hosts[host.0];
-        let request = self.client.post(format!("{}{}", host.url, host.provider.model_path()));
-        let body = self.short_answer(host, request, host.provider.model_question(model).into()).await?;
-        host.provider.skills(&body)
+        let Some(query) = host.provider.skills_query(model) else { return Ok(None) };
+        let body = self.short_answer(host, query).await?;
+        host.provider.skills(&body).map(Some)
     }
 
-    async fn short_answer(&self, host: &Host, request: ClientRequest, body: Bytes) -> Result<Bytes, Error> {
-        let sent = request.no_decompress().timeout(SHORT_BODY_WAIT_MAX).send_body(body).await;
+    fn request(&self, host: &Host, method: Method, path: &str, headers: &Headers) -> ClientRequest {
+        let url = format!("{}{path}", host.url);
+        let mut request = match method {
+            Method::Get => self.client.get(url),
+            Method::Post => self.client.post(url).insert_header((header::CONTENT_TYPE, "application/json")),
+        };
+        for (name, value) in headers {
+            request = request.insert_header((*name, value.as_str()));
+        }
+        if let Some((name, value)) = &host.credential {
+            request = request.insert_header((name, value));
+        }
+        request.no_decompress()
+    }
+
+    async fn short_answer(&self, host: &Host, query: Query) -> Result<Bytes, Error> {
+        let request = self.request(host, query.method, &query.path, &query.headers);
+        let sent = request.timeout(SHORT_BODY_WAIT_MAX).send_body(query.body).await;
         let mut response = sent.map_err(|cause| self.send_failure(cause).error)?;
         let body = short_body(&mut response).await?;
         if response.status() != 200 {

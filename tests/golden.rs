@@ -23,8 +23,9 @@ use lan_gateway::model::chat::{
 };
 use lan_gateway::model::credential::Credential;
 use lan_gateway::model::embed::Embedding;
+use lan_gateway::model::provider_kind::ProviderKind;
 use lan_gateway::model::work::Work;
-use lan_gateway::provider::{Provider, Reading, ollama};
+use lan_gateway::provider::{self, Provider, Reading, ollama};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -184,8 +185,6 @@ fn event_lines(events: &[ChatEvent], ended: &Result<(), Error>) -> String {
 
 // --- Providers ------------------------------------------------------------------------------------------------------
 
-static PROVIDERS: &[&dyn Provider] = &[&ollama::Ollama];
-
 /// Feeds an answer in pieces, and then closes.
 fn decode<'a>(
     provider: &dyn Provider,
@@ -235,15 +234,15 @@ fn reading_line(reading: &Reading) -> Option<Value> {
 fn providers_translate_as_their_files_say() {
     let mut outputs = Outputs::default();
     for folder in folders(&root().join("provider")) {
-        let provider =
-            PROVIDERS.iter().find(|provider| provider.name() == name(&folder)).expect("a provider of that name");
+        let kind = ProviderKind::NAMED.iter().find(|(kind, _)| *kind == name(&folder));
+        let provider = provider::of(kind.expect("a kind of provider of that name").1);
         for case in folders(&folder) {
             if let Ok(answer) = fs::read(case.join("answer.ndjson")) {
                 let reading = read_reading(&case);
-                let (events, ended) = decode(*provider, &reading, [&answer[..]]);
+                let (events, ended) = decode(provider, &reading, [&answer[..]]);
                 outputs.hold(&case, "events.jsonl", &event_lines(&events, &ended));
                 for size in [1, 7] {
-                    let (events, ended) = decode(*provider, &reading, answer.chunks(size));
+                    let (events, ended) = decode(provider, &reading, answer.chunks(size));
                     outputs.hold(&case, "events.jsonl", &event_lines(&events, &ended));
                 }
             } else if let Ok(failure) = fs::read_to_string(case.join("failure.txt")) {
@@ -822,9 +821,9 @@ proptest! {
         body in prop_oneof![prop::collection::vec(any::<u8>(), 0..64), damaged(files(&["answer.ndjson", "failure.txt", "tags.json"]))],
         status: u16,
     ) {
-        for provider in PROVIDERS {
+        for provider in ProviderKind::NAMED.iter().map(|(_, kind)| provider::of(*kind)) {
             for reading in readings() {
-                let (events, ended) = decode(*provider, &reading, body.chunks(5));
+                let (events, ended) = decode(provider, &reading, body.chunks(5));
                 let marks = events.iter().filter(|event| matches!(event.what, Piece::End(_))).count();
                 prop_assert_eq!(marks, usize::from(ended.is_ok()));
                 prop_assert!(ended.is_err() || matches!(events.last().unwrap().what, Piece::End(_)));

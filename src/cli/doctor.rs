@@ -166,6 +166,7 @@ fn parallel_in(environment: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::provider_kind::ProviderKind;
 
     #[test]
     fn what_an_ollama_runs_at_once_is_read_from_its_environment() {
@@ -197,7 +198,9 @@ mod tests {
     fn slots_that_do_not_fit_are_named_with_what_to_do() {
         let host = |slots, slots_per_model| Host {
             name: "local".into(),
+            kind: ProviderKind::Ollama,
             url: "http://127.0.0.1:11434".into(),
+            secret: None,
             slots,
             slots_per_model,
             models_loaded: 1,

@@ -1,7 +1,7 @@
 //! What the file and the environment may say, and which problem each mistake is.
 
 use super::*;
-use crate::config::upstreams::UPSTREAM_NAME_LETTERS_MAX;
+use crate::config::upstreams::{SECRET_LETTERS_MAX, UPSTREAM_NAME_LETTERS_MAX};
 
 fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
@@ -175,6 +175,26 @@ fn an_upstream_may_have_a_dotted_name_and_the_environment_writes_it_with_undersc
     assert_eq!(keys(&problems), ["upstream.\"gpu1.lan\".nonsense"]);
     let twice = "[upstream.\"a.b\"]\nurl = \"http://127.0.0.1:2\"\n[upstream.a-b]\nurl = \"http://127.0.0.1:3\"\n";
     assert_eq!(keys(&Config::resolve(twice, []).unwrap_err()).len(), 1, "one variable would set both");
+}
+
+#[test]
+fn an_upstream_may_have_a_secret_which_no_message_shows() {
+    let with = |secret: &str| {
+        let file = format!("[upstream.a]\nurl = \"http://127.0.0.1:2\"\nsecret = {secret}");
+        Config::resolve(&file, [])
+    };
+    let told = |secret: &str| with(secret).unwrap().upstreams[1].secret.as_ref().map(|s| s.expose().clone());
+
+    assert_eq!(told("\"\""), None);
+    assert_eq!(told("\"key-1\"").as_deref(), Some("key-1"));
+    assert!(told(&format!("\"{}\"", "k".repeat(SECRET_LETTERS_MAX))).is_some());
+    let too_long = format!("\"{}\"", "k".repeat(SECRET_LETTERS_MAX + 1));
+    for bad in ["\"hidden key\"", "\"hidden\\n\"", "\"hiddén\"", "[\"hidden\"]", &too_long] {
+        let problems = with(bad).unwrap_err();
+        assert_eq!(keys(&problems), ["upstream.a.secret"], "{bad}");
+        assert!(!format!("{problems:?}").contains("hidd") && !format!("{problems:?}").contains("kkk"), "{bad}");
+    }
+    assert!(!format!("{:?}", with("\"key-1\"")).contains("key-1"));
 }
 
 #[test]

@@ -3,15 +3,22 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use toml::Value;
+
+use crate::base::secret::Secret;
 use crate::config::reader::{Key, Reader, same_variable};
 use crate::config::values::{number, one_of, seconds, text};
+use crate::model::provider_kind::ProviderKind;
 
 /// A server that serves models.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     pub name: String,
+    pub kind: ProviderKind,
     /// `http://host:port`, without a path.
     pub url: String,
+    /// What the gateway shows it, where it asks for something.
+    pub secret: Option<Secret<String>>,
     /// Requests that run there at once.
     pub slots: usize,
     /// Slots that one model may use.
@@ -30,6 +37,9 @@ pub struct UpstreamLimits {
 
 /// The most slots. As `slots_per_model` it sets no bound, so it may be more than `slots`.
 const SLOTS_MAX: u64 = 1024;
+
+/// Letters of an upstream's secret, at most. It goes into a header.
+pub const SECRET_LETTERS_MAX: usize = 4096;
 
 /// Letters of an upstream's name, which each request's row in the record holds.
 pub const UPSTREAM_NAME_LETTERS_MAX: usize = 64;
@@ -91,12 +101,22 @@ impl Upstream {
     }
 }
 
+/// Reads the text of a secret; empty stands for none. Messages don't show it.
+fn secret(value: &Value) -> Result<Option<Secret<String>>, String> {
+    let text = value.as_str().ok_or("must be a text in quotes")?;
+    if text.len() > SECRET_LETTERS_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!("must be of at most {SECRET_LETTERS_MAX} ASCII letters, digits and signs, without spaces"));
+    }
+    Ok((!text.is_empty()).then(|| Secret::new(text.to_owned())))
+}
+
 pub fn read(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
     let url = reader.key(
         "ollama.url",
         "\"http://127.0.0.1:11434\"",
         "Where Ollama listens. Short for [upstream.local] with kind = \"ollama\".\n\
-         More hosts go into sections of their own: [upstream.NAME] with kind, url, slots, slots_per_model, models_loaded.\n\
+         More hosts go into sections of their own: [upstream.NAME] with kind, url, slots, slots_per_model, models_loaded, and\n\
+         secret where a proxy in front of it asks for one (sent as `Authorization: Bearer`).\n\
          A NAME with a dot takes quotes, as in [upstream.\"gpu1.lan\"]; the environment writes it with _ instead, as in\n\
          LGW_UPSTREAM__GPU1_LAN__URL.",
         text,
@@ -123,7 +143,9 @@ pub fn read(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
     );
     let local = Upstream {
         name: "local".into(),
+        kind: ProviderKind::Ollama,
         url,
+        secret: None,
         slots: slots as usize,
         slots_per_model: slots_per_model as usize,
         models_loaded: models_loaded as usize,
@@ -145,15 +167,18 @@ pub fn read(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
             reader.problem(&section, format!("can't be told from `{other}` in the environment; choose another name"));
         }
         let key = |field: &str| Key::of(&["upstream", name, field]);
-        reader.key(key("kind"), "\"ollama\"", "", one_of(&[("ollama", ())]));
+        let kind = reader.key(key("kind"), "\"ollama\"", "", one_of(ProviderKind::NAMED));
         let url = reader.key(key("url"), "\"http://127.0.0.1:11434\"", "", text);
+        let secret = reader.key(key("secret"), "\"\"", "", secret);
         let slots = reader.key(key("slots"), "1", "", number(1, SLOTS_MAX));
         let slots_per_model = reader.key(key("slots_per_model"), "1024", "", number(1, SLOTS_MAX));
         let models_loaded = reader.key(key("models_loaded"), "1", "", number(1, 64));
         check_slots_per_model(reader, key("slots_per_model"), slots_per_model, (key("slots"), slots));
         let upstream = Upstream {
             name: name.clone(),
+            kind,
             url,
+            secret,
             slots: slots as usize,
             slots_per_model: slots_per_model as usize,
             models_loaded: models_loaded as usize,

@@ -20,6 +20,7 @@ use crate::model::catalog::ModelCard;
 use crate::model::model_name::ModelName;
 use crate::model::rights::Class;
 use crate::model::work::Work;
+use crate::provider;
 use crate::rules::audit::{Audit, Intent, Record, Unopened};
 use crate::rules::breaker::Breaker;
 use crate::rules::limits::bodies::BodyBytes;
@@ -138,8 +139,7 @@ impl Gateway {
         if matches!(refusal, Error::ModelNotFound { .. }) {
             return None;
         }
-        let host = self.stages.routing.known(&ModelName::parse(name).ok()?)?;
-        Some(self.upstream.provider(host).name())
+        Some(self.stages.routing.kind_of(&ModelName::parse(name).ok()?)?.name())
     }
 
     /// Whether some upstream is up.
@@ -195,12 +195,10 @@ impl Gateway {
         }
         policy.check_model(&asked.who, asked.work.model())?;
         let mut allowed = policy.check(&asked.who, asked.work)?;
-        let hosts = routing.candidates(allowed.work.model()).await?;
-        // All candidates of one request share one kind of provider.
-        let provider = self.upstream.provider(hosts[0]);
+        let candidates = routing.candidates(allowed.work.model()).await?;
         let mut ignored = asked.ignored;
         if (allowed.work.think_wish().is_some() || allowed.work.first_image().is_some())
-            && let Some(skills) = routing.skills(&self.upstream, hosts[0], allowed.work.model()).await
+            && let Some(skills) = routing.skills(&self.upstream, &candidates, allowed.work.model()).await
         {
             ignored.extend(policy.fit_to_skills(&mut allowed.work, skills)?.map(str::to_owned));
         }
@@ -213,7 +211,7 @@ impl Gateway {
             }
         }
         let answer_tokens = allowed.answer_tokens();
-        let call = provider.call(&allowed.work)?;
+        let call = provider::of(candidates.kind).call(&allowed.work)?;
         let simplified = call.simplified.clone();
         allowed.notes.extend(call.notes.iter().cloned());
         allowed.notes.extend(ignored.iter().map(|field| format!("ignored {field}")));
@@ -226,7 +224,7 @@ impl Gateway {
                 who: &asked.who,
                 class: asked.class,
                 model: allowed.work.model().canonical(),
-                hosts: &hosts,
+                hosts: &candidates.hosts,
                 bytes: call.bytes_held(),
                 images: !call.images.is_empty(),
             })
@@ -241,7 +239,7 @@ impl Gateway {
                 id: asked.id,
                 who: &asked.who,
                 api: asked.api,
-                provider: provider.name(),
+                provider: candidates.kind.name(),
                 model: allowed.work.model(),
                 call: &call,
                 address: asked.address,
@@ -261,7 +259,7 @@ impl Gateway {
         let pump = Pump {
             upstream: self.upstream.clone(),
             routing: routing.clone(),
-            hosts,
+            hosts: candidates.hosts,
             shared: shared.clone(),
             answers: answers.clone(),
             stop_now: stop_now.clone(),

@@ -71,16 +71,7 @@ mod tests {
     use crate::provider::Reading;
 
     fn plausible() -> Plausible {
-        let call = Call {
-            path: "/api/chat",
-            body: Bytes::from_static(b"0123456789"),
-            images: Vec::new(),
-            notes: Vec::new(),
-            simplified: Vec::new(),
-            reading: Reading::plain_chat(),
-            asks: "messages",
-            schema_field: "format",
-        };
+        let call = Call::post("/api/chat", Bytes::from_static(b"0123456789"), Reading::plain_chat(), "messages");
         Plausible::of(&call, 3, 100)
     }
 

@@ -7,6 +7,7 @@ pub mod credential;
 pub mod embed;
 pub mod model_name;
 pub mod people;
+pub mod provider_kind;
 pub mod record;
 pub mod rights;
 pub mod runaway;

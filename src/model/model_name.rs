@@ -42,12 +42,6 @@ impl ModelName {
     pub fn canonical(&self) -> &str {
         &self.canonical
     }
-
-    /// Ollama sends the prompts of models whose tag is `cloud` or ends in `-cloud` to its own servers.
-    pub fn leaves_the_lan(&self) -> bool {
-        let tag = self.canonical.rsplit(':').next().unwrap_or_default();
-        tag == "cloud" || self.canonical.ends_with("-cloud") || self.asked.to_ascii_lowercase().ends_with("-cloud")
-    }
 }
 
 impl PartialEq for ModelName {
@@ -82,14 +76,5 @@ mod tests {
             assert_eq!(ModelName::parse(bad).unwrap_err().field(), Some("model"), "{bad}");
         }
         assert!(ModelName::parse(&"x".repeat(256)).is_ok());
-    }
-
-    #[test]
-    fn cloud_names_are_known_as_such() {
-        for cloud in ["x:cloud", "x:70b-cloud", "x-cloud", "X:CLOUD", "x-cloud:latest"] {
-            let leaves = ModelName::parse(cloud).unwrap().leaves_the_lan();
-            assert_eq!(leaves, cloud != "x-cloud:latest", "{cloud}");
-        }
-        assert!(!ModelName::parse("cloudy:7b").unwrap().leaves_the_lan());
     }
 }

@@ -29,8 +29,8 @@ impl Work {
         }
     }
 
-    /// What holds the prompt.
-    pub fn asks(&self) -> &'static str {
+    /// Name of the request field that carries the prompt, for error messages.
+    pub fn prompt_field(&self) -> &'static str {
         match self {
             Work::Chat(_) => "messages",
             Work::Complete(_) => "prompt",

@@ -1,11 +1,15 @@
-//! How we speak to upstreams: the trait of a provider. The mirror of a dialect, and as pure.
+//! How the gateway speaks to upstreams: the trait of a provider. The mirror of a dialect, and as pure.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 
 use crate::base::error::Error;
+use crate::base::secret::Secret;
 use crate::model::catalog::{ModelCard, Skills};
 use crate::model::chat::ChatEvent;
 use crate::model::model_name::ModelName;
+use crate::model::provider_kind::ProviderKind;
 use crate::model::work::Work;
 
 pub mod ollama;
@@ -16,27 +20,76 @@ pub mod wire;
 pub const PROMPT_FIELD: &str = "messages";
 pub const SCHEMA_FIELD: &str = "format";
 
-pub trait Provider: Sync {
-    fn name(&self) -> &'static str;
-    /// The request as bytes; an error when the provider can't express what changes the meaning.
-    fn call(&self, work: &Work) -> Result<Call, Error>;
-    /// Reads the answer to a call.
-    fn decoder(&self, reading: &Reading) -> Box<dyn Decoder>;
-    /// An upstream's error answer to a call, in our words.
-    fn failure(&self, status: u16, body: &[u8]) -> Error;
-    /// Where its list of models is, and how to read it.
-    fn models_path(&self) -> &'static str;
-    fn models(&self, body: &[u8]) -> Result<Vec<ModelCard>, Error>;
-    /// Where it tells more about one model, the question, and how to read what that model can do.
-    fn model_path(&self) -> &'static str;
-    fn model_question(&self, model: &ModelName) -> Vec<u8>;
-    fn skills(&self, body: &[u8]) -> Result<Skills, Error>;
+/// Returns the provider that speaks to upstreams of this kind.
+pub fn of(kind: ProviderKind) -> &'static dyn Provider {
+    match kind {
+        ProviderKind::Ollama => &ollama::Ollama,
+    }
 }
 
-/// A request to an upstream. `body` holds exactly the bytes that are forwarded and recorded.
+pub trait Provider: Sync {
+    /// Translates a request into the bytes to forward. Fails when the provider can't express what changes the meaning.
+    fn call(&self, work: &Work) -> Result<Call, Error>;
+
+    /// Returns the reader of the answer to a call.
+    fn decoder(&self, reading: &Reading) -> Box<dyn Decoder>;
+
+    /// Translates an upstream's error answer to a call.
+    fn failure(&self, status: u16, body: &[u8]) -> Error;
+
+    /// Returns the header that shows the upstream's secret, where its configuration has one.
+    fn credential(&self, secret: &Secret<String>) -> (&'static str, Secret<String>);
+
+    /// Asks for the list of models.
+    fn models_query(&self) -> Query;
+
+    /// Reads the list of models, without those that the upstream would pass on to other servers.
+    fn models(&self, body: &[u8]) -> Result<Vec<ModelCard>, Error>;
+
+    /// Asks what one model can do. `None`: the list of models says all that there is to know.
+    fn skills_query(&self, model: &ModelName) -> Option<Query>;
+
+    /// Reads the answer to `skills_query`.
+    fn skills(&self, body: &[u8]) -> Result<Skills, Error>;
+
+    /// Whether an upstream would pass prompts for a model of this name on to other servers.
+    fn passes_on(&self, model: &ModelName) -> bool;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Post,
+}
+
+/// Headers that a provider adds to a request. None of them is secret: `Provider::credential` is apart.
+pub type Headers = Vec<(&'static str, String)>;
+
+/// A request to an upstream about itself, with a short answer.
+#[derive(Debug, Clone)]
+pub struct Query {
+    pub method: Method,
+    pub path: Cow<'static, str>,
+    pub headers: Headers,
+    pub body: Bytes,
+}
+
+impl Query {
+    pub fn get(path: impl Into<Cow<'static, str>>) -> Self {
+        Query { method: Method::Get, path: path.into(), headers: Vec::new(), body: Bytes::new() }
+    }
+
+    pub fn post(path: impl Into<Cow<'static, str>>, body: impl Into<Bytes>) -> Self {
+        Query { method: Method::Post, path: path.into(), headers: Vec::new(), body: body.into() }
+    }
+}
+
+/// A request for an answer of a model. `body` holds exactly the bytes that are forwarded and recorded.
 #[derive(Debug, Clone)]
 pub struct Call {
-    pub path: &'static str,
+    pub method: Method,
+    pub path: Cow<'static, str>,
+    pub headers: Headers,
     pub body: Bytes,
     /// Where images stand in the body, in order.
     pub images: Vec<ImageAt>,
@@ -45,14 +98,35 @@ pub struct Call {
     /// Places in the caller's schemas at which something was left out that this provider can't be bound to.
     pub simplified: Vec<String>,
     pub reading: Reading,
-    /// What of the request was too long, if the upstream says that something is.
-    pub asks: &'static str,
-    /// The field with the schema that binds the answer, if the upstream says that it can't use it.
+    /// The caller's name of the field that holds the prompt, for errors about its length.
+    pub prompt_field: &'static str,
+    /// The caller's name of the field with the schema that binds the answer, for errors about it.
     pub schema_field: &'static str,
 }
 
 impl Call {
-    /// What it holds in memory: images stand in the body as text, and once more as they are.
+    /// A call without images, schemas and headers of its own.
+    pub fn post(
+        path: impl Into<Cow<'static, str>>,
+        body: impl Into<Bytes>,
+        reading: Reading,
+        prompt_field: &'static str,
+    ) -> Self {
+        Call {
+            method: Method::Post,
+            path: path.into(),
+            headers: Vec::new(),
+            body: body.into(),
+            images: Vec::new(),
+            notes: Vec::new(),
+            simplified: Vec::new(),
+            reading,
+            prompt_field,
+            schema_field: SCHEMA_FIELD,
+        }
+    }
+
+    /// Returns the bytes it holds in memory: images stand in the body as text, and once more as they are.
     pub fn bytes_held(&self) -> usize {
         self.body.len() + self.images.iter().map(|image| image.bytes.len()).sum::<usize>()
     }
@@ -77,7 +151,7 @@ pub enum Reading {
 }
 
 impl Reading {
-    /// Of an answer that is read as it comes.
+    /// An answer that is read as it comes.
     pub fn plain_chat() -> Self {
         Reading::Chat { must_call: Vec::new(), one_call: false }
     }

@@ -7,18 +7,20 @@ use serde_json::{Value, json};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
+use crate::base::secret::Secret;
 use crate::model::catalog::{ModelCard, Skills};
 use crate::model::model_name::ModelName;
 use crate::model::work::Work;
 use crate::provider::ollama::answer::TextDecoder;
 use crate::provider::ollama::embed::EmbedDecoder;
-use crate::provider::{Call, Decoder, PROMPT_FIELD, Provider, Reading, SCHEMA_FIELD};
+use crate::provider::{Call, Decoder, PROMPT_FIELD, Provider, Query, Reading, SCHEMA_FIELD};
 
 mod answer;
 mod complete;
 mod count;
 mod embed;
 pub mod grammar;
+mod naming;
 mod refs;
 mod request;
 mod schema;
@@ -26,15 +28,11 @@ mod schema;
 pub struct Ollama;
 
 impl Provider for Ollama {
-    fn name(&self) -> &'static str {
-        "ollama"
-    }
-
     fn call(&self, work: &Work) -> Result<Call, Error> {
         match work {
-            Work::Chat(chat) => request::call(chat, work.asks()),
-            Work::Complete(complete) => Ok(complete::call(complete, work.asks())),
-            Work::Embed(embed) => Ok(embed::call(embed, work.asks())),
+            Work::Chat(chat) => request::call(chat, work.prompt_field()),
+            Work::Complete(complete) => Ok(complete::call(complete, work.prompt_field())),
+            Work::Embed(embed) => Ok(embed::call(embed, work.prompt_field())),
         }
     }
 
@@ -50,26 +48,31 @@ impl Provider for Ollama {
         failure(status, body)
     }
 
-    fn models_path(&self) -> &'static str {
-        "/api/tags"
+    /// Ollama itself asks for none; a proxy in front of it may.
+    fn credential(&self, secret: &Secret<String>) -> (&'static str, Secret<String>) {
+        ("authorization", Secret::new(format!("Bearer {}", secret.expose())))
+    }
+
+    fn models_query(&self) -> Query {
+        Query::get("/api/tags")
     }
 
     fn models(&self, body: &[u8]) -> Result<Vec<ModelCard>, Error> {
         models(body)
     }
 
-    fn model_path(&self) -> &'static str {
-        "/api/show"
-    }
-
-    fn model_question(&self, model: &ModelName) -> Vec<u8> {
-        json!({ "model": model.as_str() }).to_string().into_bytes()
+    fn skills_query(&self, model: &ModelName) -> Option<Query> {
+        Some(Query::post("/api/show", json!({ "model": model.as_str() }).to_string()))
     }
 
     fn skills(&self, body: &[u8]) -> Result<Skills, Error> {
         let shown: Shown = serde_json::from_slice(body)
             .map_err(|_| refused("the model server's account of a model is not understood"))?;
         Ok(skills(&shown.capabilities))
+    }
+
+    fn passes_on(&self, model: &ModelName) -> bool {
+        naming::is_cloud(model)
     }
 }
 
@@ -253,7 +256,7 @@ fn card(tag: Tag) -> Option<ModelCard> {
     if is_remote(tag.remote_host) || is_remote(tag.remote_model) {
         return None;
     }
-    let name = ModelName::parse(&tag.name?).ok().filter(|name| !name.leaves_the_lan())?;
+    let name = ModelName::parse(&tag.name?).ok().filter(|name| !naming::is_cloud(name))?;
     let modified_at = tag.modified_at.and_then(|text| Timestamp::parse(&text)).unwrap_or(Timestamp(0));
     Some(ModelCard { name, modified_at, skills: tag.capabilities.as_deref().map(skills) })
 }

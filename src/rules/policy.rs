@@ -6,13 +6,17 @@ use crate::config::settings::{Live, Settings};
 use crate::model::catalog::{ModelCard, Skills};
 use crate::model::chat::ChatRequest;
 use crate::model::model_name::ModelName;
+use crate::model::provider_kind::ProviderKind;
 use crate::model::rights::quotas::Quotas;
 use crate::model::work::Work;
+use crate::provider;
 
 mod picture;
 
 pub struct Policy {
     settings: Live,
+    /// The kinds of upstreams that may get a request.
+    kinds: Vec<ProviderKind>,
 }
 
 /// A request that may be forwarded, and what was changed in it.
@@ -40,8 +44,8 @@ impl Allowed {
 }
 
 impl Policy {
-    pub fn new(settings: Live) -> Self {
-        Policy { settings }
+    pub fn new(settings: Live, kinds: Vec<ProviderKind>) -> Self {
+        Policy { settings, kinds }
     }
 
     /// A model that is not for them is one that does not exist.
@@ -54,7 +58,7 @@ impl Policy {
 
     /// The models that `who` may be told of.
     pub fn visible(&self, who: &Identity, mut models: Vec<ModelCard>) -> Vec<ModelCard> {
-        models.retain(|card| who.may_name(&card.name) && !card.name.leaves_the_lan());
+        models.retain(|card| who.may_name(&card.name));
         models
     }
 
@@ -73,6 +77,7 @@ impl Policy {
     }
 
     pub fn check(&self, who: &Identity, work: Work) -> Result<Allowed, Error> {
+        check_stays_here(&self.kinds, work.model())?;
         let settings = self.settings.now();
         let own = who.user().quotas.or(settings.quotas());
         let quotas = who.token().map_or(own, |token| own.tightest(token.quotas));
@@ -80,12 +85,16 @@ impl Policy {
     }
 }
 
-fn cut_to_size(mut work: Work, settings: &Settings, quotas: &Quotas) -> Result<Allowed, Error> {
-    let model = work.model();
-    if model.leaves_the_lan() {
+/// Refuses a model whose name says that some upstream would pass its prompts on to other servers.
+fn check_stays_here(kinds: &[ProviderKind], model: &ModelName) -> Result<(), Error> {
+    if kinds.iter().any(|kind| provider::of(*kind).passes_on(model)) {
         let message = format!("model `{model}` would send the prompt off this host, which is not allowed here");
         return Err(Error::forbidden(message));
     }
+    Ok(())
+}
+
+fn cut_to_size(mut work: Work, settings: &Settings, quotas: &Quotas) -> Result<Allowed, Error> {
     let prompt_bytes = work.prompt_bytes();
     check_prompt(&work, prompt_bytes, settings)?;
     if let Work::Chat(chat) = &work {
@@ -127,7 +136,7 @@ fn room_for_answer(work: &mut Work, prompt_bytes: usize, quotas: &Quotas) -> Res
                 "the prompt is too long: it has about {prompt} tokens and does not fit your quota `{name}` of {limit}; \
                  send less"
             );
-            return Err(Error::ContextTooLong { field: work.asks(), message });
+            return Err(Error::ContextTooLong { field: work.prompt_field(), message });
         };
         room = room.min(beside);
     }
@@ -137,7 +146,7 @@ fn room_for_answer(work: &mut Work, prompt_bytes: usize, quotas: &Quotas) -> Res
 fn check_prompt(work: &Work, bytes: usize, settings: &Settings) -> Result<(), Error> {
     let limit = settings.prompt_bytes_max;
     if bytes > limit {
-        return Err(Error::TooLarge { field: Some(work.asks()), limit });
+        return Err(Error::TooLarge { field: Some(work.prompt_field()), limit });
     }
     Ok(())
 }
@@ -281,6 +290,10 @@ mod tests {
 
     #[test]
     fn names_that_leave_the_host_are_refused() {
-        assert_eq!(check(request("x:cloud", None, &[])).unwrap_err().code(), "permission_denied");
+        let check = |kinds, name| check_stays_here(kinds, &ModelName::parse(name).unwrap());
+
+        assert_eq!(check(&[ProviderKind::Ollama], "x:cloud").unwrap_err().code(), "permission_denied");
+        assert!(check(&[ProviderKind::Ollama], "x:latest").is_ok());
+        assert!(check(&[], "x:cloud").is_ok());
     }
 }

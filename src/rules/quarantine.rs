@@ -96,7 +96,7 @@ impl Quarantine {
 
     /// Admits a call to `model`, unless a server died of it.
     pub fn admit(self: &Arc<Self>, call: &Call, model: &str) -> Result<Stay, Error> {
-        self.admit_at(Digest(self.key.hash_one((call.path, &call.body))), model, Instant::now())
+        self.admit_at(Digest(self.key.hash_one((&call.path, &call.body))), model, Instant::now())
     }
 
     fn admit_at(self: &Arc<Self>, digest: Digest, model: &str, now: Instant) -> Result<Stay, Error> {

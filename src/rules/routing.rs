@@ -15,6 +15,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::model::catalog::{HostId, ModelCard, Skills};
 use crate::model::model_name::ModelName;
+use crate::model::provider_kind::ProviderKind;
 use crate::upstream::Upstream;
 
 mod known;
@@ -25,7 +26,18 @@ use known::{Known, Sure};
 #[derive(Clone)]
 pub struct Routing(Arc<Shared>);
 
+/// Where a request may run.
+#[derive(Debug, Clone)]
+pub struct Candidates {
+    /// What all of `hosts` speak, since a request is translated once.
+    pub kind: ProviderKind,
+    /// Never empty.
+    pub hosts: Vec<HostId>,
+}
+
 struct Shared {
+    /// What each upstream speaks, in the order of `HostId`.
+    kinds: Vec<ProviderKind>,
     upstreams: Mutex<Vec<Known>>,
     /// Rises whenever a look has ended.
     looked: watch::Sender<u64>,
@@ -78,7 +90,7 @@ pub struct Seen {
 
 /// Where a model is served.
 enum Served {
-    Here(Vec<HostId>),
+    Here(Candidates),
     /// By upstreams that are down.
     Down(Error),
     Nowhere,
@@ -86,11 +98,16 @@ enum Served {
 
 impl Routing {
     /// `fresh`: how old a list of models may become. `tell_down` is told whenever an upstream goes down or comes up.
-    pub fn new(upstreams: usize, fresh: Duration, tell_down: impl Fn(HostId, bool) + Send + Sync + 'static) -> Self {
+    pub fn new(
+        kinds: Vec<ProviderKind>,
+        fresh: Duration,
+        tell_down: impl Fn(HostId, bool) + Send + Sync + 'static,
+    ) -> Self {
         Routing(Arc::new(Shared {
-            upstreams: Mutex::new((0..upstreams).map(|_| Known::nothing()).collect()),
+            upstreams: Mutex::new(kinds.iter().map(|_| Known::nothing()).collect()),
             looked: watch::Sender::new(0),
-            wanted: (0..upstreams).map(|_| Notify::new()).collect(),
+            wanted: kinds.iter().map(|_| Notify::new()).collect(),
+            kinds,
             fresh,
             tell_down: Box::new(tell_down),
         }))
@@ -176,15 +193,16 @@ impl Routing {
         Alive::Unclear
     }
 
-    /// The upstreams that are up and serve `model`, at least one.
-    pub async fn candidates(&self, model: &ModelName) -> Result<Vec<HostId>, Error> {
+    /// Returns the upstreams that are up and serve `model`. Where upstreams of several kinds do, the first in the
+    /// configuration decides the kind.
+    pub async fn candidates(&self, model: &ModelName) -> Result<Candidates, Error> {
         self.first_look().await;
         if !matches!(self.serving(model), Served::Here(_)) {
             // It may have been pulled, or its upstream started, a moment ago.
             self.look_again(|_| true, |known| known.is_up() && known.serves(model)).await;
         }
         match self.serving(model) {
-            Served::Here(hosts) => Ok(hosts),
+            Served::Here(candidates) => Ok(candidates),
             Served::Down(error) => Err(error),
             Served::Nowhere => {
                 self.check_any_up()?;
@@ -193,9 +211,10 @@ impl Routing {
         }
     }
 
-    /// An upstream on whose last list `model` stands, whether it is up or not.
-    pub fn known(&self, model: &ModelName) -> Option<HostId> {
-        self.lock().iter().position(|known| known.serves(model)).map(HostId)
+    /// Returns the kind of the first upstream whose last list names `model`, whether it is up or not.
+    pub fn kind_of(&self, model: &ModelName) -> Option<ProviderKind> {
+        let host = self.lock().iter().position(|known| known.serves(model))?;
+        Some(self.0.kinds[host])
     }
 
     /// Every model that some upstream serves now, by name.
@@ -233,9 +252,10 @@ impl Routing {
         downs?.pop()
     }
 
-    /// What `model` can do, on a host that serves it: asked once, and again when the model has changed. `None` when the host
-    /// does not tell; it then decides by itself what it makes of a request.
-    pub async fn skills(&self, upstream: &Upstream, host: HostId, model: &ModelName) -> Option<Skills> {
+    /// Returns what `model` can do, as the first candidate tells it: asked once, and again when the model has changed. `None`
+    /// when the host does not tell; it then decides by itself what it makes of a request.
+    pub async fn skills(&self, upstream: &Upstream, candidates: &Candidates, model: &ModelName) -> Option<Skills> {
+        let host = *candidates.hosts.first()?;
         let known = self.with_card(host, model, |card| card.skills).flatten();
         if known.is_some() {
             return known;
@@ -243,8 +263,8 @@ impl Routing {
         let asked = tokio::time::timeout(SKILLS_WAIT_MAX, upstream.skills(host, model)).await;
         match asked.unwrap_or_else(|_| Err(Error::Timeout { message: "it took too long".into() })) {
             Ok(skills) => {
-                self.with_card(host, model, |card| card.skills = Some(skills));
-                Some(skills)
+                self.with_card(host, model, |card| card.skills = skills);
+                skills
             }
             Err(error) => {
                 tracing::warn!(host = upstream.name(host), cause = %error, "what a model can do can't be read");
@@ -262,9 +282,11 @@ impl Routing {
     fn serving(&self, model: &ModelName) -> Served {
         let upstreams = self.lock();
         let serving = || upstreams.iter().enumerate().filter(|(_, known)| known.serves(model));
-        let up: Vec<HostId> = serving().filter(|(_, known)| known.is_up()).map(|(host, _)| HostId(host)).collect();
-        if !up.is_empty() {
-            return Served::Here(up);
+        let up = || serving().filter(|(_, known)| known.is_up()).map(|(host, _)| host);
+        if let Some(first) = up().next() {
+            let kind = self.0.kinds[first];
+            let hosts = up().filter(|host| self.0.kinds[*host] == kind).map(HostId).collect();
+            return Served::Here(Candidates { kind, hosts });
         }
         serving().find_map(|(_, known)| down(known)).map_or(Served::Nowhere, Served::Down)
     }
@@ -342,4 +364,34 @@ fn words(error: &Error) -> String {
         other => other.to_string(),
     };
     words.chars().take(ERROR_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::model_name::ModelName;
+
+    fn serving(up: [bool; 3]) -> Routing {
+        let routing = Routing::new(vec![ProviderKind::Ollama; 3], Duration::from_secs(30), |_, _| {});
+        for (known, is_up) in routing.lock().iter_mut().zip(up) {
+            let name = ModelName::parse("m").unwrap();
+            known.answered(vec![ModelCard { name, modified_at: Timestamp(1), skills: None }], Instant::now());
+            if !is_up {
+                known.failed(Sure::Yes, "it is away".into(), Timestamp(2));
+            }
+        }
+        routing
+    }
+
+    #[tokio::test]
+    async fn candidates_are_up_and_of_one_kind() {
+        let model = ModelName::parse("m").unwrap();
+
+        let candidates = serving([false, true, true]).candidates(&model).await.unwrap();
+        assert_eq!(candidates.kind, ProviderKind::Ollama);
+        assert_eq!(candidates.hosts, [HostId(1), HostId(2)]);
+
+        assert!(matches!(serving([false; 3]).candidates(&model).await, Err(Error::UpstreamDown { .. })));
+        assert_eq!(serving([false; 3]).kind_of(&model), Some(ProviderKind::Ollama));
+    }
 }

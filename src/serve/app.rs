@@ -178,13 +178,14 @@ impl App {
         let hosts: Vec<Slots> = config.upstreams.iter().map(slots).collect();
         let queue = Queue::new(&hosts, config.order, store.settings().clone());
         let granting = queue.clone();
-        let routing = Routing::new(hosts.len(), config.upstream.models_fresh, move |host, is_down| {
+        let kinds: Vec<_> = config.upstreams.iter().map(|upstream| upstream.kind).collect();
+        let routing = Routing::new(kinds.clone(), config.upstream.models_fresh, move |host, is_down| {
             granting.set_down(host, is_down);
         });
         let stages = Stages {
             breaker: Breaker::new(store.clone()),
             limits,
-            policy: Arc::new(Policy::new(store.settings().clone())),
+            policy: Arc::new(Policy::new(store.settings().clone(), kinds)),
             quarantine: Quarantine::new(store.settings().clone()),
             routing,
             queue,

@@ -235,3 +235,22 @@ async fn doctor_says_which_upstream_is_down_and_why() {
     let two = text.lines().find(|line| line.starts_with("host `two`")).unwrap();
     assert!(two.contains("down: ") && two.to_lowercase().contains("refused"), "{two}");
 }
+
+#[actix_web::test]
+async fn a_secret_is_shown_to_its_own_upstream_alone_and_to_nobody_else() {
+    let (local, two) = (FakeOllama::start(), FakeOllama::start());
+    two.pull("only-two:1b");
+    let gateway = gateway(&local, &two, &[("UPSTREAM__TWO__SECRET", "key-of-two")]);
+    let admin = gateway.admin().await;
+    until_both_are_up(&gateway, &admin).await;
+
+    let answer =
+        gateway.post(CHAT, Some(&admin), json!({ "model": "only-two:1b", "messages": hello()["messages"] })).await;
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(two.chats().len(), 1);
+    assert!(two.credentials().len() > 1 && two.credentials().iter().all(|shown| shown == "Bearer key-of-two"));
+    assert!(local.credentials().iter().all(String::is_empty), "{:?}", local.credentials());
+    let seen = gateway.get("/api/v1/queue", Some(&admin)).await.text() + &answer.text();
+    assert!(!seen.contains("key-of-two"));
+}

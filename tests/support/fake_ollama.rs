@@ -111,6 +111,8 @@ struct Seen {
     pulled: Vec<String>,
     shown: usize,
     other_paths: Vec<String>,
+    /// The `Authorization` header of each request, empty where there was none.
+    credentials: Vec<String>,
     scripts: VecDeque<Script>,
     echo: bool,
 }
@@ -279,6 +281,11 @@ impl FakeOllama {
         self.seen.lock().unwrap().shown
     }
 
+    /// Returns the `Authorization` header of each request, empty where there was none.
+    pub fn credentials(&self) -> Vec<String> {
+        self.seen.lock().unwrap().credentials.clone()
+    }
+
     /// Requests that were neither a chat nor a list of models.
     pub fn other_paths(&self) -> Vec<String> {
         self.seen.lock().unwrap().other_paths.clone()
@@ -304,6 +311,10 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
     let mut buffer = Vec::new();
     while let Some((head, body)) = read_request(&mut stream, &mut buffer).await {
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        let credential = head.lines().filter_map(|line| line.split_once(": "));
+        let credential = credential.filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        let credential = credential.map(|(_, value)| value).next().unwrap_or_default();
+        shared.change(|seen| seen.credentials.push(credential.to_owned()));
         match path.as_str() {
             "/api/tags" => {
                 let pulled = shared.seen.lock().unwrap().pulled.clone();

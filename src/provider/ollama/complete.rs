@@ -1,13 +1,12 @@
 //! The rest of a text, as Ollama's `/api/generate` takes it.
 
-use bytes::Bytes;
 use serde_json::Map;
 
 use crate::model::complete::CompleteRequest;
 use crate::provider::ollama::request::{options, put, put_end, put_field};
-use crate::provider::{Call, Reading, SCHEMA_FIELD};
+use crate::provider::{Call, Reading};
 
-pub fn call(request: &CompleteRequest, asks: &'static str) -> Call {
+pub fn call(request: &CompleteRequest, prompt_field: &'static str) -> Call {
     let mut out = b"{\"model\":".to_vec();
     put(&mut out, request.model.as_str());
     put_field(&mut out, "prompt", &request.prompt);
@@ -23,14 +22,5 @@ pub fn call(request: &CompleteRequest, asks: &'static str) -> Call {
     // Whoever wants the rest of a text wants no thoughts before it; a model that has none does not mind.
     put_field(&mut out, "think", &false);
     put_end(&mut out, request.logprobs, request.truncate);
-    Call {
-        path: "/api/generate",
-        body: Bytes::from(out),
-        images: Vec::new(),
-        notes,
-        simplified: Vec::new(),
-        reading: Reading::Completion,
-        asks,
-        schema_field: SCHEMA_FIELD,
-    }
+    Call { notes, ..Call::post("/api/generate", out, Reading::Completion, prompt_field) }
 }

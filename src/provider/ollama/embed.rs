@@ -1,6 +1,5 @@
 //! Texts as numbers, through Ollama's `/api/embed`: the request, and its answer, which comes in one piece.
 
-use bytes::Bytes;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -13,9 +12,9 @@ use crate::model::embed::{EmbedRequest, Embedding};
 use crate::provider::ollama::count::{Count, count};
 use crate::provider::ollama::request::{put, put_field};
 use crate::provider::ollama::{mid_stream_error, refused};
-use crate::provider::{Call, Decoder, Reading, SCHEMA_FIELD};
+use crate::provider::{Call, Decoder, Reading};
 
-pub fn call(request: &EmbedRequest, asks: &'static str) -> Call {
+pub fn call(request: &EmbedRequest, prompt_field: &'static str) -> Call {
     let mut out = b"{\"model\":".to_vec();
     put(&mut out, request.model.as_str());
     put_field(&mut out, "input", &request.texts);
@@ -26,16 +25,8 @@ pub fn call(request: &EmbedRequest, asks: &'static str) -> Call {
         put_field(&mut out, "dimensions", &dimensions);
     }
     out.push(b'}');
-    Call {
-        path: "/api/embed",
-        body: Bytes::from(out),
-        images: Vec::new(),
-        notes: Vec::new(),
-        simplified: Vec::new(),
-        reading: Reading::Embeddings { texts: request.texts.len(), dimensions: request.dimensions },
-        asks,
-        schema_field: SCHEMA_FIELD,
-    }
+    let reading = Reading::Embeddings { texts: request.texts.len(), dimensions: request.dimensions };
+    Call::post("/api/embed", out, reading, prompt_field)
 }
 
 /// 2,048 texts of 2,048 numbers, written out, fit in.

@@ -13,7 +13,7 @@ use crate::provider::ollama::grammar::{Care, Finished, Grammar};
 use crate::provider::ollama::schema;
 use crate::provider::{Call, ImageAt, Reading, SCHEMA_FIELD};
 
-pub fn call(request: &ChatRequest, asks: &'static str) -> Result<Call, Error> {
+pub fn call(request: &ChatRequest, prompt_field: &'static str) -> Result<Call, Error> {
     let mut simplified = Vec::new();
     let tools = request.tools.iter().enumerate().map(|tool| WireTool::of(tool, &mut simplified)).collect::<Vec<_>>();
     let mut notes = Vec::new();
@@ -39,7 +39,7 @@ pub fn call(request: &ChatRequest, asks: &'static str) -> Result<Call, Error> {
     };
     notes.extend(simplified.iter().map(|place| format!("simplified {place}")));
     let reading = Reading::Chat { must_call, one_call: request.one_call };
-    Ok(Call { path: "/api/chat", body: Bytes::from(body), images, notes, simplified, reading, asks, schema_field })
+    Ok(Call { images, notes, simplified, schema_field, ..Call::post("/api/chat", body, reading, prompt_field) })
 }
 
 fn schema_of_answer(schema: &Value, field: &str) -> Result<Finished, Error> {

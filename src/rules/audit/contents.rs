@@ -113,22 +113,17 @@ pub fn cut_images(call: &Call) -> (Bytes, Vec<NewImage>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::ImageAt;
+    use crate::provider::{ImageAt, Reading};
 
     #[test]
     fn images_are_cut_out_and_their_offsets_count_in_the_whole_body() {
+        let body = Bytes::from_static(b"[\"QUJD\",\"REVG\"]");
         let call = Call {
-            path: "/api/chat",
-            body: Bytes::from_static(b"[\"QUJD\",\"REVG\"]"),
             images: vec![
                 ImageAt { offset: 2, length: 4, bytes: Bytes::from_static(b"ABC") },
                 ImageAt { offset: 9, length: 4, bytes: Bytes::from_static(b"DEF") },
             ],
-            notes: Vec::new(),
-            simplified: Vec::new(),
-            reading: crate::provider::Reading::plain_chat(),
-            asks: "messages",
-            schema_field: "format",
+            ..Call::post("/api/chat", body, Reading::plain_chat(), "messages")
         };
 
         let (body, images) = cut_images(&call);

@@ -1,0 +1,30 @@
+//! The kinds of upstreams that there are, by the names that the configuration, the record and the log use.
+
+/// The protocol that an upstream speaks. `provider::of` returns the provider of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderKind {
+    Ollama,
+}
+
+impl ProviderKind {
+    /// Every kind with its name. The first is the one of an upstream whose configuration names none.
+    pub const NAMED: &[(&str, ProviderKind)] = &[("ollama", ProviderKind::Ollama)];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            ProviderKind::Ollama => "ollama",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_the_name_that_the_configuration_knows_it_by() {
+        for (name, kind) in ProviderKind::NAMED {
+            assert_eq!(kind.name(), *name);
+        }
+    }
+}
