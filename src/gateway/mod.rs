@@ -197,7 +197,7 @@ impl Gateway {
         let mut allowed = policy.check(&asked.who, asked.work)?;
         let candidates = routing.candidates(allowed.work.model()).await?;
         let mut ignored = asked.ignored;
-        if (allowed.work.think_wish().is_some() || allowed.work.first_image().is_some())
+        if (allowed.work.optional_thinking().is_some() || allowed.work.first_image().is_some())
             && let Some(skills) = routing.skills(&self.upstream, &candidates, allowed.work.model()).await
         {
             ignored.extend(policy.fit_to_skills(&mut allowed.work, skills)?.map(str::to_owned));

@@ -1,5 +1,6 @@
 //! A conversation with a model: what is asked, what comes back. A union of meanings, not of wire fields.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ pub struct ChatRequest {
     /// Never empty.
     pub messages: Vec<Message>,
     pub tools: Vec<Tool>,
-    /// The answer must be a call of one of `tools`, which are then not empty; `format` has no say in it.
+    /// The answer must be a call of one of `tools`, which are then not empty; `format` does not apply to it.
     pub must_call: bool,
     /// Of several calls in the answer only the first is given.
     pub one_call: bool,
@@ -24,23 +25,47 @@ pub struct ChatRequest {
     pub sampling: Sampling,
     /// Tokens of the answer at most. The policy fills it in when the caller leaves it out.
     pub max_tokens: Option<u32>,
-    pub think: Option<Think>,
-    /// The caller's name for `think`, where a model that can't think may leave it out instead of refusing.
-    pub think_wish: Option<&'static str>,
+    pub think: Option<Thinking>,
     /// The answer's tokens are wanted with their probabilities, and with so many that were nearly chosen instead.
     pub logprobs: Option<u8>,
-    /// `false`: refuse a prompt that does not fit the context, instead of dropping its oldest messages.
-    pub truncate: Option<bool>,
+    /// `None`: as the upstream does by itself.
+    pub too_long: Option<TooLong>,
     pub extra: Extra,
 }
 
 impl ChatRequest {
-    /// How long the text is that the model has to read, images apart: messages, calls made before, tools.
+    /// A request that asks for nothing but an answer to `messages`.
+    pub fn new(model: ModelName, messages: Vec<Message>) -> Self {
+        ChatRequest {
+            model,
+            messages,
+            tools: Vec::new(),
+            must_call: false,
+            one_call: false,
+            format: None,
+            sampling: Sampling::default(),
+            max_tokens: None,
+            think: None,
+            logprobs: None,
+            too_long: None,
+            extra: Extra::default(),
+        }
+    }
+
+    /// Returns how long the text is that the model has to read, images apart: messages, calls made before, tools.
     pub fn prompt_bytes(&self) -> usize {
         let messages: usize = self.messages.iter().map(Message::text_bytes).sum();
         let tools: usize = self.tools.iter().map(Tool::text_bytes).sum();
         messages + tools
     }
+}
+
+/// What happens to a prompt that does not fit the model's context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TooLong {
+    Refuse,
+    /// The oldest messages, or the end of a text, are left out.
+    Cut,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,31 +79,94 @@ pub enum Role {
 #[derive(Debug, Clone)]
 pub struct Message {
     pub role: Role,
+    /// In the order in which the model reads them. Texts that follow one another belong together, with nothing in between.
+    pub parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Part {
+    Text(String),
+    Image(Image),
+    /// What the model thought before it answered.
+    Reasoning(String),
+    ToolCall(ToolCall),
+    ToolResult(ToolResult),
+}
+
+/// What a function gave back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolResult {
+    /// The call that it answers, where the caller names it.
+    pub call_id: Option<String>,
+    /// The function, where the caller names it.
+    pub name: Option<String>,
     pub text: String,
-    pub reasoning: Option<String>,
-    pub images: Vec<Image>,
-    pub tool_calls: Vec<ToolCall>,
-    /// On a message of role `Tool`: the call that it answers.
-    pub tool_call_id: Option<String>,
-    pub tool_name: Option<String>,
 }
 
 impl Message {
+    /// A message of one text.
     pub fn new(role: Role, text: impl Into<String>) -> Self {
-        Message {
-            role,
-            text: text.into(),
-            reasoning: None,
-            images: Vec::new(),
-            tool_calls: Vec::new(),
-            tool_call_id: None,
-            tool_name: None,
-        }
+        Message { role, parts: vec![Part::Text(text.into())] }
+    }
+
+    /// Returns what it says, results of functions included.
+    pub fn text(&self) -> Cow<'_, str> {
+        joined(self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) | Part::ToolResult(ToolResult { text, .. }) => Some(text.as_str()),
+            Part::Image(_) | Part::Reasoning(_) | Part::ToolCall(_) => None,
+        }))
+    }
+
+    pub fn reasoning(&self) -> Cow<'_, str> {
+        joined(self.parts.iter().filter_map(|part| match part {
+            Part::Reasoning(text) => Some(text.as_str()),
+            _ => None,
+        }))
+    }
+
+    pub fn images(&self) -> impl Iterator<Item = &Image> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Image(image) => Some(image),
+            _ => None,
+        })
+    }
+
+    pub fn tool_calls(&self) -> impl DoubleEndedIterator<Item = &ToolCall> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::ToolCall(call) => Some(call),
+            _ => None,
+        })
+    }
+
+    pub fn tool_result(&self) -> Option<&ToolResult> {
+        self.parts.iter().find_map(|part| match part {
+            Part::ToolResult(result) => Some(result),
+            _ => None,
+        })
     }
 
     fn text_bytes(&self) -> usize {
-        let calls = self.tool_calls.iter().map(|call| call.name.len() + call.arguments.get().len());
-        self.text.len() + self.reasoning.as_ref().map_or(0, String::len) + calls.sum::<usize>()
+        self.parts.iter().map(Part::text_bytes).sum()
+    }
+}
+
+/// Copies only where there are several texts.
+fn joined<'a>(mut texts: impl Iterator<Item = &'a str>) -> Cow<'a, str> {
+    let first = texts.next().unwrap_or_default();
+    match texts.next() {
+        None => Cow::Borrowed(first),
+        Some(second) => Cow::Owned([first, second].into_iter().chain(texts).collect()),
+    }
+}
+
+impl Part {
+    fn text_bytes(&self) -> usize {
+        match self {
+            Part::Text(text) | Part::Reasoning(text) => text.len(),
+            Part::ToolResult(result) => result.text.len(),
+            Part::ToolCall(call) => call.name.len() + call.arguments.get().len(),
+            Part::Image(_) => 0,
+        }
     }
 }
 
@@ -133,6 +221,13 @@ pub enum Format {
         /// Where it stands in the caller's request.
         field: &'static str,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thinking {
+    pub level: Think,
+    /// The caller's name of the field, if a model that can't think may leave it out instead of refusing.
+    pub optional: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -281,5 +376,31 @@ impl Fold {
         let (at, end) = self.end?;
         let Fold { text, reasoning, tool_calls, logprobs, embeddings, .. } = self;
         Some(ChatReply { at, text, reasoning, tool_calls, logprobs, embeddings, end })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_and_results_are_what_a_message_says_and_images_are_no_text() {
+        let part = |text: &str| Part::Text(text.into());
+        let image = Part::Image(Image { bytes: bytes::Bytes::from_static(b"xyz"), field: String::new() });
+        let result = ToolResult { call_id: None, name: None, text: "20".into() };
+        let message = |parts| Message { role: Role::User, parts };
+
+        assert_eq!(message(Vec::new()).text(), "");
+        assert!(matches!(message(vec![image.clone(), part("a")]).text(), Cow::Borrowed("a")));
+        let all = message(vec![
+            part("a"),
+            image,
+            part("b"),
+            Part::Reasoning("hm".into()),
+            Part::ToolResult(result),
+            part("c"),
+        ]);
+        assert_eq!((all.text(), all.reasoning(), all.images().count()), ("ab20c".into(), "hm".into(), 1));
+        assert_eq!(all.text_bytes(), 7);
     }
 }

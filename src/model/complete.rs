@@ -1,6 +1,6 @@
 //! The rest of a text: what is asked. The answer comes in the events of a chat.
 
-use crate::model::chat::Sampling;
+use crate::model::chat::{Sampling, TooLong};
 use crate::model::model_name::ModelName;
 
 #[derive(Debug, Clone)]
@@ -16,5 +16,5 @@ pub struct CompleteRequest {
     /// As in a chat.
     pub logprobs: Option<u8>,
     /// As in a chat.
-    pub truncate: Option<bool>,
+    pub too_long: Option<TooLong>,
 }

@@ -1,5 +1,6 @@
 //! Texts as numbers: what is asked, and one text's numbers.
 
+use crate::model::chat::TooLong;
 use crate::model::model_name::ModelName;
 
 #[derive(Debug, Clone)]
@@ -9,8 +10,8 @@ pub struct EmbedRequest {
     pub texts: Vec<String>,
     /// Numbers per text, at most; `None`: as many as the model makes.
     pub dimensions: Option<u32>,
-    /// `false`: refuse a text that does not fit the context, instead of cutting it.
-    pub truncate: Option<bool>,
+    /// As in a chat, for each text.
+    pub too_long: Option<TooLong>,
 }
 
 /// The numbers of one text. They are kept as the upstream made them, bit by bit.

@@ -50,7 +50,7 @@ impl Work {
     /// A guess at the tokens of the prompt, before a model has counted them. `bytes` is what `prompt_bytes` says.
     pub fn guess_prompt_tokens(&self, bytes: usize) -> u64 {
         let images = match self {
-            Work::Chat(chat) => chat.messages.iter().map(|message| message.images.len()).sum(),
+            Work::Chat(chat) => chat.messages.iter().map(|message| message.images().count()).sum(),
             Work::Complete(_) | Work::Embed(_) => 0,
         };
         guess_tokens(bytes) + IMAGE_TOKENS * images as u64
@@ -64,19 +64,19 @@ impl Work {
         }
     }
 
-    /// The caller's name for a wish that a model which does not think leaves out.
-    pub fn think_wish(&self) -> Option<&'static str> {
+    /// Returns the caller's name of the field that asks for thinking, if a model that can't think may leave it out.
+    pub fn optional_thinking(&self) -> Option<&'static str> {
         match self {
-            // Not to think is within everybody's power.
-            Work::Chat(chat) if chat.think != Some(Think::Off) => chat.think_wish,
-            _ => None,
+            // `think: off` needs no capability.
+            Work::Chat(chat) => chat.think.filter(|think| think.level != Think::Off)?.optional,
+            Work::Complete(_) | Work::Embed(_) => None,
         }
     }
 
-    /// The caller's field of the first image.
+    /// Returns the caller's field of the first image.
     pub fn first_image(&self) -> Option<&str> {
         let Work::Chat(chat) = self else { return None };
-        let image = chat.messages.iter().find_map(|message| message.images.first())?;
+        let image = chat.messages.iter().find_map(|message| message.images().next())?;
         Some(&image.field)
     }
 
@@ -104,7 +104,7 @@ mod tests {
     fn a_prompt_is_guessed_by_its_length_and_texts_fit_a_context_one_by_one() {
         let texts = vec!["x".repeat(5), "y".repeat(8)];
         let model = ModelName::parse("m").unwrap();
-        let embed = Work::Embed(EmbedRequest { model, texts, dimensions: None, truncate: None });
+        let embed = Work::Embed(EmbedRequest { model, texts, dimensions: None, too_long: None });
 
         assert_eq!(embed.guess_prompt_tokens(embed.prompt_bytes()), 4);
         assert_eq!(embed.guess_context_tokens(embed.prompt_bytes()), 2);

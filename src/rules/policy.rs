@@ -69,7 +69,7 @@ impl Policy {
             let message = format!("`{image}` is an image, and model `{}` sees none; ask one that does", work.model());
             return Err(Error::unsupported(image.to_owned(), message));
         }
-        let wish = work.think_wish().filter(|_| !skills.thinks);
+        let wish = work.optional_thinking().filter(|_| !skills.thinks);
         if wish.is_some() {
             work.leave_out_thinking();
         }
@@ -152,7 +152,7 @@ fn check_prompt(work: &Work, bytes: usize, settings: &Settings) -> Result<(), Er
 }
 
 fn check_images(request: &ChatRequest, settings: &Settings) -> Result<(), Error> {
-    let images = request.messages.iter().flat_map(|message| &message.images);
+    let images = request.messages.iter().flat_map(|message| message.images());
     for (number, image) in images.enumerate() {
         let field = &image.field;
         let most = settings.images_per_request_max;
@@ -173,30 +173,18 @@ fn check_images(request: &ChatRequest, settings: &Settings) -> Result<(), Error>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::chat::{Extra, Image, Message, Role, Sampling, Tool};
+    use crate::model::chat::{Image, Message, Part, Role, Tool};
 
     fn request(model: &str, max_tokens: Option<u32>, images: &[usize]) -> Work {
         let mut message = Message::new(Role::User, "hello");
-        let image = |(number, bytes): (usize, &usize)| Image {
-            bytes: pixel_of(*bytes).into(),
-            field: format!("messages[0].content[{number}].image_url"),
+        let image = |(number, bytes): (usize, &usize)| {
+            Part::Image(Image {
+                bytes: pixel_of(*bytes).into(),
+                field: format!("messages[0].content[{number}].image_url"),
+            })
         };
-        message.images = images.iter().enumerate().map(image).collect();
-        Work::Chat(ChatRequest {
-            model: ModelName::parse(model).unwrap(),
-            messages: vec![message],
-            tools: Vec::new(),
-            must_call: false,
-            one_call: false,
-            format: None,
-            sampling: Sampling::default(),
-            max_tokens,
-            think: None,
-            think_wish: None,
-            logprobs: None,
-            truncate: None,
-            extra: Extra::default(),
-        })
+        message.parts.extend(images.iter().enumerate().map(image));
+        Work::Chat(ChatRequest { max_tokens, ..ChatRequest::new(ModelName::parse(model).unwrap(), vec![message]) })
     }
 
     /// The head of an image of one pixel, and anything after it.

@@ -6,7 +6,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::base::error::Error;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::{data, image};
-use crate::model::chat::{Image, Message, Role, ToolCall};
+use crate::model::chat::{Image, Message, Part, Role, ToolCall, ToolResult};
 
 const MESSAGE_FIELDS: &[&str] = &["content", "images", "role", "thinking", "tool_call_id", "tool_calls", "tool_name"];
 
@@ -21,7 +21,8 @@ pub fn read_messages(items: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -
 
 fn read_message(fields: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Message, Error> {
     let mut role = None;
-    let mut message = Message::new(Role::User, "");
+    let (mut text, mut reasoning, mut images, mut calls) = (None, None, Vec::new(), Vec::new());
+    let (mut call_id, mut name) = (None, None);
     for (key, value) in fields {
         let key = key.as_ref();
         let here = at.key(key);
@@ -34,18 +35,25 @@ fn read_message(fields: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Resul
         }
         match key {
             "role" => role = Some(read_role(&value.text(&here)?, &here)?),
-            "content" => message.text = value.text(&here)?.into_owned(),
-            "thinking" => message.reasoning = Some(value.text(&here)?.into_owned()),
-            "images" => message.images = read_images(value.array(&here)?, &here)?,
-            "tool_calls" => message.tool_calls = read_tool_calls(value.array(&here)?, &here, ignored)?,
-            "tool_name" => message.tool_name = Some(value.text(&here)?.into_owned()),
-            "tool_call_id" => message.tool_call_id = Some(value.text(&here)?.into_owned()),
+            "content" => text = Some(value.text(&here)?.into_owned()),
+            "thinking" => reasoning = Some(value.text(&here)?.into_owned()),
+            "images" => images = read_images(value.array(&here)?, &here)?,
+            "tool_calls" => calls = read_tool_calls(value.array(&here)?, &here, ignored)?,
+            "tool_name" => name = Some(value.text(&here)?.into_owned()),
+            "tool_call_id" => call_id = Some(value.text(&here)?.into_owned()),
             other => ignored.add(format_args!("messages[].{other}")),
         }
     }
-    message.role =
+    let role =
         role.ok_or_else(|| at.key("role").invalid("is missing; send one of `system`, `user`, `assistant`, `tool`"))?;
-    Ok(message)
+    let said = if role == Role::Tool || call_id.is_some() || name.is_some() {
+        Some(Part::ToolResult(ToolResult { call_id, name, text: text.unwrap_or_default() }))
+    } else {
+        text.map(Part::Text)
+    };
+    let parts = reasoning.map(Part::Reasoning).into_iter().chain(said);
+    let parts = parts.chain(images.into_iter().map(Part::Image)).chain(calls.into_iter().map(Part::ToolCall));
+    Ok(Message { role, parts: parts.collect() })
 }
 
 fn read_role(role: &str, at: &At<'_>) -> Result<Role, Error> {

@@ -8,7 +8,7 @@ use crate::dialect::Head;
 use crate::dialect::json::{At, Ignored, Json, Object, tree};
 use crate::dialect::legacy::message::read_messages;
 use crate::dialect::legacy::options::Options;
-use crate::model::chat::{ChatRequest, Format, Think, Tool};
+use crate::model::chat::{ChatRequest, Format, Think, Thinking, TooLong, Tool};
 use crate::model::credential::{Credential, Username};
 use crate::model::model_name::ModelName;
 
@@ -41,7 +41,7 @@ pub fn read(body: Object<'_>, head: &dyn Head) -> Result<Asked, Error> {
     let mut credential = None;
     let mut model = None;
     let (mut messages, mut tools) = (Vec::new(), Vec::new());
-    let (mut format, mut think, mut truncate) = (None, None, None);
+    let (mut format, mut think, mut too_long) = (None, None, None);
     let mut options = Options::default();
     let mut stream = false;
     for (key, value) in body {
@@ -63,7 +63,7 @@ pub fn read(body: Object<'_>, head: &dyn Head) -> Result<Asked, Error> {
             "format" => format = Some(read_format(value, &at)?),
             "tools" => tools = read_tools(value.array(&at)?, &at, &mut ignored)?,
             "think" => think = Some(read_think(value, &at)?),
-            "truncate" => truncate = Some(value.boolean(&at)?),
+            "truncate" => too_long = Some(if value.boolean(&at)? { TooLong::Cut } else { TooLong::Refuse }),
             "shift" => {
                 // `true` is what a model is loaded with; another value loads it anew, for everybody.
                 if !value.boolean(&at)? {
@@ -99,20 +99,16 @@ pub fn read(body: Object<'_>, head: &dyn Head) -> Result<Asked, Error> {
         None => ModelName::parse(head.default_model())?,
     };
     let Options { sampling, max_tokens, extra } = options;
+    let think = think.map(|level| Thinking { level, optional: None });
     let chat = ChatRequest {
-        model,
-        messages,
         tools,
-        must_call: false,
-        one_call: false,
         format,
         sampling,
         max_tokens,
         think,
-        think_wish: None,
-        logprobs: None,
-        truncate,
+        too_long,
         extra,
+        ..ChatRequest::new(model, messages)
     };
     Ok(Asked { chat, stream, ignored, credential })
 }

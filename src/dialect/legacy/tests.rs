@@ -6,7 +6,7 @@ use super::options::RUNNER_OPTIONS;
 use super::request::AUTH_BYTES_MAX;
 use super::*;
 use crate::dialect::TestHead;
-use crate::model::chat::{ChatRequest, Format, Image, Role, Think};
+use crate::model::chat::{ChatRequest, Format, Image, Part, Role, Think, ToolResult};
 
 const POST: TestHead = TestHead { path: "/chat", headers: &[] };
 const MESSAGES: &str = r#""messages":[{"role":"user","content":"hi"}]"#;
@@ -118,14 +118,15 @@ fn messages_are_those_of_ollama() {
     let roles: Vec<_> = chat.messages.iter().map(|message| message.role).collect();
     assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::Tool]);
     assert_eq!(
-        chat.messages[1].images,
-        [Image { bytes: bytes::Bytes::from_static(b"hi"), field: "messages[1].images[0]".into() }]
+        chat.messages[1].images().collect::<Vec<_>>(),
+        [&Image { bytes: bytes::Bytes::from_static(b"hi"), field: "messages[1].images[0]".into() }]
     );
-    let call = &chat.messages[2].tool_calls[0];
+    let call = chat.messages[2].tool_calls().next().unwrap();
     assert_eq!((call.id.as_str(), call.name.as_str(), call.arguments.get()), ("c1", "f", r#"{"z":1,"a":[2.5,null]}"#));
-    assert_eq!(chat.messages[2].reasoning.as_deref(), Some("hm"));
-    assert_eq!(chat.messages[3].tool_call_id.as_deref(), Some("c1"));
-    assert_eq!(chat.truncate, None);
+    assert_eq!(chat.messages[2].reasoning(), "hm");
+    let result = ToolResult { call_id: Some("c1".into()), name: Some("f".into()), text: "20".into() };
+    assert_eq!(chat.messages[3].parts, [Part::ToolResult(result)]);
+    assert_eq!(chat.too_long, None);
     assert_eq!(ignored, ["messages[].colour"]);
 }
 
@@ -155,7 +156,7 @@ fn a_message_that_is_not_right_is_named() {
 fn images_are_plain_base64_as_go_reads_it() {
     let image = |text: &str| {
         let message = format!(r#"{{"role":"user","images":["aGk=","{text}"]}}"#);
-        decode_message(&message).map(|(mut chat, _)| chat.messages.remove(0).images.remove(1).bytes)
+        decode_message(&message).map(|(chat, _)| chat.messages[0].images().nth(1).unwrap().bytes.clone())
     };
 
     assert_eq!(image("+/8=").unwrap(), &b"\xfb\xff"[..]);
@@ -249,7 +250,7 @@ fn format_and_think_are_those_of_ollama() {
     refused(read(r#","format":true"#), INVALID, "format");
     for (value, think) in [("true", Think::On), ("false", Think::Off), ("\"low\"", Think::Low), ("\"max\"", Think::Max)]
     {
-        assert_eq!(read(&format!(r#","think":{value}"#)).unwrap().think, Some(think));
+        assert_eq!(read(&format!(r#","think":{value}"#)).unwrap().think.unwrap().level, think);
     }
     refused(read(r#","think":"yes""#), INVALID, "think");
     refused(read(r#","think":1"#), INVALID, "think");

@@ -10,7 +10,7 @@ use crate::dialect::openai::answer::WireUsage;
 use crate::dialect::openai::delivery;
 use crate::dialect::openai::request::{STOPS_MAX, read_stream_options, wants_usage};
 use crate::dialect::{Decoded, Encoder, Head, wire};
-use crate::model::chat::{ChatEvent, ChatReply, Finish, Piece, Sampling, TokenLogprob};
+use crate::model::chat::{ChatEvent, ChatReply, Finish, Piece, Sampling, TokenLogprob, TooLong};
 use crate::model::complete::CompleteRequest;
 use crate::model::model_name::ModelName;
 use crate::model::work::Work;
@@ -105,7 +105,7 @@ pub fn decode(head: &dyn Head, body: Object<'_>) -> Result<Decoded, Error> {
             sampling,
             max_tokens,
             logprobs,
-            truncate: Some(false),
+            too_long: Some(TooLong::Refuse),
         }),
         delivery: delivery(stream),
         ignored: ignored.into_names(),

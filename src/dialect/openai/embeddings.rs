@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::base::error::Error;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::{Decoded, Delivery, Encoder, wire};
-use crate::model::chat::{ChatEvent, ChatReply};
+use crate::model::chat::{ChatEvent, ChatReply, TooLong};
 use crate::model::embed::{EmbedRequest, Embedding};
 use crate::model::model_name::ModelName;
 use crate::model::work::Work;
@@ -52,7 +52,7 @@ pub fn decode(body: Object<'_>) -> Result<Decoded, Error> {
     Ok(Decoded {
         reply: Box::new(Answer { model: model.as_str().to_owned(), form }),
         // OpenAI's clients expect an error, not the numbers of a text whose end was cut off.
-        work: Work::Embed(EmbedRequest { model, texts, dimensions, truncate: Some(false) }),
+        work: Work::Embed(EmbedRequest { model, texts, dimensions, too_long: Some(TooLong::Refuse) }),
         delivery: Delivery::Whole,
         ignored: ignored.into_names(),
         credential: None,

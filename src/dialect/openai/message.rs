@@ -1,7 +1,5 @@
 //! The messages of a chat completion's request.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
@@ -9,24 +7,28 @@ use crate::base::error::Error;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::openai::tools::read_function;
 use crate::dialect::{data, image};
-use crate::model::chat::{Image, Message, Role, ToolCall};
+use crate::model::chat::{Image, Message, Part, Role, ToolCall, ToolResult};
 
 pub fn read_messages(items: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<Message>, Error> {
     let mut messages: Vec<Message> = Vec::with_capacity(items.len());
     for (number, item) in items.into_iter().enumerate() {
         let at = at.index(number);
         let mut message = read_message(item.object(&at)?, &at, ignored)?;
-        if let Some(name) = message.tool_call_id.as_deref().and_then(|id| name_of_call(&messages, id)) {
-            message.tool_name = Some(name);
+        for part in &mut message.parts {
+            if let Part::ToolResult(ToolResult { call_id: Some(id), name, .. }) = part
+                && let Some(called) = name_of_call(&messages, id)
+            {
+                *name = Some(called);
+            }
         }
         messages.push(message);
     }
     Ok(messages)
 }
 
-/// The function that an earlier message called under this id. Ids may come again: the last one is meant.
+/// Returns the function that an earlier message called under this id. Ids may come again: the last one is meant.
 fn name_of_call(messages: &[Message], id: &str) -> Option<String> {
-    let mut calls = messages.iter().rev().flat_map(|message| message.tool_calls.iter().rev());
+    let mut calls = messages.iter().rev().flat_map(|message| message.tool_calls().rev());
     calls.find(|call| call.id == id).map(|call| call.name.clone())
 }
 
@@ -55,12 +57,18 @@ struct Fields {
     tool_call_id: Option<String>,
 }
 
+/// Texts and images, in their order.
 #[derive(Default)]
 struct Content {
-    text: String,
-    images: Vec<Image>,
+    parts: Vec<Part>,
     /// An empty list of parts.
     is_empty_list: bool,
+}
+
+impl Content {
+    fn of_text(text: String) -> Self {
+        Content { parts: vec![Part::Text(text)], is_empty_list: false }
+    }
 }
 
 fn read_message(fields: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Message, Error> {
@@ -118,15 +126,14 @@ impl Fields {
         // A refusal is what the assistant said instead of an answer; beside calls nothing need be said.
         let content = match (content, refusal) {
             (Some(content), _) => content,
-            (None, Some(text)) => Content { text, ..Content::default() },
+            (None, Some(text)) => Content::of_text(text),
             (None, None) if role == Role::Assistant && !tool_calls.is_empty() => Content::default(),
             (None, None) => return Err(at.key("content").invalid("is missing; send a string")),
         };
-        if let Some(Image { field, .. }) = content.images.first().filter(|_| role != Role::User) {
+        let mut message = Message { role, parts: content.parts };
+        if let Some(Image { field, .. }) = message.images().next().filter(|_| role != Role::User) {
             return Err(Error::invalid(field, format!("`{field}` is an image, which only a `user` may send")));
         }
-        let mut message = Message::new(role, content.text);
-        message.images = content.images;
         let mut without_effect = |is_there: bool, field: &str| {
             if is_there {
                 ignored.add(format_args!("messages[].{field}"));
@@ -134,8 +141,8 @@ impl Fields {
         };
         match role {
             Role::Assistant => {
-                message.reasoning = reasoning;
-                message.tool_calls = tool_calls;
+                message.parts.splice(0..0, reasoning.map(Part::Reasoning));
+                message.parts.extend(tool_calls.into_iter().map(Part::ToolCall));
                 without_effect(name.is_some(), "name");
                 without_effect(tool_call_id.is_some(), "tool_call_id");
             }
@@ -145,8 +152,8 @@ impl Fields {
                         .key("tool_call_id")
                         .invalid("is missing; send the `id` of the call that this answers"));
                 }
-                message.tool_call_id = tool_call_id;
-                message.tool_name = name;
+                let text = message.text().into_owned();
+                message.parts = vec![Part::ToolResult(ToolResult { call_id: tool_call_id, name, text })];
                 without_effect(reasoning.is_some(), "reasoning");
                 without_effect(!tool_calls.is_empty(), "tool_calls");
             }
@@ -226,32 +233,24 @@ fn read_arguments(text: &str, ignored: &mut Ignored) -> Result<Box<RawValue>, Er
     data::unreadable_arguments(text)
 }
 
-/// A text, or parts: texts are put together without anything in between, as OpenAI does, and images stand beside them.
+/// Reads a text, or a list of texts and images.
 fn read_content(content: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Content, Error> {
     let parts = match content {
-        Json::Text(text) => return Ok(Content { text: text.into_owned(), ..Content::default() }),
+        Json::Text(text) => return Ok(Content::of_text(text.into_owned())),
         Json::Array(parts) => parts,
         other => return Err(at.invalid(format_args!("must be a string or an array of parts, not {}", other.kind()))),
     };
     let mut whole = Content { is_empty_list: parts.is_empty(), ..Content::default() };
     for (number, part) in parts.into_iter().enumerate() {
         let at = at.index(number);
-        match read_part(part.object(&at)?, &at, ignored)? {
-            Part::Text(text) => whole.text.push_str(&text),
-            Part::Image(image) => whole.images.push(image),
-        }
+        whole.parts.push(read_part(part.object(&at)?, &at, ignored)?);
     }
     Ok(whole)
 }
 
-enum Part<'a> {
-    Text(Cow<'a, str>),
-    Image(Image),
-}
-
 const PART_FIELDS: &[&str] = &["file", "image_url", "input_audio", "refusal", "text", "type"];
 
-fn read_part<'a>(part: Object<'a>, at: &At<'_>, ignored: &mut Ignored) -> Result<Part<'a>, Error> {
+fn read_part(part: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Part, Error> {
     let (mut kind, mut text, mut refusal, mut image) = (None, None, None, None);
     for (key, value) in part {
         match key.as_ref() {
@@ -279,7 +278,7 @@ fn read_part<'a>(part: Object<'a>, at: &At<'_>, ignored: &mut Ignored) -> Result
         None => return Err(at.key("type").invalid("is missing; send `text` or `image_url`")),
     };
     match value {
-        Some(value) => value.text(&at.key(name)).map(Part::Text),
+        Some(value) => value.text(&at.key(name)).map(|text| Part::Text(text.into_owned())),
         None => Err(at.key(name).invalid("is missing; send a string")),
     }
 }

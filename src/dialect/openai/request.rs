@@ -6,7 +6,7 @@ use crate::base::error::Error;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::openai::message::read_messages;
 use crate::dialect::openai::tools::{Choice, read_choice, read_tools};
-use crate::model::chat::{ChatRequest, Extra, Format, Sampling, Think};
+use crate::model::chat::{ChatRequest, Extra, Format, Sampling, Think, Thinking, TooLong};
 use crate::model::model_name::ModelName;
 
 /// OpenAI's own limits.
@@ -147,11 +147,10 @@ pub fn read(body: Object<'_>) -> Result<Asked, Error> {
         format,
         sampling,
         max_tokens: agree(("max_tokens", max_tokens), ("max_completion_tokens", max_completion_tokens))?,
-        think,
-        think_wish: think.map(|_| effort_name),
+        think: think.map(|level| Thinking { level, optional: Some(effort_name) }),
         logprobs: logprobs.then_some(top_logprobs.unwrap_or(0)),
         // OpenAI's clients expect an error, not a conversation whose beginning vanished.
-        truncate: Some(false),
+        too_long: Some(TooLong::Refuse),
         extra: Extra::default(),
     };
     Ok(Asked { chat, stream, include_usage, ignored })

@@ -21,6 +21,6 @@ pub fn call(request: &CompleteRequest, prompt_field: &'static str) -> Call {
     }
     // Whoever wants the rest of a text wants no thoughts before it; a model that has none does not mind.
     put_field(&mut out, "think", &false);
-    put_end(&mut out, request.logprobs, request.truncate);
+    put_end(&mut out, request.logprobs, request.too_long);
     Call { notes, ..Call::post("/api/generate", out, Reading::Completion, prompt_field) }
 }

@@ -10,7 +10,7 @@ use crate::base::fields::Fields;
 use crate::model::chat::{ChatEvent, End, Finish, Piece, Timings, Usage};
 use crate::model::embed::{EmbedRequest, Embedding};
 use crate::provider::ollama::count::{Count, count};
-use crate::provider::ollama::request::{put, put_field};
+use crate::provider::ollama::request::{put, put_field, put_truncate};
 use crate::provider::ollama::{mid_stream_error, refused};
 use crate::provider::{Call, Decoder, Reading};
 
@@ -18,9 +18,7 @@ pub fn call(request: &EmbedRequest, prompt_field: &'static str) -> Call {
     let mut out = b"{\"model\":".to_vec();
     put(&mut out, request.model.as_str());
     put_field(&mut out, "input", &request.texts);
-    if let Some(truncate) = request.truncate {
-        put_field(&mut out, "truncate", &truncate);
-    }
+    put_truncate(&mut out, request.too_long);
     if let Some(dimensions) = request.dimensions {
         put_field(&mut out, "dimensions", &dimensions);
     }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::base::error::Error;
-use crate::model::chat::{ChatRequest, Format, Message, Role, Sampling, Think, Tool, ToolCall};
+use crate::model::chat::{ChatRequest, Format, Message, Part, Role, Sampling, Think, TooLong, Tool, ToolCall};
 use crate::provider::ollama::grammar::{Care, Finished, Grammar};
 use crate::provider::ollama::schema;
 use crate::provider::{Call, ImageAt, Reading, SCHEMA_FIELD};
@@ -76,8 +76,7 @@ fn bound_to_call(request: &ChatRequest, tools: &[WireTool<'_>]) -> ChatRequest {
     let mut request = request.clone();
     match request.messages.first_mut() {
         Some(first) if first.role == Role::System => {
-            first.text.push_str("\n\n");
-            first.text.push_str(&order);
+            first.parts.push(Part::Text(format!("\n\n{order}")));
         }
         _ => request.messages.insert(0, Message::new(Role::System, order)),
     }
@@ -121,7 +120,7 @@ fn body(
     if !options.is_empty() {
         put_field(&mut out, "options", &options);
     }
-    match request.think {
+    match request.think.map(|think| think.level) {
         Some(Think::Off) => put_field(&mut out, "think", &false),
         Some(Think::On) => put_field(&mut out, "think", &true),
         Some(Think::Low) => put_field(&mut out, "think", "low"),
@@ -130,27 +129,34 @@ fn body(
         Some(Think::Max) => put_field(&mut out, "think", "max"),
         None => {}
     }
-    put_end(&mut out, request.logprobs, request.truncate);
+    put_end(&mut out, request.logprobs, request.too_long);
     out
 }
 
-/// What a chat and a completion end with.
-pub fn put_end(out: &mut Vec<u8>, logprobs: Option<u8>, truncate: Option<bool>) {
+/// Writes what a chat and a completion end with.
+pub fn put_end(out: &mut Vec<u8>, logprobs: Option<u8>, too_long: Option<TooLong>) {
     if let Some(top) = logprobs {
         put_field(out, "logprobs", &true);
         put_field(out, "top_logprobs", &top);
     }
-    if let Some(truncate) = truncate {
-        put_field(out, "truncate", &truncate);
-    }
+    put_truncate(out, too_long);
     out.push(b'}');
 }
 
+pub fn put_truncate(out: &mut Vec<u8>, too_long: Option<TooLong>) {
+    if let Some(too_long) = too_long {
+        put_field(out, "truncate", &(too_long == TooLong::Cut));
+    }
+}
+
 fn expected_length(request: &ChatRequest) -> usize {
-    let of_message = |message: &Message| {
-        let images: usize = message.images.iter().map(|image| image.bytes.len().div_ceil(3) * 4 + 4).sum();
-        message.text.len() + message.text.len() / 8 + images + 64
+    let of_part = |part: &Part| match part {
+        Part::Image(image) => image.bytes.len().div_ceil(3) * 4 + 4,
+        Part::Text(text) | Part::Reasoning(text) => text.len() + text.len() / 8,
+        Part::ToolCall(call) => call.arguments.get().len() + 128,
+        Part::ToolResult(result) => result.text.len() + result.text.len() / 8 + 64,
     };
+    let of_message = |message: &Message| 64 + message.parts.iter().map(of_part).sum::<usize>();
     256 + request.messages.iter().map(of_message).sum::<usize>()
 }
 
@@ -167,6 +173,7 @@ pub fn put_field<T: Serialize + ?Sized>(out: &mut Vec<u8>, name: &str, value: &T
     put(out, value);
 }
 
+/// Folds the parts of a message into Ollama's fields: all texts are one, and images stand beside it.
 fn put_message(out: &mut Vec<u8>, message: &Message, images: &mut Vec<ImageAt>) {
     let role = match message.role {
         Role::System => "system",
@@ -176,28 +183,32 @@ fn put_message(out: &mut Vec<u8>, message: &Message, images: &mut Vec<ImageAt>) 
     };
     out.extend_from_slice(b"{\"role\":");
     put(out, role);
-    put_field(out, "content", &message.text);
-    if let Some(reasoning) = &message.reasoning {
-        put_field(out, "thinking", reasoning);
+    put_field(out, "content", &message.text());
+    let reasoning = message.reasoning();
+    if !reasoning.is_empty() {
+        put_field(out, "thinking", &reasoning);
     }
-    if !message.images.is_empty() {
-        out.extend_from_slice(b",\"images\":[");
-        for (number, image) in message.images.iter().enumerate() {
-            out.extend_from_slice(if number > 0 { b",\"" } else { b"\"" });
-            images.push(put_base64(out, &image.bytes));
-            out.push(b'"');
-        }
+    let mut number_of_images = 0;
+    for image in message.images() {
+        out.extend_from_slice(if number_of_images == 0 { b",\"images\":[\"" } else { b",\"" });
+        images.push(put_base64(out, &image.bytes));
+        out.push(b'"');
+        number_of_images += 1;
+    }
+    if number_of_images > 0 {
         out.push(b']');
     }
-    if !message.tool_calls.is_empty() {
-        let calls: Vec<_> = message.tool_calls.iter().enumerate().map(WireSentCall::of).collect();
+    let calls: Vec<_> = message.tool_calls().enumerate().map(WireSentCall::of).collect();
+    if !calls.is_empty() {
         put_field(out, "tool_calls", &calls);
     }
-    if let Some(name) = &message.tool_name {
-        put_field(out, "tool_name", name);
-    }
-    if let Some(id) = &message.tool_call_id {
-        put_field(out, "tool_call_id", id);
+    if let Some(result) = message.tool_result() {
+        if let Some(name) = &result.name {
+            put_field(out, "tool_name", name);
+        }
+        if let Some(id) = &result.call_id {
+            put_field(out, "tool_call_id", id);
+        }
     }
     out.push(b'}');
 }
@@ -294,28 +305,14 @@ impl<'a> WireSentCall<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::chat::{Extra, Image, Sampling};
+    use crate::model::chat::Image;
     use crate::model::model_name::ModelName;
     use crate::model::work::Work;
     use crate::provider::Provider;
     use crate::provider::ollama::Ollama;
 
     fn request() -> ChatRequest {
-        ChatRequest {
-            model: ModelName::parse("m:1").unwrap(),
-            messages: vec![Message::new(Role::User, "hi")],
-            tools: Vec::new(),
-            must_call: false,
-            one_call: false,
-            format: None,
-            sampling: Sampling::default(),
-            max_tokens: None,
-            think: None,
-            think_wish: None,
-            logprobs: None,
-            truncate: None,
-            extra: Extra::default(),
-        }
+        ChatRequest::new(ModelName::parse("m:1").unwrap(), vec![Message::new(Role::User, "hi")])
     }
 
     fn sent(request: &ChatRequest) -> String {
@@ -342,7 +339,8 @@ mod tests {
     fn the_place_of_each_image_is_told() {
         let mut request = request();
         for bytes in [&b"a"[..], b"ab", b"abc"] {
-            request.messages[0].images.push(Image { bytes: Bytes::copy_from_slice(bytes), field: String::new() });
+            let image = Image { bytes: Bytes::copy_from_slice(bytes), field: String::new() };
+            request.messages[0].parts.push(Part::Image(image));
         }
         request.messages.push(Message::new(Role::User, "YQ=="));
 

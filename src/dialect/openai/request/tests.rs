@@ -129,7 +129,7 @@ fn roles_are_those_of_the_api() {
 fn content_is_text_or_parts_of_text() {
     let text = |content: &str| {
         decode_message(&format!(r#"{{"role":"user","content":{content}}}"#))
-            .map(|(mut chat, _)| chat.messages.remove(1).text)
+            .map(|(chat, _)| chat.messages[1].text().into_owned())
     };
     let field = "messages[1].content";
 
@@ -164,10 +164,10 @@ fn what_an_assistant_said_comes_back_in_several_shapes() {
     let message = |message: &str| decode_message(message).map(|(mut chat, _)| chat.messages.remove(1));
 
     let refusing = message(r#"{"role":"assistant","content":null,"refusal":"no"}"#).unwrap();
-    assert_eq!(refusing.text, "no");
+    assert_eq!(refusing.text(), "no");
     for name in ["reasoning", "reasoning_content"] {
         let thinking = message(&format!(r#"{{"role":"assistant","content":"a","{name}":"hm"}}"#)).unwrap();
-        assert_eq!(thinking.reasoning.as_deref(), Some("hm"));
+        assert_eq!(thinking.reasoning(), "hm");
     }
     message(r#"{"role":"assistant","content":"a","reasoning":"hm","reasoning_content":"hm"}"#).unwrap();
     for (first, second) in [("reasoning", "reasoning_content"), ("reasoning_content", "reasoning")] {
@@ -279,7 +279,10 @@ fn tools_are_functions_with_names() {
 fn calls_that_come_back_have_arguments_in_a_string() {
     let call = |call: &str| {
         decode_message(&format!(r#"{{"role":"assistant","content":null,"tool_calls":[{call}]}}"#)).map(
-            |(mut chat, ignored)| (chat.messages.remove(1).tool_calls.remove(0).arguments.get().to_owned(), ignored),
+            |(chat, ignored)| {
+                let call = chat.messages[1].tool_calls().next().unwrap();
+                (call.arguments.get().to_owned(), ignored)
+            },
         )
     };
     let with = |arguments: &str| {
@@ -421,7 +424,7 @@ fn a_format_is_text_json_or_a_schema() {
 
 #[test]
 fn effort_has_ollamas_levels() {
-    let think = |fields: &str| decode(fields).map(|(chat, _)| chat.think);
+    let think = |fields: &str| decode(fields).map(|(chat, _)| chat.think.map(|think| think.level));
 
     for (effort, level) in [
         ("none", Think::Off),
@@ -443,5 +446,5 @@ fn effort_has_ollamas_levels() {
 
 #[test]
 fn a_prompt_that_does_not_fit_is_an_error_and_not_cut() {
-    assert_eq!(decode("").unwrap().0.truncate, Some(false));
+    assert_eq!(decode("").unwrap().0.too_long, Some(TooLong::Refuse));
 }
