@@ -207,7 +207,7 @@ fn an_upstream_has_a_name_that_the_record_can_hold() {
     for bad in [&"h".repeat(65)[..], "", "a b", "a__b", "größe"] {
         assert_eq!(named(bad).unwrap_err().len(), 1, "{bad}");
     }
-    let table = include_str!("../../migrations/sqlite/2026-11-24-000000_initial/up.sql");
+    let table = include_str!("../../migrations/sqlite/2026-11-29-000000_initial/up.sql");
     assert!(table.contains(&format!("host TEXT CHECK (length(host) <= {UPSTREAM_NAME_LETTERS_MAX})")));
 }
 

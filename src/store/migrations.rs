@@ -19,7 +19,8 @@ pub fn migrate(connection: &mut SqliteConnection, path: &Path) -> anyhow::Result
     };
     if let Some(newer) = applied.iter().find(|version| !known.contains(version)) {
         bail!(
-            "{} was written by a newer lan-gateway (schema {newer}); install that one, or restore a backup",
+            "{} was written by a newer lan-gateway or by one before 0.2.0 (schema {newer}); install that one, restore a backup, \
+             or begin with a new data folder",
             path.display()
         );
     }
@@ -51,7 +52,7 @@ mod tests {
     /// The migrations that databases were made with, each with the SHA-256 of its two files. A new migration gets a line here when
     /// its version is released.
     const RELEASED: [(&str, &str, &str); 1] = [(
-        "2026-11-24-000000_initial",
+        "2026-11-29-000000_initial",
         "22148a63ec5f81ad1e109fa8fdc21eb7cd75088e52231dc13b761ed663cfec77",
         "77dadd895a64c3a6b681a7933b4567e8f7146dd4af0da578aefc5bd9a5410b02",
     )];

@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn a_word_that_is_taken_out_is_gone_from_the_index_once_it_is_merged() {
         let mut connection = SqliteConnection::establish(":memory:").unwrap();
-        let migration = include_str!("../../migrations/sqlite/2026-11-24-000000_initial/up.sql");
+        let migration = include_str!("../../migrations/sqlite/2026-11-29-000000_initial/up.sql");
         connection.batch_execute(migration).unwrap();
         let row = |log_id, said: String| Indexed { log_id, marks: "u31".into(), said };
         let (erased, kept) = (row(1, "00815 secret".into()), row(2, "another".into()));
