@@ -23,8 +23,7 @@ pub mod rules;
 // The line that a request takes through them.
 pub mod gateway;
 
-// HTTP and the control socket.
-pub mod control;
+// HTTP, over TCP and over the control socket.
 pub mod http;
 
 // Makes the parts and starts them; the command line.

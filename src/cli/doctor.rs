@@ -7,9 +7,9 @@ use clap::Args;
 
 use crate::base::error::Error;
 use crate::config::{Config, Origin, Upstream as Host};
-use crate::control::SOCKET;
 use crate::serve::files;
 use crate::serve::server;
+use crate::serve::socket::SOCKET;
 use crate::store::{self, FILE};
 use crate::upstream::{Host as Door, Upstream};
 

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Args};
+use serde_json::{Value, json};
 
-use crate::cli::host::{self, Pieces};
-use crate::config::Config;
-use crate::control::export::ExportAsk;
+use crate::base::text::visible;
+use crate::cli::host::{Host, need, token_id};
+use crate::cli::socket::Stream;
 use crate::rules::export::filter::Filter;
 
 #[derive(Args)]
@@ -65,45 +66,62 @@ pub struct ExportCommand {
     output: Option<PathBuf>,
 }
 
-impl ExportCommand {
-    fn asked(self) -> ExportAsk {
-        let ExportCommand { user, token, kind, outcome, model, api, from, to, text, bom, .. } = self;
-        let rest = Filter { user_id: None, token_id: token, kind, outcome, model, api, from, to, text };
-        let format = Some(self.format);
-        match user {
-            Some(user) if rest == Filter::default() => ExportAsk { user: Some(user), filter: None, format, bom },
-            user_id => ExportAsk { user: None, filter: Some(Filter { user_id, ..rest }), format, bom },
-        }
-    }
-}
-
-pub async fn run(config: &Config, mut command: ExportCommand) -> anyhow::Result<()> {
-    let output = command.output.take();
-    if let Some(path) = output.as_deref().filter(|path| path.exists()) {
+pub async fn run(host: &Host, command: ExportCommand) -> anyhow::Result<()> {
+    if let Some(path) = command.output.as_deref().filter(|path| path.exists()) {
         bail!("{} is there already; name another file", path.display());
     }
-    let ask = command.asked();
-    let whose = ask.user.clone();
-    let mut pieces = host::export(config, ask).await?;
-    let lines = match &output {
-        Some(path) => into_file(&mut pieces, path).await?,
-        None => copy(&mut pieces, &mut std::io::stdout().lock()).await?,
+    let asked = asked(host, &command).await?;
+    let made = host.post("/api/v1/exports", &asked).await?;
+    let file = host.download(&need(&made, "url")?).await?;
+    let incoming = Incoming { file, watch: Watch::new(command.format == "csv") };
+    let lines = match &command.output {
+        Some(path) => into_file(incoming, path).await?,
+        None => copy(incoming, &mut std::io::stdout().lock()).await?,
     };
     eprint!("{lines} exported; the last line is the receipt");
-    match whose {
-        Some(user) => eprintln!(", which opens `lan-gateway user delete {user} --receipt CODE` for 15 minutes"),
-        None => eprintln!(),
+    match (asked["user_id"].as_str(), command.user) {
+        (Some(_), Some(user)) => {
+            eprintln!(", which opens `lan-gateway user delete {} --receipt CODE` for 15 minutes", visible(&user));
+        }
+        _ => eprintln!(),
     }
     Ok(())
 }
 
+/// Returns what to ask for: the whole record of one person, or what a filter finds.
+async fn asked(host: &Host, command: &ExportCommand) -> anyhow::Result<Value> {
+    let ExportCommand { user, token, kind, outcome, model, api, from, to, text, format, bom, .. } = command;
+    let user_id = host.person(user.as_deref()).await?;
+    let rest = Filter {
+        user_id: None,
+        token_id: token.as_deref().map(|token| token_id(token).to_owned()),
+        kind: kind.clone(),
+        outcome: outcome.clone(),
+        model: model.clone(),
+        api: api.clone(),
+        from: from.clone(),
+        to: to.clone(),
+        text: text.clone(),
+    };
+    Ok(match user_id {
+        Some(user_id) if rest == Filter::default() => json!({ "user_id": user_id, "format": format, "bom": bom }),
+        user_id => json!({ "filter": Filter { user_id, ..rest }, "format": format, "bom": bom }),
+    })
+}
+
+/// An export that is coming in.
+struct Incoming {
+    file: Stream,
+    watch: Watch,
+}
+
 /// The file has its name only when it is complete and on disk.
-async fn into_file(pieces: &mut Pieces, path: &Path) -> anyhow::Result<i64> {
+async fn into_file(incoming: Incoming, path: &Path) -> anyhow::Result<u64> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
     let mut file = File::create(&part).with_context(|| format!("can't write {}", part.display()))?;
-    let copied = copy(pieces, &mut file).await.and_then(|lines| {
+    let copied = copy(incoming, &mut file).await.and_then(|lines| {
         file.sync_all()?;
         std::fs::rename(&part, path)?;
         Ok(lines)
@@ -115,20 +133,104 @@ async fn into_file(pieces: &mut Pieces, path: &Path) -> anyhow::Result<i64> {
     copied
 }
 
-async fn copy(pieces: &mut Pieces, out: &mut impl Write) -> anyhow::Result<i64> {
+async fn copy(mut incoming: Incoming, out: &mut impl Write) -> anyhow::Result<u64> {
     let shown = std::io::stderr().is_terminal();
-    let (mut lines, mut bytes) = (0, 0);
-    let broke_off = "the export broke off and has no receipt";
-    while let Some(piece) = pieces.next().await.context(broke_off)? {
-        out.write_all(&piece.bytes).context(broke_off)?;
-        (lines, bytes) = (piece.lines, bytes + piece.bytes.len());
+    let mut bytes = 0;
+    while let Some(piece) = incoming.file.next().await.context(BROKE_OFF)? {
+        out.write_all(&piece).context(BROKE_OFF)?;
+        incoming.watch.saw(&piece);
+        bytes += piece.len();
         if shown {
-            eprint!("\r{lines} lines, {} KiB ", bytes / 1024);
+            eprint!("\r{} lines, {} KiB ", incoming.watch.lines(), bytes / 1024);
         }
     }
-    out.flush().context(broke_off)?;
+    out.flush().context(BROKE_OFF)?;
     if shown {
         eprintln!();
     }
-    Ok(lines)
+    if !incoming.watch.has_receipt() {
+        bail!("{BROKE_OFF}: the gateway stopped, or somebody whose record is in it was deleted; its log says which");
+    }
+    Ok(incoming.watch.lines())
+}
+
+const BROKE_OFF: &str = "the export broke off and has no receipt";
+
+/// How a line begins that is a receipt. The other lines of a CSV begin with a number, those of JSON with another field.
+const RECEIPTS: [&[u8]; 2] = [b"\"receipt:", b"{\"receipt\":"];
+
+/// Counts the lines of a file as they come, and looks whether the last is the receipt: the end of a body doesn't tell whether
+/// it is complete.
+struct Watch {
+    is_csv: bool,
+    /// Within a cell, where a line end belongs to it. A quote in a cell stands twice, so that it changes nothing.
+    quoted: bool,
+    /// The head of the line under way.
+    head: Vec<u8>,
+    ended: u64,
+    last_is_receipt: bool,
+}
+
+impl Watch {
+    fn new(is_csv: bool) -> Watch {
+        Watch { is_csv, quoted: false, head: Vec::new(), ended: 0, last_is_receipt: false }
+    }
+
+    fn saw(&mut self, mut piece: &[u8]) {
+        let head_max = RECEIPTS.map(<[u8]>::len).into_iter().max().unwrap_or(0);
+        while !piece.is_empty() {
+            let at = match self.is_csv {
+                true => memchr::memchr2(b'"', b'\n', piece),
+                false => memchr::memchr(b'\n', piece),
+            };
+            let length = at.map_or(piece.len(), |at| at + 1);
+            let (part, rest) = piece.split_at(length);
+            let room = head_max.saturating_sub(self.head.len()).min(part.len());
+            self.head.extend_from_slice(&part[..room]);
+            match at.map(|at| piece[at]) {
+                Some(b'"') => self.quoted = !self.quoted,
+                Some(_) if !self.quoted => {
+                    self.ended += 1;
+                    self.last_is_receipt = RECEIPTS.iter().any(|receipt| self.head.starts_with(receipt));
+                    self.head.clear();
+                }
+                _ => {}
+            }
+            piece = rest;
+        }
+    }
+
+    /// Returns how many requests, refusals and acts came by now.
+    fn lines(&self) -> u64 {
+        self.ended.saturating_sub(u64::from(self.is_csv) + u64::from(self.last_is_receipt))
+    }
+
+    fn has_receipt(&self) -> bool {
+        self.last_is_receipt && self.head.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(is_csv: bool, file: &str, piece: usize) -> (u64, bool) {
+        let mut watch = Watch::new(is_csv);
+        file.as_bytes().chunks(piece).for_each(|piece| watch.saw(piece));
+        (watch.lines(), watch.has_receipt())
+    }
+
+    #[test]
+    fn a_file_is_complete_when_its_last_line_is_the_receipt() {
+        let csv = "\u{feff}\"log_id\",\"prompt\"\n\"1\",\"a \"\"word\"\"\nreceipt:x\n\"\n\"receipt:abc\",\"\"\n";
+        let jsonl = "{\"log_id\":1,\"prompt\":\"a \\\"word\"}\n{\"receipt\":\"abc\",\"lines\":1}\n";
+        for piece in [1, 2, 7, 1000] {
+            for (is_csv, file) in [(true, csv), (false, jsonl)] {
+                assert_eq!(watched(is_csv, file, piece), (1, true), "{file} by {piece}");
+                for cut in (0..file.len()).filter(|cut| file.is_char_boundary(*cut)) {
+                    assert!(!watched(is_csv, &file[..cut], piece).1, "{} by {piece}", &file[..cut]);
+                }
+            }
+        }
+    }
 }

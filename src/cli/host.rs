@@ -1,42 +1,46 @@
-//! Where a command's question goes: to the gateway that runs on the data folder, or, when none does, to its file.
+//! Where a command's question goes: to the gateway that runs on the data folder or, when none does, to one without a network
+//! that lives as long as the command.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context, anyhow, bail};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
 
 use crate::base::owner;
+use crate::cli::socket::{Reply, Socket, Stream};
 use crate::config::Config;
-use crate::config::settings::Live;
-use crate::control::export::{ExportAsk, Incoming, Piece};
-use crate::control::{self, Answer, Ask, Verbs, export};
-use crate::rules::export::{Exporter, Exports};
-use crate::rules::tokens::Tokens;
-use crate::serve::app::{self, DataDir};
-use crate::store::Store;
+use crate::serve::app::App;
+use crate::serve::control::Control;
+use crate::serve::socket::{SOCKET, somebody_answers};
 use crate::store::words::Merge;
 
-/// Asks, and returns what was answered. A refusal is an error.
-pub async fn ask(config: &Config, ask: Ask) -> anyhow::Result<Answer> {
-    let answer = match control::ask(&config.data_dir, &ask).await? {
-        Some(answer) => answer,
-        None => on_the_file(config, ask).await?,
-    };
-    match answer {
-        Answer::Refused { message, .. } => bail!("{message}"),
-        answer => Ok(answer),
-    }
+/// The socket of a command that has the data folder to itself.
+const OWN_SOCKET: &str = "command.sock";
+
+/// The longest list that is fetched.
+const LIST_MAX: usize = 10_000;
+const PAGE_MAX: usize = 500;
+
+/// The operator's side of the API.
+pub struct Host {
+    socket: Socket,
+    alone: Option<Alone>,
 }
 
-/// The database, held by this process alone.
-pub struct OnFile {
-    verbs: Verbs,
-    folder: PathBuf,
-    _held: DataDir,
+/// The gateway's parts on the data folder that this process holds.
+struct Alone {
+    app: App,
+    control: Control,
 }
 
-impl OnFile {
-    async fn open(config: &Config) -> anyhow::Result<OnFile> {
+impl Host {
+    /// Finds the gateway that runs on the data folder, or opens the folder itself.
+    pub async fn open(config: &Config) -> anyhow::Result<Host> {
+        let asked = somebody_answers(&config.data_dir);
+        if asked.context("run this as the gateway's user or root")? {
+            return Ok(Host { socket: Socket::at(&config.data_dir.join(SOCKET)), alone: None });
+        }
         let file = config.data_dir.join(crate::store::FILE);
         if !file.exists() {
             bail!(
@@ -44,67 +48,202 @@ impl OnFile {
                 file.display()
             );
         }
-        let held = DataDir::open(config)?;
-        let store = Store::open(&config.data_dir, Live::new(config.settings))?;
-        // The lock says that no gateway runs, so what has no end was interrupted.
-        store.close_interrupted().await?;
-        let (_, accounts) = app::people(config, &store)?;
-        let tokens = Arc::new(Tokens::new(store.clone(), &config.tokens));
-        let exports = Arc::new(Exports::new(store.clone()));
-        // Now, too, in case this process is killed.
-        owner::hand_over_all(&config.data_dir)?;
-        Ok(OnFile { verbs: Verbs { accounts, tokens, exports, store }, folder: config.data_dir.clone(), _held: held })
+        let app = App::build(config.clone()).await?;
+        let control = Control::start(&app, OWN_SOCKET)?;
+        Ok(Host { socket: Socket::at(control.path()), alone: Some(Alone { app, control }) })
     }
 
-    /// What a running gateway does beside its requests: contents of the deleted go, behind the index of their words.
-    async fn erase(&self) -> anyhow::Result<()> {
-        while self.verbs.store.follow_words().await? {}
+    /// Ends what was opened.
+    pub async fn close(self) -> anyhow::Result<()> {
+        let Some(Alone { app, control }) = self.alone else { return Ok(()) };
+        control.stop().await;
+        app.close();
+        let folder = &app.config.data_dir;
+        owner::hand_over_all(folder).with_context(|| format!("files in {} may belong to root now", folder.display()))
+    }
+
+    /// Does what a running gateway does beside its requests: contents of the deleted go, behind the index of their words.
+    pub async fn erase(&self) -> anyhow::Result<()> {
+        let Some(Alone { app, .. }) = &self.alone else { return Ok(()) };
+        while app.store.follow_words().await? {}
         let mut merge = Merge::Begin;
-        while self.verbs.store.erase_some(&mut merge).await? {}
+        while app.store.erase_some(&mut merge).await? {}
         Ok(())
     }
-}
 
-impl Drop for OnFile {
-    fn drop(&mut self) {
-        self.verbs.store.close();
-        if let Err(cause) = owner::hand_over_all(&self.folder) {
-            eprintln!("lan-gateway: files in {} may belong to root now: {cause}", self.folder.display());
+    /// Refuses what only a gateway that runs can tell.
+    pub fn check_running(&self, folder: &Path) -> anyhow::Result<()> {
+        match self.alone {
+            None => Ok(()),
+            Some(_) => bail!("no gateway runs on {}", folder.display()),
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask("GET", path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask("POST", path, Some(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask("PATCH", path, Some(body)).await
+    }
+
+    pub async fn delete(&self, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        self.ask("DELETE", path, body).await
+    }
+
+    /// Returns what was answered; null where there is nothing to say. A refusal is an error.
+    async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let reply = self.socket.ask(method, path, body).await?;
+        if !(200..300).contains(&reply.status) {
+            return Err(refusal(&reply));
+        }
+        if reply.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&reply.body).map_err(|_| unexpected())
+    }
+
+    /// Returns the items of a list, page after page.
+    pub async fn list(
+        &self,
+        path: &str,
+        asked: &[(&str, Option<&str>)],
+        most: Option<usize>,
+    ) -> anyhow::Result<Vec<Value>> {
+        let most = most.unwrap_or(LIST_MAX);
+        let (mut items, mut cursor) = (Vec::new(), None);
+        loop {
+            let limit = PAGE_MAX.min(most - items.len()).to_string();
+            let page = [("limit", Some(limit.as_str())), ("cursor", cursor.as_deref())];
+            let mut answer = self.get(&with_query(path, asked.iter().chain(&page).copied())).await?;
+            match answer.get_mut("items").map(Value::take) {
+                Some(Value::Array(more)) => items.extend(more),
+                _ => return Err(unexpected()),
+            }
+            cursor = match answer.get("next") {
+                None | Some(Value::Null) => None,
+                Some(Value::String(next)) => Some(next.clone()),
+                Some(next) => Some(next.to_string()),
+            };
+            if cursor.is_none() || items.len() >= most {
+                items.truncate(most);
+                return Ok(items);
+            }
+        }
+    }
+
+    /// Asks for a file.
+    pub async fn download(&self, path: &str) -> anyhow::Result<Stream> {
+        self.socket.open(path).await?.map_err(|reply| refusal(&reply))
+    }
+
+    /// Returns the account with this name, as admins see it.
+    pub async fn user(&self, name: &str) -> anyhow::Result<Value> {
+        self.get(&format!("/host/users/{}", escaped(name))).await
+    }
+
+    /// Returns the id of the account with this name.
+    pub async fn user_id(&self, name: &str) -> anyhow::Result<String> {
+        need(&self.user(name).await?, "id")
+    }
+
+    /// Returns the id of whoever is called so. An id stands for itself: it may be that of somebody who was deleted.
+    pub async fn person(&self, name: Option<&str>) -> anyhow::Result<Option<String>> {
+        match name {
+            Some(name) if uuid::Uuid::parse_str(name).is_err() => self.user_id(name).await.map(Some),
+            id => Ok(id.map(str::to_owned)),
         }
     }
 }
 
-async fn on_the_file(config: &Config, ask: Ask) -> anyhow::Result<Answer> {
-    let file = OnFile::open(config).await?;
-    let answer = control::perform(&file.verbs, ask).await;
-    if matches!(answer, Answer::Deleting { .. }) {
-        file.erase().await?;
+/// Returns the id in what a list shows as the beginning of a token.
+pub fn token_id(prefix: &str) -> &str {
+    prefix.rsplit('_').next().unwrap_or(prefix)
+}
+
+/// A path with those parameters that have a value.
+pub fn with_query<'a>(path: &str, asked: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> String {
+    let given = asked.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", escaped(value?))));
+    let given: Vec<String> = given.collect();
+    if given.is_empty() { path.to_owned() } else { format!("{path}?{}", given.join("&")) }
+}
+
+/// What somebody typed, as a part of a path or a query.
+pub fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// The message of a refusal. That there is no such route can only come from a gateway of another version.
+fn refusal(reply: &Reply) -> anyhow::Error {
+    let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    let error = &body["error"];
+    match (error["message"].as_str(), error["code"].as_str()) {
+        (Some(message), code) if code != Some("unknown_url") => anyhow!("{message}"),
+        _ => unexpected(),
     }
-    Ok(answer)
 }
 
-/// An export under way.
-pub enum Pieces {
-    OverTheSocket(Incoming),
-    OnTheFile { exporter: Box<Exporter>, _file: OnFile },
+pub fn unexpected() -> anyhow::Error {
+    anyhow!("unexpected answer from the running gateway (version mismatch?)")
 }
 
-impl Pieces {
-    /// The next piece; `None` after the last. An error: the export broke off.
-    pub async fn next(&mut self) -> anyhow::Result<Option<Piece>> {
-        match self {
-            Pieces::OverTheSocket(incoming) => incoming.next().await,
-            Pieces::OnTheFile { exporter, .. } => Ok(export::next(exporter).await?),
+/// Returns a field as text. Every answer has it.
+pub fn need(item: &Value, field: &str) -> anyhow::Result<String> {
+    match &item[field] {
+        Value::Null => Err(unexpected()),
+        value => Ok(text(value)),
+    }
+}
+
+/// Returns a field as text, nothing when it is absent or null.
+pub fn maybe(item: &Value, field: &str) -> Option<String> {
+    match &item[field] {
+        Value::Null => None,
+        value => Some(text(value)),
+    }
+}
+
+/// Words are shown as they are, a list of them one after the other.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
+        Value::Null => String::new(),
+        value => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn said(status: u16, body: &'static str) -> String {
+        refusal(&Reply { status, body: Bytes::from_static(body.as_bytes()) }).to_string()
+    }
+
+    #[test]
+    fn a_refusal_is_its_message_and_what_an_api_never_says_comes_from_another_version() {
+        let refused = r#"{"error":{"message":"the last admin stays one","code":"conflict"}}"#;
+        assert_eq!(said(409, refused), "the last admin stays one");
+        for body in ["", "gone", "{}", r#"{"error":{"message":"no such route","code":"unknown_url"}}"#] {
+            assert!(said(404, body).contains("version mismatch?"), "{body}");
         }
     }
-}
 
-/// Begins an export.
-pub async fn export(config: &Config, ask: ExportAsk) -> anyhow::Result<Pieces> {
-    if let Some(incoming) = control::ask_for_export(&config.data_dir, ask.clone()).await? {
-        return Ok(Pieces::OverTheSocket(incoming));
+    #[test]
+    fn what_is_typed_never_changes_the_path() {
+        assert_eq!(escaped("a/../b?c#d%"), "a%2F%2E%2E%2Fb%3Fc%23d%25");
+        assert_eq!(with_query("/x", [("a", Some("1&b=2")), ("c", None)]), "/x?a=1%26b%3D2");
+        assert_eq!(with_query("/x", [("a", None)]), "/x");
     }
-    let file = OnFile::open(config).await?;
-    let exporter = Box::new(export::begin(&file.verbs, ask).await?);
-    Ok(Pieces::OnTheFile { exporter, _file: file })
+
+    #[test]
+    fn a_token_is_named_by_its_id_or_its_beginning() {
+        assert_eq!((token_id("lgw_m_4sTq9ZbM1x"), token_id("4sTq9ZbM1x")), ("4sTq9ZbM1x", "4sTq9ZbM1x"));
+    }
 }

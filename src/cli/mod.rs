@@ -1,4 +1,4 @@
-//! The command line: runs the gateway, or asks a running one over its control socket.
+//! The command line: runs the gateway, or asks it over its control socket for what the API can do, too.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,7 +16,11 @@ use crate::serve::telemetry;
 mod doctor;
 mod export;
 mod host;
+mod models;
+mod queue;
+mod record;
 mod settings;
+mod socket;
 mod table;
 mod token;
 mod usage;
@@ -24,6 +28,10 @@ mod user;
 
 use doctor::DoctorCommand;
 use export::ExportCommand;
+use host::Host;
+use models::ModelsCommand;
+use queue::QueueCommand;
+use record::RecordCommand;
 use settings::SettingsCommand;
 use token::TokenCommand;
 use usage::UsageCommand;
@@ -55,7 +63,7 @@ enum Command {
     /// Accounts: add, list, approve, disable, reset, change, delete …
     #[command(subcommand)]
     User(UserCommand),
-    /// Tokens for machines: create, list, revoke, rotate, resume
+    /// Tokens for machines: create, list, change, revoke, rotate, resume
     #[command(subcommand)]
     Token(TokenCommand),
     /// What can be changed while the gateway runs: list, set, unset
@@ -65,6 +73,14 @@ enum Command {
     },
     /// What was used, by person, token, model or hour
     Usage(UsageCommand),
+    /// The record: what is on it, and all of one request
+    #[command(subcommand)]
+    Record(RecordCommand),
+    /// Who runs and who waits; a request can be cancelled
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// The models that the model servers offer
+    Models(ModelsCommand),
     /// The record of one person, or what a filter finds, as CSV or JSON Lines
     Export(ExportCommand),
     /// The configuration: an example with every key, or a check of yours
@@ -142,16 +158,22 @@ fn report(problems: &[Problem], origin: &Origin) -> ExitCode {
     ExitCode::from(BAD_CONFIG)
 }
 
-/// What is asked of the gateway that runs, or of its file.
+/// Asks the gateway that runs, or opens its data folder for as long as the command takes.
 async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
-    match command {
-        Command::User(command) => user::run(config, command).await,
-        Command::Token(command) => token::run(config, command).await,
-        Command::Settings { command } => settings::run(config, command).await,
-        Command::Usage(command) => usage::run(config, command).await,
-        Command::Export(command) => export::run(config, command).await,
+    let host = Host::open(config).await?;
+    let done = match command {
+        Command::User(command) => user::run(&host, config, command).await,
+        Command::Token(command) => token::run(&host, command).await,
+        Command::Settings { command } => settings::run(&host, command).await,
+        Command::Usage(command) => usage::run(&host, command).await,
+        Command::Record(command) => record::run(&host, command).await,
+        Command::Queue(command) => queue::run(&host, config, command).await,
+        Command::Models(command) => models::run(&host, config, command).await,
+        Command::Export(command) => export::run(&host, command).await,
         Command::Serve | Command::Doctor(_) | Command::Config(_) | Command::Openapi => Ok(()),
-    }
+    };
+    let closed = host.close().await;
+    done.and(closed)
 }
 
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {

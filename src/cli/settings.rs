@@ -1,11 +1,10 @@
 //! `lan-gateway settings …`: what can be changed while the gateway runs.
 
 use clap::Subcommand;
+use serde_json::{Value, json};
 
-use crate::cli::{host, print_json, table};
-use crate::config::Config;
-use crate::control::settings::{SettingLine, SettingsAsk};
-use crate::control::{Answer, Ask};
+use crate::cli::host::{Host, maybe, need, unexpected};
+use crate::cli::{print_json, table};
 
 #[derive(Subcommand)]
 pub enum SettingsCommand {
@@ -21,50 +20,53 @@ pub enum SettingsCommand {
     Unset { name: String },
 }
 
-pub async fn run(config: &Config, command: Option<SettingsCommand>) -> anyhow::Result<()> {
-    let command = command.unwrap_or(SettingsCommand::List { json: false });
-    let json = matches!(command, SettingsCommand::List { json: true });
-    let ask = match command {
-        SettingsCommand::List { .. } => SettingsAsk::List,
-        SettingsCommand::Set { name, value } => SettingsAsk::Change { name, value: Some(value) },
-        SettingsCommand::Unset { name } => SettingsAsk::Change { name, value: None },
-    };
-    let listed = matches!(ask, SettingsAsk::List);
-    match host::ask(config, Ask::Settings(ask)).await? {
-        Answer::Settings { settings } if json => print_json(&settings)?,
-        Answer::Settings { settings } if listed => print_settings(&settings),
-        Answer::Settings { settings } => settings.iter().for_each(|setting| println!("{}", sentence(setting))),
-        _ => anyhow::bail!("the gateway's answer is about something else"),
+pub async fn run(host: &Host, command: Option<SettingsCommand>) -> anyhow::Result<()> {
+    match command.unwrap_or(SettingsCommand::List { json: false }) {
+        SettingsCommand::List { json } => {
+            let settings = items(host.get(PATH).await?)?;
+            if json { print_json(&settings) } else { print_settings(&settings) }
+        }
+        SettingsCommand::Set { name, value } => change(host, &name, Some(value)).await,
+        SettingsCommand::Unset { name } => change(host, &name, None).await,
     }
+}
+
+const PATH: &str = "/api/v1/settings";
+
+fn items(mut answer: Value) -> anyhow::Result<Vec<Value>> {
+    match answer["items"].take() {
+        Value::Array(items) => Ok(items),
+        _ => Err(unexpected()),
+    }
+}
+
+async fn change(host: &Host, name: &str, value: Option<u64>) -> anyhow::Result<()> {
+    let settings = items(host.patch(PATH, &json!({ name: value })).await?)?;
+    let setting = settings.iter().find(|setting| setting["name"] == name).ok_or_else(unexpected)?;
+    let source = if setting["changed_at"].is_null() { "as the file says:" } else { "set here; the file says" };
+    println!("{name} is {} ({source} {})", need(setting, "value")?, need(setting, "of_file")?);
     Ok(())
 }
 
-fn print_settings(settings: &[SettingLine]) {
-    let rows: Vec<[String; 6]> = settings
-        .iter()
-        .map(|setting| {
-            [
-                setting.name.clone(),
-                setting.value.to_string(),
-                setting.unit.clone(),
-                setting.of_file.to_string(),
-                setting.changed_at.as_deref().map(table::minute).unwrap_or_default(),
-                who(setting),
-            ]
-        })
-        .collect();
+fn print_settings(settings: &[Value]) -> anyhow::Result<()> {
+    let row = |setting: &Value| {
+        Ok([
+            need(setting, "name")?,
+            need(setting, "value")?,
+            need(setting, "unit")?,
+            need(setting, "of_file")?,
+            maybe(setting, "changed_at").as_deref().map(table::minute).unwrap_or_default(),
+            who(setting),
+        ])
+    };
+    let rows = settings.iter().map(row).collect::<anyhow::Result<Vec<_>>>()?;
     table::print(["SETTING", "CURRENT", "", "CONFIGURED", "CHANGED", "BY"], &rows);
+    Ok(())
 }
 
-fn who(setting: &SettingLine) -> String {
-    match (&setting.changed_at, &setting.changed_by) {
+fn who(setting: &Value) -> String {
+    match (maybe(setting, "changed_at"), maybe(setting, "changed_by")) {
         (Some(_), None) => "the host".to_owned(),
-        (_, by) => by.clone().unwrap_or_default(),
+        (_, by) => by.unwrap_or_default(),
     }
-}
-
-fn sentence(setting: &SettingLine) -> String {
-    let SettingLine { name, value, of_file, .. } = setting;
-    let source = if setting.changed_at.is_some() { "set here; the file says" } else { "as the file says:" };
-    format!("{name} is {value} ({source} {of_file})")
 }

@@ -1,13 +1,12 @@
 //! `lan-gateway token …`: what is asked, and how answers look on a terminal.
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
+use serde_json::{Map, Value, json};
 
 use crate::base::text::visible;
-use crate::cli::{host, print_json, table};
-use crate::config::Config;
-use crate::control::tokens::{TokenAsk, TokenLine};
-use crate::control::{Answer, Ask};
-use crate::rules::tokens::{RotateWish, Wish};
+use crate::cli::host::{Host, escaped, maybe, need, token_id};
+use crate::cli::{print_json, table};
+use crate::model::runaway::Runaway;
 
 #[derive(Subcommand)]
 pub enum TokenCommand {
@@ -28,6 +27,9 @@ pub enum TokenCommand {
         /// A limit of its own besides its owner's
         #[arg(long)]
         requests_per_minute: Option<u32>,
+        /// A quota of its own, as in tokens_per_day=100000; may be given several times
+        #[arg(long = "quota", value_name = "NAME=NUMBER", value_parser = quota)]
+        quotas: Vec<(String, u64)>,
         /// interactive, or batch for work that takes what others leave [default: its owner's]
         #[arg(long)]
         class: Option<String>,
@@ -56,81 +58,164 @@ pub enum TokenCommand {
     },
     /// Let a token in again that was paused because it ran away, or suspended with its owner
     Resume { token: String },
+    /// Give a token a limit of requests per minute of its own, besides its owner's
+    #[command(group(ArgGroup::new("what").required(true)))]
+    Limit {
+        token: String,
+        #[arg(group = "what")]
+        requests_per_minute: Option<u32>,
+        /// Take it away: its owner's limit alone holds
+        #[arg(long, group = "what")]
+        none: bool,
+    },
+    /// Give a token a quota of its own, besides its owner's
+    #[command(group(ArgGroup::new("what").required(true)))]
+    Quota {
+        token: String,
+        /// requests_per_day, tokens_per_day, tokens_per_minute or gpu_seconds_per_day
+        name: String,
+        #[arg(group = "what")]
+        most: Option<u64>,
+        /// Take it away: its owner's quota alone holds
+        #[arg(long, group = "what")]
+        none: bool,
+    },
+    /// Give a token a class: interactive, or batch for work that takes what others leave
+    #[command(group(ArgGroup::new("what").required(true)))]
+    Class {
+        token: String,
+        #[arg(group = "what")]
+        class: Option<String>,
+        /// Take it away: its owner's class holds
+        #[arg(long, group = "what")]
+        none: bool,
+    },
 }
 
-impl From<TokenCommand> for TokenAsk {
-    fn from(command: TokenCommand) -> Self {
-        let some = |words: Vec<String>| Some(words).filter(|words| !words.is_empty());
-        match command {
-            TokenCommand::Create { user, name, scopes, models, networks, requests_per_minute, class, days } => {
-                let wish = Wish {
-                    name,
-                    scopes: some(scopes),
-                    models: some(models),
-                    networks: some(networks),
-                    requests_per_minute,
-                    quotas: None,
-                    class,
-                    expires_in_days: days,
-                };
-                TokenAsk::Create { user, wish: Box::new(wish) }
-            }
-            TokenCommand::List { user, .. } => TokenAsk::List { user },
-            TokenCommand::Revoke { token } => TokenAsk::Revoke { id: token },
-            TokenCommand::Rotate { token, grace_seconds, days } => {
-                TokenAsk::Rotate { id: token, wish: RotateWish { grace_seconds, expires_in_days: days } }
-            }
-            TokenCommand::Resume { token } => TokenAsk::Resume { id: token },
+pub async fn run(host: &Host, command: TokenCommand) -> anyhow::Result<()> {
+    match command {
+        TokenCommand::Create { user, name, scopes, models, networks, requests_per_minute, quotas, class, days } => {
+            let some = |words: Vec<String>| Some(words).filter(|words| !words.is_empty());
+            let quotas: Map<String, Value> = quotas.into_iter().map(|(name, most)| (name, most.into())).collect();
+            let wish = json!({
+                "name": name,
+                "scopes": some(scopes),
+                "models": some(models),
+                "networks": some(networks),
+                "requests_per_minute": requests_per_minute,
+                "quotas": Some(quotas).filter(|quotas| !quotas.is_empty()),
+                "class": class,
+                "expires_in_days": days,
+            });
+            let path = format!("/host/users/{}/tokens", host.user_id(&user).await?);
+            print_secret(&host.post(&path, &wish).await?)
         }
+        TokenCommand::List { user, json } => {
+            let user_id = match user {
+                Some(user) => Some(host.user_id(&user).await?),
+                None => None,
+            };
+            let tokens = host.list(PATH, &[("user_id", user_id.as_deref())], None).await?;
+            if json { print_json(&tokens) } else { print_tokens(&tokens) }
+        }
+        TokenCommand::Revoke { token } => {
+            host.delete(&path_of(&token), None).await?;
+            let tokens = host.list(PATH, &[], None).await?;
+            let id = token_id(&token);
+            match tokens.iter().find(|token| token["id"] == id) {
+                Some(token) => print_status(token)?,
+                // Further back than a list goes.
+                None => println!("{} is revoked", visible(&token)),
+            }
+            Ok(())
+        }
+        TokenCommand::Rotate { token, grace_seconds, days } => {
+            let wish = json!({ "grace_seconds": grace_seconds, "expires_in_days": days });
+            print_secret(&host.post(&format!("{}/rotate", path_of(&token)), &wish).await?)
+        }
+        TokenCommand::Resume { token } => {
+            print_status(&host.post(&format!("{}/resume", path_of(&token)), &json!({})).await?)
+        }
+        TokenCommand::Limit { token, requests_per_minute, .. } => {
+            change(host, &token, json!({ "requests_per_minute": requests_per_minute })).await
+        }
+        TokenCommand::Quota { token, name, most, .. } => {
+            change(host, &token, json!({ "quotas": { name: most } })).await
+        }
+        TokenCommand::Class { token, class, .. } => change(host, &token, json!({ "class": class })).await,
     }
 }
 
-pub async fn run(config: &Config, command: TokenCommand) -> anyhow::Result<()> {
-    let json = matches!(command, TokenCommand::List { json: true, .. });
-    match host::ask(config, Ask::Token(command.into())).await? {
-        Answer::Tokens { tokens } if json => print_json(&tokens)?,
-        Answer::Tokens { tokens } => print_tokens(&tokens),
-        Answer::Token { token } => {
-            println!("{} ({} of {}) is {}", token.prefix, visible(&token.name), token.user, token.status);
-        }
-        Answer::TokenMade { token, secret } => print_secret(&token, &secret),
-        _ => anyhow::bail!("the gateway's answer is about something else"),
-    }
+const PATH: &str = "/api/v1/tokens";
+
+fn path_of(token: &str) -> String {
+    format!("{PATH}/{}", escaped(token_id(token)))
+}
+
+async fn change(host: &Host, token: &str, change: Value) -> anyhow::Result<()> {
+    let token = host.patch(&path_of(token), &change).await?;
+    let quotas = token["quotas"].as_object().into_iter().flatten().filter(|(_, most)| !most.is_null());
+    let mut parts: Vec<String> = quotas.map(|(name, most)| format!("{name} {most}")).collect();
+    parts.extend(maybe(&token, "requests_per_minute").map(|limit| format!("requests_per_minute {limit}")));
+    parts.push(format!("class {}", maybe(&token, "class").unwrap_or_else(|| "its owner's".into())));
+    println!(
+        "{} ({} of {}): {}",
+        need(&token, "prefix")?,
+        visible(&need(&token, "name")?),
+        need(&token, "user")?,
+        parts.join(", ")
+    );
     Ok(())
 }
 
-fn print_tokens(tokens: &[TokenLine]) {
+fn print_status(token: &Value) -> anyhow::Result<()> {
+    let (prefix, name, user) = (need(token, "prefix")?, need(token, "name")?, need(token, "user")?);
+    println!("{prefix} ({} of {user}) is {}", visible(&name), need(token, "status")?);
+    Ok(())
+}
+
+fn print_tokens(tokens: &[Value]) -> anyhow::Result<()> {
     if tokens.is_empty() {
         println!("no tokens found");
-        return;
+        return Ok(());
     }
-    let rows: Vec<[String; 7]> = tokens
-        .iter()
-        .map(|token| {
-            [
-                token.prefix.clone(),
-                token.name.clone(),
-                token.user.clone(),
-                token.status.clone(),
-                table::day(&token.expires_at).to_owned(),
-                token.last_used_at.as_deref().map_or_else(|| "never".into(), table::minute),
-                match &token.paused {
-                    Some(paused) => format!("{}  {paused}", token.scopes.join(" ")),
-                    None => token.scopes.join(" "),
-                },
-            ]
-        })
-        .collect();
+    let row = |token: &Value| {
+        let scopes = need(token, "scopes")?;
+        Ok([
+            need(token, "prefix")?,
+            need(token, "name")?,
+            need(token, "user")?,
+            need(token, "status")?,
+            table::day(&need(token, "expires_at")?).to_owned(),
+            maybe(token, "last_used_at").as_deref().map_or_else(|| "never".into(), table::minute),
+            match paused(token) {
+                Some(paused) => format!("{scopes}  {paused}"),
+                None => scopes,
+            },
+        ])
+    };
+    let rows = tokens.iter().map(row).collect::<anyhow::Result<Vec<_>>>()?;
     table::print(["TOKEN", "NAME", "USER", "STATUS", "EXPIRES", "LAST USED", "SCOPES"], &rows);
+    Ok(())
+}
+
+/// Returns why a token is paused, and since when.
+fn paused(token: &Value) -> Option<String> {
+    let since = table::minute(&maybe(token, "suspended_at")?);
+    Some(format!("paused since {since}, because {}", Runaway::from(maybe(token, "pause_reason")?).words()))
 }
 
 /// The secret stands alone on standard output, so that a script can keep it; the rest goes beside it.
-fn print_secret(token: &TokenLine, secret: &str) {
-    eprintln!(
-        "{} of {}, valid until {}; it is not shown again:",
-        visible(&token.name),
-        token.user,
-        table::day(&token.expires_at)
-    );
-    println!("{secret}");
+fn print_secret(fresh: &Value) -> anyhow::Result<()> {
+    let (name, user, expires_at) = (need(fresh, "name")?, need(fresh, "user")?, need(fresh, "expires_at")?);
+    eprintln!("{} of {user}, valid until {}; it is not shown again:", visible(&name), table::day(&expires_at));
+    println!("{}", need(fresh, "token")?);
+    Ok(())
+}
+
+/// Reads `NAME=NUMBER`.
+fn quota(text: &str) -> Result<(String, u64), String> {
+    let (name, most) = text.split_once('=').ok_or("it must be NAME=NUMBER, as in tokens_per_day=100000")?;
+    let most = most.parse().map_err(|_| format!("`{most}` is not a number"))?;
+    Ok((name.to_owned(), most))
 }

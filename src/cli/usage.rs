@@ -3,12 +3,12 @@
 use std::io::Write;
 
 use clap::Args;
+use serde::Deserialize;
 
 use crate::base::text::visible;
-use crate::cli::{host, print_json, table};
-use crate::config::Config;
-use crate::control::{Answer, Ask};
-use crate::rules::usage::{Question, UsageItem, as_csv};
+use crate::cli::host::{Host, token_id, unexpected, with_query};
+use crate::cli::{print_json, table};
+use crate::rules::usage::{UsageItem, as_csv};
 
 #[derive(Args)]
 pub struct UsageCommand {
@@ -38,21 +38,33 @@ pub struct UsageCommand {
     json: bool,
 }
 
-pub async fn run(config: &Config, command: UsageCommand) -> anyhow::Result<()> {
+pub async fn run(host: &Host, command: UsageCommand) -> anyhow::Result<()> {
     let UsageCommand { by, user, token, from, to, csv, bom, json } = command;
-    let title = by.to_uppercase();
-    let question = Question { user_id: user, token_id: token, from, to, by: Some(by) };
-    match host::ask(config, Ask::Usage(question)).await? {
-        Answer::Usage { mut items } if csv => {
-            for item in &mut items {
-                item.key = visible(&item.key).into_owned();
-            }
-            std::io::stdout().write_all(&as_csv(&items, bom))?;
+    let user = host.person(user.as_deref()).await?;
+    let path = with_query(
+        "/api/v1/usage",
+        [
+            ("by", Some(by.as_str())),
+            ("user_id", user.as_deref()),
+            ("token_id", token.as_deref().map(token_id)),
+            ("from", from.as_deref()),
+            ("to", to.as_deref()),
+        ],
+    );
+    let answer = host.get(&path).await?["items"].take();
+    let mut items = Vec::<UsageItem>::deserialize(&answer).map_err(|_| unexpected())?;
+    if json {
+        return print_json(&answer);
+    }
+    if csv {
+        for item in &mut items {
+            item.key = visible(&item.key).into_owned();
         }
-        Answer::Usage { items } if json => print_json(&items)?,
-        Answer::Usage { items } if items.is_empty() => println!("nothing was used in that time"),
-        Answer::Usage { items } => print_items(&items, &title),
-        _ => anyhow::bail!("the gateway's answer is about something else"),
+        std::io::stdout().write_all(&as_csv(&items, bom))?;
+    } else if items.is_empty() {
+        println!("nothing was used in that time");
+    } else {
+        print_items(&items, &by.to_uppercase());
     }
     Ok(())
 }

@@ -4,12 +4,12 @@ use std::io::{BufRead, IsTerminal};
 
 use anyhow::Context;
 use clap::{ArgGroup, Subcommand};
+use serde_json::{Value, json};
 
 use crate::base::text::visible;
-use crate::cli::{host, print_json, table};
+use crate::cli::host::{Host, maybe, need, unexpected};
+use crate::cli::{print_json, table};
 use crate::config::Config;
-use crate::control::users::{UserAsk, UserChange, UserLine};
-use crate::control::{Answer, Ask};
 use crate::rules::accounts::WaitingWish;
 
 #[derive(Subcommand)]
@@ -83,6 +83,18 @@ pub enum UserCommand {
         #[arg(long, group = "what")]
         none: bool,
     },
+    /// Give a person a quota of their own
+    #[command(group(ArgGroup::new("what").required(true)))]
+    Quota {
+        user: String,
+        /// requests_per_day, tokens_per_day, tokens_per_minute or gpu_seconds_per_day
+        name: String,
+        #[arg(group = "what")]
+        most: Option<u64>,
+        /// Take it away: the gateway's quota holds
+        #[arg(long, group = "what")]
+        none: bool,
+    },
     /// Name the models that a person may use; the others don't exist for them
     #[command(group(ArgGroup::new("what").required(true)))]
     Models {
@@ -125,55 +137,102 @@ pub enum UserCommand {
     },
 }
 
-pub async fn run(config: &Config, command: UserCommand) -> anyhow::Result<()> {
-    let whole = matches!(command, UserCommand::Show { .. });
-    let json = matches!(command, UserCommand::Show { json: true, .. } | UserCommand::List { json: true, .. });
-    let ask = asked(command)?;
-    let edited = matches!(ask, UserAsk::Edit { .. });
-    match host::ask(config, Ask::User(ask)).await? {
-        Answer::Users { users } if json => print_json(&users)?,
-        Answer::Users { users } => print_users(&users),
-        Answer::User { user } if json => print_json(&user)?,
-        Answer::User { user } if whole || edited => print_user(&user),
-        Answer::User { user } => println!("{} is {}", user.username, user.status),
-        Answer::Reset { user, code, minutes } => {
-            let password = code.unwrap_or_else(|| "admin123".into());
-            println!("{}: password {password} , valid for {minutes} minutes and only to set a new one", user.username);
+pub async fn run(host: &Host, config: &Config, command: UserCommand) -> anyhow::Result<()> {
+    match command {
+        UserCommand::Add { email } => {
+            let made = host.post("/host/users", &json!({ "email": email, "password": read_password()? })).await?;
+            print_status(&made)
         }
-        Answer::Deleting { user } => println!("{} is deleted; prompts and answers are erased", visible(&user)),
-        Answer::TurnedDown { count: 1 } => println!("1 registration turned down"),
-        Answer::TurnedDown { count } => println!("{count} registrations turned down"),
-        _ => anyhow::bail!("the gateway's answer is about something else"),
+        UserCommand::List { search, status, json } => {
+            let asked = [("search", search.as_deref()), ("status", status.as_deref())];
+            let users = host.list("/api/v1/users", &asked, None).await?;
+            if json { print_json(&users) } else { print_users(&users) }
+        }
+        UserCommand::Show { user, json } => {
+            let user = host.user(&user).await?;
+            if json { print_json(&user) } else { print_user(&user) }
+        }
+        UserCommand::Approve { user } => act(host, &user, "approve").await,
+        UserCommand::Disable { user } => act(host, &user, "disable").await,
+        UserCommand::Enable { user } => act(host, &user, "enable").await,
+        UserCommand::Unlock { user } => {
+            let id = host.user_id(&user).await?;
+            print_status(&host.post(&format!("/host/users/{id}/unlock"), &json!({})).await?)
+        }
+        UserCommand::TurnDown { users, network, from, to } => {
+            let count = match users.is_empty() {
+                true => turn_down_all(host, WaitingWish { ids: None, network, from, to }).await?,
+                false => turn_down(host, &users).await?,
+            };
+            match count {
+                1 => println!("1 registration turned down"),
+                count => println!("{count} registrations turned down"),
+            }
+            Ok(())
+        }
+        UserCommand::Reset { user, initial, revoke_tokens } => {
+            let path = format!("/api/v1/users/{}/reset-password", host.user_id(&user).await?);
+            let mode = if initial { "initial" } else { "code" };
+            let done = host.post(&path, &json!({ "mode": mode, "revoke_tokens": revoke_tokens })).await?;
+            let password = maybe(&done, "one_time_code").unwrap_or_else(|| "admin123".into());
+            let minutes = config.accounts.reset_lifetime.as_secs() / 60;
+            let name = need(&done, "username")?;
+            println!("{name}: password {password} , valid for {minutes} minutes and only to set a new one");
+            Ok(())
+        }
+        UserCommand::Role { user, role } => change(host, &user, json!({ "role": role })).await,
+        UserCommand::Limit { user, requests_per_minute, .. } => {
+            change(host, &user, json!({ "requests_per_minute": requests_per_minute })).await
+        }
+        UserCommand::Quota { user, name, most, .. } => change(host, &user, json!({ "quotas": { name: most } })).await,
+        UserCommand::Models { user, models, .. } => {
+            let models = Some(models).filter(|models| !models.is_empty());
+            change(host, &user, json!({ "models": models })).await
+        }
+        UserCommand::Note { user, text, .. } => change(host, &user, json!({ "note": text })).await,
+        UserCommand::Weight { user, weight } => change(host, &user, json!({ "weight": weight })).await,
+        UserCommand::Class { user, class } => change(host, &user, json!({ "class": class })).await,
+        UserCommand::Delete { user, receipt } => {
+            let path = format!("/api/v1/users/{}", host.user_id(&user).await?);
+            host.delete(&path, Some(&json!({ "receipt": receipt }))).await?;
+            host.erase().await?;
+            println!("{} is deleted; prompts and answers are erased", visible(&user));
+            Ok(())
+        }
     }
-    Ok(())
 }
 
-fn asked(command: UserCommand) -> anyhow::Result<UserAsk> {
-    let edit = |user, change| UserAsk::Edit { user, change };
-    Ok(match command {
-        UserCommand::Add { email } => UserAsk::Add { email, password: read_password()? },
-        UserCommand::List { search, status, .. } => UserAsk::List { search, status },
-        UserCommand::Show { user, .. } => UserAsk::Show { user },
-        UserCommand::Approve { user } => UserAsk::Approve { user },
-        UserCommand::TurnDown { users, network, from, to } => {
-            UserAsk::TurnDown { users, which: WaitingWish { ids: None, network, from, to } }
-        }
-        UserCommand::Disable { user } => UserAsk::Disable { user },
-        UserCommand::Enable { user } => UserAsk::Enable { user },
-        UserCommand::Unlock { user } => UserAsk::Unlock { user },
-        UserCommand::Reset { user, initial, revoke_tokens } => UserAsk::Reset { user, code: !initial, revoke_tokens },
-        UserCommand::Role { user, role } => edit(user, UserChange::Role(role)),
-        UserCommand::Limit { user, requests_per_minute, .. } => {
-            edit(user, UserChange::RequestsPerMinute(requests_per_minute))
-        }
-        UserCommand::Models { user, models, .. } => {
-            edit(user, UserChange::Models(Some(models).filter(|models| !models.is_empty())))
-        }
-        UserCommand::Note { user, text, .. } => edit(user, UserChange::Note(text)),
-        UserCommand::Weight { user, weight } => edit(user, UserChange::Weight(weight)),
-        UserCommand::Class { user, class } => edit(user, UserChange::Class(class)),
-        UserCommand::Delete { user, receipt } => UserAsk::Delete { user, receipt },
-    })
+/// Does one of the verbs that need nothing but an account.
+async fn act(host: &Host, user: &str, verb: &str) -> anyhow::Result<()> {
+    let path = format!("/api/v1/users/{}/{verb}", host.user_id(user).await?);
+    print_status(&host.post(&path, &json!({})).await?)
+}
+
+async fn change(host: &Host, user: &str, change: Value) -> anyhow::Result<()> {
+    let path = format!("/api/v1/users/{}", host.user_id(user).await?);
+    print_user(&host.patch(&path, &change).await?)
+}
+
+async fn turn_down_all(host: &Host, which: WaitingWish) -> anyhow::Result<u64> {
+    let done = host.post("/api/v1/users/turn-down", &serde_json::to_value(which)?).await?;
+    done["turned_down"].as_u64().ok_or_else(unexpected)
+}
+
+/// Turns down those who are named; none of them when one can't be found.
+async fn turn_down(host: &Host, users: &[String]) -> anyhow::Result<u64> {
+    let mut ids = Vec::new();
+    for user in users {
+        ids.push(host.user_id(user).await?);
+    }
+    for id in &ids {
+        host.post(&format!("/api/v1/users/{id}/turn-down"), &json!({})).await?;
+    }
+    Ok(ids.len() as u64)
+}
+
+fn print_status(user: &Value) -> anyhow::Result<()> {
+    println!("{} is {}", need(user, "username")?, need(user, "status")?);
+    Ok(())
 }
 
 /// Never from the command line, where others on the host could read it.
@@ -186,41 +245,58 @@ fn read_password() -> anyhow::Result<String> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn print_users(users: &[UserLine]) {
+fn print_users(users: &[Value]) -> anyhow::Result<()> {
     if users.is_empty() {
         println!("no accounts found");
-        return;
+        return Ok(());
     }
-    let rows: Vec<[String; 6]> = users
-        .iter()
-        .map(|user| {
-            let mark = if user.must_change_password { "must change its password" } else { "" };
-            let from = user.registered_from.as_deref().unwrap_or_default();
-            [&user.username, &user.status, &user.role, &table::minute(&user.created_at), from, mark].map(Into::into)
-        })
-        .collect();
+    let row = |user: &Value| {
+        Ok([
+            need(user, "username")?,
+            need(user, "status")?,
+            need(user, "role")?,
+            table::minute(&need(user, "created_at")?),
+            maybe(user, "registered_from").unwrap_or_default(),
+            if must_change(user) { "must change its password".to_owned() } else { String::new() },
+        ])
+    };
+    let rows = users.iter().map(row).collect::<anyhow::Result<Vec<_>>>()?;
     table::print(["USER", "STATUS", "ROLE", "CREATED", "REGISTERED FROM", ""], &rows);
+    Ok(())
 }
 
-fn print_user(user: &UserLine) {
-    let or = |word: Option<String>, none: &str| word.unwrap_or_else(|| none.to_owned());
-    let password = if user.must_change_password { "must be changed before anything else" } else { "set by its owner" };
-    let limit = user.requests_per_minute.map(|limit| limit.to_string());
-    for (name, value) in [
-        ("user", user.username.clone()),
-        ("id", user.id.clone()),
-        ("role", user.role.clone()),
-        ("status", user.status.clone()),
-        ("password", password.to_owned()),
-        ("requests per minute", or(limit, "the gateway's")),
-        ("models", or(user.models.as_ref().map(|models| models.join(", ")), "all")),
-        ("weight", user.weight.to_string()),
-        ("class", user.class.clone()),
-        ("note", or(user.note.clone(), "")),
-        ("registered from", or(user.registered_from.clone(), "")),
-        ("created", table::minute(&user.created_at)),
-        ("approved", user.approved_at.as_deref().map(table::minute).unwrap_or_default()),
-    ] {
+fn must_change(user: &Value) -> bool {
+    user["must_change_password"] == true
+}
+
+fn print_user(user: &Value) -> anyhow::Result<()> {
+    let or = |field: &str, none: &str| maybe(user, field).unwrap_or_else(|| none.to_owned());
+    let time = |field: &str| maybe(user, field).as_deref().map(table::minute).unwrap_or_default();
+    let password = if must_change(user) { "must be changed before anything else" } else { "set by its owner" };
+    let models = user["models"].as_array().map(|models| models.iter().filter_map(Value::as_str).collect::<Vec<_>>());
+    let mut lines = vec![
+        ("user".to_owned(), need(user, "username")?),
+        ("id".into(), need(user, "id")?),
+        ("role".into(), need(user, "role")?),
+        ("status".into(), need(user, "status")?),
+        ("password".into(), password.to_owned()),
+        ("requests per minute".into(), or("requests_per_minute", "the gateway's")),
+        ("models".into(), models.map_or_else(|| "all".to_owned(), |models| models.join(", "))),
+        ("weight".into(), need(user, "weight")?),
+        ("class".into(), need(user, "class")?),
+        ("note".into(), or("note", "")),
+        ("registered from".into(), or("registered_from", "")),
+        ("created".into(), time("created_at")),
+        ("approved".into(), time("approved_at")),
+    ];
+    // What is counted per minute has its line above, or no limit of its own.
+    let quotas = user["left"].as_object().into_iter().flatten().filter(|(name, _)| name.ends_with("_per_day"));
+    for (name, left) in quotas {
+        let limit = maybe(left, "limit").map_or_else(String::new, |limit| format!(" of {limit}"));
+        lines.push((name.replace('_', " "), format!("{} used{limit}", need(left, "used")?)));
+    }
+    for (name, value) in lines {
         println!("{}", format!("{name:19}  {}", visible(&value)).trim_end());
     }
+    Ok(())
 }

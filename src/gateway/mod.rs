@@ -127,10 +127,13 @@ impl Gateway {
         self.stages.limits.admit(who).await
     }
 
-    /// The models that `who` may ask.
-    pub async fn models(&self, who: &Identity) -> Result<Vec<ModelCard>, Error> {
+    /// Returns the models that `who` may ask. The host, which is nobody, sees them all.
+    pub async fn models(&self, who: Option<&Identity>) -> Result<Vec<ModelCard>, Error> {
         let served = self.stages.routing.models().await?;
-        Ok(self.stages.policy.visible(who, served))
+        Ok(match who {
+            Some(who) => self.stages.policy.visible(who, served),
+            None => served,
+        })
     }
 
     /// Whose model `name` is, for the record of its refusal. None when there is no such model, or none that the caller may

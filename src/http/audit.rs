@@ -189,7 +189,7 @@ pub async fn audit(admin: Admin, request: HttpRequest, store: web::Data<Store>) 
         let subject = wanted.user_id;
         let page = audit_page(&store, wanted, cursor, limit).await?;
         if searched {
-            store.note_search(admin.0.user_id(), subject, page.items.len()).await?;
+            store.note_search(admin.0.actor(), subject, page.items.len()).await?;
         }
         Ok(page)
     };

@@ -1,6 +1,6 @@
 //! Extractors of callers: what a handler names in its signature is identified and checked before the handler runs.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
@@ -19,14 +19,41 @@ use crate::model::rights::Scope;
 /// A user with a JWT. Tokens are refused.
 pub struct Caller(pub Identity);
 
-/// A user with a JWT, or a token with the scope `models` or `chat`.
-pub struct ModelReader(pub Identity);
+/// Who asks: somebody with an account, or the operator of the host, who opened the control socket.
+pub enum Asker {
+    Host,
+    Account(Identity),
+}
+
+impl Asker {
+    /// Returns who acts, for the record. The host has no account.
+    pub fn actor(&self) -> Actor {
+        Actor(self.identity().map(Identity::user_id))
+    }
+
+    pub fn identity(&self) -> Option<&Identity> {
+        match self {
+            Asker::Host => None,
+            Asker::Account(who) => Some(who),
+        }
+    }
+}
+
+/// Marks the services behind the control socket, and no others: whoever asks them is the operator of the host.
+pub struct HostDoor;
+
+pub fn is_from_the_host(request: &HttpRequest) -> bool {
+    request.app_data::<HostDoor>().is_some()
+}
+
+/// A user with a JWT, or a token with the scope `models` or `chat`, or the host.
+pub struct ModelReader(pub Asker);
 
 /// A user with a JWT, or a token with the scope `usage`.
 pub struct UsageReader(pub Identity);
 
 /// A user with a JWT, or a token with the scope `chat`, `embeddings` or `usage`.
-pub struct QueueReader(pub Identity);
+pub struct QueueReader(pub Asker);
 
 impl Caller {
     pub fn actor(&self) -> Actor {
@@ -43,14 +70,14 @@ impl Doer {
     }
 }
 
-/// An admin with a JWT.
-pub struct Admin(pub Identity);
+/// Whoever may see tokens: a user with a JWT, or the host.
+pub struct TokenReader(pub Asker);
 
-impl Admin {
-    pub fn actor(&self) -> Actor {
-        Actor(Some(self.0.user_id()))
-    }
-}
+/// Whoever may change tokens: a user with a JWT, whose changes are counted, or the host.
+pub struct TokenKeeper(pub Asker);
+
+/// An admin with a JWT, or the host.
+pub struct Admin(pub Asker);
 
 type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
 
@@ -68,11 +95,25 @@ impl FromRequest for Doer {
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let check = |request: &HttpRequest, who: &Identity| {
-            check_person(who)?;
-            auth(request)?.own_acts.count(who.user(), OwnAct::Change)
-        };
-        extract(request, check, Doer)
+        extract(request, check_doer, Doer)
+    }
+}
+
+impl FromRequest for TokenReader {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        extract_asker(request, |_, who| check_person(who), TokenReader)
+    }
+}
+
+impl FromRequest for TokenKeeper {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        extract_asker(request, check_doer, TokenKeeper)
     }
 }
 
@@ -83,7 +124,7 @@ impl FromRequest for ModelReader {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let check =
             |request: &HttpRequest, who: &Identity| who.check_use(&[Scope::Models, Scope::Chat], address(request));
-        extract(request, check, ModelReader)
+        extract_asker(request, check, ModelReader)
     }
 }
 
@@ -103,7 +144,7 @@ impl FromRequest for QueueReader {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let scopes = [Scope::Chat, Scope::Embeddings, Scope::Usage];
-        extract(request, move |request, who| who.check_use(&scopes, address(request)), QueueReader)
+        extract_asker(request, move |request, who| who.check_use(&scopes, address(request)), QueueReader)
     }
 }
 
@@ -116,8 +157,20 @@ impl FromRequest for Admin {
             Ok(()) if !who.is_admin() => Err(Error::forbidden("only an admin may do this")),
             checked => checked,
         };
-        extract(request, check, Admin)
+        extract_asker(request, check, Admin)
     }
+}
+
+/// Extracts for routes that the host has, too. Whoever could open its socket needs nothing else.
+fn extract_asker<T: 'static>(
+    request: &HttpRequest,
+    check: impl Fn(&HttpRequest, &Identity) -> Result<(), Error> + 'static,
+    wrap: impl Fn(Asker) -> T + 'static,
+) -> Extracting<T> {
+    if is_from_the_host(request) {
+        return Box::pin(ready(Ok(wrap(Asker::Host))));
+    }
+    extract(request, check, move |who| wrap(Asker::Account(who)))
 }
 
 /// Identifies the caller, checks and wraps. A refusal is recorded, with the user where that is known.
@@ -138,6 +191,12 @@ fn extract<T: 'static>(
         note_refusal(&request, denied.whose, &denied.error);
         Err(ApiError::new(denied.error, &request))
     })
+}
+
+/// Refuses tokens, and users whose changes come too fast.
+fn check_doer(request: &HttpRequest, who: &Identity) -> Result<(), Error> {
+    check_person(who)?;
+    auth(request)?.own_acts.count(who.user(), OwnAct::Change)
 }
 
 /// Refuses tokens: managing users and tokens needs a JWT.

@@ -38,7 +38,7 @@ pub async fn delete_user(
 ) -> Result<HttpResponse, ApiError> {
     let deleted = async {
         let asked: Delete = body::json(&request, &mut payload, &config.limits).await?;
-        accounts.delete(admin.actor(), &id, &asked.receipt).await
+        accounts.delete(admin.0.actor(), &id, &asked.receipt).await
     };
     match deleted.await {
         Ok(()) => Ok(reply::json(StatusCode::ACCEPTED, &Deleting { status: "erasing" })),

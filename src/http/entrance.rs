@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, web};
 use ipnet::IpNet;
 
 use crate::base::error::Error;
+use crate::http::callers::is_from_the_host;
 use crate::http::head::address;
 use crate::http::hosts::Hosts;
 use crate::http::refusals::note_refusal;
@@ -21,6 +22,10 @@ impl Networks {
 
 /// Refuses a request from a foreign network, under a foreign name or from a foreign page, before anything of it is read.
 pub fn check_entrance(request: &HttpRequest) -> Result<(), Error> {
+    // The control socket has neither networks nor names; the rights of its file are its guard.
+    if is_from_the_host(request) {
+        return Ok(());
+    }
     let served = match (request.app_data::<web::Data<Networks>>(), address(request)) {
         (Some(networks), Some(address)) => networks.serve(address),
         _ => false,

@@ -72,7 +72,7 @@ pub async fn create_export(
         let format = Format::parse(asked.format.as_deref())?;
         check_mark(asked.bom, format)?;
         let filter = asked.filter.map(|Fields(filter)| filter);
-        let export = exports.create(admin.actor(), Extent::of(asked.user_id, filter)?, format).await?;
+        let export = exports.create(admin.0.actor(), Extent::of(asked.user_id, filter)?, format).await?;
         Ok(ExportView {
             url: format!("/api/v1/exports/{}{}", export.public_id, if asked.bom { "?bom=true" } else { "" }),
             id: export.public_id,
@@ -96,7 +96,7 @@ pub async fn export(
 ) -> ApiResult {
     let begun = async {
         let asked: ExportQuery = query(&request)?;
-        exports.open(admin.actor(), &id, asked.bom).await
+        exports.open(admin.0.actor(), &id, asked.bom).await
     };
     download(&request, begun.await)
 }

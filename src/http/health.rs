@@ -37,7 +37,7 @@ pub async fn health(request: HttpRequest, gateway: web::Data<Gateway>) -> HttpRe
     let can_record = gateway.audit().can_record();
     let details = match admin {
         Some(Admin(who)) => {
-            let models = gateway.models(&who).await.ok().map(|models| models.len());
+            let models = gateway.models(who.identity()).await.ok().map(|models| models.len());
             Some(Details { version: env!("CARGO_PKG_VERSION"), can_record, models })
         }
         None => None,

@@ -24,6 +24,7 @@ pub mod exports;
 pub mod framing;
 pub mod head;
 pub mod health;
+pub mod host;
 pub mod hosts;
 pub mod inference;
 pub mod me;

@@ -18,7 +18,7 @@ pub async fn list(
     request: HttpRequest,
     gateway: web::Data<Gateway>,
 ) -> Result<HttpResponse, ApiError> {
-    let cards = gateway.models(&reader.0).await.map_err(|error| ApiError::new(error, &request))?;
+    let cards = gateway.models(reader.0.identity()).await.map_err(|error| ApiError::new(error, &request))?;
     Ok(reply::json(StatusCode::OK, &ModelList::of(&cards)))
 }
 
@@ -38,7 +38,7 @@ pub async fn one(
     let found = async {
         let unknown = || Error::ModelNotFound { model: id.chars().take(256).collect() };
         let name = ModelName::parse(&id).map_err(|_| unknown())?;
-        let cards = gateway.models(&reader.0).await?;
+        let cards = gateway.models(reader.0.identity()).await?;
         cards.iter().find(|card| card.name == name).map(ModelObject::of).ok_or_else(unknown)
     };
     let found = found.await.map_err(|error| ApiError::new(error, &request))?;

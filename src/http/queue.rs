@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::auth::Identity;
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
@@ -123,14 +124,16 @@ pub struct QueueView {
 #[utoipa::path(get, path = "/api/v1/queue", tag = "queue",
     responses((status = 200, body = QueueView), crate::http::errors::Refusals))]
 pub async fn show(reader: QueueReader, gateway: web::Data<Gateway>, store: web::Data<Store>) -> HttpResponse {
-    let who = &reader.0;
+    let who = reader.0.identity();
     let all = gateway.queue().forecast();
     let waiting = all.iter().filter(|one| one.ahead.is_some()).count();
     let running = all.len() - waiting;
-    let sees_all = who.is_admin() && who.token().is_none();
-    let sees_of = |user_id: i64, token_id: Option<i64>| {
-        sees_all || (user_id == who.user_id() && who.token_id().is_none_or(|token| token_id == Some(token)))
+    let sees_all = who.is_none_or(|who| who.is_admin() && who.token().is_none());
+    let is_own = |who: &Identity, user_id, token_id| {
+        user_id == who.user_id() && who.token_id().is_none_or(|token| token_id == Some(token))
     };
+    let sees_of =
+        |user_id: i64, token_id: Option<i64>| sees_all || who.is_some_and(|who| is_own(who, user_id, token_id));
     let sees = |one: &&Forecast| sees_of(one.card.user_id, one.card.token_id);
     let upstreams = gateway.routing().seen();
     let hosts = gateway.queue().hosts().into_iter().zip(gateway.host_names()).zip(upstreams);
@@ -211,7 +214,7 @@ pub async fn cancel(
         let id = RequestId(uuid::Uuid::parse_str(&id).map_err(|_| missing())?);
         let inside = gateway.running().find(id).ok_or_else(missing)?;
         // The act first: what can't be recorded is not done. The request may end by itself meanwhile.
-        store.note_cancel(admin.actor(), inside.user_id, id).await?;
+        store.note_cancel(admin.0.actor(), inside.user_id, id).await?;
         gateway.running().cancel(id);
         Ok(HttpResponse::NoContent().finish())
     };

@@ -41,7 +41,7 @@ pub async fn change(
 ) -> ApiResult {
     let changed = async {
         let asked: BTreeMap<String, Option<Value>> = body::json(&request, &mut payload, &config.limits).await?;
-        store.change_settings(admin.actor(), check_changes(asked)?).await?;
+        store.change_settings(admin.0.actor(), check_changes(asked)?).await?;
         view(&store).await
     };
     answer(&request, changed.await)

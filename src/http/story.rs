@@ -45,7 +45,7 @@ pub async fn story(
         let (first, last) = (found.first().ok_or_else(missing)?, found.last().ok_or_else(missing)?);
         // An act has no contents; all of it stands in the list.
         if first.kind() != Some(Kind::Act) {
-            store.note_view(admin.0.user_id(), first.user_id, first.log_id).await?;
+            store.note_view(admin.0.actor(), first.user_id, first.log_id).await?;
         }
         let item = audit_items(&store, std::slice::from_ref(last)).await?.remove(0);
         let contents = Contents::of(store.contents(first.log_id).await?);

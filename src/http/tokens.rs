@@ -7,10 +7,11 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::auth::Identity;
 use crate::base::error::Error;
 use crate::config::Config;
 use crate::http::body::{self, present};
-use crate::http::callers::{Caller, Doer};
+use crate::http::callers::{Doer, TokenKeeper, TokenReader};
 use crate::http::query::{page_size, query};
 use crate::http::reply::{self, ApiError, ApiResult, answer};
 use crate::http::views::{FreshToken, TokenView};
@@ -43,7 +44,7 @@ pub struct TokenPage {
 #[utoipa::path(get, path = "/api/v1/tokens", operation_id = "list_tokens", tag = "tokens", params(TokensQuery),
     responses((status = 200, body = TokenPage), crate::http::errors::Refusals))]
 pub async fn list(
-    caller: Caller,
+    reader: TokenReader,
     request: HttpRequest,
     tokens: web::Data<Tokens>,
     accounts: web::Data<Accounts>,
@@ -51,14 +52,17 @@ pub async fn list(
     let page = async {
         let asked: TokensQuery = query(&request)?;
         let limit = page_size(asked.limit)?;
-        let own = caller.0.user();
-        let user_id = match asked.user_id {
-            None => own.id,
-            Some(id) if id == own.public_id => own.id,
-            Some(_) if !own.is_admin() => return Err(Error::forbidden("only an admin may see others' tokens")),
-            Some(id) => accounts.by_id(&id)?.id,
+        let own = reader.0.identity().map(Identity::user);
+        let user_id = match (asked.user_id, own) {
+            // The host has none of its own: everybody's.
+            (None, own) => own.map(|own| own.id),
+            (Some(id), Some(own)) if id == own.public_id => Some(own.id),
+            (Some(_), Some(own)) if !own.is_admin() => {
+                return Err(Error::forbidden("only an admin may see others' tokens"));
+            }
+            (Some(id), _) => Some(accounts.by_id(&id)?.id),
         };
-        let found = tokens.list(Some(user_id), asked.cursor, limit + 1).await?;
+        let found = tokens.list(user_id, asked.cursor, limit + 1).await?;
         let next = if found.len() > limit { Some(found[limit - 1].public_id.clone()) } else { None };
         let items = found.iter().take(limit).map(|token| TokenView::of(token, tokens.owner(token))).collect();
         Ok(TokenPage { items, next })
@@ -108,7 +112,7 @@ pub struct TokenPatch {
 #[utoipa::path(patch, path = "/api/v1/tokens/{id}", operation_id = "change_token", tag = "tokens", params(("id" = String, Path)),
     request_body = TokenPatch, responses((status = 200, body = TokenView), crate::http::errors::Refusals))]
 pub async fn change(
-    caller: Doer,
+    caller: TokenKeeper,
     request: HttpRequest,
     id: web::Path<String>,
     mut payload: web::Payload,
@@ -118,7 +122,7 @@ pub async fn change(
     let changed = async {
         let TokenPatch { requests_per_minute, quotas, class } =
             body::json(&request, &mut payload, &config.limits).await?;
-        tokens.edit(caller.actor(), &id, Edit { requests_per_minute, quotas, class }).await
+        tokens.edit(caller.0.actor(), &id, Edit { requests_per_minute, quotas, class }).await
     };
     answer(&request, changed.await.map(|token| TokenView::of(&token, tokens.owner(&token))))
 }
@@ -126,8 +130,13 @@ pub async fn change(
 /// Revokes a token at once.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", operation_id = "revoke_token", tag = "tokens", params(("id" = String, Path)),
     responses((status = 204, description = "Revoked"), crate::http::errors::Refusals))]
-pub async fn revoke(caller: Doer, request: HttpRequest, id: web::Path<String>, tokens: web::Data<Tokens>) -> ApiResult {
-    match tokens.revoke(caller.actor(), &id).await {
+pub async fn revoke(
+    caller: TokenKeeper,
+    request: HttpRequest,
+    id: web::Path<String>,
+    tokens: web::Data<Tokens>,
+) -> ApiResult {
+    match tokens.revoke(caller.0.actor(), &id).await {
         Ok(_) => Ok(HttpResponse::NoContent().finish()),
         Err(error) => Err(ApiError::new(error, &request)),
     }
@@ -137,7 +146,7 @@ pub async fn revoke(caller: Doer, request: HttpRequest, id: web::Path<String>, t
 #[utoipa::path(post, path = "/api/v1/tokens/{id}/rotate", operation_id = "rotate_token", tag = "tokens", params(("id" = String, Path)),
     request_body = Option<RotateWish>, responses((status = 200, body = FreshToken), crate::http::errors::Refusals))]
 pub async fn rotate(
-    caller: Doer,
+    caller: TokenKeeper,
     request: HttpRequest,
     id: web::Path<String>,
     mut payload: web::Payload,
@@ -147,7 +156,7 @@ pub async fn rotate(
     let rotated = async {
         let bytes = body::read_own(&request, &mut payload, &config.limits).await?;
         let wish = if bytes.is_empty() { RotateWish::default() } else { body::parse(&bytes)? };
-        let fresh = tokens.rotate(caller.actor(), &id, wish).await?;
+        let fresh = tokens.rotate(caller.0.actor(), &id, wish).await?;
         Ok(FreshToken::of(&fresh, tokens.owner(&fresh.token)))
     };
     answer(&request, rotated.await)
@@ -156,7 +165,12 @@ pub async fn rotate(
 /// Resumes a token that was paused because it ran away, or suspended because its owner was disabled or reset.
 #[utoipa::path(post, path = "/api/v1/tokens/{id}/resume", operation_id = "resume_token", tag = "tokens", params(("id" = String, Path)),
     responses((status = 200, body = TokenView), crate::http::errors::Refusals))]
-pub async fn resume(caller: Doer, request: HttpRequest, id: web::Path<String>, tokens: web::Data<Tokens>) -> ApiResult {
-    let resumed = tokens.resume(caller.actor(), &id).await;
+pub async fn resume(
+    caller: TokenKeeper,
+    request: HttpRequest,
+    id: web::Path<String>,
+    tokens: web::Data<Tokens>,
+) -> ApiResult {
+    let resumed = tokens.resume(caller.0.actor(), &id).await;
     answer(&request, resumed.map(|token| TokenView::of(&token, tokens.owner(&token))))
 }

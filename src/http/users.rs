@@ -68,7 +68,7 @@ pub struct UserDetail {
 }
 
 impl UserDetail {
-    fn of(user: &User, gateway: &Gateway) -> Self {
+    pub fn of(user: &User, gateway: &Gateway) -> Self {
         let left = AccountView::from(gateway.limits().account_of(user));
         UserDetail { user: UserView::from(user), note: user.note.clone(), left }
     }
@@ -135,7 +135,7 @@ pub async fn change(
         let UserPatch { role, note, requests_per_minute, quotas, models, weight, class } =
             body::json(&request, &mut payload, &config.limits).await?;
         let edit = Edit { role, note, requests_per_minute, quotas, models, weight, class };
-        accounts.edit(admin.actor(), &id, edit).await
+        accounts.edit(admin.0.actor(), &id, edit).await
     };
     answer(&request, changed.await.map(|user| UserDetail::of(&user, &gateway)))
 }
@@ -149,7 +149,7 @@ pub async fn approve(
     id: web::Path<String>,
     accounts: web::Data<Accounts>,
 ) -> ApiResult {
-    answer(&request, accounts.approve(admin.actor(), &id).await.map(|user| UserView::from(&user)))
+    answer(&request, accounts.approve(admin.0.actor(), &id).await.map(|user| UserView::from(&user)))
 }
 
 /// Removes an account that waits for approval. It has no record, so no export is needed first.
@@ -161,7 +161,7 @@ pub async fn turn_down(
     id: web::Path<String>,
     accounts: web::Data<Accounts>,
 ) -> ApiResult {
-    match accounts.turn_down(admin.actor(), &id).await {
+    match accounts.turn_down(admin.0.actor(), &id).await {
         Ok(()) => Ok(HttpResponse::NoContent().finish()),
         Err(error) => Err(ApiError::new(error, &request)),
     }
@@ -185,7 +185,7 @@ pub async fn turn_down_all(
 ) -> ApiResult {
     let result = async {
         let which = Waiting::parse(body::json(&request, &mut payload, &config.limits).await?)?;
-        let turned_down = accounts.turn_down_all(admin.actor(), &which).await?;
+        let turned_down = accounts.turn_down_all(admin.0.actor(), &which).await?;
         Ok(TurnedDown { turned_down })
     };
     answer(&request, result.await)
@@ -200,7 +200,7 @@ pub async fn disable(
     id: web::Path<String>,
     accounts: web::Data<Accounts>,
 ) -> ApiResult {
-    answer(&request, accounts.disable(admin.actor(), &id).await.map(|user| UserView::from(&user)))
+    answer(&request, accounts.disable(admin.0.actor(), &id).await.map(|user| UserView::from(&user)))
 }
 
 /// Enables a disabled account.
@@ -212,7 +212,7 @@ pub async fn enable(
     id: web::Path<String>,
     accounts: web::Data<Accounts>,
 ) -> ApiResult {
-    answer(&request, accounts.enable(admin.actor(), &id).await.map(|user| UserView::from(&user)))
+    answer(&request, accounts.enable(admin.0.actor(), &id).await.map(|user| UserView::from(&user)))
 }
 
 #[derive(Default, Deserialize, ToSchema)]
@@ -252,7 +252,7 @@ pub async fn reset_password(
             Some("code") => ResetMode::Code,
             Some(_) => return Err(Error::invalid("mode", "`mode` must be \"initial\" or \"code\"")),
         };
-        let (user, one_time_code) = accounts.reset_password(admin.actor(), &id, mode, asked.revoke_tokens).await?;
+        let (user, one_time_code) = accounts.reset_password(admin.0.actor(), &id, mode, asked.revoke_tokens).await?;
         Ok(ResetDone { user: UserView::from(&user), one_time_code })
     };
     answer(&request, result.await)

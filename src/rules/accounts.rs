@@ -299,10 +299,6 @@ impl Accounts {
         Ok(user)
     }
 
-    pub fn reset_minutes(&self) -> i64 {
-        self.reset_seconds / 60
-    }
-
     /// An account by its name, for the command line.
     pub fn find(&self, name: &str) -> Result<Arc<User>, Error> {
         let people = self.store.people();

@@ -10,7 +10,7 @@ use crate::store::Store;
 use crate::store::usage::{Group, Sums, UsageFilter, Used};
 
 /// What somebody wants to know, not yet checked.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 pub struct Question {
     /// One person alone; the public id, deleted ones too.
     pub user_id: Option<String>,

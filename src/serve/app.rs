@@ -15,7 +15,6 @@ use crate::auth::token::JwtKeys;
 use crate::base::owner;
 use crate::config::settings::Live;
 use crate::config::{self, Config};
-use crate::control;
 use crate::gateway::Stages;
 use crate::rules::accounts::Accounts;
 use crate::rules::audit::Audit;
@@ -27,6 +26,7 @@ use crate::rules::quarantine::Quarantine;
 use crate::rules::queue::{Queue, Slots};
 use crate::rules::routing::Routing;
 use crate::rules::tokens::Tokens;
+use crate::serve::socket;
 use crate::store::{self, Store};
 
 /// The data folder, held by this process alone, and what it held before.
@@ -76,11 +76,11 @@ impl DataDir {
             Err(TryLockError::Error(cause)) => return Err(cause).context("can't lock the data folder"),
         }
         // Somebody may have removed the lock's file while a gateway ran, which then holds a file that nobody finds.
-        if control::somebody_answers(path)? {
+        if socket::somebody_answers(path)? {
             bail!(
                 "another lan-gateway runs on {}, as its {} answers, though its {LOCK} is gone; stop it first",
                 path.display(),
-                control::SOCKET
+                socket::SOCKET
             );
         }
         let found = Found::look(path)?;
@@ -227,7 +227,7 @@ fn slots(upstream: &config::Upstream) -> Slots {
     Slots { total: upstream.slots, per_model: upstream.slots_per_model, models_loaded: upstream.models_loaded }
 }
 
-/// The parts that the command line needs when no gateway runs.
+/// Makes what governs accounts. Beside `App::build`, a program that fills a folder for measurements needs it alone.
 pub fn people(config: &Config, store: &Store) -> anyhow::Result<(Arc<Auth>, Arc<Accounts>)> {
     let secrets = config.data_dir.join(SECRETS);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&secrets).context("can't make the folder of secrets")?;

@@ -1,8 +1,11 @@
 //! Makes the parts, starts the server, and runs the background work.
 
 pub mod app;
+pub mod control;
 pub mod files;
 mod open_upstreams;
+pub mod parts;
 pub mod server;
+pub mod socket;
 pub mod telemetry;
 pub mod upkeep;

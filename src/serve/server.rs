@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
-use actix_web::{App as ActixApp, HttpServer, web};
+use actix_web::{App as ActixApp, HttpServer};
 use anyhow::{Context, bail};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,23 +13,19 @@ use tracing::{info, warn};
 use tracing_actix_web::TracingLogger;
 
 use crate::config::Config;
-use crate::control;
-use crate::control::Verbs;
-use crate::gateway::Gateway;
 use crate::http;
 use crate::http::address_quotas::AddressQuotas;
 use crate::http::connections::Connections;
-use crate::http::entrance::Networks;
-use crate::http::hosts::Hosts;
 use crate::http::stamp::stamp;
 use crate::http::transport;
-use crate::rules::limits::bodies::Bodies;
 use crate::serve::app::App;
+use crate::serve::control::Control;
 use crate::serve::files;
 use crate::serve::open_upstreams;
+use crate::serve::parts::Parts;
+use crate::serve::socket;
 use crate::serve::telemetry::QuietSpan;
 use crate::serve::upkeep;
-use crate::upstream::{Host, Upstream};
 
 /// How long the kernel keeps a connection whose peer takes nothing. Without it a client that never reads is never noticed.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -49,42 +45,18 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let hangup = signal(SignalKind::hangup()).context("can't catch SIGHUP")?;
     let listener = listen(config.listen)?;
     let address = listener.local_addr()?;
-    let control = control::listen(&config.data_dir)?;
+    let control = Control::start(&app, socket::SOCKET)?;
     let Some(quotas) = AddressQuotas::new(config.limits.address_requests_per_minute) else {
         bail!("`limits.address_requests_per_minute` can't be made into a quota");
     };
     let workers = workers(&config);
     let room = make_room(&app, workers);
     let connections = Connections::new(app.store.settings().clone(), room);
-    let shared = Shared {
-        auth: web::Data::from(app.auth.clone()),
-        accounts: web::Data::from(app.accounts.clone()),
-        tokens: web::Data::from(app.tokens.clone()),
-        exports: web::Data::from(app.exports.clone()),
-        config: web::Data::from(config.clone()),
-        store: web::Data::new(app.store.clone()),
-        settings: web::Data::new(app.store.settings().clone()),
-        bodies: web::Data::new(Bodies::new(app.store.settings().clone())),
-        networks: web::Data::new(Networks(config.allow_networks.clone())),
-        hosts: web::Data::new(Hosts::of_this_machine(&config.allowed_hosts)),
-    };
-    let stages = app.stages.clone();
+    let parts = Parts::of(&app);
     let mounted = quotas.clone();
     let factory = move || {
-        let hosts = config.upstreams.iter().map(Host::new).collect();
-        let gateway = Gateway::new(stages.clone(), Upstream::new(hosts, config.upstream.clone()));
         ActixApp::new()
-            .app_data(shared.auth.clone())
-            .app_data(shared.accounts.clone())
-            .app_data(shared.tokens.clone())
-            .app_data(shared.exports.clone())
-            .app_data(shared.config.clone())
-            .app_data(shared.store.clone())
-            .app_data(shared.settings.clone())
-            .app_data(shared.bodies.clone())
-            .app_data(shared.networks.clone())
-            .app_data(shared.hosts.clone())
-            .app_data(web::Data::new(gateway))
+            .configure(|services| parts.install(services))
             .configure(|services| http::mount(services, &mounted))
             .wrap(from_fn(stamp))
             .wrap(TracingLogger::<QuietSpan>::new())
@@ -104,14 +76,8 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         .run();
 
     let mut signals = Signals::catch().context("signals can't be caught")?;
-    let verbs = Verbs {
-        accounts: app.accounts.clone(),
-        tokens: app.tokens.clone(),
-        exports: app.exports.clone(),
-        store: app.store.clone(),
-    };
     let hangups = tokio::task::spawn_local(ignore(hangup));
-    let background = upkeep::start(&app, quotas, control::serve(control, verbs));
+    let background = upkeep::start(&app, quotas, control.ended());
     greet(&app, address);
 
     let handle = server.handle();
@@ -131,10 +97,9 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         drain(&app, async { tokio::join!(server, handle.stop(true)) }, &mut signals).await;
     }
     background.stop();
+    control.stop().await;
     hangups.abort();
     close(&app).await;
-    // Ignored: nothing depends on the socket being gone.
-    let _ = std::fs::remove_file(app.config.data_dir.join(control::SOCKET));
     match vitals.reason() {
         Some(reason) => bail!("{reason}"),
         None => info!("stopped"),
@@ -222,19 +187,6 @@ fn make_room(app: &App, workers: usize) -> usize {
         warn!("{shortage}");
     }
     room
-}
-
-struct Shared {
-    auth: web::Data<crate::auth::Auth>,
-    accounts: web::Data<crate::rules::accounts::Accounts>,
-    tokens: web::Data<crate::rules::tokens::Tokens>,
-    exports: web::Data<crate::rules::export::Exports>,
-    config: web::Data<crate::config::Config>,
-    store: web::Data<crate::store::Store>,
-    settings: web::Data<crate::config::settings::Live>,
-    bodies: web::Data<Bodies>,
-    networks: web::Data<Networks>,
-    hosts: web::Data<Hosts>,
 }
 
 fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -1,7 +1,9 @@
-//! The command line: over the control socket while a gateway runs, on the file when none does.
+//! The command line: the API over the control socket, of the gateway that runs or of its own.
 
 use std::os::unix::fs::PermissionsExt;
 
+use lan_gateway::http::ROUTES;
+use lan_gateway::http::host::HOST_ROUTES;
 use serde_json::{Value, json};
 
 use crate::support::fake_ollama::FakeOllama;
@@ -338,6 +340,9 @@ fn help_teaches() {
         &["token", "--help"],
         &["settings", "--help"],
         &["usage", "--help"],
+        &["record", "--help"],
+        &["queue", "--help"],
+        &["models", "--help"],
         &["export", "--help"],
         &["config", "--help"],
     ] {
@@ -637,5 +642,218 @@ async fn what_root_does_on_the_host_leaves_the_files_to_the_owner_of_the_folder(
         assert!(good, "{text}");
         let left: Vec<_> = of_root().into_iter().filter(|path| !path.ends_with("control.sock")).collect();
         assert!(left.is_empty(), "{words:?}: {left:?}");
+    }
+}
+
+/// What a route does, as words on the command line.
+const COMMANDS: &[(&str, &str, &str)] = &[
+    ("GET", "/v1/models", "models"),
+    ("GET", "/api/v1/tokens", "token list"),
+    ("POST", "/api/v1/tokens", "token create"),
+    ("PATCH", "/api/v1/tokens/{id}", "token quota"),
+    ("DELETE", "/api/v1/tokens/{id}", "token revoke"),
+    ("POST", "/api/v1/tokens/{id}/rotate", "token rotate"),
+    ("POST", "/api/v1/tokens/{id}/resume", "token resume"),
+    ("GET", "/api/v1/users", "user list"),
+    ("POST", "/api/v1/users/turn-down", "user turn-down"),
+    ("GET", "/api/v1/users/{id}", "user show"),
+    ("PATCH", "/api/v1/users/{id}", "user quota"),
+    ("DELETE", "/api/v1/users/{id}", "user delete"),
+    ("POST", "/api/v1/users/{id}/approve", "user approve"),
+    ("POST", "/api/v1/users/{id}/turn-down", "user turn-down"),
+    ("POST", "/api/v1/users/{id}/disable", "user disable"),
+    ("POST", "/api/v1/users/{id}/enable", "user enable"),
+    ("POST", "/api/v1/users/{id}/reset-password", "user reset"),
+    ("GET", "/api/v1/audit", "record list"),
+    ("GET", "/api/v1/audit/{request_id}", "record show"),
+    ("GET", "/api/v1/usage", "usage"),
+    ("GET", "/api/v1/queue", "queue list"),
+    ("DELETE", "/api/v1/queue/{request_id}", "queue cancel"),
+    ("GET", "/api/v1/settings", "settings list"),
+    ("PATCH", "/api/v1/settings", "settings set"),
+    ("POST", "/api/v1/exports", "export"),
+    ("GET", "/api/v1/exports/{id}", "export"),
+    ("GET", "/openapi.json", "openapi"),
+];
+
+/// Routes about oneself, for signing in, and for probes and browsers: nothing that governs.
+fn is_of_no_operator(path: &str) -> bool {
+    let places = ["/api/v1/me", "/auth/", "/api/v1/register", "/api/v1/password", "/health", "/docs", "/v1/models/"];
+    path == "/" || places.iter().any(|place| path.starts_with(place))
+}
+
+#[test]
+fn what_the_api_can_the_command_line_can() {
+    let folder = tempfile::tempdir().unwrap();
+    for route in ROUTES.iter().filter(|route| !is_of_no_operator(route.path)) {
+        let found = COMMANDS.iter().find(|(method, path, _)| (*method, *path) == (route.method, route.path));
+        let (_, _, words) = found.unwrap_or_else(|| panic!("{} {} has no command", route.method, route.path));
+
+        let words: Vec<&str> = words.split(' ').chain(["--help"]).collect();
+        let (good, text) = command(folder.path(), &words, "");
+        assert!(good && text.contains(&format!("Usage: lan-gateway {}", words[..words.len() - 1].join(" "))), "{text}");
+    }
+}
+
+/// What the control socket answers to a request, its head included.
+fn over_the_socket(gateway: &TestGateway, method: &str, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut socket = std::os::unix::net::UnixStream::connect(gateway.data_dir().join("control.sock")).unwrap();
+    write!(socket, "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{{}}")
+        .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[actix_web::test]
+async fn what_only_the_host_may_do_does_not_exist_over_tcp() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    let id = gateway.id_of(&admin, "admin").await;
+    let document = gateway.get("/openapi.json", None).await.text();
+
+    for route in HOST_ROUTES {
+        let path = route.path.replace("{id}", &id).replace("{name}", "admin");
+        for bearer in [None, Some(admin.as_str())] {
+            let answer = gateway.send(route.method, &path, bearer, b"{}".to_vec()).await;
+            assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &json!("unknown_url")), "{path}");
+        }
+        assert!(!document.contains(route.path), "{path}");
+        let served = over_the_socket(&gateway, route.method, &path);
+        assert!(!served.contains("unknown_url") && !served.contains("HTTP/1.1 5"), "{path}: {served}");
+    }
+    assert_eq!(gateway.get("/api/v1/users", None).await.status, 401, "nobody is the host over TCP");
+    assert!(over_the_socket(&gateway, "GET", "/api/v1/users").starts_with("HTTP/1.1 200"));
+}
+
+#[actix_web::test]
+async fn nobody_signs_in_or_chats_over_the_socket() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+
+    for (method, path) in [
+        ("POST", "/auth/token"),
+        ("POST", "/api/v1/register"),
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/chat"),
+        ("GET", "/api/v1/me"),
+    ] {
+        let answer = over_the_socket(&gateway, method, path);
+        assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
+    }
+}
+
+#[actix_web::test]
+async fn lists_on_the_host_are_those_of_the_api() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    gateway.post("/api/v1/tokens", Some(&admin), json!({ "name": "nightly" })).await;
+    gateway.post("/v1/chat/completions", Some(&ann), hello()).await;
+
+    for (words, path, items) in [
+        ("user list", "/api/v1/users", "items"),
+        ("token list", "/api/v1/tokens", "items"),
+        ("record list", "/api/v1/audit", "items"),
+        ("settings list", "/api/v1/settings", "items"),
+        ("models", "/v1/models", "data"),
+    ] {
+        let words: Vec<&str> = words.split(' ').chain(["--json"]).collect();
+        let (good, text) = gateway.command(&words, "");
+        assert!(good, "{text}");
+        let listed: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
+        assert_eq!(listed, gateway.get(path, Some(&admin)).await.json()[items], "{path}");
+        let (good, table) = gateway.command(&words[..words.len() - 1], "");
+        assert!(good && table.lines().count() > 1, "{table}");
+    }
+    let queue: Value = serde_json::from_str(&gateway.command(&["queue", "list", "--json"], "").1).unwrap();
+    assert_eq!((&queue["running"], queue["hosts"].as_array().unwrap().len()), (&json!(0), 1));
+}
+
+#[actix_web::test]
+async fn quotas_are_given_and_taken_on_the_host_whether_a_gateway_runs_or_not() {
+    let mut gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    gateway.user(&admin, "ann").await;
+    for running in [true, false] {
+        if !running {
+            gateway.signal("TERM");
+            gateway.wait(10).await;
+        }
+        let run = |words: &str| gateway.command(&words.split(' ').collect::<Vec<_>>(), "");
+        let show = || serde_json::from_str::<Value>(&run("user show ann@example.org --json").1).unwrap();
+
+        let (good, text) = run("user quota ann@example.org tokens_per_day 1000");
+        assert!(good && text.contains("tokens per day       0 used of 1000"), "{text}");
+        assert_eq!(show()["quotas"]["tokens_per_day"], 1000);
+        assert!(run("user quota ann@example.org tokens_per_day --none").0);
+        assert!(show()["quotas"].get("tokens_per_day").is_none_or(Value::is_null));
+        for wrong in ["user quota ann@example.org tokens_per_day", "user quota ann@example.org tokens_per_year 5"] {
+            assert!(!run(wrong).0, "{wrong}");
+        }
+
+        let (good, made) = run("token create ann@example.org nightly --quota tokens_per_day=7");
+        assert!(good, "{made}");
+        let prefix = &made[made.find("lgw_m_").unwrap()..][..16];
+        for (words, says) in [
+            (format!("token quota {prefix} requests_per_day 9"), "requests_per_day 9"),
+            (format!("token limit {prefix} 3"), "requests_per_minute 3"),
+            (format!("token class {prefix} batch"), "tokens_per_day 7"),
+            (format!("token class {prefix} --none"), "class its owner's"),
+            (format!("token revoke {prefix}"), "is revoked"),
+        ] {
+            let (good, text) = run(&words);
+            assert!(good && text.contains(says) && text.contains(prefix), "{words}: {text}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn the_record_is_read_on_the_host_and_the_look_at_it_is_on_record_without_an_account() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let asked = gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
+    let id = asked.header("x-request-id").unwrap().to_owned();
+    for running in [true, false] {
+        if !running {
+            gateway.signal("TERM");
+            gateway.wait(10).await;
+        }
+        let run = |words: &[&str]| gateway.command(words, "");
+
+        let (good, list) = run(&["record", "list", "admin", "--kind", "request"]);
+        assert!(good && list.contains(&id) && list.contains("completed"), "{list}");
+        let (good, story) = run(&["record", "show", &id]);
+        assert!(good && story.contains("\nanswer:\n  ") && story.contains("request id"), "{story}");
+        let (_, acts) = run(&["record", "list", "--kind", "act", "--limit", "1", "--json"]);
+        let acts: Value = serde_json::from_str(&acts).unwrap();
+        assert_eq!((&acts[0]["act"], &acts[0]["user"]), (&json!("contents_viewed"), &Value::Null));
+        let (good, text) = run(&["record", "show", "nonsense"]);
+        assert!(!good && text.contains("no such request"), "{text}");
+    }
+    let (good, text) = gateway.command(&["queue", "list"], "");
+    assert!(!good && text.contains("no gateway runs"), "{text}");
+}
+
+#[test]
+fn an_answer_that_no_gateway_of_this_version_gives_is_named() {
+    use std::io::{Read, Write};
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(folder.path().join("control.sock")).unwrap();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            // The first only looks whether somebody is there.
+            if socket.read(&mut [0; 4096]).unwrap() > 0 {
+                socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+            }
+        }
+    });
+
+    for words in ["user list", "user show ann", "token list", "settings list", "usage", "queue list", "models"] {
+        let (good, text) = command(folder.path(), &words.split(' ').collect::<Vec<_>>(), "");
+        assert!(!good && text.contains("unexpected answer from the running gateway (version mismatch?)"), "{text}");
     }
 }

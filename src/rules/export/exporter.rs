@@ -89,11 +89,6 @@ impl Exporter {
         self.format
     }
 
-    /// Requests, refusals and acts that were written so far.
-    pub fn lines(&self) -> i64 {
-        self.lines
-    }
-
     /// The next piece of the file; `None` after the last. After an error there is no more of it: it has no receipt.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
         let piece = self.try_next().await;

@@ -61,20 +61,20 @@ impl Store {
 
     /// Notes that an admin searched contents, those of one user or of all users. The text that was searched for is not kept,
     /// because it may have to be erased one day.
-    pub async fn note_search(&self, by: i64, subject: Option<i64>, found: usize) -> Result<(), Error> {
+    pub async fn note_search(&self, by: Actor, subject: Option<i64>, found: usize) -> Result<(), Error> {
         self.write(move |tx| {
             let detail = serde_json::json!({ "found": found }).to_string();
-            insert_act(tx.connection, tx.now, Act::ContentsSearched, Some(by), subject, Some(detail))?;
+            insert_act(tx.connection, tx.now, Act::ContentsSearched, by.0, subject, Some(detail))?;
             Ok(())
         })
         .await
     }
 
     /// Notes that an admin read the contents of a user's request.
-    pub async fn note_view(&self, by: i64, subject: Option<i64>, log_id: i64) -> Result<(), Error> {
+    pub async fn note_view(&self, by: Actor, subject: Option<i64>, log_id: i64) -> Result<(), Error> {
         self.write(move |tx| {
             let detail = serde_json::json!({ "log_id": log_id }).to_string();
-            insert_act(tx.connection, tx.now, Act::ContentsViewed, Some(by), subject, Some(detail))?;
+            insert_act(tx.connection, tx.now, Act::ContentsViewed, by.0, subject, Some(detail))?;
             Ok(())
         })
         .await

@@ -1,0 +1,32 @@
+//! `lan-gateway models`: what the model servers offer.
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::cli::host::{Host, need, unexpected};
+use crate::cli::{print_json, table};
+use crate::config::Config;
+
+#[derive(Args)]
+pub struct ModelsCommand {
+    /// For scripts: one JSON list
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(host: &Host, config: &Config, command: ModelsCommand) -> anyhow::Result<()> {
+    host.check_running(&config.data_dir)?;
+    let answer = host.get("/v1/models").await?;
+    let models = answer["data"].as_array().ok_or_else(unexpected)?;
+    if command.json {
+        return print_json(models);
+    }
+    if models.is_empty() {
+        println!("no model server has a model");
+        return Ok(());
+    }
+    let row = |model: &Value| Ok([need(model, "id")?, need(model, "owned_by")?]);
+    let rows = models.iter().map(row).collect::<anyhow::Result<Vec<_>>>()?;
+    table::print(["MODEL", "OWNED BY"], &rows);
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! `lan-gateway queue …`: who runs and who waits, and how a request is taken out.
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use crate::cli::host::{Host, escaped, maybe, need, unexpected};
+use crate::cli::{print_json, table};
+use crate::config::Config;
+
+#[derive(Subcommand)]
+pub enum QueueCommand {
+    /// List the requests that run or wait, the model servers, and tokens that run away
+    List {
+        /// For scripts: one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a request that runs or waits
+    Cancel { request_id: String },
+}
+
+const PATH: &str = "/api/v1/queue";
+
+pub async fn run(host: &Host, config: &Config, command: QueueCommand) -> anyhow::Result<()> {
+    host.check_running(&config.data_dir)?;
+    match command {
+        QueueCommand::List { json } => {
+            let queue = host.get(PATH).await?;
+            if json { print_json(&queue) } else { print_queue(&queue) }
+        }
+        QueueCommand::Cancel { request_id } => {
+            host.delete(&format!("{PATH}/{}", escaped(&request_id)), None).await?;
+            println!("{} is cancelled", crate::base::text::visible(&request_id));
+            Ok(())
+        }
+    }
+}
+
+fn rows<const N: usize>(
+    list: &Value,
+    row: impl Fn(&Value) -> anyhow::Result<[String; N]>,
+) -> anyhow::Result<Vec<[String; N]>> {
+    list.as_array().ok_or_else(unexpected)?.iter().map(row).collect()
+}
+
+fn print_queue(queue: &Value) -> anyhow::Result<()> {
+    println!("{} running, {} waiting", need(queue, "running")?, need(queue, "waiting")?);
+    let hosts = rows(&queue["hosts"], |host| {
+        let loaded = maybe(host, "loaded").unwrap_or_default();
+        Ok([need(host, "name")?, need(host, "state")?, need(host, "slots")?, need(host, "free")?, loaded])
+    })?;
+    println!();
+    table::print(["MODEL SERVER", "STATE", "SLOTS", "FREE", "LOADED"], &hosts);
+    let items = rows(&queue["items"], |item| {
+        Ok([
+            need(item, "request_id")?,
+            need(item, "state")?,
+            need(item, "user")?,
+            need(item, "model")?,
+            need(item, "class")?,
+            table::minute(&need(item, "entered_at")?),
+            maybe(item, "position").unwrap_or_default(),
+        ])
+    })?;
+    if !items.is_empty() {
+        println!();
+        table::print(["REQUEST", "STATE", "USER", "MODEL", "CLASS", "CAME", "PLACE"], &items);
+    }
+    let runaways = rows(&queue["runaways"], |one| {
+        let since = table::minute(&need(one, "since")?);
+        Ok([
+            need(one, "token")?,
+            need(one, "name")?,
+            need(one, "user")?,
+            need(one, "state")?,
+            need(one, "reason")?,
+            since,
+        ])
+    })?;
+    if !runaways.is_empty() {
+        println!();
+        table::print(["TOKEN", "NAME", "USER", "STATE", "REASON", "SINCE"], &runaways);
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! `lan-gateway record …`: what is on record, and all of one request.
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use crate::base::text::visible;
+use crate::cli::host::{Host, escaped, maybe, need, token_id};
+use crate::cli::{print_json, table};
+
+#[derive(Subcommand)]
+pub enum RecordCommand {
+    /// List requests, refusals and acts, newest first
+    List {
+        /// Of one person
+        user: Option<String>,
+        /// Sent with this token
+        #[arg(long)]
+        token: Option<String>,
+        /// request, refusal or act
+        #[arg(long)]
+        kind: Option<String>,
+        /// completed, failed, refused, abandoned or interrupted
+        #[arg(long)]
+        outcome: Option<String>,
+        /// The name of a model, as it was asked for
+        #[arg(long)]
+        model: Option<String>,
+        /// A route, as in /v1/chat/completions
+        #[arg(long)]
+        api: Option<String>,
+        /// RFC 3339, as in 2026-01-31T12:00:00Z: at this time or later
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// RFC 3339: before this time
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+        /// Words in prompts and answers; the search itself is put on record
+        #[arg(long)]
+        text: Option<String>,
+        /// How many at most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+        limit: u16,
+        /// For scripts: one JSON list
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show all of one request, with prompt and answer; that it was looked at is put on record
+    Show {
+        request_id: String,
+        /// For scripts: one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+const PATH: &str = "/api/v1/audit";
+
+pub async fn run(host: &Host, command: RecordCommand) -> anyhow::Result<()> {
+    match command {
+        RecordCommand::List { user, token, kind, outcome, model, api, from, to, text, limit, json } => {
+            let user = host.person(user.as_deref()).await?;
+            let asked = [
+                ("user_id", user.as_deref()),
+                ("token_id", token.as_deref().map(token_id)),
+                ("kind", kind.as_deref()),
+                ("outcome", outcome.as_deref()),
+                ("model", model.as_deref()),
+                ("api", api.as_deref()),
+                ("from", from.as_deref()),
+                ("to", to.as_deref()),
+                ("text", text.as_deref()),
+            ];
+            let items = host.list(PATH, &asked, Some(usize::from(limit))).await?;
+            if json { print_json(&items) } else { print_items(&items) }
+        }
+        RecordCommand::Show { request_id, json } => {
+            let story = host.get(&format!("{PATH}/{}", escaped(&request_id))).await?;
+            if json { print_json(&story) } else { print_story(&story) }
+        }
+    }
+}
+
+fn print_items(items: &[Value]) -> anyhow::Result<()> {
+    if items.is_empty() {
+        println!("nothing is on record");
+        return Ok(());
+    }
+    let row = |item: &Value| {
+        let or = |field: &str| maybe(item, field).unwrap_or_default();
+        let is_act = item["kind"] == "act";
+        let (what, about) = if is_act { ("act", or("subject")) } else { ("api", or("model_asked")) };
+        Ok([
+            table::minute(&need(item, "at")?),
+            need(item, "kind")?,
+            // Acts of the host bear no account.
+            maybe(item, "user").unwrap_or_else(|| if is_act { "the host".to_owned() } else { String::new() }),
+            or(what),
+            about,
+            or("outcome"),
+            or("reason"),
+            or("request_id"),
+        ])
+    };
+    let rows = items.iter().map(row).collect::<anyhow::Result<Vec<_>>>()?;
+    table::print(["AT", "KIND", "USER", "WHAT", "MODEL OR SUBJECT", "OUTCOME", "REASON", "REQUEST"], &rows);
+    Ok(())
+}
+
+/// What is shown below the facts, since it has lines of its own.
+const CONTENTS: [&str; 5] = ["request", "reasoning", "answer", "tool_calls", "notes"];
+
+fn print_story(story: &Value) -> anyhow::Result<()> {
+    need(story, "kind")?;
+    for (name, _) in story.as_object().into_iter().flatten() {
+        let value = maybe(story, name).filter(|_| !CONTENTS.contains(&name.as_str())).unwrap_or_default();
+        if !value.is_empty() {
+            println!("{:19}  {}", name.replace('_', " "), visible(&value));
+        }
+    }
+    for name in CONTENTS {
+        let text = maybe(story, name).filter(|text| !text.is_empty());
+        for (number, line) in text.iter().flat_map(|text| text.lines()).enumerate() {
+            if number == 0 {
+                println!("\n{}:", name.replace('_', " "));
+            }
+            println!("  {}", visible(line));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! HTTP over a Unix socket: how the command line speaks the gateway's API.
+
+use std::path::Path;
+use std::time::Duration;
+
+use actix_tls::connect::{ConnectError as NotConnected, ConnectInfo, Connection};
+use actix_web::dev::fn_service;
+use actix_web::rt::net::UnixStream;
+use anyhow::{Context, anyhow};
+use awc::error::{ConnectError, SendRequestError};
+use awc::http::{Method, Uri};
+use awc::{Client, ClientResponse, Connector};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde_json::Value;
+
+/// How long an answer may take. A stream has that time for its head.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// No answer but an export is longer: the story of one request, written as JSON.
+const ANSWER_BYTES_MAX: usize = 1 << 30;
+
+pub struct Socket {
+    client: Client,
+    shown: String,
+}
+
+/// A whole answer.
+pub struct Reply {
+    pub status: u16,
+    pub body: Bytes,
+}
+
+impl Socket {
+    /// Makes a client of whoever listens at `path`. Nothing is connected yet.
+    pub fn at(path: &Path) -> Socket {
+        let shown = path.display().to_string();
+        let path = path.to_owned();
+        let connect = fn_service(move |asked: ConnectInfo<Uri>| {
+            let path = path.clone();
+            async move {
+                let stream = UnixStream::connect(&path).await.map_err(NotConnected::Io)?;
+                Ok(Connection::new(asked.request().clone(), stream))
+            }
+        });
+        let client = Client::builder()
+            .connector(Connector::new().connector(connect))
+            .timeout(ANSWER_WAIT_MAX)
+            .disable_redirects()
+            .finish();
+        Socket { client, shown }
+    }
+
+    /// Asks and returns the whole answer.
+    pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Reply> {
+        let response = self.send(method, path, body).await?;
+        whole(response).await
+    }
+
+    /// Asks for a stream. An answer of another status than 200 is read to its end.
+    pub async fn open(&self, path: &str) -> anyhow::Result<Result<Stream, Reply>> {
+        let response = self.send("GET", path, None).await?;
+        match response.status().as_u16() {
+            200 => Ok(Ok(Stream(response))),
+            _ => whole(response).await.map(Err),
+        }
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<ClientResponse> {
+        let method = Method::from_bytes(method.as_bytes())?;
+        let request = self.client.request(method, format!("http://localhost{path}")).no_decompress();
+        let sent = match body {
+            Some(body) => request.send_json(body).await,
+            None => request.send().await,
+        };
+        sent.map_err(|cause| match cause {
+            SendRequestError::Timeout => anyhow!("the gateway did not answer in {} s", ANSWER_WAIT_MAX.as_secs()),
+            SendRequestError::Connect(ConnectError::Disconnected) => anyhow!("the gateway went away"),
+            SendRequestError::Connect(cause) => {
+                anyhow!("can't open {}: {cause}; run this as the gateway's user or root", self.shown)
+            }
+            cause => anyhow!("the gateway went away: {cause}"),
+        })
+    }
+}
+
+async fn whole(mut response: ClientResponse) -> anyhow::Result<Reply> {
+    let status = response.status().as_u16();
+    let body = response.body().limit(ANSWER_BYTES_MAX).await.context("the gateway's answer was cut short")?;
+    Ok(Reply { status, body })
+}
+
+/// A body that is coming in. Its end doesn't tell whether it is complete.
+pub struct Stream(ClientResponse);
+
+impl Stream {
+    pub async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
+        self.0.next().await.transpose().context("the gateway went away")
+    }
+}

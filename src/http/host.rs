@@ -1,0 +1,129 @@
+//! The API behind the control socket: the routes that admins have, and those that only the operator of the host has.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, Route as ActixRoute};
+use serde::Deserialize;
+
+use crate::base::error::Error;
+use crate::base::secret::Secret;
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::http::callers::{Admin, HostDoor};
+use crate::http::reply::{self, ApiError, ApiResult, answer};
+use crate::http::users::UserDetail;
+use crate::http::views::{FreshToken, UserView};
+use crate::http::{ROUTES, Route, Who, body, method, unknown};
+use crate::rules::accounts::Accounts;
+use crate::rules::tokens::{Tokens, Wish};
+
+/// A route that exists on the control socket only: neither over TCP nor in the OpenAPI document.
+pub struct HostRoute {
+    pub method: &'static str,
+    pub path: &'static str,
+    handler: fn() -> ActixRoute,
+}
+
+const fn route(method: &'static str, path: &'static str, handler: fn() -> ActixRoute) -> HostRoute {
+    HostRoute { method, path, handler }
+}
+
+/// Every route that only the host has. What admins may do stands in `ROUTES` and is served here, too.
+pub static HOST_ROUTES: &[HostRoute] = &[
+    route("POST", "/host/users", || web::to(add)),
+    route("GET", "/host/users/{name}", || web::to(find)),
+    route("POST", "/host/users/{id}/unlock", || web::to(unlock)),
+    route("POST", "/host/users/{id}/tokens", || web::to(create_token)),
+];
+
+/// Mounts what the control socket serves. Whoever asks these services is the operator of the host.
+pub fn mount(config: &mut ServiceConfig) {
+    config.app_data(HostDoor);
+    for route in ROUTES.iter().filter(|route| is_for_the_host(route)) {
+        config.route(route.path, (route.handler)().method(method(route.method)));
+    }
+    for route in HOST_ROUTES {
+        config.route(route.path, (route.handler)().method(method(route.method)));
+    }
+    config.default_service(web::to(unknown::unknown_route));
+}
+
+/// Whether a route makes sense without an account and without a password.
+fn is_for_the_host(route: &Route) -> bool {
+    match route.who {
+        Who::Admin => true,
+        Who::Person | Who::Bearer => !route.path.starts_with("/api/v1/me"),
+        Who::Anyone | Who::Credentials => false,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewUser {
+    email: String,
+    password: Secret<String>,
+}
+
+/// Makes an account that needs no approval.
+async fn add(
+    host: Admin,
+    request: HttpRequest,
+    mut payload: web::Payload,
+    accounts: web::Data<Accounts>,
+    config: web::Data<Config>,
+) -> ApiResult {
+    let made = async {
+        let NewUser { email, password } = body::json(&request, &mut payload, &config.limits).await?;
+        if accounts.first_admin_waits() {
+            return Err(Error::conflict("nobody can be let in before the password of `admin` has been changed"));
+        }
+        if accounts.find(&email).is_ok() {
+            return Err(Error::conflict(format!("there is an account `{email}` already")));
+        }
+        accounts.register(&email, password, None).await?;
+        let id = accounts.find(&email)?.public_id.clone();
+        accounts.approve(host.0.actor(), &id).await
+    };
+    created(&request, made.await.map(|user| UserView::from(&user)))
+}
+
+/// Shows the account with this name.
+async fn find(
+    _: Admin,
+    request: HttpRequest,
+    name: web::Path<String>,
+    accounts: web::Data<Accounts>,
+    gateway: web::Data<Gateway>,
+) -> ApiResult {
+    answer(&request, accounts.find(&name).map(|user| UserDetail::of(&user, &gateway)))
+}
+
+/// Forgets the wrong passwords that were tried on an account.
+async fn unlock(_: Admin, request: HttpRequest, id: web::Path<String>, accounts: web::Data<Accounts>) -> ApiResult {
+    let unlocked = accounts.by_id(&id).and_then(|user| accounts.unlock(user.name()));
+    answer(&request, unlocked.map(|user| UserView::from(&*user)))
+}
+
+/// Makes a token of somebody's for a machine.
+async fn create_token(
+    host: Admin,
+    request: HttpRequest,
+    id: web::Path<String>,
+    mut payload: web::Payload,
+    tokens: web::Data<Tokens>,
+    config: web::Data<Config>,
+) -> ApiResult {
+    let made = async {
+        let wish: Wish = body::json(&request, &mut payload, &config.limits).await?;
+        let fresh = tokens.create(host.0.actor(), &id, wish).await?;
+        Ok(FreshToken::of(&fresh, tokens.owner(&fresh.token)))
+    };
+    created(&request, made.await)
+}
+
+fn created(request: &HttpRequest, made: Result<impl serde::Serialize, Error>) -> ApiResult {
+    match made {
+        Ok(view) => Ok(reply::json(StatusCode::CREATED, &view)),
+        Err(error) => Err(ApiError::new(error, request)),
+    }
+}

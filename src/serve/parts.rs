@@ -1,0 +1,72 @@
+//! What the routes reach, for one server after the other.
+
+use std::sync::Arc;
+
+use actix_web::web::{self, ServiceConfig};
+
+use crate::auth::Auth;
+use crate::config::Config;
+use crate::config::settings::Live;
+use crate::gateway::{Gateway, Stages};
+use crate::http::entrance::Networks;
+use crate::http::hosts::Hosts;
+use crate::rules::accounts::Accounts;
+use crate::rules::export::Exports;
+use crate::rules::limits::bodies::Bodies;
+use crate::rules::tokens::Tokens;
+use crate::serve::app::App;
+use crate::store::Store;
+use crate::upstream::{Host, Upstream};
+
+/// The parts of an app as its routes ask for them, shared by all workers.
+#[derive(Clone)]
+pub struct Parts {
+    auth: web::Data<Auth>,
+    accounts: web::Data<Accounts>,
+    tokens: web::Data<Tokens>,
+    exports: web::Data<Exports>,
+    config: web::Data<Config>,
+    store: web::Data<Store>,
+    settings: web::Data<Live>,
+    bodies: web::Data<Bodies>,
+    networks: web::Data<Networks>,
+    hosts: web::Data<Hosts>,
+    stages: Stages,
+}
+
+impl Parts {
+    pub fn of(app: &App) -> Parts {
+        let config: &Arc<Config> = &app.config;
+        Parts {
+            auth: web::Data::from(app.auth.clone()),
+            accounts: web::Data::from(app.accounts.clone()),
+            tokens: web::Data::from(app.tokens.clone()),
+            exports: web::Data::from(app.exports.clone()),
+            config: web::Data::from(config.clone()),
+            store: web::Data::new(app.store.clone()),
+            settings: web::Data::new(app.store.settings().clone()),
+            bodies: web::Data::new(Bodies::new(app.store.settings().clone())),
+            networks: web::Data::new(Networks(config.allow_networks.clone())),
+            hosts: web::Data::new(Hosts::of_this_machine(&config.allowed_hosts)),
+            stages: app.stages.clone(),
+        }
+    }
+
+    /// Gives the services of one worker what they ask for. Each worker has connections of its own to the upstreams.
+    pub fn install(&self, services: &mut ServiceConfig) {
+        let hosts = self.config.upstreams.iter().map(Host::new).collect();
+        let gateway = Gateway::new(self.stages.clone(), Upstream::new(hosts, self.config.upstream.clone()));
+        services
+            .app_data(self.auth.clone())
+            .app_data(self.accounts.clone())
+            .app_data(self.tokens.clone())
+            .app_data(self.exports.clone())
+            .app_data(self.config.clone())
+            .app_data(self.store.clone())
+            .app_data(self.settings.clone())
+            .app_data(self.bodies.clone())
+            .app_data(self.networks.clone())
+            .app_data(self.hosts.clone())
+            .app_data(web::Data::new(gateway));
+    }
+}
