@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -28,6 +28,10 @@ const BATCH_MAX: usize = 256;
 
 /// A clock that was set back by more than this leaves a row.
 const CLOCK_STEP_US: i64 = 1_000_000;
+
+/// How often, and after which pauses, the WAL is emptied at the stop: while another connection moves it, SQLite refuses at once.
+const LAST_TRIES: u32 = 100;
+const LAST_PAUSE: Duration = Duration::from_millis(20);
 
 /// The state of the writer's thread.
 pub struct Commits {
@@ -68,7 +72,7 @@ impl Commits {
             self.life.state.began(None);
         }
         // An operator who copies the file of a stopped gateway may not think of the WAL beside it.
-        if self.life.state.alive.load(Ordering::Acquire) && !self.truncate_wal() {
+        if self.life.state.alive.load(Ordering::Acquire) && !self.empty_wal() {
             warn!("the WAL could not be emptied at the stop; keep lan-gateway.db-wal together with lan-gateway.db");
         }
         self.life.state.vitals.may_end();
@@ -157,6 +161,17 @@ impl Commits {
         {
             self.life.state.checkpoint_failed(&cause);
         }
+    }
+
+    /// Empties the WAL, unless it is read or moved by others for too long.
+    fn empty_wal(&mut self) -> bool {
+        (0..LAST_TRIES).any(|tries| {
+            if tries > 0 {
+                #[allow(clippy::disallowed_methods, reason = "the thread is its own")]
+                std::thread::sleep(LAST_PAUSE);
+            }
+            self.truncate_wal()
+        })
     }
 
     fn truncate_wal(&mut self) -> bool {
