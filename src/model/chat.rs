@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use crate::model::embed::Embedding;
 use crate::model::model_name::ModelName;
+use crate::model::too_long::TooLong;
 
 #[derive(Debug, Clone)]
 pub struct ChatRequest {
@@ -58,14 +59,6 @@ impl ChatRequest {
         let tools: usize = self.tools.iter().map(Tool::text_bytes).sum();
         messages + tools
     }
-}
-
-/// What happens to a prompt that does not fit the model's context.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TooLong {
-    Refuse,
-    /// The oldest messages, or the end of a text, are left out.
-    Cut,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

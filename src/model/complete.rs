@@ -1,7 +1,8 @@
 //! The rest of a text: what is asked. The answer comes in the events of a chat.
 
-use crate::model::chat::{Sampling, TooLong};
+use crate::model::chat::Sampling;
 use crate::model::model_name::ModelName;
+use crate::model::too_long::TooLong;
 
 #[derive(Debug, Clone)]
 pub struct CompleteRequest {

@@ -1,7 +1,7 @@
 //! Texts as numbers: what is asked, and one text's numbers.
 
-use crate::model::chat::TooLong;
 use crate::model::model_name::ModelName;
+use crate::model::too_long::TooLong;
 
 #[derive(Debug, Clone)]
 pub struct EmbedRequest {

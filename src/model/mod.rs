@@ -12,4 +12,5 @@ pub mod record;
 pub mod rights;
 pub mod runaway;
 pub mod token;
+pub mod too_long;
 pub mod work;

@@ -8,9 +8,10 @@ use crate::dialect::Head;
 use crate::dialect::json::{At, Ignored, Json, Object, tree};
 use crate::dialect::legacy::message::read_messages;
 use crate::dialect::legacy::options::Options;
-use crate::model::chat::{ChatRequest, Format, Think, Thinking, TooLong, Tool};
+use crate::model::chat::{ChatRequest, Format, Think, Thinking, Tool};
 use crate::model::credential::{Credential, Username};
 use crate::model::model_name::ModelName;
+use crate::model::too_long::TooLong;
 
 pub struct Asked {
     pub chat: ChatRequest,

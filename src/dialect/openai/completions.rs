@@ -10,9 +10,10 @@ use crate::dialect::openai::answer::WireUsage;
 use crate::dialect::openai::delivery;
 use crate::dialect::openai::request::{STOPS_MAX, read_stream_options, wants_usage};
 use crate::dialect::{Decoded, Encoder, Head, wire};
-use crate::model::chat::{ChatEvent, ChatReply, Finish, Piece, Sampling, TokenLogprob, TooLong};
+use crate::model::chat::{ChatEvent, ChatReply, Finish, Piece, Sampling, TokenLogprob};
 use crate::model::complete::CompleteRequest;
 use crate::model::model_name::ModelName;
+use crate::model::too_long::TooLong;
 use crate::model::work::Work;
 
 /// OpenAI's own limit.

@@ -8,9 +8,10 @@ use serde::Serialize;
 use crate::base::error::Error;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::{Decoded, Delivery, Encoder, wire};
-use crate::model::chat::{ChatEvent, ChatReply, TooLong};
+use crate::model::chat::{ChatEvent, ChatReply};
 use crate::model::embed::{EmbedRequest, Embedding};
 use crate::model::model_name::ModelName;
+use crate::model::too_long::TooLong;
 use crate::model::work::Work;
 
 /// OpenAI's own limit.

@@ -6,8 +6,9 @@ use crate::base::error::Error;
 use crate::dialect::json::{At, Ignored, Json, Object};
 use crate::dialect::openai::message::read_messages;
 use crate::dialect::openai::tools::{Choice, read_choice, read_tools};
-use crate::model::chat::{ChatRequest, Extra, Format, Sampling, Think, Thinking, TooLong};
+use crate::model::chat::{ChatRequest, Extra, Format, Sampling, Think, Thinking};
 use crate::model::model_name::ModelName;
+use crate::model::too_long::TooLong;
 
 /// OpenAI's own limits.
 pub const STOPS_MAX: usize = 4;

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::base::error::Error;
-use crate::model::chat::{ChatRequest, Format, Message, Part, Role, Sampling, Think, TooLong, Tool, ToolCall};
+use crate::model::chat::{ChatRequest, Format, Message, Part, Role, Sampling, Think, Tool, ToolCall};
+use crate::model::too_long::TooLong;
 use crate::provider::ollama::grammar::{Care, Finished, Grammar};
 use crate::provider::ollama::schema;
 use crate::provider::{Call, ImageAt, Reading, SCHEMA_FIELD};
