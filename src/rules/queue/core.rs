@@ -621,7 +621,7 @@ impl Core {
 
     fn end(&mut self, ticket: Ticket, end: End, now: Duration) {
         let Some(running) = self.running.remove(&ticket) else { return };
-        let Running { asking, flow: key, host, charged, stay, mut split, parts, since, .. } = running;
+        let Running { asking, flow: key, host, charged, stay, mut split, parts, given, since } = running;
         let held = now.saturating_sub(since);
         let cost = match end {
             // Nobody can have had more of a host than it was given.
@@ -656,7 +656,7 @@ impl Core {
         if let Some(flow) = self.flows.get_mut(&key).filter(|flow| flow.stay == stay) {
             flow.running -= 1;
             flow.account.add(more, level_max);
-            flow.account.let_off(cost - own, most + affinity * flow.account.weight);
+            flow.account.let_off(cost - own + given, most + affinity * flow.account.weight);
         }
         self.forget(key, asking.person);
     }

@@ -34,7 +34,7 @@
 //!
 //! where `own` is the work that its own flow was given meanwhile. (Whoever cancels one of its waiting requests gives up what
 //! its flow was owed, and counting begins anew.) For one request of weight 1 among `n` others, without
-//! affinity, that is some `17 + 5 * S` turns of everybody; it is meant to hold for any hosts, models and late joiners. Where
+//! affinity, that is some `17 + 6 * S` turns of everybody; it is meant to hold for any hosts, models and late joiners. Where
 //! all wait for the same slot, everybody else has one or two turns.
 //!
 //! **Proof.** While the request waits, its flow is among those that wait for such a slot for as long as that is held. So
