@@ -17,7 +17,16 @@ use crate::model::catalog::HostId;
 use crate::model::rights::Class;
 use crate::rules::queue::HostLoad;
 use crate::rules::queue::history::History;
-use crate::rules::queue::share::{Account, Split, Stake, Urgency};
+use crate::rules::queue::share::{Account, Split};
+
+mod choosing;
+mod forecast;
+mod host;
+mod parts;
+
+use self::choosing::Choice;
+use self::host::Host;
+use self::parts::Part;
 
 /// A request's name in the queue, in the order of entry.
 pub type Ticket = u64;
@@ -130,17 +139,6 @@ pub struct Core {
 /// One person's requests of one class; of everybody, when they are served in the order of arrival.
 type Key = (Class, i64);
 
-struct Host {
-    slots: Slots,
-    free: usize,
-    /// It takes no new work.
-    down: bool,
-    /// Running requests by model; none is zero.
-    models: HashMap<String, usize>,
-    /// The models that ran last, newest at the end: what the host probably has loaded.
-    loaded: VecDeque<String>,
-}
-
 struct Flow {
     account: Account,
     /// Which of the flows that had this key, one after the other: settling a request is no matter of a later one.
@@ -186,30 +184,10 @@ struct Running {
     since: Duration,
 }
 
-/// A flow that could have used a slot when it was given away, or came to wait for it later.
-struct Part {
-    flow: Key,
-    stay: u64,
-    stake: Stake,
-    /// What it was credited when that was an estimate.
-    credited: f64,
-}
-
 #[derive(Default)]
 struct Counts {
     waiting: usize,
     running: usize,
-}
-
-/// A waiting request that can run now.
-struct Choice {
-    flow: Key,
-    at: usize,
-    ticket: Ticket,
-    host: HostId,
-    /// Its model is loaded there.
-    loaded: bool,
-    urgency: Urgency,
 }
 
 impl Core {
@@ -292,85 +270,6 @@ impl Core {
         Ok(ticket)
     }
 
-    /// A flow has come to wait for slots that are in use: from now on it has its part of what they do.
-    fn join(&mut self, key: Key, now: Duration) {
-        let Some(flow) = self.flows.get(&key) else { return };
-        let Some(Waiting { asking, .. }) = flow.waiting.back() else { return };
-        let (stay, weight) = (flow.stay, flow.account.weight);
-        let has_permit = self.image_requests < self.bounds.image_requests_max;
-        let has_slot = self.has_slot(asking);
-        let level_max = self.level_max();
-        let room = |flow: &Flow| (level_max * flow.account.weight - flow.account.owed()).max(0.0);
-        let mut room = room(flow);
-        let mut credits = Vec::new();
-        let service = self.history.service();
-        // Work that began while the other class left the slot is nobody's but its own.
-        for running in self.running.values_mut().filter(|running| running.flow.0 == key.0) {
-            let host = &self.hosts[running.host.0];
-            let slot = asking.hosts.contains(&running.host)
-                && host.fits_instead(&asking.model, &running.asking.model)
-                && (!asking.images || running.asking.images || has_permit);
-            let permit = asking.images && running.asking.images && !has_permit && has_slot;
-            let could_use = slot || permit;
-            // One part for each flow, however often it comes and goes while the request runs.
-            let known = running.parts.iter().position(|part| part.flow == key);
-            let known = known.map(|at| running.parts.swap_remove(at));
-            if !could_use || known.as_ref().is_some_and(|part| part.stay == stay && part.stake.waits()) {
-                running.parts.extend(known);
-                continue;
-            }
-            let known = known.filter(|part| part.stay == stay);
-            let held = now.saturating_sub(running.since).as_secs_f64();
-            let had = known.as_ref().map_or(0.0, |part| part.stake.had(held, running.charged));
-            let (stake, part) = running.split.join(key.0, weight, had, held, self.bounds.batch_share);
-            // It counts as if it had come one usual request ago: people who come now and then wait for one turn.
-            let is_new = known.is_none();
-            let before = if is_new { (part * held.min(service)).min(service - running.given).max(0.0) } else { 0.0 };
-            running.given += before;
-            let credited = (part * (running.charged - held).max(0.0)).min((room - before).max(0.0));
-            room -= before + credited;
-            let already = known.map_or(0.0, |part| part.credited);
-            running.parts.push(Part { flow: key, stay, stake, credited: already + credited });
-            // The part comes from whoever has the slot, until it is known what everybody is owed.
-            if let Some(owner) = running.owner() {
-                owner.credited -= credited;
-                credits.push((running.flow, running.stay, -credited - before));
-            }
-            credits.push((key, stay, credited + before));
-        }
-        for (flow, stay, seconds) in credits {
-            self.credit(flow, stay, seconds);
-        }
-    }
-
-    /// A flow may have nothing waiting any more for slots that are in use: it has had its part of what they do.
-    fn part(&mut self, key: Key, now: Duration) {
-        let Some(flow) = self.flows.get(&key) else { return };
-        let stay = flow.stay;
-        let mut credits = Vec::new();
-        for running in self.running.values_mut() {
-            // Whoever has the slot has its part until the end.
-            let still_waits = flow.waiting_on[running.host.0] > 0 || (running.asking.images && flow.waiting_images > 0);
-            if still_waits || (running.flow, running.stay) == (key, stay) {
-                continue;
-            }
-            let mine = |part: &&mut Part| part.flow == key && part.stay == stay && part.stake.waits();
-            let Some(part) = running.parts.iter_mut().find(mine) else { continue };
-            let held = now.saturating_sub(running.since).as_secs_f64();
-            let rest = running.split.leave(&mut part.stake, held, self.bounds.batch_share);
-            let rest = (rest * (running.charged - held).max(0.0)).min(part.credited);
-            part.credited -= rest;
-            credits.push((key, stay, -rest));
-            if let Some(owner) = running.owner() {
-                owner.credited += rest;
-                credits.push((running.flow, running.stay, rest));
-            }
-        }
-        for (flow, stay, seconds) in credits {
-            self.credit(flow, stay, seconds);
-        }
-    }
-
     fn check_room(&self, asking: &Asking) -> Result<(), Full> {
         let yours = self.people.get(&asking.person).map_or(0, |counts| counts.waiting);
         if yours >= self.bounds.waiting_per_user_max {
@@ -391,83 +290,6 @@ impl Core {
             return None;
         };
         Some(self.start(choice, now))
-    }
-
-    fn choose(&mut self, now: Duration) -> Option<Choice> {
-        let mut able: Vec<Choice> = self.flows.iter().filter_map(|(key, flow)| self.first(*key, flow, false)).collect();
-        // A batch that comes new earns its part before it has it, and all of them together not more slowly than one.
-        let batches = able.iter().filter(|choice| choice.flow.0 == Class::Batch).count();
-        for choice in able.iter_mut().filter(|choice| choice.flow.0 == Class::Batch) {
-            let flow = &self.flows[&choice.flow];
-            let work = self.history.work_of(&flow.waiting[choice.at].asking.model);
-            if flow.account.level() < self.level_max() {
-                choice.urgency = flow.account.urgency(work / batches as f64);
-            }
-        }
-        let due = able.into_iter().max_by(Choice::cmp)?;
-        let affinity = self.bounds.affinity;
-        if due.loaded || affinity.is_zero() {
-            return Some(due);
-        }
-        let due_flow = &self.flows[&due.flow];
-        let may_pass =
-            |waiting: &Waiting| waiting.passed_since.is_none_or(|since| now.saturating_sub(since) < affinity);
-        if !may_pass(&due_flow.waiting[due.at]) || due_flow.account.level() >= affinity.as_secs_f64() {
-            return Some(due);
-        }
-        let in_class = self.flows.range((due.flow.0, i64::MIN)..=(due.flow.0, i64::MAX));
-        let handy = in_class
-            .filter(|(_, flow)| flow.account.level() > -affinity.as_secs_f64())
-            .filter_map(|(key, flow)| self.first(*key, flow, true))
-            // Nor does it pass older ones of its own for longer.
-            .filter(|choice| self.flows[&choice.flow].waiting.range(..choice.at).all(may_pass))
-            .max_by(Choice::cmp);
-        let Some(handy) = handy else { return Some(due) };
-        self.flows.get_mut(&due.flow)?.waiting[due.at].passed_since.get_or_insert(now);
-        let able = |waiting: &Waiting| self.host_for(Some(waiting.ticket), &waiting.asking).is_some();
-        let older = self.flows[&handy.flow].waiting.range(..handy.at).enumerate();
-        let older: Vec<usize> = older.filter(|(_, waiting)| able(waiting)).map(|(at, _)| at).collect();
-        let flow = self.flows.get_mut(&handy.flow)?;
-        older.into_iter().for_each(|at| _ = flow.waiting[at].passed_since.get_or_insert(now));
-        Some(handy)
-    }
-
-    /// The first request of a flow that can run now.
-    fn first(&self, key: Key, flow: &Flow, loaded_only: bool) -> Option<Choice> {
-        flow.waiting.iter().enumerate().find_map(|(at, waiting)| {
-            let (host, loaded) = self.host_for(Some(waiting.ticket), &waiting.asking)?;
-            let urgency = flow.account.urgency(0.0);
-            (loaded || !loaded_only).then_some(Choice { flow: key, at, ticket: waiting.ticket, host, loaded, urgency })
-        })
-    }
-
-    /// A host where the request can run now, and whether its model is loaded there: such a one first, then the emptiest.
-    fn host_for(&self, ticket: Option<Ticket>, asking: &Asking) -> Option<(HostId, bool)> {
-        let able = asking.hosts.iter().filter(|host| self.hosts[host.0].can_run(&asking.model));
-        let best = able.max_by_key(|host| {
-            let state = &self.hosts[host.0];
-            // Of equals `max_by_key` takes the last; the order of the config is the tie-breaker.
-            (state.has_loaded(&asking.model), state.free, usize::MAX - host.0)
-        })?;
-        self.is_permitted(ticket, asking).then(|| (*best, self.hosts[best.0].has_loaded(&asking.model)))
-    }
-
-    /// Whether the request may run beside those that do, wherever there is a slot for it. `ticket`: if it waits already.
-    fn is_permitted(&self, ticket: Option<Ticket>, asking: &Asking) -> bool {
-        let running = self.people.get(&asking.person).map_or(0, |counts| counts.running);
-        let own = self.bounds.running_per_user_max.saturating_sub(running);
-        let images = self.bounds.image_requests_max.saturating_sub(self.image_requests);
-        own > self.kept(ticket, |passed| passed.person == asking.person)
-            && (!asking.images || images > self.kept(ticket, |passed| passed.images))
-    }
-
-    /// Whether one permit is kept for another request: the oldest of those that were passed too often and have a host.
-    fn kept(&self, ticket: Option<Ticket>, needs: impl Fn(&Passed) -> bool) -> usize {
-        let due = |passed: &Passed| {
-            passed.times >= PASSES_MAX && needs(passed) && passed.hosts.iter().any(|host| !self.hosts[host.0].down)
-        };
-        let first = self.passed.iter().find(|(_, passed)| due(passed)).map(|(first, _)| *first);
-        usize::from(first.is_some() && first != ticket)
     }
 
     fn start(&mut self, choice: Choice, now: Duration) -> Grant {
@@ -498,95 +320,6 @@ impl Core {
         let running = Running { asking, flow: key, host, charged: work, stay, split, parts, given: 0.0, since: now };
         self.running.insert(ticket, running);
         Grant { ticket, host }
-    }
-
-    /// Whether a request could use this slot now, or the image permit that goes with it.
-    fn could_use(&self, host: HostId, images: bool, ticket: Option<Ticket>, asking: &Asking) -> bool {
-        let slot = asking.hosts.contains(&host) && self.hosts[host.0].can_run(&asking.model);
-        let permit = images && asking.images && self.has_slot(asking);
-        (slot || permit) && self.is_permitted(ticket, asking)
-    }
-
-    /// Whether there is a slot for the request, if it is permitted to run.
-    fn has_slot(&self, asking: &Asking) -> bool {
-        asking.hosts.iter().any(|host| self.hosts[host.0].can_run(&asking.model))
-    }
-
-    /// Who could use a slot on this host now, or owes for having had one like it, and the part of `work` for each.
-    fn split(&mut self, host: HostId, images: bool, work: f64) -> (Split, Vec<Part>) {
-        let fits = |ticket, asking: &Asking| self.could_use(host, images, ticket, asking);
-        let (mut waiting, mut paying) = (Vec::new(), Vec::new());
-        for (key, flow) in &self.flows {
-            if flow.waiting.iter().any(|waiting| fits(Some(waiting.ticket), &waiting.asking)) {
-                waiting.push(*key);
-            } else if flow.account.owes() && flow.last.as_ref().is_some_and(|last| fits(None, last)) {
-                paying.push(*key);
-            }
-        }
-        self.raise(&waiting);
-        let weight = |key: &Key| (key.0, self.flows[key].account.weight);
-        let split = Split::new(waiting.iter().map(weight));
-        let part = |key: &Key, waits: bool| {
-            let (class, weight) = weight(key);
-            let share = self.bounds.batch_share;
-            let stake = if waits { split.stake(class, weight) } else { split.pays(class, weight, share) };
-            let credited = if waits { work * split.part(class, weight, share) } else { 0.0 };
-            Part { flow: *key, stay: self.flows[key].stay, stake, credited }
-        };
-        let parts =
-            waiting.iter().map(|key| part(key, true)).chain(paying.iter().map(|key| part(key, false))).collect();
-        (split, parts)
-    }
-
-    /// Where everybody who competes owes something, it counts only who owes less: a newcomer would be owed nothing and yet
-    /// pass them all. Whoever is alone keeps what it owes elsewhere.
-    fn raise(&mut self, competing: &[Key]) {
-        let highest = competing.iter().map(|key| self.flows[key].account.level()).max_by(f64::total_cmp);
-        let Some(highest) = highest.filter(|highest| *highest < 0.0 && competing.len() > 1) else { return };
-        for key in competing {
-            if let Some(flow) = self.flows.get_mut(key) {
-                flow.account.add(-highest * flow.account.weight, 0.0);
-            }
-        }
-    }
-
-    /// Changes what a flow is owed, if it is still the one that it was. One that is away only pays off what it owes.
-    /// Returns by how much.
-    fn credit(&mut self, key: Key, stay: u64, seconds: f64) -> f64 {
-        let level_max = self.level_max();
-        let Some(flow) = self.flows.get_mut(&key).filter(|flow| flow.stay == stay) else { return 0.0 };
-        let changed = if flow.is_away() && seconds > 0.0 {
-            flow.account.pay_off(seconds)
-        } else {
-            flow.account.add(seconds, level_max)
-        };
-        if flow.is_away() && !flow.account.owes() {
-            self.flows.remove(&key);
-        }
-        changed
-    }
-
-    /// What a flow may be owed for its weight, in seconds: far more than flows differ by where all slots are alike.
-    fn level_max(&self) -> f64 {
-        self.bounds.affinity.as_secs_f64() + REQUESTS_OWED_MAX * self.history.service()
-    }
-
-    /// Notes whom a grant passed by taking the last permit while they could not run for want of a slot.
-    fn note_passed(&mut self, by: Ticket, asking: &Asking) {
-        let own = self.people.get(&asking.person).is_some_and(|own| own.running >= self.bounds.running_per_user_max);
-        let images = asking.images && self.image_requests >= self.bounds.image_requests_max;
-        if !own && !images {
-            return;
-        }
-        for waiting in self.flows.values().flat_map(|flow| &flow.waiting) {
-            let other = &waiting.asking;
-            let needs = (own && other.person == asking.person) || (images && other.images);
-            if needs && !self.has_slot(other) && waiting.ticket < by {
-                let Asking { person, images, ref hosts, .. } = *other;
-                let fresh = || Passed { person, images, hosts: hosts.clone(), times: 0 };
-                self.passed.entry(waiting.ticket).or_insert_with(fresh).times += 1;
-            }
-        }
     }
 
     fn unseat(&mut self, ticket: Ticket, asking: &Asking) {
@@ -673,76 +406,6 @@ impl Core {
         }
     }
 
-    /// To be called when nobody waiting can run: where a slot is free nobody competes for it, so nothing is owed for it.
-    fn let_off(&mut self) {
-        let hosts = &self.hosts;
-        self.flows.retain(|_, flow| {
-            let is_free = |last: &Asking| last.hosts.iter().any(|host| hosts[host.0].can_run(&last.model));
-            !(flow.is_away() && flow.last.as_ref().is_none_or(is_free))
-        });
-    }
-
-    /// How many waiting requests will probably be served before this one; `None` when it does not wait.
-    pub fn ahead_of(&self, ticket: Ticket) -> Option<usize> {
-        let key = *self.seats.get(&ticket)?;
-        let own = self.flows.get(&key)?;
-        let behind = own.waiting.iter().position(|waiting| waiting.ticket == ticket)?;
-        let hosts = &own.waiting[behind].asking.hosts;
-        let work = self.history.service();
-        let urgency = own.account.urgency(0.0);
-        let before = |(other, flow): (&Key, &Flow)| {
-            // Those who wait for other hosts are not before it.
-            let competing = hosts.iter().map(|host| flow.waiting_on[host.0]).max().unwrap_or_default();
-            match (other.0, key.0) {
-                _ if *other == key => 0,
-                (Class::Interactive, Class::Batch) => competing,
-                (Class::Batch, Class::Interactive) => 0,
-                _ => {
-                    let other = flow.account.urgency(0.0);
-                    other.pieces_before(flow.account.weight, &urgency, own.account.weight, behind, work).min(competing)
-                }
-            }
-        };
-        Some(behind + self.flows.iter().map(before).sum::<usize>())
-    }
-
-    /// The GPU time that a request to `model` will probably take.
-    pub fn work_of(&self, model: &str) -> Duration {
-        Duration::from_secs_f64(self.history.work_of(model))
-    }
-
-    /// How long a request will probably hold its slot.
-    pub fn service(&self) -> Duration {
-        Duration::from_secs_f64(self.history.service())
-    }
-
-    /// When a request with `ahead` others before it will probably begin.
-    pub fn begins_in(&self, ahead: usize) -> Duration {
-        let slots: usize = self.hosts.iter().map(|host| host.slots.total).sum();
-        Duration::from_secs_f64((ahead + 1) as f64 * self.history.service() / slots.max(1) as f64)
-    }
-
-    /// When all who wait now will probably have begun: before that, one more would wait as long as they do.
-    pub fn drained_in(&self) -> Duration {
-        self.begins_in(self.seats.len().saturating_sub(1))
-    }
-
-    /// When a running request will probably have ended, as far as means can tell; zero when it is overdue.
-    pub fn ends_in(&self, ticket: Ticket, now: Duration) -> Option<Duration> {
-        let ran = now.saturating_sub(self.running.get(&ticket)?.since);
-        Some(self.service().saturating_sub(ran))
-    }
-
-    /// When one more place will probably be free, for this person or for anybody.
-    pub fn room_in(&self, full: Full) -> Duration {
-        let turns = match full {
-            // Everybody who waits is served once before this person is served again.
-            Full::Yours { .. } => self.people.values().filter(|counts| counts.waiting > 0).count().max(1) - 1,
-            Full::Everybodys { .. } => 0,
-        };
-        self.begins_in(turns)
-    }
-
     pub fn hosts(&self) -> impl Iterator<Item = HostLoad> {
         self.hosts.iter().map(|host| HostLoad {
             slots: host.slots.total,
@@ -767,55 +430,6 @@ impl Flow {
 
     fn is_away(&self) -> bool {
         self.waiting.is_empty() && self.running == 0
-    }
-}
-
-impl Running {
-    /// The part of the flow that has the slot.
-    fn owner(&mut self) -> Option<&mut Part> {
-        self.parts.iter_mut().find(|part| (part.flow, part.stay) == (self.flow, self.stay))
-    }
-}
-
-impl Choice {
-    /// `Greater`: this one is served first.
-    fn cmp(&self, other: &Choice) -> std::cmp::Ordering {
-        self.urgency.cmp(&other.urgency).then(other.ticket.cmp(&self.ticket))
-    }
-}
-
-impl Host {
-    fn can_run(&self, model: &str) -> bool {
-        !self.down && self.free > 0 && self.models.get(model).is_none_or(|running| *running < self.slots.per_model)
-    }
-
-    /// Whether a request for `model` could run there when one that runs, for `other`, is over.
-    fn fits_instead(&self, model: &str, other: &str) -> bool {
-        model == other || self.models.get(model).is_none_or(|running| *running < self.slots.per_model)
-    }
-
-    fn has_loaded(&self, model: &str) -> bool {
-        self.loaded.iter().any(|loaded| loaded == model)
-    }
-
-    fn takes(&mut self, model: &str) {
-        self.free -= 1;
-        *self.models.entry(model.to_owned()).or_default() += 1;
-        self.loaded.retain(|loaded| loaded != model);
-        self.loaded.push_back(model.to_owned());
-        if self.loaded.len() > self.slots.models_loaded {
-            self.loaded.pop_front();
-        }
-    }
-
-    fn gives_back(&mut self, model: &str) {
-        self.free += 1;
-        if let Some(running) = self.models.get_mut(model) {
-            *running -= 1;
-            if *running == 0 {
-                self.models.remove(model);
-            }
-        }
     }
 }
 

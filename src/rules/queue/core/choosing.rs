@@ -1,0 +1,135 @@
+//! Which waiting request runs next, and where.
+
+use std::time::Duration;
+
+use crate::model::catalog::HostId;
+use crate::model::rights::Class;
+use crate::rules::queue::core::{Asking, Core, Flow, Key, PASSES_MAX, Passed, Ticket, Waiting};
+use crate::rules::queue::share::Urgency;
+
+/// A waiting request that can run now.
+pub struct Choice {
+    pub flow: Key,
+    pub at: usize,
+    pub ticket: Ticket,
+    pub host: HostId,
+    /// Its model is loaded there.
+    pub loaded: bool,
+    pub urgency: Urgency,
+}
+
+impl Core {
+    pub fn choose(&mut self, now: Duration) -> Option<Choice> {
+        let mut able: Vec<Choice> = self.flows.iter().filter_map(|(key, flow)| self.first(*key, flow, false)).collect();
+        // A batch that comes new earns its part before it has it, and all of them together not more slowly than one.
+        let batches = able.iter().filter(|choice| choice.flow.0 == Class::Batch).count();
+        for choice in able.iter_mut().filter(|choice| choice.flow.0 == Class::Batch) {
+            let flow = &self.flows[&choice.flow];
+            let work = self.history.work_of(&flow.waiting[choice.at].asking.model);
+            if flow.account.level() < self.level_max() {
+                choice.urgency = flow.account.urgency(work / batches as f64);
+            }
+        }
+        let due = able.into_iter().max_by(Choice::cmp)?;
+        let affinity = self.bounds.affinity;
+        if due.loaded || affinity.is_zero() {
+            return Some(due);
+        }
+        let due_flow = &self.flows[&due.flow];
+        let may_pass =
+            |waiting: &Waiting| waiting.passed_since.is_none_or(|since| now.saturating_sub(since) < affinity);
+        if !may_pass(&due_flow.waiting[due.at]) || due_flow.account.level() >= affinity.as_secs_f64() {
+            return Some(due);
+        }
+        let in_class = self.flows.range((due.flow.0, i64::MIN)..=(due.flow.0, i64::MAX));
+        let handy = in_class
+            .filter(|(_, flow)| flow.account.level() > -affinity.as_secs_f64())
+            .filter_map(|(key, flow)| self.first(*key, flow, true))
+            // Nor does it pass older ones of its own for longer.
+            .filter(|choice| self.flows[&choice.flow].waiting.range(..choice.at).all(may_pass))
+            .max_by(Choice::cmp);
+        let Some(handy) = handy else { return Some(due) };
+        self.flows.get_mut(&due.flow)?.waiting[due.at].passed_since.get_or_insert(now);
+        let able = |waiting: &Waiting| self.host_for(Some(waiting.ticket), &waiting.asking).is_some();
+        let older = self.flows[&handy.flow].waiting.range(..handy.at).enumerate();
+        let older: Vec<usize> = older.filter(|(_, waiting)| able(waiting)).map(|(at, _)| at).collect();
+        let flow = self.flows.get_mut(&handy.flow)?;
+        older.into_iter().for_each(|at| _ = flow.waiting[at].passed_since.get_or_insert(now));
+        Some(handy)
+    }
+
+    /// The first request of a flow that can run now.
+    fn first(&self, key: Key, flow: &Flow, loaded_only: bool) -> Option<Choice> {
+        flow.waiting.iter().enumerate().find_map(|(at, waiting)| {
+            let (host, loaded) = self.host_for(Some(waiting.ticket), &waiting.asking)?;
+            let urgency = flow.account.urgency(0.0);
+            (loaded || !loaded_only).then_some(Choice { flow: key, at, ticket: waiting.ticket, host, loaded, urgency })
+        })
+    }
+
+    /// A host where the request can run now, and whether its model is loaded there: such a one first, then the emptiest.
+    pub fn host_for(&self, ticket: Option<Ticket>, asking: &Asking) -> Option<(HostId, bool)> {
+        let able = asking.hosts.iter().filter(|host| self.hosts[host.0].can_run(&asking.model));
+        let best = able.max_by_key(|host| {
+            let state = &self.hosts[host.0];
+            // Of equals `max_by_key` takes the last; the order of the config is the tie-breaker.
+            (state.has_loaded(&asking.model), state.free, usize::MAX - host.0)
+        })?;
+        self.is_permitted(ticket, asking).then(|| (*best, self.hosts[best.0].has_loaded(&asking.model)))
+    }
+
+    /// Whether the request may run beside those that do, wherever there is a slot for it. `ticket`: if it waits already.
+    fn is_permitted(&self, ticket: Option<Ticket>, asking: &Asking) -> bool {
+        let running = self.people.get(&asking.person).map_or(0, |counts| counts.running);
+        let own = self.bounds.running_per_user_max.saturating_sub(running);
+        let images = self.bounds.image_requests_max.saturating_sub(self.image_requests);
+        own > self.kept(ticket, |passed| passed.person == asking.person)
+            && (!asking.images || images > self.kept(ticket, |passed| passed.images))
+    }
+
+    /// Whether one permit is kept for another request: the oldest of those that were passed too often and have a host.
+    fn kept(&self, ticket: Option<Ticket>, needs: impl Fn(&Passed) -> bool) -> usize {
+        let due = |passed: &Passed| {
+            passed.times >= PASSES_MAX && needs(passed) && passed.hosts.iter().any(|host| !self.hosts[host.0].down)
+        };
+        let first = self.passed.iter().find(|(_, passed)| due(passed)).map(|(first, _)| *first);
+        usize::from(first.is_some() && first != ticket)
+    }
+
+    /// Whether a request could use this slot now, or the image permit that goes with it.
+    pub fn could_use(&self, host: HostId, images: bool, ticket: Option<Ticket>, asking: &Asking) -> bool {
+        let slot = asking.hosts.contains(&host) && self.hosts[host.0].can_run(&asking.model);
+        let permit = images && asking.images && self.has_slot(asking);
+        (slot || permit) && self.is_permitted(ticket, asking)
+    }
+
+    /// Whether there is a slot for the request, if it is permitted to run.
+    pub fn has_slot(&self, asking: &Asking) -> bool {
+        asking.hosts.iter().any(|host| self.hosts[host.0].can_run(&asking.model))
+    }
+
+    /// Notes whom a grant passed by taking the last permit while they could not run for want of a slot.
+    pub fn note_passed(&mut self, by: Ticket, asking: &Asking) {
+        let own = self.people.get(&asking.person).is_some_and(|own| own.running >= self.bounds.running_per_user_max);
+        let images = asking.images && self.image_requests >= self.bounds.image_requests_max;
+        if !own && !images {
+            return;
+        }
+        for waiting in self.flows.values().flat_map(|flow| &flow.waiting) {
+            let other = &waiting.asking;
+            let needs = (own && other.person == asking.person) || (images && other.images);
+            if needs && !self.has_slot(other) && waiting.ticket < by {
+                let Asking { person, images, ref hosts, .. } = *other;
+                let fresh = || Passed { person, images, hosts: hosts.clone(), times: 0 };
+                self.passed.entry(waiting.ticket).or_insert_with(fresh).times += 1;
+            }
+        }
+    }
+}
+
+impl Choice {
+    /// `Greater`: this one is served first.
+    fn cmp(&self, other: &Choice) -> std::cmp::Ordering {
+        self.urgency.cmp(&other.urgency).then(other.ticket.cmp(&self.ticket))
+    }
+}
