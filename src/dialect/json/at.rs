@@ -1,0 +1,54 @@
+//! The place of a value in the body, for messages.
+
+use std::fmt;
+
+use crate::base::error::Error;
+
+/// Client text in an error or a header, at most.
+pub const SHOWN_CHARS_MAX: usize = 64;
+
+/// Client text for an error: bounded, on one line.
+pub fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).map(|c| if c.is_control() { '?' } else { c }).collect();
+    if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Where a value stands in the body. It costs nothing until somebody asks for its text, as in `messages[2].content`.
+#[derive(Clone, Copy)]
+pub enum At<'p> {
+    Body,
+    Key(&'p At<'p>, &'p str),
+    Index(&'p At<'p>, usize),
+}
+
+impl<'p> At<'p> {
+    pub fn key(&'p self, name: &'p str) -> At<'p> {
+        At::Key(self, name)
+    }
+
+    pub fn index(&'p self, index: usize) -> At<'p> {
+        At::Index(self, index)
+    }
+
+    pub fn invalid(&self, why: impl fmt::Display) -> Error {
+        Error::invalid(self.to_string(), format!("`{self}` {why}"))
+    }
+
+    pub fn unsupported(&self, why: impl fmt::Display) -> Error {
+        Error::unsupported(self.to_string(), format!("`{self}` {why}"))
+    }
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            At::Body => Ok(()),
+            At::Key(At::Body, name) => f.write_str(&shown(name)),
+            At::Key(parent, name) => write!(f, "{parent}.{}", shown(name)),
+            At::Index(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
