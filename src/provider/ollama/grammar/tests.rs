@@ -1,3 +1,6 @@
+use serde_json::Map;
+
+use super::writer::integer::INTEGER_MAX;
 use super::*;
 
 fn write(schema: &Value, care: Care) -> Result<(Value, Vec<String>), Error> {

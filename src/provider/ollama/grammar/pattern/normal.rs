@@ -1,0 +1,139 @@
+//! Patterns in normal form: apart from the question whether the empty text matches.
+
+use crate::provider::ollama::grammar::pattern::COUNT_MAX;
+use crate::provider::ollama::grammar::pattern::core::{Class, Core};
+use crate::provider::ollama::grammar::pattern::reader::Ast;
+
+/// Nodes that the normal form may take. It repeats parts of a pattern, and patterns can be made so that it doubles them.
+const NODES_MAX: usize = 4096;
+
+/// A pattern in two parts: whether the empty text matches, and the texts of at least one character that do.
+pub struct Normal {
+    pub may_be_empty: bool,
+    core: Option<Core>,
+    /// Both parts in one, where that is shorter: of a sequence that may be empty.
+    loose: Option<Core>,
+}
+
+pub struct Form {
+    nodes_left: usize,
+}
+
+impl Form {
+    pub fn new() -> Self {
+        Form { nodes_left: NODES_MAX }
+    }
+
+    /// `None` when the form would be too large.
+    pub fn of(&mut self, ast: &Ast) -> Option<Normal> {
+        self.pays(1)?;
+        match ast {
+            Ast::Class(chars) => {
+                let class = Class { plain: chars.plain(), escapes: chars.escapes() };
+                let is_empty = class.plain.is_empty() && class.escapes.is_empty();
+                Some(Normal::of(false, (!is_empty).then_some(Core::Class(class))))
+            }
+            Ast::Sequence(items) => self.sequence(items),
+            Ast::Either(ways) if ways.len() == 1 => self.of(&ways[0]),
+            Ast::Either(ways) => {
+                let (mut may_be_empty, mut cores) = (false, Vec::new());
+                for way in ways {
+                    let way = self.of(way)?;
+                    may_be_empty |= way.may_be_empty;
+                    cores.extend(way.core);
+                }
+                Some(Normal::of(may_be_empty, Core::either(cores)))
+            }
+            Ast::Repeat { what, least, most } => self.repeat(what, *least, *most),
+            // They were taken out.
+            Ast::Start | Ast::End => None,
+        }
+    }
+
+    fn repeat(&mut self, what: &Ast, least: u32, most: Option<u32>) -> Option<Normal> {
+        let what = self.of(what)?;
+        // An empty part counts as often as one likes: then any number up to the most will do.
+        let may_be_empty = least == 0 || what.may_be_empty;
+        let least = if what.may_be_empty { 1 } else { least.max(1) };
+        let core = match (what.core, most) {
+            (None, _) | (_, Some(0)) => None,
+            (Some(core), Some(1)) => Some(core),
+            (Some(core), most) => Some(Core::Repeat(Box::new(core), least, most)),
+        };
+        Some(Normal::of(may_be_empty, core))
+    }
+
+    fn sequence(&mut self, items: &[Ast]) -> Option<Normal> {
+        let mut parts = Vec::with_capacity(items.len());
+        for item in items {
+            let part = self.of(item)?;
+            let whole = part.whole();
+            match (part.may_be_empty, part.core.zip(whole)) {
+                (may_be_empty, Some((core, whole))) => parts.push((may_be_empty, core, whole)),
+                (true, None) => {}
+                // A part that nothing matches.
+                (false, None) => return Some(Normal::of(false, None)),
+            }
+        }
+        let whole = |parts: &[(bool, Core, Core)]| Core::sequence(parts.iter().map(|part| part.2.clone()).collect());
+        if parts.iter().any(|(may_be_empty, ..)| !may_be_empty) {
+            return Some(Normal::of(false, Some(whole(&parts))));
+        }
+        // All may be empty: one of them is the first that is not.
+        let mut ways = Vec::with_capacity(parts.len());
+        for first in 0..parts.len() {
+            self.pays(parts[first..].iter().map(|(_, core, _)| core.nodes()).sum())?;
+            let mut rest = parts[first..].to_vec();
+            rest[0].2 = rest[0].1.clone();
+            ways.push(whole(&rest));
+        }
+        let loose = (parts.len() > 1).then(|| whole(&parts));
+        Some(Normal { may_be_empty: true, core: Core::either(ways), loose })
+    }
+
+    fn pays(&mut self, nodes: usize) -> Option<()> {
+        self.nodes_left = self.nodes_left.checked_sub(nodes)?;
+        Some(())
+    }
+}
+
+impl Normal {
+    fn of(may_be_empty: bool, core: Option<Core>) -> Self {
+        Normal { may_be_empty, core, loose: None }
+    }
+
+    /// All texts that match, the empty one among them; `None` where there is no other.
+    pub fn whole(&self) -> Option<Core> {
+        match (&self.loose, &self.core) {
+            (Some(loose), _) => Some(loose.clone()),
+            (None, Some(core)) if self.may_be_empty => Some(Core::optional(core.clone())),
+            (None, core) => core.clone(),
+        }
+    }
+
+    /// Puts the limits of length into the pattern where that is easy; `false` where they are lost.
+    pub fn limit_length(&mut self, least: u32, most: Option<u32>) -> bool {
+        let Some(core) = &mut self.core else { return least == 0 };
+        let (shortest, longest) = core.lengths();
+        let shortest = if self.may_be_empty { 0 } else { shortest };
+        let fits_most = most.is_none_or(|most| longest.is_some_and(|longest| longest <= most));
+        if shortest >= least && fits_most {
+            return true;
+        }
+        let (what, from, to) = match core {
+            Core::Repeat(what, from, to) if matches!(**what, Core::Class(_)) => (what.clone(), *from, *to),
+            _ => return false,
+        };
+        let from = if self.may_be_empty { least } else { from.max(least) };
+        let to = match (to, most) {
+            (Some(to), Some(most)) => Some(to.min(most)),
+            (to, most) => to.or(most),
+        };
+        if to.is_some_and(|to| to == 0 || from > to || to > COUNT_MAX) || from > COUNT_MAX {
+            return false;
+        }
+        self.may_be_empty = from == 0;
+        self.core = Some(Core::Repeat(what, from.max(1), to));
+        true
+    }
+}

@@ -1,0 +1,94 @@
+//! Which characters of a pattern can follow each other: whether a text can be in one place of it alone.
+
+use crate::provider::ollama::grammar::pattern::core::{Class, Core};
+
+/// Sets of characters in a pattern that is looked at more closely because its counts are large.
+const PLACES_MAX: usize = 128;
+
+/// The sets of characters of a pattern, and which of them can come after each, once for each way to get there.
+pub struct Places<'a> {
+    sets: Vec<&'a Class>,
+    after: Vec<Vec<usize>>,
+    first: Vec<usize>,
+}
+
+/// Where a part begins and ends.
+struct Ends {
+    first: Vec<usize>,
+    last: Vec<usize>,
+    may_be_empty: bool,
+}
+
+impl<'a> Places<'a> {
+    pub fn of(core: &'a Core) -> Self {
+        let mut places = Places { sets: Vec::new(), after: Vec::new(), first: Vec::new() };
+        places.first = places.add(core).first;
+        places
+    }
+
+    fn add(&mut self, core: &'a Core) -> Ends {
+        match core {
+            // Too many are not looked at any more.
+            Core::Class(_) if self.sets.len() > PLACES_MAX => {
+                Ends { first: Vec::new(), last: Vec::new(), may_be_empty: false }
+            }
+            Core::Class(class) => {
+                let place = self.sets.len();
+                self.sets.push(class);
+                self.after.push(Vec::new());
+                Ends { first: vec![place], last: vec![place], may_be_empty: false }
+            }
+            Core::Sequence(items) => {
+                let mut all = Ends { first: Vec::new(), last: Vec::new(), may_be_empty: true };
+                for item in items {
+                    let next = self.add(item);
+                    self.join(&all.last, &next.first);
+                    if all.may_be_empty {
+                        all.first.extend(&next.first);
+                    }
+                    if !next.may_be_empty {
+                        all.last.clear();
+                    }
+                    all.last.extend(next.last);
+                    all.may_be_empty &= next.may_be_empty;
+                }
+                all
+            }
+            Core::Either(ways) => {
+                let mut all = Ends { first: Vec::new(), last: Vec::new(), may_be_empty: false };
+                for way in ways {
+                    let way = self.add(way);
+                    all.first.extend(way.first);
+                    all.last.extend(way.last);
+                }
+                all
+            }
+            Core::Repeat(what, ..) => {
+                let ends = self.add(what);
+                self.join(&ends.last, &ends.first);
+                ends
+            }
+            Core::Optional(what) => Ends { may_be_empty: true, ..self.add(what) },
+        }
+    }
+
+    fn join(&mut self, from: &[usize], to: &[usize]) {
+        for place in from {
+            self.after[*place].extend(to);
+        }
+    }
+
+    /// Whether each character of a text decides alone where it goes on.
+    pub fn are_plain(&self) -> bool {
+        self.sets.len() <= PLACES_MAX && self.after.iter().chain([&self.first]).all(|ways| self.are_apart(ways))
+    }
+
+    fn are_apart(&self, ways: &[usize]) -> bool {
+        let meet = |one: usize, other: usize| {
+            let (one, other) = (self.sets[one], self.sets[other]);
+            one.plain.meets(&other.plain) || !(one.escapes.is_empty() || other.escapes.is_empty())
+        };
+        ways.len() <= PLACES_MAX
+            && ways.iter().enumerate().all(|(at, one)| ways[at + 1..].iter().all(|other| !meet(*one, *other)))
+    }
+}

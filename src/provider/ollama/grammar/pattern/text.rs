@@ -1,0 +1,105 @@
+//! Patterns as text, in the few constructs that the compiler reads as they are meant.
+
+use std::fmt::Write;
+
+use crate::provider::ollama::grammar::chars::Chars;
+use crate::provider::ollama::grammar::pattern::core::{Class, Core};
+
+impl std::fmt::Display for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Core::Class(class) => match literal(class) {
+                Some(letter) => f.write_char(letter),
+                None => put_class(f, class),
+            },
+            Core::Sequence(items) => items.iter().try_for_each(|item| write!(f, "{item}")),
+            Core::Either(ways) => {
+                for (number, way) in ways.iter().enumerate() {
+                    write!(f, "{}{way}", if number == 0 { '(' } else { '|' })?;
+                }
+                f.write_char(')')
+            }
+            Core::Repeat(what, least, most) => {
+                put_atom(f, what)?;
+                match (least, most) {
+                    (1, None) => f.write_char('+'),
+                    (least, None) => write!(f, "{{{least},}}"),
+                    (least, Some(most)) => write!(f, "{{{least},{most}}}"),
+                }
+            }
+            Core::Optional(what) => match &**what {
+                Core::Repeat(what, 1, most) => {
+                    put_atom(f, what)?;
+                    match most {
+                        None => f.write_char('*'),
+                        Some(most) => write!(f, "{{0,{most}}}"),
+                    }
+                }
+                other => {
+                    put_atom(f, other)?;
+                    f.write_char('?')
+                }
+            },
+        }
+    }
+}
+
+/// Something that a count can stand behind. The compiler would repeat the last letter of a literal only, or more of it.
+fn put_atom(f: &mut std::fmt::Formatter<'_>, core: &Core) -> std::fmt::Result {
+    match core {
+        Core::Class(class) => put_class(f, class),
+        Core::Either(_) => write!(f, "{core}"),
+        other => write!(f, "({other})"),
+    }
+}
+
+/// Letters that mean themselves both in the compiler's patterns and in the grammars that it makes.
+fn literal(class: &Class) -> Option<char> {
+    match (class.plain.ranges(), class.escapes.is_empty()) {
+        ([(from, to)], true) if from == to => {
+            char::from_u32(*from).filter(|c| c.is_ascii_alphanumeric() || " _:/@,=%-".contains(*c))
+        }
+        _ => None,
+    }
+}
+
+fn put_class(f: &mut std::fmt::Formatter<'_>, class: &Class) -> std::fmt::Result {
+    match (class.plain.is_empty(), class.escapes.is_empty()) {
+        (false, true) => put_set(f, &class.plain),
+        (true, _) => {
+            f.write_str("([\\x5C]")?;
+            put_set(f, &class.escapes)?;
+            f.write_char(')')
+        }
+        (false, false) => {
+            f.write_char('(')?;
+            put_set(f, &class.plain)?;
+            f.write_str("|[\\x5C]")?;
+            put_set(f, &class.escapes)?;
+            f.write_char(')')
+        }
+    }
+}
+
+fn put_set(f: &mut std::fmt::Formatter<'_>, chars: &Chars) -> std::fmt::Result {
+    f.write_char('[')?;
+    for (from, to) in chars.ranges() {
+        put_char(f, *from)?;
+        if to > from {
+            if *to > from + 1 {
+                f.write_char('-')?;
+            }
+            put_char(f, *to)?;
+        }
+    }
+    f.write_char(']')
+}
+
+fn put_char(f: &mut std::fmt::Formatter<'_>, c: u32) -> std::fmt::Result {
+    match char::from_u32(c) {
+        Some(letter) if letter.is_ascii_alphanumeric() => f.write_char(letter),
+        _ if c <= 0xFF => write!(f, "\\x{c:02X}"),
+        _ if c <= 0xFFFF => write!(f, "\\u{c:04X}"),
+        _ => write!(f, "\\U{c:08X}"),
+    }
+}

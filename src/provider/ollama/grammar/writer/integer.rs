@@ -1,0 +1,42 @@
+//! Integers.
+
+use serde_json::{Value, json};
+
+use crate::provider::ollama::grammar::facts::Facts;
+use crate::provider::ollama::grammar::writer::{Stop, Writer};
+
+/// Ends of the integers that are bounded. The compiler counts digits, up to 16 of them.
+pub const INTEGER_MAX: i64 = 999_999_999_999_999;
+
+impl Writer<'_, '_> {
+    pub fn integer(&mut self, facts: &Facts<'_>) -> Result<Value, Stop> {
+        let (mut least, mut most) = (facts.least_integer(), facts.most_integer());
+        if least.zip(most).is_some_and(|(least, most)| least > most) {
+            return self.nothing();
+        }
+        if least.is_some_and(|least| least > INTEGER_MAX) {
+            self.note("minimum");
+            least = None;
+        }
+        if most.is_some_and(|most| most < -INTEGER_MAX) {
+            self.note("maximum");
+            most = None;
+        }
+        least = least.filter(|least| *least >= -INTEGER_MAX);
+        most = most.filter(|most| *most <= INTEGER_MAX);
+        // With one bound alone the compiler counts digits wrongly from 10 on, and below zero it lets zeros lead.
+        match (least, most) {
+            (Some(10..), None) => most = Some(INTEGER_MAX),
+            (None, Some(..0)) => least = Some(-INTEGER_MAX),
+            _ => {}
+        }
+        let mut written = json!({"type": "integer"});
+        if let Some(least) = least {
+            written["minimum"] = least.into();
+        }
+        if let Some(most) = most {
+            written["maximum"] = most.into();
+        }
+        Ok(written)
+    }
+}

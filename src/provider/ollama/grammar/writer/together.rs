@@ -1,0 +1,62 @@
+//! Collects the schemas that hold together: a schema, what it refers to, and what its `allOf` names.
+
+use serde_json::Value;
+
+use crate::provider::ollama::grammar::part::Part;
+use crate::provider::ollama::grammar::writer::{CHAIN_MAX, NODES_MAX, Stop, Writer};
+
+impl<'a> Writer<'a, '_> {
+    /// Adds a schema to those that hold together, with what it refers to before it. What says nothing by itself is left out
+    /// later, so that the same schemas look the same.
+    pub fn take_in(&mut self, schema: &'a Value, parts: &mut Vec<Part<'a>>, chain: usize) -> Result<(), Stop> {
+        let mut seen = parts.iter().filter(|part| part.decided == 0).map(|part| part.key().0).collect();
+        self.take_in_new(schema, parts, &mut seen, chain)
+    }
+
+    fn take_in_new(
+        &mut self,
+        schema: &'a Value,
+        parts: &mut Vec<Part<'a>>,
+        seen: &mut Vec<usize>,
+        chain: usize,
+    ) -> Result<(), Stop> {
+        let fields = match schema {
+            Value::Bool(true) => return Ok(()),
+            Value::Bool(false) => return self.nothing(),
+            Value::Object(fields) => fields,
+            _ => return Err(self.wrong("", "must be an object or a boolean")),
+        };
+        let part = Part { fields, decided: 0 };
+        let key = part.key().0;
+        // Said once is enough; that also ends references that lead back to themselves.
+        if seen.contains(&key) {
+            return Ok(());
+        }
+        if chain > CHAIN_MAX || seen.len() > NODES_MAX {
+            return Err(
+                self.too_large(format_args!("refers to schemas that refer to others more than {CHAIN_MAX} times"))
+            );
+        }
+        seen.push(key);
+        if let Some(reference) = fields.get("$ref") {
+            let Some(name) = reference.as_str() else { return Err(self.wrong("$ref", "must be a string")) };
+            let Some(target) = self.refs.find(name) else {
+                return Err(
+                    self.wrong("$ref", "leads to nothing in this schema; only what is in it can be referred to")
+                );
+            };
+            self.take_in_new(target, parts, seen, chain + 1)?;
+        }
+        match fields.get("allOf") {
+            None => {}
+            Some(Value::Array(all)) => {
+                for schema in all {
+                    self.take_in_new(schema, parts, seen, chain + 1)?;
+                }
+            }
+            Some(_) => return Err(self.wrong("allOf", "must be an array of schemas")),
+        }
+        parts.push(part);
+        Ok(())
+    }
+}
