@@ -157,7 +157,8 @@ impl Config {
         let stop_seconds_max = reader.key(
             "stop_seconds_max",
             "30",
-            "How long running answers may take after a SIGTERM before they are closed, with a record.",
+            "How long a stop may take after a SIGTERM. Answers that still run are closed, with a record, shortly before, so that \
+             their clients can take the last bytes; what is not taken by then is dropped.",
             seconds(0, 3600),
         );
         let workers =

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::Identity;
 use crate::auth::running::Running;
@@ -57,8 +58,12 @@ pub struct Stages {
     pub answers: config::Answers,
     /// No new work; running answers may end.
     pub stopping: CancellationToken,
-    /// The time for that is over.
+    /// The time for that is over; readers may take their last bytes.
     pub stop_now: CancellationToken,
+    /// The time for that is over, too: what was not read is closed in the record.
+    pub readers_over: CancellationToken,
+    /// The answers below the bar.
+    pub pumps: TaskTracker,
 }
 
 /// One worker's gateway.
@@ -192,7 +197,7 @@ impl Gateway {
     /// above it costs nothing.
     pub async fn answer(&self, asked: Asked, admission: &mut Admission) -> Result<Answer, Refused> {
         let Stages { breaker, policy, quarantine, routing, queue, audit, running, answers, .. } = &self.stages;
-        let Stages { stopping, stop_now, .. } = &self.stages;
+        let Stages { stopping, stop_now, readers_over, pumps, .. } = &self.stages;
         if stopping.is_cancelled() {
             return Err(stopped().into());
         }
@@ -266,11 +271,12 @@ impl Gateway {
             shared: shared.clone(),
             answers: answers.clone(),
             stop_now: stop_now.clone(),
+            readers_over: readers_over.clone(),
             passed,
             plausible,
         };
         let forward = Forward { call, _memory: asked.memory };
-        Ok(Answer::new(ignored, simplified, shared, pump.start(run, place, forward, stay)))
+        Ok(Answer::new(ignored, simplified, shared, pump.start(pumps, run, place, forward, stay)))
     }
 }
 

@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::running::Run;
 use crate::base::error::Error;
@@ -41,6 +42,7 @@ pub struct Pump {
     pub shared: Rc<Shared>,
     pub answers: config::Answers,
     pub stop_now: CancellationToken,
+    pub readers_over: CancellationToken,
     pub passed: Passed,
     pub plausible: Plausible,
 }
@@ -53,15 +55,17 @@ pub struct Forward {
 
 impl Pump {
     /// Runs until the answer has ended, and then until its reader was told or has had the time for that.
-    pub fn start(self, run: Run, place: Place, forward: Forward, stay: Stay) -> JoinHandle<()> {
-        tokio::task::spawn_local(async move {
+    ///
+    /// `pumps` counts it until then.
+    pub fn start(self, pumps: &TaskTracker, run: Run, place: Place, forward: Forward, stay: Stay) -> JoinHandle<()> {
+        tokio::task::spawn_local(pumps.track_future(async move {
             let shared = self.shared.clone();
             if AssertUnwindSafe(self.whole(run, place, forward, stay)).catch_unwind().await.is_err() {
                 shared.fail(Error::internal(anyhow!("the task of an answer panicked")));
                 tokio::time::sleep(CUT_WAIT).await;
                 shared.close_unread();
             }
-        })
+        }))
     }
 
     async fn whole(self, run: Run, place: Place, forward: Forward, stay: Stay) {
@@ -74,10 +78,7 @@ impl Pump {
                 self.shared.cut(cut);
                 tokio::time::sleep(CUT_WAIT).await;
             }
-            () = self.stop_now.cancelled() => {
-                tokio::time::sleep(CUT_WAIT).await;
-                self.shared.stop();
-            }
+            () = self.readers_over.cancelled() => self.shared.stop(),
         }
         self.shared.close_unread();
     }

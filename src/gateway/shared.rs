@@ -164,7 +164,7 @@ impl Shared {
         self.end(Err(Ended::from(error)));
     }
 
-    /// The gateway stops, and the reader has had the time to take the rest.
+    /// The gateway stops, and the reader's time to take the rest is over.
     pub fn stop(&self) {
         let mut state = self.state.borrow_mut();
         if !matches!(state.ended, Some(Err(_))) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::auth::Auth;
@@ -194,6 +195,8 @@ impl App {
             answers: config.answers.clone(),
             stopping: CancellationToken::new(),
             stop_now: CancellationToken::new(),
+            readers_over: CancellationToken::new(),
+            pumps: TaskTracker::new(),
         };
         Ok(App { config: Arc::new(config), store, auth, accounts, tokens, exports, stages, _data_dir: data_dir })
     }

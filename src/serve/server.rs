@@ -32,8 +32,12 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 const BACKLOG: i32 = 1024;
 
-/// After the running answers were closed, how long their last bytes may take.
-const LAST_BYTES: Duration = Duration::from_secs(5);
+/// Bounds of the time that closed answers have for their last bytes; see `last_bytes`.
+const LAST_BYTES_MIN: Duration = Duration::from_millis(500);
+const LAST_BYTES_MAX: Duration = Duration::from_secs(2);
+
+/// How long the answers that nobody read may take to hand their rows over, once they were told to.
+const ROWS_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// How long what is still in memory may take to the disk.
 const CLOSE_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -69,7 +73,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         // More wait in the kernel: what is accepted, if only to be closed, takes a file.
         .max_connections((room + files::PASSING).div_ceil(workers))
         .worker_max_blocking_threads(16)
-        .shutdown_timeout((app.config.stop_seconds_max + LAST_BYTES).as_secs())
+        .shutdown_timeout((config.stop_seconds_max + LAST_BYTES_MAX + ROWS_WAIT_MAX).as_secs())
         .disable_signals()
         .listen(listener)
         .context("can't serve")?
@@ -107,24 +111,40 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses new work, lets answers end within the bound, closes the rest with a record.
+/// Refuses new work and lets answers end, then closes the rest with a record and lets their readers take the last bytes, all of
+/// it within the bound. A reader who takes nothing doesn't hold up the stop.
 async fn drain<T>(app: &App, stopped: impl Future<Output = T>, signals: &mut Signals) {
     tokio::pin!(stopped);
-    let vitals = app.store.vitals();
+    let (vitals, stages) = (app.store.vitals(), &app.stages);
+    let last_bytes = last_bytes(app.config.stop_seconds_max);
+    let for_answers = app.config.stop_seconds_max.saturating_sub(last_bytes);
     if vitals.reason().is_none() {
-        info!("stopping: no new work; answers may take {} s more", app.config.stop_seconds_max.as_secs());
+        info!("stopping: no new work; answers may take {} s more", for_answers.as_secs_f32());
     }
     tokio::select! {
         biased;
         _ = vitals.failed() => {}
         _ = &mut stopped => return,
-        () = tokio::time::sleep(app.config.stop_seconds_max) => info!("the time is over; closing the answers that still run"),
+        () = tokio::time::sleep(for_answers) => info!("the time is over; closing the answers that still run"),
         () = signals.stop() => info!("a second signal; closing the answers that still run"),
     }
-    app.stages.stop_now.cancel();
-    if tokio::time::timeout(LAST_BYTES, stopped).await.is_err() {
-        info!("some clients did not take their last bytes");
+    stages.stop_now.cancel();
+    if tokio::time::timeout(last_bytes, stopped).await.is_ok() {
+        return;
     }
+    stages.readers_over.cancel();
+    stages.pumps.close();
+    match tokio::time::timeout(ROWS_WAIT_MAX, stages.pumps.wait()).await {
+        Ok(()) => info!("closing the connections that are still open"),
+        Err(_) => {
+            warn!(answers = stages.pumps.len(), "some answers are left for the next start to record as interrupted")
+        }
+    }
+}
+
+/// Returns how much of the time for a stop is left for the last bytes of answers that were closed: a quarter, within bounds.
+fn last_bytes(stop_max: Duration) -> Duration {
+    (stop_max / 4).clamp(LAST_BYTES_MIN, LAST_BYTES_MAX)
 }
 
 /// Closes the app on a thread that nobody waits for at the end: a disk that hangs must not keep the process.
@@ -213,4 +233,16 @@ fn greet(app: &App, address: SocketAddr) {
     }
     info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
     println!("listening on http://{address}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_of_a_stop_is_for_last_bytes_but_at_least_some_and_at_most_enough() {
+        let shares = [0, 1, 2, 3, 4, 8, 9, 3600].map(|seconds| last_bytes(Duration::from_secs(seconds)).as_millis());
+
+        assert_eq!(shares, [500, 500, 500, 750, 1000, 2000, 2000, 2000]);
+    }
 }

@@ -1,6 +1,6 @@
 //! A stop that leaves nobody without a record.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use serde_json::json;
@@ -21,9 +21,7 @@ async fn a_running_answer_may_end_and_new_work_is_refused() {
     assert!(String::from_utf8_lossy(&first).contains("Hello"));
 
     gateway.signal("TERM");
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let address = gateway.url.strip_prefix("http://").unwrap().to_owned();
-    let refused = std::net::TcpStream::connect(&address).is_err();
+    gateway.until_closed().await;
     fake.release();
     let mut rest = Vec::new();
     while let Some(bytes) = response.next().await {
@@ -31,7 +29,6 @@ async fn a_running_answer_may_end_and_new_work_is_refused() {
     }
 
     assert!(String::from_utf8_lossy(&rest).ends_with("data: [DONE]\n\n"));
-    assert!(refused);
     assert_eq!(gateway.wait(10).await, Some(0));
     gateway.restart();
     assert_eq!(gateway.record(&admin).await[0]["outcome"], "completed");
@@ -70,7 +67,7 @@ async fn a_second_signal_does_not_wait_for_the_bound() {
         gateway.open("POST", "/v1/chat/completions", Some(&admin), hello_stream().to_string().into_bytes()).await;
 
     gateway.signal("TERM");
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    gateway.until_closed().await;
     gateway.signal("TERM");
 
     assert_eq!(gateway.wait(5).await, Some(0));
@@ -85,6 +82,7 @@ async fn a_reader_who_takes_nothing_does_not_outlast_the_stop_and_leaves_its_row
     let mut steps = vec![text(&"x".repeat(20_000)); 400];
     steps.push(done("stop"));
     fake.next(Script::of(steps));
+    fake.next(Script::of(vec![text("Hello"), Step::Wait, done("stop")]));
     let address = gateway.url.strip_prefix("http://").unwrap().to_owned();
     let mut stalled = tokio::net::TcpStream::connect(&address).await.unwrap();
     let body = hello_stream().to_string();
@@ -94,17 +92,26 @@ async fn a_reader_who_takes_nothing_does_not_outlast_the_stop_and_leaves_its_row
     );
     stalled.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     fake.until(|chats| chats.first().is_some_and(|chat| chat.ended.is_some())).await;
+    let hello = hello_stream().to_string().into_bytes();
+    let mut reading = gateway.open("POST", "/v1/chat/completions", Some(&admin), hello).await;
 
     gateway.signal("TERM");
+    let signalled = Instant::now();
+    let read = reading.body().await.unwrap();
 
-    // The bound, the time for last bytes, and some for a busy machine.
+    let read = String::from_utf8_lossy(&read);
+    assert!(read.contains("\"error\""), "another reader gets its last bytes: {read}");
     assert_eq!(gateway.wait(10).await, Some(0));
+    // The bound of one second, and some for a busy machine.
+    assert!(signalled.elapsed() < Duration::from_secs(4), "{:?}", signalled.elapsed());
     let open = "SELECT CAST(count(*) AS TEXT) FROM record i WHERE kind = 'intent' AND NOT EXISTS (SELECT 1 FROM record r WHERE r.intent_id = i.log_id)";
     assert_eq!(gateway.text_of(open), "0", "its row is closed before the end");
     gateway.restart();
-    let row = gateway.record(&admin).await[0].clone();
-    assert_eq!((&row["outcome"], &row["reason"]), (&json!("interrupted"), &json!("gateway_stopped")));
+    let rows = gateway.record(&admin).await;
+    let ends: Vec<_> = rows.iter().map(|row| (&row["outcome"], &row["reason"])).collect();
+    assert_eq!(ends, [(&json!("interrupted"), &json!("gateway_stopped")); 2]);
+    let row = rows.iter().find(|row| row["answer_tokens"] == 3).unwrap();
     assert_eq!((&row["prompt_tokens"], &row["answer_tokens"]), (&json!(5), &json!(3)));
-    let gpu = "SELECT CAST(gpu_us AS TEXT) FROM record WHERE kind = 'result' ORDER BY log_id DESC LIMIT 1";
+    let gpu = "SELECT CAST(gpu_us AS TEXT) FROM record WHERE kind = 'result' AND answer_tokens = 3";
     assert_eq!(gateway.text_of(gpu), "6");
 }

@@ -9,6 +9,8 @@ use awc::{Client, ClientResponse};
 use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 
+use super::eventually::{eventually, until};
+
 pub const ADMIN_PASSWORD: &str = "an admin's password";
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -110,6 +112,13 @@ impl TestGateway {
             assert!(tokio::time::Instant::now() < deadline, "the gateway is still there after {seconds} s");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Waits until new connections are refused, as from the beginning of a stop on.
+    pub async fn until_closed(&self) {
+        let address = self.url.strip_prefix("http://").unwrap();
+        let is_refused = async || tokio::net::TcpStream::connect(address).await.is_err();
+        until("the gateway takes no more connections", is_refused).await;
     }
 
     /// Runs SQL on the gateway's file, whether it runs or not. It keeps accounts and tokens in memory: start it again.
@@ -225,27 +234,20 @@ impl TestGateway {
 
     /// Waits for the newest request that has ended to have `outcome`: a row that nobody waits for is written a moment later.
     pub async fn newest_outcome(&self, admin: &str, outcome: &str) -> Value {
-        let mut newest = Value::Null;
-        for _ in 0..200 {
-            newest = self.record(admin).await.into_iter().find(|row| row["outcome"].is_string()).unwrap_or_default();
-            if newest["outcome"] == outcome {
-                return newest;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("no row `{outcome}`; the newest is {newest}");
+        let newest = async || {
+            let newest = self.record(admin).await.into_iter().find(|row| row["outcome"].is_string())?;
+            (newest["outcome"] == outcome).then_some(newest)
+        };
+        eventually(&format!("the newest row is `{outcome}`"), newest).await
     }
 
-    /// Waits for a row with `reason`, which nobody waits for when it is written; the record as it is then.
+    /// Waits for a row with `reason`, which nobody waits for when it is written. Returns the record as it is then.
     pub async fn until_recorded(&self, admin: &str, reason: &str) -> Vec<Value> {
-        for _ in 0..200 {
+        let rows = async || {
             let rows = self.record(admin).await;
-            if rows.iter().any(|row| row["reason"] == reason) {
-                return rows;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("no row `{reason}`");
+            rows.iter().any(|row| row["reason"] == reason).then_some(rows)
+        };
+        eventually(&format!("a row `{reason}`"), rows).await
     }
 
     pub async fn export(&self, admin: &str, username: &str, format: &str) -> String {
