@@ -5,6 +5,10 @@
 
 use std::time::Duration;
 
+/// How the message of every refusal begins that is about a prompt's length. Frameworks choose their exception by such words
+/// and not by the status: litellm looks for "prompt is too long", LangChain for "exceeds the context window".
+const PROMPT_TOO_LONG: &str = "the prompt is too long, it exceeds the context window";
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A field of the request has a value that can't be used. `field` is a path, as in `messages[2].content`.
@@ -13,8 +17,8 @@ pub enum Error {
     /// A field that is understood, changes the meaning, and can't be honoured.
     #[error("{message}")]
     Unsupported { field: String, message: String },
-    /// Frameworks choose their exception by its words, too: the message says "the prompt is too long".
-    #[error("{message}")]
+    /// The prompt has more tokens than the model or the caller's quotas allow.
+    #[error("{PROMPT_TOO_LONG}: {message}")]
     ContextTooLong { field: &'static str, message: String },
     /// The same request ended a model server a while ago.
     #[error("{message}")]
@@ -36,8 +40,8 @@ pub enum Error {
     MethodNotAllowed { method: String, path: String, allow: String },
     #[error("{message}")]
     Conflict { message: String },
-    /// Of a field, or of the whole body.
-    #[error("{} is larger than {limit} bytes", field.map_or("the request body".into(), |field| format!("the prompt is too long: the text of `{field}`")))]
+    /// The text of a field, or the whole body, exceeds its size limit.
+    #[error("{} is larger than {limit} bytes", field.map_or("the request body".into(), |field| format!("{PROMPT_TOO_LONG}: the text of `{field}`")))]
     TooLarge { field: Option<&'static str>, limit: usize },
     #[error("a body encoded as `{encoding}` is not accepted; send it as it is, without `Content-Encoding`")]
     EncodedBody { encoding: String },

@@ -144,8 +144,7 @@ impl Failure {
             return Some(Error::invalid(PROMPT_FIELD, "the model server found no text to read; send some"));
         }
         if self.is_context_too_long() {
-            let message = format!("the prompt is too long for this model's context: {}", self.text);
-            return Some(Error::ContextTooLong { field: PROMPT_FIELD, message });
+            return Some(Error::ContextTooLong { field: PROMPT_FIELD, message: self.text.clone() });
         }
         self.is_runner_dead().then(|| Error::UpstreamDied {
             message: format!("the model ended while it worked on this request: {}", self.text),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::fake_ollama::FakeOllama;
+use crate::support::fake_ollama::{FakeOllama, Script};
 use crate::support::gateway::{TestGateway, hello};
 
 const LIFTED: [(&str, &str); 2] =
@@ -189,6 +189,36 @@ async fn tokens_that_are_not_ours_are_refused_in_the_callers_dialect() {
     }
     assert_eq!(gateway.post("/chat", None, hello()).await.status, 403);
     assert!(fake.chats().is_empty());
+}
+
+#[actix_web::test]
+async fn a_prompt_that_is_too_long_is_told_in_the_words_that_frameworks_look_for() {
+    let fake = FakeOllama::start();
+    let settings = [LIFTED[0], LIFTED[1], ("LIMITS__PROMPT_BYTES_MAX", "200"), ("LIMITS__CONTEXT_TOKENS_MAX", "20")];
+    let gateway = TestGateway::start_with(&fake.url(), &settings);
+    let admin = gateway.admin().await;
+    let ask = async |letters: usize| {
+        let messages = json!([{ "role": "user", "content": "x".repeat(letters) }]);
+        gateway.post("/v1/chat/completions", Some(&admin), json!({ "model": "fake", "messages": messages })).await
+    };
+
+    let more_than_a_prompt = ask(201).await;
+    let more_than_a_quota = ask(200).await;
+    fake.next(Script::status(400, r#"{"error":"the input length exceeds the context length"}"#));
+    let more_than_the_model_takes = ask(1).await;
+
+    for (answer, status, code) in [
+        (more_than_a_prompt, 413, "request_too_large"),
+        (more_than_a_quota, 400, "context_length_exceeded"),
+        (more_than_the_model_takes, 400, "context_length_exceeded"),
+    ] {
+        let error = answer.json()["error"].clone();
+        assert_eq!((answer.status, &error["code"], &error["param"]), (status, &json!(code), &json!("messages")));
+        let message = error["message"].as_str().unwrap();
+        // litellm makes its `ContextWindowExceededError` of the first, LangChain its `ContextOverflowError` of the second.
+        assert!(message.contains("prompt is too long") && message.contains("exceeds the context window"), "{message}");
+    }
+    assert_eq!(ask(1).await.status, 200);
 }
 
 #[actix_web::test]
