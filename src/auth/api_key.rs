@@ -1,30 +1,30 @@
-//! The shape of a machine's token: `lgw_`, a letter for its kind, `_`, ten characters that name it, `_`, a secret of 256
-//! bits, and a checksum.
+//! The shape of an API token: `lgw_`, a letter for its kind, `_`, a public id of ten characters, `_`, a secret of 256 bits, and
+//! a checksum.
 //!
-//! The checksum tells a mistyped or cut token from a wrong one before anything is looked up, and lets scanners for leaked
-//! secrets be sure of what they found.
+//! The checksum tells a mistyped or truncated token from a wrong one before any lookup, and lets secret scanners recognise a
+//! leaked token with certainty.
 
 use ring::{digest, hmac};
 
 use crate::base::secret::{Secret, random_bytes};
 
-/// Every token of a machine begins so, and no JWT does.
+/// Prefix of every API token; no JWT begins with it.
 pub const PREFIX: &str = "lgw_";
 
-/// The one kind there is: a machine that acts for a person.
+/// The only kind so far: a token for a machine that acts for a person.
 const KIND: &str = "m";
 
 const PUBLIC_ID_LETTERS: usize = 10;
 
-/// 43 letters of 5.95 bits each.
+/// 43 letters of 5.95 bits each give 256 bits.
 const SECRET_LETTERS: usize = 43;
 
-/// 62^6 is more than 2^32.
+/// 62^6 is more than 2^32, so six letters hold a CRC-32.
 const CHECKSUM_LETTERS: usize = 6;
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// A token that was shown, of the right shape and not yet believed.
+/// A token as a client sent it: well-formed, not yet verified.
 pub struct ApiKey<'a> {
     pub public_id: &'a str,
     secret: &'a str,
@@ -46,27 +46,27 @@ impl<'a> ApiKey<'a> {
         (checksum_of(checked) == checksum).then_some(ApiKey { public_id, secret })
     }
 
-    /// Whether this token's secret is the one of which `sha256` is the digest, in constant time.
+    /// Compares this token's secret with a stored digest, in constant time.
     pub fn opens(&self, sha256: &[u8]) -> bool {
-        // ring compares in constant time where it verifies a tag, so both digests go under one.
+        // ring compares in constant time only when it verifies a tag, so both digests are signed with one key.
         let key = hmac::Key::new(hmac::HMAC_SHA256, &[]);
         let shown = sha256_of(self.secret);
         hmac::verify(&key, sha256, hmac::sign(&key, &shown).as_ref()).is_ok()
     }
 }
 
-/// A new token's text, to be shown once, and what is kept of it.
+/// A new token: its text, which is shown once, and the digest that is stored.
 pub struct Minted {
     pub text: Secret<String>,
     pub secret_sha256: Vec<u8>,
 }
 
-/// A new name for a token.
+/// Returns a random public id for a new token.
 pub fn new_public_id() -> String {
     random_letters(PUBLIC_ID_LETTERS)
 }
 
-/// A new secret for the token of this name.
+/// Generates a new secret for the token with this public id.
 pub fn mint(public_id: &str) -> Minted {
     let secret = Secret::new(random_letters(SECRET_LETTERS));
     let secret_sha256 = sha256_of(secret.expose());
@@ -77,7 +77,7 @@ pub fn mint(public_id: &str) -> Minted {
     Minted { text: Secret::new(text), secret_sha256 }
 }
 
-/// The part of a token that may be shown again.
+/// Returns the part of a token that may be shown again.
 pub fn prefix_of(public_id: &str) -> String {
     format!("{PREFIX}{KIND}_{public_id}")
 }
@@ -90,7 +90,7 @@ fn random_letters(length: usize) -> String {
     let mut letters = String::with_capacity(length);
     while letters.len() < length {
         let [byte] = random_bytes::<1>();
-        // 248 is the last multiple of 62: beyond it some letters would come more often than others.
+        // 248 is the last multiple of 62. Bytes above it are skipped, or some letters would be more likely than others.
         if byte < 248 {
             letters.push(char::from(BASE62[usize::from(byte % 62)]));
         }
@@ -108,7 +108,7 @@ fn checksum_of(text: &str) -> String {
     letters.iter().map(|letter| char::from(*letter)).collect()
 }
 
-/// CRC-32 as in ISO 3309, bit by bit: 60 bytes need no table.
+/// CRC-32 (ISO 3309), bit by bit: 60 bytes need no table.
 fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = !0;
     for byte in bytes {

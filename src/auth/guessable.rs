@@ -1,42 +1,42 @@
-//! How much of a password would have to be guessed: a pure measure, without a hash and without an account.
+//! Estimates how hard a password is to guess: a pure function, without a hash and without an account.
 //!
-//! Programs that guess put together what people put together: a common word or a name, a year, a row of keys, something
-//! twice. So a password is read as such pieces, in the way that makes it cheapest; what is in no piece counts letter by
-//! letter. This refuses `Welcome2026!` and `1q2w3e4r5t6y` and leaves a few random words alone. The words are those of
-//! `blocked_passwords.txt`, one a line, in lower case; they are looked for as they are written, and with digits and signs
-//! read as the letters that they stand for.
+//! Guessing programs combine what people combine: common words and names, years, rows of keys, repetitions. So a password is
+//! split into such pieces, in the way that is cheapest to guess; what belongs to no piece counts letter by letter. This refuses
+//! `Welcome2026!` and `1q2w3e4r5t6y` and accepts a few random words. The known words are in `blocked_passwords.txt`, one a
+//! line, in lower case; they are searched for as written, and with digits and signs read as the letters that they often
+//! replace.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-/// What a new password must at least cost.
+/// Lowest cost that a new password must have.
 pub const COST_MIN: u32 = 60;
 
-/// A letter of no piece. The other costs are parts of it.
+/// A letter outside every piece. The other costs are relative to it.
 const LETTER: u32 = 10;
-/// A sign or a space, or a digit that stands alone.
+/// A sign or a space, or a single digit.
 const SIGN: u32 = 5;
-/// A digit among digits: dates, numbers and codes have few secrets in many digits.
+/// A digit next to other digits: dates, numbers and codes hold few secrets in many digits.
 const DIGIT: u32 = 3;
-/// A word that is known, or the name of the account.
+/// A known word, or the name of the account.
 const WORD: u32 = 20;
 const NAME: u32 = 10;
 const YEAR: u32 = 10;
-/// A row of keys, or of the alphabet.
+/// A row of keys, or a part of the alphabet.
 const ROW: u32 = 10;
-/// Neighbouring keys that are no straight row.
+/// A path of neighbouring keys that is not a straight row.
 const WALK: u32 = 15;
-/// What stood right before once more.
+/// A repetition of what comes right before it.
 const REPEAT: u32 = 10;
-/// Two pieces whose letters take turns.
+/// Two pieces whose letters alternate.
 const WOVEN: u32 = 20;
 
-/// Shorter ones are found in ordinary words.
+/// Shorter rows occur in ordinary words.
 const ROW_LETTERS: usize = 4;
 const WALK_LETTERS: usize = 5;
 const REPEAT_LETTERS: usize = 3;
 
-/// How far back a repetition is looked for, and how much of a password is read. What is longer is long enough.
+/// How far back a repetition is searched, and how much of a password is read. Longer ones cost enough anyway.
 const REPEAT_BACK: usize = 32;
 const READ_LETTERS: usize = 128;
 
@@ -44,14 +44,14 @@ const BLOCKED: &str = include_str!("blocked_passwords.txt");
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| Words::of(BLOCKED.lines()));
 
-/// The rows of keyboards, each with the digits above it: English, German and French.
+/// Rows of English, German and French keyboards, the digits first.
 const KEYBOARDS: [[&str; 4]; 3] = [
     ["1234567890-=", "qwertyuiop[]", "asdfghjkl;'", "zxcvbnm,./"],
     ["1234567890ß´", "qwertzuiopü+", "asdfghjklöä#", "yxcvbnm,.-"],
     ["1234567890)=", "azertyuiop^$", "qsdfghjklmù*", "wxcvbn,;:!"],
 ];
 
-/// Shift and the row of digits, on an English keyboard.
+/// The row of digits with Shift, on an English keyboard.
 const SHIFTED: [(char, char); 10] = [
     ('!', '1'),
     ('@', '2'),
@@ -65,7 +65,7 @@ const SHIFTED: [(char, char); 10] = [
     (')', '0'),
 ];
 
-/// Words to be looked for.
+/// Words to search for.
 struct Words {
     words: HashSet<Vec<char>>,
     longest: usize,
@@ -79,17 +79,18 @@ impl Words {
     }
 }
 
-/// What `password` costs to guess for somebody who knows `names`: those of the account. At least `COST_MIN` is wanted.
+/// Returns what `password` costs to guess for somebody who knows `names`, the names of the account. At least `COST_MIN` is
+/// required.
 pub fn cost(password: &str, names: &[&str]) -> u32 {
     let letters: Vec<char> = password.to_lowercase().chars().take(READ_LETTERS).collect();
     let names = Words::of(names.iter().copied().filter(|name| name.chars().count() > 3));
     let whole = cheapest(&letters, &names);
-    // Two rows can be woven into each other, as in `a1b2c3d4e5f6`.
+    // Two rows can alternate, as in `a1b2c3d4e5f6`.
     let every_second = |first: usize| -> Vec<char> { letters.iter().copied().skip(first).step_by(2).collect() };
     whole.min(WOVEN + cheapest(&every_second(0), &names) + cheapest(&every_second(1), &names))
 }
 
-/// The cheapest way to read `letters` as pieces.
+/// Returns the cost of the cheapest way to read `letters` as pieces.
 fn cheapest(letters: &[char], names: &Words) -> u32 {
     let read: Vec<char> = letters.iter().map(|letter| as_letter(*letter)).collect();
     let mut costs = vec![u32::MAX; letters.len() + 1];
@@ -135,7 +136,7 @@ fn single(letters: &[char], at: usize) -> u32 {
     }
 }
 
-/// Digits and signs read as the letters that they stand for.
+/// Returns the letter that a digit or sign often replaces.
 fn as_letter(letter: char) -> char {
     match letter {
         '@' | '4' => 'a',
@@ -154,7 +155,7 @@ fn is_year(letters: &[char]) -> bool {
         && letters[2..4].iter().all(char::is_ascii_digit)
 }
 
-/// How many letters from the first on make a row: of the alphabet or of digits, up or down, or of keys in one direction.
+/// Returns how many of the first letters form a row: part of the alphabet or digits, up or down, or keys in one direction.
 fn row_length(letters: &[char]) -> usize {
     let step = |pair: &[char]| i64::from(u32::from(pair[1])) - i64::from(u32::from(pair[0]));
     let is_run =
@@ -164,14 +165,14 @@ fn row_length(letters: &[char]) -> usize {
     of_keys.fold(run, usize::max)
 }
 
-/// How many letters from the first on lead from a key to its neighbour.
+/// Returns how many of the first letters lead from one key to its neighbour.
 fn walk_length(letters: &[char]) -> usize {
     let walk =
         |keyboard: &[&str; 4]| letters.windows(2).take_while(|pair| key_step(keyboard, pair).is_some()).count() + 1;
     KEYBOARDS.iter().map(walk).fold(0, usize::max)
 }
 
-/// How many letters follow each other by the same step.
+/// Returns how many letters follow each other by the same step.
 fn same_steps<S: PartialEq>(letters: &[char], step: impl Fn(&[char]) -> Option<S>) -> usize {
     let first = letters.windows(2).next().and_then(&step);
     match first {
@@ -180,7 +181,7 @@ fn same_steps<S: PartialEq>(letters: &[char], step: impl Fn(&[char]) -> Option<S
     }
 }
 
-/// Rows and keys between two neighbouring keys. Each row stands half a key to the right of the one above it.
+/// Returns the rows and keys between two neighbouring keys. Each row is half a key to the right of the one above it.
 fn key_step(keyboard: &[&str; 4], pair: &[char]) -> Option<(i8, i8)> {
     let place = |letter: char| {
         let key = SHIFTED.iter().find(|(shifted, _)| *shifted == letter).map_or(letter, |(_, digit)| *digit);
@@ -260,7 +261,7 @@ mod tests {
         for spelled in ["welcome", "WELCOME", "w3lcom3", "W3lc0me", "w31come"] {
             assert_eq!(cost(spelled, &[]), if spelled == "w31come" { cost("w31come", &[]) } else { WORD }, "{spelled}");
         }
-        // Digits that are digits, and not letters, are seen, too.
+        // Digits that don't replace letters are recognised, too.
         assert_eq!(cost("1234567890", &[]), ROW);
     }
 

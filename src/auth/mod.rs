@@ -1,7 +1,7 @@
-//! Who comes in: a credential becomes an identity, or nothing.
+//! Authentication: turns a credential into an identity, or refuses it.
 //!
-//! Only this folder can make an `Identity`. Accounts are looked up in the snapshot on every request, so a disabled
-//! account or a changed password is felt at once.
+//! Only this folder can make an `Identity`. Each request looks its account up in the snapshot of accounts, so a disabled
+//! account or a changed password has effect at once.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ use running::Running;
 use throttle::{Throttle, Try};
 use token::JwtKeys;
 
-/// A person or machine that has shown who they are and may use what they have rights to.
+/// An authenticated person or machine.
 #[derive(Clone)]
 pub struct Identity {
     user: Arc<User>,
@@ -56,7 +56,7 @@ impl Identity {
         self.user.is_admin()
     }
 
-    /// The token that was shown, when it was one.
+    /// Returns the API token, if one was used.
     pub fn token(&self) -> Option<&Token> {
         self.token.as_deref()
     }
@@ -65,7 +65,7 @@ impl Identity {
         self.token.as_ref().map(|token| token.id)
     }
 
-    /// `password`, `jwt` or `token`, as the record names it.
+    /// Returns the kind of credential for the record: `password`, `jwt` or `token`.
     pub fn credential(&self) -> &'static str {
         self.credential
     }
@@ -74,8 +74,8 @@ impl Identity {
         Whose { user_id: self.user_id(), token_id: self.token_id(), credential: self.credential }
     }
 
-    /// Whether one of `scopes` may be used from `source`. People may use all; a token what it was made for, as far as its
-    /// owner may.
+    /// Checks that one of `scopes` may be used from `source`. A person has all scopes; a token has those it was made for,
+    /// within its owner's rights.
     pub fn check_use(&self, scopes: &[Scope], source: Option<IpAddr>) -> Result<(), Error> {
         let Some(token) = &self.token else { return Ok(()) };
         if let Some(way) = token.paused {
@@ -93,24 +93,24 @@ impl Identity {
         Ok(())
     }
 
-    /// Their share of the host beside others who wait, at least 1: the person's, whatever token they show.
+    /// Returns the person's queue weight, at least 1; their tokens share it.
     pub fn weight(&self) -> u32 {
         u32::try_from(self.user.weight).unwrap_or(1).max(1)
     }
 
-    /// The lower of the person's class and the token's: nobody gets above their own by a token.
+    /// Returns the lower of the person's class and the token's: a token never raises its owner's class.
     pub fn class(&self) -> Class {
         let token = self.token.as_ref().and_then(|token| token.class);
         token.map_or(self.user.class, |class| class.max(self.user.class))
     }
 
-    /// Whether `model` exists for them: it is on the person's list and on the token's.
+    /// Checks that `model` is visible: it is on the person's list and on the token's.
     pub fn may_name(&self, model: &ModelName) -> bool {
         self.user.models.include(model) && self.token.as_ref().is_none_or(|token| token.models.include(model))
     }
 }
 
-/// Whose credential was shown, for the record. It opens nothing.
+/// The owner of a credential, for the record only; grants no access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Whose {
     pub user_id: i64,
@@ -118,8 +118,8 @@ pub struct Whose {
     pub credential: &'static str,
 }
 
-/// Why nobody was let in. `whose` is known when the secret was right and opens nothing any more: the record names them, so
-/// that it can be found out which machine still comes with a token that has ended. The answer never tells.
+/// A failed authentication. `whose` is known when the secret was right but is no longer accepted: the record names the owner,
+/// so that an admin can find the machine that still uses an ended token. The response never shows it.
 #[derive(Debug)]
 pub struct Denied {
     pub error: Error,
@@ -132,13 +132,13 @@ impl From<Error> for Denied {
     }
 }
 
-/// An account whose password was shown just now. It may still have to be changed before it opens anything.
+/// An account whose password was just verified. The password may have to be changed before it gives access.
 pub struct Proof {
     pub user: Arc<User>,
 }
 
 impl Proof {
-    /// Fit for more than changing the password.
+    /// Turns the proof into an identity, unless the password must be changed first.
     fn into_identity(self) -> Result<Identity, Error> {
         if self.user.must_change {
             return Err(Error::password_change_required());
@@ -154,7 +154,7 @@ pub struct Auth {
     pub running: Arc<Running>,
     pub own_acts: OwnActs,
     keys: JwtKeys,
-    /// Verified passwords of `/chat`: a keyed digest of all that was verified, and whose it was.
+    /// Cache of verified passwords for `/chat`: a keyed digest of everything that was verified, and the account's id.
     verified: Cache<[u8; 32], i64>,
     cache_key: hmac::Key,
 }
@@ -171,7 +171,8 @@ impl Auth {
         Ok(Auth { store, passwords: Passwords::new(config)?, throttle, running, own_acts, keys, verified, cache_key })
     }
 
-    /// `source` is the client's address; a password from the host itself has none and is not slowed.
+    /// Authenticates a credential. `source` is the client's address; a password from the host itself has none and is not slowed
+    /// down.
     pub async fn identify(&self, credential: Credential, source: Option<IpAddr>) -> Result<Identity, Denied> {
         match credential {
             Credential::Bearer(text) if text.expose().starts_with(api_key::PREFIX) => self.machine(&text),
@@ -180,7 +181,7 @@ impl Auth {
         }
     }
 
-    /// Credentials to a JWT and its lifetime in seconds.
+    /// Verifies credentials and returns a JWT and its lifetime in seconds.
     pub async fn issue_token(
         &self,
         username: &Username,
@@ -206,10 +207,10 @@ impl Auth {
         Err(Denied { error, whose: Some(Whose { user_id: user.id, token_id: None, credential: "jwt" }) })
     }
 
-    /// A token and its owner as they are now. What it may be used for is asked of the identity.
+    /// Authenticates an API token. Its scopes are checked later, by `Identity::check_use`.
     fn machine(&self, text: &Secret<String>) -> Result<Identity, Denied> {
         let damaged = || Error::bad_token("it is damaged; was it cut or mistyped when it was copied?");
-        // One answer for all three, so that it tells a stranger nothing.
+        // One error for all three, so that a stranger learns nothing.
         let ended = || Error::bad_token("it is unknown, revoked or expired; its owner can make a new one");
         let key = ApiKey::parse(text.expose()).ok_or_else(damaged)?;
         let (people, now) = (self.store.people(), Timestamp::now());
@@ -231,7 +232,7 @@ impl Auth {
         Ok(Identity { user: owner.clone(), credential: "token", token: Some(token.clone()) })
     }
 
-    /// Verifies a password, with as many hashes whatever the name and the state of the account.
+    /// Verifies a password. The number of hashes depends neither on the name nor on the state of the account.
     pub async fn prove(
         &self,
         username: &Username,
@@ -262,8 +263,8 @@ impl Auth {
         }
     }
 
-    /// Replaces a hash of a password as it was typed by one of its composed form, so that every keyboard opens it. It is
-    /// done for those who came in, who learn nothing by the time that it takes.
+    /// Replaces a hash of a password as typed by a hash of its composed form, so that it works on every keyboard. Only
+    /// successful sign-ins take this longer path, so its timing tells an attacker nothing.
     async fn renew_hash(&self, proof: Proof, password: Secret<String>, old: String) -> Proof {
         let renewed = async {
             let new = self.passwords.hash(password).await?;
@@ -277,8 +278,9 @@ impl Auth {
         people.by_id(proof.user.id).map_or(proof, |user| Proof { user: user.clone() })
     }
 
-    /// As `prove`, but a pair that was verified in the last minutes is not hashed again, nor twice at once: a CI job does
-    /// not pay a hash per request. The stored hash is part of the key, so a changed password never matches.
+    /// Verifies a password like `prove`, but caches a success for some minutes and never hashes the same pair twice at once, so
+    /// that a CI job doesn't pay for a hash per request. The stored hash is part of the cache key, so a changed password never
+    /// matches.
     async fn known_password(
         &self,
         username: &Username,
@@ -315,7 +317,7 @@ fn may_enter(user: &User) -> bool {
     user.is_active() && !user.reset_is_over(Timestamp::now())
 }
 
-/// The error of a verification that several requests shared.
+/// Copies the error of a verification that several requests shared.
 fn again(shared: &Error) -> Error {
     match shared {
         Error::Unavailable { message, retry_after } => {
@@ -340,7 +342,7 @@ mod tests {
     const HOST: Actor = Actor(None);
     const RIGHT: &str = "correct horse battery";
 
-    /// Accounts in every state, all with the same password.
+    /// Creates accounts in every state, all with the same password.
     async fn stage(folder: &std::path::Path) -> Auth {
         let Config { accounts: config, settings, .. } = Config::resolve("", []).unwrap();
         let store = Store::open(folder, Live::new(settings)).unwrap();
@@ -379,7 +381,7 @@ mod tests {
         let auth = stage(folder.path()).await;
         let cost = || auth.passwords.hashed.swap(0, Ordering::Relaxed);
         for name in ["unknown", "active", "pending", "disabled", "reset", "late"] {
-            // Two for a text that is not in its composed form.
+            // A text that is not in its composed form costs two hashes.
             for (password, hashes) in [(RIGHT, 1), ("wrong", 1), ("wro\u{308}ng", 2)] {
                 let (name, secret) = (Username::of(name), || Secret::new(password.to_owned()));
                 let issued = auth.issue_token(&name, secret(), None).await.is_ok();
@@ -442,7 +444,7 @@ mod tests {
         let auth = stage(folder.path()).await;
         let source = Some("10.0.0.1".parse().unwrap());
         let mut refused = 0;
-        // More than enough: the wait doubles, so that even a slow hash is overtaken by it.
+        // More tries than needed: the wait doubles, so it soon exceeds even a slow hash.
         for _ in 0..8 {
             let wrong = Secret::new("wrong".to_owned());
             match auth.issue_token(&Username::of("active"), wrong, source).await {

@@ -1,8 +1,8 @@
-//! How often somebody may do what leaves a row for good: exports of their own, tokens made, changed and revoked, changes of
-//! the password. A steady rate per person, so that a program that has gone wild can't fill the record.
+//! Rate limit for what users do to their own account and what leaves a permanent row: own exports, changes to own tokens,
+//! password changes. The rate is steady per user, so that a runaway program can't fill the record.
 //!
-//! Changes of the password are counted apart: somebody who has stolen a JWT must not be able to keep its owner from what
-//! ends it. Admins are not held: governing many at once is their work, and they could lift the limit.
+//! Password changes are counted separately: the thief of a JWT must not be able to keep its owner from the change that ends it.
+//! Admins are not limited: they manage many accounts at once, and could lift the limit anyway.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -12,12 +12,12 @@ use crate::base::error::{Error, retry_after_seconds};
 use crate::config::settings::Live;
 use crate::model::people::User;
 
-/// What is counted together.
+/// A group of acts that share one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OwnAct {
-    /// Needs a JWT alone.
+    /// An act that a JWT alone allows.
     Change,
-    /// Needs the password itself.
+    /// An act that requires the password itself.
     Password,
 }
 
@@ -29,18 +29,17 @@ pub struct OwnActs {
     levels: Mutex<HashMap<(i64, OwnAct), Level>>,
 }
 
-/// What somebody did and what has not run out since: a bucket that leaks at the steady rate. A person whose bucket has run
-/// out has no entry.
+/// The level of a leaky bucket: what a user did and what has not drained since. A user whose bucket has drained has no entry.
 #[derive(Debug, Clone, Copy, Default)]
 struct Level {
-    /// In millionths of an act.
+    /// Level in millionths of an act.
     acts: u64,
     at: Duration,
 }
 
 const ACT: u64 = 1_000_000;
 
-/// More entries, and those that have run out are forgotten.
+/// With more entries than this, drained ones are removed.
 const SWEEP_AT: usize = 1024;
 
 impl OwnActs {
@@ -48,7 +47,7 @@ impl OwnActs {
         OwnActs { settings, epoch: Instant::now(), levels: Mutex::default() }
     }
 
-    /// Counts an act of `user`, or says when there is room for it.
+    /// Counts an act of `user`, or refuses it and says when it may be tried again.
     pub fn count(&self, user: &User, act: OwnAct) -> Result<(), Error> {
         if user.is_admin() {
             return Ok(());
@@ -64,13 +63,13 @@ impl OwnActs {
 }
 
 impl Level {
-    /// What has not run out until `now`.
+    /// Returns the level at `now`.
     fn left(&self, limit: u32, now: Duration) -> u64 {
         let spent = now.saturating_sub(self.at).as_micros() * u128::from(limit) / u128::from(MINUTE.as_secs());
         self.acts.saturating_sub(u64::try_from(spent).unwrap_or(u64::MAX))
     }
 
-    /// Adds an act, or says how long there is no room for it: `limit` fit at once.
+    /// Adds an act, or returns how long to wait; at most `limit` fit at once.
     fn add(&mut self, limit: u32, now: Duration) -> Result<(), Duration> {
         let acts = self.left(limit, now) + ACT;
         let over = acts.saturating_sub(u64::from(limit) * ACT);

@@ -1,8 +1,8 @@
-//! Passwords: argon2id off the worker threads, bounded, and the rules for new ones.
+//! Password hashing with argon2id, off the worker threads and bounded, and the rules for new passwords.
 //!
-//! A password is hashed in Unicode's composed form (NFC), because keyboards differ in how they send one and the same
-//! letter. Hashes of before that was done are of the text as it was typed, so a text that is not in this form is compared
-//! in both. How many hashes that costs depends on the text alone, and on nothing that is known of the account.
+//! A password is hashed in Unicode's composed form (NFC), because keyboards encode the same letter differently. Older hashes
+//! were made from the text as typed, so a text that is not composed is compared in both forms. The number of hashes depends on
+//! the text alone, never on the account.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,41 +22,41 @@ use crate::base::secret::{Secret, clear_letters, random_bytes, random_code};
 use crate::config;
 use crate::model::credential::Username;
 
-/// What the first admin has at the first start, and what a plain reset gives: never valid for anything but its change.
+/// The documented initial password of the first admin, which a plain reset sets, too. It only allows its own change.
 pub const INITIAL_PASSWORD: &str = "admin123";
 
-/// More would only make hashing slow.
+/// Longer passwords would only make hashing slow.
 const PASSWORD_BYTES_MAX: usize = 1024;
 
-/// 12 letters of 5 bits: 60 bits for an hour. Two more say that it is a code.
+/// 12 letters of 5 bits: 60 bits for an hour. Two more letters mark the text as a code.
 const CODE_LETTERS: usize = 12;
 const CODE_MARK_LETTERS: usize = 2;
 
 const SALT_BYTES: usize = 16;
 const DIGEST_BYTES: usize = 32;
 
-/// What glibc frees it keeps for next time, once it has seen that size before, but never more than 32 MiB in one piece. So
-/// the memory of a hash asks for more than that. What is not touched of it does not exist.
+/// Blocks of memory for a hash, more than argon2 needs. glibc keeps freed memory of a size that it has seen before, but never
+/// more than 32 MiB in one piece, so asking for more returns it to the system. Untouched pages cost nothing.
 const KEPT_BLOCKS_MAX: usize = 33 * 1024;
 
 pub struct Passwords {
     running: Arc<Semaphore>,
-    /// Running and waiting together.
+    /// Limits how many hashes run and wait together.
     places: Arc<Semaphore>,
     length_min: usize,
-    /// A hash that no password has, with the same cost as a real one: for names without an account.
+    /// A hash that matches no password and costs as much as a real one, for names without an account.
     dummy: String,
-    /// How many hashes were computed.
+    /// Counts the hashes that were computed.
     #[cfg(test)]
     pub hashed: std::sync::atomic::AtomicUsize,
 }
 
-/// What came of comparing a password.
+/// The result of comparing a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Match {
     Wrong,
     Right,
-    /// The stored hash is of the text as it was typed, and not of its composed form.
+    /// The password matches, but the stored hash is of the text as typed instead of its composed form.
     RightAsTyped,
 }
 
@@ -72,7 +72,8 @@ impl Passwords {
         })
     }
 
-    /// Costs one hash, and two for a text that is not in its composed form, also when there is nothing to compare with.
+    /// Compares a password with its stored hash. Costs one hash, or two for a text that is not in its composed form, also when
+    /// there is no stored hash.
     pub async fn verify(&self, password: Secret<String>, stored: Option<String>) -> Result<Match, Error> {
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.dummy.clone());
@@ -80,7 +81,7 @@ impl Passwords {
         let found = self
             .pool(forms, move || {
                 let right = verify(composed(password.expose()).as_bytes(), &stored);
-                // Both are computed in any case, so that the time tells nothing.
+                // Both are always computed, so that the timing tells nothing.
                 let as_typed = forms == 2 && verify(password.expose().as_bytes(), &stored);
                 Ok(match (right, as_typed) {
                     (true, _) => Match::Right,
@@ -96,7 +97,7 @@ impl Passwords {
         self.pool(1, move || hash(composed(password.expose()).as_bytes())).await
     }
 
-    /// Runs `work`, which computes `hashes`, when its turn comes.
+    /// Runs `work`, which computes `hashes` hashes, when a place is free.
     async fn pool<T: Send + 'static>(
         &self,
         hashes: usize,
@@ -113,7 +114,7 @@ impl Passwords {
         #[cfg(not(test))]
         let _ = hashes;
         let turn = self.running.clone().acquire_owned().await.map_err(Error::internal)?;
-        // The permit goes with the work: when the client leaves, the hash still runs to its end and still counts.
+        // The permit moves into the work: if the client leaves, the hash still runs to its end and still counts.
         let work = move || {
             let result = work();
             drop(turn);
@@ -123,8 +124,7 @@ impl Passwords {
         done.map_err(|panicked| Error::internal(anyhow!(panicked)))?.map_err(Error::internal)
     }
 
-    /// The rules for a new password: its length, and how much of it would have to be guessed; no composition rules, no
-    /// expiry.
+    /// Checks a new password: its length, and how hard it is to guess. There are no composition rules and no expiry.
     pub fn check_new(&self, field: &str, password: &str, username: &Username) -> Result<(), Error> {
         let password = composed(password);
         let password = password.as_str();
@@ -148,15 +148,15 @@ impl Passwords {
     }
 }
 
-/// A new code for a reset password.
+/// Returns a new one-time code for a password reset.
 pub fn one_time_code() -> String {
     let letters = random_code(CODE_LETTERS);
     let mark = code_mark(&letters);
     letters + &mark
 }
 
-/// Whether this was once handed out as a code. Others have seen it, so nobody may keep it; that can be told without
-/// remembering any. One of a thousand texts that look like a code is refused for nothing.
+/// Checks whether a text has the shape of a one-time code. An admin has seen such a code, so it must not become a password; its
+/// shape shows it without a list of past codes. One of a thousand texts that look like a code is refused by mistake.
 fn is_one_time_code(text: &str) -> bool {
     text.len() == CODE_LETTERS + CODE_MARK_LETTERS
         && text.split_at_checked(CODE_LETTERS).is_some_and(|(letters, mark)| code_mark(letters) == mark)
@@ -167,19 +167,19 @@ fn code_mark(letters: &str) -> String {
     clear_letters(&digest.as_ref()[..CODE_MARK_LETTERS])
 }
 
-/// The whole name of an account, and the words in it: people build passwords of their names and their company's.
+/// Returns the name of an account and the words in it: people build passwords from their name and their company's.
 fn names_of(username: &Username) -> Vec<&str> {
     let (local, domain) = username.as_str().split_once('@').unwrap_or((username.as_str(), ""));
     let words = local.split(['.', '_', '-', '+']).chain(domain.split('.'));
     [username.as_str(), local].into_iter().chain(words).collect()
 }
 
-/// Unicode's composed form. Wiped like the text it is made of.
+/// Returns the text in Unicode's composed form. It is wiped from memory like the original.
 pub fn composed(password: &str) -> Zeroizing<String> {
     Zeroizing::new(if is_nfc(password) { password.to_owned() } else { password.nfc().collect() })
 }
 
-/// OWASP's first choice: 19 MiB, two passes, one lane.
+/// OWASP's first recommendation: 19 MiB, two passes, one lane.
 fn params() -> anyhow::Result<Params> {
     Params::new(19_456, 2, 1, None).map_err(|cause| anyhow!("argon2 parameters: {cause}"))
 }
@@ -190,7 +190,7 @@ pub(in crate::auth) fn hash(password: &[u8]) -> anyhow::Result<String> {
     written(&params, &salt, &digest)
 }
 
-/// A hash with the same cost as a real one, of no password: its digest is drawn, not computed.
+/// Returns a hash that costs as much as a real one and matches no password: its digest is random.
 fn dummy() -> anyhow::Result<String> {
     written(&params()?, &random_bytes::<SALT_BYTES>(), &random_bytes::<DIGEST_BYTES>())
 }

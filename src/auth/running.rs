@@ -1,8 +1,7 @@
-//! Who is inside: requests that wait or run, and how each can be ended before its time.
+//! Requests that wait or run, and how each can be ended early.
 //!
-//! A request may stay as long as the access that let it in still stands. It looks for itself, many times a second, at the
-//! snapshot of accounts and tokens; so it does not matter who took the access away, nor where. Besides, whoever knows a
-//! request's id can end it.
+//! A request may go on as long as its access is valid. It checks the snapshot of accounts and tokens itself, several times a
+//! second, so it doesn't matter who ended the access, or where. It can also be cancelled by its id.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,7 +17,7 @@ use crate::base::ids::RequestId;
 use crate::model::people::People;
 use crate::store::Store;
 
-/// How soon an access that ended is felt by a request that runs.
+/// Interval at which a running request checks its access.
 const LOOK: Duration = Duration::from_millis(200);
 
 pub struct Running {
@@ -27,7 +26,7 @@ pub struct Running {
     left: Notify,
 }
 
-/// A request that waits or runs, for who looks after them.
+/// A request that waits or runs, as others see it.
 #[derive(Debug, Clone)]
 pub struct Inside {
     pub request_id: RequestId,
@@ -38,17 +37,17 @@ pub struct Inside {
     cancelled: CancellationToken,
 }
 
-/// Why a request is ended before its time.
+/// Why a request is ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// The access that it came with has ended, and how.
+    /// Its access ended; the text says how.
     AccessEnded(&'static str),
-    /// An admin ended this one request.
+    /// An admin cancelled this request.
     Cancelled,
 }
 
 impl Cut {
-    /// As the record has it.
+    /// Returns the reason for the record.
     pub fn reason(self) -> &'static str {
         match self {
             Cut::AccessEnded(how) => how,
@@ -56,7 +55,7 @@ impl Cut {
         }
     }
 
-    /// As the client is told.
+    /// Returns the error for the client.
     pub fn error(self) -> Error {
         match self {
             Cut::AccessEnded(_) => Error::bad_token("the access that this request came with has ended"),
@@ -65,7 +64,7 @@ impl Cut {
     }
 }
 
-/// A place inside, left by its drop.
+/// A registered request. Dropping it removes the registration.
 pub struct Run {
     running: Arc<Running>,
     request_id: RequestId,
@@ -78,7 +77,7 @@ impl Running {
         Arc::new(Running { store, inside: Mutex::default(), left: Notify::new() })
     }
 
-    /// Goes inside, if the access still stands: it was shown before the body was read, which may take a while.
+    /// Registers a request if its access is still valid: it was verified before the body was read, which may take a while.
     pub fn enter(self: &Arc<Self>, request_id: RequestId, who: &Identity, model: &str) -> Result<Run, Error> {
         let cancelled = CancellationToken::new();
         let inside = Inside {
@@ -89,7 +88,7 @@ impl Running {
             since: Timestamp::now(),
             cancelled: cancelled.clone(),
         };
-        // First inside, then the look: whoever takes the access away and waits for those inside misses nobody.
+        // Registers first and checks then, so that an access that ends in between is noticed by one side.
         self.lock().insert(request_id, inside);
         let run = Run { running: self.clone(), request_id, who: who.clone(), cancelled };
         match run.access_ended() {
@@ -102,7 +101,7 @@ impl Running {
         self.lock().get(&request_id).cloned()
     }
 
-    /// Ends one request, if it is inside.
+    /// Cancels one request if it is registered.
     pub fn cancel(&self, request_id: RequestId) {
         if let Some(inside) = self.find(request_id) {
             inside.cancelled.cancel();
@@ -113,7 +112,8 @@ impl Running {
         self.lock().values().any(|inside| inside.user_id == user_id)
     }
 
-    /// Waits until nobody with this account is inside, and their results are handed over; `false`: somebody still is.
+    /// Waits until no request of this account is registered and their results are handed over; returns `false` when the time is
+    /// up first.
     pub async fn drained(&self, user_id: i64, most: Duration) -> bool {
         let gone = async {
             loop {
@@ -135,7 +135,7 @@ impl Running {
 }
 
 impl Run {
-    /// Resolves when the request must end before its time.
+    /// Resolves when the request must be ended early.
     pub async fn cut(&self) -> Cut {
         loop {
             if let Some(how) = self.access_ended() {
@@ -160,7 +160,7 @@ impl Drop for Run {
     }
 }
 
-/// How the access that `who` had shown has ended since; `None`: it still stands.
+/// Returns how the access of `who` has ended since it was verified; `None` while it is valid.
 fn access_ended(who: &Identity, people: &People, now: Timestamp) -> Option<&'static str> {
     let Some(user) = people.by_id(who.user_id()) else { return Some("account_deleted") };
     if !user.is_active() {
@@ -172,7 +172,7 @@ fn access_ended(who: &Identity, people: &People, now: Timestamp) -> Option<&'sta
     let Some(shown) = who.token() else {
         return (user.version != who.user().version).then_some("password_changed");
     };
-    // Its expiry may have been moved since it was shown.
+    // The expiry of a token may have been moved meanwhile.
     let token = people.token(&shown.public_id);
     if token.map_or(shown, |token| token).has_expired(now) {
         return Some("token_expired");

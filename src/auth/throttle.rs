@@ -1,9 +1,9 @@
-//! The ladder for passwords that are tried: it stands before the hash, counts what reaches it, and counts it at its entry.
+//! Slows down guessing of passwords. It comes before the hash and counts each try when it starts.
 //!
-//! Three rungs: an address may try so often, an address fails on one account ever more slowly, and an account is closed to
-//! strangers after a hundred failures in a day. An address from which the owner came in lately is no stranger, so an owner
-//! is not locked out from afar; `lan-gateway user unlock` on the host always helps. A name without an account runs through
-//! the same rungs as one with. What was counted outlives the process, see `memory`.
+//! Three limits: tries per address; failures of one address on one account, with growing waits; and a hundred failures a day on
+//! one account from unknown addresses. An address from which the owner signed in lately is known, so owners are not locked out
+//! from afar; `lan-gateway user unlock` on the host always works. A name without an account has the same limits as one with an
+//! account. The counts outlive the process, see `memory`.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -27,13 +27,13 @@ use memory::Memory;
 
 pub struct Throttle {
     clock: SteadyClock,
-    /// Addresses and names are kept under this key alone: what lies on disk names nobody.
+    /// Key for the digests of addresses and names: the file on disk names nobody.
     key: hmac::Key,
     memory: Memory,
     state: Mutex<State>,
-    /// A try has ended, so those that wait for its end look again.
+    /// Notified when a try has ended, so that waiting tries look again.
     decided: Notify,
-    /// Places for tries that wait until others are decided.
+    /// Limits the tries that wait until others are decided.
     waiting: Semaphore,
 }
 
@@ -42,11 +42,11 @@ const UNDECIDED_MAX: usize = 256;
 
 struct State {
     ladder: Ladder,
-    /// Something was counted since the last save.
+    /// Whether anything was counted since the last save.
     changed: bool,
 }
 
-/// A try that may reach the hash. It is told how it ended; one that is never told has failed.
+/// A try that may be hashed. The caller reports its outcome; a try that is dropped unreported counts as a failure.
 pub struct Try<'a> {
     throttle: &'a Throttle,
     who: Who,
@@ -55,7 +55,7 @@ pub struct Try<'a> {
 }
 
 impl Throttle {
-    /// Goes on where the last process stopped.
+    /// Reads what the last process counted.
     pub fn open(data_dir: &Path) -> anyhow::Result<Self> {
         let clock = SteadyClock::start();
         let memory = Memory::of(data_dir);
@@ -72,14 +72,14 @@ impl Throttle {
         })
     }
 
-    /// Lets a try on `account` pass, or says when the next may come. As many pass at once as would fail freely; the others
-    /// wait until it is known whether those were right, so that jobs that start at once can all sign in.
+    /// Admits a try on `account`, or says when the next may come. As many are admitted at once as may fail without a wait; the
+    /// others wait until those are decided, so that jobs that start together can all sign in.
     pub async fn enter(&self, source: IpAddr, account: &Username) -> Result<Try<'_>, Error> {
         let mut place = None;
         loop {
             let decided = self.decided.notified();
             tokio::pin!(decided);
-            // From here on no end of a try is missed.
+            // From here on no notification is missed.
             decided.as_mut().enable();
             match self.try_enter(source, account) {
                 Ok(entered) => return Ok(entered),
@@ -112,7 +112,7 @@ impl Throttle {
         self.save();
     }
 
-    /// Keeps what was counted for the next process. Blocks on the disk.
+    /// Saves the counts for the next process. Blocks on the disk.
     pub fn save(&self) {
         let mut state = self.lock();
         if !std::mem::take(&mut state.changed) {
@@ -130,8 +130,8 @@ impl Throttle {
         }
     }
 
-    /// A device that shows a cookie of an earlier success would be a second kind of source here: another label, and the same
-    /// rungs.
+    /// Returns the digests that a try is counted under. A cookie of an earlier success would be a second kind of source:
+    /// another label, the same limits.
     fn who(&self, source: IpAddr, account: &Username) -> Who {
         let (prefix, name) = (prefix(source).to_be_bytes(), account.as_str().as_bytes());
         Who {
@@ -149,7 +149,7 @@ impl Throttle {
         let mut mac = hmac::Context::with_key(&self.key);
         mac.update(label.as_bytes());
         mac.update(&[0]);
-        // The prefix has a fixed length, so one part after another can be read in one way only.
+        // The prefix has a fixed length, so the parts can be read in one way only.
         parts.iter().for_each(|part| mac.update(part));
         Mark::of(mac.sign().as_ref())
     }
@@ -168,7 +168,7 @@ impl Try<'_> {
         }
     }
 
-    /// The password was not compared, so nothing was tried.
+    /// Takes the try back: the password was not compared.
     pub fn undone(mut self) {
         self.open = false;
         self.throttle.lock().ladder.undone(&self.who, self.at);
@@ -191,7 +191,7 @@ fn refusal(wait: Duration) -> Error {
     Error::RateLimited { message: format!("too many wrong passwords; try again in {seconds} s"), retry_after: wait }
 }
 
-/// IPv4 whole, IPv6 /64: what one household or host has to itself.
+/// Returns the network that one household or machine controls: a whole IPv4 address, or an IPv6 /64.
 fn prefix(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(address) => u128::from(u32::from(address)),
@@ -273,7 +273,7 @@ mod tests {
             let account = Username::of(account);
             let one = async || match throttle.enter(home, &account).await {
                 Ok(entered) => {
-                    // The password is compared meanwhile.
+                    // Lets the password be compared meanwhile.
                     tokio::task::yield_now().await;
                     entered.ended(right);
                     true

@@ -1,7 +1,7 @@
-//! Access tokens (JWT, RFC 7519 and 9068): HS256 over random 256-bit keys named by `kid`.
+//! JWTs (RFC 7519 and 9068): HS256 with random 256-bit keys named by `kid`.
 //!
-//! The header and the claims are read strictly: any field that we don't write ourselves makes a token invalid, so none of
-//! the tricks with `alg`, `jwk`, `crit` and the like has a place to stand.
+//! The header and the claims are read strictly: a field that the gateway doesn't write itself makes a JWT invalid, so tricks
+//! with `alg`, `jwk`, `crit` and the like find no field to use.
 
 use std::fs;
 use std::io::Write;
@@ -27,10 +27,10 @@ use crate::config;
 const TYPE: &str = "at+jwt";
 const ISSUER: &str = "lan-gateway";
 
-/// Ours have about 400 bytes.
+/// The gateway's own JWTs have about 400 bytes.
 const TOKEN_BYTES_MAX: usize = 2048;
 
-/// How far clocks may differ.
+/// Tolerated difference between clocks.
 const LEEWAY_SECONDS: i64 = 30;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,11 +45,11 @@ struct StrictHeader {
 #[serde(deny_unknown_fields)]
 pub struct Claims {
     iss: String,
-    /// The instance that the token is for.
+    /// The gateway instance that the JWT is for.
     aud: String,
     /// The `public_id` of the account.
     pub sub: String,
-    /// The account's version: raising it ends every token issued before.
+    /// The version of the account: raising it ends every JWT issued before.
     pub ver: i64,
     jti: String,
     iat: i64,
@@ -57,7 +57,7 @@ pub struct Claims {
     exp: i64,
 }
 
-/// As kept in `secrets/jwt.json`. The first key signs; the others still verify.
+/// The content of `secrets/jwt.json`. The first key signs; the others still verify.
 #[derive(Serialize, Deserialize)]
 struct KeyFile {
     instance: String,
@@ -83,9 +83,9 @@ pub struct JwtKeys {
 }
 
 impl JwtKeys {
-    /// Reads the keys from `secrets_dir`, or makes them. A file that others may read is refused.
+    /// Reads the keys from `secrets_dir`, or creates them. A file that other users may read is refused.
     pub fn load(secrets_dir: &Path, config: &config::Accounts) -> anyhow::Result<JwtKeys> {
-        // A second call finds the provider of the first, which is the same.
+        // A second call finds the same provider installed.
         let _ = PROVIDER.install_default();
         let path = secrets_dir.join("jwt.json");
         if !path.exists() {
@@ -141,7 +141,7 @@ impl JwtKeys {
         in_time.then_some(claims)
     }
 
-    /// Returns the claims of a token that one of our keys has signed, at whatever time they hold.
+    /// Returns the claims of a JWT that one of the keys has signed, without checking its times.
     fn open(&self, token: &str) -> Option<Claims> {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, claims) = message.split_once('.')?;
@@ -158,7 +158,7 @@ impl JwtKeys {
     }
 }
 
-/// serde would read a list of the values in their order, too; we never write one.
+/// Parses an object. serde would also accept a list of the values in order, which the gateway never writes.
 fn object<T: serde::de::DeserializeOwned>(part: &str) -> Option<T> {
     let text = BASE64.decode(part).ok().filter(|text| text.starts_with(b"{"))?;
     serde_json::from_slice(&text).ok()
@@ -174,7 +174,7 @@ fn create(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// HS256 alone, over ring: jsonwebtoken's own back ends bring RSA with a known flaw, or a slow build.
+/// HS256 over ring: jsonwebtoken's own back ends bring RSA with a known flaw, or a slow build.
 struct Hs256(hmac::Key);
 
 impl Signer<Vec<u8>> for Hs256 {

@@ -1,4 +1,4 @@
-//! The rungs themselves: marks and moments, without a clock, a name or an address.
+//! The counts of tries and failures: digests and moments, without a clock, a name or an address.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -10,22 +10,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
 
-/// Tries of one address at once, and the pace at which it gets further ones.
+/// Tries that one address may make at once, and how often it gets another.
 const ADDRESS_BURST: u32 = 20;
 const ADDRESS_PACE: Duration = Duration::from_secs(15);
 
-/// Failures of one address on one account that cost nothing; then the wait doubles from a second to the most.
+/// Failures of one address on one account without a wait; then the wait doubles, from a second up to a maximum.
 const FREE_FAILURES: u32 = 3;
 const PAIR_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// Failures of strangers on one account in a day. NIST SP 800-63B's ceiling.
+/// Failures of unknown addresses on one account in a day: the ceiling of NIST SP 800-63B.
 const STRANGER_FAILURES_MAX: usize = 100;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long an address stays known after a success.
 const KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Entries of each kind; beyond it those that matter least go first.
+/// Entries of each kind; beyond it the least important ones are dropped.
 const ENTRIES_MAX: usize = 100_000;
 
 /// A keyed digest of an address, an account, or both.
@@ -34,7 +34,7 @@ const ENTRIES_MAX: usize = 100_000;
 pub struct Mark([u8; 16]);
 
 impl Mark {
-    /// The first bytes of `digest`.
+    /// Takes the first bytes of `digest`.
     pub fn of(digest: &[u8]) -> Self {
         let mut mark = [0; 16];
         mark.copy_from_slice(&digest[..16]);
@@ -57,7 +57,7 @@ impl TryFrom<String> for Mark {
     }
 }
 
-/// Who tries: the address, the account, and the address on this account.
+/// The digests that a try is counted under: the address, the account, and the address on this account.
 pub struct Who {
     pub address: Mark,
     pub pair: Mark,
@@ -69,7 +69,7 @@ pub struct Who {
 pub struct Ladder {
     addresses: HashMap<Mark, Bucket>,
     pairs: HashMap<Mark, Failures>,
-    /// Tries of strangers that did not succeed, by account.
+    /// Failed and undecided tries of unknown addresses, by account.
     strangers: HashMap<Mark, VecDeque<Timestamp>>,
     known: HashMap<Mark, Timestamp>,
 }
@@ -85,23 +85,23 @@ struct Failures {
     account: Mark,
     count: u32,
     last: Timestamp,
-    /// Tries that entered and whose end is not known yet.
+    /// Tries that have started and are not decided yet.
     #[serde(skip)]
     open: u32,
 }
 
-/// Why a try may not reach the hash now.
+/// Why a try may not be hashed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// Too many tries have failed; the next may come after this time.
     Wait(Duration),
-    /// It depends on how the tries end that this address has under way on this account.
+    /// The decision depends on tries that this address has under way on this account.
     Undecided,
 }
 
 impl Ladder {
-    /// Lets a try pass, or says why not. A try counts when it enters, as if it had failed, until it is known to be right:
-    /// otherwise many at once would pass before the first has failed.
+    /// Admits a try, or says why not. A try counts as a failure from its start until it succeeds: otherwise many at once would
+    /// pass before the first has failed.
     pub fn enter(&mut self, who: &Who, now: Timestamp) -> Result<(), Refusal> {
         if let Some(failures) = self.pairs.get(&who.pair) {
             let (wait, since) = (pair_wait(failures.count), now.since(failures.last));
@@ -132,14 +132,14 @@ impl Ladder {
         let first = Failures { account: who.account, count: 0, last: now, open: 0 };
         self.pairs.entry(who.pair).or_insert(first).open += 1;
         if !is_known {
-            // Names that were tried once make way for one that was tried often: nobody resets a count by trying others.
+            // Names that were tried once are dropped before one that was tried often, so trying other names resets no count.
             make_room(&mut self.strangers, |failures| (failures.len(), failures.back().copied()));
             self.strangers.entry(who.account).or_default().push_back(now);
         }
         Ok(())
     }
 
-    /// The wait for the next try begins `now`.
+    /// Records a failure; the wait for the next try begins at `now`.
     pub fn failed(&mut self, who: &Who, now: Timestamp) {
         let first = Failures { account: who.account, count: 0, last: now, open: 0 };
         let failures = self.pairs.entry(who.pair).or_insert(first);
@@ -148,7 +148,7 @@ impl Ladder {
         failures.last = failures.last.max(now);
     }
 
-    /// A success costs the address nothing: many people may share one. `at`: when the try entered.
+    /// Records a success, which costs the address nothing: many people may share one. `at` is when the try started.
     pub fn succeeded(&mut self, who: &Who, at: Timestamp) {
         self.undone(who, at);
         if let Some(failures) = self.pairs.get_mut(&who.pair) {
@@ -159,7 +159,7 @@ impl Ladder {
         self.known.insert(who.pair, at);
     }
 
-    /// Takes back what `enter` counted `at` that time.
+    /// Takes back what `enter` counted at `at`.
     pub fn undone(&mut self, who: &Who, at: Timestamp) {
         if let Some(failures) = self.pairs.get_mut(&who.pair) {
             failures.open = failures.open.saturating_sub(1);
@@ -168,7 +168,8 @@ impl Ladder {
         if let Some(bucket) = self.addresses.get_mut(&who.address) {
             bucket.left = (bucket.left + 1).min(ADDRESS_BURST);
         }
-        // A known address counted nothing here. Should a stranger have come in the same microsecond, that one goes free.
+        // A known address was not counted here. If an unknown one was counted in the same microsecond, its count is taken
+        // instead.
         if let Some(failures) = self.strangers.get_mut(&who.account)
             && let Some(own) = failures.iter().rposition(|moment| *moment == at)
         {
@@ -181,7 +182,7 @@ impl Ladder {
         self.pairs.retain(|_, failures| failures.account != *account);
     }
 
-    /// Lets go of what no longer changes an answer.
+    /// Drops entries that no longer change a decision.
     pub fn forget_the_past(&mut self, now: Timestamp) {
         self.addresses.retain(|_, bucket| now.since(bucket.filled_at) < ADDRESS_PACE * ADDRESS_BURST);
         self.pairs.retain(|_, failures| failures.open > 0 || now.since(failures.last) < DAY);
@@ -189,7 +190,7 @@ impl Ladder {
         self.known.retain(|_, since| now.since(*since) < KNOWN);
     }
 
-    /// Moments that lie ahead are now: the host's clock may have been set back between two processes.
+    /// Moves future moments to `now`: the host's clock may have been set back between two processes.
     pub fn not_after(&mut self, now: Timestamp) {
         let moments = self.addresses.values_mut().map(|bucket| &mut bucket.filled_at);
         let moments = moments.chain(self.pairs.values_mut().map(|failures| &mut failures.last));
@@ -197,7 +198,7 @@ impl Ladder {
         moments.for_each(|moment| *moment = (*moment).min(now));
     }
 
-    /// Lets go of a pair that has no failure and no try under way.
+    /// Drops a pair without failures and without tries under way.
     fn forget_pair(&mut self, who: &Who) {
         if self.pairs.get(&who.pair).is_some_and(|failures| failures.count == 0 && failures.open == 0) {
             self.pairs.remove(&who.pair);
@@ -229,12 +230,12 @@ fn pair_wait(failures: u32) -> Duration {
     }
 }
 
-/// Drops the lesser half when the map is full, so that the cost of it is rare.
+/// Drops the less important half when the map is full, so that this happens rarely.
 fn make_room<V, W: Ord + Copy>(map: &mut HashMap<Mark, V>, weight: impl Fn(&V) -> W) {
     if map.len() < ENTRIES_MAX {
         return;
     }
-    // The mark makes weights unique, so that exactly half of them go.
+    // The digest makes the weights unique, so that exactly half of them are dropped.
     let mut weights: Vec<_> = map.iter().map(|(mark, value)| (weight(value), *mark)).collect();
     let middle = weights.len() / 2;
     let median = *weights.select_nth_unstable(middle).1;

@@ -1,5 +1,5 @@
-//! Where the ladder is kept between two processes: a file of its own, replaced as a whole, without a name or an address in
-//! it. It is not in the database: whoever tries passwords must not slow down the record.
+//! Stores the counts between two processes: a file of its own, replaced as a whole, without names and addresses. It is not in
+//! the database, so that guessing passwords can't slow down the record.
 
 use std::fs;
 use std::io::Write;
@@ -27,7 +27,7 @@ impl Memory {
         Memory { key: data_dir.join("secrets/throttle.key"), counts: data_dir.join("sign-in-tries.json") }
     }
 
-    /// The key of all marks, made at the first start. With another key everything that was kept is strange, and lapses.
+    /// Returns the key of the digests, created at the first start. With another key, all stored counts match nothing and lapse.
     pub fn key(&self) -> anyhow::Result<Zeroizing<Vec<u8>>> {
         if !self.key.exists() {
             if let Some(folder) = self.key.parent() {
@@ -46,7 +46,7 @@ impl Memory {
         Ok(key)
     }
 
-    /// What was kept. A file that can't be read is no reason to stand still: counting begins afresh.
+    /// Reads the stored counts. A file that can't be read doesn't stop the start: counting begins at zero.
     pub fn recall(&self, now: Timestamp) -> Ladder {
         let read = fs::read(&self.counts);
         if read.as_ref().is_err_and(|cause| cause.kind() == std::io::ErrorKind::NotFound) {
@@ -75,7 +75,7 @@ pub fn text(ladder: &Ladder) -> anyhow::Result<Vec<u8>> {
     Ok(serde_json::to_vec(ladder)?)
 }
 
-/// The old file or the new one, never a part.
+/// Writes the file: a reader finds the old one or the new one, never a part.
 fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let new = path.with_extension("new");
     let mut file = fs::OpenOptions::new()
