@@ -20,20 +20,20 @@ use crate::model::rights::{Class, Scope};
 use crate::model::token::Token;
 use crate::store::Store;
 
-pub mod api_key;
+pub mod api_token;
 mod guessable;
+pub mod jwt;
 pub mod own_acts;
 pub mod password;
 pub mod running;
 pub mod throttle;
-pub mod token;
 
-use api_key::ApiKey;
+use api_token::ApiToken;
+use jwt::JwtKeys;
 use own_acts::OwnActs;
 use password::{Match, Passwords};
 use running::Running;
 use throttle::{Throttle, Try};
-use token::JwtKeys;
 
 /// An authenticated person or machine.
 #[derive(Clone)]
@@ -175,7 +175,7 @@ impl Auth {
     /// down.
     pub async fn identify(&self, credential: Credential, source: Option<IpAddr>) -> Result<Identity, Denied> {
         match credential {
-            Credential::Bearer(text) if text.expose().starts_with(api_key::PREFIX) => self.machine(&text),
+            Credential::Bearer(text) if text.expose().starts_with(api_token::PREFIX) => self.machine(&text),
             Credential::Bearer(jwt) => self.bearer(&jwt),
             Credential::Password { username, password } => Ok(self.known_password(&username, password, source).await?),
         }
@@ -212,7 +212,7 @@ impl Auth {
         let damaged = || Error::bad_token("it is damaged; was it cut or mistyped when it was copied?");
         // One error for all three, so that a stranger learns nothing.
         let ended = || Error::bad_token("it is unknown, revoked or expired; its owner can make a new one");
-        let key = ApiKey::parse(text.expose()).ok_or_else(damaged)?;
+        let key = ApiToken::parse(text.expose()).ok_or_else(damaged)?;
         let (people, now) = (self.store.people(), Timestamp::now());
         let shown = people.token(key.public_id).filter(|token| token.secrets(now).any(|sha256| key.opens(sha256)));
         let token = shown.ok_or_else(ended)?;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::api_key;
+use crate::auth::api_token;
 use crate::base::clock::Timestamp;
 use crate::model::people::{People, User};
 use crate::model::rights::Class;
@@ -166,7 +166,7 @@ impl TokenView {
     pub fn of(token: &Token, owner: String) -> Self {
         TokenView {
             id: token.public_id.clone(),
-            prefix: api_key::prefix_of(&token.public_id),
+            prefix: api_token::prefix_of(&token.public_id),
             name: token.name.clone(),
             user: owner,
             status: token.status(Timestamp::now()),

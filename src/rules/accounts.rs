@@ -397,8 +397,8 @@ fn models(names: Option<Vec<String>>) -> Result<AllowedModels, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::jwt::JwtKeys;
     use crate::auth::throttle::Throttle;
-    use crate::auth::token::JwtKeys;
     use crate::config::Config;
     use crate::config::settings::Live;
 

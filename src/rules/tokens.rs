@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::auth::api_key;
+use crate::auth::api_token;
 use crate::base::error::Error;
 use crate::base::fields::Fields;
 use crate::base::secret::Secret;
@@ -99,8 +99,8 @@ impl Tokens {
             Some(words) => Scopes::parse(words)?,
             None => Scopes::parse(&["chat", "models"])?,
         };
-        let public_id = api_key::new_public_id();
-        let minted = api_key::mint(&public_id);
+        let public_id = api_token::new_public_id();
+        let minted = api_token::mint(&public_id);
         let new = NewToken {
             public_id,
             secret_sha256: minted.secret_sha256,
@@ -136,7 +136,7 @@ impl Tokens {
             let message = format!("`grace_seconds` must be at most {}", self.config.grace_seconds_max);
             return Err(Error::invalid("grace_seconds", message));
         }
-        let minted = api_key::mint(id);
+        let minted = api_token::mint(id);
         let rotation = Rotation {
             secret_sha256: minted.secret_sha256,
             grace_seconds: i64::from(grace),

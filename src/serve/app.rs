@@ -11,8 +11,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::auth::Auth;
+use crate::auth::jwt::JwtKeys;
 use crate::auth::throttle::Throttle;
-use crate::auth::token::JwtKeys;
 use crate::base::owner;
 use crate::config::settings::Live;
 use crate::config::{self, Config};

@@ -128,7 +128,7 @@ async fn a_token_that_has_ended_is_named_in_the_record_and_a_wrong_secret_never(
     let ann = gateway.user(&admin, "ann").await;
     let (revoked, id) = make(&gateway, &ann, json!({ "name": "old pipeline" })).await;
     assert_eq!(delete(&gateway, &admin, &id).await.status, 204);
-    let guessed = lan_gateway::auth::api_key::mint(&id).text.expose().clone();
+    let guessed = lan_gateway::auth::api_token::mint(&id).text.expose().clone();
 
     let told = chat(&gateway, &revoked).await;
     let own_routes = gateway.get("/v1/models", Some(&revoked)).await;

@@ -25,13 +25,13 @@ const CHECKSUM_LETTERS: usize = 6;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// A token as a client sent it: well-formed, not yet verified.
-pub struct ApiKey<'a> {
+pub struct ApiToken<'a> {
     pub public_id: &'a str,
     secret: &'a str,
 }
 
-impl<'a> ApiKey<'a> {
-    pub fn parse(text: &'a str) -> Option<ApiKey<'a>> {
+impl<'a> ApiToken<'a> {
+    pub fn parse(text: &'a str) -> Option<ApiToken<'a>> {
         let (public_id, rest) = text.strip_prefix(PREFIX)?.strip_prefix(KIND)?.strip_prefix('_')?.split_once('_')?;
         let letters = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if public_id.len() != PUBLIC_ID_LETTERS
@@ -43,7 +43,7 @@ impl<'a> ApiKey<'a> {
         }
         let (secret, checksum) = rest.split_at(SECRET_LETTERS);
         let checked = &text[..text.len() - CHECKSUM_LETTERS];
-        (checksum_of(checked) == checksum).then_some(ApiKey { public_id, secret })
+        (checksum_of(checked) == checksum).then_some(ApiToken { public_id, secret })
     }
 
     /// Compares this token's secret with a stored digest, in constant time.
@@ -129,7 +129,7 @@ mod tests {
         let (one, other) = (mint("abcdefghij"), mint("abcdefghij"));
         let text = one.text.expose().clone();
 
-        let key = ApiKey::parse(&text).unwrap();
+        let key = ApiToken::parse(&text).unwrap();
 
         assert_eq!((text.len(), key.public_id), (6 + 10 + 1 + 43 + 6, "abcdefghij"));
         assert!(key.opens(&one.secret_sha256));
@@ -143,11 +143,11 @@ mod tests {
         for at in 0..text.len() {
             let mut changed = text.clone().into_bytes();
             changed[at] = if changed[at] == b'x' { b'y' } else { b'x' };
-            assert!(ApiKey::parse(std::str::from_utf8(&changed).unwrap()).is_none(), "{at}");
-            assert!(ApiKey::parse(&text[..at]).is_none(), "{at}");
+            assert!(ApiToken::parse(std::str::from_utf8(&changed).unwrap()).is_none(), "{at}");
+            assert!(ApiToken::parse(&text[..at]).is_none(), "{at}");
         }
         for wrong in [format!("{text}0"), text.to_uppercase(), text.replace("lgw_m", "lgw_é"), "lgw_m__".into()] {
-            assert!(ApiKey::parse(&wrong).is_none(), "{wrong}");
+            assert!(ApiToken::parse(&wrong).is_none(), "{wrong}");
         }
     }
 
