@@ -1,7 +1,7 @@
-//! The rules about people: who may register, how passwords change, who lets whom in.
+//! The rules about users: who may register, how passwords change, who approves whom.
 //!
-//! Every front (routes, pages, command line) calls these verbs; no rule stands anywhere else. What must be atomic is one
-//! verb of the store.
+//! API routes, pages and command line all call these verbs; no such rule is anywhere else. What must be atomic is one verb of
+//! the store.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
@@ -37,26 +37,26 @@ pub struct Accounts {
 /// How a reset account gets its password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResetMode {
-    /// `admin123`, as the document has it.
+    /// The documented initial password, `admin123`.
     Initial,
     /// A random code, shown once to the admin.
     Code,
 }
 
-/// What an admin wants to change, not yet checked; `None` stays as it is, `Some(None)` takes it away.
+/// An admin's unchecked changes to an account: `None` keeps a value, `Some(None)` removes it.
 #[derive(Debug, Default)]
 pub struct Edit {
     pub role: Option<String>,
     pub note: Option<Option<String>>,
     pub requests_per_minute: Option<Option<u32>>,
-    /// By name; `None` takes one away.
+    /// By name; `None` removes a quota.
     pub quotas: BTreeMap<String, Option<u64>>,
     pub models: Option<Option<Vec<String>>>,
     pub weight: Option<u32>,
     pub class: Option<String>,
 }
 
-/// Registrations to be turned down at once: those that meet every condition that is given.
+/// Pending registrations to be rejected at once: those that meet every given condition.
 #[derive(Debug, Default)]
 pub struct Waiting {
     ids: Option<HashSet<String>>,
@@ -69,7 +69,7 @@ pub struct Waiting {
 #[derive(Debug, Default, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WaitingWish {
-    /// At most 1,000 of them.
+    /// At most 1,000 ids.
     #[schema(example = json!(["0b7c9a52-3f0e-4a53-9a3e-6f1d3f8c2b11"]))]
     pub ids: Option<Vec<String>>,
     /// Those that came from this network or address.
@@ -85,11 +85,11 @@ pub struct WaitingWish {
 
 const IDS_MAX: usize = 1000;
 
-/// Registrations that are turned down in one transaction, for which others wait.
+/// Registrations that are rejected in one transaction; other writes wait for it.
 const TURNED_DOWN_AT_ONCE: usize = 250;
 
 impl Waiting {
-    /// At least one condition is needed, so that an empty body turns nobody down.
+    /// Checks the conditions. At least one is required, so that an empty body rejects nobody.
     pub fn parse(wish: WaitingWish) -> Result<Waiting, Error> {
         let WaitingWish { ids, network, from, to } = wish;
         if ids.is_none() && network.is_none() && from.is_none() && to.is_none() {
@@ -121,12 +121,12 @@ fn parse_network(text: &str) -> Result<IpNet, Error> {
     net(text).ok_or_else(|| Error::invalid("network", message))
 }
 
-/// A network, or an address as a network.
+/// Parses a network, or an address as a network of one.
 fn net(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse().ok().map(|address: IpAddr| address.into()))
 }
 
-/// The part of an address that one household or host has to itself: IPv4 whole, IPv6 /64.
+/// Returns the network that one household or machine controls: a whole IPv4 address, or an IPv6 /64.
 fn network_of(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
@@ -134,7 +134,7 @@ fn network_of(address: IpAddr) -> String {
     }
 }
 
-/// Answers are cut within a fraction of a second; a reader who takes nothing is given one.
+/// Running answers are cut within a fraction of a second, but a client that doesn't read takes longer.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 const NOTE_LETTERS_MAX: usize = 1000;
@@ -149,7 +149,7 @@ impl Accounts {
         }
     }
 
-    /// Makes `admin` with `admin123` when there is no account yet. `true`: it was made now.
+    /// Creates `admin` with the initial password when there is no account yet; returns whether it did.
     pub async fn ensure_first_admin(&self) -> Result<bool, Error> {
         if self.store.people().all().next().is_some() {
             return Ok(false);
@@ -158,32 +158,32 @@ impl Accounts {
         self.store.create_first_admin(hash).await
     }
 
-    /// The first admin still has `admin123`, so nobody can be let in.
+    /// Returns whether the first admin still has the initial password, so nobody can be approved yet.
     pub fn first_admin_waits(&self) -> bool {
         let people = self.store.people();
         people.by_name("admin").is_some_and(|admin| is_first_password(admin))
     }
 
-    /// A new account that waits for approval. Same answer and same cost whether the e-mail address is known or not. `source`
-    /// is the client's address; a registration on the host itself has none.
+    /// Creates an account that waits for approval. The answer and the time are the same whether the e-mail address is known or
+    /// not. `source` is the client's address; a registration on the host itself has none.
     pub async fn register(&self, email: &str, password: Secret<String>, source: Option<IpAddr>) -> Result<(), Error> {
         let username = Username::parse_email(email)?;
         self.auth.passwords.check_new("password", password.expose(), &username)?;
         let from = source.map(network_of);
-        // The store looks again, where it is certain; who finds no room shall cost no hash.
+        // A quick check, so that a refused registration costs no hash; the store checks again, reliably.
         self.pending
             .check(self.waiting(|_| true), self.waiting(|user| from.is_some() && user.registered_from == from))?;
         let hash = self.auth.passwords.hash(password).await?;
         self.store.register(username.as_str().to_owned(), hash, from, self.pending).await.map(drop)
     }
 
-    /// How many of those who wait for approval `are` so.
+    /// Counts the pending accounts that `are` accepts.
     fn waiting(&self, are: impl Fn(&User) -> bool) -> i64 {
         let people = self.store.people();
         people.all().filter(|user| user.status == PENDING && are(user)).count() as i64
     }
 
-    /// Removes an account that waits for approval. It never came in, so nothing is lost and no export is needed.
+    /// Removes a pending account. It has no requests, so no export is needed.
     pub async fn turn_down(&self, by: Actor, id: &str) -> Result<(), Error> {
         let user = self.by_id(id)?;
         if self.store.turn_down(by, vec![id.to_owned()]).await? == 0 {
@@ -193,7 +193,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Removes all accounts that wait for approval and that `which` finds. How many there were.
+    /// Removes all pending accounts that match `which`, and returns how many there were.
     pub async fn turn_down_all(&self, by: Actor, which: &Waiting) -> Result<usize, Error> {
         let people = self.store.people();
         let found = people.all().filter(|user| user.status == PENDING && which.finds(user));
@@ -230,7 +230,7 @@ impl Accounts {
         self.store.change_password(proof.user.id, old_hash, new_hash).await
     }
 
-    /// Changes role, limits, quotas, models, share or note of an account.
+    /// Changes role, limits, quotas, models, weight or note of an account.
     pub async fn edit(&self, by: Actor, id: &str, edit: Edit) -> Result<User, Error> {
         let changes = UserChanges {
             role: edit.role.as_deref().map(role).transpose()?,
@@ -248,7 +248,7 @@ impl Accounts {
         self.store.approve(by, id).await
     }
 
-    /// Shuts an account. Its running answers are cut, and returned from this their results are handed to the record.
+    /// Disables an account. Its running answers are cut, and their results are handed to the record before this returns.
     pub async fn disable(&self, by: Actor, id: &str) -> Result<User, Error> {
         let user = self.store.disable(by, id).await?;
         self.auth.running.drained(user.id, DRAIN_MAX).await;
@@ -259,12 +259,12 @@ impl Accounts {
         self.store.enable(by, id).await
     }
 
-    /// Deletes an account for good, its contents with it, when `receipt` shows that all of it was exported just now.
+    /// Deletes an account and its contents for good, if `receipt` proves that everything was exported just now.
     ///
-    /// Whoever is still inside is shut out and drained first. What they leave is in no export, so it voids the receipt, but
-    /// nothing can come after the next one.
+    /// Running requests are cut and finished first. Their rows are in no export, so they void the receipt, but nothing can
+    /// follow the next one.
     pub async fn delete(&self, by: Actor, id: &str, receipt: &str) -> Result<(), Error> {
-        // As it stands in the first column of a CSV, or alone.
+        // The receipt may be copied with the label of its CSV column.
         let receipt = receipt.trim().trim_start_matches("receipt:");
         let user = self.by_id(id)?;
         if self.auth.running.has(user.id) {
@@ -274,8 +274,8 @@ impl Accounts {
         self.store.delete_user_after_export(by, id, receipt).await
     }
 
-    /// Gives the account a password that opens nothing but its own change, for an hour. Returns the code, when it is one.
-    /// Its tokens sleep until then, or end for good.
+    /// Sets a password that is valid for an hour and only allows its own change. Returns the code, if it is one. The account's
+    /// tokens are suspended until then, or revoked.
     pub async fn reset_password(
         &self,
         by: Actor,
@@ -292,14 +292,14 @@ impl Accounts {
         Ok((user, code))
     }
 
-    /// Forgets the wrong passwords that were tried on an account, so that its owner may try at once.
+    /// Forgets the failed sign-ins on an account, so that its owner may try at once.
     pub fn unlock(&self, name: &str) -> Result<Arc<User>, Error> {
         let user = self.find(name)?;
         self.auth.throttle.unlock(&Username::of(name));
         Ok(user)
     }
 
-    /// An account by its name, for the command line.
+    /// Finds an account by name, for the command line.
     pub fn find(&self, name: &str) -> Result<Arc<User>, Error> {
         let people = self.store.people();
         let found = people.by_name(Username::of(name).as_str());
@@ -311,7 +311,8 @@ impl Accounts {
         people.by_public_id(public_id).cloned().ok_or_else(|| Error::NotFound { what: "such user".into() })
     }
 
-    /// A page of accounts, newest first, whose name holds `search`; `after` is the id with which the last page ended.
+    /// Returns a page of accounts, newest first, whose name contains `search`; `after` is the id with which the last page
+    /// ended.
     pub async fn list(
         &self,
         search: Option<&str>,
@@ -323,7 +324,7 @@ impl Accounts {
             return Err(Error::invalid("status", "`status` must be pending, active or disabled"));
         }
         let before = match after {
-            // The page goes on, also when that account has been deleted meanwhile.
+            // The next page works also when that account has been deleted meanwhile.
             Some(id) => {
                 let key = self.store.user_key(id).await;
                 Some(key.map_err(|_| Error::invalid("cursor", "`cursor` is not the `next` of a page"))?)
@@ -345,17 +346,17 @@ impl Accounts {
     }
 }
 
-/// Whether two texts are one password: their composed forms are what counts.
+/// Compares two passwords by their composed forms.
 fn is_same(one: &Secret<String>, other: &Secret<String>) -> bool {
     composed(one.expose()) == composed(other.expose())
 }
 
-/// Everybody knows it.
+/// Returns whether the password is the documented initial one.
 fn is_first_password(user: &User) -> bool {
     user.must_change && user.reset_until_us.is_none()
 }
 
-/// On this host, or on a network that the public does not reach, whatever `allow_networks` says.
+/// Returns whether an address is this host or in a private network, whatever `allow_networks` says.
 fn is_near(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
@@ -370,7 +371,7 @@ fn role(name: &str) -> Result<&'static str, Error> {
         .ok_or_else(|| Error::invalid("role", "`role` must be admin or user"))
 }
 
-/// A note may have lines, and nothing else that can't be seen.
+/// Checks a note: it may have several lines, but no other invisible characters.
 fn note(text: Option<String>) -> Result<Option<String>, Error> {
     let text = text.map(|text| text.replace("\r\n", "\n"));
     if text.iter().flat_map(|text| text.chars()).any(|letter| is_hidden(letter) && !['\n', '\t'].contains(&letter)) {

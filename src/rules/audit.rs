@@ -1,6 +1,7 @@
-//! The record of requests: opened durably before anything is forwarded.
+//! The record of requests: an intent is on disk before anything is forwarded.
 //!
-//! No audit, no service: `open` returns only after its sync, and an answer's last byte waits for `Record::close`.
+//! Without a record there is no service: `open` returns only after the sync, and the last byte of an answer waits for
+//! `Record::close`.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -39,11 +40,11 @@ pub struct Audit {
     room: Arc<Semaphore>,
     config: config::Audit,
     refusals: RefusalTallies,
-    /// Results whose transaction came to nothing: as many at most as requests run at once.
+    /// Results whose transaction failed; at most as many as requests run at once.
     unwritten: Mutex<Vec<Closing>>,
 }
 
-/// What the intent of a request is made of.
+/// What the intent row of a request is made of.
 pub struct Intent<'a> {
     pub id: RequestId,
     pub who: &'a Identity,
@@ -52,7 +53,7 @@ pub struct Intent<'a> {
     pub model: &'a ModelName,
     pub call: &'a Call,
     pub address: Option<IpAddr>,
-    /// Fields that had no effect, hints that were left out, values that were clamped.
+    /// Fields without effect, hints that were left out, values that were clamped.
     pub notes: Vec<String>,
 }
 
@@ -60,7 +61,7 @@ pub struct Intent<'a> {
 /// by no more than the longest line of an upstream.
 const RESULT_BYTES: usize = 32 * 1024;
 
-/// What a row costs besides its contents.
+/// Estimated size of a row without its contents.
 const ROW_BYTES: usize = 512;
 
 /// How long a request may wait for room in the queue, and for the sync of its intent.
@@ -69,7 +70,7 @@ const OPEN_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Why a request was not opened: its intent is not on disk, or not known to be.
 pub struct Unopened {
     pub error: Error,
-    /// Its intent may still come to disk, so it has to be closed with what the client is told.
+    /// The intent may still be written, so it has to be closed with what the client is told.
     pub late: Option<Record>,
 }
 
@@ -94,7 +95,7 @@ impl Audit {
     pub async fn open(self: &Arc<Self>, intent: Intent<'_>) -> Result<Record, Unopened> {
         let opened = Instant::now();
         let mut room = self.room_for(intent.call.body.len() + RESULT_BYTES + 2 * ROW_BYTES).await?;
-        // The intent's share is free again after its sync; the result's stays reserved.
+        // The intent's part is released after its sync; the result's part stays reserved.
         let for_result = room.split(RESULT_BYTES + ROW_BYTES);
 
         let salt = thread_random_bytes::<{ rows::SALT_BYTES }>();
@@ -128,7 +129,7 @@ impl Audit {
         let opening = NewEntry::Intent(Box::new(Opening { slot, row, parts, images }));
         self.store.append(opening, move |_, committed| {
             drop(room);
-            // The caller may have gone.
+            // The receiver may be gone.
             let _ = done.send(committed.map_err(|cause| anyhow!("{cause}")));
         });
         match tokio::time::timeout(OPEN_WAIT_MAX, synced).await {
@@ -146,7 +147,7 @@ impl Audit {
         }
     }
 
-    /// Hands a result to the writer; one that does not come to disk is tried again by `write_unwritten`.
+    /// Hands a result to the writer; one that could not be written is tried again by `write_unwritten`.
     fn write_result(self: Arc<Self>, closing: Closing, done: impl FnOnce(Result<(), &str>) + Send + 'static) {
         let store = self.store.clone();
         store.append(NewEntry::Result(Box::new(closing)), move |entry, committed| {
@@ -159,7 +160,7 @@ impl Audit {
         });
     }
 
-    /// Tries again to write results that did not come to disk. Their clients were told that the answer failed.
+    /// Tries again to write results that could not be written. Their clients were told that the answer failed.
     pub fn write_unwritten(self: &Arc<Self>) {
         let unwritten = std::mem::take(&mut *self.unwritten.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
         for mut closing in unwritten {
@@ -171,7 +172,7 @@ impl Audit {
         }
     }
 
-    /// Returns what each worker has to run on its thread, so that the writer answers all its requests at once.
+    /// Returns a future that each worker runs on its thread, so that the writer answers all its requests at once.
     pub fn serve_worker(&self) -> impl Future<Output = ()> + use<> {
         self.store.serve_worker()
     }
@@ -185,7 +186,7 @@ impl Audit {
     }
 }
 
-/// Returns what the writer answered, or that it ended without an answer.
+/// Returns the writer's answer, or an error if it ended without one.
 fn came_to_disk(synced: Result<anyhow::Result<()>, oneshot::error::RecvError>) -> Result<(), Error> {
     synced.map_err(|_| Error::audit(anyhow!("the writer has ended")))?.map_err(Error::audit)
 }

@@ -1,13 +1,13 @@
-//! Which tokens have run away: slowed first, then paused until somebody lets them in again.
+//! Circuit breaker for runaway tokens: slows them first, then pauses them until somebody resumes them.
 //!
-//! A loop that does not end, and a pipeline that fails and never stops trying, both look like work; the limits and the
-//! fair queue bound what they cost the others, and this ends them. Only tokens are watched, because only they are a
-//! machine's alone: a person's own sign-in would be cut off with all that they do, and sign-in makes a new JWT at once.
+//! A loop that never ends, or a pipeline that fails and retries for ever, looks like ordinary work. Limits and the fair queue
+//! bound its cost for others; the breaker ends it. Only tokens are watched: a token belongs to one machine, while pausing a
+//! person's sign-in would stop everything they do, and signing in again makes a new JWT at once.
 //!
-//! Slowed is a 429 with `Retry-After` and not a longer wait in the queue: it costs neither a place nor a connection, and
-//! SDKs obey it. Paused is a 403, which SDKs do not try again, and stands in the store. Whether two requests are the same
-//! is seen by a digest under a key of this process (SipHash, a keyed function of 64 bits, cheap enough for images); no
-//! text is kept. The thresholds are settings; the decisions are made in `breaker/core.rs`.
+//! A slowed token gets 429 with `Retry-After` instead of a longer wait in the queue: that takes no place and no connection, and
+//! SDKs obey it. A paused one gets 403, which SDKs don't retry; the pause is kept in the store. Requests are compared by a
+//! digest under a key of this process (SipHash: 64 bits, fast enough for images); no text is kept. The thresholds are settings;
+//! `breaker/core.rs` decides.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
@@ -50,7 +50,7 @@ impl Breaker {
         Arc::new(Breaker { core: Mutex::default(), store, settings, key: RandomState::new(), epoch: Instant::now() })
     }
 
-    /// Lets a request come in whose content is not known yet, unless those before it failed.
+    /// Admits a request whose content is not known yet, unless the ones before it failed too often.
     pub async fn arrives(self: &Arc<Self>, who: &Identity) -> Result<(), Error> {
         let Some(token) = who.token() else { return Ok(()) };
         let settings = self.settings.now();
@@ -58,7 +58,7 @@ impl Breaker {
         self.judge(verdict, token, Runaway::Errors, &settings).await
     }
 
-    /// Lets a request go to a model, unless it is one repeat too many. `content` is all that makes it what it is.
+    /// Admits a request to a model, unless it is repeated too often. `content` is everything that makes it the same request.
     pub async fn sends(self: &Arc<Self>, who: &Identity, content: &[u8]) -> Result<Passed, Error> {
         let Some(token) = who.token() else { return Ok(Passed { watched: None, went: Cell::new(false) }) };
         let settings = self.settings.now();
@@ -69,7 +69,7 @@ impl Breaker {
         Ok(Passed { watched: Some(watched), went: Cell::new(false) })
     }
 
-    /// Notes that a request was refused before it went to a model.
+    /// Records that a request was refused before it reached a model.
     pub fn refused(&self, who: &Identity, error: &Error) {
         if let Some(token) = who.token()
             && is_its_own_fault(error)
@@ -78,7 +78,7 @@ impl Breaker {
         }
     }
 
-    /// Tokens that are slowed now; those that are paused stand in the store.
+    /// Returns the tokens that are slowed now; paused ones are in the store.
     pub fn slowed(&self) -> Vec<Slowed> {
         let (now, steady) = (Timestamp::now(), self.epoch.elapsed());
         let slowed = self.lock().slowed(&Bounds::of(&self.settings.now()), steady);
@@ -101,16 +101,16 @@ impl Breaker {
             Verdict::RanAway { count } => {
                 let pausing =
                     self.clone().pause(token.id, token.public_id.clone(), way, count, settings.breaker_seconds);
-                // A task of its own, because the request's handler is dropped at an await when its client leaves. The
-                // pause would then be written and not forgotten here: the first request after it was resumed would
-                // pause the token again.
+                // A task of its own, because the request's handler is dropped at an await when its client leaves. The pause
+                // would then be written but not forgotten here, and the first request after a resume would pause the token
+                // again.
                 tokio::spawn(pausing).await.map_err(Error::internal)??;
                 Err(token.paused_error(way))
             }
         }
     }
 
-    /// Pauses a token in the store and forgets what it did: whoever resumes the token gives it a fresh start.
+    /// Pauses a token in the store and forgets its requests, so that it starts afresh when it is resumed.
     async fn pause(
         self: Arc<Self>,
         token_id: i64,
@@ -143,8 +143,8 @@ fn slowed(token: &Token, way: Runaway, count: usize, settings: &Settings, retry_
     )
 }
 
-/// Whether the same request would fail again, whenever it is sent. What the gateway or its host can't do at the moment is
-/// nobody's fault, and whoever is told to come back later may.
+/// Returns whether the same request would fail again whenever it is sent. A temporary lack of the gateway or of an upstream is
+/// not the sender's fault, and who is told to retry later may do so.
 fn is_its_own_fault(error: &Error) -> bool {
     match error {
         Error::Invalid { .. }
@@ -160,7 +160,7 @@ fn is_its_own_fault(error: &Error) -> bool {
         | Error::EncodedBody { .. }
         | Error::Misdirected { .. }
         | Error::Quarantined { .. }
-        // The model server answered, and with an error: it can't do this request, and each try costs it work.
+        // The upstream answered with an error: it can't run this request, and each try costs it work.
         | Error::UpstreamRefused { .. }
         | Error::UpstreamDied { .. } => true,
         Error::Unauthenticated { .. }
@@ -178,7 +178,7 @@ fn is_its_own_fault(error: &Error) -> bool {
     }
 }
 
-/// A request that was let through, and is watched to its end. Dropped before it went to a model, it does not count.
+/// An admitted request, watched to its end. Dropped before it reaches a model, it does not count.
 pub struct Passed {
     watched: Option<Watched>,
     went: Cell<bool>,
@@ -191,8 +191,8 @@ struct Watched {
 }
 
 impl Passed {
-    /// Its turn has come. From now on it counts, also when its sender leaves: a client that gives up too soon and asks
-    /// again keeps the model busy for nothing.
+    /// Its turn has come. From now on it counts, also when its sender disconnects: a client that times out and retries keeps
+    /// the model busy for nothing.
     pub fn goes(&self) {
         self.went.set(true);
     }

@@ -1,5 +1,5 @@
-//! Exports of the record: who may have which. Each ends with a receipt; that of one person's whole record opens their
-//! deletion.
+//! Exports of the record, and who may make which. Each ends with a receipt; the receipt of one person's whole record allows
+//! their deletion.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// CSV, when nothing was said.
+    /// Parses the name of a format; CSV by default.
     pub fn parse(name: Option<&str>) -> Result<Self, Error> {
         match name {
             None | Some("csv") => Ok(Format::Csv),
@@ -50,12 +50,12 @@ impl Format {
     }
 }
 
-/// What an export holds.
+/// What an export contains.
 #[derive(Debug)]
 pub enum Extent {
-    /// All that one person asked, by their public id.
+    /// Everything that one person asked, by public id.
     WholeOf(String),
-    /// What a filter finds, of one person or of everybody. It opens no deletion, whatever it holds.
+    /// What a filter finds, of one person or of all. It never allows a deletion, whatever it contains.
     Found(Filter),
 }
 
@@ -74,18 +74,18 @@ impl Extent {
 
 pub struct Exports {
     store: Store,
-    /// The words of filters, by export. They may be what is to be erased one day, so they never come to disk.
+    /// Search texts of filters, by export. They may be what is erased one day, so they are never written to disk.
     words: Cache<String, String>,
 }
 
-/// How long an export can be fetched whose filter has words, and how many of those there are at once.
+/// How long an export with a search text can be fetched, and how many of those there are at once.
 const WORDS_KEPT: Duration = Duration::from_secs(15 * 60);
 const WORDS_KEPT_MAX: u64 = 256;
 
-/// No filter that is kept is longer.
+/// Length limit of a filter in the store.
 const FILTER_BYTES_MAX: usize = 4000;
 
-/// Stands in a stored filter where words were.
+/// Replaces the search text in a stored filter.
 const WORDS_NOT_KEPT: &str = "(not kept)";
 
 impl Exports {
@@ -94,7 +94,7 @@ impl Exports {
         Exports { store, words }
     }
 
-    /// Notes that somebody will export something. Others' records are for admins and the host.
+    /// Announces an export. Only admins and the host may export the records of others.
     pub async fn create(&self, by: Actor, extent: Extent, format: Format) -> Result<Export, Error> {
         match extent {
             Extent::WholeOf(user_id) => {
@@ -122,7 +122,7 @@ impl Exports {
         }
     }
 
-    /// Begins an export that `by` has created; a CSV with a byte order mark, if that was asked for.
+    /// Starts an export that `by` has announced; a CSV gets a byte order mark if that was asked for.
     pub async fn open(&self, by: Actor, id: &str, byte_order_mark: bool) -> Result<Exporter, Error> {
         let export = self.store.export(by, id.to_owned()).await?;
         let format = Format::parse(Some(&export.format))?;
@@ -149,7 +149,7 @@ impl Exports {
     }
 }
 
-/// JSON begins with no byte order mark (RFC 8259).
+/// Refuses a byte order mark for JSON (RFC 8259).
 pub fn check_mark(byte_order_mark: bool, format: Format) -> Result<(), Error> {
     if byte_order_mark && format != Format::Csv {
         return Err(Error::invalid("bom", "`bom` is for CSV alone; JSON begins without one"));
@@ -157,7 +157,7 @@ pub fn check_mark(byte_order_mark: bool, format: Format) -> Result<(), Error> {
     Ok(())
 }
 
-/// The columns of a CSV are those of a request.
+/// Refuses a CSV of what has no columns: its columns are those of a request.
 fn check_columns(wanted: &Wanted, format: Format) -> Result<(), Error> {
     if format == Format::Csv && wanted.kind == Some(Kind::Act) {
         return Err(Error::invalid("format", "a CSV has no columns for acts; use the format \"jsonl\""));

@@ -1,9 +1,9 @@
-//! How often, and how much: of each person, of each token, and of everybody together.
+//! Limits and quotas: requests, tokens and GPU time of each user, each token, and all together.
 //!
-//! A request is counted when its sender is known, before anything is read of it, and holds what it may cost when it has
-//! been understood. Its `Hold` settles that at the end, whatever the end is. This is the shell, with the lock and the
-//! clocks; the rules stand in `limits/ledger.rs`. Without a quota a request takes the lock when it comes and when it
-//! goes, and allocates nothing once its sender is in the books.
+//! A request is counted as soon as its sender is known, before its body is read, and reserves its estimated cost once it is
+//! understood. Its `Hold` settles that at the end, however the request ends. This file is the shell with the lock and the
+//! clocks; `limits/ledger.rs` has the rules. Without quotas, a request takes the lock when it arrives and when it ends, and
+//! allocates nothing once its sender is known.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -34,23 +34,23 @@ pub struct Limits {
     ledger: Mutex<Ledger>,
 }
 
-/// What a counted answer tells about a limit per minute.
+/// The state of a per-minute limit, for the headers of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     pub limit: u64,
     pub remaining: u64,
-    /// Until all of the limit is there again.
+    /// Time until the whole limit is available again.
     pub reset: Duration,
 }
 
-/// What a request will cost at most, as far as that can be known before.
+/// The highest cost of a request, as far as it can be estimated in advance.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Tokens, guessed from the length of the text.
+    /// Model tokens of the prompt, estimated from the length of the text.
     pub prompt: u64,
-    /// Tokens that the answer may have.
+    /// Model tokens that the answer may have.
     pub answer: u64,
-    /// GPU time as in the past.
+    /// GPU time that such requests took in the past.
     pub gpu: Duration,
 }
 
@@ -68,21 +68,20 @@ impl Cost {
 /// A request that was counted.
 pub struct Admission {
     pub requests: Standing,
-    /// Where tokens per minute are limited, once it is known what the request may cost.
+    /// The state of the model tokens per minute, where they are limited, once the cost is known.
     pub tokens: Option<Standing>,
-    /// Until somebody else looks after it.
+    /// Kept here until `take_hold`.
     hold: Option<Hold>,
 }
 
-/// A request that was not let in, with the caller's standing all the same.
+/// A refused request, with the state of the caller's limit.
 #[derive(Debug)]
 pub struct Denial {
     pub error: Error,
     pub standing: Standing,
 }
 
-/// What is held for a request. Dropped without having been settled, the request has cost nothing, or was one request if it is
-/// on record.
+/// A reservation. Dropped without `settle`, the request counts as free of cost, or as one request if it is on record.
 pub struct Hold {
     limits: Arc<Limits>,
     asking: Asking,
@@ -96,8 +95,8 @@ impl Limits {
         Limits { settings, ledger: Mutex::new(Ledger::new(zone, Now::read().wall)) }
     }
 
-    /// Takes from the record what was used today, so that a restart does not begin the day anew. To be called before
-    /// the first request.
+    /// Reads today's usage from the record, so that a restart does not reset the quotas. Must be called before the first
+    /// request.
     pub async fn load(&self, store: &Store) -> Result<(), Error> {
         let day = self.lock().day();
         let used = store.used_in(day).await?;
@@ -111,8 +110,8 @@ impl Limits {
         Ok(())
     }
 
-    /// Counts a request of `who`, or denies it; a denied one is not counted.
-    // Async from the start: replicas will share these books.
+    /// Counts a request of `who`, or refuses it; a refused one does not count.
+    // Async although nothing waits yet: replicas will share these counts.
     pub async fn admit(self: &Arc<Self>, who: &Identity) -> Result<Admission, Denial> {
         let settings = self.settings.now();
         let token = who.token().map(|token| (token.id, of_token(token)));
@@ -127,13 +126,13 @@ impl Limits {
         }
     }
 
-    /// How a person stands with what they may use.
+    /// Returns the usage and limits of a user.
     pub fn account_of(&self, user: &User) -> Account {
         let allowed = of_user(user, &self.settings.now());
         self.lock().user_account(user.id, &allowed, Now::read())
     }
 
-    /// How a token stands with its own quotas, besides its owner's.
+    /// Returns the usage and limits of a token, which are separate from its owner's.
     pub fn account_of_token(&self, token: &Token) -> Account {
         self.lock().token_account(token.id, &of_token(token), Now::read())
     }
@@ -157,13 +156,13 @@ fn of_token(token: &Token) -> Allowed {
 }
 
 impl Admission {
-    /// Whether it matters what the request will cost.
+    /// Returns whether any limit depends on what the request will cost.
     pub fn bounds_cost(&self) -> bool {
         self.hold.as_ref().is_some_and(|hold| hold.asking.bounds_cost())
     }
 
-    /// Holds what the request may cost. Returns how many tokens its answer may have, which may be fewer than asked.
-    // Async for the same reason.
+    /// Reserves the estimated cost. Returns how many model tokens the answer may have, which may be fewer than asked for.
+    // Async for the same reason as `admit`.
     pub async fn hold(&mut self, cost: Cost) -> Result<u64, Error> {
         let Some(hold) = self.hold.as_mut().filter(|hold| hold.asking.bounds_cost()) else { return Ok(cost.answer) };
         let now = Now::read();
@@ -176,19 +175,19 @@ impl Admission {
         Ok(held.cost.answer)
     }
 
-    /// What is held, for who knows how the request ends.
+    /// Hands the reservation to the part that knows how the request ends.
     pub fn take_hold(&mut self) -> Option<Hold> {
         self.hold.take()
     }
 }
 
 impl Hold {
-    /// Notes whether the request has an intent in the record, by which it counts in its day after a restart.
+    /// Sets whether the request has an intent in the record, by which it counts for its day after a restart.
     pub fn is_on_record(&mut self, on_record: bool) {
         self.on_record = on_record;
     }
 
-    /// The request has ended, and cost this.
+    /// Settles the reservation: charges what the request really cost.
     pub fn settle(mut self, spent: Spent) {
         self.end(Some(spent));
     }

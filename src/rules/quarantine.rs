@@ -1,14 +1,14 @@
-//! Requests that end model servers: the same request is not sent again for a while, so that a client's retries do not end
-//! the server three times for everybody.
+//! Quarantine for requests that crash upstreams: the same request is not sent again for a while, so that a client's retries do
+//! not crash the upstream three times for everyone.
 //!
-//! Whom to blame is not always plain, since several requests may run when a server dies. The rule is: one that ran alone is
-//! refused from then on; of several, each is a *suspect*. A suspect is sent again only while no other suspect is on its way,
-//! so that two of them never meet twice; with the second death during it, it is refused, and with a complete answer it is
-//! cleared. So a request ends a server twice at most, and one that is innocent is refused only if it runs beside two
-//! requests that are not. A server that somebody stops in the middle of a request looks the same as one that died of it.
+//! Several requests may run when an upstream crashes, so the cause is not always clear. A request that ran alone is refused
+//! from then on; of several, each becomes a *suspect*. A suspect is sent again only while no other suspect runs, so that two of
+//! them never meet twice. After a second crash during it, it is refused; after a complete answer it is cleared. So a request
+//! crashes an upstream twice at most, and an innocent one is refused only if it runs beside two that are not. An upstream that
+//! somebody stops in the middle of a request looks like one that crashed.
 //!
-//! Requests are the same whose forwarded bytes are: a digest under a key of this process (SipHash) is kept and no text.
-//! Memory is bounded by what is on its way and by `SUSPECTS_MAX`; a restart forgets all.
+//! Requests are the same if their forwarded bytes are: a digest under a key of this process (SipHash) is kept and no text.
+//! Memory is bounded by the running requests and by `SUSPECTS_MAX`; a restart forgets everything.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -21,16 +21,16 @@ use crate::config::settings::Live;
 use crate::model::catalog::HostId;
 use crate::provider::Call;
 
-/// Requests that are remembered; the oldest are forgotten first.
+/// Requests that are remembered; the oldest are dropped first.
 const SUSPECTS_MAX: usize = 1024;
 
-/// Deaths after which a request is refused that never ran alone.
+/// Crashes after which a request is refused that never ran alone.
 const DEATHS_MAX: u32 = 2;
 
-/// When a suspect may try again whom another one holds up.
+/// When a suspect may be retried while another one runs.
 const SUSPECT_RETRY: Duration = Duration::from_secs(5);
 
-/// What makes a request the same as another.
+/// Digest of a request's forwarded bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Digest(u64);
 
@@ -42,7 +42,7 @@ pub struct Quarantine {
 
 struct State {
     suspects: HashMap<Digest, Suspect>,
-    /// Requests on their way, from their admission to their end.
+    /// Requests from their admission to their end.
     present: BTreeMap<u64, Present>,
     next: u64,
 }
@@ -50,7 +50,7 @@ struct State {
 struct Suspect {
     model: String,
     deaths: u32,
-    /// A server died of it while nothing else ran there.
+    /// An upstream crashed while nothing else ran there.
     was_alone: bool,
     died_at: Instant,
 }
@@ -58,21 +58,21 @@ struct Suspect {
 struct Present {
     digest: Digest,
     model: String,
-    /// Where it runs.
+    /// The upstream that it runs on.
     host: Option<HostId>,
-    /// Another request ran beside it when the server died.
+    /// Whether another request ran beside it when the upstream crashed.
     has_company: bool,
 }
 
-/// What died.
+/// What crashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Died {
     Server,
-    /// The process that runs one model; requests to others go on.
+    /// The process that runs one model; requests to other models go on.
     Model,
 }
 
-/// A request that is refused, or suspected, as an admin sees it.
+/// A refused or suspected request, as an admin sees it.
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub digest: String,
@@ -94,7 +94,7 @@ impl Quarantine {
         Arc::new(Quarantine { state: Mutex::new(state), settings, key: RandomState::new() })
     }
 
-    /// Admits a call to `model`, unless a server died of it.
+    /// Admits a call to `model`, unless it has crashed an upstream.
     pub fn admit(self: &Arc<Self>, call: &Call, model: &str) -> Result<Stay, Error> {
         self.admit_at(Digest(self.key.hash_one((&call.path, &call.body))), model, Instant::now())
     }
@@ -123,7 +123,7 @@ impl Quarantine {
         Ok(Stay { quarantine: self.clone(), id })
     }
 
-    /// Requests that are refused or suspected, the newest first.
+    /// Returns the requests that are refused or suspected, the newest first.
     pub fn seen(&self) -> Vec<Seen> {
         let (lasts, now, clock) = (self.lasts(), Instant::now(), Timestamp::now());
         let mut state = self.lock();
@@ -164,14 +164,14 @@ impl State {
         self.suspects.retain(|_, suspect| now.saturating_duration_since(suspect.died_at) < lasts);
     }
 
-    /// Notes who runs beside `id`: they have company, and so has it.
+    /// Marks `id` and the requests that run beside it as not alone.
     fn look_around(&mut self, id: u64, died: Died) {
         let Some(own) = self.present.get(&id) else { return };
         let (host, model, digest) = (own.host, own.model.clone(), own.digest);
         let mut has_company = false;
         for (other_id, other) in &mut self.present {
             let is_beside = other.host == host && (died == Died::Server || other.model == model);
-            // The same request twice is no other suspect.
+            // Another copy of the same request is not another suspect.
             if *other_id != id && is_beside && other.digest != digest {
                 other.has_company = true;
                 has_company = true;
@@ -196,26 +196,26 @@ impl State {
     }
 }
 
-/// A request on its way. Dropping it ends that.
+/// An admitted request. Dropping it ends its stay.
 pub struct Stay {
     quarantine: Arc<Quarantine>,
     id: u64,
 }
 
 impl Stay {
-    /// It is sent to `host`.
+    /// Records that it was sent to `host`.
     pub fn begins(&self, host: HostId) {
         if let Some(own) = self.quarantine.lock().present.get_mut(&self.id) {
             own.host = Some(host);
         }
     }
 
-    /// Its connection broke off. Those who run beside it now count, should it turn out that the server has died.
+    /// Records that its connection broke. The requests beside it now matter if the upstream turns out to have crashed.
     pub fn broke_off(&self) {
         self.quarantine.lock().look_around(self.id, Died::Server);
     }
 
-    /// Its server, or its model, died.
+    /// Records that its upstream, or its model, crashed.
     pub fn died(&self, died: Died) {
         if !self.quarantine.lasts().is_zero() {
             let mut state = self.quarantine.lock();
@@ -224,7 +224,7 @@ impl Stay {
         }
     }
 
-    /// It was answered, so it is no suspect any more.
+    /// Records its complete answer, which clears it of suspicion.
     pub fn answered(&self) {
         let mut state = self.quarantine.lock();
         if let Some(digest) = state.present.get(&self.id).map(|own| own.digest)
@@ -286,7 +286,7 @@ mod tests {
         let (poison, innocent) = (runs(&quarantine, 1), runs(&quarantine, 2));
         poison.broke_off();
         poison.died(Died::Server);
-        // The other finds out after the first has gone.
+        // The other request learns of the crash after the first has gone.
         drop(poison);
         innocent.broke_off();
         innocent.died(Died::Server);

@@ -1,8 +1,8 @@
-//! The candidates: which upstreams are up and serve a model.
+//! Routing: which upstreams are up and serve a model.
 //!
-//! One task looks at each upstream in the background and keeps its list of models and its condition; all workers share what
-//! it finds. Requests wait for a look only while nothing is known at all, or when nobody knows their model, and never long.
-//! An upstream that is down gets no work, and is looked at several times a second until it is back.
+//! A background task polls each upstream for its models and its health; all workers share the results. A request waits for a
+//! poll only while nothing is known at all, or when no upstream is known to serve its model, and never for long. An upstream
+//! that is down gets no requests, and is polled several times a second until it is back.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -26,52 +26,52 @@ use known::{Known, Sure};
 #[derive(Clone)]
 pub struct Routing(Arc<Shared>);
 
-/// Where a request may run.
+/// The upstreams that may run a request.
 #[derive(Debug, Clone)]
 pub struct Candidates {
-    /// What all of `hosts` speak, since a request is translated once.
+    /// The kind of all `hosts`, since a request is translated once.
     pub kind: ProviderKind,
     /// Never empty.
     pub hosts: Vec<HostId>,
 }
 
 struct Shared {
-    /// What each upstream speaks, in the order of `HostId`.
+    /// The kind of each upstream, in the order of `HostId`.
     kinds: Vec<ProviderKind>,
     upstreams: Mutex<Vec<Known>>,
-    /// Rises whenever a look has ended.
+    /// Incremented after each poll.
     looked: watch::Sender<u64>,
-    /// Somebody wants to know at once.
+    /// Notified to poll an upstream at once.
     wanted: Vec<Notify>,
     fresh: Duration,
-    /// Told whenever an upstream goes down or comes up.
+    /// Called whenever an upstream goes down or comes up.
     tell_down: Box<dyn Fn(HostId, bool) + Send + Sync>,
 }
 
-/// A list younger than this is not asked for again, whoever wants it.
+/// A list younger than this is not fetched again.
 const LIST_FRESH: Duration = Duration::from_secs(1);
 
-/// How long one look may take.
+/// Time limit of one poll.
 const LOOK_MAX: Duration = Duration::from_secs(5);
 
-/// How long a request waits for a look that it wants.
+/// How long a request waits for a poll.
 const LOOK_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// The same while no upstream is known at all, which is at the start.
 const FIRST_LOOK_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// How long an upstream may take to tell what a model can do.
+/// How long an upstream may take to report what a model can do.
 const SKILLS_WAIT_MAX: Duration = Duration::from_secs(3);
 
-/// How often, and after which pauses, an upstream is asked whether it still lives.
+/// How often, and after which pauses, an upstream is probed.
 const PROBES: usize = 4;
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 const PROBE_MAX: Duration = Duration::from_secs(1);
 
-/// An error in words, at most.
+/// Length limit of an error text.
 const ERROR_CHARS_MAX: usize = 300;
 
-/// Whether an upstream lives whose connection broke off.
+/// Whether an upstream is alive after its connection broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alive {
     /// It answers.
@@ -81,7 +81,7 @@ pub enum Alive {
     Unclear,
 }
 
-/// An upstream as people see it.
+/// An upstream as admins see it.
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub condition: Condition,
@@ -91,13 +91,13 @@ pub struct Seen {
 /// Where a model is served.
 enum Served {
     Here(Candidates),
-    /// By upstreams that are down.
+    /// Only by upstreams that are down.
     Down(Error),
     Nowhere,
 }
 
 impl Routing {
-    /// `fresh`: how old a list of models may become. `tell_down` is told whenever an upstream goes down or comes up.
+    /// `fresh` is how old a list of models may become. `tell_down` is called whenever an upstream goes down or comes up.
     pub fn new(
         kinds: Vec<ProviderKind>,
         fresh: Duration,
@@ -113,7 +113,7 @@ impl Routing {
         }))
     }
 
-    /// Looks at all upstreams, until it is dropped. To be run once.
+    /// Polls all upstreams until it is dropped. Must run once only.
     pub async fn watch(&self, upstream: &Upstream) {
         join_all(upstream.hosts().map(|host| self.watch_one(upstream, host))).await;
     }
@@ -141,7 +141,7 @@ impl Routing {
         }
     }
 
-    /// Changes what is known of an upstream, and tells whom it concerns.
+    /// Changes what is known of an upstream, and notifies who waits for it.
     fn change(&self, upstream: &Upstream, host: HostId, change: impl FnOnce(&mut Known)) {
         let mut all = self.lock();
         let known = &mut all[host.0];
@@ -158,21 +158,20 @@ impl Routing {
             _ => {}
         }
         if before != known.condition {
-            // Under the lock, so that what it is told last is what holds.
+            // Called under the lock, so that the last call has the current state.
             (self.0.tell_down)(host, known.is_down());
         }
         drop(all);
         self.0.looked.send_modify(|count| *count += 1);
     }
 
-    /// Notes that a request got no connection.
+    /// Records that a request could not connect.
     pub fn unreachable(&self, upstream: &Upstream, host: HostId, error: &Error) {
         self.change(upstream, host, |known| known.failed(Sure::Yes, words(error), Timestamp::now()));
         self.0.wanted[host.0].notify_one();
     }
 
-    /// Looks whether an upstream still lives, after a connection to it broke off. One that has just died may take a moment
-    /// to let go of its port.
+    /// Probes an upstream after a connection to it broke. One that has just crashed may take a moment to release its port.
     pub async fn probe(&self, upstream: &Upstream, host: HostId) -> Alive {
         for probe in 0..PROBES {
             if probe > 0 {
@@ -198,7 +197,7 @@ impl Routing {
     pub async fn candidates(&self, model: &ModelName) -> Result<Candidates, Error> {
         self.first_look().await;
         if !matches!(self.serving(model), Served::Here(_)) {
-            // It may have been pulled, or its upstream started, a moment ago.
+            // The model may have been pulled, or its upstream started, a moment ago.
             self.look_again(|_| true, |known| known.is_up() && known.serves(model)).await;
         }
         match self.serving(model) {
@@ -217,7 +216,7 @@ impl Routing {
         Some(self.0.kinds[host])
     }
 
-    /// Every model that some upstream serves now, by name.
+    /// Returns every model that some upstream serves now, by name.
     pub async fn models(&self) -> Result<Vec<ModelCard>, Error> {
         self.look_around().await;
         self.check_any_up()?;
@@ -233,27 +232,27 @@ impl Routing {
         Ok(models)
     }
 
-    /// Whether some upstream is up.
+    /// Returns whether any upstream is up.
     pub async fn is_any_up(&self) -> bool {
         self.look_around().await;
         self.check_any_up().is_ok()
     }
 
-    /// What is known of each upstream, in the order of `HostId`.
+    /// Returns what is known of each upstream, in the order of `HostId`.
     pub fn seen(&self) -> Vec<Seen> {
         let seen = |known: &Known| Seen { condition: known.condition.clone(), models: known.models.len() };
         self.lock().iter().map(seen).collect()
     }
 
-    /// Why nothing can be sent to any of `hosts`; `None`: to one of them it can.
+    /// Returns the error of a request whose upstreams are all down; `None` if one of them is up.
     pub fn all_down(&self, hosts: &[HostId]) -> Option<Error> {
         let upstreams = self.lock();
         let downs: Option<Vec<Error>> = hosts.iter().map(|host| down(&upstreams[host.0])).collect();
         downs?.pop()
     }
 
-    /// Returns what `model` can do, as the first candidate tells it: asked once, and again when the model has changed. `None`
-    /// when the host does not tell; it then decides by itself what it makes of a request.
+    /// Returns what `model` can do, as the first candidate reports it: fetched once, and again when the model has changed.
+    /// `None` when it doesn't report it; then the upstream decides itself.
     pub async fn skills(&self, upstream: &Upstream, candidates: &Candidates, model: &ModelName) -> Option<Skills> {
         let host = *candidates.hosts.first()?;
         let known = self.with_card(host, model, |card| card.skills).flatten();
@@ -308,7 +307,7 @@ impl Routing {
         self.wait(FIRST_LOOK_WAIT_MAX, known).await;
     }
 
-    /// Waits for new lists of those that are not down, and for a look at the others when none is up.
+    /// Waits for new lists of upstreams that are not down, and for a poll of the others when none is up.
     async fn look_around(&self) {
         self.first_look().await;
         self.look_again(|known| !known.is_down(), |_| false).await;
@@ -317,7 +316,7 @@ impl Routing {
         }
     }
 
-    /// Asks for a new list of each of `which`, and waits for one look at each, or until one is `enough`.
+    /// Polls the upstreams that match `which`, and waits until each was polled once, or until one is `enough`.
     async fn look_again(&self, which: impl Fn(&Known) -> bool, enough: impl Fn(&Known) -> bool) {
         let now = Instant::now();
         let mut looks = Vec::new();
@@ -336,10 +335,10 @@ impl Routing {
     async fn wait(&self, most: Duration, done: impl Fn(&[Known]) -> bool) {
         let mut looked = self.0.looked.subscribe();
         let wait = async {
-            // The sender lives as long as this does.
+            // The sender lives as long as `self`.
             while !done(&self.lock()) && looked.changed().await.is_ok() {}
         };
-        // What is known by then is what there is.
+        // After the time limit, what is known has to do.
         let _ = tokio::time::timeout(most, wait).await;
     }
 
@@ -357,7 +356,7 @@ fn sure(error: &Error) -> Sure {
     if matches!(error, Error::UpstreamDown { .. }) { Sure::Yes } else { Sure::No }
 }
 
-/// An error as an admin may read it, short.
+/// Returns a short error text for admins.
 fn words(error: &Error) -> String {
     let words = match error {
         Error::UpstreamDown { cause } => format!("{cause:#}"),

@@ -1,6 +1,6 @@
-//! The rules about tokens of machines: what may be asked of one, how long it lives, what is shown of it.
+//! The rules about API tokens: which ones can be made, how long they live, what is shown of them.
 //!
-//! Routes and command line call these verbs. Who may change whose token is checked where it is changed, in the store.
+//! API routes and command line call these verbs. The store checks who may change whose token.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -27,58 +27,59 @@ pub struct Tokens {
     config: config::Tokens,
 }
 
-/// What a new token should be. An unknown field is refused: a token that allows more than its maker meant is dangerous.
+/// Properties of a new token. An unknown field is refused: a token that allows more than its maker meant is dangerous.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wish {
     /// Says which machine or pipeline it is for; shown in the record.
     #[schema(example = "nightly docs build", min_length = 1, max_length = 100)]
     pub name: String,
-    /// `chat`, `embeddings`, `models`, `usage`, `models:manage`; `chat` and `models` when left out.
+    /// `chat`, `embeddings`, `models`, `usage`, `models:manage`; `chat` and `models` by default.
     #[schema(example = json!(["chat", "models"]))]
     pub scopes: Option<Vec<String>>,
-    /// The models that it may name; all that you may when left out.
+    /// The models that it may use; by default all that you may.
     #[schema(example = json!(["llama3.2:latest"]))]
     pub models: Option<Vec<String>>,
-    /// Where it may be used from; anywhere when left out.
+    /// Addresses and networks that it may be used from; by default any.
     #[schema(example = json!(["192.168.1.0/24"]))]
     pub networks: Option<Vec<String>>,
-    /// A limit of its own besides yours, which holds for it too.
+    /// A separate limit, in addition to yours.
     #[schema(minimum = 1, maximum = 1_000_000, example = 5)]
     pub requests_per_minute: Option<u32>,
-    /// Quotas of its own besides yours, which hold for it too.
+    /// Separate quotas, in addition to yours.
     #[schema(value_type = Option<Quotas>, example = json!({ "tokens_per_day": 100_000 }))]
     pub quotas: Option<Fields<Quotas>>,
-    /// `batch` takes what interactive requests leave; your own class when left out. A token is never above its owner.
+    /// `batch` takes what interactive requests leave; by default your own class. A token never has a higher class than its
+    /// owner.
     #[schema(example = "batch")]
     pub class: Option<String>,
-    /// 90 when left out.
+    /// 90 by default.
     #[schema(minimum = 1, maximum = 365, example = 90)]
     pub expires_in_days: Option<u32>,
 }
 
-/// What is to be changed in a token, not yet checked; `None` stays as it is, `Some(None)` takes it away.
+/// Unchecked changes to a token; `None` keeps a value, `Some(None)` removes it.
 #[derive(Debug, Default)]
 pub struct Edit {
     pub requests_per_minute: Option<Option<u32>>,
-    /// By name; `None` takes one away.
+    /// By name; `None` removes a quota.
     pub quotas: BTreeMap<String, Option<u64>>,
     pub class: Option<Option<String>>,
 }
 
-/// What a rotation should be.
+/// Properties of a rotation.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateWish {
-    /// How long the secret before is taken too; an hour when left out, 0 ends it at once.
+    /// How long the previous secret is still accepted: by default an hour; 0 ends it at once.
     #[schema(maximum = 604_800, example = 3600)]
     pub grace_seconds: Option<u32>,
-    /// From now; the token expires when it would have when left out.
+    /// From now; by default the expiry stays.
     #[schema(minimum = 1, maximum = 365)]
     pub expires_in_days: Option<u32>,
 }
 
-/// A token whose secret was made just now: the only time that it can be shown.
+/// A token whose secret was just made, the only time that it can be shown.
 pub struct Fresh {
     pub token: Token,
     pub secret: Secret<String>,
@@ -93,7 +94,7 @@ impl Tokens {
         Tokens { store, config: config.clone() }
     }
 
-    /// A new token of the user with the public id `owner`.
+    /// Creates a token for the user with the public id `owner`.
     pub async fn create(&self, by: Actor, owner: &str, wish: Wish) -> Result<Fresh, Error> {
         let scopes = match &wish.scopes {
             Some(words) => Scopes::parse(words)?,
@@ -117,7 +118,7 @@ impl Tokens {
         Ok(Fresh { token, secret: minted.text })
     }
 
-    /// Changes how much a token may use, its owner's or, for an admin, anybody's. Its owner's own limits hold besides.
+    /// Changes the limits of a token, for its owner or an admin. The owner's own limits apply, too.
     pub async fn edit(&self, by: Actor, id: &str, edit: Edit) -> Result<Token, Error> {
         let limit = |limit: Option<u32>| limit.map(check_requests_per_minute).transpose();
         let class = |word: Option<String>| word.as_deref().map(Class::parse).transpose();
@@ -129,7 +130,7 @@ impl Tokens {
         self.store.edit_token(by, id, changes).await
     }
 
-    /// Gives a token a new secret. The one before is taken for a while, so that a machine can be changed over in peace.
+    /// Gives a token a new secret. The previous one is accepted for a while, so that the machine can be switched without haste.
     pub async fn rotate(&self, by: Actor, id: &str, wish: RotateWish) -> Result<Fresh, Error> {
         let grace = wish.grace_seconds.unwrap_or(self.config.grace_seconds);
         if grace > self.config.grace_seconds_max {
@@ -146,22 +147,22 @@ impl Tokens {
         Ok(Fresh { token, secret: minted.text })
     }
 
-    /// Ends a token at once, its owner's or, for an admin, anybody's.
+    /// Revokes a token at once, for its owner or an admin.
     pub async fn revoke(&self, by: Actor, id: &str) -> Result<Token, Error> {
         self.store.revoke_token(by, id).await
     }
 
-    /// Lets a token in again that ran away, or was suspended with its owner.
+    /// Resumes a token that was paused by the breaker, or suspended with its owner.
     pub async fn resume(&self, by: Actor, id: &str) -> Result<Token, Error> {
         self.store.resume_token(by, id).await
     }
 
-    /// A page of one person's tokens, or of everybody's, newest first; `before` is the id after which the last page ended.
+    /// Returns a page of tokens of one user, or of all, newest first; `before` is the id with which the last page ended.
     pub async fn list(&self, user_id: Option<i64>, before: Option<String>, limit: usize) -> Result<Vec<Token>, Error> {
         self.store.tokens_page(user_id, before, limit as i64).await
     }
 
-    /// The name of a token's owner.
+    /// Returns the name of a token's owner.
     pub fn owner(&self, token: &Token) -> String {
         self.store.people().by_id(token.user_id).map(|user| user.name().to_owned()).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What was used, line by line, as people ask for it: by whom, by which token, of which model, or when.
+//! Usage sums, by user, token, model or hour.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,59 +9,59 @@ use crate::base::sheet::{BYTE_ORDER_MARK, csv_line};
 use crate::store::Store;
 use crate::store::usage::{Group, Sums, UsageFilter, Used};
 
-/// What somebody wants to know, not yet checked.
+/// A query of usage, not yet checked.
 #[derive(Debug, Default)]
 pub struct Question {
-    /// One person alone; the public id, deleted ones too.
+    /// Public id of one user, also of a deleted one.
     pub user_id: Option<String>,
-    /// One token alone; the public id.
+    /// Public id of one token.
     pub token_id: Option<String>,
-    /// RFC 3339; 30 days before `to` when left out.
+    /// RFC 3339; 30 days before `to` by default.
     pub from: Option<String>,
-    /// RFC 3339; now when left out.
+    /// RFC 3339; now by default.
     pub to: Option<String>,
-    /// `user` when left out.
+    /// `user` by default.
     pub by: Option<String>,
 }
 
-/// What was used by one person, token or model, or in one hour.
+/// The usage of one user, token or model, or of one hour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UsageItem {
-    /// The person, the token's name, the model, or the hour (UTC).
+    /// Name of the user, the token or the model, or the hour (UTC).
     pub key: String,
-    /// The id of the person or token.
+    /// Public id of the user or token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Whose token it is.
+    /// Name of the token's owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Requests that came to the model or waited for it.
+    /// Requests that reached the upstream or waited for it.
     pub requests: i64,
-    /// Of these, ended in an error.
+    /// Those of `requests` that ended in an error.
     pub failed: i64,
-    /// Refused, before they were requests or while they waited.
+    /// Requests that were refused, before they got a place in the queue or while they waited.
     pub refused: i64,
     pub prompt_tokens: i64,
     pub answer_tokens: i64,
-    /// Time that the model server worked, in milliseconds.
+    /// Time that the upstream worked, in milliseconds.
     pub gpu_ms: i64,
-    /// Time from the record's first row to its last, in milliseconds.
+    /// Time from a request's first row in the record to its last, in milliseconds.
     pub total_ms: i64,
 }
 
-/// Without `from`.
+/// Days that are summed without `from`.
 const DAYS_DEFAULT: i64 = 30;
 
 /// Lines of one answer: more than a year of hours.
 pub const LINES_MAX: usize = 10_000;
 
-/// The last line when there would be more: all those that were used least.
+/// Name of the last line when there would be more lines: the sum of those with the least usage.
 const OTHERS: &str = "(others)";
 
 const GROUPS: [(&str, Group); 4] =
     [("user", Group::User), ("token", Group::Token), ("model", Group::Model), ("hour", Group::Hour)];
 
-/// The answer, in the order of hours or of names.
+/// Returns the lines, in the order of hours or of names.
 pub async fn lines(store: &Store, asked: Question) -> Result<Vec<UsageItem>, Error> {
     let group = group(asked.by.as_deref().unwrap_or("user"))?;
     let time = |field, text: Option<&str>| text.map(|text| Timestamp::parse_field(field, text)).transpose();
@@ -74,7 +74,7 @@ pub async fn lines(store: &Store, asked: Question) -> Result<Vec<UsageItem>, Err
     let token_id = match asked.token_id {
         Some(id) => {
             let token = store.token_key(id).await?;
-            // For whoever asks about one person, another's token is not there.
+            // A query about one user must not show another's token.
             if user_id.is_some_and(|user_id| user_id != token.user_id) {
                 return Err(Error::NotFound { what: "such token".into() });
             }
@@ -92,7 +92,7 @@ pub async fn lines(store: &Store, asked: Question) -> Result<Vec<UsageItem>, Err
         }
         return named(store, group, used).await;
     }
-    // Tokens can be made without end. Those who made many must not keep an admin from seeing the others.
+    // Users can make any number of tokens. One who made many must not hide the others from an admin.
     let (used, rest) = store.most_used(group, wanted, LINES_MAX - 1).await?;
     let mut items = named(store, group, used).await?;
     items.sort_by(|one, other| (&one.key, &one.user, &one.id).cmp(&(&other.key, &other.user, &other.id)));

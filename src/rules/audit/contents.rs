@@ -18,7 +18,7 @@ pub struct AnswerContents {
     text_flushed: usize,
     pub reasoning: Vec<u8>,
     reasoning_flushed: usize,
-    /// As the record keeps them: a line of JSON for each.
+    /// In the form of the record: one line of JSON each.
     pub tool_calls: Vec<u8>,
     tool_calls_flushed: usize,
     pub numbers: Numbers,

@@ -1,4 +1,4 @@
-//! The record of one request: what comes back is added to it, and it is closed in any case.
+//! The record of one request: collects what comes back, and is closed in any case.
 //!
 //! Dropping a record hands over its result row without waiting, so that a request that ends in the middle of an await is
 //! recorded, too.
@@ -30,13 +30,13 @@ pub struct Record {
     /// The result row, until it is handed to the writer.
     row: Option<NewRow>,
     opened: Instant,
-    /// When its turn came.
+    /// When the request's turn came.
     begun: Option<Instant>,
-    /// Tokens of the prompt, as far as they can be guessed.
+    /// Estimated model tokens of the prompt.
     prompt_guess: Option<u64>,
     flushed_at: Instant,
     contents: AnswerContents,
-    /// Pieces of text, reasoning and calls: about a token each.
+    /// Number of text, reasoning and tool-call deltas: about a token each.
     pieces: u64,
     end: Option<End>,
     room: Option<OwnedSemaphorePermit>,
@@ -75,7 +75,7 @@ impl Record {
         }
     }
 
-    /// Notes that the turn has come, on the upstream `host`.
+    /// Records that the turn has come, on the upstream `host`.
     pub fn begins(&mut self, host: &str) {
         let now = Instant::now();
         let waited = micros(now.duration_since(self.opened));
@@ -86,7 +86,7 @@ impl Record {
         }
     }
 
-    /// Notes a guess at the prompt's tokens, for an answer that is cut off before its model has counted them.
+    /// Records an estimate of the prompt's tokens, for an answer that is cut off before its model has counted them.
     pub fn guess_prompt(&mut self, tokens: u64) {
         self.prompt_guess = Some(tokens);
     }
@@ -104,7 +104,7 @@ impl Record {
             Piece::Text(text) => self.contents.text.extend_from_slice(text.as_bytes()),
             Piece::Reasoning(text) => self.contents.reasoning.extend_from_slice(text.as_bytes()),
             Piece::ToolCall(call) => write_call(&mut self.contents.tool_calls, call),
-            // Not kept: they are numbers about a text that is kept.
+            // Not kept: they can be computed from a text that is kept.
             Piece::Logprobs(_) => {}
             Piece::Embedding(embedding) => self.contents.numbers.add(embedding),
             Piece::End(end) => {
@@ -120,7 +120,7 @@ impl Record {
         }
     }
 
-    /// Notes that the request did not get through to the upstream `host` and goes to another one as a new attempt.
+    /// Records that the request did not get through to the upstream `host` and goes to another one as a new attempt.
     pub fn failed_attempt(&mut self, host: &str, error: &Error) {
         let Some(row) = &mut self.row else { return };
         let attempt = row.attempt.unwrap_or(1);
@@ -128,12 +128,12 @@ impl Record {
         self.notes.push(format!("attempt {attempt} on `{host}` failed with {}: {error}", error.code()));
     }
 
-    /// Notes something that the result's readers should know, on a line of its own.
+    /// Adds a note for readers of the result, on a line of its own.
     pub fn note(&mut self, note: String) {
         self.notes.push(note);
     }
 
-    /// Hands a segment to the writer when the last one is old enough. To be called on a beat.
+    /// Hands a segment to the writer when the last one is old enough. Must be called regularly.
     pub fn beat(&mut self) {
         if self.contents.waiting() > 0 && self.flushed_at.elapsed() >= self.audit.config.segment_time {
             self.flush();
@@ -141,7 +141,7 @@ impl Record {
     }
 
     fn flush(&mut self) {
-        // No room now: the segment stays here, grows, and is tried again on the next event or beat.
+        // Without room the segment stays here, grows, and is tried again on the next event or beat.
         let bytes = self.contents.waiting() + ROW_BYTES;
         let Ok(room) = self.audit.room.clone().try_acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)) else {
             return;
@@ -162,14 +162,14 @@ impl Record {
         u64::try_from(micros).ok().filter(|micros| *micros > 0).map(Duration::from_micros)
     }
 
-    /// Returns what the answer cost, once the model is done or was cut off. For an answer that was cut off the upstream reports
-    /// no usage: then it is the pieces that came, and the time since the turn.
+    /// Returns what the answer cost, once the model is done or was cut off. For an aborted answer the upstream reports no
+    /// usage: then the deltas are counted, and the time since the turn.
     pub fn stops(&mut self) -> Spent {
         let Some(row) = &mut self.row else { return Spent::default() };
         if self.end.is_none() {
             let came = i64::try_from(self.pieces).unwrap_or(i64::MAX);
             row.answer_tokens = row.answer_tokens.or(Some(came).filter(|came| *came > 0));
-            // A model that answers has read its prompt.
+            // A model that has sent anything has read its prompt.
             let read = self.prompt_guess.filter(|_| came > 0).and_then(|guess| i64::try_from(guess).ok());
             row.prompt_tokens = row.prompt_tokens.or(read);
             row.gpu_us = row.gpu_us.or(self.begun.map(|begun| micros(begun.elapsed())));
@@ -182,7 +182,7 @@ impl Record {
         }
     }
 
-    /// Bytes of the answer so far.
+    /// Returns the bytes of the answer so far.
     pub fn answer_bytes(&self) -> usize {
         let AnswerContents { text, reasoning, tool_calls, numbers, .. } = &self.contents;
         text.len() + reasoning.len() + tool_calls.len() + numbers.bytes()
@@ -195,7 +195,7 @@ impl Record {
     pub async fn close(mut self, ending: Ending, status: u16) -> Result<(), Error> {
         let (done, synced) = oneshot::channel();
         let recorded = self.hand_over(ending, Some(status), move |committed| {
-            // The caller may have gone.
+            // The receiver may be gone.
             let _ = done.send(committed.map_err(|cause| anyhow!("{cause}")));
         });
         came_to_disk(synced.await)?;
@@ -210,7 +210,7 @@ impl Record {
         self.hand_over(ending, status, |_| {});
     }
 
-    /// Gives the writer the result, once, and returns how it then ends.
+    /// Gives the writer the result, once, and returns how the request then ends.
     fn hand_over(
         &mut self,
         ending: Ending,
@@ -230,7 +230,7 @@ impl Record {
         row.status = status.map(i64::from);
         row.total_us = Some(micros(self.opened.elapsed()));
         let asked = row.model_asked.as_deref().filter(|_| self.end.is_some());
-        // The model's own name; its spelling by the caller is in `model_asked`.
+        // The canonical name of the model; the caller's spelling is in `model_asked`.
         let served = asked.and_then(|asked| ModelName::parse(asked).ok());
         row.model_served = served.map(|model| model.canonical().to_owned());
         row.commitment = commitment;
@@ -244,7 +244,7 @@ impl Record {
         Some(ending)
     }
 
-    /// The parts that are left to be written, and the commitment to all of them.
+    /// Returns the parts that are left to be written, and the commitment to all of them.
     fn last_contents(&mut self) -> (Vec<NewPart>, [u8; 32]) {
         panic_on_purpose("result");
         self.stops();
@@ -260,18 +260,18 @@ impl Record {
     }
 }
 
-/// The reason of a result whose request met a panic.
+/// Reason of a result whose request panicked.
 const PANICKED: &str = "internal_error";
 
 impl Drop for Record {
     fn drop(&mut self) {
-        // A panic drops the record as well as a client that leaves.
+        // A record is dropped by a panic as well as by a client that disconnects.
         let ending = if std::thread::panicking() { Ending::Failed(PANICKED) } else { Ending::Abandoned };
         self.hand_over(ending, None, |_| {});
     }
 }
 
-/// A number as a column holds it.
+/// Converts a number to a column's type.
 fn column(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

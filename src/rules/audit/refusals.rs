@@ -17,7 +17,7 @@ use crate::store::audit::{self as rows, NewEntry, NewPart, NewRow};
 /// A refusal before an intent. It never waits and holds no content.
 pub struct Refusal<'a> {
     pub id: RequestId,
-    /// Whose credential it was, if its secret was right.
+    /// The owner of the credential, if its secret was right.
     pub who: Option<Whose>,
     pub address: Option<IpAddr>,
     pub api: &'static str,
@@ -46,7 +46,7 @@ struct Tally {
     prefix: Option<String>,
 }
 
-/// Refusals that are counted apart in one minute. Beyond it they count under one key per reason.
+/// Keys that are counted separately in one minute. Beyond it, refusals count under one key per reason.
 const REFUSAL_KEYS_MAX: usize = 10_000;
 
 #[derive(Default)]
@@ -97,7 +97,7 @@ impl Audit {
         tallies.insert(key, tally);
     }
 
-    /// Writes what was counted in minutes that are over; `all`: in the current one too.
+    /// Writes the counts of past minutes; with `all` also those of the current one.
     pub fn flush_refusals(&self, all: bool) {
         let minute = Timestamp::now().seconds().div_euclid(60);
         let mut tallies = self.refusals.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -131,7 +131,7 @@ impl Audit {
     }
 }
 
-/// Returns the part of an address that belongs to one household or host: the whole IPv4 address, or the IPv6 /64.
+/// Returns the network that one household or machine controls: a whole IPv4 address, or an IPv6 /64.
 fn address_prefix(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),

@@ -1,7 +1,7 @@
-//! Whether a token has run away: a pure core, without clock, key or store. `now` is an argument.
+//! Decides whether a token has run away: a pure core, without clock, key or store. `now` is an argument.
 //!
-//! Of each token it keeps the last requests that went to a model, and since when they fail. What is held is a bounded
-//! list of digests and times, so a token costs some 40 KiB at most, whatever it sends.
+//! For each token it keeps the last requests that reached a model, and the failures since the last success: a bounded list of
+//! digests and times, at most some 40 KiB a token.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -9,22 +9,22 @@ use std::time::Duration;
 use crate::config::settings::Settings;
 use crate::model::runaway::Runaway;
 
-/// A request's content under a key that only this process knows. Equal contents have equal digests.
+/// Digest of a request's content under a key of this process. Equal contents have equal digests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest(pub u64);
 
-/// What an admin decided; `None` turns a bound off.
+/// The thresholds that an admin has set; `None` turns one off.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// How far back is looked.
+    /// How far back requests are compared.
     pub window: Duration,
-    /// A token that is slowed may go on once in this time.
+    /// A slowed token may send one request in this time.
     pub pace: Duration,
     pub repeats: Steps,
     pub errors: Steps,
 }
 
-/// How many pass freely, and how many pass at all.
+/// How many requests pass at once, and how many pass at all.
 #[derive(Debug, Clone, Copy)]
 pub struct Steps {
     pub free: Option<usize>,
@@ -64,12 +64,12 @@ enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Passes,
-    /// Not now. `count`: how many there were before it.
+    /// Refused for now. `count` is the number of requests or failures before this one.
     Slowed {
         retry_after: Duration,
         count: usize,
     },
-    /// Not until somebody has looked at it.
+    /// Refused until somebody resumes the token.
     RanAway {
         count: usize,
     },
@@ -89,14 +89,14 @@ pub struct Core {
     swept_at: Duration,
 }
 
-/// What is known of one token.
+/// What is kept of one token.
 #[derive(Default)]
 struct Seen {
-    /// Requests that went to a model, oldest first.
+    /// Requests that reached a model, oldest first.
     sent: VecDeque<Sent>,
-    /// When requests failed, since the last answer.
+    /// Times of failures since the last success.
     errors: VecDeque<Duration>,
-    /// When a request was let in although the ones before had failed.
+    /// When a request was last admitted although the ones before had failed.
     let_in_at: Option<Duration>,
 }
 
@@ -106,11 +106,11 @@ pub struct Sent {
     at: Duration,
 }
 
-/// Requests, and errors, that are remembered of one token: more than the highest bound that can be set.
+/// Requests, and failures, that are kept of one token: more than the highest threshold that can be set.
 const KEPT_MAX: usize = 1024;
 
 impl Core {
-    /// A request comes; what it holds is not known yet. One that follows many failures has to wait.
+    /// Decides about a request whose content is not known yet. After many failures it has to wait.
     pub fn arrives(&mut self, token: i64, bounds: &Bounds, now: Duration) -> Verdict {
         self.sweep(bounds, now);
         let Some(seen) = self.tokens.get_mut(&token) else { return Verdict::Passes };
@@ -131,7 +131,7 @@ impl Core {
         }
     }
 
-    /// A request is about to go to a model. One that passes counts from now on.
+    /// Decides about a request to a model. An admitted one counts from now on.
     pub fn sends(&mut self, token: i64, digest: Digest, bounds: &Bounds, now: Duration) -> (Verdict, Sent) {
         let sent = Sent { digest, at: now };
         let seen = self.tokens.entry(token).or_default();
@@ -155,7 +155,7 @@ impl Core {
         (verdict, sent)
     }
 
-    /// A request that had passed never came to a model, or failed by no fault of its own: its sender rightly tries again.
+    /// Uncounts an admitted request that never reached a model, or failed by no fault of its own: its sender may retry.
     pub fn takes_back(&mut self, token: i64, sent: Sent) {
         if let Some(seen) = self.tokens.get_mut(&token)
             && let Some(at) = seen.sent.iter().rposition(|other| *other == sent)
@@ -179,12 +179,12 @@ impl Core {
         errors.push_back(now);
     }
 
-    /// The token begins anew: it is held elsewhere from now on, or somebody let it in again.
+    /// Forgets a token: it was paused in the store, or resumed.
     pub fn begins_anew(&mut self, token: i64) {
         self.tokens.remove(&token);
     }
 
-    /// Tokens whose next request may have to wait.
+    /// Returns the tokens whose next request may have to wait.
     pub fn slowed(&mut self, bounds: &Bounds, now: Duration) -> Vec<Slowed> {
         let slowed = |(token, seen): (&i64, &mut Seen)| {
             seen.forget(bounds, now);
@@ -196,7 +196,7 @@ impl Core {
         slowed
     }
 
-    /// Once in a window, forgets the tokens of which nothing is left.
+    /// Once in a window, drops the tokens without recent requests.
     fn sweep(&mut self, bounds: &Bounds, now: Duration) {
         if now.saturating_sub(self.swept_at) < bounds.window {
             return;

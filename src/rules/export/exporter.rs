@@ -1,7 +1,7 @@
-//! An export under way: a piece of the file at a time, with the receipt as the last line.
+//! An export under way: returns the file piece by piece, with the receipt as the last line.
 //!
-//! The receipt's code is written to disk before the last line leaves, and stands nowhere else: whoever has it has the
-//! whole file. Contents that are erased while it is read end it without a receipt.
+//! The receipt's code is stored before the last line is sent, and is nowhere else, so only who has the whole file has it. When
+//! contents are erased meanwhile, the export ends without a receipt.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -23,23 +23,23 @@ use crate::store::exports::{Export, FinishedExport};
 /// Requests that are looked up at once.
 const ENTRIES_PER_PAGE: i64 = 200;
 
-/// Contents that are read at once. Only a single request that is larger takes more memory.
+/// Contents that are read at once. Only a single larger request takes more memory.
 const CONTENTS_BYTES: usize = 256 * 1024;
 
 const RECEIPT_LETTERS: usize = 16;
 
-/// It reads the record up to where it ended when the export began.
+/// Reads the record up to where it ended when the export began.
 pub struct Exporter {
     store: Store,
     export: Export,
     format: Format,
     wanted: Wanted,
     after: i64,
-    /// The record as it was when the export began. Requests that ran then come last, without an end.
+    /// The end of the record when the export began. Requests that ran then come last, without a result.
     beginning: Beginning,
-    /// What comes next, oldest first.
+    /// The next lines, oldest first.
     page: VecDeque<Entry>,
-    /// Whose requests the file holds.
+    /// The people whose requests the file contains.
     people: BTreeSet<i64>,
     byte_order_mark: bool,
     stage: Stage,
@@ -89,7 +89,7 @@ impl Exporter {
         self.format
     }
 
-    /// The next piece of the file; `None` after the last. After an error there is no more of it: it has no receipt.
+    /// Returns the next piece of the file; `None` after the last. After an error the file ends without a receipt.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
         let piece = self.try_next().await;
         if piece.is_err() {
@@ -139,7 +139,8 @@ impl Exporter {
         Ok(Some(out))
     }
 
-    /// Acts are about governing, not about what a person asked, and have no columns in a CSV.
+    /// Returns whether acts belong into this file: they are about administration, not about what a person asked, and have no
+    /// columns in a CSV.
     fn holds_acts(&self) -> bool {
         self.format == Format::JsonLines && self.export.filter.is_some()
     }

@@ -1,4 +1,4 @@
-//! What somebody looks for in the record, in the words of API and command line.
+//! A filter for the record, in the words of the API and the command line.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,15 +10,15 @@ use crate::store::Store;
 use crate::store::audit::Wanted;
 use crate::store::search::Search;
 
-/// What is looked for in the record. All that is given must hold.
+/// Search conditions for the record. All given ones must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {
-    /// One person alone, deleted ones too.
+    /// Public id of a person, also of a deleted one.
     #[schema(format = Uuid)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
-    /// One token alone.
+    /// Public id of a token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
     /// `request`, `refusal` or `act`
@@ -30,7 +30,7 @@ pub struct Filter {
     /// The name of a model, as it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// A route, as in `/v1/chat/completions`.
+    /// A route, such as `/v1/chat/completions`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<String>,
     /// RFC 3339: at this time or later.
@@ -41,15 +41,15 @@ pub struct Filter {
     #[schema(format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// Words in prompts and answers: all must occur, those in quotes next to each other; `deploy*` is any word that begins
-    /// so. Of a long prompt the last 64 KiB are searched, of an answer the first 64 KiB.
+    /// Words in prompts and answers: all must occur, quoted ones next to each other; `deploy*` finds every word with this
+    /// beginning. Only the last 64 KiB of a long prompt and the first 64 KiB of an answer are searched.
     #[schema(max_length = 400)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
 
 impl Filter {
-    /// The same as the store knows it, checked.
+    /// Checks the filter and returns it in the store's terms.
     pub async fn wanted(&self, store: &Store) -> Result<Wanted, Error> {
         let user_id = match &self.user_id {
             Some(id) => Some(store.user_key(id.clone()).await?),

@@ -1,4 +1,4 @@
-//! One line of an export, as CSV or as JSON, and the contents of a request put together again.
+//! One line of an export, as CSV or as JSON, and the joined contents of a request.
 
 use std::fmt::Write;
 
@@ -37,7 +37,7 @@ pub const COLUMNS: [&str; 22] = [
     "content_sha256",
 ];
 
-/// The contents of one request, put together again.
+/// The contents of one request, joined from their parts.
 #[derive(Default)]
 pub struct Contents {
     pub request: Vec<u8>,
@@ -46,7 +46,7 @@ pub struct Contents {
     pub tool_calls: Vec<u8>,
     pub address: Vec<u8>,
     pub notes: Vec<u8>,
-    /// What an act tells besides its name.
+    /// Details of an act.
     pub detail: Vec<u8>,
 }
 
@@ -69,7 +69,7 @@ impl Contents {
                 rows::PART_DETAIL => &mut contents.detail,
                 _ => continue,
             };
-            // Each part of notes has lines of its own.
+            // Each part of notes consists of whole lines.
             if part.kind == rows::PART_NOTES && !into.is_empty() {
                 into.push(b'\n');
             }
@@ -78,7 +78,7 @@ impl Contents {
         contents
     }
 
-    /// The messages, the prompt or the texts as JSON, or the whole of a request that has none of them.
+    /// Returns the messages, the prompt or the texts as JSON, or the whole body of a request that has none of them.
     fn prompt(&self) -> String {
         #[derive(serde::Deserialize)]
         struct Request<'a> {
@@ -91,7 +91,7 @@ impl Contents {
         }
     }
 
-    /// The calls that the model asked for, as an array; the record has one a line.
+    /// Returns the tool calls as an array; the record has one a line.
     pub fn tool_calls(&self) -> String {
         let calls = serde_json::Deserializer::from_slice(&self.tool_calls).into_iter::<&RawValue>();
         match calls.map(|call| call.map(RawValue::get)).collect::<Result<Vec<_>, _>>() {
@@ -101,7 +101,7 @@ impl Contents {
         }
     }
 
-    /// Over what was asked and what was answered, each with its length in front.
+    /// Returns the digest over request and answer, each preceded by its length.
     fn sha256(&self) -> String {
         let mut digest = digest::Context::new(&digest::SHA256);
         let tool_calls = self.tool_calls();
@@ -113,12 +113,12 @@ impl Contents {
     }
 }
 
-/// Everything that stands in one line.
+/// The values of one line.
 pub struct Line<'a> {
     pub entry: &'a Entry,
     pub contents: &'a Contents,
     pub people: &'a People,
-    /// What the token is called that was shown, or that an act is about.
+    /// Name of the token that was used, or that an act is about.
     pub token: Option<&'a Label>,
 }
 
@@ -156,7 +156,7 @@ impl Line<'_> {
         ]
     }
 
-    /// The columns of the CSV as fields, and what has no column there.
+    /// Returns the columns of the CSV as fields, and what has no column there.
     pub fn json(&self) -> Fields {
         if self.entry.first.kind() == Some(Kind::Act) {
             return Fields(self.act().into_iter().map(|(name, value)| (name, Field::Value(value))).collect());
@@ -223,14 +223,14 @@ impl Serialize for Fields {
 #[serde(untagged)]
 enum Field {
     Value(Value),
-    /// What others wrote, letter by letter: numbers that no type holds, and as deep as it is.
+    /// JSON of clients and models, byte for byte: it may hold numbers that no type can, and be deeply nested.
     Raw(Box<RawValue>),
 }
 
 impl Field {
-    /// JSON as it is, on one line; what is none becomes a text.
+    /// Puts JSON on one line; text that isn't JSON becomes a string.
     fn of(json: String) -> Field {
-        // Within its strings a line break is escaped.
+        // JSON strings escape their line breaks, so only whitespace is replaced.
         let line = if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ") } else { json.clone() };
         RawValue::from_string(line).map_or(Field::Value(json.into()), Field::Raw)
     }

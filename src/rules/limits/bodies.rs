@@ -1,8 +1,8 @@
-//! Bytes of request bodies in memory: bounded for each sender, and for all together.
+//! Memory for request bodies: bounded for each sender and in total.
 //!
-//! A sender may hold as many bytes as are still free, so one sender gets half of all at most, two get a third each, and
-//! nobody can keep the others out. Nothing waits here: a body that finds no room is refused and gives back what it held, so
-//! two bodies never wait for each other.
+//! A sender may hold as many bytes as are still free: a single sender gets half of all at most, two get a third each, so nobody
+//! can keep the others out. Nothing waits here: a body without room is refused and releases its bytes, so two bodies never wait
+//! for each other.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,13 +12,13 @@ use std::time::Duration;
 use crate::base::error::Error;
 use crate::config::settings::{Live, Settings};
 
-/// A body is forwarded in a moment, or has waited for a turn and still does.
+/// A body is usually forwarded within a moment; others wait longer for their turn anyway.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// Whose memory a body takes.
+/// Who a body's memory is charged to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sender {
-    /// Not identified, or identified by the body itself: known by address.
+    /// Not authenticated yet, or only by the body itself: charged to the address.
     Address(IpAddr),
     User(i64),
 }
@@ -57,12 +57,12 @@ impl Bodies {
         Bodies { held: Arc::default(), settings }
     }
 
-    /// The longest body that this sender can ever have in memory.
+    /// Returns the length of the longest body that this sender can ever hold.
     pub fn longest(&self, sender: Sender) -> usize {
         total_max(&self.settings.now(), sender) / 2
     }
 
-    /// A body of this sender, of no bytes yet.
+    /// Starts an empty body of this sender.
     pub fn begin(&self, sender: Sender) -> BodyBytes {
         BodyBytes { bodies: self.clone(), sender, bytes: 0 }
     }
@@ -121,7 +121,7 @@ fn full(sender: Sender, has_others: bool) -> Error {
     Error::Unavailable { message: message.into(), retry_after: RETRY_AFTER }
 }
 
-/// The bytes of one body. Dropping it gives them back.
+/// The memory of one body. Dropping it releases the bytes.
 pub struct BodyBytes {
     bodies: Bodies,
     sender: Sender,
@@ -129,7 +129,7 @@ pub struct BodyBytes {
 }
 
 impl BodyBytes {
-    /// Makes room for a body of `bytes` in all, or refuses it and keeps what it has.
+    /// Extends the reservation to `bytes` in total, or refuses that and keeps what it has.
     pub fn grow(&mut self, bytes: usize) -> Result<(), Error> {
         let more = bytes.saturating_sub(self.bytes);
         if more > 0 {
@@ -139,7 +139,7 @@ impl BodyBytes {
         Ok(())
     }
 
-    /// The same body, when its sender was identified by it.
+    /// Charges the body to a user, who was authenticated by its content.
     pub fn identified(self, user_id: i64) -> Result<BodyBytes, Error> {
         let mut owned = self.bodies.begin(Sender::User(user_id));
         owned.grow(self.bytes)?;

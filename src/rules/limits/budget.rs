@@ -1,24 +1,24 @@
-//! Tokens per minute: GCRA, as a level that drains.
+//! Model tokens per minute: GCRA (ITU-T I.371), kept as a level that drains.
 //!
-//! A request fills in what it may cost, and passes when that stays below the brim, which is the limit; the limit's worth
-//! drains in a minute. This is GCRA (ITU-T I.371), whose "theoretical arrival time" is now plus the time until the level
-//! is zero. Kept as tokens, not as a time, it takes back what was not used without knowing which limit held then.
+//! A request adds its estimated cost to the level and passes while the level stays within the limit; the whole limit drains in
+//! a minute. GCRA's "theoretical arrival time" is now plus the time until the level is zero. A level, unlike a time, can return
+//! unused tokens without knowing which limit applied then.
 //!
-//! What a request will cost is not known when it is let in, so a window that must never be exceeded would be of no use
-//! here: what a budget promises is the rate. Twice the limit can pass in some minute.
+//! The cost of a request is unknown when it is admitted, so a strict window would be of no use here. The budget guarantees a
+//! rate: at most twice the limit can pass within a minute.
 
 use std::time::{Duration, Instant};
 
 use crate::rules::limits::{MINUTE, Standing};
 
-/// Of a token, so that a limit per minute is whole units per microsecond and nothing is lost in division.
+/// Fixed-point units per token: makes `limit` tokens per minute exactly `limit` units per microsecond.
 const UNITS: u64 = 60_000_000;
 
-/// What a request has filled in.
+/// What one request has added.
 #[derive(Debug, Clone, Copy)]
 pub struct Fill {
     tokens: u64,
-    /// How full it was then, with that.
+    /// The level right after that.
     level: u64,
     at: Instant,
 }
@@ -26,23 +26,23 @@ pub struct Fill {
 #[derive(Debug, Default)]
 pub struct Budget {
     level: u64,
-    /// When it was drained last.
+    /// When the level was last updated.
     at: Option<Instant>,
 }
 
 impl Budget {
-    /// Lets drain what has drained until now. What was filled in beyond the brim, because a limit was lowered or a
-    /// prompt guessed too small, is let off: nobody is kept out for longer than a minute.
+    /// Drains the level up to `now`. What exceeds the limit, because the limit was lowered or a prompt was underestimated, is
+    /// dropped: nobody waits for longer than a minute.
     fn drain(&mut self, limit: u64, now: Instant) {
         let since = self.at.map_or(MINUTE, |at| now.saturating_duration_since(at)).min(MINUTE);
         let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
         self.level = self.level.min(limit.saturating_mul(UNITS)).saturating_sub(micros.saturating_mul(limit));
-        // What is less than a microsecond drains the next time.
+        // Fractions of a microsecond are kept for the next time.
         let rest = since.saturating_sub(Duration::from_micros(micros));
         self.at = Some(now.checked_sub(rest).unwrap_or(now));
     }
 
-    /// How long until so many tokens may be filled in; zero: now.
+    /// Returns how long to wait before so many tokens may be added; zero means now.
     pub fn wait(&mut self, tokens: u64, limit: u64, now: Instant) -> Duration {
         self.drain(limit, now);
         let filled = self.level.saturating_add(tokens.saturating_mul(UNITS));
@@ -55,9 +55,9 @@ impl Budget {
         Fill { tokens, level: self.level, at: now }
     }
 
-    /// A request has ended and used so many tokens of what it had filled in. The rest is given back, but for what has
-    /// drained meanwhile, and what was filled in first drains first: else requests that ran for long would make room for
-    /// several minutes' worth at once.
+    /// Settles a request that has ended and used so many of its tokens. The rest is returned, except for what has drained
+    /// meanwhile, and the oldest additions drain first: otherwise long requests would make room for several minutes' worth at
+    /// once.
     pub fn settle(&mut self, fill: Fill, used: u64, limit: u64, now: Instant) {
         let micros = u64::try_from(now.saturating_duration_since(fill.at).as_micros()).unwrap_or(u64::MAX);
         let there = fill.level.saturating_sub(micros.saturating_mul(limit)).min(fill.tokens.saturating_mul(UNITS));
@@ -72,7 +72,7 @@ impl Budget {
         Standing { limit, remaining: free / UNITS, reset: Duration::from_micros(self.level.div_ceil(limit.max(1))) }
     }
 
-    /// Whatever the limit: a minute after the last touch nothing is left in it.
+    /// Returns whether the level is zero whatever the limit: a minute after the last update it always is.
     pub fn is_empty(&self, now: Instant) -> bool {
         self.level == 0 || self.at.is_none_or(|at| now.saturating_duration_since(at) >= MINUTE)
     }
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(budget.wait(LIMIT, LIMIT, start), Duration::ZERO);
         budget.take(LIMIT, start);
 
-        // Ten a second.
+        // Ten tokens a second.
         assert_eq!(budget.wait(1, LIMIT, start), Duration::from_millis(100));
         assert_eq!(budget.wait(1, LIMIT, after(start, 99)), Duration::from_millis(1));
         assert_eq!(budget.wait(1, LIMIT, after(start, 100)), Duration::ZERO);
@@ -115,7 +115,7 @@ mod tests {
             budget.wait(0, 60, now);
         }
 
-        // A token a second has drained for 70 ms.
+        // At a token a second, 70 ms have drained.
         assert_eq!(budget.wait(60, 60, now), Duration::from_millis(930));
     }
 
@@ -154,7 +154,7 @@ mod tests {
         let (first, second) = (budget.take(300, start), budget.take(300, start));
         let later = after(start, 20_000);
 
-        // 200 have drained, all of the first.
+        // 200 tokens have drained, all of the first request.
         budget.settle(first, 10, LIMIT, later);
         assert_eq!(budget.standing(LIMIT, later).remaining, 300);
         budget.settle(second, 10, LIMIT, later);

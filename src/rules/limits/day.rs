@@ -1,17 +1,17 @@
-//! A day: what was used in it, what is held for requests that run, and when the next one begins.
+//! Daily quotas: what was used today, what is reserved for running requests, and when the next day begins.
 //!
-//! A request is charged to the day on which it ends, as the record and its sums have it.
+//! A request is charged to the day on which it ends, like in the record and its sums.
 
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
 use crate::base::clock::zone::{Day, Zone};
 
-/// What the quotas of a day count.
+/// The amounts that daily quotas limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Amounts {
     pub requests: u64,
-    /// Of prompts and answers.
+    /// Model tokens of prompts and answers.
     pub tokens: u64,
     pub gpu_us: u64,
 }
@@ -38,9 +38,9 @@ impl Amounts {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// By requests that have ended today.
+    /// Of requests that have ended today.
     pub used: Amounts,
-    /// By those that run.
+    /// Of requests that run.
     pub held: Amounts,
 }
 
@@ -49,21 +49,21 @@ impl Tally {
         self.held = self.held.plus(more);
     }
 
-    /// A request for which `held` was kept has ended, and used this much.
+    /// Settles a request: releases its reservation `held` and charges `used`.
     pub fn settle(&mut self, held: Amounts, used: Amounts) {
         self.held = self.held.minus(held);
         self.used = self.used.plus(used);
     }
 }
 
-/// The day that is counted.
+/// The current day.
 #[derive(Debug)]
 pub struct Today {
     zone: Zone,
     day: Day,
 }
 
-/// A clock that was set back by more than this was wrong before.
+/// After a larger step back, the clock is assumed to have been wrong before.
 const SET_BACK_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Today {
@@ -72,7 +72,7 @@ impl Today {
         Today { zone, day }
     }
 
-    /// Whether another day has begun. To set the host's clock back does not begin the same day again.
+    /// Returns whether another day has begun. Setting the host's clock back does not start the same day again.
     pub fn turns(&mut self, now: Timestamp) -> bool {
         let was_wrong = now.plus(SET_BACK_MAX) < self.day.begins;
         if now < self.day.ends && !was_wrong {

@@ -1,7 +1,7 @@
-//! The books: of each person and each token what passed in the last minute, and what was used today or is held.
+//! The ledger: the requests of the last minute of each user and token, and what they used today or have reserved.
 //!
-//! A pure core: the time is an argument, and so is what holds for whoever asks, so a change is felt on the next request
-//! and the history is kept. A request is charged to its person and, besides, to the token that it came with.
+//! A pure core: the time and the current limits are arguments, so a changed limit has effect on the next request and the
+//! history is kept. A request is charged to its user and also to the token that it came with.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::rules::limits::day::{Amounts, Tally, Today};
 use crate::rules::limits::window::Window;
 use crate::rules::limits::{Cost, Denial, MINUTE, Standing};
 
-/// One moment, by the clock that never steps and by that of the host, which alone knows the day.
+/// One moment on two clocks: the monotonic one, and the host's, which tells the day.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     pub at: Instant,
@@ -29,14 +29,14 @@ impl Now {
     }
 }
 
-/// What holds for one person or token at the moment.
+/// The current limits of one user or token.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Allowed {
     pub requests_per_minute: Option<u32>,
     pub quotas: Quotas,
 }
 
-/// Whom a request is charged to.
+/// Whom a request is charged to, with their limits.
 #[derive(Debug, Clone, Copy)]
 pub struct Asking {
     pub user: i64,
@@ -45,7 +45,7 @@ pub struct Asking {
 }
 
 impl Asking {
-    /// Whether what a request costs has a bound, besides that it is one request.
+    /// Returns whether any limit depends on what a request costs, besides the number of requests.
     pub fn bounds_cost(&self) -> bool {
         let of_token = self.token.map(|(_, allowed)| allowed.quotas).unwrap_or_default();
         [self.of_user.quotas, of_token].iter().any(|quotas| {
@@ -56,22 +56,22 @@ impl Asking {
     }
 }
 
-/// What is held for a request that was understood.
+/// The reservation of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Held {
     pub cost: Cost,
-    /// In the budgets of its person and its token.
+    /// In the budgets of its user and its token.
     fills: [Option<Fill>; 2],
 }
 
-/// How much of one thing may be used, was used, and is left.
+/// Limit, usage and remainder of one quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Left {
     pub limit: Option<u64>,
     pub used: u64,
-    /// Held for requests that run; what they don't use comes back.
+    /// Reserved for running requests; what they don't use is returned.
     pub reserved: u64,
-    /// Until all of it is there again.
+    /// Time until the whole quota is available again.
     pub resets_in: Duration,
 }
 
@@ -81,7 +81,7 @@ impl Left {
     }
 }
 
-/// All that is counted of one person or token.
+/// Everything that is counted for one user or token.
 #[derive(Debug, Clone, Copy)]
 pub struct Account {
     pub requests_per_minute: Left,
@@ -91,7 +91,7 @@ pub struct Account {
     pub gpu_seconds_per_day: Left,
 }
 
-/// The books of one person or token.
+/// The counts of one user or token.
 #[derive(Debug, Default)]
 struct Book {
     minute: Window,
@@ -99,7 +99,7 @@ struct Book {
     today: Tally,
 }
 
-/// A book, what holds for its owner, and how a message calls them.
+/// A book with the limits of its owner, and the owner's name for messages.
 struct Entry<'a> {
     book: &'a mut Book,
     allowed: &'a Allowed,
@@ -118,7 +118,7 @@ pub struct Ledger {
 
 const GPU_SECOND_US: u64 = 1_000_000;
 
-/// When requests that run will give back what they hold, nobody can say.
+/// When running requests will release their reservations is unknown, so this is a guess.
 const HELD_RETRY: Duration = Duration::from_secs(5);
 
 impl Ledger {
@@ -136,7 +136,7 @@ impl Ledger {
         self.today.day()
     }
 
-    /// Adds what was used before, in the day that is counted.
+    /// Adds earlier usage of the current day.
     pub fn was_used(&mut self, user: i64, token: Option<i64>, used: Amounts) {
         self.users.entry(user).or_default().today.settle(Amounts::default(), used);
         if let Some(token) = token {
@@ -144,7 +144,7 @@ impl Ledger {
         }
     }
 
-    /// Counts a request, or denies it; a denied one is not counted.
+    /// Counts a request, or refuses it; a refused one does not count.
     pub fn admit(&mut self, asking: &Asking, total: u32, now: Now) -> Result<Standing, Denial> {
         self.keep_time(now);
         self.total.forget(now.at);
@@ -175,8 +175,8 @@ impl Ledger {
         Ok(standing)
     }
 
-    /// Holds what a request that was counted may cost, from now until it is settled. Returns how long its answer may be:
-    /// as long as was asked for, or as long as what is left of a day lets it.
+    /// Reserves the cost of a counted request until it is settled. Returns how long its answer may be: as long as asked for, or
+    /// what is left of the day.
     pub fn hold(&mut self, asking: &Asking, cost: Cost, now: Now) -> Result<Held, Error> {
         self.keep_time(now);
         let day_left = self.today.left(now.wall);
@@ -198,8 +198,8 @@ impl Ledger {
         Ok(held)
     }
 
-    /// A request that was counted has ended: what was held for it is given back, and what it used is charged. One that
-    /// came to nothing has used nothing.
+    /// Settles a counted request that has ended: releases its reservation and charges its usage. A request that failed before
+    /// it ran has no usage.
     pub fn settle(&mut self, asking: &Asking, held: Option<Held>, spent: Option<Spent>, now: Now) {
         self.keep_time(now);
         let used = spent.map(|spent| used(&spent, held.map_or(0, |held| held.cost.prompt))).unwrap_or_default();
@@ -213,7 +213,7 @@ impl Ledger {
         }
     }
 
-    /// The standing in the budget with the least left, where there is one.
+    /// Returns the token budget with the least left, if there is one.
     pub fn tokens(&mut self, asking: &Asking, now: Now) -> Option<Standing> {
         let mut entries = Self::entries(&mut self.users, &mut self.tokens, asking);
         let standing =
@@ -249,7 +249,7 @@ impl Ledger {
         [Some(user), token]
     }
 
-    /// Begins a new day when it is time and, once a minute, forgets people and tokens of whom nothing is left to know.
+    /// Starts a new day when it is time and, once a minute, drops users and tokens without any counts.
     fn keep_time(&mut self, now: Now) {
         if self.today.turns(now.wall) {
             for book in self.users.values_mut().chain(self.tokens.values_mut()) {
@@ -273,15 +273,15 @@ fn each<'e, 'a>(entries: &'e mut Entries<'a>) -> impl Iterator<Item = &'e mut En
     entries.iter_mut().flatten()
 }
 
-/// The standing in the window of requests with the least left.
+/// Returns the request window with the least left.
 fn tightest(entries: &mut Entries<'_>, now: Now) -> Standing {
     let standing = |entry: &mut Entry<'_>| Some(entry.book.minute.standing(entry.allowed.requests_per_minute?, now.at));
     let least = each(entries).filter_map(standing).min_by_key(|standing| standing.remaining);
     least.unwrap_or(Standing { limit: 0, remaining: 0, reset: Duration::ZERO })
 }
 
-/// What a request is charged. A model that was cut off has not said how long its prompt was: as long as was guessed, if
-/// it had read it.
+/// Returns what a request is charged. A model that was cut off has not reported the length of its prompt: then the estimate
+/// counts, if the model had read it.
 fn used(spent: &Spent, guessed_prompt: u64) -> Amounts {
     let read = if spent.answer_tokens > 0 { guessed_prompt } else { 0 };
     Amounts {
@@ -297,7 +297,7 @@ fn too_often(what: &str, wait: Duration) -> Error {
 }
 
 impl Entry<'_> {
-    /// Whether nothing is left of the day, so that it need not be known what is asked.
+    /// Returns an error if a daily quota is used up, whatever the request would cost.
     fn used_up(&self, day_left: Duration) -> Option<Error> {
         let (quotas, Tally { used, held }) = (&self.allowed.quotas, self.book.today);
         let reached = |limit: Option<u64>, used: u64| limit.filter(|limit| used >= *limit);
@@ -315,8 +315,8 @@ impl Entry<'_> {
         Some((self.book.minute.wait(limit, now.at), limit))
     }
 
-    /// Nobody knows how long a request will take. What is held for those that run is what such requests took before, so
-    /// the last ones of a day may use more than was left.
+    /// Checks the GPU time. How long a request will take is unknown: the reservations of running ones are what such requests
+    /// took before, so the last ones of a day may exceed the quota.
     fn check_gpu(&self, day_left: Duration) -> Result<(), Error> {
         let Some(limit) = self.allowed.quotas.gpu_seconds_per_day else { return Ok(()) };
         let Tally { used, held } = self.book.today;
@@ -329,7 +329,7 @@ impl Entry<'_> {
         Ok(())
     }
 
-    /// How long the answer may be by what is left of the day, at least one token where any were asked for.
+    /// Returns how long the answer may be with what is left of the day, at least one token if any were asked for.
     fn answer_today(&self, cost: &Cost, day_left: Duration) -> Result<u64, Error> {
         let Some(limit) = self.allowed.quotas.tokens_per_day else { return Ok(cost.answer) };
         let least = cost.prompt.saturating_add(cost.answer.min(1));

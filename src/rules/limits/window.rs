@@ -20,13 +20,13 @@ impl Window {
         self.0.push_back(now);
     }
 
-    /// How long until one more may pass; zero: now.
+    /// Returns how long to wait before another may pass; zero means now.
     pub fn wait(&self, limit: u32, now: Instant) -> Duration {
         let limit = limit as usize;
         if self.0.len() < limit {
             return Duration::ZERO;
         }
-        // When the limit was lowered, several must leave before one may enter.
+        // After the limit was lowered, several must leave the window before one may enter.
         let leaves = self.0[self.0.len() - limit];
         MINUTE.saturating_sub(now.duration_since(leaves))
     }

@@ -1,11 +1,11 @@
-//! What an image is, from its head alone: its format, and how large it becomes when it is unpacked.
+//! Reads an image's format and its size in pixels from its head alone.
 //!
-//! A few hundred bytes can unpack to gigabytes, which the model server would try to hold. Nothing is unpacked here.
+//! A few hundred bytes can unpack to gigabytes, which the upstream would try to hold. Nothing is unpacked here.
 
-/// An image has as many pixels at most. Unpacked, each takes four to eight bytes in the model server.
+/// Largest number of pixels. Unpacked, each takes four to eight bytes in the upstream.
 pub const PIXELS_MAX: u64 = 32 * 1024 * 1024;
 
-/// An error says what is wrong, after the name of the image's field.
+/// Checks an image; an error says what is wrong, to be put after the name of the image's field.
 pub fn check(image: &[u8]) -> Result<(), String> {
     let size = match image {
         [0x89, b'P', b'N', b'G', 0x0D, 0x0A, 0x1A, 0x0A, head @ ..] => of_png(head),
@@ -37,11 +37,11 @@ fn of_png(head: &[u8]) -> Option<Size> {
     Some((big(&size[..4]), big(&size[4..])))
 }
 
-/// The first frame's head says the size. Whatever stands before it has a length and is passed over.
+/// Reads the size from the head of the first frame. Segments before it have a length and are skipped.
 fn of_jpeg(mut segments: &[u8]) -> Option<Size> {
     loop {
         let (mark, rest) = match segments {
-            // Filling.
+            // Fill byte.
             [0xFF, 0xFF, ..] => {
                 segments = &segments[1..];
                 continue;
@@ -50,14 +50,14 @@ fn of_jpeg(mut segments: &[u8]) -> Option<Size> {
             _ => return None,
         };
         match mark {
-            // Marks that stand alone.
+            // Markers without a length.
             0x01 | 0xD0..=0xD8 => segments = rest,
             0xC4 | 0xC8 | 0xCC => segments = rest.get(segment(rest)?..)?,
             0xC0..=0xCF => {
                 let size = rest.get(3..7)?;
                 return Some((big(&size[2..]), big(&size[..2])));
             }
-            // Pixels or the end, and no size before.
+            // Pixels or the end, without a size before.
             0xD9 | 0xDA => return None,
             _ => segments = rest.get(segment(rest)?..)?,
         }
@@ -68,7 +68,7 @@ fn segment(rest: &[u8]) -> Option<usize> {
     rest.get(..2).map(|length| big(length) as usize).filter(|length| *length >= 2)
 }
 
-/// The largest of the sizes that its chunks tell: that of the whole need not be that of the pixels.
+/// Returns the largest size in any chunk: the size of the canvas need not be that of the pixels.
 fn of_webp(mut chunks: &[u8]) -> Option<Size> {
     let mut largest: Option<Size> = None;
     while let Some(length) = chunks.get(4..8) {
@@ -88,7 +88,7 @@ fn of_webp(mut chunks: &[u8]) -> Option<Size> {
         };
         let pixels = |(width, height): Size| u64::from(width) * u64::from(height);
         largest = size.into_iter().chain(largest).max_by_key(|size| pixels(*size));
-        // Chunks begin at even places.
+        // Chunks begin at even offsets.
         let Some(rest) = length.checked_add(length & 1).and_then(|length| content.get(length..)) else { break };
         chunks = rest;
     }

@@ -1,4 +1,4 @@
-//! What is known of one upstream: its models, whether it is up, and when to look again. Pure: times are arguments.
+//! What is known of one upstream: its models, whether it is up, and when to poll it again. Pure: times are arguments.
 
 use std::time::{Duration, Instant};
 
@@ -6,42 +6,42 @@ use crate::base::clock::Timestamp;
 use crate::model::catalog::ModelCard;
 use crate::model::model_name::ModelName;
 
-/// The pause after the first look that failed; it doubles up to the longest. What comes back is to be seen within a second.
+/// The pause after the first failed poll; it doubles up to the longest, so that a return is noticed within a second.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_millis(800);
 
-/// Looks in a row that must fail before an upstream is down, when it is not sure: it may only be slow.
+/// Failed polls in a row before an upstream counts as down if the failure is unsure: it may only be slow.
 const UNSURE_LOOKS: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    /// No look has ended yet.
+    /// Not polled yet.
     Unknown,
     Up,
     Down {
         since: Timestamp,
-        /// What the last look ran into.
+        /// The error of the last poll.
         error: String,
     },
 }
 
-/// How sure a failed look is.
+/// How sure it is that a failed poll means that the upstream is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sure {
     /// It refuses connections.
     Yes,
-    /// It is slow, or answers with something else.
+    /// It is slow, or sends an unexpected answer.
     No,
 }
 
 #[derive(Debug)]
 pub struct Known {
     pub condition: Condition,
-    /// As it was told last, also while the upstream is down.
+    /// Its last list, also while the upstream is down.
     pub models: Vec<ModelCard>,
     fetched_at: Option<Instant>,
     failures: u32,
-    /// Looks that have begun, and of these how many have ended.
+    /// Polls that have started, and how many of these have ended.
     pub begun: u64,
     pub ended: u64,
 }
@@ -67,7 +67,7 @@ impl Known {
         self.fetched_at.is_some_and(|at| now.saturating_duration_since(at) < fresh)
     }
 
-    /// It told its list of models. What they can do is kept where nothing has changed.
+    /// Records a list of models. What they can do is kept where nothing has changed.
     pub fn answered(&mut self, mut models: Vec<ModelCard>, now: Instant) {
         if self.is_up() {
             for card in &mut models {
@@ -81,7 +81,7 @@ impl Known {
         self.condition = Condition::Up;
     }
 
-    /// A look, or a request, did not reach it.
+    /// Records a poll, or a request, that did not reach it.
     pub fn failed(&mut self, sure: Sure, error: String, now: Timestamp) {
         self.failures = self.failures.saturating_add(1);
         if let Condition::Down { error: last, .. } = &mut self.condition {
@@ -91,7 +91,7 @@ impl Known {
         }
     }
 
-    /// How long to wait before the next look; `fresh`: how old a list may become.
+    /// Returns the pause before the next poll; `fresh` is how old a list may become.
     pub fn pause(&self, fresh: Duration) -> Duration {
         match self.failures {
             0 => fresh,

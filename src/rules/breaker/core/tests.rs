@@ -6,8 +6,8 @@ const TOKEN: i64 = 7;
 const ONE: Digest = Digest(1);
 const OTHER: Digest = Digest(2);
 
-/// Three of the same pass freely within a minute and five pass at all; after two failures a token is slowed, after four
-/// held. Whoever is slowed goes on once in ten seconds.
+/// Three equal requests pass at once within a minute and five pass at all; a token is slowed after two failures and paused
+/// after four. A slowed token may send once in ten seconds.
 fn bounds() -> Bounds {
     Bounds {
         window: seconds(60),
@@ -185,8 +185,7 @@ fn what_is_kept_is_bounded_and_forgotten_when_it_is_over() {
 }
 
 proptest! {
-    /// Whatever a token sends: of one request no more pass in any window than may, and those beyond the free ones keep
-    /// their pace.
+    /// Whatever a token sends, no window holds more equal requests than may pass, and those beyond the free ones keep the pace.
     #[test]
     fn no_window_holds_more_than_may_pass(steps in prop::collection::vec((0..3u64, 0..8000u64), 1..300)) {
         let mut core = Core::default();

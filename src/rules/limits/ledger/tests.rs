@@ -16,13 +16,13 @@ impl Stage {
         Stage { ledger: Ledger::new(Zone::named("UTC").unwrap(), wall), start: Now { at: Instant::now(), wall } }
     }
 
-    /// So many milliseconds after noon.
+    /// Returns the moment so many milliseconds after noon.
     fn after(&self, ms: u64) -> Now {
         let time = Duration::from_millis(ms);
         Now { at: self.start.at + time, wall: self.start.wall.plus(time) }
     }
 
-    /// What remains in the window, or in how many seconds to come back.
+    /// Returns what remains in the window, or after how many seconds to retry.
     fn admit(&mut self, ms: u64, asking: &Asking, total: u32) -> Result<u64, u64> {
         let now = self.after(ms);
         match self.ledger.admit(asking, total, now) {
@@ -35,14 +35,14 @@ impl Stage {
         self.admit(ms, &minute(user, limit, None), total)
     }
 
-    /// A request that was let in and ends at once, having cost this.
+    /// Admits a request that ends at once with this usage.
     fn pass(&mut self, ms: u64, asking: &Asking, spent: Spent) {
         self.admit(ms, asking, 1000).unwrap();
         let now = self.after(ms);
         self.ledger.settle(asking, None, Some(spent), now);
     }
 
-    /// Counts a request and holds what it may cost: the answer that it gets, or the refusal's code.
+    /// Counts a request and reserves its cost; returns the reservation, or the code of the refusal.
     fn enter(&mut self, ms: u64, asking: &Asking, cost: Cost) -> Result<Held, Error> {
         let now = self.after(ms);
         self.ledger.admit(asking, 1000, now).map_err(|denial| denial.error)?;
@@ -366,7 +366,7 @@ enum Step {
         answer: u64,
         by_token: bool,
     },
-    /// The oldest that runs ends, having used so much of what it held.
+    /// The oldest running request ends, having used this part of its reservation.
     End {
         percent: u64,
     },
@@ -386,7 +386,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever comes and goes: no quota of a day is exceeded, and when nobody runs nothing is held.
+    /// Whatever starts and ends: no daily quota is exceeded, and without running requests nothing is reserved.
     #[test]
     fn no_day_is_exceeded_and_all_that_was_held_comes_back(steps in prop::collection::vec(step(), 1..80)) {
         let mut stage = Stage::new();
