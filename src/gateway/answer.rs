@@ -1,4 +1,4 @@
-//! The answer that a client waits for, from below the bar.
+//! The answer of an admitted request, which a client waits for.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::model::chat::ChatEvent;
 pub struct Answer {
     /// Fields of the request that had no effect, for its client.
     pub ignored: Vec<String>,
-    /// Places in its schemas at which something was left out.
+    /// Places in its schemas where something was left out.
     pub simplified: Vec<String>,
     shared: Rc<Shared>,
     pump: JoinHandle<()>,
@@ -29,12 +29,12 @@ impl Answer {
         self.shared.stood()
     }
 
-    /// When its turn came, if it has.
+    /// Returns when its turn came, if it has.
     pub fn began(&self) -> Option<Instant> {
         self.shared.began()
     }
 
-    /// Waits for the end, and for all that came before it.
+    /// Waits for the end and returns all events.
     pub async fn whole(&self) -> Result<Vec<ChatEvent>, Error> {
         self.shared.whole().await
     }
@@ -44,12 +44,12 @@ impl Answer {
         self.shared.news().await
     }
 
-    /// Notes an error on the gateway's side, whatever the model has done.
+    /// Records an error on the gateway's side, whatever the model has done.
     pub fn fails(&self, error: Error) {
         self.shared.fail(error);
     }
 
-    /// Writes the result; the answer's last byte may leave after it, and not if it fails.
+    /// Writes the result. The answer's last byte may leave only after this has succeeded.
     pub async fn close(self, status: u16) -> Result<(), Error> {
         match self.shared.close() {
             (Some(record), ending) => record.close(ending, status).await,

@@ -1,35 +1,35 @@
-//! What an upstream says about its own work, held against what can be. It is believed up to that bound: what it counts is
-//! charged to people, and steers the queue.
+//! Checks the numbers that an upstream reports. They are charged to users and steer the queue, so each is capped at what is
+//! possible.
 
 use std::time::Duration;
 
 use crate::model::chat::{End, Timings};
 use crate::provider::Call;
 
-/// Model tokens that a chat template may add to a prompt, and one image take, at most: many times what is known.
+/// Model tokens that a chat template may add to a prompt, and that one image may take: many times the known figures.
 const TEMPLATE_TOKENS_MAX: u64 = 16_384;
 const IMAGE_TOKENS_MAX: u64 = 16_384;
 
-/// Model tokens by which an upstream may overshoot the limit that it was sent.
+/// Model tokens by which an upstream may exceed the limit that it was sent.
 const OVERSHOOT_TOKENS_MAX: u64 = 64;
 
-/// What the numbers of one answer are held against.
+/// The bounds for one answer's numbers.
 pub struct Plausible {
     prompt_max: u64,
-    /// The gateway's own guess, taken where the upstream's count can't be.
+    /// The gateway's own estimate, used when the upstream's count is impossible.
     prompt_guess: u64,
     answer_max: u64,
 }
 
 impl Plausible {
     pub fn of(call: &Call, prompt_guess: u64, answer_tokens_max: u64) -> Self {
-        // A token stands for a byte at least.
+        // A token has at least one byte.
         let prompt_max = call.body.len() as u64 + TEMPLATE_TOKENS_MAX + IMAGE_TOKENS_MAX * call.images.len() as u64;
         Plausible { prompt_max, prompt_guess, answer_max: answer_tokens_max.saturating_add(OVERSHOOT_TOKENS_MAX) }
     }
 
-    /// Cuts durations to the time that the request had its slot, and replaces counts that can't be by the gateway's own:
-    /// `pieces` came, about a token each. Returns a note for each number that was changed.
+    /// Cuts durations to the time that the request had its slot, and replaces impossible counts by the gateway's own: `pieces`
+    /// deltas came, about a token each. Returns a note for each number that was changed.
     pub fn hold(&self, end: &mut End, pieces: u64, on_slot: Duration) -> Vec<String> {
         let mut notes = Vec::new();
         let usage = &mut end.usage;
@@ -47,7 +47,7 @@ impl Plausible {
         if worked.max(*total_ns) > slot_ns {
             notes.push(note("microseconds of work", worked.max(*total_ns) / 1000, slot_ns / 1000));
             *total_ns = slot_ns.min(*total_ns);
-            // In their order, so that their sum is no more than the time on the slot.
+            // In their order, so that their sum does not exceed the time on the slot.
             let mut left = slot_ns;
             for part in [load_ns, prompt_ns, answer_ns] {
                 *part = left.min(*part);

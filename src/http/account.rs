@@ -89,7 +89,7 @@ pub async fn password(
 
 #[derive(Deserialize, ToSchema)]
 pub struct Credentials {
-    /// In the form variant: `password`, or left out.
+    /// In the form variant: `password`, or absent.
     #[schema(example = "password")]
     grant_type: Option<String>,
     #[schema(example = "ann@example.org")]
@@ -184,7 +184,7 @@ fn media_type(kind: &str) -> &str {
 
 fn token_error(error: &Error) -> HttpResponse {
     let (status, code) = match error {
-        // SDKs and people expect 401 from a failed sign-in; RFC 6749 would say 400.
+        // SDKs and people expect 401 for a failed sign-in; RFC 6749 would say 400.
         Error::Unauthenticated { .. } | Error::Forbidden { .. } => (StatusCode::UNAUTHORIZED, "invalid_grant"),
         Error::Unsupported { .. } => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
         Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),

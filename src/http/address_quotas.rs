@@ -1,4 +1,4 @@
-//! The quota of an address on routes where passwords can be tried, and for registration.
+//! Rate limit per address for routes that take passwords, and for registration.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ use crate::http::reply::respond;
 
 pub type AddressQuota = GovernorConfig<AddressKey, NoOpMiddleware<QuantaInstant>>;
 
-/// The key of the quota in front of passwords: the address of the peer. A refusal speaks the route's dialect.
+/// The key of the rate limit: the address of the peer. A refusal has the shape of the route's dialect.
 #[derive(Clone)]
 pub struct AddressKey(&'static dyn Dialect);
 
@@ -37,7 +37,7 @@ impl KeyExtractor for AddressKey {
     }
 }
 
-/// The error of the key, which the trait asks for. A request without an address was refused at the entrance.
+/// Error of the key; the trait needs one. A request without an address was refused at the entrance.
 #[derive(Debug)]
 pub struct NoAddress;
 
@@ -49,7 +49,7 @@ impl fmt::Display for NoAddress {
 
 impl ResponseError for NoAddress {}
 
-/// The quotas of an address, shared by all workers: one for accounts, one for `/chat`, each with its own dialect.
+/// The rate limits per address, shared by all workers: one for accounts, one for `/chat`, each with its own dialect.
 #[derive(Clone)]
 pub struct AddressQuotas {
     pub accounts: AddressQuota,
@@ -57,12 +57,12 @@ pub struct AddressQuotas {
 }
 
 impl AddressQuotas {
-    /// `None` when the limit can't be made into a quota, which the configuration's bounds exclude.
+    /// Creates the limits. `None` when the limit can't be a quota, which the configuration's bounds exclude.
     pub fn new(per_minute: u32) -> Option<Self> {
         Some(AddressQuotas { accounts: quota(per_minute, &OpenAi)?, chat: quota(per_minute, &Legacy)? })
     }
 
-    /// Forgets addresses that have their whole quota again: the maps only grow by themselves.
+    /// Drops addresses whose whole quota is available again: the maps never shrink otherwise.
     pub fn sweep(&self) {
         self.accounts.limiter().retain_recent();
         self.chat.limiter().retain_recent();

@@ -1,4 +1,4 @@
-//! The record in pages.
+//! Pages of the record.
 
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ pub struct AuditQuery {
     outcome: Option<String>,
     /// The name of the requested model.
     model: Option<String>,
-    /// A route, as in `/v1/chat/completions`.
+    /// A route, such as `/v1/chat/completions`.
     api: Option<String>,
     /// RFC 3339: at this time or later.
     #[param(format = DateTime)]
@@ -41,8 +41,8 @@ pub struct AuditQuery {
     /// RFC 3339: before this time.
     #[param(format = DateTime)]
     to: Option<String>,
-    /// Words in prompts and answers: all must occur, those in quotes next to each other; `deploy*` is any word that begins
-    /// so. Of a long prompt the last 64 KiB are searched, of an answer the first 64 KiB.
+    /// Words in prompts and answers: all must occur, quoted ones next to each other; `deploy*` finds every word with this
+    /// beginning. Only the last 64 KiB of a long prompt and the first 64 KiB of an answer are searched.
     #[param(max_length = 400)]
     text: Option<String>,
     /// `next` of the previous page.
@@ -151,7 +151,7 @@ impl AuditItem {
     }
 }
 
-/// Rows as they are shown, with the names that belong to them.
+/// Returns rows as they are shown, with the names that belong to them.
 pub async fn audit_items(store: &Store, shown: &[Row]) -> Result<Vec<AuditItem>, Error> {
     let tokens = store.token_labels(shown.iter().filter_map(|row| row.token_id).collect()).await?;
     let acts = shown.iter().filter(|row| row.kind() == Some(Kind::Act)).map(|row| row.log_id).collect();
@@ -196,7 +196,7 @@ pub async fn audit(admin: Admin, request: HttpRequest, store: web::Data<Store>) 
     answer(&request, result.await)
 }
 
-/// A page of the record: running requests come first, on the first page.
+/// Returns a page of the record. Running requests come first, on the first page.
 pub async fn audit_page(
     store: &Store,
     wanted: Wanted,
@@ -204,7 +204,7 @@ pub async fn audit_page(
     limit: Option<usize>,
 ) -> Result<AuditPage, Error> {
     let limit = page_size(limit)?;
-    // Before the search, so that it never claims to have seen more than it did.
+    // Read before the search, so that it never claims to cover more than the search did.
     let searched_to = match wanted.text {
         Some(_) => Some(store.searched_to().await?),
         None => None,

@@ -18,17 +18,17 @@ use crate::dialect::wire;
 use crate::http::head::address;
 use crate::rules::limits::bodies::{Bodies, BodyBytes, Sender};
 
-/// The longest start of a body for which room is made at once. A longer one has to arrive.
+/// Memory that is allocated at once for an announced body; a longer one gets more as it arrives.
 const FIRST_BYTES: usize = 16 << 10;
 
-/// A body in memory, and its place there.
+/// A body in memory, and its reserved bytes.
 pub struct Body {
     bytes: Vec<u8>,
     held: BodyBytes,
 }
 
 impl Body {
-    /// Frees the bytes. Their place is kept for what was made of them.
+    /// Frees the bytes. Their reservation is kept for what was made from them.
     pub fn into_held(self) -> BodyBytes {
         self.held
     }
@@ -42,21 +42,21 @@ impl Deref for Body {
     }
 }
 
-/// What is known of the body of a request to a model before it is read: whether it is encoded or too long.
+/// Checks the head of a request to a model before its body is read: whether it is compressed or too long.
 pub fn check_head(request: &HttpRequest) -> Result<(), Error> {
     check_length(request, settings(request)?.body_bytes_max)
 }
 
 fn check_length(request: &HttpRequest, bytes_max: usize) -> Result<(), Error> {
     if let Some(encoding) = request.headers().get(header::CONTENT_ENCODING) {
-        // Inflating a body before it is counted is how 1.6 kB become 2 GB.
+        // Compressed bodies could unpack 1.6 kB to 2 GB before they are counted.
         if !encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity") {
             let encoding = encoding.to_str().unwrap_or("unknown").chars().take(32).collect();
             return Err(Error::EncodedBody { encoding });
         }
     }
     if request.headers().get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
-        // actix would take everything until the end of the connection for the body.
+        // actix would read everything up to the end of the connection as the body.
         return Err(Error::invalid(
             "body",
             "no upgrade to a WebSocket is offered here; send the request without `Upgrade`",
@@ -88,7 +88,7 @@ fn too_large(limit: usize) -> Error {
     Error::TooLarge { field: None, limit }
 }
 
-/// Who a body is from while nobody knows better.
+/// Returns the sender of a body before authentication.
 pub fn stranger(request: &HttpRequest) -> Sender {
     Sender::Address(address(request).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
 }
@@ -136,7 +136,7 @@ async fn read_within(
                 return Err(too_large(bytes_max));
             }
             if length > body.bytes.capacity() {
-                // What is announced and does not come holds nothing; what comes is copied a few times at most.
+                // An announced body that never arrives holds nothing; one that arrives is copied a few times at most.
                 let capacity = (2 * body.bytes.capacity()).max(FIRST_BYTES).min(length_max).max(length);
                 body.held.grow(capacity)?;
                 body.bytes.reserve_exact(capacity - body.bytes.len());
@@ -154,7 +154,7 @@ async fn read_within(
     }
 }
 
-/// A body of the gateway's own API: JSON, whatever its content type says.
+/// Reads a JSON body of the gateway's own API, whatever its content type.
 pub async fn json<T: DeserializeOwned>(
     request: &HttpRequest,
     payload: &mut web::Payload,
@@ -163,14 +163,14 @@ pub async fn json<T: DeserializeOwned>(
     parse(&read_own(request, payload, limits).await?)
 }
 
-/// Reads a field that may be null as `Some`, and so tells it from one that is not there.
+/// Deserializes a nullable field, so that null (`Some(None)`) differs from absent (`None`).
 pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(field: D) -> Result<Option<T>, D::Error> {
     T::deserialize(field).map(Some)
 }
 
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     wire::check_json(body)?;
-    // serde would read a list as the fields in their order.
+    // serde would accept a list of the fields in their order.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(Error::invalid("body", "the body must be a JSON object"));
     }
@@ -178,7 +178,7 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     serde_path_to_error::deserialize(&mut json).map_err(|cause| wrong_field(cause.path(), &cause.inner().to_string()))
 }
 
-/// serde's words without the value, which may be a password.
+/// Returns serde's message without the value, which may be a password.
 fn wrong_field(path: &serde_path_to_error::Path, said: &str) -> Error {
     let said = said.split(" at line ").next().unwrap_or(said);
     if let Some(field) = said.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {

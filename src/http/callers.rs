@@ -1,4 +1,4 @@
-//! Extractors of callers: what a handler names in its signature is identified and checked before the handler runs.
+//! Extractors for callers: what a handler names in its signature is authenticated and checked before it runs.
 
 use std::future::{Future, ready};
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use crate::model::rights::Scope;
 /// A user with a JWT. Tokens are refused.
 pub struct Caller(pub Identity);
 
-/// Who asks: somebody with an account, or the operator of the host, who opened the control socket.
+/// The caller: a user, or the operator of the host over the control socket.
 pub enum Asker {
     Host,
     Account(Identity),
@@ -39,7 +39,7 @@ impl Asker {
     }
 }
 
-/// Marks the services behind the control socket, and no others: whoever asks them is the operator of the host.
+/// Marks the services behind the control socket, and no others: their callers are the operator of the host.
 pub struct HostDoor;
 
 pub fn is_from_the_host(request: &HttpRequest) -> bool {
@@ -70,10 +70,10 @@ impl Doer {
     }
 }
 
-/// Whoever may see tokens: a user with a JWT, or the host.
+/// Who may see tokens: a user with a JWT, or the host.
 pub struct TokenReader(pub Asker);
 
-/// Whoever may change tokens: a user with a JWT, whose changes are counted, or the host.
+/// Who may change tokens: a user with a JWT, whose changes are counted, or the host.
 pub struct TokenKeeper(pub Asker);
 
 /// An admin with a JWT, or the host.
@@ -161,7 +161,7 @@ impl FromRequest for Admin {
     }
 }
 
-/// Extracts for routes that the host has, too. Whoever could open its socket needs nothing else.
+/// Extracts the caller of a route that the host has, too. The rights of the socket file are its authentication.
 fn extract_asker<T: 'static>(
     request: &HttpRequest,
     check: impl Fn(&HttpRequest, &Identity) -> Result<(), Error> + 'static,
@@ -173,7 +173,7 @@ fn extract_asker<T: 'static>(
     extract(request, check, move |who| wrap(Asker::Account(who)))
 }
 
-/// Identifies the caller, checks and wraps. A refusal is recorded, with the user where that is known.
+/// Authenticates the caller, checks and wraps. A refusal is recorded, with the user if known.
 fn extract<T: 'static>(
     request: &HttpRequest,
     check: impl Fn(&HttpRequest, &Identity) -> Result<(), Error> + 'static,
@@ -193,7 +193,7 @@ fn extract<T: 'static>(
     })
 }
 
-/// Refuses tokens, and users whose changes come too fast.
+/// Refuses tokens, and users who make changes too often.
 fn check_doer(request: &HttpRequest, who: &Identity) -> Result<(), Error> {
     check_person(who)?;
     auth(request)?.own_acts.count(who.user(), OwnAct::Change)

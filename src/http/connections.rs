@@ -1,7 +1,7 @@
-//! Open connections: bounded for each client address, and all together.
+//! Limits open connections, for each client address and in total.
 //!
-//! An address may have as many connections as are still free, so one address gets half of all at most, two get a third
-//! each, and there is always room for one more.
+//! An address may have as many connections as are still free: a single address gets half of all at most, two get a third each,
+//! so there is always room for another.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,16 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::config::settings::{Live, Settings};
 
-/// How many connections may be open.
+/// The limits of open connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
     pub total: usize,
-    /// Of these, from one address while no other has any.
+    /// Connections that one address may have while no other has any.
     pub per_address: usize,
 }
 
 impl Allowance {
-    /// What the settings say, within `room`: what the limit of open files leaves for connections.
+    /// Returns the limits of the settings, within `room`, what the limit of open files leaves for connections.
     pub fn of(settings: &Settings, room: usize) -> Allowance {
         let total = settings.connections_max.min(room);
         Allowance { total, per_address: settings.connections_per_address_max.min(total.div_ceil(2)) }
@@ -38,19 +38,19 @@ struct Open {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// Kept with a connection for as long as it is open.
+/// Counts one open connection; kept with it and dropped with it.
 pub struct Connected {
     connections: Connections,
     address: IpAddr,
 }
 
 impl Connections {
-    /// `room`: how many connections the limit of open files allows.
+    /// `room` is the number of connections that the limit of open files allows.
     pub fn new(settings: Live, room: usize) -> Self {
         Connections { open: Arc::default(), settings, room }
     }
 
-    /// Counts a connection, or `None` when there are too many from this address, or of all.
+    /// Counts a connection, or returns `None` when there are too many from this address, or in total.
     pub fn enter(&self, address: IpAddr) -> Option<Connected> {
         let address = address.to_canonical();
         let Allowance { total, per_address } = Allowance::of(&self.settings.now(), self.room);

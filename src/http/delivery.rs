@@ -1,4 +1,4 @@
-//! Answers on their way to the client, whole or as a stream. The result is on disk before the client sees the end.
+//! Sends answers to the client, whole or as a stream. The result is on disk before the client sees the end.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::http::reply;
 use crate::http::standing::{add_headers, queue_headers};
 use crate::model::chat::{ChatEvent, Fold, Piece};
 
-/// A request that has an answer, with the names for its log lines and errors.
+/// A request with an answer, and its names for log lines and errors.
 #[derive(Clone, Copy)]
 pub struct Exchange {
     pub dialect: &'static dyn Dialect,
@@ -29,7 +29,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Answers in one piece.
+    /// Sends the answer in one piece.
     pub async fn whole(
         self,
         mut response: HttpResponseBuilder,
@@ -53,7 +53,7 @@ impl Exchange {
         Ok(response.insert_header((header::CONTENT_TYPE, wire::JSON)).body(out.freeze()))
     }
 
-    /// Answers as a stream. An error before the first event still has a status of its own.
+    /// Sends the answer as a stream. An error before the first event still has a status of its own.
     pub async fn stream(
         self,
         mut response: HttpResponseBuilder,
@@ -115,10 +115,10 @@ fn recorded(error: Error) -> Refused {
     Refused { recorded: true, ..error.into() }
 }
 
-/// Roughly the bytes of one event with a piece of text.
+/// Rough size of an event with a text delta.
 const EVENT_BYTES: usize = 256;
 
-/// A stream on its way to the client. Dropping it drops the answer, which ends the generation.
+/// A stream to the client. Dropping it drops the answer, which ends the generation.
 struct Flow {
     exchange: Exchange,
     answer: Option<Answer>,
@@ -133,8 +133,8 @@ struct Flow {
 }
 
 impl Flow {
-    /// Whether the client reads so slowly that the stream is closed. It has as long as an answer may run, counted from its
-    /// turn, or from the first byte if that was later: a stream may have sent heartbeats while it waited for its turn.
+    /// Returns whether the client reads so slowly that the stream is closed. It may take as long as an answer may run, counted
+    /// from its turn, or from the first byte if that was later: a stream may have sent heartbeats while it waited for its turn.
     fn is_overdue(&self) -> bool {
         let began = self.answer.as_ref().and_then(Answer::began);
         began.is_some_and(|began| began.max(self.sent).elapsed() >= self.delivery_max)

@@ -1,4 +1,4 @@
-//! The OpenAPI document, made from the code, and the Swagger UI that shows it, without a network.
+//! The OpenAPI document, generated from the code, and a Swagger UI that needs no network.
 
 use std::sync::Arc;
 
@@ -86,15 +86,15 @@ pub struct ChatChunkEvent {
     data: String,
 }
 
-/// A chat in OpenAI's format. Point an SDK's base URL at `/v1`.
+/// Creates a chat completion in OpenAI's format. Point an SDK's base URL at `/v1`.
 ///
-/// `tools`, images as data URIs, `response_format` and `logprobs` are taken; fields without effect here are named in
-/// `x-ignored-parameters`, and what would change the meaning is refused by name. A `tool_choice` that asks for a call
-/// (`required`, or a function's name) tells the model so in the system message, binds its answer to a schema and gives it
-/// back as one call; a model server that does not hold its model to the schema is answered with 502.
+/// `tools`, images as data URIs, `response_format` and `logprobs` are supported. Fields without effect here are named in
+/// `x-ignored-parameters`; a parameter that would change the answer and is not supported is refused by name. A `tool_choice`
+/// that requires a call (`required`, or a function's name) tells the model so in the system message, constrains its answer to a
+/// schema and returns it as one call; if the upstream doesn't enforce the schema, the answer is 502.
 ///
-/// Calls in the conversation are taken back as they were given. `arguments` that are no JSON object, cut by the limit of
-/// tokens for instance, reach the model as `{"INVALID_ARGUMENTS": "…"}` and are named in `x-ignored-parameters`.
+/// Tool calls in the conversation are accepted as they were returned. `arguments` that are not a JSON object, for example cut
+/// off by the token limit, reach the model as `{"INVALID_ARGUMENTS": "…"}` and are named in `x-ignored-parameters`.
 /// `max_tokens: -1` counts as absent.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "inference",
     request_body(content = serde_json::Value, example = json!({
@@ -107,8 +107,8 @@ fn chat_completions() {}
 
 /// Completes a text, in OpenAI's format.
 ///
-/// `prompt` is one text, `suffix` what follows it (for models that can fill in the middle). Left out, `max_tokens` is the
-/// gateway's own limit. `echo`, `best_of`, `n` above 1, `logit_bias` and token numbers are refused by name.
+/// `prompt` is one text, `suffix` the text after the gap (for models that support it). `max_tokens` defaults to the gateway's
+/// limit. `echo`, `best_of`, `n` above 1, `logit_bias` and prompts of token numbers are refused by name.
 #[utoipa::path(post, path = "/v1/completions", tag = "inference",
     request_body(content = serde_json::Value, example = json!({
         "model": "llama3.2:latest", "prompt": "The sea is", "max_tokens": 20 })),
@@ -118,10 +118,10 @@ fn chat_completions() {}
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn completions() {}
 
-/// Embeddings of texts, in OpenAI's format. A token needs the scope `embeddings`.
+/// Creates embeddings of texts, in OpenAI's format. A token needs the scope `embeddings`.
 ///
-/// `input` is a text or up to 2,048; token numbers are refused. `encoding_format` is `float` or `base64` (little-endian
-/// floats of 32 bits). A text that does not fit the model's context is refused, not cut.
+/// `input` is a text or up to 2,048 texts; token numbers are refused. `encoding_format` is `float` or `base64` (little-endian
+/// floats of 32 bits). A text that exceeds the model's context is refused, not cut.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "inference",
     request_body(content = serde_json::Value, example = json!({
         "model": "nomic-embed-text:latest", "input": ["the sea", "the mountains"] })),
@@ -129,7 +129,7 @@ fn completions() {}
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn embeddings() {}
 
-/// The chat of the first version: credentials in the body (or a Bearer), Ollama's chat object as the answer.
+/// The chat of the first version: credentials in the body (or a Bearer), the answer is Ollama's chat object.
 #[utoipa::path(post, path = "/chat", tag = "inference", security((), ("bearer" = []), ("password" = [])),
     request_body(content = serde_json::Value, example = json!({
         "auth": { "username": "ann@example.org", "password": "…" },
@@ -144,11 +144,11 @@ fn embeddings() {}
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn chat() {}
 
-/// The document as it is served; a test checks that it is what the code makes. Making it at each start would keep 8 MiB
-/// and take a sixth of the start-up time.
+/// The served document; a test checks that it is what the code generates. Generating it at each start would keep 8 MiB and take
+/// a sixth of the start-up time.
 pub const DOCUMENT: &str = include_str!("../../openapi/openapi.json");
 
-/// Makes the document from the code.
+/// Generates the document from the code.
 pub fn document_json() -> String {
     let mut text = document().to_pretty_json().unwrap_or_default();
     text.push('\n');

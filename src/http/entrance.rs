@@ -1,4 +1,4 @@
-//! Which requests come in at all: from a network that is served, under a name of this gateway, from no foreign page.
+//! The first check of every request: its network, its `Host` name, and that no foreign page sent it.
 
 use std::net::IpAddr;
 
@@ -20,9 +20,9 @@ impl Networks {
     }
 }
 
-/// Refuses a request from a foreign network, under a foreign name or from a foreign page, before anything of it is read.
+/// Refuses a request from a foreign network, with a foreign `Host` name or from a foreign page, before anything of it is read.
 pub fn check_entrance(request: &HttpRequest) -> Result<(), Error> {
-    // The control socket has neither networks nor names; the rights of its file are its guard.
+    // The control socket has neither networks nor names; the rights of its file protect it.
     if is_from_the_host(request) {
         return Ok(());
     }
@@ -35,6 +35,6 @@ pub fn check_entrance(request: &HttpRequest) -> Result<(), Error> {
         return Err(Error::forbidden(message));
     }
     let hosts = request.app_data::<web::Data<Hosts>>().ok_or_else(|| Error::internal(anyhow::anyhow!("no Hosts")))?;
-    // A client of a served network was led here by another site, or the name is missing in `allowed_hosts`: admins should see it.
+    // A client in an allowed network was led here by another site, or `allowed_hosts` lacks a name: admins should see either.
     hosts.check(request).inspect_err(|error| note_refusal(request, None, error))
 }

@@ -26,14 +26,14 @@ pub struct NewExport {
     /// The whole record of one user. Its receipt allows deleting them.
     #[schema(format = Uuid)]
     user_id: Option<String>,
-    /// What is found by it; `{}` finds everything. CSV holds requests and refusals, JSON Lines acts as well. Words that are
-    /// searched for are kept in memory alone, so such an export has to be fetched within 15 minutes.
+    /// What the filter finds; `{}` finds everything. CSV holds requests and refusals, JSON Lines acts as well. A search text is
+    /// kept in memory alone, so such an export has to be fetched within 15 minutes.
     #[schema(value_type = Option<Filter>)]
     filter: Option<Fields<Filter>>,
     /// `csv` (the default) or `jsonl`
     #[schema(example = "csv")]
     format: Option<String>,
-    /// `url` asks for a CSV with a byte order mark, without which Excel takes UTF-8 for another code page.
+    /// Adds a byte order mark to the CSV of `url`; Excel needs it to read UTF-8.
     #[serde(default)]
     bom: bool,
 }
@@ -110,7 +110,7 @@ pub fn download(request: &HttpRequest, begun: Result<Exporter, Error>) -> ApiRes
             Ok(Some(piece)) => Some((Ok(Bytes::from(piece)), exporter)),
             Ok(None) => None,
             Err(error) => {
-                // The body ends with the connection, without the chunk that says that it is complete.
+                // The connection closes without the last chunk, so the client can tell that the body is incomplete.
                 warn!(request.id = %id, cause = %error, "an export broke off, without a receipt");
                 reply::log(&error, &id);
                 Some((Err(error), exporter))

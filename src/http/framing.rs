@@ -1,6 +1,6 @@
-//! How an answer is framed for its request: HTTP/1.0, HEAD, upgrades that are not offered, bodies that were not read.
+//! Frames an answer for its request: HTTP/1.0, HEAD, upgrades that are not offered, bodies that were not read.
 //!
-//! Handlers know nothing of these. Each rule has its section of RFC 9110 or 9112.
+//! Handlers know nothing of these. Each rule names its section of RFC 9110 or 9112.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use actix_web::http::{ConnectionType, Method, Version, header};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
-/// What has to be known of a request when its answer is ready.
+/// What must be known of a request when its answer is ready.
 pub struct Framing {
     is_head: bool,
     is_http_10: bool,
@@ -24,7 +24,7 @@ pub struct Framing {
 }
 
 impl Framing {
-    /// Looks at the head of `request`, and keeps a handle on a chunked body.
+    /// Reads the head of `request`, and keeps a handle on a chunked body.
     pub fn of(request: &mut ServiceRequest) -> Framing {
         let head = request.head();
         let framing = Framing {
@@ -50,11 +50,11 @@ impl Framing {
             head.set_connection_type(ConnectionType::Close);
         }
         if self.asks_for_upgrade {
-            // Otherwise actix repeats the client's `Connection: upgrade`, though nothing was upgraded.
+            // Otherwise actix would repeat the client's `Connection: upgrade` without an upgrade.
             head.set_connection_type(ConnectionType::Close);
         }
         if self.is_head {
-            // Streams, such as exports, are not run for nothing (RFC 9110, 9.3.2).
+            // Streams, such as exports, must not run for HEAD (RFC 9110, 9.3.2).
             response = response.map_body(|_, body| BoxBody::new(NoContent(body.size())));
         }
         match self.chunked {
@@ -66,7 +66,7 @@ impl Framing {
     }
 }
 
-/// Says how long the content would be, and has none.
+/// A body without content that reports the length of the content.
 struct NoContent(BodySize);
 
 impl MessageBody for NoContent {
@@ -81,10 +81,10 @@ impl MessageBody for NoContent {
     }
 }
 
-/// Holds on to a request body that the handler did not read to its end.
+/// Keeps a request body that the handler did not read to its end.
 ///
-/// actix reads a chunked body that was dropped to its end, for ever if the client never ends it. While the answer holds the
-/// body, actix closes the connection after the answer instead.
+/// actix reads a dropped chunked body to its end, for ever if the client never ends it. While the answer holds the body, actix
+/// closes the connection after the answer instead.
 struct KeepsPayload {
     body: BoxBody,
     _payload: SharedPayload,

@@ -33,7 +33,7 @@ impl Head for RequestHead<'_> {
         if values.next().is_some() {
             return None;
         }
-        // What `HeaderValue::to_str` takes, looked at many bytes at a time: a JWT has hundreds.
+        // Accepts what `HeaderValue::to_str` does, but checks many bytes at a time: a JWT has hundreds.
         std::str::from_utf8(only.as_bytes()).ok().filter(|text| text.is_ascii())
     }
 
@@ -50,12 +50,12 @@ impl Head for RequestHead<'_> {
     }
 }
 
-/// Returns the id of this request, which the outermost layer asks for first and so makes.
+/// Returns the id of this request. The outermost layer calls this first and so creates it.
 pub fn request_id(request: &HttpRequest) -> RequestId {
     *request.extensions_mut().get_or_insert_with(RequestId::fresh)
 }
 
-/// Returns the client's address, IPv4 in its own form. Forwarding headers are ignored.
+/// Returns the client's address, an IPv4-mapped one as IPv4. Forwarding headers are ignored.
 pub fn address(request: &HttpRequest) -> Option<IpAddr> {
     request.conn_data::<Ends>().map(|ends| ends.peer)
 }

@@ -1,4 +1,4 @@
-//! Whether the gateway lives, can record, and can reach a model.
+//! Health: whether the gateway runs, can record, and reaches an upstream.
 
 use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
@@ -31,7 +31,7 @@ pub struct Details {
 #[utoipa::path(get, path = "/health", tag = "health", security((), ("bearer" = [])),
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 pub async fn health(request: HttpRequest, gateway: web::Data<Gateway>) -> HttpResponse {
-    // Probes show no credential, and that is no refusal.
+    // Probes send no credential; that is not a refusal to be recorded.
     let shows_one = ["authorization", "x-api-key"].iter().any(|name| request.headers().contains_key(*name));
     let admin = if shows_one { Admin::extract(&request).await.ok() } else { None };
     let can_record = gateway.audit().can_record();
@@ -45,7 +45,7 @@ pub async fn health(request: HttpRequest, gateway: web::Data<Gateway>) -> HttpRe
     status(recording(&gateway), details)
 }
 
-/// 200 while the gateway can record. Never looks at the model server.
+/// 200 while the gateway can record. Never checks the upstreams.
 #[utoipa::path(get, path = "/health/live", tag = "health", security(()),
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 pub async fn live(gateway: web::Data<Gateway>) -> HttpResponse {
@@ -53,7 +53,7 @@ pub async fn live(gateway: web::Data<Gateway>) -> HttpResponse {
     status(recording(&gateway), None)
 }
 
-/// 503 also while no model server can be reached, or the gateway is stopping.
+/// 503 also while no upstream can be reached, or the gateway is stopping.
 #[utoipa::path(get, path = "/health/ready", tag = "health", security(()),
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 pub async fn ready(gateway: web::Data<Gateway>) -> HttpResponse {
@@ -65,7 +65,7 @@ pub async fn ready(gateway: web::Data<Gateway>) -> HttpResponse {
     status(state, None)
 }
 
-/// Ollama's clients look whether somebody is there.
+/// Answers the probe of Ollama's clients.
 pub async fn probe() -> HttpResponse {
     HttpResponse::Ok().finish()
 }

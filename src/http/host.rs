@@ -1,4 +1,4 @@
-//! The API behind the control socket: the routes that admins have, and those that only the operator of the host has.
+//! The API on the control socket: the routes of admins, and those that only the operator of the host has.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, ServiceConfig};
@@ -28,7 +28,7 @@ const fn route(method: &'static str, path: &'static str, handler: fn() -> ActixR
     HostRoute { method, path, handler }
 }
 
-/// Every route that only the host has. What admins may do stands in `ROUTES` and is served here, too.
+/// Every route that only the host has. The routes of admins are in `ROUTES` and are served here, too.
 pub static HOST_ROUTES: &[HostRoute] = &[
     route("POST", "/host/users", || web::to(add)),
     route("GET", "/host/users/{name}", || web::to(find)),
@@ -36,7 +36,7 @@ pub static HOST_ROUTES: &[HostRoute] = &[
     route("POST", "/host/users/{id}/tokens", || web::to(create_token)),
 ];
 
-/// Mounts what the control socket serves. Whoever asks these services is the operator of the host.
+/// Mounts the services of the control socket, whose callers are the operator of the host.
 pub fn mount(config: &mut ServiceConfig) {
     config.app_data(HostDoor);
     for route in ROUTES.iter().filter(|route| is_for_the_host(route)) {
@@ -48,7 +48,7 @@ pub fn mount(config: &mut ServiceConfig) {
     config.default_service(web::to(unknown::unknown_route));
 }
 
-/// Whether a route makes sense without an account and without a password.
+/// Returns whether a route works without an account and without a password.
 fn is_for_the_host(route: &Route) -> bool {
     match route.who {
         Who::Admin => true,
@@ -64,7 +64,7 @@ struct NewUser {
     password: Secret<String>,
 }
 
-/// Makes an account that needs no approval.
+/// Creates an account that needs no approval.
 async fn add(
     host: Admin,
     request: HttpRequest,
@@ -75,7 +75,7 @@ async fn add(
     let made = async {
         let NewUser { email, password } = body::json(&request, &mut payload, &config.limits).await?;
         if accounts.first_admin_waits() {
-            return Err(Error::conflict("nobody can be let in before the password of `admin` has been changed"));
+            return Err(Error::conflict("no account can be approved before the password of `admin` has been changed"));
         }
         if accounts.find(&email).is_ok() {
             return Err(Error::conflict(format!("there is an account `{email}` already")));
@@ -98,13 +98,13 @@ async fn find(
     answer(&request, accounts.find(&name).map(|user| UserDetail::of(&user, &gateway)))
 }
 
-/// Forgets the wrong passwords that were tried on an account.
+/// Forgets the failed sign-ins of an account.
 async fn unlock(_: Admin, request: HttpRequest, id: web::Path<String>, accounts: web::Data<Accounts>) -> ApiResult {
     let unlocked = accounts.by_id(&id).and_then(|user| accounts.unlock(user.name()));
     answer(&request, unlocked.map(|user| UserView::from(&*user)))
 }
 
-/// Makes a token of somebody's for a machine.
+/// Creates a token for a user's machine.
 async fn create_token(
     host: Admin,
     request: HttpRequest,

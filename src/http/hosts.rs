@@ -1,7 +1,7 @@
-//! Under which names the gateway is reached, so that no web page leads a browser here.
+//! Checks the `Host` header against DNS rebinding.
 //!
-//! A page from anywhere can point a name of its own at this machine (DNS rebinding) and then read, as its own site, what the
-//! gateway answers; the request bears that name. And it can send a body blindly, as forms do. Neither is a way in.
+//! Any web page can point its own name at this machine and then read the gateway's answers as its own site; the `Host` header
+//! shows that name. A page can also send a body blindly, as forms do. Both are refused.
 
 use std::net::IpAddr;
 
@@ -12,10 +12,10 @@ use actix_web::http::{Method, Version};
 use crate::base::error::Error;
 use crate::http::transport::Ends;
 
-/// Longer names don't exist (RFC 1035), and an error repeats no more.
+/// Longer names don't exist (RFC 1035); an error message repeats no more than this.
 const NAME_CHARS_MAX: usize = 253;
 
-/// What the gateway is called.
+/// The names of the gateway.
 pub struct Hosts {
     /// In lower case.
     names: Vec<String>,
@@ -23,15 +23,15 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// The machine's own names, and those that the operator adds.
+    /// Returns the names of this machine, and those that the operator adds.
     pub fn of_this_machine(allowed: &[String]) -> Self {
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        // Without the file, no domains are searched.
+        // Without the file, no search domains are known.
         let resolver = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         Hosts::of(&name, &resolver, allowed)
     }
 
-    /// A machine is called by its bare name, with `.local` (multicast DNS), and with each domain that is searched.
+    /// A machine has its bare name, that name with `.local` (multicast DNS), and with each search domain.
     fn of(machine: &str, resolver: &str, allowed: &[String]) -> Self {
         let machine = machine.to_ascii_lowercase();
         let bare = machine.split('.').next().unwrap_or_default();
@@ -50,13 +50,13 @@ impl Hosts {
         Hosts { names, addresses }
     }
 
-    /// Refuses a request under a name that is not ours, and a body that a foreign page sends without showing who it is.
+    /// Refuses a foreign `Host` name, and a body that a foreign page sends without a credential header.
     pub fn check(&self, request: &HttpRequest) -> Result<(), Error> {
         let came_to = request.conn_data::<Ends>().and_then(|ends| ends.local);
         let written = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
-        // A whole URL in the request line stands above `Host`.
+        // A whole URL in the request line overrides `Host`.
         let asked = request.uri().authority().map(|authority| authority.as_str());
-        // HTTP/1.0 knows no `Host`, and no browser speaks it. actix refuses HTTP/1.1 without one.
+        // HTTP/1.0 has no `Host`, and no browser uses it. actix refuses HTTP/1.1 without one.
         let none = (request.version() >= Version::HTTP_11 && asked.is_none()).then_some("");
         for host in written.or(none).into_iter().chain(asked) {
             if !self.include(host, came_to) {
@@ -71,7 +71,7 @@ impl Hosts {
         Ok(())
     }
 
-    /// Whether `host`, with a port or without, is this machine. Ports don't matter: they change on the way here.
+    /// Returns whether `host`, with or without a port, is this machine. Proxies change ports, so these don't matter.
     fn include(&self, host: &str, came_to: Option<IpAddr>) -> bool {
         let Some(host) = without_port(host) else { return false };
         let address = host.split('%').next().and_then(|address| address.parse::<IpAddr>().ok());
@@ -93,14 +93,14 @@ impl Hosts {
     }
 }
 
-/// Browsers send a page's forms anywhere, but a header such as these only where the other side has agreed, which the gateway
-/// never does.
+/// Returns whether a browser could have sent the request for a foreign page. Browsers send a page's forms anywhere, but such a
+/// header only where the server has agreed (CORS), which the gateway never does.
 fn may_be_a_form(request: &HttpRequest) -> bool {
     let reads = [Method::GET, Method::HEAD].contains(request.method());
     !reads && !request.headers().contains_key(header::AUTHORIZATION) && !request.headers().contains_key("x-api-key")
 }
 
-/// The host in `host`, `host:port`, `[address]` and `[address]:port`.
+/// Returns the host in `host`, `host:port`, `[address]` and `[address]:port`.
 fn without_port(host: &str) -> Option<&str> {
     let (host, port) = match host.strip_prefix('[') {
         Some(rest) => {

@@ -1,4 +1,4 @@
-//! The one handler that all dialects share: identify, count, read, then hand over to the gateway.
+//! The one handler that all dialects share: authenticates, counts, reads the body, then calls the gateway.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
@@ -46,7 +46,7 @@ pub async fn answer(
     let mut refused = match AssertUnwindSafe(door.pass(payload, &mut known)).catch_unwind().await {
         Ok(Ok(response)) => return response,
         Ok(Err(refused)) => refused,
-        // What the gateway held for the request was closed as it was dropped.
+        // What the gateway held for the request was released when it was dropped.
         Err(_) => Refused { recorded: known.is_on_record, ..panicked().into() },
     };
     reply::log(&refused.error, &id);
@@ -206,12 +206,12 @@ impl Door<'_> {
         }
     }
 
-    /// `/chat` alone.
+    /// Returns whether the route takes credentials in the body: `/chat` alone.
     fn may_carry_credentials_in_its_body(&self) -> bool {
         self.route.path == "/chat"
     }
 
-    /// Identifies the caller, then counts the request: the count comes before anything that costs.
+    /// Authenticates the caller, then counts the request, before anything that costs.
     async fn admit<'k>(
         &self,
         credential: Credential,

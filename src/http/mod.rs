@@ -1,5 +1,4 @@
-//! The edge: HTTP in, HTTP out. `ROUTES` and each dialect's `routes()` are all that is served; what is not in them does
-//! not exist.
+//! The edge: HTTP requests and responses. `ROUTES` and each dialect's `routes()` are everything that is served.
 
 use actix_governor::Governor;
 use actix_web::http::Method;
@@ -47,7 +46,7 @@ pub mod views;
 
 use address_quotas::AddressQuotas;
 
-/// Who may use a route. The handler's extractors enforce it.
+/// Who may use a route; its extractors enforce it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     Anyone,
@@ -64,7 +63,7 @@ pub struct Route {
     pub method: &'static str,
     pub path: &'static str,
     pub who: Who,
-    /// For every method; `mount` lets through the route's own.
+    /// Handles every method; `mount` restricts it to the route's own.
     pub(crate) handler: fn() -> ActixRoute,
 }
 
@@ -91,7 +90,7 @@ pub static ROUTES: &[Route] = &[
     route("POST", "/api/v1/tokens/{id}/rotate", Who::Person, || web::to(tokens::rotate)),
     route("POST", "/api/v1/tokens/{id}/resume", Who::Person, || web::to(tokens::resume)),
     route("GET", "/api/v1/users", Who::Admin, || web::to(users::list)),
-    // Before the account whose id could be anything.
+    // Before the route whose id could be anything.
     route("POST", "/api/v1/users/turn-down", Who::Admin, || web::to(users::turn_down_all)),
     route("GET", "/api/v1/users/{id}", Who::Admin, || web::to(users::one)),
     route("PATCH", "/api/v1/users/{id}", Who::Admin, || web::to(users::change)),
@@ -118,7 +117,7 @@ pub static ROUTES: &[Route] = &[
     route("HEAD", "/", Who::Anyone, || web::to(health::probe)),
 ];
 
-/// Routes on which a password can be tried, and registration: a generous quota per address stands in front of them.
+/// Routes that take passwords, and registration: they have a generous rate limit per address.
 const GUARDED: [&str; 3] = ["/auth/token", "/api/v1/register", "/api/v1/password"];
 const GUARDED_CHAT: &str = "/chat";
 
@@ -162,7 +161,7 @@ fn add(config: &mut ServiceConfig, resource: Resource, path: &'static str, allow
     }
 }
 
-/// HEAD is served wherever GET is (RFC 9110, 9.1); `framing` takes its content away.
+/// HEAD is served wherever GET is (RFC 9110, 9.1); `framing` removes its content.
 fn methods(name: &'static str) -> &'static [&'static str] {
     match name {
         "GET" => &["GET", "HEAD"],

@@ -8,7 +8,7 @@ use crate::base::error::Error;
 const PAGE_DEFAULT: usize = 50;
 const PAGE_MAX: usize = 500;
 
-/// Reads the query, or names the field that is wrong.
+/// Parses the query, or names the field that is wrong.
 pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Error> {
     web::Query::<T>::from_query(request.query_string()).map(web::Query::into_inner).map_err(|cause| {
         let message = cause.to_string();
@@ -17,7 +17,7 @@ pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Error> {
     })
 }
 
-/// Returns how many items a page has, when `asked` or nothing was asked.
+/// Returns the number of items of a page, from the caller's `limit` if given.
 pub fn page_size(asked: Option<usize>) -> Result<usize, Error> {
     match asked {
         None => Ok(PAGE_DEFAULT),

@@ -1,4 +1,4 @@
-//! The queue, as far as the caller may see it, and its cancellation of requests for admins.
+//! The queue, as far as the caller may see it, and how admins cancel a request in it.
 
 use std::sync::Arc;
 
@@ -112,7 +112,7 @@ pub struct QueueView {
     hosts: Vec<QueueHost>,
     /// The requests that you may see, in order of arrival.
     items: Vec<QueueItem>,
-    /// Your own, or everybody's for admins.
+    /// Your own tokens, or all for admins.
     runaways: Vec<RunawayToken>,
     /// Requests that are not sent again, newest first. For admins.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -213,7 +213,7 @@ pub async fn cancel(
         let missing = || Error::NotFound { what: "such request in the queue; it may have ended".into() };
         let id = RequestId(uuid::Uuid::parse_str(&id).map_err(|_| missing())?);
         let inside = gateway.running().find(id).ok_or_else(missing)?;
-        // The act first: what can't be recorded is not done. The request may end by itself meanwhile.
+        // The act is recorded first: what can't be recorded is not done. The request may end by itself meanwhile.
         store.note_cancel(admin.0.actor(), inside.user_id, id).await?;
         gateway.running().cancel(id);
         Ok(HttpResponse::NoContent().finish())

@@ -30,12 +30,12 @@ pub fn note_refusal(request: &HttpRequest, who: Option<Whose>, error: &Error) {
     });
 }
 
-/// Answers a request that no handler gets, in the dialect of its path, and closes the connection.
+/// Answers a request that no handler takes, in the dialect of its path, and closes the connection.
 pub fn refuse(request: &HttpRequest, error: Error) -> HttpResponse {
     let dialect: &dyn Dialect = for_path(request.path());
     let mut response = respond(dialect.error(&error, &request_id(request)));
-    // The body was not read; keeping the connection would mean reading it to its end. actix writes `Connection` from this
-    // alone and passes over a header of that name.
+    // The body was not read; keeping the connection would mean reading it to its end. actix writes `Connection` from this alone
+    // and ignores a header of that name.
     response.head_mut().set_connection_type(ConnectionType::Close);
     response
 }

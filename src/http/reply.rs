@@ -64,7 +64,7 @@ impl ResponseError for ApiError {
     }
 }
 
-/// Logs what someone should look into, once, at the boundary. A refusal is not that.
+/// Logs an error that someone should look into, once, at the boundary. A refusal is not one.
 pub fn log(error: &Error, id: &RequestId) {
     match error {
         Error::Internal { cause } | Error::AuditUnavailable { cause } => {
@@ -74,7 +74,7 @@ pub fn log(error: &Error, id: &RequestId) {
             warn!(request.id = %id, code = error.code(), cause = format!("{cause:#}"), "the model server can't be reached");
         }
         Error::UpstreamRefused { .. } | Error::UpstreamDied { .. } | Error::Timeout { .. } => {
-            // Its words may hold a part of the prompt or the answer, which the record alone keeps.
+            // The upstream's message may quote the prompt or the answer, which only the record may hold.
             warn!(request.id = %id, code = error.code(), "the model server failed");
         }
         _ => {}
@@ -85,7 +85,7 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> HttpResponse {
     HttpResponse::build(status).insert_header((header::CONTENT_TYPE, wire::JSON)).body(wire::json_bytes(value))
 }
 
-/// Answers a view as JSON with status 200, or the error.
+/// Returns a view as JSON with status 200, or the error.
 pub fn answer(request: &HttpRequest, result: Result<impl Serialize, Error>) -> ApiResult {
     match result {
         Ok(view) => Ok(json(StatusCode::OK, &view)),

@@ -28,7 +28,7 @@ pub async fn list(_: Admin, request: HttpRequest, store: web::Data<Store>) -> Ap
     answer(&request, view(&store).await)
 }
 
-/// Changes settings by name, all or none, effective from the next request. Null: the value in the file.
+/// Changes settings by name, all or none, effective from the next request. Null restores the value of the file.
 #[utoipa::path(patch, path = "/api/v1/settings", operation_id = "change_settings", tag = "admin",
     request_body(content = BTreeMap<String, Option<u64>>, example = json!({ "requests_per_minute": 20 })),
     responses((status = 200, body = SettingList), crate::http::errors::Refusals))]

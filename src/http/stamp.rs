@@ -28,7 +28,7 @@ pub async fn stamp(
     let mut response = match check_entrance(request.request()) {
         Ok(()) => match AssertUnwindSafe(next.call(request)).catch_unwind().await {
             Ok(response) => response?.map_into_boxed_body(),
-            // The panic itself is in the log. A client that hears nothing would wait.
+            // The panic itself is in the log. Without an answer the client would wait.
             Err(_) => return Err(ApiError::of(Error::internal(anyhow::anyhow!("a request panicked")), id).into()),
         },
         Err(error) => {

@@ -1,4 +1,4 @@
-//! Headers that tell a caller how they stand: rate limits under OpenAI's names, and the place in the queue.
+//! Headers of rate limits, under OpenAI's names, and of the place in the queue.
 
 use actix_web::HttpResponseBuilder;
 use actix_web::http::header::{HeaderName, HeaderValue};
@@ -15,7 +15,7 @@ pub fn add_headers(response: &mut HttpResponseBuilder, headers: impl IntoIterato
     }
 }
 
-/// Returns where the request stood in the queue, and for how long.
+/// Returns the request's place in the queue and its waiting time.
 pub fn queue_headers(stood: Stood) -> [Named; 2] {
     static POSITION: HeaderName = HeaderName::from_static("x-queue-position");
     static WAIT: HeaderName = HeaderName::from_static("x-queue-wait-ms");

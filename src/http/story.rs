@@ -43,7 +43,7 @@ pub async fn story(
         let id = uuid::Uuid::parse_str(&id).map_err(|_| missing())?;
         let found = store.request_rows(RequestId(id)).await?;
         let (first, last) = (found.first().ok_or_else(missing)?, found.last().ok_or_else(missing)?);
-        // An act has no contents; all of it stands in the list.
+        // An act has no contents; the list shows all of it.
         if first.kind() != Some(Kind::Act) {
             store.note_view(admin.0.actor(), first.user_id, first.log_id).await?;
         }

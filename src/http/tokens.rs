@@ -1,4 +1,4 @@
-//! Access tokens: owners create and change them, admins list, revoke and resume anybody's.
+//! API tokens: owners create and change them; admins list, revoke and resume all.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ pub async fn list(
         let limit = page_size(asked.limit)?;
         let own = reader.0.identity().map(Identity::user);
         let user_id = match (asked.user_id, own) {
-            // The host has none of its own: everybody's.
+            // The host has no tokens of its own: it sees all.
             (None, own) => own.map(|own| own.id),
             (Some(id), Some(own)) if id == own.public_id => Some(own.id),
             (Some(_), Some(own)) if !own.is_admin() => {
@@ -108,7 +108,7 @@ pub struct TokenPatch {
     class: Option<Option<String>>,
 }
 
-/// Changes a token's limits, effective from its next request. Admins can change anybody's.
+/// Changes a token's limits, effective from its next request. Admins can change any token.
 #[utoipa::path(patch, path = "/api/v1/tokens/{id}", operation_id = "change_token", tag = "tokens", params(("id" = String, Path)),
     request_body = TokenPatch, responses((status = 200, body = TokenView), crate::http::errors::Refusals))]
 pub async fn change(

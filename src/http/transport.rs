@@ -1,7 +1,7 @@
-//! What the gateway needs to know of a connection, whatever carries it: its two addresses, and how to close it.
+//! What the gateway needs of a connection, whatever carries it: its two addresses, and how to close it.
 //!
-//! To serve another kind of stream, such as TLS over TCP, implement `Transport` for it and name it in `known`. A stream that
-//! is not named there has no address, so its requests are refused at the entrance.
+//! To serve another kind of stream, such as TLS over TCP, implement `Transport` for it and name it in `known`. A stream that is
+//! not named there has no address, so its requests are refused at the entrance.
 
 use std::any::Any;
 use std::net::{IpAddr, Shutdown};
@@ -14,7 +14,7 @@ use tracing::error;
 
 use crate::http::connections::Connections;
 
-/// A stream that requests come in on.
+/// A stream that carries requests.
 trait Transport {
     /// Returns the client's address.
     fn peer(&self) -> Option<IpAddr>;
@@ -39,7 +39,7 @@ impl Transport for TcpStream {
     }
 }
 
-/// The addresses of a connection, IPv4 in its own form. Kept with it, so that each request on it finds them.
+/// The addresses of a connection, IPv4-mapped ones as IPv4. Kept with the connection for each request on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ends {
     pub peer: IpAddr,
@@ -47,7 +47,7 @@ pub struct Ends {
     pub local: Option<IpAddr>,
 }
 
-/// Counts a new connection and notes its addresses, or closes it.
+/// Counts a new connection and keeps its addresses, or closes it.
 pub fn on_connect(connections: &Connections, connection: &dyn Any, data: &mut Extensions) {
     match known(connection) {
         Some(transport) => admit(connections, transport, data),
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::config::settings::{Live, Settings};
 
-    /// A stream that is no TCP socket, as one of TLS is none.
+    /// A stream that is not a TCP socket, like one of TLS.
     struct Sealed {
         peer: &'static str,
         is_closed: Cell<bool>,

@@ -1,4 +1,4 @@
-//! Requests for what is not served: a 404 or 405 in the shape that the client reads, with a hint at what it meant.
+//! Requests for unknown routes: 404 or 405 in the shape that the client reads, with a hint at the right one.
 
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -18,7 +18,7 @@ pub async fn wrong_method(request: HttpRequest, allow: String) -> HttpResponse {
     refuse(&request, error)
 }
 
-/// What to do instead. Base URLs are what people get wrong: each client wants another one.
+/// Returns what to do instead. Base URLs are the usual mistake: each client wants another one.
 fn hint(path: &str) -> String {
     let plain = plain_path(path);
     let is_below = |root: &str| plain.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -45,7 +45,7 @@ fn is_served(path: &str) -> bool {
     ROUTES.iter().map(|route| route.path).chain(of_dialects).any(|route| matches(route, path))
 }
 
-/// Whether a path is one of a route with `{id}` in it. `{id:.*}` at a route's end stands for several steps.
+/// Returns whether a path matches a route with `{id}` in it. `{id:.*}` at a route's end matches several segments.
 fn matches(route: &str, path: &str) -> bool {
     let (mut route, mut path) = (route.split('/'), path.split('/'));
     loop {

@@ -1,4 +1,4 @@
-//! Usage: everybody's for admins, their own for users.
+//! Usage: of all users for admins, their own for users.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -27,8 +27,8 @@ pub struct UsageQuery {
     /// RFC 3339: before this time. Default: now.
     #[param(format = DateTime)]
     to: Option<String>,
-    /// `user` (the default), `token`, `model` or `hour`. More than 10,000 hours are refused; a year has fewer. Of more
-    /// people, tokens or models, those that were used least are one line at the end, `(others)`.
+    /// `user` (the default), `token`, `model` or `hour`. More than 10,000 hours are refused; a year has fewer. Of more users,
+    /// tokens or models, those with the least usage are summed in one last line, `(others)`.
     by: Option<String>,
     /// `json` (the default) or `csv`
     format: Option<String>,
@@ -44,12 +44,12 @@ pub struct UsagePage {
     next: Option<String>,
 }
 
-/// Everybody's usage.
+/// Usage of all users.
 #[utoipa::path(get, path = "/api/v1/usage", tag = "admin", params(UsageQuery),
     responses((status = 200, content((UsagePage = "application/json"), (String = "text/csv"))), crate::http::errors::Refusals))]
 pub async fn of_everybody(admin: Admin, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
     if matches!(admin.0, Asker::Host) {
-        // On the host, the sums go to the last request: perhaps no gateway runs that would follow the record.
+        // On the host, sums the record up to the last request: perhaps no gateway runs that would do it.
         let followed = async {
             while store.follow_usage().await? {}
             Ok(())

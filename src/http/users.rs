@@ -1,4 +1,4 @@
-//! Accounts as admins see them, and what they may change in them.
+//! Accounts as admins see and change them.
 
 use std::collections::BTreeMap;
 
@@ -152,7 +152,7 @@ pub async fn approve(
     answer(&request, accounts.approve(admin.0.actor(), &id).await.map(|user| UserView::from(&user)))
 }
 
-/// Removes an account that waits for approval. It has no record, so no export is needed first.
+/// Rejects and removes a pending account. It has no record, so no export is needed first.
 #[utoipa::path(post, path = "/api/v1/users/{id}/turn-down", tag = "admin", params(("id" = String, Path, format = Uuid)),
     responses((status = 204, description = "Turned down"), crate::http::errors::Refusals))]
 pub async fn turn_down(
@@ -173,7 +173,7 @@ pub struct TurnedDown {
     turned_down: usize,
 }
 
-/// Removes every account that waits for approval and meets all given conditions. At least one condition is needed.
+/// Rejects and removes every pending account that meets all given conditions. At least one condition is needed.
 #[utoipa::path(post, path = "/api/v1/users/turn-down", operation_id = "turn_down_all", tag = "admin",
     request_body = WaitingWish, responses((status = 200, body = TurnedDown), crate::http::errors::Refusals))]
 pub async fn turn_down_all(

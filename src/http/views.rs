@@ -1,4 +1,4 @@
-//! The views that more than one route, or the command line, shows: people, what is left to them, tokens, settings.
+//! Views that several routes or the command line show: users, limits, tokens, settings.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -30,7 +30,7 @@ pub struct UserView {
     requests_per_minute: Option<i64>,
     /// The account's own quotas; null: the gateway's.
     quotas: Quotas,
-    /// The models that may be used; null: all.
+    /// The models that the user may use; null: all.
     models: Option<Vec<String>>,
     /// Queue weight, 1 by default: a higher weight gets more GPU time while others wait.
     weight: i64,
@@ -147,7 +147,7 @@ pub struct TokenView {
     networks: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     requests_per_minute: Option<i64>,
-    /// The token's own quotas, which hold besides its owner's.
+    /// The token's own quotas, in addition to its owner's.
     quotas: Quotas,
     /// `interactive` or `batch`; absent: the owner's.
     #[serde(skip_serializing_if = "Option::is_none")]
