@@ -1,8 +1,8 @@
-//! The spine: a request goes down its stages in a straight line, and its answer comes back.
+//! Runs a request through its stages in order, and brings its answer back.
 //!
-//! `answer` returns at the bar: above it a refusal has a true status code; below it everything lives inside one `Answer`,
-//! and dropping that undoes everything. A task of its own pumps the upstream into a bounded buffer, so a client that
-//! merely stalls does not keep the GPU.
+//! `answer` returns at the bar: above it a refusal has a status of its own; below it everything is held by one `Answer`, and
+//! dropping that undoes everything. A task of its own pumps the upstream into a bounded buffer, so a stalled client doesn't
+//! keep the GPU.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -43,7 +43,7 @@ use pump::{Forward, Pump};
 pub use shared::News;
 use shared::Shared;
 
-/// What all workers share.
+/// The parts that all workers share.
 #[derive(Clone)]
 pub struct Stages {
     pub breaker: Arc<Breaker>,
@@ -53,16 +53,16 @@ pub struct Stages {
     pub routing: Routing,
     pub queue: Arc<Queue>,
     pub audit: Arc<Audit>,
-    /// Those below the bar, and how they are ended before their time.
+    /// Admitted requests, and how they are ended early.
     pub running: Arc<Running>,
     pub answers: config::Answers,
-    /// No new work; running answers may end.
+    /// The gateway is stopping: no new requests; running answers may finish.
     pub stopping: CancellationToken,
-    /// The time for that is over; readers may take their last bytes.
+    /// The time to finish is over; readers may take their last bytes.
     pub stop_now: CancellationToken,
-    /// The time for that is over, too: what was not read is closed in the record.
+    /// That time is over, too: what was not read is closed in the record.
     pub readers_over: CancellationToken,
-    /// The answers below the bar.
+    /// Tracks the tasks of admitted requests.
     pub pumps: TaskTracker,
 }
 
@@ -72,7 +72,7 @@ pub struct Gateway {
     upstream: Rc<Upstream>,
 }
 
-/// A request that has been identified, counted and understood.
+/// A request that has been authenticated, counted and decoded.
 pub struct Asked {
     pub id: RequestId,
     pub who: Identity,
@@ -82,7 +82,7 @@ pub struct Asked {
     pub work: Work,
     /// Fields without effect, for the record and the client.
     pub ignored: Vec<String>,
-    /// The memory that its body takes, given back when it was forwarded.
+    /// The memory of its body, released once it is forwarded.
     pub memory: BodyBytes,
 }
 
@@ -90,18 +90,18 @@ pub struct Asked {
 pub struct Refused {
     pub error: Error,
     pub recorded: bool,
-    /// Where it stood in the queue, if it had a place there.
+    /// Its place in the queue, if it had one.
     pub stood: Option<Stood>,
-    /// An intent that may still come to disk: to be closed with what the client is told.
+    /// An intent that may still be written; it has to be closed with what the client is told.
     pub late: Option<Box<Record>>,
 }
 
-/// How a request stands in the queue, or stood.
+/// A request's place and wait in the queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Stood {
-    /// Where in the line it entered: 0, it ran at once; 1, it was the next.
+    /// Requests before it when it entered: 0 means that it ran at once, 1 that it was the next.
     pub position: usize,
-    /// How long it waited for its turn, or has waited until now.
+    /// How long it waited for its turn, or has waited so far.
     pub wait: Duration,
 }
 
@@ -112,14 +112,14 @@ impl From<Error> for Refused {
 }
 
 impl Gateway {
-    /// To be made on the worker's thread.
+    /// Creates a worker's gateway, on the worker's thread.
     pub fn new(stages: Stages, upstream: Upstream) -> Self {
         let serving = stages.audit.serve_worker();
         tokio::task::spawn_local(stages.audit.vitals().clone().run("a worker's mailbox", serving));
         Gateway { stages, upstream: Rc::new(upstream) }
     }
 
-    /// Whether a request may come in at all, before it is counted.
+    /// Checks whether a request may come in at all, before it is counted.
     pub async fn arrives(&self, who: &Identity) -> Result<(), Error> {
         self.stages.breaker.arrives(who).await
     }
@@ -132,7 +132,7 @@ impl Gateway {
         self.stages.limits.admit(who).await
     }
 
-    /// Returns the models that `who` may ask. The host, which is nobody, sees them all.
+    /// Returns the models that `who` may use; the host, without an identity, sees them all.
     pub async fn models(&self, who: Option<&Identity>) -> Result<Vec<ModelCard>, Error> {
         let served = self.stages.routing.models().await?;
         Ok(match who {
@@ -141,8 +141,8 @@ impl Gateway {
         })
     }
 
-    /// Whose model `name` is, for the record of its refusal. None when there is no such model, or none that the caller may
-    /// know of.
+    /// Returns the kind of provider that serves `name`, for the record of its refusal. `None` when there is no such model, or
+    /// none that the caller may see.
     pub fn provider_of(&self, name: &str, refusal: &Error) -> Option<&'static str> {
         if matches!(refusal, Error::ModelNotFound { .. }) {
             return None;
@@ -150,7 +150,7 @@ impl Gateway {
         Some(self.stages.routing.kind_of(&ModelName::parse(name).ok()?)?.name())
     }
 
-    /// Whether some upstream is up.
+    /// Returns whether any upstream is up.
     pub async fn reaches_an_upstream(&self) -> bool {
         self.stages.routing.is_any_up().await
     }
@@ -175,12 +175,12 @@ impl Gateway {
         &self.stages.queue
     }
 
-    /// Those who wait or run, and how they are ended.
+    /// Returns the waiting and running requests, and how to end them.
     pub fn running(&self) -> &Running {
         &self.stages.running
     }
 
-    /// In the order of `HostId`.
+    /// Returns the names in the order of `HostId`.
     pub fn host_names(&self) -> impl Iterator<Item = String> {
         self.upstream.hosts().map(|host| self.upstream.name(host).to_owned())
     }
@@ -193,8 +193,8 @@ impl Gateway {
         &self.stages.limits
     }
 
-    /// Takes a request that was counted down to the bar. What it has cost in the end is settled there; what is refused
-    /// above it costs nothing.
+    /// Runs an admitted request through policy, routing, quotas, queue and audit, then starts the upstream call. Its cost is
+    /// settled below the bar; a request that is refused above it costs nothing.
     pub async fn answer(&self, asked: Asked, admission: &mut Admission) -> Result<Answer, Refused> {
         let Stages { breaker, policy, quarantine, routing, queue, audit, running, answers, .. } = &self.stages;
         let Stages { stopping, stop_now, readers_over, pumps, .. } = &self.stages;
@@ -240,7 +240,7 @@ impl Gateway {
         let run = running.enter(asked.id, &asked.who, allowed.work.model().as_str())?;
         let mut hold = admission.take_hold();
         let mut on_record = |on_record| hold.iter_mut().for_each(|hold| hold.is_on_record(on_record));
-        // From here on the client may leave and the intent come to disk all the same.
+        // From here on the intent may be written even if the client disconnects.
         on_record(true);
         let opened = audit
             .open(Intent {

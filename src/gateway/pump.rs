@@ -1,4 +1,4 @@
-//! The task that takes an answer from the upstream, whether or not its reader is fast enough.
+//! The task that reads an answer from the upstream, whether or not its client reads fast enough.
 
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -28,16 +28,16 @@ use crate::rules::queue::{Place, Turn};
 use crate::rules::routing::{Alive, Routing};
 use crate::upstream::{Events, Failure, Patience, Upstream};
 
-/// How often a running answer is looked after: segments to the record, silence, length.
+/// How often a running answer is checked: segments for the record, silence, length.
 const BEAT: Duration = Duration::from_millis(100);
 
-/// How long the reader of an answer that was cut may take to hear of it, before it is recorded without them.
+/// How long the client of a cut answer may take to be told, before its row is closed without that.
 const CUT_WAIT: Duration = Duration::from_secs(1);
 
 pub struct Pump {
     pub upstream: Rc<Upstream>,
     pub routing: Routing,
-    /// Where the request may run.
+    /// The upstreams that may run the request.
     pub hosts: Vec<HostId>,
     pub shared: Rc<Shared>,
     pub answers: config::Answers,
@@ -47,16 +47,14 @@ pub struct Pump {
     pub plausible: Plausible,
 }
 
-/// What is sent to a model server, with the memory that is set aside for it until it was sent.
+/// What is sent to an upstream, with the memory that is reserved until it was sent.
 pub struct Forward {
     pub call: Call,
     pub _memory: BodyBytes,
 }
 
 impl Pump {
-    /// Runs until the answer has ended, and then until its reader was told or has had the time for that.
-    ///
-    /// `pumps` counts it until then.
+    /// Runs until the answer has ended and its reader was told or ran out of time. `pumps` tracks the task.
     pub fn start(self, pumps: &TaskTracker, run: Run, place: Place, forward: Forward, stay: Stay) -> JoinHandle<()> {
         tokio::task::spawn_local(pumps.track_future(async move {
             let shared = self.shared.clone();
@@ -72,7 +70,7 @@ impl Pump {
         let result = self.run(&run, place, forward, stay).await;
         self.tell_breaker(&result);
         self.shared.end(result);
-        // The model is done with it; its reader may not be.
+        // The model is done; the reader may not be.
         tokio::select! {
             cut = run.cut() => {
                 self.shared.cut(cut);
@@ -87,7 +85,7 @@ impl Pump {
         match result {
             Ok(()) => self.passed.answered(),
             Err(Ended { error, ending: Ending::Failed(_) }) => self.passed.failed(error),
-            // It was ended from here, which says nothing about its sender.
+            // It was ended from here, which is not the sender's fault.
             Err(_) => {}
         }
     }
@@ -111,7 +109,7 @@ impl Pump {
         let mut events = Vec::new();
         let mut pieces = 0;
         loop {
-            // Taken in random order, so that a stream without a pause does not put off the beat.
+            // Polled in random order, so that a stream without a pause does not delay the beat.
             tokio::select! {
                 more = upstream.next(&mut events) => {
                     patience.heard();
@@ -162,7 +160,7 @@ impl Pump {
     }
 
     async fn turn(&self, place: Place, stay: &Stay) -> Result<Turn, Ended> {
-        // Whoever has waited in vain for an upstream that is down is told so.
+        // A request that waited in vain because its upstreams are down is told so.
         let turn = place.turn().await.map_err(|error| refused(self.routing.all_down(&self.hosts).unwrap_or(error)))?;
         self.shared.begins(self.upstream.name(turn.host));
         stay.begins(turn.host);
@@ -171,7 +169,7 @@ impl Pump {
         Ok(turn)
     }
 
-    /// Finds out whether the upstream, or its model, died during this request.
+    /// Finds out whether the upstream, or its model, crashed during this request.
     async fn judge(&self, host: HostId, stay: &Stay, failure: Failure) -> Judged {
         if failure.is_unconnected() {
             self.routing.unreachable(&self.upstream, host, &failure.error);
@@ -196,7 +194,7 @@ impl Pump {
         }
     }
 
-    /// Holds the end mark among `events`, if it is there, to what can be. `pieces`: how many have come.
+    /// Caps the numbers of the end mark among `events`, if it is there. `pieces` is the number of deltas so far.
     fn hold_to_what_can_be(&self, events: &mut [ChatEvent], pieces: &mut u64, on_slot: Duration) {
         for event in events {
             match &mut event.what {
@@ -219,7 +217,7 @@ impl Pump {
     }
 }
 
-/// A call that was sent and whose answer has begun.
+/// A call whose answer has begun.
 struct Sent {
     turn: Turn,
     upstream: Events,
@@ -227,14 +225,14 @@ struct Sent {
     began: Instant,
 }
 
-/// What a failure comes to.
+/// The consequence of a failure.
 struct Judged {
     error: Error,
-    /// The upstream lives or has seen nothing of the request, so another may be asked.
+    /// The upstream is alive or never saw the request, so another may be tried.
     may_go_elsewhere: bool,
 }
 
-/// Its turn has not come.
+/// Ends a request whose turn has not come.
 fn refused(error: Error) -> Ended {
     let ending = Ending::Refused(error.code());
     Ended { error, ending }

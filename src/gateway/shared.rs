@@ -1,4 +1,4 @@
-//! What the pump and the answer share, on one thread. No borrow is held over an await.
+//! State that the pump and the answer share, on one thread. No borrow is held over an await.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -18,23 +18,23 @@ pub struct Shared {
 }
 
 struct State {
-    /// Events that the client has not been given yet; bounded by `answer_bytes_max`.
+    /// Events that the client has not received yet; bounded by `answer_bytes_max`.
     events: Vec<ChatEvent>,
-    /// The reader wants the answer whole, so news before its end would wake them for nothing.
+    /// The reader waits for the whole answer, so waking it before the end would be useless.
     whole: bool,
     ended: Option<Result<(), Ended>>,
     books: Books,
     line: Line,
 }
 
-/// What is kept of a request, and what it is charged.
+/// What is recorded of a request, and what it is charged.
 struct Books {
     record: Option<Record>,
     hold: Option<Hold>,
 }
 
 impl Books {
-    /// The model is done with the request, in whatever manner.
+    /// Settles the charge: the model is done with the request, in whatever manner.
     fn settle(&mut self) {
         let spent = self.record.as_mut().map(Record::stops).unwrap_or_default();
         if let Some(hold) = self.hold.take() {
@@ -42,7 +42,7 @@ impl Books {
         }
     }
 
-    /// The record, to be closed.
+    /// Takes the record, to be closed.
     fn close(&mut self) -> Option<Record> {
         self.settle();
         self.record.take()
@@ -57,21 +57,21 @@ struct Line {
     waited: Option<Duration>,
 }
 
-/// An answer that did not come to its end, and how the record calls that.
+/// An answer that did not complete, and its outcome for the record.
 pub struct Ended {
     pub error: Error,
     pub ending: Ending,
 }
 
 impl Ended {
-    /// The error, for the one who is told of it.
+    /// Takes the error for the client.
     fn tell(&mut self) -> Error {
         std::mem::replace(&mut self.error, stopped())
     }
 }
 
 impl Ended {
-    /// The gateway stops.
+    /// The gateway is stopping.
     pub fn stopped() -> Ended {
         Ended { error: stopped(), ending: Ending::Interrupted("gateway_stopped") }
     }
@@ -90,7 +90,7 @@ impl From<Cut> for Ended {
     }
 }
 
-/// What there is to tell the client.
+/// The next thing to tell the client.
 pub enum News {
     Events(Vec<ChatEvent>),
     /// The upstream's own end mark was among the events before.
@@ -99,7 +99,7 @@ pub enum News {
 }
 
 impl Shared {
-    /// `ahead`: how many stood before it in the queue, `None` when it did not have to wait.
+    /// `ahead` is the number of requests before it in the queue, `None` when it did not have to wait.
     pub fn new(record: Record, hold: Option<Hold>, ahead: Option<usize>) -> Self {
         let state = State {
             events: Vec::new(),
@@ -115,14 +115,14 @@ impl Shared {
         self.state.borrow_mut().books.record.as_mut().map(change)
     }
 
-    /// The turn has come.
+    /// Records that the turn has come.
     pub fn begins(&self, host: &str) {
         self.with_record(|record| record.begins(host));
         let mut state = self.state.borrow_mut();
         state.line.waited = Some(state.line.entered.elapsed());
     }
 
-    /// When its turn came, if it has.
+    /// Returns when its turn came, if it has.
     pub fn began(&self) -> Option<Instant> {
         let line = self.state.borrow().line;
         line.waited.map(|waited| line.entered + waited)
@@ -134,7 +134,7 @@ impl Shared {
         Stood { position, wait: line.waited.unwrap_or_else(|| line.entered.elapsed()) }
     }
 
-    /// Records what came and keeps it for the reader. Returns how long the answer is by now, in bytes.
+    /// Records new events and keeps them for the reader. Returns the length of the answer so far, in bytes.
     pub fn add(&self, events: &mut Vec<ChatEvent>) -> usize {
         let mut state = self.state.borrow_mut();
         let mut bytes = 0;
@@ -159,12 +159,12 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// An error that says more than how the upstream has ended.
+    /// Sets an error that says more than how the upstream has ended.
     pub fn fail(&self, error: Error) {
         self.end(Err(Ended::from(error)));
     }
 
-    /// The gateway stops, and the reader's time to take the rest is over.
+    /// Ends the answer because the gateway stops and the reader's time to take the rest is over.
     pub fn stop(&self) {
         let mut state = self.state.borrow_mut();
         if !matches!(state.ended, Some(Err(_))) {
@@ -174,7 +174,7 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// Its reader gets nothing more, not even what is there.
+    /// Cuts the answer off: its reader gets nothing more, not even what is buffered.
     pub fn cut(&self, cut: Cut) {
         let mut state = self.state.borrow_mut();
         state.events.clear();
@@ -185,7 +185,7 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// Waits for the end, and for all that came before it.
+    /// Waits for the end and returns all events.
     pub async fn whole(&self) -> Result<Vec<ChatEvent>, Error> {
         self.state.borrow_mut().whole = true;
         loop {
@@ -206,7 +206,7 @@ impl Shared {
         }
     }
 
-    /// The record, unless it was taken before, and what it is to be closed with.
+    /// Takes the record, unless it was taken before, and the ending to close it with.
     pub fn close(&self) -> (Option<Record>, Ending) {
         let mut state = self.state.borrow_mut();
         let ending = match &state.ended {
@@ -217,7 +217,7 @@ impl Shared {
         (state.books.close(), ending)
     }
 
-    /// Records the end that a reader who takes nothing has not seen.
+    /// Records an ending that the reader, who doesn't read, has not seen.
     pub fn close_unread(&self) {
         let mut state = self.state.borrow_mut();
         if let Some(Err(ended)) = &state.ended {
@@ -228,7 +228,7 @@ impl Shared {
         }
     }
 
-    /// Nobody waits for the answer any more. Its row, `abandoned`, is handed over at once, unless `close` was called.
+    /// Hands over the row `abandoned` at once, since no client waits any more, unless `close` was called.
     pub fn abandon(&self) {
         drop(self.state.borrow_mut().books.close());
     }

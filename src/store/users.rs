@@ -391,7 +391,9 @@ fn check_first_admin_changed(tx: &mut Tx<'_>) -> Result<(), WriteFailure> {
         .optional()?;
     match waiting {
         None => Ok(()),
-        Some(_) => Err(Error::conflict("no account can be approved before the password of `admin` has been changed").into()),
+        Some(_) => {
+            Err(Error::conflict("no account can be approved before the password of `admin` has been changed").into())
+        }
     }
 }
 
