@@ -1,4 +1,4 @@
-//! What: which requests are let through, and how far they are cut to size.
+//! Request policy: which requests are allowed, and how far their answers are shortened.
 
 use crate::auth::Identity;
 use crate::base::error::Error;
@@ -15,7 +15,7 @@ mod picture;
 
 pub struct Policy {
     settings: Live,
-    /// The kinds of upstreams that may get a request.
+    /// The kinds of the configured upstreams.
     kinds: Vec<ProviderKind>,
 }
 
@@ -24,17 +24,17 @@ pub struct Policy {
 pub struct Allowed {
     pub work: Work,
     pub notes: Vec<String>,
-    /// As many tokens as the prompt probably has.
+    /// Estimated model tokens of the prompt.
     pub prompt_tokens: u64,
 }
 
 impl Allowed {
-    /// Tokens that the answer may have; none where no tokens are made.
+    /// Returns the limit of the answer in model tokens; 0 where none are generated.
     pub fn answer_tokens(&mut self) -> u64 {
         self.work.max_tokens().and_then(|most| *most).map_or(0, u64::from)
     }
 
-    /// Cuts the answer to `tokens`, which are fewer.
+    /// Lowers the limit of the answer to `tokens`.
     pub fn shorten_answer(&mut self, tokens: u64, why: &str) {
         if let Some(most) = self.work.max_tokens() {
             *most = Some(u32::try_from(tokens).unwrap_or(u32::MAX));
@@ -48,7 +48,7 @@ impl Policy {
         Policy { settings, kinds }
     }
 
-    /// A model that is not for them is one that does not exist.
+    /// Checks that the caller may use a model. One that they may not use is reported as missing.
     pub fn check_model(&self, who: &Identity, model: &ModelName) -> Result<(), Error> {
         if who.may_name(model) {
             return Ok(());
@@ -56,14 +56,14 @@ impl Policy {
         Err(Error::ModelNotFound { model: model.as_str().to_owned() })
     }
 
-    /// The models that `who` may be told of.
+    /// Returns the models that `who` may see.
     pub fn visible(&self, who: &Identity, mut models: Vec<ModelCard>) -> Vec<ModelCard> {
         models.retain(|card| who.may_name(&card.name));
         models
     }
 
-    /// A wish that a model can't fulfil is left out; its name is the answer. An image carries the meaning: a model server
-    /// whose model is blind would drop it without a word, and the model would make something up.
+    /// Drops a hint that the model can't follow and returns its name. An image is refused instead: an upstream whose model
+    /// can't see would ignore it silently, and the model would make something up.
     pub fn fit_to_skills(&self, work: &mut Work, skills: Skills) -> Result<Option<&'static str>, Error> {
         if let Some(image) = work.first_image().filter(|_| !skills.sees) {
             let message = format!("`{image}` is an image, and model `{}` sees none; ask one that does", work.model());
@@ -85,7 +85,7 @@ impl Policy {
     }
 }
 
-/// Refuses a model whose name says that some upstream would pass its prompts on to other servers.
+/// Refuses a model whose name says that some upstream would forward its prompts to other servers.
 fn check_stays_here(kinds: &[ProviderKind], model: &ModelName) -> Result<(), Error> {
     if kinds.iter().any(|kind| provider::of(*kind).passes_on(model)) {
         let message = format!("model `{model}` would send the prompt off this host, which is not allowed here");
@@ -119,8 +119,8 @@ fn clipped(tokens: u64) -> u32 {
     u32::try_from(tokens).unwrap_or(u32::MAX)
 }
 
-/// How many tokens an answer can have beside its prompt in what may be used at once, so that no request is let in which
-/// would then wait for ever. An error when not even one fits.
+/// Returns how many tokens an answer may have beside its prompt within the limits per request, so that no request is admitted
+/// that could never be served. An error when there is no room for a single one.
 fn room_for_answer(work: &mut Work, prompt_bytes: usize, quotas: &Quotas) -> Result<u64, Error> {
     let least = u64::from(work.max_tokens().is_some());
     let prompt = work.guess_prompt_tokens(prompt_bytes);
@@ -185,7 +185,7 @@ mod tests {
         Work::Chat(ChatRequest { max_tokens, ..ChatRequest::new(ModelName::parse(model).unwrap(), vec![message]) })
     }
 
-    /// The head of an image of one pixel, and anything after it.
+    /// Returns the head of an image of one pixel, followed by anything.
     fn pixel_of(bytes: usize) -> Vec<u8> {
         let mut image = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01".to_vec();
         image.resize(bytes, 0);
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn prompt_and_answer_together_fit_what_may_be_used_at_once() {
-        // The prompt is "hello": about two tokens.
+        // The prompt "hello" has about two tokens.
         let quota = |name: &str, tokens| match name {
             "context_tokens_max" => Quotas { context_tokens_max: Some(tokens), ..Quotas::default() },
             "tokens_per_minute" => Quotas { tokens_per_minute: Some(tokens), ..Quotas::default() },
