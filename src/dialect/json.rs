@@ -16,10 +16,13 @@ pub mod at;
 pub mod ignored;
 pub mod names;
 pub mod parse;
+pub mod typed;
+pub mod values;
 
 pub use at::{At, shown};
 pub use ignored::Ignored;
 pub use parse::NESTING_MAX;
+pub use typed::{NoEffect, Sent, read_body};
 
 use names::check_names;
 use parse::parse;
@@ -175,12 +178,17 @@ impl<'a> Json<'a> {
         Ok(value)
     }
 
-    pub fn number_in(self, at: &At<'_>, range: RangeInclusive<f64>) -> Result<f64, Error> {
+    pub fn number(self, at: &At<'_>) -> Result<f64, Error> {
         let Json::Number(number) = &self else { return Err(self.wrong(at, "a number")) };
-        match number.as_f64() {
-            Some(value) if range.contains(&value) => Ok(value),
-            _ => Err(at.invalid(format_args!("must be between {} and {}", range.start(), range.end()))),
+        number.as_f64().ok_or_else(|| at.invalid("must be a number of at most 64 bits"))
+    }
+
+    pub fn number_in(self, at: &At<'_>, range: RangeInclusive<f64>) -> Result<f64, Error> {
+        let value = self.number(at)?;
+        if !range.contains(&value) {
+            return Err(at.invalid(format_args!("must be between {} and {}", range.start(), range.end())));
         }
+        Ok(value)
     }
 
     /// A limit of tokens: at least 1. A larger one than 32 bits hold is as good as their largest. Some clients write -1 for

@@ -7,6 +7,7 @@ use crate::base::ids::RequestId;
 use crate::dialect::openai::answer::Answer;
 use crate::dialect::{Decoded, Delivery, Dialect, Head, Reply, Route, json, surrogates, wire};
 use crate::model::credential::Credential;
+use crate::model::model_name::ModelName;
 use crate::model::rights::Scope;
 use crate::model::work::Work;
 
@@ -15,6 +16,7 @@ mod completions;
 mod embeddings;
 mod message;
 mod request;
+mod texts;
 mod tools;
 
 pub struct OpenAi;
@@ -68,4 +70,11 @@ fn chat(head: &dyn Head, body: json::Object<'_>) -> Result<Decoded, Error> {
 
 fn delivery(stream: bool) -> Delivery {
     if stream { Delivery::Stream { content_type: wire::SSE } } else { Delivery::Whole }
+}
+
+fn parse_model(name: Option<String>) -> Result<ModelName, Error> {
+    match name {
+        Some(name) => ModelName::parse(&name),
+        None => Err(Error::invalid("model", "`model` is missing; name one that `GET /v1/models` lists")),
+    }
 }

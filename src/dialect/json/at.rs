@@ -40,6 +40,24 @@ impl<'p> At<'p> {
     pub fn unsupported(&self, why: impl fmt::Display) -> Error {
         Error::unsupported(self.to_string(), format!("`{self}` {why}"))
     }
+
+    /// Returns the place as it is noted for all items of an array: `messages[].name`.
+    pub fn without_indices(&self) -> impl fmt::Display {
+        struct WithoutIndices<'p>(&'p At<'p>);
+
+        impl fmt::Display for WithoutIndices<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self.0 {
+                    At::Body => Ok(()),
+                    At::Key(At::Body, name) => f.write_str(name),
+                    At::Key(parent, name) => write!(f, "{}.{name}", WithoutIndices(parent)),
+                    At::Index(parent, _) => write!(f, "{}[]", WithoutIndices(parent)),
+                }
+            }
+        }
+
+        WithoutIndices(self)
+    }
 }
 
 impl fmt::Display for At<'_> {

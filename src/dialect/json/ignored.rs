@@ -7,11 +7,15 @@ use crate::dialect::json::Json;
 use crate::dialect::json::at::{At, SHOWN_CHARS_MAX};
 use crate::dialect::json::names::same_but_for_case;
 
-/// The names of fields that have no effect, for `x-ignored-parameters` and the record.
+/// The names of fields that have no effect, for `x-ignored-parameters` and the record: in the order of the body, also when
+/// some are noted after it was read.
 #[derive(Debug, Default)]
 pub struct Ignored {
-    names: Vec<String>,
+    /// Each with the number of its field of the body.
+    names: Vec<(usize, String)>,
     more: usize,
+    /// The fields of the body that were read so far; `None`: one that has no effect.
+    order: Vec<Option<&'static str>>,
 }
 
 /// Names kept, at most; of the rest only the number is told.
@@ -26,14 +30,29 @@ impl Ignored {
             .take(SHOWN_CHARS_MAX)
             .map(|c| if c.is_ascii_alphanumeric() || "_-.[]$".contains(c) { c } else { '?' })
             .collect();
-        if self.names.contains(&name) {
+        if self.names.iter().any(|(_, noted)| *noted == name) {
             return;
         }
         if self.names.len() == IGNORED_MAX {
             self.more += 1;
             return;
         }
-        self.names.push(name);
+        let field = name.split(['.', '[']).next();
+        let number = self.order.iter().position(|known| known.is_some() && *known == field);
+        self.names.push((number.unwrap_or(self.order.len().saturating_sub(1)), name));
+    }
+
+    /// Tells the next field of the body.
+    pub fn comes_next(&mut self, field: Option<&'static str>) {
+        self.order.push(field);
+    }
+
+    /// Refuses another spelling of a known field: its author meant something by it.
+    pub fn check_spelling(known: &[&str], at: &At<'_>, key: &str) -> Result<(), Error> {
+        match known.iter().find(|name| same_but_for_case(name, key)) {
+            Some(right) => Err(at.key(key).invalid(format_args!("is not a field; write `{right}`"))),
+            None => Ok(()),
+        }
     }
 
     /// A field that is not in `known`. Another spelling of a known one is an error: its author meant something by it.
@@ -46,9 +65,7 @@ impl Ignored {
         key: &str,
         value: &Json<'_>,
     ) -> Result<(), Error> {
-        if let Some(right) = known.iter().find(|name| same_but_for_case(name, key)) {
-            return Err(at.key(key).invalid(format_args!("is not a field; write `{right}`")));
-        }
+        Ignored::check_spelling(known, at, key)?;
         if !value.is_absent() {
             self.add(format_args!("{prefix}{key}"));
         }
@@ -56,9 +73,8 @@ impl Ignored {
     }
 
     pub fn into_names(mut self) -> Vec<String> {
-        if self.more > 0 {
-            self.names.push(format!("and {} more", self.more));
-        }
-        self.names
+        self.names.sort_by_key(|(number, _)| *number);
+        let more = (self.more > 0).then(|| format!("and {} more", self.more));
+        self.names.into_iter().map(|(_, name)| name).chain(more).collect()
     }
 }

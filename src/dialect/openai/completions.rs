@@ -1,93 +1,69 @@
 //! OpenAI's completions: the rest of a text. An old route, which code editors still use.
 
 use bytes::{BufMut, BytesMut};
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::base::error::Error;
-use crate::dialect::json::{At, Ignored, Json, Object};
+use crate::dialect::json::typed::unsupported;
+use crate::dialect::json::values::{Integer, NotOffered, Number, Stops, TokenLimit};
+use crate::dialect::json::{self, At, Ignored, NoEffect, Object};
 use crate::dialect::openai::answer::WireUsage;
-use crate::dialect::openai::delivery;
-use crate::dialect::openai::request::{STOPS_MAX, read_stream_options, wants_usage};
+use crate::dialect::openai::request::{OneAnswer, STOPS_MAX, StreamOptions, wants_usage};
+use crate::dialect::openai::texts::{Item, Texts};
+use crate::dialect::openai::{delivery, parse_model};
 use crate::dialect::{Decoded, Encoder, Head, wire};
 use crate::model::chat::{ChatEvent, ChatReply, Finish, Piece, Sampling, TokenLogprob};
 use crate::model::complete::CompleteRequest;
-use crate::model::model_name::ModelName;
 use crate::model::too_long::TooLong;
 use crate::model::work::Work;
 
 /// OpenAI's own limit.
 const LOGPROBS_MAX: i64 = 5;
 
-const FIELDS: &[&str] = &[
-    "best_of",
-    "echo",
-    "frequency_penalty",
-    "logit_bias",
-    "logprobs",
-    "max_tokens",
-    "model",
-    "n",
-    "presence_penalty",
-    "prompt",
-    "seed",
-    "stop",
-    "stream",
-    "stream_options",
-    "suffix",
-    "temperature",
-    "top_p",
-    "user",
-];
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Body {
+    best_of: Option<OneAnswer>,
+    echo: Option<NoEcho>,
+    frequency_penalty: Option<Number<-2, 2>>,
+    logit_bias: Option<NotOffered>,
+    logprobs: Option<Integer<0, LOGPROBS_MAX>>,
+    max_tokens: Option<TokenLimit>,
+    model: Option<String>,
+    n: Option<OneAnswer>,
+    presence_penalty: Option<Number<-2, 2>>,
+    prompt: Option<Texts>,
+    seed: Option<i64>,
+    stop: Option<Stops>,
+    stream: Option<bool>,
+    stream_options: Option<StreamOptions>,
+    suffix: Option<String>,
+    temperature: Option<Number<0, 2>>,
+    top_p: Option<Number<0, 1>>,
+    user: NoEffect,
+}
 
 pub fn decode(head: &dyn Head, body: Object<'_>) -> Result<Decoded, Error> {
     let mut ignored = Ignored::default();
-    let (mut model, mut prompt, mut suffix) = (None, None, None);
-    let mut sampling = Sampling::default();
-    let (mut max_tokens, mut logprobs) = (None, None);
-    let (mut stream, mut stream_options) = (false, None);
-    for (key, value) in body {
-        let key = key.as_ref();
-        let at = At::Body.key(key);
-        if !FIELDS.contains(&key) {
-            ignored.unknown(FIELDS, &At::Body, "", key, &value)?;
-            continue;
-        }
-        if value.is_absent() {
-            continue;
-        }
-        match key {
-            "model" => model = Some(ModelName::parse(&value.text(&at)?)?),
-            "prompt" => prompt = Some(read_prompt(value, &at)?),
-            "suffix" => suffix = Some(value.text(&at)?.into_owned()),
-            "max_tokens" => max_tokens = value.token_limit(&at, &mut ignored)?,
-            "temperature" => sampling.temperature = Some(value.number_in(&at, 0.0..=2.0)?),
-            "top_p" => sampling.top_p = Some(value.number_in(&at, 0.0..=1.0)?),
-            "presence_penalty" => sampling.presence_penalty = Some(value.number_in(&at, -2.0..=2.0)?),
-            "frequency_penalty" => sampling.frequency_penalty = Some(value.number_in(&at, -2.0..=2.0)?),
-            "seed" => sampling.seed = Some(value.integer(&at)?),
-            "stop" => sampling.stop = value.stop_sequences(&at, STOPS_MAX)?,
-            "stream" => stream = value.boolean(&at)?,
-            "stream_options" => stream_options = Some(read_stream_options(value.object(&at)?, &at, &mut ignored)?),
-            "logprobs" => logprobs = Some(value.integer_in(&at, 0..=LOGPROBS_MAX)? as u8),
-            "n" | "best_of" => {
-                if value.integer(&at)? != 1 {
-                    return Err(at.unsupported("must be 1: one request gets one answer; send several requests instead"));
-                }
-            }
-            "echo" => {
-                if value.boolean(&at)? {
-                    return Err(at.unsupported("is not offered: put the prompt before the answer yourself"));
-                }
-            }
-            "logit_bias" => return Err(at.unsupported("is not offered; leave it out")),
-            _ => ignored.add(key),
-        }
-    }
-    let include_usage = wants_usage(stream, stream_options)?;
-    let model =
-        model.ok_or_else(|| Error::invalid("model", "`model` is missing; name one that `GET /v1/models` lists"))?;
-    let prompt = prompt.ok_or_else(|| Error::invalid("prompt", "`prompt` is missing or empty; send a text"))?;
+    let body: Body = json::read_body(body, &mut ignored)?;
+    let stream = body.stream.unwrap_or(false);
+    let include_usage = wants_usage(stream, body.stream_options)?;
+    let model = parse_model(body.model)?;
+    let prompt = body.prompt.ok_or_else(|| Error::invalid("prompt", "`prompt` is missing or empty; send a text"))?;
+    let prompt = one_text(prompt, &At::Body.key("prompt"))?;
+    let stop = body.stop.map(|stops| stops.texts(&At::Body.key("stop"), STOPS_MAX)).transpose()?;
+    let sampling = Sampling {
+        temperature: body.temperature.map(|Number(value)| value),
+        top_p: body.top_p.map(|Number(value)| value),
+        presence_penalty: body.presence_penalty.map(|Number(value)| value),
+        frequency_penalty: body.frequency_penalty.map(|Number(value)| value),
+        seed: body.seed,
+        stop: stop.unwrap_or_default(),
+        ..Sampling::default()
+    };
+    let max_tokens = body.max_tokens.and_then(|limit| limit.at_most("max_tokens", &mut ignored));
+    let logprobs = body.logprobs.map(|Integer(count)| count as u8);
     Ok(Decoded {
         reply: Box::new(Answer {
             id: head.request_id().with_prefix("cmpl-"),
@@ -102,7 +78,7 @@ pub fn decode(head: &dyn Head, body: Object<'_>) -> Result<Decoded, Error> {
         work: Work::Complete(CompleteRequest {
             model,
             prompt,
-            suffix,
+            suffix: body.suffix,
             sampling,
             max_tokens,
             logprobs,
@@ -114,22 +90,33 @@ pub fn decode(head: &dyn Head, body: Object<'_>) -> Result<Decoded, Error> {
     })
 }
 
-/// One text, or a list of one.
-fn read_prompt(prompt: Json<'_>, at: &At<'_>) -> Result<String, Error> {
-    let items = match prompt {
-        Json::Text(text) => return Ok(text.into_owned()),
-        other => other.array(at)?,
-    };
-    if items.iter().any(|item| matches!(item, Json::Number(_) | Json::Array(_))) {
+/// Returns the one text that a prompt may hold.
+fn one_text(prompt: Texts, at: &At<'_>) -> Result<String, Error> {
+    if prompt.has_tokens() {
         return Err(at.unsupported("holds token numbers, which only one family of models understands; send a text"));
     }
+    let mut items = match prompt {
+        Texts::One(text) => return Ok(text),
+        Texts::Several(items) => items,
+    };
     if items.len() > 1 {
         return Err(at.unsupported("may hold one text: one request gets one answer; send several requests instead"));
     }
-    let at = at.index(0);
-    match items.into_iter().next().map(|item| item.text(&at)).transpose()? {
-        Some(text) if !text.is_empty() => Ok(text.into_owned()),
-        _ => Err(at.invalid("is empty; send a text")),
+    match items.pop().and_then(Item::text) {
+        Some(text) if !text.is_empty() => Ok(text),
+        _ => Err(at.index(0).invalid("is empty; send a text")),
+    }
+}
+
+/// `echo`, which may only be false.
+struct NoEcho;
+
+impl<'de> Deserialize<'de> for NoEcho {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if bool::deserialize(deserializer)? {
+            return Err(unsupported("is not offered: put the prompt before the answer yourself"));
+        }
+        Ok(NoEcho)
     }
 }
 

@@ -3,55 +3,43 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::error::Error;
-use crate::dialect::json::{At, Ignored, Json, Object};
+use crate::dialect::json::values::Integer;
+use crate::dialect::json::{self, At, Ignored, NoEffect, Object, Sent};
+use crate::dialect::openai::parse_model;
+use crate::dialect::openai::texts::{self, Texts};
 use crate::dialect::{Decoded, Delivery, Encoder, wire};
 use crate::model::chat::{ChatEvent, ChatReply};
 use crate::model::embed::{EmbedRequest, Embedding};
-use crate::model::model_name::ModelName;
 use crate::model::too_long::TooLong;
 use crate::model::work::Work;
 
 /// OpenAI's own limit.
 const TEXTS_MAX: usize = 2048;
 
-const FIELDS: &[&str] = &["dimensions", "encoding_format", "input", "model", "user"];
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Body {
+    model: Option<String>,
+    /// An empty input is one that can't be answered.
+    input: Sent<Texts>,
+    dimensions: Option<Integer<1, { u32::MAX as i64 }>>,
+    encoding_format: Option<Form>,
+    user: NoEffect,
+}
 
 pub fn decode(body: Object<'_>) -> Result<Decoded, Error> {
     let mut ignored = Ignored::default();
-    let (mut model, mut texts, mut dimensions, mut form) = (None, None, None, Form::Numbers);
-    for (key, value) in body {
-        let key = key.as_ref();
-        let at = At::Body.key(key);
-        if !FIELDS.contains(&key) {
-            ignored.unknown(FIELDS, &At::Body, "", key, &value)?;
-            continue;
-        }
-        // An empty input is one that can't be answered; every other field means nothing when it is empty.
-        if value.is_null() || (key != "input" && value.is_absent()) {
-            continue;
-        }
-        match key {
-            "model" => model = Some(ModelName::parse(&value.text(&at)?)?),
-            "input" => texts = Some(read_input(value, &at)?),
-            "dimensions" => dimensions = Some(value.integer_in(&at, 1..=i64::from(u32::MAX))? as u32),
-            "encoding_format" => {
-                form = match value.text(&at)?.as_ref() {
-                    "float" => Form::Numbers,
-                    "base64" => Form::Base64,
-                    _ => return Err(at.invalid("must be `float` or `base64`")),
-                }
-            }
-            _ => ignored.add(key),
-        }
-    }
-    let model =
-        model.ok_or_else(|| Error::invalid("model", "`model` is missing; name one that `GET /v1/models` lists"))?;
-    let texts = texts.ok_or_else(|| Error::invalid("input", "`input` is missing; send a text or a list of texts"))?;
+    let body: Body = json::read_body(body, &mut ignored)?;
+    let model = parse_model(body.model)?;
+    let texts =
+        body.input.0.ok_or_else(|| Error::invalid("input", "`input` is missing; send a text or a list of texts"))?;
+    let texts = check_texts(texts, &At::Body.key("input"))?;
+    let dimensions = body.dimensions.map(|Integer(count)| count as u32);
     Ok(Decoded {
-        reply: Box::new(Answer { model: model.as_str().to_owned(), form }),
+        reply: Box::new(Answer { model: model.as_str().to_owned(), form: body.encoding_format.unwrap_or_default() }),
         // OpenAI's clients expect an error, not the numbers of a text whose end was cut off.
         work: Work::Embed(EmbedRequest { model, texts, dimensions, too_long: Some(TooLong::Refuse) }),
         delivery: Delivery::Whole,
@@ -60,39 +48,38 @@ pub fn decode(body: Object<'_>) -> Result<Decoded, Error> {
     })
 }
 
-fn read_input(input: Json<'_>, at: &At<'_>) -> Result<Vec<String>, Error> {
-    let items = match input {
-        Json::Text(text) => return Ok(vec![read_text(text.into_owned(), at)?]),
-        other => other.array(at)?,
+fn check_texts(input: Texts, at: &At<'_>) -> Result<Vec<String>, Error> {
+    if input.has_tokens() {
+        return Err(at.unsupported(
+            "holds token numbers, which only the tokenizer of one family of models makes; send texts (with \
+             LangChain's `OpenAIEmbeddings`, set `check_embedding_ctx_length=False`)",
+        ));
+    }
+    let texts = match input {
+        Texts::One(text) if text.is_empty() => return Err(at.invalid("is empty; send a text")),
+        Texts::One(text) => return Ok(vec![text]),
+        Texts::Several(items) => items.into_iter().filter_map(texts::Item::text).collect::<Vec<_>>(),
     };
-    if items.is_empty() {
+    if texts.is_empty() {
         return Err(at.invalid("is empty; send at least one text"));
     }
-    if items.len() > TEXTS_MAX {
+    if texts.len() > TEXTS_MAX {
         return Err(at.invalid(format_args!("may hold at most {TEXTS_MAX} texts")));
     }
-    let mut texts = Vec::with_capacity(items.len());
-    for (number, item) in items.into_iter().enumerate() {
-        if matches!(item, Json::Number(_) | Json::Array(_)) {
-            return Err(at.unsupported(
-                "holds token numbers, which only the tokenizer of one family of models makes; send texts (with \
-                 LangChain's `OpenAIEmbeddings`, set `check_embedding_ctx_length=False`)",
-            ));
-        }
-        let at = at.index(number);
-        texts.push(read_text(item.text(&at)?.into_owned(), &at)?);
+    if let Some(number) = texts.iter().position(String::is_empty) {
+        return Err(at.index(number).invalid("is empty; send a text"));
     }
     Ok(texts)
 }
 
-fn read_text(text: String, at: &At<'_>) -> Result<String, Error> {
-    if text.is_empty() { Err(at.invalid("is empty; send a text")) } else { Ok(text) }
-}
-
-#[derive(Clone, Copy)]
+/// How numbers are written.
+#[derive(Clone, Copy, Default, Deserialize)]
 enum Form {
+    #[default]
+    #[serde(rename = "float")]
     Numbers,
     /// Little-endian floats of 32 bits: what OpenAI's own clients ask for unless told otherwise.
+    #[serde(rename = "base64")]
     Base64,
 }
 
@@ -160,7 +147,6 @@ struct Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::json;
 
     fn read(fields: &str) -> Result<EmbedRequest, Error> {
         let decoded = decode(json::read(format!(r#"{{"model":"m"{fields}}}"#).as_bytes(), &[])?)?;

@@ -1,9 +1,11 @@
 //! A chat completion's request: fields to meaning, or a refusal that names the field.
 
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::base::error::Error;
-use crate::dialect::json::{At, Ignored, Json, Object};
+use crate::dialect::json::typed::unsupported;
+use crate::dialect::json::{At, Ignored, Json, NoEffect, Object};
 use crate::dialect::openai::message::read_messages;
 use crate::dialect::openai::tools::{Choice, read_choice, read_tools};
 use crate::model::chat::{ChatRequest, Extra, Format, Sampling, Think, Thinking};
@@ -98,14 +100,12 @@ pub fn read(body: Object<'_>) -> Result<Asked, Error> {
             "seed" => sampling.seed = Some(value.integer(&at)?),
             "stop" => sampling.stop = value.stop_sequences(&at, STOPS_MAX)?,
             "stream" => stream = value.boolean(&at)?,
-            "stream_options" => stream_options = Some(read_stream_options(value.object(&at)?, &at, &mut ignored)?),
+            "stream_options" => stream_options = Some(value.read(&at, &mut ignored)?),
             "response_format" => format = read_format(value.object(&at)?, &at, &mut ignored)?,
             "reasoning_effort" => effort = Some(read_effort(value, &at)?),
             "reasoning" => reasoning = read_reasoning(value.object(&at)?, &at, &mut ignored)?,
             "n" => {
-                if value.integer(&at)? != 1 {
-                    return Err(at.unsupported("must be 1: one request gets one answer; send several requests instead"));
-                }
+                value.read::<OneAnswer>(&at, &mut ignored)?;
             }
             "logprobs" => logprobs = value.boolean(&at)?,
             "top_logprobs" => top_logprobs = Some(value.integer_in(&at, 0..=TOP_LOGPROBS_MAX)? as u8),
@@ -168,28 +168,33 @@ fn agree<T: PartialEq>(one: (&str, Option<T>), other: (&str, Option<T>)) -> Resu
 }
 
 /// Whether a stream ends with its usage.
-pub fn wants_usage(stream: bool, stream_options: Option<bool>) -> Result<bool, Error> {
-    if stream_options.is_some() && !stream {
+pub fn wants_usage(stream: bool, options: Option<StreamOptions>) -> Result<bool, Error> {
+    if options.is_some() && !stream {
         return Err(Error::invalid(
             "stream_options",
             "`stream_options` is only for streams; send `stream: true` or leave it out",
         ));
     }
-    Ok(stream_options.unwrap_or(false))
+    Ok(options.and_then(|options| options.include_usage).unwrap_or(false))
 }
 
-pub fn read_stream_options(options: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<bool, Error> {
-    const KNOWN: &[&str] = &["include_obfuscation", "include_usage"];
-    let mut include_usage = false;
-    for (key, value) in options {
-        match key.as_ref() {
-            "include_usage" if !value.is_null() => include_usage = value.boolean(&at.key("include_usage"))?,
-            "include_usage" => {}
-            "include_obfuscation" => ignored.add("stream_options.include_obfuscation"),
-            other => ignored.unknown(KNOWN, at, "stream_options.", other, &value)?,
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub struct StreamOptions {
+    include_obfuscation: NoEffect,
+    include_usage: Option<bool>,
+}
+
+/// `n` and its like, which may only be 1.
+pub struct OneAnswer;
+
+impl<'de> Deserialize<'de> for OneAnswer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if i64::deserialize(deserializer)? != 1 {
+            return Err(unsupported("must be 1: one request gets one answer; send several requests instead"));
         }
+        Ok(OneAnswer)
     }
-    Ok(include_usage)
 }
 
 fn read_format(format: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Option<Format>, Error> {

@@ -1,0 +1,157 @@
+use super::*;
+use crate::dialect::json;
+use crate::dialect::json::values::{Integer, NotOffered, Number, Stops, TokenLimit};
+
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct Body {
+    model: Option<String>,
+    heat: Option<Number<0, 2>>,
+    count: Option<Integer<1, 9>>,
+    limit: Option<TokenLimit>,
+    stop: Option<Stops>,
+    form: Option<Form>,
+    sent: Sent<String>,
+    items: Option<Vec<Item>>,
+    user: NoEffect,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Form {
+    Short,
+    Long,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+struct Item {
+    name: String,
+    #[serde(default)]
+    part: Option<Part>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+enum Part {
+    #[serde(rename = "a string")]
+    Text(String),
+    #[serde(rename = "an array of parts")]
+    Several(Vec<Item>),
+    #[serde(rename = "(a number)")]
+    Number,
+}
+
+fn read(body: &str) -> Result<(Body, Vec<String>), Error> {
+    let mut ignored = Ignored::default();
+    let body = read_body(json::read(body.as_bytes(), &["own"])?, &mut ignored)?;
+    Ok((body, ignored.into_names()))
+}
+
+#[track_caller]
+fn refused(body: &str) -> (String, String) {
+    let error = read(body).expect_err("a refusal");
+    assert_eq!(error.code(), "invalid_request");
+    (error.field().unwrap_or_default().to_owned(), error.to_string())
+}
+
+#[test]
+fn fields_are_read_by_their_types() {
+    let body = r#"{"model":"m","heat":2,"count":9.0,"limit":7,"stop":["a"],"form":"long","sent":""}"#;
+    let (read, ignored) = read(body).unwrap();
+
+    assert_eq!(
+        read,
+        Body {
+            model: Some("m".into()),
+            heat: Some(Number(2.0)),
+            count: Some(Integer(9)),
+            limit: Some(TokenLimit::AtMost(7)),
+            stop: Some(Stops::Several(vec!["a".into()])),
+            form: Some(Form::Long),
+            sent: Sent(Some(String::new())),
+            items: None,
+            user: NoEffect::default(),
+        }
+    );
+    assert_eq!(ignored, Vec::<String>::new());
+}
+
+#[test]
+fn null_and_empty_mean_absent_unless_a_field_counts_as_sent() {
+    for empty in ["null", "\"\"", "[]", "{}"] {
+        let body =
+            format!(r#"{{"model":{empty},"heat":{empty},"stop":{empty},"items":{empty},"user":{empty},"x":{empty}}}"#);
+        assert_eq!(read(&body).unwrap(), (Body::default(), vec![]), "{empty}");
+    }
+    assert_eq!(read(r#"{"sent":null}"#).unwrap().0.sent, Sent(None));
+    assert_eq!(refused(r#"{"sent":[]}"#), ("sent".into(), "`sent` must be a string, not an array".into()));
+}
+
+#[test]
+fn what_has_no_effect_is_noted_in_the_order_of_the_body() {
+    let body =
+        r#"{"zeta":1,"items":[{"name":"a","x":1},{"name":"b","x":{"y":2}}],"user":"u","limit":-1,"own":{"a":1}}"#;
+    let mut ignored = Ignored::default();
+    let body: Body = read_body(json::read(body.as_bytes(), &["own"]).unwrap(), &mut ignored).unwrap();
+
+    // Noted after the body was read.
+    assert_eq!(body.limit.unwrap().at_most("limit", &mut ignored), None);
+    ignored.add("items[].name");
+    assert_eq!(ignored.into_names(), ["zeta", "items[].x", "items[].name", "user", "limit", "own"]);
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_path_and_what_is_right() {
+    for (body, field, message) in [
+        (r#"{"model":5}"#, "model", "`model` must be a string, not a number"),
+        (r#"{"heat":2.1}"#, "heat", "`heat` must be between 0 and 2"),
+        (r#"{"heat":-0.1}"#, "heat", "`heat` must be between 0 and 2"),
+        (r#"{"count":0}"#, "count", "`count` must be between 1 and 9"),
+        (r#"{"count":10}"#, "count", "`count` must be between 1 and 9"),
+        (r#"{"count":1.5}"#, "count", "`count` must be an integer, not a fraction"),
+        (r#"{"limit":0}"#, "limit", "`limit` must be at least 1, or -1 for the gateway's own limit"),
+        (r#"{"form":"wide"}"#, "form", "`form` must be `short` or `long`"),
+        (r#"{"form":true}"#, "form", "`form` must be a string, not a boolean"),
+        (r#"{"stop":{"a":1}}"#, "stop", "`stop` must be a string or an array of strings, not an object"),
+        (r#"{"stop":["a",5]}"#, "stop[1]", "`stop[1]` must be a string, not a number"),
+        (r#"{"items":{"a":1}}"#, "items", "`items` must be an array, not an object"),
+        (r#"{"items":[{"name":"a"},7]}"#, "items[1]", "`items[1]` must be an object, not a number"),
+        (r#"{"items":[{}]}"#, "items[0].name", "`items[0].name` is missing"),
+        (
+            r#"{"items":[{"name":"a","part":[{"name":"b"},{"name":null}]}]}"#,
+            "items[0].part[1].name",
+            "`items[0].part[1].name` must be a string, not null",
+        ),
+        (
+            r#"{"items":[{"name":"a","part":true}]}"#,
+            "items[0].part",
+            "`items[0].part` must be a string or an array of parts, not a boolean",
+        ),
+    ] {
+        assert_eq!(refused(body), (field.to_owned(), message.to_owned()), "{body}");
+    }
+    assert_eq!(read(r#"{"items":[{"name":"a","part":7}]}"#).unwrap().0.items.unwrap()[0].part, Some(Part::Number));
+}
+
+#[test]
+fn another_spelling_of_a_field_and_a_field_that_is_there_twice_are_refused() {
+    for (body, field, message) in [
+        (r#"{"Model":"m"}"#, "Model", "`Model` is not a field; write `model`"),
+        (r#"{"USER":""}"#, "USER", "`USER` is not a field; write `user`"),
+        (r#"{"items":[{"Name":"a"}]}"#, "items[0].Name", "`items[0].Name` is not a field; write `name`"),
+        (r#"{"items":[{"name":"a","name":"b"}]}"#, "items[0].name", "`items[0].name` is there twice; send it once"),
+    ] {
+        assert_eq!(refused(body), (field.to_owned(), message.to_owned()), "{body}");
+    }
+}
+
+#[test]
+fn what_can_not_be_honoured_has_a_code_of_its_own() {
+    let mut ignored = Ignored::default();
+    let at = At::Body.key("echo");
+
+    let error = Json::Bool(true).read::<NotOffered>(&at, &mut ignored).unwrap_err();
+
+    assert_eq!((error.code(), error.field()), ("unsupported_parameter", Some("echo")));
+    assert_eq!(error.to_string(), "`echo` is not offered; leave it out");
+    assert!(Json::Null.read::<Option<NotOffered>>(&at, &mut ignored).unwrap().is_none());
+}
