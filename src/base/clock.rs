@@ -95,14 +95,40 @@ pub struct SteadyClock {
     at: Timestamp,
 }
 
+/// A host's clock that was set back by no more than this was merely adjusted.
+const ADJUSTED_MAX: Duration = Duration::from_secs(1);
+
 impl SteadyClock {
     pub fn start() -> Self {
-        SteadyClock { started: Instant::now(), at: Timestamp::now() }
+        SteadyClock::from(Timestamp::now())
+    }
+
+    /// Starts with `at`.
+    pub fn from(at: Timestamp) -> Self {
+        SteadyClock { at, started: Instant::now() }
+    }
+
+    /// Reads the host's clock. Returns one that goes on from there, and how far the host's clock is behind this one, if it was
+    /// set back. A process that is held up in here takes that for no step.
+    pub fn read_again(&self) -> (SteadyClock, Option<Duration>) {
+        let expected = self.now();
+        let read = SteadyClock::start();
+        let step = step_back(expected, read.at);
+        (read, step)
+    }
+
+    /// Returns what it started with.
+    pub fn started_with(&self) -> Timestamp {
+        self.at
     }
 
     pub fn now(&self) -> Timestamp {
         self.at.plus(self.started.elapsed())
     }
+}
+
+fn step_back(expected: Timestamp, read: Timestamp) -> Option<Duration> {
+    Some(expected.since(read)).filter(|step| *step > ADJUSTED_MAX)
 }
 
 pub fn rfc3339(moment: OffsetDateTime) -> String {
@@ -130,5 +156,22 @@ mod tests {
         // The host's clock is behind it now, as after it was set back.
         assert_eq!(clock.now(), ahead);
         assert_eq!(clock.at_least(Timestamp(1)), ahead);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_is_seen_and_one_that_was_adjusted_or_set_forward_is_not() {
+        let now = Timestamp::now();
+        let step_of = |micros| step_back(Timestamp(now.0 + micros), now);
+
+        assert_eq!(step_of(1_000_001), Some(Duration::from_micros(1_000_001)));
+        assert_eq!([step_of(1_000_000), step_of(0), step_of(-60_000_000)], [None; 3]);
+    }
+
+    #[test]
+    fn a_step_is_seen_once() {
+        let (clock, step) = SteadyClock::from(Timestamp::now().plus_seconds(60)).read_again();
+
+        assert!(step.is_some());
+        assert_eq!(clock.read_again().1, None);
     }
 }

@@ -13,10 +13,7 @@ use crate::store::people::{check_acting_admin, find};
 use crate::store::schema::{erasure, exports, record, record_image, record_image_use, record_part, users};
 use crate::store::users::{bury, check_not_last_admin};
 use crate::store::words::Merge;
-use crate::store::{Store, Tx, WriteFailure, audit, tokens, words};
-
-/// How long a receipt allows deletion.
-const RECEIPT_US: u64 = 15 * 60 * 1_000_000;
+use crate::store::{RECEIPT_US, Store, Tx, WriteFailure, audit, tokens, words};
 
 /// Rows of the record whose contents are erased in one transaction, so short that other writes don't wait long.
 const ROWS_PER_BATCH: i64 = 16;
@@ -118,8 +115,8 @@ fn find_receipt(tx: &mut Tx<'_>, user_id: i64, receipt: &[u8]) -> Result<Receipt
         return Err(unusable("this is not the receipt of a complete export of this person's record"));
     };
     let finished = Timestamp(export.finished_at_us.unwrap_or(0));
-    // A time in the future is from before the clock was set back.
-    if Timestamp::now().0.abs_diff(finished.0) >= RECEIPT_US {
+    // A time that lies ahead is from before the clock was set back by less than what counts as a step.
+    if Timestamp::now().0.abs_diff(finished.0) >= RECEIPT_US.unsigned_abs() {
         return Err(unusable("the receipt is older than 15 minutes"));
     }
     Ok(export)

@@ -42,7 +42,7 @@ pub use file::{FILE, has_accounts, quick_check};
 use file::{ReaderSettings, check_version, connect};
 use migrations::migrate;
 use writer::{Claim, Writer};
-pub use writer::{Tx, WriteFailure};
+pub use writer::{RECEIPT_US, Tx, WriteFailure};
 
 const READERS: u32 = 4;
 

@@ -26,8 +26,10 @@ use crate::store::{audit, checkpoints};
 
 mod batch;
 mod commits;
+mod lifetimes;
 
 use commits::Commits;
+pub use lifetimes::RECEIPT_US;
 
 /// Why a verb changed nothing.
 #[derive(Debug)]
@@ -53,7 +55,7 @@ pub struct Tx<'a> {
     pub connection: &'a mut SqliteConnection,
     /// Never smaller than in the transaction before: for the record's rows and for what is compared with them.
     pub now: Timestamp,
-    /// The host's clock, for lifetimes: they end at the time that was promised, also after the clock was set back.
+    /// The host's clock, for lifetimes; `lifetimes` has those that were begun before it was set back.
     pub clock: Timestamp,
     /// The newest row of the record, as far as it is known.
     newest: &'a mut Option<i64>,
@@ -204,6 +206,7 @@ impl Writer {
     ) -> anyhow::Result<Writer> {
         let last = audit::last_at(&mut connection)?;
         RECORD_CLOCK.at_least(last);
+        let clock = lifetimes::last_known(&mut connection, last)?;
         #[allow(clippy::disallowed_methods, reason = "its bytes are bounded by `audit.queue_bytes_max`")]
         let (jobs, queue) = mpsc::unbounded_channel();
         let (wrote, wake) = std_mpsc::sync_channel(1);
@@ -227,7 +230,7 @@ impl Writer {
                     people,
                     settings,
                     last,
-                    clock: last,
+                    clock,
                     newest: None,
                     unsure: false,
                     wrote,

@@ -3,6 +3,8 @@
 //! Rows of the record share it; one that breaks a rule of the schema is left out alone. A verb has a savepoint of its own, so
 //! that breaking a rule undoes only that verb.
 
+use std::time::Duration;
+
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use tokio::sync::oneshot;
@@ -13,14 +15,15 @@ use crate::base::vital::panic_on_purpose;
 use crate::model::record::Act;
 use crate::store::audit;
 use crate::store::undone::{Undone, breaks_a_rule};
-use crate::store::writer::{After, Job, Ran, Sent, Tx};
+use crate::store::writer::{After, Job, Ran, Sent, Tx, lifetimes};
 
 /// The times of one transaction.
 #[derive(Clone, Copy)]
 pub struct Times {
     pub clock: Timestamp,
     pub now: Timestamp,
-    pub stepped_back: bool,
+    /// By how much the host's clock was set back since the transaction before.
+    pub stepped_back: Option<Duration>,
 }
 
 /// What a transaction leaves to be done after its commit.
@@ -47,12 +50,12 @@ pub fn write_batch(
     panic_on_purpose("writer");
     let Times { clock, now, stepped_back } = times;
     let has_verbs = jobs.iter().any(|job| matches!(job, Job::Verb { .. }));
-    if stepped_back {
-        let act = audit::insert_act(connection, now, Act::ClockSetBack, None, None, None);
-        act.map_err(|cause| Undone::of("write", &cause))?;
+    if let Some(step) = stepped_back {
+        set_back(connection, times, step).map_err(|cause| Undone::of("write", &cause))?;
+        besides.people_changed = true;
     }
     // Without anything else in it, the whole transaction can be begun again, which is cheaper than a savepoint each time.
-    let undo = if has_verbs || stepped_back { Undo::Savepoint } else { Undo::Transaction };
+    let undo = if has_verbs || stepped_back.is_some() { Undo::Savepoint } else { Undo::Transaction };
     let mut tx = Tx { connection, now, clock, newest, people_changed: false, settings_changed: false };
     let mut written = 0;
     let mut result = Ok(());
@@ -81,6 +84,14 @@ pub fn write_batch(
     }
     result?;
     batch.write(&mut tx, written, undo)
+}
+
+/// Records that the host's clock was set back, and shortens the lifetimes that would last longer by it.
+fn set_back(connection: &mut SqliteConnection, times: Times, step: Duration) -> QueryResult<()> {
+    let Times { clock, now, .. } = times;
+    let told = lifetimes::told(clock.plus(step), clock);
+    audit::insert_act(connection, now, Act::ClockSetBack, None, None, Some(told))?;
+    lifetimes::shorten(connection, clock, i64::try_from(step.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// What is undone when an entry has to be left out.

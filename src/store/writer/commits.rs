@@ -14,7 +14,7 @@ use diesel::prelude::*;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
-use crate::base::clock::{RECORD_CLOCK, Timestamp};
+use crate::base::clock::{RECORD_CLOCK, SteadyClock, Timestamp};
 use crate::config::settings::Live;
 use crate::model::people::People;
 use crate::store::mailbox::Post;
@@ -25,9 +25,6 @@ use crate::store::{checkpoints, people, settings};
 
 /// Jobs in one transaction. More would only make the first of them wait longer.
 const BATCH_MAX: usize = 256;
-
-/// A clock that was set back by more than this leaves a row.
-const CLOCK_STEP_US: i64 = 1_000_000;
 
 /// How often, and after which pauses, the WAL is emptied at the stop: while another connection moves it, SQLite refuses at once.
 const LAST_TRIES: u32 = 100;
@@ -42,8 +39,8 @@ pub struct Commits {
     pub settings: Live,
     /// The time on the newest rows.
     pub last: Timestamp,
-    /// The host's clock then; behind `last` after it was set back.
-    pub clock: Timestamp,
+    /// What the host's clock said then, running on; behind `last` after it was set back.
+    pub clock: SteadyClock,
     /// The newest row of the record; `None` after a verb or an error, when it has to be read.
     pub newest: Option<i64>,
     /// A transaction failed, and SQLite may not have undone it.
@@ -86,11 +83,11 @@ impl Commits {
             self.answer(batch, Err("an earlier sync failed"));
             return;
         }
-        let clock = Timestamp::now();
-        let stepped_back = clock.0 + CLOCK_STEP_US < self.clock.0;
-        let times = Times { clock, now: RECORD_CLOCK.now().max(self.last), stepped_back };
+        let (clock, stepped_back) = self.clock.read_again();
+        let now = RECORD_CLOCK.now().max(self.last);
+        let times = Times { clock: clock.started_with(), now, stepped_back };
         let mut besides = Besides::default();
-        let mut newest = self.newest.take().filter(|_| !stepped_back);
+        let mut newest = self.newest.take().filter(|_| stepped_back.is_none());
         let result = self.transaction(jobs, times, &mut newest, &mut batch, &mut besides).and_then(|()| {
             self.newest = newest;
             self.last = times.now;
