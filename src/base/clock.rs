@@ -1,4 +1,4 @@
-//! Points in time as the gateway keeps them: microseconds since the Unix epoch, UTC.
+//! Points in time: microseconds since the Unix epoch, UTC.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -17,7 +17,7 @@ pub mod zone;
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// Returns what the host's clock says. Lifetimes (expiry, grace, resets) are measured by this one; it may step back.
+    /// Returns the time of the host's clock, which may step back. Lifetimes (expiry, grace, resets) are measured with it.
     pub fn now() -> Self {
         #[allow(clippy::disallowed_methods, reason = "this is the one clock of the wall")]
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -32,7 +32,7 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
     }
 
-    /// How long ago `earlier` was; nothing when it lies ahead.
+    /// Returns the time since `earlier`; zero when it lies ahead.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -45,7 +45,7 @@ impl Timestamp {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
-    /// RFC 3339 with `Z`, as every API and export shows it.
+    /// Returns RFC 3339 with `Z`, the form of every API and export.
     pub fn rfc3339(self) -> String {
         rfc3339(self.to_datetime())
     }
@@ -55,18 +55,18 @@ impl Timestamp {
         i64::try_from(moment.unix_timestamp_nanos() / 1000).ok().map(Timestamp)
     }
 
-    /// A time that somebody gave as `field`.
+    /// Parses the time in the field `field`.
     pub fn parse_field(field: &str, text: &str) -> Result<Self, Error> {
         Self::parse(text)
             .ok_or_else(|| Error::invalid(field, format!("`{field}` must be a time, as in 2026-01-31T12:00:00Z")))
     }
 }
 
-/// The clock of the record: rows are stamped by it, and ids of requests hold its time. It follows the host's clock, but never
-/// goes back: after that one was set back it waits until it has caught up. So rows are in the order of time, and the row of a
-/// request is never older than its id.
+/// The clock of the record: rows are stamped with it, and request ids contain its time. It follows the host's clock but never
+/// goes back: after that one was set back, it waits until it has caught up. So rows are in the order of time, and no row of a
+/// request is older than its id.
 ///
-/// One for the process, since an id is made before anything of the gateway is at hand. Not for lifetimes.
+/// There is one for the process, since an id is needed before any part of the gateway is at hand. Not for lifetimes.
 pub struct RecordClock {
     newest: AtomicI64,
 }
@@ -82,14 +82,14 @@ impl RecordClock {
         self.at_least(Timestamp::now())
     }
 
-    /// Moves the clock forward to `time`, unless it is beyond it, and returns what it then says.
+    /// Moves the clock forward to `time`, unless it is beyond it, and returns its time.
     pub fn at_least(&self, time: Timestamp) -> Timestamp {
         Timestamp(self.newest.fetch_max(time.0, Ordering::Relaxed).max(time.0))
     }
 }
 
-/// A clock that never steps: it starts with the time of the host's clock and then runs evenly, whatever is done to that one.
-/// Waits and limits go by it; what it says can be kept in a file, and read again by the next process.
+/// A clock that never steps: it starts with the host's time and then runs evenly, whatever is done to the host's clock. Waits
+/// and limits use it; its times can be stored and read by the next process.
 pub struct SteadyClock {
     started: Instant,
     at: Timestamp,
@@ -153,7 +153,7 @@ mod tests {
         let ahead = Timestamp::now().plus_seconds(3600);
 
         assert_eq!(clock.at_least(ahead), ahead);
-        // The host's clock is behind it now, as after it was set back.
+        // The host's clock is behind it now, as after a step back.
         assert_eq!(clock.now(), ahead);
         assert_eq!(clock.at_least(Timestamp(1)), ahead);
     }

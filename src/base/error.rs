@@ -1,6 +1,6 @@
-//! What can go wrong, in the words of the gateway.
+//! The gateway's errors.
 //!
-//! One variant for each way in which a caller would act differently. There is no HTTP here: status, headers and body
+//! There is one variant for each way in which a caller would act differently. HTTP is not known here: status, headers and body
 //! belong to the dialect that the caller speaks. `Display` is what the client may read; the cause is for the log.
 
 use std::time::Duration;
@@ -11,23 +11,23 @@ const PROMPT_TOO_LONG: &str = "the prompt is too long, it exceeds the context wi
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A field of the request has a value that can't be used. `field` is a path, as in `messages[2].content`.
+    /// A field of the request has a value that can't be used. `field` is a path, such as `messages[2].content`.
     #[error("{message}")]
     Invalid { field: String, message: String },
-    /// A field that is understood, changes the meaning, and can't be honoured.
+    /// A field that is known and changes the answer, but is not supported.
     #[error("{message}")]
     Unsupported { field: String, message: String },
     /// The prompt has more tokens than the model or the caller's quotas allow.
     #[error("{PROMPT_TOO_LONG}: {message}")]
     ContextTooLong { field: &'static str, message: String },
-    /// The same request ended a model server a while ago.
+    /// The same request crashed an upstream a while ago.
     #[error("{message}")]
     Quarantined { message: String },
     #[error("{message}")]
     Unauthenticated { message: String },
     #[error("{message}")]
     Forbidden { message: String },
-    /// A machine's token that ran away, held until somebody has looked at it.
+    /// An API token that ran away, paused until somebody resumes it.
     #[error("{message}")]
     TokenPaused { message: String },
     #[error("model `{model}` is not served here; `GET /v1/models` lists those that are")]
@@ -47,21 +47,21 @@ pub enum Error {
     EncodedBody { encoding: String },
     #[error("this gateway does not answer for host `{host}`; an admin can add it to `allowed_hosts`")]
     Misdirected { host: String },
-    /// The caller's own limit.
+    /// The caller's own limit is reached.
     #[error("{message}")]
     RateLimited { message: String, retry_after: Duration },
-    /// A machine's token that seems to run away.
+    /// An API token that is slowed because it seems to run away.
     #[error("{message}")]
     TokenSlowed { message: String, retry_after: Duration },
     #[error("{message}")]
     QuotaUsedUp { message: String, retry_after: Duration },
-    /// The caller's own waiting room is full.
+    /// The caller's own share of the queue is full.
     #[error("{message}")]
     QueueFull { message: String, retry_after: Duration },
-    /// Everybody's waiting room is full, or the wait was too long.
+    /// The whole queue is full, or the wait was too long.
     #[error("{message}")]
     HostBusy { message: String, retry_after: Duration },
-    /// No audit, no service.
+    /// The record can't be written, so nothing is served.
     #[error("the record can't be written now, so nothing is answered; try again later")]
     AuditUnavailable {
         #[source]
@@ -76,7 +76,7 @@ pub enum Error {
     },
     #[error("{message}")]
     UpstreamRefused { message: String },
-    /// The model server, or its process that runs the model, ended in the middle of the request.
+    /// The upstream, or its process that runs the model, crashed in the middle of the request.
     #[error("{message}")]
     UpstreamDied { message: String },
     #[error("{message}")]
@@ -88,7 +88,7 @@ pub enum Error {
     },
 }
 
-/// The retry hint for a state that nobody can date: a full disk, a stopping gateway.
+/// Retry hint for states of unknown length: a full disk, a stopping gateway.
 const RETRY_SOON: Duration = Duration::from_secs(5);
 
 impl Error {
@@ -100,12 +100,12 @@ impl Error {
         Error::Unsupported { field: field.into(), message: message.into() }
     }
 
-    /// The one answer to an unknown name, a wrong password, a pending and a disabled account.
+    /// The one error for an unknown name, a wrong password, a pending and a disabled account.
     pub fn bad_credentials() -> Self {
         Error::Unauthenticated { message: "wrong user name or password".into() }
     }
 
-    /// SDKs and frameworks look for these first words.
+    /// An invalid bearer. SDKs and frameworks look for these first words.
     pub fn bad_token(why: &str) -> Self {
         Error::Unauthenticated { message: format!("Incorrect API key provided: {why}") }
     }
@@ -134,7 +134,7 @@ impl Error {
         Error::Internal { cause: cause.into() }
     }
 
-    /// The stable name of the error: `code` in an error body, `reason` in the record and in metrics.
+    /// Returns the stable name of the error: `code` in an error body, `reason` in the record and in metrics.
     pub fn code(&self) -> &'static str {
         match self {
             Error::Invalid { .. } => "invalid_request",
@@ -167,7 +167,7 @@ impl Error {
         }
     }
 
-    /// The field of the request that is at fault, as a path.
+    /// Returns the path of the field that is wrong.
     pub fn field(&self) -> Option<&str> {
         match self {
             Error::Invalid { field, .. } | Error::Unsupported { field, .. } => Some(field),
@@ -178,7 +178,7 @@ impl Error {
         }
     }
 
-    /// The same, where it is about the length of a request: `field` is what was too long.
+    /// Sets the field of an error about the length of a request.
     pub fn about(self, field: &'static str) -> Error {
         match self {
             Error::ContextTooLong { message, .. } => Error::ContextTooLong { field, message },
@@ -186,7 +186,7 @@ impl Error {
         }
     }
 
-    /// The same under the caller's own name of a field, where it is about the upstream's field `theirs`.
+    /// Replaces the upstream's field name `theirs` by the caller's name for it.
     pub fn renamed(self, theirs: &str, ours: &str) -> Error {
         match self {
             Error::Invalid { field, message } if field == theirs => Error::invalid(ours, message),
@@ -194,7 +194,7 @@ impl Error {
         }
     }
 
-    /// When it makes sense to try again, where that is known.
+    /// Returns when to retry, where that is known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Error::RateLimited { retry_after, .. }
@@ -209,18 +209,18 @@ impl Error {
     }
 }
 
-/// `Retry-After` in whole seconds: rounded up, at least 1, so that a client that obeys is not refused again.
+/// Returns `Retry-After` in whole seconds: rounded up, at least 1, so that a client that obeys is not refused again.
 pub fn retry_after_seconds(wait: Duration) -> u64 {
     let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     whole.max(1)
 }
 
-/// The longest wait that SDKs obey: older versions of `openai-node` and the AI SDK take 60 s or more for nonsense, try again
-/// at once, and have given up after 1.4 s.
+/// The longest wait that SDKs obey: older versions of `openai-node` and the AI SDK ignore 60 s or more, retry at once, and give
+/// up after 1.4 s.
 const RETRY_MILLIS_MAX: u64 = 59_999;
 
-/// `retry-after-ms`: rounded up, at least 1, and never more than SDKs obey. Of a longer wait they come back too early, and
-/// are told the rest.
+/// Returns `retry-after-ms`: rounded up, at least 1, and never more than SDKs obey. After a longer wait they come back too
+/// early, and are told the rest.
 pub fn retry_after_millis(wait: Duration) -> u64 {
     let millis = wait.as_nanos().div_ceil(1_000_000);
     u64::try_from(millis).unwrap_or(u64::MAX).clamp(1, RETRY_MILLIS_MAX)

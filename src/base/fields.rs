@@ -1,4 +1,4 @@
-//! A JSON object, and nothing else.
+//! Deserializes a JSON object and nothing else.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,8 +7,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Reads an object alone. serde would take a list, too, as the fields in the order in which we happen to name them: two
-/// readers of the same text would then understand it differently, and an empty list would be an object without fields.
+/// Reads only an object. serde would also accept a list of the fields in the order of their declaration: two readers of the
+/// same text would then understand it differently, and an empty list would be an object without fields.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct Fields<T>(pub T);

@@ -1,4 +1,4 @@
-//! Ids that leave the process: of requests and of things. Row numbers stay inside.
+//! Ids that leave the process, of requests and of rows. Row numbers stay inside.
 
 use std::fmt;
 
@@ -7,24 +7,24 @@ use uuid::Uuid;
 use crate::base::clock::{RECORD_CLOCK, Timestamp};
 use crate::base::secret::thread_random_bytes;
 
-/// The id of one request: a UUIDv7, so ids sort by time. It is ours alone; a client never chooses it.
+/// The id of one request: a UUIDv7, so ids sort by time. Clients never choose it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId(pub Uuid);
 
 impl RequestId {
-    /// Returns the id of a request that comes now, by the clock that its rows will be stamped by: a request is found by the
-    /// time in its id, so none of its rows may be older.
+    /// Returns an id for a new request. It uses the clock that stamps rows: a request is found by the time in its id, so none
+    /// of its rows may be older.
     pub fn fresh() -> Self {
         Self::at(RECORD_CLOCK.now())
     }
 
-    /// Returns the id of something that happened at `time`, for rows that are stamped before they are named.
+    /// Returns an id for something that happened at `time`, for rows that are stamped before they are named.
     pub fn at(time: Timestamp) -> Self {
         let millis = u64::try_from(time.0 / 1000).unwrap_or(0);
         RequestId(uuid::Builder::from_unix_timestamp_millis(millis, &thread_random_bytes::<10>()).into_uuid())
     }
 
-    /// The id of an answer: a dialect's prefix and the request's id without hyphens, as in `chatcmpl-0190…`.
+    /// Returns a dialect's prefix and the id without hyphens, such as `chatcmpl-0190…`.
     pub fn with_prefix(&self, prefix: &str) -> String {
         format!("{prefix}{}", self.0.simple())
     }
@@ -36,7 +36,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// A random id for a user, an export, a token: it says nothing about when or how many.
+/// Returns a random id for a user, an export or a token; it tells neither when it was made nor how many there are.
 pub fn public_id() -> String {
     Uuid::new_v4().to_string()
 }

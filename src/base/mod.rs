@@ -1,4 +1,4 @@
-//! Words that everything else is written in: errors, time, ids, secrets, rows of text. Knows nothing of HTTP.
+//! Basic types that every other room uses: errors, time, ids, secrets, text. Knows nothing of HTTP.
 
 pub mod clock;
 pub mod error;

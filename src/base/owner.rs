@@ -1,18 +1,18 @@
-//! Files that root makes in a folder of somebody else: the folder's owner gets them, so that the service's user can go on
-//! with what an admin did as root.
+//! Ownership of files that root creates in the folder of another user: the folder's owner gets them, so that the service's user
+//! can still use the folder after an admin worked in it as root.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 
-/// Gives a file that root has just made in `folder` to the folder's owner.
+/// Gives a file that root has just created in `folder` to the folder's owner.
 pub fn hand_over(file: &File, folder: &Path) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
     let (made, owner) = (file.metadata()?, folder.metadata()?);
-    // A file with a second name may be one from elsewhere, which somebody wants to be given.
+    // A file with a second name may belong elsewhere: a user could have linked it here to be given it.
     let ours = made.is_dir() || (made.is_file() && made.nlink() == 1);
     if made.uid() == owner.uid() || made.uid() != 0 || !ours {
         return Ok(());
@@ -20,7 +20,7 @@ pub fn hand_over(file: &File, folder: &Path) -> io::Result<()> {
     fchown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
-/// Gives every file of root in `folder` to the folder's owner: those of the folder itself, of its `secrets`, and no deeper.
+/// Gives every file of root in `folder` to the folder's owner: those of the folder itself and of its `secrets`, no deeper.
 pub fn hand_over_all(folder: &Path) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() || folder.metadata()?.uid() == 0 {
         return Ok(());
@@ -33,11 +33,11 @@ pub fn hand_over_all(folder: &Path) -> io::Result<()> {
             if !kind.is_file() && entry.path() != secrets {
                 continue;
             }
-            // No link is followed out of the folder, and no pipe is waited for.
+            // Follows no link out of the folder, and waits for no pipe.
             let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
             match OpenOptions::new().read(true).custom_flags(flags).open(entry.path()) {
                 Ok(file) => hand_over(&file, folder)?,
-                // It may be gone by now.
+                // It may have been removed meanwhile.
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
                 Err(cause) => return Err(cause),
             }

@@ -1,4 +1,4 @@
-//! Values that must never be shown: no `Display`, a `Debug` that hides, memory wiped on drop.
+//! Values that must never be shown: no `Display`, a hidden `Debug`, memory wiped on drop.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroize;
 
-/// A value that is reached only by `expose`, so that a reader of the code sees where it goes.
+/// A secret value, reached only by `expose`, so that every use is visible in the code.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T: Zeroize>(T);
 
@@ -38,28 +38,28 @@ impl<'de, T: Zeroize + Deserialize<'de>> Deserialize<'de> for Secret<T> {
     }
 }
 
-/// Bytes from the system's random source. A host without one can't keep any promise, so this ends the task.
+/// Returns bytes from the system's random source. Without one nothing is safe, so the task panics.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("the system's random source answers");
     bytes
 }
 
-/// The same by a generator of this thread (ChaCha), which the system's source seeds now and then: for what every request
-/// needs, since asking the system takes as long as much of the rest.
+/// Returns bytes from a generator of this thread (ChaCha), which the system's source seeds regularly: for what every request
+/// needs, since a system call takes as long as much of the rest.
 pub fn thread_random_bytes<const N: usize>() -> [u8; N] {
     rand::random()
 }
 
-/// Letters and digits that can't be mistaken for one another when read aloud or copied by hand.
+/// Letters and digits that can't be confused when read aloud or copied by hand.
 const CLEAR_LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
-/// A code of `length` letters, 5 bits each.
+/// Returns a random code of `length` letters, 5 bits each.
 pub fn random_code(length: usize) -> String {
     (0..length).map(|_| clear_letters(&random_bytes::<1>())).collect()
 }
 
-/// The last 5 bits of each byte, as a letter.
+/// Maps the last 5 bits of each byte to a letter.
 pub fn clear_letters(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(CLEAR_LETTERS[usize::from(byte & 31)])).collect()
 }

@@ -1,33 +1,33 @@
-//! Lines of CSV that every reader takes apart in the same way, and no spreadsheet runs.
+//! CSV that every reader splits in the same way, and in which no spreadsheet finds a formula.
 //!
 //! # The rule
 //!
-//! Lines end with CRLF, fields are separated by commas, and every field is quoted. Such a file is also opened by
-//! spreadsheets whose separator is another one: Excel's is `;` where the comma stands in numbers, and tab and `|` are in
-//! use. To them no field begins with a quote except the first of a line, so quotes mean nothing, and each `;` and each end
-//! of a line *inside* a text begins a new cell. So a text has two kinds of places where a cell may begin: its start, and
-//! whatever follows one of `EDGES`. What begins there like a formula gets one apostrophe in front:
+//! Lines end with CRLF, fields are separated by commas, and every field is quoted. Spreadsheets with another separator open
+//! such a file, too: Excel's is `;` where numbers use a decimal comma, and tab and `|` are in use. For them only the first
+//! field of a line begins with a quote, so quotes mean nothing, and each `;` and each line end *inside* a text begins a new
+//! cell. So a cell may begin in two kinds of places: at the start of a text, and after one of `EDGES`. What begins there like a
+//! formula gets one apostrophe in front:
 //!
-//! - At an edge, an apostrophe is put in when an apostrophe follows, or one of `TRIGGERS`, quotes between them not counted
-//!   (`"=1`: some readers drop the quotes).
-//! - At the start of a text, also when it begins with a tab, an end of a line or a NUL, which some readers drop.
-//! - A NUL, at which some readers end, is written `␀0`, and `␀` itself `␀␀`.
+//! - At an edge, an apostrophe is inserted before an apostrophe or one of `TRIGGERS`, ignoring quotes between them (`"=1`: some
+//!   readers drop the quotes).
+//! - At the start of a text, also when it begins with a tab, a line end or a NUL, which some readers drop.
+//! - A NUL, at which some readers stop, is written `␀0`, and `␀` itself `␀␀`.
 //!
-//! To read a text back: take one apostrophe away at its start and after each edge, where there is one; then write `␀0` as
-//! NUL and `␀␀` as `␀`. That gives the text to the byte: after an edge there is an apostrophe if and only if one was put in.
-//! The comma is no edge: a reader that separates at commas meets a quote at the beginning of each field.
+//! To read a text back: remove one apostrophe at its start and after each edge, where there is one; then replace `␀0` by NUL
+//! and `␀␀` by `␀`. That restores every byte: after an edge there is an apostrophe if and only if one was inserted. The comma
+//! is no edge: a reader that splits at commas finds a quote at the beginning of each field.
 
-/// What spreadsheets mark UTF-8 with. Excel takes a CSV without it for the machine's old code page.
+/// Marks a CSV as UTF-8 for spreadsheets. Without it, Excel uses the machine's old code page.
 pub const BYTE_ORDER_MARK: &str = "\u{feff}";
 
-/// What begins a formula.
+/// Characters that begin a formula.
 const TRIGGERS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
 
-/// After these a cell may begin: separators besides the comma, and all that some reader takes for the end of a line.
+/// Characters after which a cell may begin: separators besides the comma, and everything that some reader takes for a line end.
 const EDGES: [char; 13] =
     [';', '\t', '|', '\r', '\n', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
 
-/// A line of CSV by RFC 4180, every field quoted and none of them a formula, whichever separator a reader takes.
+/// Writes a line of CSV (RFC 4180): every field quoted and none of them a formula, whichever separator a reader uses.
 pub fn csv_line(out: &mut Vec<u8>, cells: &[String]) {
     let mut writer = csv::WriterBuilder::new()
         .quote_style(csv::QuoteStyle::Always)
@@ -64,7 +64,7 @@ fn harmless(cell: &str) -> String {
     out
 }
 
-/// Whether a cell that begins so needs an apostrophe in front. One that has one already needs another, to be read back.
+/// Returns whether a cell needs an apostrophe in front. One that begins with an apostrophe needs another, to be read back.
 fn begins_formula(text: &str) -> bool {
     text.starts_with('\'') || text.trim_start_matches('"').starts_with(TRIGGERS)
 }
@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    /// The inverse, as the rule has it.
+    /// Reads a cell back by the rule.
     fn restored(cell: &str) -> String {
         let mut out = String::new();
         let mut letters = cell.chars().peekable();
@@ -98,8 +98,8 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// Cells as a reader finds them that separates at `separator`. In a field that does not begin with a quote, a quote is a
-    /// letter; what stands behind a closing quote belongs to the field. So do Python's csv and the spreadsheets.
+    /// Returns the cells that a reader with this separator finds. In a field that does not begin with a quote, a quote is a
+    /// letter; what follows a closing quote belongs to the field. Python's csv and the spreadsheets do so.
     fn cells(text: &str, separator: char) -> Vec<String> {
         let mut cells = vec![String::new()];
         let (mut quoted, mut begins) = (false, true);
@@ -122,7 +122,7 @@ mod tests {
         cells
     }
 
-    /// A reader for whom quotes mean nothing at all, and are dropped.
+    /// A reader that ignores and drops all quotes.
     fn cells_without_quotes(text: &str, separator: char) -> Vec<String> {
         text.split([separator, '\r', '\n']).map(|cell| cell.trim_start_matches('"').to_owned()).collect()
     }
@@ -135,7 +135,7 @@ mod tests {
         let mut live = Vec::new();
         for separator in [',', ';', '\t', '|'] {
             let mut found = cells(text, separator);
-            // With the comma quotes do mean something: every field begins with one.
+            // With the comma, quotes do mean something: every field begins with one.
             if separator != ',' {
                 found.extend(cells_without_quotes(text, separator));
             }
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(cells("\"a\"\"b\",\"c;=d\"", ','), ["a\"b", "c;=d"]);
     }
 
-    /// Texts in which edges, triggers, quotes and apostrophes meet as often as letters.
+    /// Texts in which edges, triggers, quotes and apostrophes are as frequent as letters.
     fn nasty_text() -> impl Strategy<Value = String> {
         let letters = "[a=+@;|,'\"\t\r\n\u{0}␀0＝\u{85}\u{2028} -]{0,24}";
         prop_oneof![4 => letters, 1 => any::<String>()]

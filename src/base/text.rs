@@ -1,31 +1,29 @@
-//! Text that people read: which characters can't be seen, or change how others look, and how such text is shown.
+//! Text for people: finds and shows invisible characters.
 
 use std::borrow::Cow;
 
-/// Whether a character can't be seen or changes the characters beside it: controls, line separators, characters of no
-/// width, and those that turn the direction of writing. In a name they make one thing look like another; on a terminal
-/// they run.
+/// Returns whether a character is invisible or changes its neighbours: controls, line separators, zero-width characters, and
+/// those that change the direction of writing. In a name they make one thing look like another; a terminal obeys them.
 pub fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
             | '\u{180B}'..='\u{180F}'
-            // Zero width, marks of direction.
+            // Zero width, direction marks.
             | '\u{200B}'..='\u{200F}'
-            // Line and paragraph separators, embeddings and overrides of direction.
+            // Line and paragraph separators, direction embeddings and overrides.
             | '\u{2028}'..='\u{202E}'
-            // Joiners, invisible operators, isolates of direction.
+            // Joiners, invisible operators, direction isolates.
             | '\u{2060}'..='\u{206F}'
             | '\u{3164}' | '\u{FEFF}' | '\u{FFA0}'
             | '\u{FFF0}'..='\u{FFFB}'
             | '\u{1BCA0}'..='\u{1BCA3}'
             | '\u{1D173}'..='\u{1D17A}'
-            // Tags, further selectors of variants.
+            // Tags, further variation selectors.
             | '\u{E0000}'..='\u{E0FFF}')
 }
 
-/// The same text with each hidden character written as its number, as in `\u{202e}`, so that it can be printed on a
-/// terminal.
+/// Returns the text with each hidden character written as its number, such as `\u{202e}`, so that a terminal can print it.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);

@@ -1,7 +1,7 @@
-//! Parts that must run for as long as the gateway does: its writer, its followers, its loops.
+//! Parts that must run as long as the gateway does: the writer, its followers, the loops.
 //!
-//! A part that ends takes something away that nobody would miss before it is too late, so its end is the end of the process,
-//! with a reason and a status that makes a supervisor start it again.
+//! The end of such a part might go unnoticed until it is too late, so it ends the process, with a reason and a status that
+//! makes the service manager start it again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,14 +14,14 @@ pub struct Vitals(Arc<State>);
 
 #[derive(Default)]
 struct State {
-    /// The first failure; what follows it is its consequence.
+    /// The first failure; later ones are its consequences.
     reason: OnceLock<String>,
     failed: CancellationToken,
     stopping: AtomicBool,
 }
 
 impl Vitals {
-    /// Watches a part: dropping the guard, also by a panic, is a failure until the gateway stops.
+    /// Watches a part: dropping the guard, also by a panic, counts as a failure until the gateway stops.
     pub fn watch(&self, part: &'static str) -> Watched {
         Watched { vitals: self.clone(), part }
     }
@@ -32,11 +32,11 @@ impl Vitals {
         run.await;
     }
 
-    /// Notes why the process has to end.
+    /// Sets the reason why the process has to end.
     pub fn fail(&self, reason: impl Into<String>) {
         let reason = reason.into();
         error!(reason, "the gateway can't go on");
-        // A later one is in the log.
+        // A later reason is only logged.
         let _ = self.0.reason.set(reason);
         self.0.failed.cancel();
     }
@@ -51,13 +51,13 @@ impl Vitals {
         self.0.reason.get().map(String::as_str)
     }
 
-    /// The gateway stops: watched parts may end from now on.
+    /// Called when the gateway stops: watched parts may end from now on.
     pub fn may_end(&self) {
         self.0.stopping.store(true, Ordering::Release);
     }
 }
 
-/// Kept by a part for as long as it runs.
+/// Kept by a part as long as it runs.
 pub struct Watched {
     vitals: Vitals,
     part: &'static str,
@@ -72,8 +72,8 @@ impl Drop for Watched {
     }
 }
 
-/// Panics where the file that `LGW_DEBUG_PANIC` names says `place`: tests show with it that a panic leaves nothing behind.
-/// Release builds know neither.
+/// Panics where the file that `LGW_DEBUG_PANIC` names contains `place`: tests use it to show that a panic leaves nothing
+/// behind. Release builds have neither.
 pub fn panic_on_purpose(place: &str) {
     #[cfg(debug_assertions)]
     #[allow(clippy::disallowed_methods, reason = "a test's override, only in debug builds")]

@@ -1,4 +1,4 @@
-//! `lan-gateway doctor`: looks at what an operator asks first, and says what to do about it.
+//! `lan-gateway doctor`: checks what operators usually ask about, and says what to do.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,16 +15,16 @@ use crate::upstream::{Host as Door, Upstream};
 
 #[derive(Args)]
 pub struct DoctorCommand {
-    /// Read the whole database and look for damage (SQLite's quick_check), whether or not the gateway runs. About a second
-    /// for each 100 MiB; meanwhile the gateway answers as ever, and contents of deleted people are erased later
+    /// Read the whole database and look for damage (SQLite's quick_check), whether or not the gateway runs. Takes about a
+    /// second for each 100 MiB; the gateway keeps answering meanwhile, and contents of deleted people are erased later
     #[arg(long)]
     deep: bool,
 }
 
-/// How often a long check says that it goes on.
+/// Interval of progress messages.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// Prints what it found. `false`: something is wrong.
+/// Prints the findings; returns `false` if something is wrong.
 pub async fn run(config: &Config, origin: &Origin, command: &DoctorCommand) -> bool {
     println!("configuration  good; {origin}");
     config.notes.iter().for_each(|note| println!("               note: {note}"));
@@ -35,7 +35,7 @@ pub async fn run(config: &Config, origin: &Origin, command: &DoctorCommand) -> b
     ask_hosts(config).await && whole
 }
 
-/// Reads the whole database. `false`: it is damaged, or can't be read.
+/// Reads the whole database; returns `false` if it is damaged or can't be read.
 async fn check_database(folder: &Path) -> bool {
     let file = folder.join(FILE);
     if !file.exists() {
@@ -68,7 +68,7 @@ async fn check_database(folder: &Path) -> bool {
     }
 }
 
-/// Asks each host for its models. `false`: one of them does not answer.
+/// Asks each upstream for its models; returns `false` if one does not answer.
 async fn ask_hosts(config: &Config) -> bool {
     let doors = config.upstreams.iter().map(Door::new).collect();
     let upstream = Upstream::new(doors, config.upstream.clone());
@@ -77,13 +77,14 @@ async fn ask_hosts(config: &Config) -> bool {
     for (id, host) in upstream.hosts().zip(&config.upstreams) {
         let models = upstream.models(id).await;
         good &= models.is_ok();
-        println!("\nhost `{}`   {}: {}", host.name, host.url, answers(models.map(|models| models.len())));
+        println!("\nupstream `{}`   {}: {}", host.name, host.url, answers(models.map(|models| models.len())));
         println!("{}", about_slots(host, parallel));
     }
     good
 }
 
-/// What a gateway that is started from here may open. A service may have another limit, which its log tells.
+/// Describes the limit of open files of a gateway that is started from here. A service may have another limit, which its log
+/// shows.
 fn files_of(config: &Config) -> String {
     let limit = files::raise_limit();
     let room = files::room_for_connections(limit, config, server::workers(config));
@@ -115,15 +116,15 @@ fn answers(models: Result<usize, Error>) -> String {
     }
 }
 
-/// What slots are, since no API of Ollama tells how many requests it runs at once.
+/// Explains the slots, since no API of Ollama tells how many requests it runs at once.
 fn about_slots(host: &Host, parallel: Option<usize>) -> String {
     let Host { slots, slots_per_model, .. } = host;
     let own = (*slots_per_model).min(*slots);
     let mut text = format!(
-        "  slots {slots}, of these {own} for one model: so many requests are sent there at once. The others wait in the\n  \
-         gateway, where it is fair, bounded and visible. Ollama runs as many requests to a model at once as its\n  \
-         OLLAMA_NUM_PARALLEL says, 1 unless it is set, and no API of it tells. With more slots than that, requests wait\n  \
-         inside Ollama again, first come, first served; with fewer, it stands idle while somebody waits."
+        "  slots {slots}, of these {own} for one model: requests that are sent there at the same time. Others wait in the\n  \
+         gateway's fair queue. They should be what Ollama runs at once for a model: OLLAMA_NUM_PARALLEL, 1 by default;\n  \
+         Ollama has no API that shows it. With more slots, requests wait inside Ollama, first come, first served; with\n  \
+         fewer, Ollama is idle while requests wait."
     );
     match parallel {
         Some(parallel) if parallel == own => {
@@ -139,8 +140,8 @@ fn about_slots(host: &Host, parallel: Option<usize>) -> String {
     text
 }
 
-/// How many requests the Ollama of this host runs at once, as far as this user may see its environment. `None`: there is
-/// none, several that differ, or it does not show.
+/// Returns how many requests this host's Ollama runs at once, as far as this user may read its environment. `None`: there is no
+/// Ollama, several differ, or it is hidden.
 fn parallel_of_ollama(proc: &Path) -> Option<usize> {
     let processes = std::fs::read_dir(proc).ok()?.flatten();
     let mut found = processes.filter_map(|process| {
@@ -153,7 +154,7 @@ fn parallel_of_ollama(proc: &Path) -> Option<usize> {
     found.all(|other| other == first).then_some(first)
 }
 
-/// From the environment of an Ollama: entries that end with a zero byte (proc(5)).
+/// Reads it from the environment of an Ollama: entries that end with a zero byte (proc(5)).
 fn parallel_in(environment: &[u8]) -> Option<usize> {
     let entries = environment.split(|byte| *byte == 0).filter_map(|entry| std::str::from_utf8(entry).ok());
     match entries.filter_map(|entry| entry.strip_prefix("OLLAMA_NUM_PARALLEL=")).next_back() {

@@ -1,4 +1,4 @@
-//! `lan-gateway export`: the record of one person, or what a filter finds, into a file or to standard output.
+//! `lan-gateway export`: writes the record of one person, or what a filter finds, to a file or to standard output.
 
 use std::fs::File;
 use std::io::{IsTerminal, Write};
@@ -25,16 +25,16 @@ use crate::rules::export::filter::Filter;
         lan-gateway export --all --outcome failed"
 )]
 pub struct ExportCommand {
-    /// Whose requests
+    /// Requests of this person
     #[arg(group = "what")]
     user: Option<String>,
-    /// Everybody's
+    /// Requests of all people
     #[arg(long, group = "what", conflicts_with = "user")]
     all: bool,
     /// Sent with this token
     #[arg(long, group = "what")]
     token: Option<String>,
-    /// request, refusal or act; acts take the format jsonl
+    /// request, refusal or act; acts need the format jsonl
     #[arg(long, group = "what")]
     kind: Option<String>,
     /// completed, failed, refused, abandoned or interrupted
@@ -43,25 +43,26 @@ pub struct ExportCommand {
     /// The name of a model, as it was asked for
     #[arg(long, group = "what")]
     model: Option<String>,
-    /// A route, as in /v1/chat/completions
+    /// A route, such as /v1/chat/completions
     #[arg(long, group = "what")]
     api: Option<String>,
-    /// RFC 3339, as in 2026-01-31T12:00:00Z: at this time or later
+    /// RFC 3339, such as 2026-01-31T12:00:00Z: at this time or later
     #[arg(long, group = "what", value_name = "TIME")]
     from: Option<String>,
     /// RFC 3339: before this time
     #[arg(long, group = "what", value_name = "TIME")]
     to: Option<String>,
-    /// Words in prompts and answers: all must occur, those in quotes next to each other; `deploy*` is any word that begins so
+    /// Words in prompts and answers: all must occur, quoted ones next to each other; `deploy*` finds every word with this
+    /// beginning
     #[arg(long, group = "what")]
     text: Option<String>,
     /// csv or jsonl
     #[arg(long, default_value = "csv")]
     format: String,
-    /// Begin the CSV with a byte order mark, without which Excel takes UTF-8 for another code page
+    /// Begin the CSV with a byte order mark, which Excel needs to read UTF-8
     #[arg(long)]
     bom: bool,
-    /// Into this file, which must not exist yet [default: standard output]
+    /// Write to this file, which must not exist yet [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -81,14 +82,14 @@ pub async fn run(host: &Host, command: ExportCommand) -> anyhow::Result<()> {
     eprint!("{lines} exported; the last line is the receipt");
     match (asked["user_id"].as_str(), command.user) {
         (Some(_), Some(user)) => {
-            eprintln!(", which opens `lan-gateway user delete {} --receipt CODE` for 15 minutes", visible(&user));
+            eprintln!("; `lan-gateway user delete {} --receipt CODE` accepts it for 15 minutes", visible(&user));
         }
         _ => eprintln!(),
     }
     Ok(())
 }
 
-/// Returns what to ask for: the whole record of one person, or what a filter finds.
+/// Returns the body of the request: the whole record of one person, or what a filter finds.
 async fn asked(host: &Host, command: &ExportCommand) -> anyhow::Result<Value> {
     let ExportCommand { user, token, kind, outcome, model, api, from, to, text, format, bom, .. } = command;
     let user_id = host.person(user.as_deref()).await?;
@@ -109,13 +110,13 @@ async fn asked(host: &Host, command: &ExportCommand) -> anyhow::Result<Value> {
     })
 }
 
-/// An export that is coming in.
+/// An export while it arrives.
 struct Incoming {
     file: Stream,
     watch: Watch,
 }
 
-/// The file has its name only when it is complete and on disk.
+/// Writes to a temporary file, which gets its name only when it is complete and on disk.
 async fn into_file(incoming: Incoming, path: &Path) -> anyhow::Result<u64> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
@@ -127,7 +128,7 @@ async fn into_file(incoming: Incoming, path: &Path) -> anyhow::Result<u64> {
         Ok(lines)
     });
     if copied.is_err() {
-        // What broke off is of no use, and holds prompts. It may be gone already.
+        // An incomplete file is useless and holds prompts. It may already be gone.
         let _ = std::fs::remove_file(&part);
     }
     copied
@@ -136,36 +137,36 @@ async fn into_file(incoming: Incoming, path: &Path) -> anyhow::Result<u64> {
 async fn copy(mut incoming: Incoming, out: &mut impl Write) -> anyhow::Result<u64> {
     let shown = std::io::stderr().is_terminal();
     let mut bytes = 0;
-    while let Some(piece) = incoming.file.next().await.context(BROKE_OFF)? {
-        out.write_all(&piece).context(BROKE_OFF)?;
+    while let Some(piece) = incoming.file.next().await.context(ABORTED)? {
+        out.write_all(&piece).context(ABORTED)?;
         incoming.watch.saw(&piece);
         bytes += piece.len();
         if shown {
             eprint!("\r{} lines, {} KiB ", incoming.watch.lines(), bytes / 1024);
         }
     }
-    out.flush().context(BROKE_OFF)?;
+    out.flush().context(ABORTED)?;
     if shown {
         eprintln!();
     }
     if !incoming.watch.has_receipt() {
-        bail!("{BROKE_OFF}: the gateway stopped, or somebody whose record is in it was deleted; its log says which");
+        bail!("{ABORTED}: the gateway stopped, or a person in it was deleted; its log says which");
     }
     Ok(incoming.watch.lines())
 }
 
-const BROKE_OFF: &str = "the export broke off and has no receipt";
+const ABORTED: &str = "the export was aborted and has no receipt";
 
-/// How a line begins that is a receipt. The other lines of a CSV begin with a number, those of JSON with another field.
+/// Beginnings of a receipt's line. Other lines of a CSV begin with a number, those of JSON with another field.
 const RECEIPTS: [&[u8]; 2] = [b"\"receipt:", b"{\"receipt\":"];
 
-/// Counts the lines of a file as they come, and looks whether the last is the receipt: the end of a body doesn't tell whether
-/// it is complete.
+/// Counts the lines of the file as they arrive, and checks that the last one is the receipt: the end of a body doesn't tell
+/// whether it is complete.
 struct Watch {
     is_csv: bool,
-    /// Within a cell, where a line end belongs to it. A quote in a cell stands twice, so that it changes nothing.
+    /// Within a cell, where a line end belongs to the cell. Quotes in a cell are doubled, so they change nothing.
     quoted: bool,
-    /// The head of the line under way.
+    /// The beginning of the current line.
     head: Vec<u8>,
     ended: u64,
     last_is_receipt: bool,
@@ -200,7 +201,7 @@ impl Watch {
         }
     }
 
-    /// Returns how many requests, refusals and acts came by now.
+    /// Returns the number of requests, refusals and acts so far.
     fn lines(&self) -> u64 {
         self.ended.saturating_sub(u64::from(self.is_csv) + u64::from(self.last_is_receipt))
     }

@@ -1,5 +1,5 @@
-//! Where a command's question goes: to the gateway that runs on the data folder or, when none does, to one without a network
-//! that lives as long as the command.
+//! Sends a command's request: to the gateway that runs on the data folder or, if none does, to one without a network that lives
+//! as long as the command.
 
 use std::path::Path;
 
@@ -18,17 +18,17 @@ use crate::store::words::Merge;
 /// The socket of a command that has the data folder to itself.
 const OWN_SOCKET: &str = "command.sock";
 
-/// The longest list that is fetched.
+/// Length limit of a list.
 const LIST_MAX: usize = 10_000;
 const PAGE_MAX: usize = 500;
 
-/// The operator's side of the API.
+/// The API as the operator of the host uses it.
 pub struct Host {
     socket: Socket,
     alone: Option<Alone>,
 }
 
-/// The gateway's parts on the data folder that this process holds.
+/// The gateway's parts, on the data folder that this process has locked.
 struct Alone {
     app: App,
     control: Control,
@@ -53,7 +53,7 @@ impl Host {
         Ok(Host { socket: Socket::at(control.path()), alone: Some(Alone { app, control }) })
     }
 
-    /// Ends what was opened.
+    /// Ends what `open` started.
     pub async fn close(self) -> anyhow::Result<()> {
         let Some(Alone { app, control }) = self.alone else { return Ok(()) };
         control.stop().await;
@@ -62,7 +62,7 @@ impl Host {
         owner::hand_over_all(folder).with_context(|| format!("files in {} may belong to root now", folder.display()))
     }
 
-    /// Does what a running gateway does beside its requests: contents of the deleted go, behind the index of their words.
+    /// Does the background work of a running gateway: indexes words, then erases contents of deleted users.
     pub async fn erase(&self) -> anyhow::Result<()> {
         let Some(Alone { app, .. }) = &self.alone else { return Ok(()) };
         while app.store.follow_words().await? {}
@@ -71,7 +71,7 @@ impl Host {
         Ok(())
     }
 
-    /// Refuses what only a gateway that runs can tell.
+    /// Refuses a command that needs a running gateway.
     pub fn check_running(&self, folder: &Path) -> anyhow::Result<()> {
         match self.alone {
             None => Ok(()),
@@ -95,7 +95,7 @@ impl Host {
         self.ask("DELETE", path, body).await
     }
 
-    /// Returns what was answered; null where there is nothing to say. A refusal is an error.
+    /// Returns the answer, null if it has no body. A refusal is an error.
     async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let reply = self.socket.ask(method, path, body).await?;
         if !(200..300).contains(&reply.status) {
@@ -136,7 +136,7 @@ impl Host {
         }
     }
 
-    /// Asks for a file.
+    /// Requests a file.
     pub async fn download(&self, path: &str) -> anyhow::Result<Stream> {
         self.socket.open(path).await?.map_err(|reply| refusal(&reply))
     }
@@ -151,7 +151,7 @@ impl Host {
         need(&self.user(name).await?, "id")
     }
 
-    /// Returns the id of whoever is called so. An id stands for itself: it may be that of somebody who was deleted.
+    /// Returns the id of the user with this name. An id is returned unchanged: it may belong to a deleted user.
     pub async fn person(&self, name: Option<&str>) -> anyhow::Result<Option<String>> {
         match name {
             Some(name) if uuid::Uuid::parse_str(name).is_err() => self.user_id(name).await.map(Some),
@@ -160,24 +160,24 @@ impl Host {
     }
 }
 
-/// Returns the id in what a list shows as the beginning of a token.
+/// Returns the id in a token's prefix, the form that lists show.
 pub fn token_id(prefix: &str) -> &str {
     prefix.rsplit('_').next().unwrap_or(prefix)
 }
 
-/// A path with those parameters that have a value.
+/// Returns a path with those parameters that have a value.
 pub fn with_query<'a>(path: &str, asked: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> String {
     let given = asked.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", escaped(value?))));
     let given: Vec<String> = given.collect();
     if given.is_empty() { path.to_owned() } else { format!("{path}?{}", given.join("&")) }
 }
 
-/// What somebody typed, as a part of a path or a query.
+/// Escapes typed text for a path or a query.
 pub fn escaped(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// The message of a refusal. That there is no such route can only come from a gateway of another version.
+/// Returns the message of a refusal. An unknown route can only come from a gateway of another version.
 fn refusal(reply: &Reply) -> anyhow::Error {
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let error = &body["error"];
@@ -199,7 +199,7 @@ pub fn need(item: &Value, field: &str) -> anyhow::Result<String> {
     }
 }
 
-/// Returns a field as text, nothing when it is absent or null.
+/// Returns a field as text, empty when it is absent or null.
 pub fn maybe(item: &Value, field: &str) -> Option<String> {
     match &item[field] {
         Value::Null => None,
@@ -207,7 +207,7 @@ pub fn maybe(item: &Value, field: &str) -> Option<String> {
     }
 }
 
-/// Words are shown as they are, a list of them one after the other.
+/// Returns a value as text, lists with their items side by side.
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

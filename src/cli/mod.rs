@@ -1,4 +1,4 @@
-//! The command line: runs the gateway, or asks it over its control socket for what the API can do, too.
+//! The command line: runs the gateway, or calls its API over the control socket.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,13 +43,13 @@ use user::UserCommand;
     version,
     about = "Authenticated, audited, rate-limited access to a local Ollama for a team",
     after_help = "Start it with `lan-gateway serve`; defaults need no file. The first start makes the account `admin` with \
-        the password `admin123`, which opens nothing but its own change:\n\n  \
+        the password `admin123`, which only allows changing it:\n\n  \
         curl http://127.0.0.1:7000/api/v1/password -d '{\"username\":\"admin\",\"current_password\":\"admin123\",\
         \"new_password\":\"...\"}'\n\nThen people register, an admin approves them (`lan-gateway user approve`), and they \
         point their clients at http://HOST:7000. Swagger UI is at /docs/."
 )]
 pub struct Cli {
-    /// Configuration file; without it lan-gateway.toml in this folder, if it is there
+    /// Configuration file [default: lan-gateway.toml in this folder, if it exists]
     #[arg(long, global = true, env = "LGW_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -63,30 +63,30 @@ enum Command {
     /// Accounts: add, list, approve, disable, reset, change, delete …
     #[command(subcommand)]
     User(UserCommand),
-    /// Tokens for machines: create, list, change, revoke, rotate, resume
+    /// API tokens: create, list, change, revoke, rotate, resume
     #[command(subcommand)]
     Token(TokenCommand),
-    /// What can be changed while the gateway runs: list, set, unset
+    /// Settings that can be changed at run time: list, set, unset
     Settings {
         #[command(subcommand)]
         command: Option<SettingsCommand>,
     },
-    /// What was used, by person, token, model or hour
+    /// Usage, by person, token, model or hour
     Usage(UsageCommand),
-    /// The record: what is on it, and all of one request
+    /// The record: list it, or show one request in full
     #[command(subcommand)]
     Record(RecordCommand),
-    /// Who runs and who waits; a request can be cancelled
+    /// Running and waiting requests; one can be cancelled
     #[command(subcommand)]
     Queue(QueueCommand),
     /// The models that the model servers offer
     Models(ModelsCommand),
-    /// The record of one person, or what a filter finds, as CSV or JSON Lines
+    /// Export the record of one person, or what a filter finds, as CSV or JSON Lines
     Export(ExportCommand),
     /// The configuration: an example with every key, or a check of yours
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Look at the configuration, the data folder and each model server, and explain its slots
+    /// Check the configuration, the data folder and each model server, and explain its slots
     Doctor(DoctorCommand),
     /// Print the OpenAPI document
     Openapi,
@@ -100,11 +100,11 @@ enum ConfigCommand {
     Check,
 }
 
-/// Exit codes: 0 done, 1 failed or refused, 2 wrong use or configuration.
+/// Exit codes: 0 success, 1 failed or refused, 2 wrong use or configuration.
 const BAD_CONFIG: u8 = 2;
 
 pub fn run(cli: Cli) -> ExitCode {
-    // Whatever is made holds prompts or secrets: for this user alone.
+    // Every file that is created holds prompts or secrets, so only this user may read it.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     match cli.command {
         Command::Config(ConfigCommand::Example) => {
@@ -142,7 +142,7 @@ pub fn run(cli: Cli) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {
-            // What went wrong may hold a name that somebody gave.
+            // The message may contain a name that a user chose.
             eprintln!("lan-gateway: {}", visible(&format!("{cause:#}")));
             ExitCode::FAILURE
         }
@@ -158,7 +158,7 @@ fn report(problems: &[Problem], origin: &Origin) -> ExitCode {
     ExitCode::from(BAD_CONFIG)
 }
 
-/// Asks the gateway that runs, or opens its data folder for as long as the command takes.
+/// Calls the running gateway, or opens its data folder for as long as the command takes.
 async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
     let host = Host::open(config).await?;
     let done = match command {
@@ -181,8 +181,8 @@ fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// JSON whose strings hold no character that a terminal would obey. serde_json escapes those of ASCII itself; the line ends
-/// of the layout stay.
+/// Escapes characters in JSON strings that a terminal would obey. serde_json escapes ASCII ones itself; line ends of the layout
+/// stay.
 fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for character in json.chars() {

@@ -1,4 +1,4 @@
-//! `lan-gateway models`: what the model servers offer.
+//! `lan-gateway models`: lists the models of the model servers.
 
 use clap::Args;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::config::Config;
 
 #[derive(Args)]
 pub struct ModelsCommand {
-    /// For scripts: one JSON list
+    /// Print one JSON list, for scripts
     #[arg(long)]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! `lan-gateway queue …`: who runs and who waits, and how a request is taken out.
+//! `lan-gateway queue …`: lists running and waiting requests, and cancels one.
 
 use clap::Subcommand;
 use serde_json::Value;
@@ -9,13 +9,13 @@ use crate::config::Config;
 
 #[derive(Subcommand)]
 pub enum QueueCommand {
-    /// List the requests that run or wait, the model servers, and tokens that run away
+    /// List running and waiting requests, the model servers, and tokens that run away
     List {
-        /// For scripts: one JSON object
+        /// Print one JSON object, for scripts
         #[arg(long)]
         json: bool,
     },
-    /// End a request that runs or waits
+    /// Cancel a running or waiting request
     Cancel { request_id: String },
 }
 

@@ -1,4 +1,4 @@
-//! `lan-gateway record …`: what is on record, and all of one request.
+//! `lan-gateway record …`: lists the record, and shows one request in full.
 
 use clap::Subcommand;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use crate::cli::{print_json, table};
 pub enum RecordCommand {
     /// List requests, refusals and acts, newest first
     List {
-        /// Of one person
+        /// Of this person
         user: Option<String>,
         /// Sent with this token
         #[arg(long)]
@@ -25,29 +25,29 @@ pub enum RecordCommand {
         /// The name of a model, as it was asked for
         #[arg(long)]
         model: Option<String>,
-        /// A route, as in /v1/chat/completions
+        /// A route, such as /v1/chat/completions
         #[arg(long)]
         api: Option<String>,
-        /// RFC 3339, as in 2026-01-31T12:00:00Z: at this time or later
+        /// RFC 3339, such as 2026-01-31T12:00:00Z: at this time or later
         #[arg(long, value_name = "TIME")]
         from: Option<String>,
         /// RFC 3339: before this time
         #[arg(long, value_name = "TIME")]
         to: Option<String>,
-        /// Words in prompts and answers; the search itself is put on record
+        /// Words in prompts and answers; the search is recorded
         #[arg(long)]
         text: Option<String>,
-        /// How many at most
+        /// Number of items at most
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
         limit: u16,
-        /// For scripts: one JSON list
+        /// Print one JSON list, for scripts
         #[arg(long)]
         json: bool,
     },
-    /// Show all of one request, with prompt and answer; that it was looked at is put on record
+    /// Show one request in full, with prompt and answer; viewing it is recorded
     Show {
         request_id: String,
-        /// For scripts: one JSON object
+        /// Print one JSON object, for scripts
         #[arg(long)]
         json: bool,
     },
@@ -92,7 +92,7 @@ fn print_items(items: &[Value]) -> anyhow::Result<()> {
         Ok([
             table::minute(&need(item, "at")?),
             need(item, "kind")?,
-            // Acts of the host bear no account.
+            // Acts on the host have no account.
             maybe(item, "user").unwrap_or_else(|| if is_act { "the host".to_owned() } else { String::new() }),
             or(what),
             about,
@@ -106,7 +106,7 @@ fn print_items(items: &[Value]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is shown below the facts, since it has lines of its own.
+/// Contents have lines of their own, so they are printed below the facts.
 const CONTENTS: [&str; 5] = ["request", "reasoning", "answer", "tool_calls", "notes"];
 
 fn print_story(story: &Value) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! `lan-gateway settings …`: what can be changed while the gateway runs.
+//! `lan-gateway settings …`: lists and changes settings at run time.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::cli::{print_json, table};
 pub enum SettingsCommand {
     /// List the settings with their current and their configured value
     List {
-        /// For scripts: one JSON list
+        /// Print one JSON list, for scripts
         #[arg(long)]
         json: bool,
     },

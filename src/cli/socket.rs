@@ -1,4 +1,4 @@
-//! HTTP over a Unix socket: how the command line speaks the gateway's API.
+//! HTTP over a Unix socket, for the command line.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::Value;
 
-/// How long an answer may take. A stream has that time for its head.
+/// How long an answer may take; for a stream, its head.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// No answer but an export is longer: the story of one request, written as JSON.
+/// Length limit of an answer. The longest, besides exports, is one request in full, written as JSON.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
 
 pub struct Socket {
@@ -25,14 +25,14 @@ pub struct Socket {
     shown: String,
 }
 
-/// A whole answer.
+/// A complete answer.
 pub struct Reply {
     pub status: u16,
     pub body: Bytes,
 }
 
 impl Socket {
-    /// Makes a client of whoever listens at `path`. Nothing is connected yet.
+    /// Creates a client of the service at `path`. Nothing is connected yet.
     pub fn at(path: &Path) -> Socket {
         let shown = path.display().to_string();
         let path = path.to_owned();
@@ -51,13 +51,13 @@ impl Socket {
         Socket { client, shown }
     }
 
-    /// Asks and returns the whole answer.
+    /// Sends a request and returns the complete answer.
     pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Reply> {
         let response = self.send(method, path, body).await?;
         whole(response).await
     }
 
-    /// Asks for a stream. An answer of another status than 200 is read to its end.
+    /// Requests a stream. An answer with another status than 200 is read to its end.
     pub async fn open(&self, path: &str) -> anyhow::Result<Result<Stream, Reply>> {
         let response = self.send("GET", path, None).await?;
         match response.status().as_u16() {
@@ -75,11 +75,11 @@ impl Socket {
         };
         sent.map_err(|cause| match cause {
             SendRequestError::Timeout => anyhow!("the gateway did not answer in {} s", ANSWER_WAIT_MAX.as_secs()),
-            SendRequestError::Connect(ConnectError::Disconnected) => anyhow!("the gateway went away"),
+            SendRequestError::Connect(ConnectError::Disconnected) => anyhow!("the connection to the gateway broke"),
             SendRequestError::Connect(cause) => {
                 anyhow!("can't open {}: {cause}; run this as the gateway's user or root", self.shown)
             }
-            cause => anyhow!("the gateway went away: {cause}"),
+            cause => anyhow!("the connection to the gateway broke: {cause}"),
         })
     }
 }
@@ -90,11 +90,11 @@ async fn whole(mut response: ClientResponse) -> anyhow::Result<Reply> {
     Ok(Reply { status, body })
 }
 
-/// A body that is coming in. Its end doesn't tell whether it is complete.
+/// A body while it arrives. Its end doesn't tell whether it is complete.
 pub struct Stream(ClientResponse);
 
 impl Stream {
     pub async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
-        self.0.next().await.transpose().context("the gateway went away")
+        self.0.next().await.transpose().context("the connection to the gateway broke")
     }
 }

@@ -1,4 +1,4 @@
-//! Lists on a terminal: columns side by side, numbers to the right.
+//! Tables on a terminal: aligned columns, numbers to the right.
 
 use crate::base::text::visible;
 
@@ -33,12 +33,12 @@ fn text<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> String {
     std::iter::once(line(titles.to_vec())).chain(body).collect()
 }
 
-/// A time to the minute, as people read it.
+/// Returns a time without its seconds, for people.
 pub fn minute(rfc3339: &str) -> String {
     rfc3339.get(..16).unwrap_or(rfc3339).replace('T', " ")
 }
 
-/// A day.
+/// Returns the date of a time.
 pub fn day(rfc3339: &str) -> &str {
     rfc3339.get(..10).unwrap_or(rfc3339)
 }

@@ -1,4 +1,4 @@
-//! `lan-gateway token …`: what is asked, and how answers look on a terminal.
+//! `lan-gateway token …`: its arguments, and how answers look on a terminal.
 
 use clap::{ArgGroup, Subcommand};
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ use crate::model::runaway::Runaway;
 
 #[derive(Subcommand)]
 pub enum TokenCommand {
-    /// Make a token for a machine of USER; it is printed once
+    /// Create a token for a machine of USER; it is printed once
     Create {
         user: String,
         /// Says which machine or pipeline it is for
@@ -18,57 +18,57 @@ pub enum TokenCommand {
         /// chat, embeddings, models, usage, models:manage; may be given several times [default: chat, models]
         #[arg(long = "scope")]
         scopes: Vec<String>,
-        /// A model that it may name; may be given several times [default: all]
+        /// A model that it may use; may be given several times [default: all]
         #[arg(long = "model")]
         models: Vec<String>,
         /// A network or address that it may be used from; may be given several times [default: all]
         #[arg(long = "network")]
         networks: Vec<String>,
-        /// A limit of its own besides its owner's
+        /// A separate limit, in addition to its owner's
         #[arg(long)]
         requests_per_minute: Option<u32>,
-        /// A quota of its own, as in tokens_per_day=100000; may be given several times
+        /// A separate quota, such as tokens_per_day=100000; may be given several times
         #[arg(long = "quota", value_name = "NAME=NUMBER", value_parser = quota)]
         quotas: Vec<(String, u64)>,
-        /// interactive, or batch for work that takes what others leave [default: its owner's]
+        /// interactive, or batch, which takes what interactive requests leave [default: its owner's]
         #[arg(long)]
         class: Option<String>,
-        /// [default: 90]
+        /// Days until it expires [default: 90]
         #[arg(long)]
         days: Option<u32>,
     },
-    /// List tokens, of USER or of everybody
+    /// List tokens, of USER or of all people
     List {
         user: Option<String>,
-        /// For scripts: one JSON list
+        /// Print one JSON list, for scripts
         #[arg(long)]
         json: bool,
     },
-    /// End a token at once
+    /// Revoke a token at once
     Revoke { token: String },
-    /// Give a token a new secret, printed once; the one before is taken for an hour more
+    /// Give a token a new secret, printed once; the previous one stays valid for another hour
     Rotate {
         token: String,
-        /// How long the secret before is taken, too; 0 ends it at once
+        /// How long the previous secret stays valid; 0 ends it at once
         #[arg(long)]
         grace_seconds: Option<u32>,
         /// Days from now until it expires
         #[arg(long)]
         days: Option<u32>,
     },
-    /// Let a token in again that was paused because it ran away, or suspended with its owner
+    /// Resume a token that was paused because it ran away, or suspended with its owner
     Resume { token: String },
-    /// Give a token a limit of requests per minute of its own, besides its owner's
+    /// Set a token's own limit of requests per minute, in addition to its owner's
     #[command(group(ArgGroup::new("what").required(true)))]
     Limit {
         token: String,
         #[arg(group = "what")]
         requests_per_minute: Option<u32>,
-        /// Take it away: its owner's limit alone holds
+        /// Remove it: only its owner's limit applies
         #[arg(long, group = "what")]
         none: bool,
     },
-    /// Give a token a quota of its own, besides its owner's
+    /// Set a token's own quota, in addition to its owner's
     #[command(group(ArgGroup::new("what").required(true)))]
     Quota {
         token: String,
@@ -76,17 +76,17 @@ pub enum TokenCommand {
         name: String,
         #[arg(group = "what")]
         most: Option<u64>,
-        /// Take it away: its owner's quota alone holds
+        /// Remove it: only its owner's quota applies
         #[arg(long, group = "what")]
         none: bool,
     },
-    /// Give a token a class: interactive, or batch for work that takes what others leave
+    /// Set a token's class: interactive, or batch, which takes what interactive requests leave
     #[command(group(ArgGroup::new("what").required(true)))]
     Class {
         token: String,
         #[arg(group = "what")]
         class: Option<String>,
-        /// Take it away: its owner's class holds
+        /// Remove it: its owner's class applies
         #[arg(long, group = "what")]
         none: bool,
     },
@@ -124,7 +124,7 @@ pub async fn run(host: &Host, command: TokenCommand) -> anyhow::Result<()> {
             let id = token_id(&token);
             match tokens.iter().find(|token| token["id"] == id) {
                 Some(token) => print_status(token)?,
-                // Further back than a list goes.
+                // The token is older than the list goes back.
                 None => println!("{} is revoked", visible(&token)),
             }
             Ok(())
@@ -205,7 +205,7 @@ fn paused(token: &Value) -> Option<String> {
     Some(format!("paused since {since}, because {}", Runaway::from(maybe(token, "pause_reason")?).words()))
 }
 
-/// The secret stands alone on standard output, so that a script can keep it; the rest goes beside it.
+/// Prints the secret alone to standard output, so that a script can keep it; the rest goes to standard error.
 fn print_secret(fresh: &Value) -> anyhow::Result<()> {
     let (name, user, expires_at) = (need(fresh, "name")?, need(fresh, "user")?, need(fresh, "expires_at")?);
     eprintln!("{} of {user}, valid until {}; it is not shown again:", visible(&name), table::day(&expires_at));
@@ -213,7 +213,7 @@ fn print_secret(fresh: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads `NAME=NUMBER`.
+/// Parses `NAME=NUMBER`.
 fn quota(text: &str) -> Result<(String, u64), String> {
     let (name, most) = text.split_once('=').ok_or("it must be NAME=NUMBER, as in tokens_per_day=100000")?;
     let most = most.parse().map_err(|_| format!("`{most}` is not a number"))?;

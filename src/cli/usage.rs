@@ -1,4 +1,4 @@
-//! `lan-gateway usage`: what was used, by person, token, model or hour.
+//! `lan-gateway usage`: sums of usage, by person, token, model or hour.
 
 use std::io::Write;
 
@@ -15,25 +15,25 @@ pub struct UsageCommand {
     /// user, token, model or hour
     #[arg(long, default_value = "user")]
     by: String,
-    /// One person alone
+    /// Only this person
     #[arg(long)]
     user: Option<String>,
-    /// One token alone
+    /// Only this token
     #[arg(long)]
     token: Option<String>,
-    /// RFC 3339, as in 2026-01-31T12:00:00Z; the quarter of an hour that holds it is the first [default: 30 days ago]
+    /// RFC 3339, such as 2026-01-31T12:00:00Z, rounded down to a quarter of an hour [default: 30 days ago]
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
     /// RFC 3339: before this time [default: now]
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
-    /// As CSV
+    /// Print CSV
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-    /// Begin the CSV with a byte order mark, without which Excel takes UTF-8 for another code page
+    /// Begin the CSV with a byte order mark, which Excel needs to read UTF-8
     #[arg(long, requires = "csv")]
     bom: bool,
-    /// As one JSON list
+    /// Print one JSON list
     #[arg(long)]
     json: bool,
 }

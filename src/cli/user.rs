@@ -1,4 +1,4 @@
-//! `lan-gateway user …`: what is asked, and how answers look on a terminal.
+//! `lan-gateway user …`: its arguments, and how answers look on a terminal.
 
 use std::io::{BufRead, IsTerminal};
 
@@ -14,7 +14,7 @@ use crate::rules::accounts::WaitingWish;
 
 #[derive(Subcommand)]
 pub enum UserCommand {
-    /// Make an account that needs no approval; the password is asked for, or read from standard input
+    /// Create an account that needs no approval; the password is asked for, or read from standard input
     Add { email: String },
     /// List accounts
     List {
@@ -23,20 +23,20 @@ pub enum UserCommand {
         /// pending, active or disabled
         #[arg(long)]
         status: Option<String>,
-        /// For scripts: one JSON list
+        /// Print one JSON list, for scripts
         #[arg(long)]
         json: bool,
     },
-    /// Show all of an account
+    /// Show an account in full
     Show {
         user: String,
-        /// For scripts: one JSON object
+        /// Print one JSON object, for scripts
         #[arg(long)]
         json: bool,
     },
-    /// Let a pending account in
+    /// Approve a pending account
     Approve { user: String },
-    /// Remove registrations that wait for approval: those named, or all that meet the conditions
+    /// Reject and remove pending registrations: those named, or all that meet the conditions
     #[command(group(ArgGroup::new("which").required(true).multiple(true)))]
     TurnDown {
         #[arg(group = "which", value_name = "USER", conflicts_with_all = ["network", "from", "to"])]
@@ -44,46 +44,46 @@ pub enum UserCommand {
         /// Those that came from this network or address
         #[arg(long, group = "which")]
         network: Option<String>,
-        /// Registered at this time or later, as in 2026-01-31T12:00:00Z
+        /// Registered at this time or later, such as 2026-01-31T12:00:00Z
         #[arg(long, group = "which", value_name = "TIME")]
         from: Option<String>,
         /// Registered before this time
         #[arg(long, group = "which", value_name = "TIME")]
         to: Option<String>,
     },
-    /// Shut an account; its tokens end at once
+    /// Disable an account; its sessions and tokens stop working at once
     Disable { user: String },
-    /// Open a disabled account again
+    /// Enable a disabled account
     Enable { user: String },
-    /// Forget the wrong passwords that were tried on an account
+    /// Forget the failed sign-ins on an account
     Unlock { user: String },
-    /// Give an account a password that only lets its owner set a new one, for an hour
+    /// Set a temporary password, valid for an hour, that only allows setting a new one
     Reset {
         user: String,
         /// Set `admin123` instead of a random code
         #[arg(long)]
         initial: bool,
-        /// Revoke the tokens of its machines for good, instead of suspending them until the new password is set
+        /// Revoke the tokens of its machines, instead of suspending them until the new password is set
         #[arg(long)]
         revoke_tokens: bool,
     },
-    /// Make somebody an admin, or an ordinary user; the last admin stays one
+    /// Set the role of an account; the last admin keeps it
     Role {
         user: String,
         /// admin or user
         role: String,
     },
-    /// Give a person a limit of requests per minute of their own
+    /// Set a person's own limit of requests per minute
     #[command(group(ArgGroup::new("what").required(true)))]
     Limit {
         user: String,
         #[arg(group = "what")]
         requests_per_minute: Option<u32>,
-        /// Take it away: the gateway's limit holds
+        /// Remove it: the gateway's limit applies
         #[arg(long, group = "what")]
         none: bool,
     },
-    /// Give a person a quota of their own
+    /// Set a person's own quota
     #[command(group(ArgGroup::new("what").required(true)))]
     Quota {
         user: String,
@@ -91,33 +91,33 @@ pub enum UserCommand {
         name: String,
         #[arg(group = "what")]
         most: Option<u64>,
-        /// Take it away: the gateway's quota holds
+        /// Remove it: the gateway's quota applies
         #[arg(long, group = "what")]
         none: bool,
     },
-    /// Name the models that a person may use; the others don't exist for them
+    /// Set the models that a person may use; others are not found for them
     #[command(group(ArgGroup::new("what").required(true)))]
     Models {
         user: String,
         #[arg(group = "what", value_name = "MODEL")]
         models: Vec<String>,
-        /// Take the list away: all models
+        /// Remove the list: all models
         #[arg(long, group = "what")]
         all: bool,
     },
-    /// Leave a note on an account, for admins among themselves
+    /// Set a note that only admins see
     #[command(group(ArgGroup::new("what").required(true)))]
     Note {
         user: String,
         #[arg(group = "what")]
         text: Option<String>,
-        /// Take it away
+        /// Remove it
         #[arg(long, group = "what")]
         none: bool,
     },
-    /// Give a person a share of the host beside others who wait, from 1 (nearly everybody) to 100
+    /// Set a person's queue weight, 1 (default) to 100; a higher weight gets more GPU time while others wait
     Weight { user: String, weight: u32 },
-    /// Give a person a class: batch takes what interactive requests leave
+    /// Set a person's class; batch takes what interactive requests leave
     Class {
         user: String,
         /// interactive or batch
@@ -202,7 +202,7 @@ pub async fn run(host: &Host, config: &Config, command: UserCommand) -> anyhow::
     }
 }
 
-/// Does one of the verbs that need nothing but an account.
+/// Calls a verb that needs nothing but an account.
 async fn act(host: &Host, user: &str, verb: &str) -> anyhow::Result<()> {
     let path = format!("/api/v1/users/{}/{verb}", host.user_id(user).await?);
     print_status(&host.post(&path, &json!({})).await?)
@@ -218,7 +218,7 @@ async fn turn_down_all(host: &Host, which: WaitingWish) -> anyhow::Result<u64> {
     done["turned_down"].as_u64().ok_or_else(unexpected)
 }
 
-/// Turns down those who are named; none of them when one can't be found.
+/// Rejects the named registrations; none if one can't be found.
 async fn turn_down(host: &Host, users: &[String]) -> anyhow::Result<u64> {
     let mut ids = Vec::new();
     for user in users {
@@ -235,7 +235,7 @@ fn print_status(user: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Never from the command line, where others on the host could read it.
+/// The password is never an argument, which others on the host could read.
 fn read_password() -> anyhow::Result<String> {
     if std::io::stdin().is_terminal() {
         return rpassword::prompt_password("Password for the new account: ").context("can't read the password");
@@ -289,7 +289,7 @@ fn print_user(user: &Value) -> anyhow::Result<()> {
         ("created".into(), time("created_at")),
         ("approved".into(), time("approved_at")),
     ];
-    // What is counted per minute has its line above, or no limit of its own.
+    // Limits per minute have a line above, or none of their own.
     let quotas = user["left"].as_object().into_iter().flatten().filter(|(name, _)| name.ends_with("_per_day"));
     for (name, left) in quotas {
         let limit = maybe(left, "limit").map_or_else(String::new, |limit| format!(" of {limit}"));

@@ -1,6 +1,6 @@
-//! What `log.level` may be: levels, for everything or for a part.
+//! Checks `log.level`: levels, for everything or for a part.
 //!
-//! The parser of tracing takes a misspelt level for the name of a part and logs all of it, and nothing else.
+//! The parser of tracing takes a misspelt level for the name of a part and logs all of that part, and nothing else.
 
 use toml::Value;
 use tracing_subscriber::EnvFilter;
@@ -9,7 +9,7 @@ use crate::config::values::text;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// A list of LEVEL and PART=LEVEL with commas between.
+/// Parses a list of LEVEL and PART=LEVEL, separated by commas.
 pub fn filter(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     let directives: Vec<&str> = text.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();

@@ -66,7 +66,7 @@ pub struct Config {
     pub accounts: Accounts,
     pub tokens: Tokens,
     pub log: Log,
-    /// Values that have no effect, for the operator to read.
+    /// Values that have no effect, as notes for the operator.
     pub notes: Vec<Problem>,
 }
 
@@ -96,7 +96,7 @@ impl Config {
         };
         let mut env = Vec::new();
         for (name, value) in std::env::vars_os() {
-            // The gateway's variables have names in ASCII.
+            // The gateway's variables have ASCII names.
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => env.push((name, value)),
@@ -223,7 +223,7 @@ impl Config {
     }
 }
 
-/// Checks values that are valid each and contradict each other. `settings` checks its own.
+/// Checks values that are valid alone but contradict each other. `settings` checks its own.
 fn check_together(reader: &mut Reader, config: &Config) {
     let Config { answers, upstream, .. } = config;
     let seconds = |key: &str, time: Duration| (Key::from(key), time.as_secs());

@@ -10,7 +10,7 @@ use toml::{Table, Value};
 /// `LGW_LIMITS__BODY_BYTES_MAX` stands for `limits.body_bytes_max`.
 pub const ENV_PREFIX: &str = "LGW_";
 
-/// A key that is wrong, and what to do about it.
+/// A wrong key, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub key: String,
@@ -23,7 +23,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A key of the file: the words on the way to it. A word may hold a dot, as in `upstream."gpu1.lan".url`.
+/// A key of the file, as the words of its path. A word may contain a dot, as in `upstream."gpu1.lan".url`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key(Vec<String>);
 
@@ -32,7 +32,7 @@ impl Key {
         Key(words.iter().map(|word| (*word).to_owned()).collect())
     }
 
-    /// The environment variable that sets it.
+    /// Returns the environment variable that sets the key.
     fn variable(&self) -> String {
         let words: Vec<_> = self.0.iter().map(|word| in_environment(word).to_ascii_uppercase()).collect();
         format!("{ENV_PREFIX}{}", words.join("__"))
@@ -75,17 +75,17 @@ fn is_no_key(variable: &str) -> bool {
     DOCUMENTED_VARIABLES.contains(&variable) || (cfg!(debug_assertions) && variable.starts_with("LGW_DEBUG_"))
 }
 
-/// Whether one variable of the environment would set both names.
+/// Returns whether one environment variable would set both names.
 pub fn same_variable(one: &str, other: &str) -> bool {
     in_environment(one).eq_ignore_ascii_case(&in_environment(other))
 }
 
-/// Most shells take only letters, digits and `_` in the name of a variable, so any other letter is written `_` there.
+/// Most shells allow only letters, digits and `_` in the name of a variable, so other letters become `_`.
 fn in_environment(name: &str) -> String {
     name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' }).collect()
 }
 
-/// What is wrong with a value: a message for each fault.
+/// Faults of a value: a message for each.
 pub struct Faults(pub Vec<String>);
 
 impl From<String> for Faults {
@@ -100,7 +100,7 @@ struct Known {
     doc: &'static str,
 }
 
-/// A variable as the environment has it.
+/// A variable of the environment.
 struct Variable {
     name: String,
     text: String,
@@ -136,12 +136,12 @@ impl Reader {
         reader
     }
 
-    /// The names of the environment's variables that are read as keys.
+    /// Returns the names of the variables that are read as keys.
     pub fn variables(&self) -> Vec<String> {
         self.env.values().map(|variable| variable.name.clone()).collect()
     }
 
-    /// The value of `key`, or that of `default` (TOML text) when it is absent or wrong; each fault is a problem.
+    /// Returns the value of `key`, or that of `default` (TOML text) when it is absent or wrong; each fault is a problem.
     pub fn key<T, E: Into<Faults>>(
         &mut self,
         key: impl Into<Key>,
@@ -171,7 +171,7 @@ impl Reader {
 
     fn lookup<T>(&self, key: &Key, parse: &impl Fn(&Value) -> Result<T, Faults>) -> Option<Result<T, Faults>> {
         if let Some(Variable { name, text }) = self.env.get(&key.variable()) {
-            // A text such as `0.0.0.0:7000` needs no quotes in the environment; `["a"]` and `10` mean what they say.
+            // A text such as `0.0.0.0:7000` needs no quotes in the environment; `["a"]` and `10` are parsed as TOML.
             let as_text = || parse(&Value::String(text.clone()));
             let parsed = match text.parse::<Value>() {
                 Ok(value) => parse(&value).or_else(|faults| as_text().map_err(|_| faults)),
@@ -188,12 +188,12 @@ impl Reader {
         table.get(last).map(parse)
     }
 
-    /// Whether the file or the environment has this key, with a value that can be used.
+    /// Returns whether the file or the environment has this key, with a valid value.
     pub fn said(&self, key: impl Into<Key>) -> bool {
         self.said.contains(&key.into())
     }
 
-    /// The names of sections under `section`, in the file or in the environment.
+    /// Returns the names of sections under `section`, in the file or in the environment.
     pub fn names_under(&self, section: &str) -> Vec<String> {
         let mut names: Vec<String> = match self.table.get(section) {
             Some(Value::Table(inner)) => {
@@ -217,13 +217,13 @@ impl Reader {
         self.problems.push(Problem { key: key.into(), message: message.into() });
     }
 
-    /// Something that has no effect, though nobody said two things that contradict each other.
+    /// Adds a note about a value without effect that contradicts only a default.
     pub fn note(&mut self, key: impl Into<String>, message: impl Into<String>) {
         self.notes.push(Problem { key: key.into(), message: message.into() });
     }
 
-    /// Checks that one value is not more than another, which bounds it. A default gives way to what was said, so it is a
-    /// problem only if both were said; otherwise it is a note.
+    /// Checks that one value does not exceed another, which bounds it. A default yields to a configured value, so this is a
+    /// problem only if both are configured, and otherwise a note.
     pub fn within(&mut self, (key, value): (Key, u64), (other, most): (Key, u64)) {
         let (said, other_said) = (self.said(key.clone()), self.said(other.clone()));
         if value <= most || !(said || other_said) {
@@ -240,7 +240,7 @@ impl Reader {
         std::mem::take(&mut self.notes)
     }
 
-    /// Every problem, keys that nobody asked for among them.
+    /// Returns every problem, unknown keys included.
     pub fn finish(mut self) -> Vec<Problem> {
         let mut unknown = Vec::new();
         list_keys(&self.table, &[], &mut unknown);
@@ -271,15 +271,15 @@ impl Reader {
         self.problems
     }
 
-    /// The key that somebody most likely meant. `last` is the last word of what they wrote.
+    /// Returns the known key that was probably meant; `last` is the last word of the unknown one.
     fn nearest(&self, asked: &str, last: &str) -> Option<&Key> {
         let section = asked.strip_suffix(last).unwrap_or_default().trim_end_matches(['.', '_']);
         let likeness = |known: &Known| {
-            // A word is often right and its section wrong, or a unit is missing at its end.
+            // Often the word is right and its section wrong, or its unit is missing.
             let begins = last.len() >= 4 && known.key.last().starts_with(&last.to_ascii_lowercase());
             let word = alike(last, known.key.last());
             let word = if begins { word.max(LIKENESS_LEAST + (1.0 - LIKENESS_LEAST) * word) } else { word };
-            // A section that is right makes no word of it likely.
+            // A right section alone doesn't make a word likely.
             let same_section = !section.is_empty() && plain(section) == plain(&known.key.section());
             if same_section { word } else { word.max(alike(asked, &known.key.to_string())) }
         };
@@ -287,14 +287,14 @@ impl Reader {
         (likeness(nearest) >= LIKENESS_LEAST).then_some(&nearest.key)
     }
 
-    /// Every key that was asked for, as a TOML file in which each stands commented out with its default.
+    /// Returns a TOML file of all keys, each commented out with its default.
     pub fn example(&self, intro: &str) -> String {
         let mut out = String::new();
         for line in intro.lines() {
             comment(&mut out, line);
         }
         let parts = |known: &'_ Known| (known.key.section(), known.key.last().to_owned());
-        // A section may be read in several places, and TOML has each one once.
+        // A section may be read in several places, but TOML allows each only once.
         let mut sections: Vec<String> = Vec::new();
         for (section, _) in self.known.iter().map(parts) {
             if !sections.contains(&section) {
@@ -332,10 +332,10 @@ fn plain(name: &str) -> String {
     in_environment(name).to_ascii_lowercase().replace("__", "_")
 }
 
-/// Below this, two words are different ones rather than one misspelt.
+/// Less similar words count as different, not as misspelt.
 const LIKENESS_LEAST: f64 = 0.7;
 
-/// How much two names are alike, from 0 to 1. How their words are joined does not matter.
+/// Returns the similarity of two names, from 0 to 1. How their words are joined doesn't matter.
 fn alike(one: &str, other: &str) -> f64 {
     strsim::normalized_damerau_levenshtein(&plain(one), &plain(other))
 }

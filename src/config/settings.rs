@@ -1,8 +1,8 @@
-//! What an admin may change while the gateway runs: one table, from which everything else is made.
+//! Settings that an admin may change at run time: one table, from which everything else is generated.
 //!
-//! An entry of `settings!` is a key of the file with its default, bounds and words, a field of `Settings`, and a row
-//! that `PATCH /api/v1/settings` and `lan-gateway settings set` may override. To add one, add its entry; whoever obeys it
-//! keeps a `Live` and asks `live.now()` for the field at each decision, so that a change is felt on the next one.
+//! An entry of `settings!` is a key of the file with its default, bounds and description, a field of `Settings`, and a row that
+//! `PATCH /api/v1/settings` and `lan-gateway settings set` may override. To add one, add its entry; code that obeys it keeps a
+//! `Live` and reads the field from `live.now()` at each decision, so that a change has effect on the next one.
 
 use std::fmt;
 use std::sync::{Arc, RwLock};
@@ -15,11 +15,11 @@ use crate::model::rights::quotas::Quotas;
 macro_rules! settings {
     ($($(#[doc = $about:literal])+
     $section:ident.$name:ident: $type:ty = $default:literal, $least:literal to $most:literal $unit:ident;)+) => {
-        /// A value for each setting: what the file says, or what holds now.
+        /// A value for each setting: the configured or the current one.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub struct Settings {
             $($(#[doc = $about])+ pub $name: $type,)+
-            /// A bit for each entry of the table whose value is not the default: the file, the environment or an admin has it.
+            /// A bit for each entry of the table that is configured or changed, and not the default.
             said: u64,
         }
 
@@ -44,36 +44,36 @@ macro_rules! settings {
 settings! {
     /// Requests to a model that one person may make in any 60 seconds, all credentials together.
     limits.requests_per_minute: u32 = 10, 1 to 1_000_000 requests;
-    /// The same for everybody together.
+    /// Requests to a model that all people together may make in any 60 seconds.
     limits.requests_per_minute_total: u32 = 200, 1 to 100_000_000 requests;
-    /// Tokens of prompts and answers that one person may use in a minute, as a steady rate; 0 sets no limit. This and the
-    /// quotas after it hold for people who have none of their own.
+    /// Model tokens of prompts and answers that one person may use in a minute, as a steady rate; 0 sets no limit. This and the
+    /// following quotas apply to people who have none of their own.
     limits.tokens_per_minute: u32 = 0, 0 to 1_000_000_000 tokens;
     /// Requests to a model that one person may make in a day; 0 sets no limit.
     limits.requests_per_day: u32 = 0, 0 to 1_000_000_000 requests;
-    /// Tokens of prompts and answers that one person may use in a day; 0 sets no limit.
+    /// Model tokens of prompts and answers that one person may use in a day; 0 sets no limit.
     limits.tokens_per_day: u32 = 0, 0 to 1_000_000_000 tokens;
-    /// Seconds in a day for which a model server may work for one person; 0 sets no limit.
+    /// Seconds in a day that model servers may work for one person; 0 sets no limit.
     limits.gpu_seconds_per_day: u32 = 0, 0 to 1_000_000_000 seconds;
-    /// Tokens of one prompt and its answer together, the prompt's guessed from its length; 0 sets no limit.
+    /// Model tokens of one prompt and its answer together, the prompt's estimated from its length; 0 sets no limit.
     limits.context_tokens_max: u32 = 0, 0 to 1_000_000_000 tokens;
-    /// Exports of their own and changes of their tokens that one person may make in a minute, and as many changes of their
-    /// password, since each leaves a row for good. Admins are not held.
+    /// Own exports and changes of own tokens that one person may make in a minute, and as many password changes, since each
+    /// leaves a permanent row. Admins are exempt.
     limits.own_acts_per_minute: u32 = 30, 1 to 1_000_000 acts;
     /// Open connections, all addresses together; further ones are closed at once. Never more than the limit of open files
-    /// leaves beside the gateway's own; `lan-gateway doctor` shows it.
+    /// allows; `lan-gateway doctor` shows that.
     limits.connections_max: usize = 8192, 1 to 1_000_000 connections;
-    /// Open connections per client address; further ones are closed at once. Never more than are still free, so at most half
-    /// of `connections_max`.
+    /// Open connections per client address; further ones are closed at once. Never more than are still free, so at most half of
+    /// `connections_max`.
     limits.connections_per_address_max: usize = 1024, 1 to 1_000_000 connections;
-    /// The largest body of a request to a model, in bytes; never more than half of the memory that is set aside for bodies
-    /// by the next two.
+    /// The largest body of a request to a model, in bytes; never more than half of the memory that the next two keys allow for
+    /// bodies.
     limits.body_bytes_max: usize = 16777216, 1024 to 1_073_741_824 bytes;
-    /// Bytes of request bodies in memory, from their first byte until they were forwarded to a model server; further bodies
-    /// get a 503. One user gets half at most, and never more than is left for others.
+    /// Bytes of request bodies in memory, from their first byte until they were forwarded to a model server; further bodies get
+    /// a 503. One user gets half at most, and never more than is left for others.
     limits.bodies_bytes_max: usize = 134217728, 65_536 to 17_179_869_184 bytes;
-    /// The same for bodies that arrive before their sender is known: POST /chat without a token, and the gateway's own routes.
-    /// One address gets half at most, and never more than is left for others.
+    /// The same for bodies that arrive before their sender is authenticated: POST /chat without a token, and the gateway's own
+    /// routes. One address gets half at most, and never more than is left for others.
     limits.stranger_bytes_max: usize = 33554432, 65_536 to 17_179_869_184 bytes;
     /// The largest body of a request to the gateway's own routes, such as /auth/token and /api/v1/users, in bytes.
     limits.own_body_bytes_max: usize = 65536, 1024 to 1_048_576 bytes;
@@ -101,30 +101,30 @@ settings! {
     /// The share of GPU time that requests of class batch get at least while interactive ones wait. They take whatever
     /// those leave.
     queue.batch_share_percent: u32 = 5, 1 to 50 percent;
-    /// How long a request whose model is not loaded may be passed by requests whose model is; 0 turns that off.
+    /// How long requests for a loaded model may overtake one whose model is not loaded; 0 turns that off.
     queue.affinity_seconds_max: u32 = 10, 0 to 3600 seconds;
-    /// How far back the breaker looks at what a token of a machine sent.
+    /// How far back the breaker compares the requests of an API token.
     breaker.breaker_seconds: u32 = 600, 10 to 3600 seconds;
     // A matrix of twenty jobs that send one prompt each, and a probe every minute, are no loop. Whoever asks the same
     // thirty times is slowed so much that the pause comes minutes later: time to stop it oneself.
-    /// The same request of one token that passes freely in that time; further ones are slowed. 0 turns that off.
+    /// Equal requests of one token that pass in that time; further ones are slowed. 0 turns that off.
     breaker.repeats_free: usize = 30, 0 to 1000 requests;
-    /// The same request of one token that passes at all in that time; the next pauses the token. 0 turns that off.
+    /// Equal requests of one token in that time after which the next one pauses the token. 0 turns that off.
     breaker.repeats_max: usize = 60, 0 to 1000 requests;
-    /// Requests of one token that may fail in that time, one after the other, before it is slowed. 0 turns that off.
+    /// Failed requests of one token in a row, in that time, after which it is slowed. 0 turns that off.
     breaker.errors_free: usize = 20, 0 to 1000 requests;
-    /// Requests of one token that may fail in that time, one after the other; the next pauses it. 0 turns that off.
+    /// Failed requests of one token in a row, in that time, after which the next one pauses it. 0 turns that off.
     breaker.errors_max: usize = 40, 0 to 1000 requests;
-    /// A token that is slowed may go on once in this time.
+    /// A slowed token may send one request in this time.
     breaker.slowed_seconds: u32 = 10, 1 to 600 seconds;
     // Longer than any client's retries, shorter than the patience of somebody whose request was not to blame.
-    /// How long a request is not sent again during which a model server died; 0 turns that off.
+    /// How long a request is refused that ran when a model server crashed; 0 turns that off.
     answers.quarantine_seconds: u32 = 300, 0 to 86_400 seconds;
-    /// Tokens of one answer, of people who have no other limit of their own. A request may ask for fewer, never for more.
+    /// Model tokens of one answer, for people who have no other limit. A request may ask for fewer, never for more.
     answers.answer_tokens_max: u32 = 8192, 1 to 10_000_000 tokens;
 }
 
-/// A setting that makes no sense above another one.
+/// Two settings of which the first must not exceed the second.
 struct Pair {
     name: &'static str,
     most: &'static str,
@@ -133,9 +133,9 @@ struct Pair {
 
 #[derive(PartialEq, Eq)]
 enum Kind {
-    /// Two steps of one ladder: above the second, the first never comes.
+    /// Two thresholds in order: above the second, the first would never be reached.
     Steps,
-    /// A bound inside a bound: above the outer one, the inner one has no effect.
+    /// A limit within a limit: above the outer one, the inner one has no effect.
     Bounds,
 }
 
@@ -147,7 +147,7 @@ const fn bounds(name: &'static str, most: &'static str) -> Pair {
     Pair { name, most, kind: Kind::Bounds }
 }
 
-/// Where 0 turns the second off, it allows everything.
+/// Where 0 turns the second setting off, the first may have any value.
 const PAIRS: [Pair; 9] = [
     steps("repeats_free", "repeats_max"),
     steps("errors_free", "errors_max"),
@@ -160,16 +160,16 @@ const PAIRS: [Pair; 9] = [
     bounds("slowed_seconds", "breaker_seconds"),
 ];
 
-/// A setting that is more than another one allows.
+/// A setting that exceeds what another one allows.
 #[derive(Debug)]
 pub struct Contradiction {
     pub setting: &'static Setting,
     pub most: &'static Setting,
     pub value: u64,
     pub allowed: u64,
-    /// Somebody said it. Otherwise a default gives way: what was said holds, and the other value has no effect.
+    /// Whether it was configured or changed. Otherwise a default yields, and the other value has effect.
     pub is_said: bool,
-    /// Of a ladder: whichever of the two is changed, the other one is wrong then.
+    /// Two thresholds: whichever of the two is changed, the other one is wrong then.
     pub is_between_steps: bool,
 }
 
@@ -182,7 +182,7 @@ impl fmt::Display for Contradiction {
 
 pub struct Setting {
     pub name: &'static str,
-    /// As the file has it: a section and the name.
+    /// The key in the file: a section and the name.
     pub key: &'static str,
     about: &'static str,
     pub unit: &'static str,
@@ -198,7 +198,7 @@ impl Setting {
         TABLE.iter().find(|setting| setting.name == name)
     }
 
-    /// What it does, in a sentence or two.
+    /// Returns its description, a sentence or two.
     pub fn about(&self) -> &'static str {
         self.about.trim_start()
     }
@@ -233,7 +233,7 @@ impl Settings {
         }
     }
 
-    /// As the file and the environment say.
+    /// Reads the configured values.
     pub fn read(reader: &mut Reader) -> Settings {
         let mut settings = Settings::BLANK;
         for setting in TABLE {
@@ -255,7 +255,7 @@ impl Settings {
         settings
     }
 
-    /// What contradicts itself. A default gives way to a value that was said.
+    /// Returns the contradictions. A default yields to a configured value.
     pub fn contradictions(&self) -> Vec<Contradiction> {
         let contradiction = |pair: &Pair| {
             let (setting, most) = (Setting::named(pair.name)?, Setting::named(pair.most)?);
@@ -263,7 +263,7 @@ impl Settings {
             let (said, most_said) = (self.said & bit(setting) != 0, self.said & bit(most) != 0);
             let is_between_steps = pair.kind == Kind::Steps;
             let is_said = said && (most_said || is_between_steps);
-            // 0 turns a bound off. Two defaults, or one that an admin has undercut, are nobody's mistake.
+            // 0 turns a limit off. Two defaults, or one that an admin has undercut, are nobody's mistake.
             (allowed > 0 && value > allowed && (said || is_between_steps)).then_some(Contradiction {
                 setting,
                 most,
@@ -276,7 +276,7 @@ impl Settings {
         PAIRS.iter().filter_map(contradiction).collect()
     }
 
-    /// These, with some values instead. One that is unknown here or out of bounds is left out: another version wrote it.
+    /// Returns these values with overrides. An unknown or invalid one is ignored: another version wrote it.
     pub fn with<'a>(mut self, overrides: impl IntoIterator<Item = (&'a str, u64)>) -> Settings {
         for (name, value) in overrides {
             if let Some(setting) = Setting::named(name).filter(|setting| setting.check(value).is_ok()) {
@@ -288,20 +288,20 @@ impl Settings {
     }
 }
 
-/// The place of a setting in `Settings::said`.
+/// Returns the bit of a setting in `Settings::said`.
 fn bit(setting: &Setting) -> u64 {
     let place = TABLE.iter().position(|other| other.name == setting.name);
     place.and_then(|place| 1u64.checked_shl(place as u32)).unwrap_or(0)
 }
 
 impl Default for Settings {
-    /// As they are without a file.
+    /// Returns the values without a file.
     fn default() -> Self {
         Settings::read(&mut Reader::new(toml::Table::new(), []))
     }
 }
 
-/// What holds at this moment, shared by all who obey it. The store sets it after each commit of a change.
+/// The current settings, shared by all who obey them. The store sets them after each commit of a change.
 #[derive(Clone)]
 pub struct Live(Arc<Held>);
 
@@ -319,7 +319,7 @@ impl Live {
         *self.0.now.read().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// What the file says, which holds where nothing was changed.
+    /// Returns the configured values, which apply where nothing was changed.
     pub fn start(&self) -> Settings {
         self.0.start
     }

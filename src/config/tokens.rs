@@ -3,7 +3,7 @@
 use crate::config::reader::Reader;
 use crate::config::values::number;
 
-/// Tokens of machines.
+/// Lifetimes and numbers of API tokens.
 #[derive(Debug, Clone)]
 pub struct Tokens {
     pub per_user_max: u32,

@@ -1,4 +1,4 @@
-//! What a value may be: each function reads one kind of it, or says what is wrong with it.
+//! Kinds of values: each function parses one kind, or says what is wrong.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use toml::Value;
 use crate::base::clock::zone::Zone;
 use crate::config::reader::Faults;
 
-/// A whole number within bounds.
+/// Parses a whole number within bounds.
 pub fn number(least: u64, most: u64) -> impl Fn(&Value) -> Result<u64, String> {
     move |value| match value.as_integer().and_then(|n| u64::try_from(n).ok()) {
         Some(n) if (least..=most).contains(&n) => Ok(n),
@@ -37,7 +37,7 @@ pub fn one_of<T: Copy>(choices: &'static [(&'static str, T)]) -> impl Fn(&Value)
     }
 }
 
-/// A list; each item that is wrong is a fault of its own.
+/// Parses a list; each wrong item is a fault of its own.
 pub fn list<T>(item: impl Fn(&str) -> Result<T, String>) -> impl Fn(&Value) -> Result<Vec<T>, Faults> {
     move |value| {
         let items = value.as_array().ok_or_else(|| format!("`{value}` must be a list, as in [\"a\", \"b\"]"))?;
@@ -69,7 +69,7 @@ pub fn zone(value: &Value) -> Result<Zone, String> {
     Zone::named(&name).ok_or_else(unknown)
 }
 
-/// A host name, or an address, as it stands in `Host` but without a port.
+/// Parses a host name or an address, as in the `Host` header without a port.
 pub fn host(item: &str) -> Result<String, String> {
     let host = item.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
     let is_name = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));

@@ -211,6 +211,6 @@ impl Flow {
     fn fail(&mut self, error: &Error, out: &mut BytesMut) {
         reply::log(error, &self.exchange.id);
         self.encoder.error(error, out);
-        self.exchange.log("broke off");
+        self.exchange.log("aborted");
     }
 }

@@ -111,7 +111,7 @@ pub fn download(request: &HttpRequest, begun: Result<Exporter, Error>) -> ApiRes
             Ok(None) => None,
             Err(error) => {
                 // The connection closes without the last chunk, so the client can tell that the body is incomplete.
-                warn!(request.id = %id, cause = %error, "an export broke off, without a receipt");
+                warn!(request.id = %id, cause = %error, "an export was aborted, without a receipt");
                 reply::log(&error, &id);
                 Some((Err(error), exporter))
             }

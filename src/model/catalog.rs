@@ -1,26 +1,26 @@
-//! The hosts that serve models and what they serve, as far as the gateway cares.
+//! The upstreams and the models that they serve.
 
 use crate::base::clock::Timestamp;
 use crate::model::model_name::ModelName;
 
-/// A host by its place in the configuration.
+/// An upstream by its place in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HostId(pub usize);
 
 #[derive(Debug, Clone)]
 pub struct ModelCard {
     pub name: ModelName,
-    /// When the model was last changed on its host.
+    /// When the model was last changed on its upstream.
     pub modified_at: Timestamp,
-    /// `None`: its host has not told yet.
+    /// `None`: its upstream has not reported them yet.
     pub skills: Option<Skills>,
 }
 
-/// What only some models can do.
+/// Capabilities that only some models have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skills {
-    /// It thinks before it answers.
+    /// It reasons before it answers.
     pub thinks: bool,
-    /// It takes images.
+    /// It accepts images.
     pub sees: bool,
 }

@@ -1,4 +1,4 @@
-//! A conversation with a model: what is asked, what comes back. A union of meanings, not of wire fields.
+//! A conversation with a model, as it is asked and answered: a union of meanings, not of wire fields.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,24 +18,24 @@ pub struct ChatRequest {
     /// Never empty.
     pub messages: Vec<Message>,
     pub tools: Vec<Tool>,
-    /// The answer must be a call of one of `tools`, which are then not empty; `format` does not apply to it.
+    /// The answer must be a call of one of `tools`, which must not be empty; `format` does not apply to it.
     pub must_call: bool,
-    /// Of several calls in the answer only the first is given.
+    /// Only the first of several calls in the answer is returned.
     pub one_call: bool,
     pub format: Option<Format>,
     pub sampling: Sampling,
-    /// Tokens of the answer at most. The policy fills it in when the caller leaves it out.
+    /// Limit of the answer in model tokens. The policy sets it when the caller doesn't.
     pub max_tokens: Option<u32>,
     pub think: Option<Thinking>,
-    /// The answer's tokens are wanted with their probabilities, and with so many that were nearly chosen instead.
+    /// Asks for the probabilities of the answer's tokens, and of this many alternatives for each.
     pub logprobs: Option<u8>,
-    /// `None`: as the upstream does by itself.
+    /// `None`: the upstream decides.
     pub too_long: Option<TooLong>,
     pub extra: Extra,
 }
 
 impl ChatRequest {
-    /// A request that asks for nothing but an answer to `messages`.
+    /// Creates a request that asks for nothing but an answer to `messages`.
     pub fn new(model: ModelName, messages: Vec<Message>) -> Self {
         ChatRequest {
             model,
@@ -53,7 +53,7 @@ impl ChatRequest {
         }
     }
 
-    /// Returns how long the text is that the model has to read, images apart: messages, calls made before, tools.
+    /// Returns the length of the text that the model has to read, without images: messages, earlier calls, tools.
     pub fn prompt_bytes(&self) -> usize {
         let messages: usize = self.messages.iter().map(Message::text_bytes).sum();
         let tools: usize = self.tools.iter().map(Tool::text_bytes).sum();
@@ -72,7 +72,7 @@ pub enum Role {
 #[derive(Debug, Clone)]
 pub struct Message {
     pub role: Role,
-    /// In the order in which the model reads them. Texts that follow one another belong together, with nothing in between.
+    /// In reading order. Consecutive texts belong together, with nothing in between.
     pub parts: Vec<Part>,
 }
 
@@ -86,23 +86,23 @@ pub enum Part {
     ToolResult(ToolResult),
 }
 
-/// What a function gave back.
+/// The result of a function call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolResult {
-    /// The call that it answers, where the caller names it.
+    /// The call that it answers, if the caller names it.
     pub call_id: Option<String>,
-    /// The function, where the caller names it.
+    /// The function, if the caller names it.
     pub name: Option<String>,
     pub text: String,
 }
 
 impl Message {
-    /// A message of one text.
+    /// Creates a message of one text.
     pub fn new(role: Role, text: impl Into<String>) -> Self {
         Message { role, parts: vec![Part::Text(text.into())] }
     }
 
-    /// Returns what it says, results of functions included.
+    /// Returns its text, results of functions included.
     pub fn text(&self) -> Cow<'_, str> {
         joined(self.parts.iter().filter_map(|part| match part {
             Part::Text(text) | Part::ToolResult(ToolResult { text, .. }) => Some(text.as_str()),
@@ -143,7 +143,7 @@ impl Message {
     }
 }
 
-/// Copies only where there are several texts.
+/// Copies only if there are several texts.
 fn joined<'a>(mut texts: impl Iterator<Item = &'a str>) -> Cow<'a, str> {
     let first = texts.next().unwrap_or_default();
     match texts.next() {
@@ -163,11 +163,11 @@ impl Part {
     }
 }
 
-/// An image as its bytes, decoded; how it is written on a wire is a face's business.
+/// An image, decoded; dialects and providers know its forms on the wire.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Image {
     pub bytes: bytes::Bytes,
-    /// Its field in the caller's request, for error messages, as in `messages[0].content[1].image_url`.
+    /// Its field in the caller's request, for error messages, such as `messages[0].content[1].image_url`.
     pub field: String,
 }
 
@@ -177,7 +177,7 @@ impl fmt::Debug for Image {
     }
 }
 
-/// A function that the model may call. `parameters` is a JSON schema, passed on as it came.
+/// A function that the model may call. `parameters` is a JSON schema, passed on unchanged.
 #[derive(Debug, Clone)]
 pub struct Tool {
     pub name: String,
@@ -192,7 +192,7 @@ impl Tool {
     }
 }
 
-/// One whole call; `arguments` is always a JSON object, its keys in the model's order.
+/// One complete call; `arguments` is always a JSON object, its keys in the model's order.
 #[derive(Debug, Clone)]
 pub struct ToolCall {
     pub id: String,
@@ -211,7 +211,7 @@ pub enum Format {
     Json,
     Schema {
         schema: Value,
-        /// Where it stands in the caller's request.
+        /// Its field in the caller's request.
         field: &'static str,
     },
 }
@@ -219,7 +219,7 @@ pub enum Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thinking {
     pub level: Think,
-    /// The caller's name of the field, if a model that can't think may leave it out instead of refusing.
+    /// The caller's name of the field, if a model without this capability may ignore it instead of refusing.
     pub optional: Option<&'static str>,
 }
 
@@ -233,7 +233,7 @@ pub enum Think {
     Max,
 }
 
-/// What shapes the choice of tokens, where several families know it. `None`: the model's own default.
+/// Sampling parameters that several families of upstreams have. `None`: the model's own default.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sampling {
     pub temperature: Option<f64>,
@@ -245,13 +245,13 @@ pub struct Sampling {
     pub stop: Vec<String>,
 }
 
-/// Options that one family of upstreams alone knows, checked by the face that read them.
+/// Options of a single family of upstreams, checked by the dialect that read them.
 #[derive(Debug, Clone, Default)]
 pub struct Extra {
     pub ollama: Map<String, Value>,
 }
 
-/// A piece of an answer, in order. `at` is when the upstream says that it made it.
+/// One event of an answer, in order. `at` is the upstream's time of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatEvent {
     pub at: OffsetDateTime,
@@ -263,11 +263,11 @@ pub enum Piece {
     Text(String),
     Reasoning(String),
     ToolCall(ToolCall),
-    /// How likely the tokens of the piece that follows were.
+    /// Probabilities of the tokens in the next delta.
     Logprobs(Vec<TokenLogprob>),
-    /// One text's numbers, where texts were to become numbers. They come in the order of the texts.
+    /// The embedding of one text. They come in the order of the texts.
     Embedding(Embedding),
-    /// The upstream's own end mark. Without it an answer is not complete.
+    /// The upstream's own end mark. An answer without it is not complete.
     End(End),
 }
 
@@ -275,7 +275,7 @@ pub enum Piece {
 pub struct TokenLogprob {
     pub token: String,
     pub logprob: f64,
-    /// A token can end within a letter; then `token` can't hold it and these do.
+    /// Used when a token ends within a character, so that `token` can't hold it.
     pub bytes: Vec<u8>,
     /// The likeliest tokens at this place, without such lists of their own.
     pub top: Vec<TokenLogprob>,
@@ -291,28 +291,28 @@ pub struct End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {
     Stop,
-    /// The limit of tokens was reached.
+    /// The token limit was reached.
     Length,
     ToolCalls,
 }
 
-/// Tokens as the model counts them.
+/// Model tokens, as the model counts them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     pub prompt_tokens: u64,
     pub answer_tokens: u64,
 }
 
-/// What an answer cost, as far as that is known.
+/// The cost of an answer, as far as it is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Spent {
-    /// `None`: the model did not come to tell.
+    /// `None`: the model has not reported it.
     pub prompt_tokens: Option<u64>,
     pub answer_tokens: u64,
     pub gpu: Duration,
 }
 
-/// What the upstream says about where the time went, in nanoseconds.
+/// The upstream's timings, in nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
     pub total_ns: u64,
@@ -322,13 +322,13 @@ pub struct Timings {
 }
 
 impl Timings {
-    /// The time that the model server worked.
+    /// Returns the time that the upstream worked.
     pub fn worked_ns(&self) -> u64 {
         self.load_ns.saturating_add(self.prompt_ns).saturating_add(self.answer_ns)
     }
 }
 
-/// A stream folded into one piece.
+/// A stream folded into one answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatReply {
     pub at: OffsetDateTime,
@@ -364,7 +364,7 @@ impl Fold {
         }
     }
 
-    /// `None` when the end mark was never seen.
+    /// Returns the whole answer; `None` without an end mark.
     pub fn finish(self) -> Option<ChatReply> {
         let (at, end) = self.end?;
         let Fold { text, reasoning, tool_calls, logprobs, embeddings, .. } = self;

@@ -1,4 +1,4 @@
-//! The rest of a text: what is asked. The answer comes in the events of a chat.
+//! A text to be continued. The answer consists of the events of a chat.
 
 use crate::model::chat::Sampling;
 use crate::model::model_name::ModelName;
@@ -9,10 +9,10 @@ pub struct CompleteRequest {
     pub model: ModelName,
     /// Never empty: an upstream would only load the model.
     pub prompt: String,
-    /// What follows the text that is to be written.
+    /// The text after the gap.
     pub suffix: Option<String>,
     pub sampling: Sampling,
-    /// Tokens of the answer at most. The policy fills it in when the caller leaves it out.
+    /// Limit of the answer in model tokens. The policy sets it when the caller doesn't.
     pub max_tokens: Option<u32>,
     /// As in a chat.
     pub logprobs: Option<u8>,

@@ -1,4 +1,4 @@
-//! What a caller shows to say who they are, not yet believed.
+//! Credentials as callers send them, not verified yet.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::base::error::Error;
 use crate::base::secret::Secret;
 
 pub enum Credential {
-    /// From `Authorization: Bearer` or `x-api-key`: a JWT or a token.
+    /// From `Authorization: Bearer` or `x-api-key`: a JWT or an API token.
     Bearer(Secret<String>),
     Password {
         username: Username,
@@ -16,26 +16,26 @@ pub enum Credential {
     },
 }
 
-/// The name of an account in the one form used for look-up, uniqueness and every limiter's key: trimmed, NFKC, lower case.
+/// The name of an account in the one form that look-ups, uniqueness and limits use: trimmed, NFKC, lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Username(String);
 
 const ADMIN: &str = "admin";
 
 impl Username {
-    /// Any text that somebody may try to sign in with; one that no account can have simply finds none.
+    /// Accepts any text that a caller may try to sign in with; one that no account can have finds none.
     pub fn of(text: &str) -> Self {
         Username(text.trim().nfkc().collect::<String>().to_lowercase())
     }
 
-    /// The name of a new account: an e-mail address.
+    /// Parses the name of a new account: an e-mail address.
     pub fn parse_email(text: &str) -> Result<Self, Error> {
         let name = Username::of(text);
         let bad = |why: &str| Err(Error::invalid("email", format!("`email` {why}")));
         if name.0.len() > 254 {
             return bad("is longer than 254 bytes");
         }
-        // Mixed scripts can make two addresses look alike; a team's own addresses are ASCII.
+        // Letters of several scripts can make two addresses look alike, so only ASCII is accepted.
         if !name.0.is_ascii() || !email_address::EmailAddress::is_valid(&name.0) || name.0.contains(['"', ' ', '(']) {
             return bad("must be an e-mail address, as in ann@example.org");
         }

@@ -1,17 +1,17 @@
-//! The name of a model, checked at the door.
+//! The name of a model, checked where it enters.
 
 use std::fmt;
 
 use crate::base::error::Error;
 
-/// The name of a model as the caller wrote it, checked. Equality ignores case and a missing `:latest`.
+/// The name of a model in the caller's spelling, checked. Equality ignores case and a missing `:latest`.
 #[derive(Clone, Debug)]
 pub struct ModelName {
     asked: String,
     canonical: String,
 }
 
-/// No registry has longer names; the bound keeps logs and rows small.
+/// No registry has longer names; the limit keeps logs and rows small.
 const MODEL_NAME_BYTES_MAX: usize = 256;
 
 impl ModelName {
@@ -38,7 +38,7 @@ impl ModelName {
         &self.asked
     }
 
-    /// Lower case and with a tag: the form in which two spellings of one model are equal.
+    /// Returns the name in lower case and with a tag: equal for all spellings of one model.
     pub fn canonical(&self) -> &str {
         &self.canonical
     }

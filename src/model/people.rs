@@ -15,7 +15,7 @@ pub const ACTIVE: &str = "active";
 pub const DISABLED: &str = "disabled";
 pub const DELETED: &str = "deleted";
 
-/// The account that the first start makes.
+/// The account that the first start creates.
 pub const FIRST_ADMIN: &str = "admin";
 
 /// An account.
@@ -31,7 +31,7 @@ pub struct User {
     pub must_change: bool,
     pub reset_until_us: Option<i64>,
     pub requests_per_minute: Option<i64>,
-    /// Their own; where there is none, the settings have one for everybody.
+    /// The user's own quotas; for missing ones, the settings apply.
     pub quotas: Quotas,
     pub models: AllowedModels,
     pub note: Option<String>,
@@ -58,7 +58,7 @@ impl User {
         self.status == ACTIVE
     }
 
-    /// Whether the time of a reset password is over; it then doesn't even allow its own change.
+    /// Returns whether a reset password has expired; it then doesn't even allow its own change.
     pub fn reset_is_over(&self, now: Timestamp) -> bool {
         self.reset_until_us.is_some_and(|until| now.0 >= until)
     }
@@ -117,6 +117,6 @@ impl People {
     }
 }
 
-/// Who acts: a user by id; `None`: the host's own command line.
+/// Who acts: a user by id, or `None` for the operator of the host.
 #[derive(Debug, Clone, Copy)]
 pub struct Actor(pub Option<i64>);

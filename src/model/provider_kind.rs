@@ -1,4 +1,4 @@
-//! The kinds of upstreams that there are, by the names that the configuration, the record and the log use.
+//! The kinds of upstreams, by the names that configuration, record and log use.
 
 /// The protocol that an upstream speaks. `provider::of` returns the provider of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub enum ProviderKind {
 }
 
 impl ProviderKind {
-    /// Every kind with its name. The first is the one of an upstream whose configuration names none.
+    /// Every kind with its name. The first is the default of the configuration.
     pub const NAMED: &[(&str, ProviderKind)] = &[("ollama", ProviderKind::Ollama)];
 
     pub fn name(self) -> &'static str {

@@ -1,7 +1,7 @@
-//! The words of the record: what a row is, how a request ended, and what was done.
+//! Vocabulary of the record: kinds of rows, outcomes, and acts.
 //!
-//! They are written here alone, and so are their spellings in the database, the API and exports. A row may hold a word that this
-//! version doesn't know; then `parse` returns `None`, and the word is shown as it is.
+//! Their spellings in the database, the API and exports are defined here alone. A row may have a word that this version doesn't
+//! know; then `parse` returns `None`, and the word is shown unchanged.
 
 /// Makes an enum of which each value has one word.
 macro_rules! words {

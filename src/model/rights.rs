@@ -1,12 +1,11 @@
-//! What people and their tokens have a right to: scopes, the models they may name, how often they may ask, and with what
-//! share of the host.
+//! Rights of users and their tokens: scopes, models, request limits and queue weight.
 
 pub mod quotas;
 
 use crate::base::error::Error;
 use crate::model::model_name::ModelName;
 
-/// What a token may be used for.
+/// A permission of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     Chat,
@@ -52,12 +51,12 @@ impl Scopes {
             }
         }
         if scopes.is_empty() {
-            return Err(Error::invalid("scopes", "`scopes` is empty; a token without one opens nothing"));
+            return Err(Error::invalid("scopes", "`scopes` is empty; a token without a scope allows nothing"));
         }
         Ok(Scopes(scopes))
     }
 
-    /// As it was stored. A word that is not known gives no right.
+    /// Reads a stored value. An unknown word gives no right.
     pub fn stored(text: &str) -> Scopes {
         Scopes(text.split(' ').filter_map(Scope::of).collect())
     }
@@ -71,15 +70,15 @@ impl Scopes {
     }
 }
 
-/// The models that may be named: all, or those of a list.
+/// The models that may be used: all, or those of a list.
 #[derive(Debug, Clone, Default)]
 pub struct AllowedModels(Option<Vec<ModelName>>);
 
-/// Models in one list.
+/// Length limit of a list of models.
 const MODELS_MAX: usize = 64;
 
 impl AllowedModels {
-    /// An empty list is refused: it would be taken for all by one reader and for none by the next.
+    /// Parses a list. An empty one is refused: one reader would take it for all models, the next for none.
     pub fn parse(names: &[String]) -> Result<AllowedModels, Error> {
         if names.is_empty() {
             return Err(Error::invalid("models", "`models` is empty; leave it out to allow all"));
@@ -93,13 +92,13 @@ impl AllowedModels {
         Ok(AllowedModels(Some(names.iter().enumerate().map(parse).collect::<Result<_, _>>()?)))
     }
 
-    /// As it was stored. A name that can't be read allows nothing.
+    /// Reads a stored value. A name that can't be parsed allows nothing.
     pub fn stored(text: Option<&str>) -> AllowedModels {
         let names = |text: &str| text.split(' ').filter_map(|name| ModelName::parse(name).ok()).collect();
         AllowedModels(text.map(names))
     }
 
-    /// As it is stored.
+    /// Returns the stored form.
     pub fn text(&self) -> Option<String> {
         self.words().map(|words| words.join(" "))
     }
@@ -108,16 +107,16 @@ impl AllowedModels {
         self.0.as_ref().is_none_or(|names| names.contains(model))
     }
 
-    /// `None`: all.
+    /// Returns the list; `None` means all.
     pub fn words(&self) -> Option<Vec<String>> {
         self.0.as_ref().map(|names| names.iter().map(|name| name.as_str().to_owned()).collect())
     }
 }
 
-/// More is no limit at all.
+/// A higher number is no limit at all.
 const REQUESTS_PER_MINUTE_MAX: u32 = 1_000_000;
 
-/// A limit of requests per minute, of a person or a token.
+/// Checks a limit of requests per minute, of a user or a token.
 pub fn check_requests_per_minute(limit: u32) -> Result<i64, Error> {
     if !(1..=REQUESTS_PER_MINUTE_MAX).contains(&limit) {
         let message = format!("`requests_per_minute` must be from 1 to {REQUESTS_PER_MINUTE_MAX}");
@@ -126,7 +125,7 @@ pub fn check_requests_per_minute(limit: u32) -> Result<i64, Error> {
     Ok(i64::from(limit))
 }
 
-/// What a request is for: a person who looks on, or work that takes what they leave.
+/// Scheduling class: interactive, or batch, which takes what interactive requests leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     Interactive,
@@ -149,17 +148,17 @@ impl Class {
     }
 }
 
-/// As it was stored. A word that can't be read gives no precedence.
+/// Reads a stored value. An unknown word gives no precedence.
 impl From<String> for Class {
     fn from(word: String) -> Self {
         Class::parse(&word).unwrap_or(Class::Batch)
     }
 }
 
-/// With one of 100, nobody else has a share worth the name.
+/// With one weight of 100, nobody else keeps a noticeable share.
 const WEIGHT_MAX: u32 = 100;
 
-/// A person's share of the host beside others who wait.
+/// Checks a queue weight.
 pub fn check_weight(weight: u32) -> Result<i64, Error> {
     if !(1..=WEIGHT_MAX).contains(&weight) {
         return Err(Error::invalid("weight", format!("`weight` must be from 1 to {WEIGHT_MAX}")));

@@ -1,4 +1,4 @@
-//! The ways in which a token runs away: something repeats what it does, and nobody looks on.
+//! How a token runs away: an unattended program repeats what it does.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runaway {
@@ -16,7 +16,7 @@ impl Runaway {
         }
     }
 
-    /// What the token did, for whoever asks why it is held.
+    /// Returns what the token did, for the message that it is paused.
     pub fn words(self) -> &'static str {
         match self {
             Runaway::Repeats => "it sent the same request again and again",
@@ -25,7 +25,7 @@ impl Runaway {
     }
 }
 
-/// As it was stored. A word that can't be read comes from another version: the token is held all the same.
+/// Reads a stored value. An unknown word comes from another version: the token is paused all the same.
 impl From<String> for Runaway {
     fn from(word: String) -> Self {
         if word == Runaway::Errors.name() { Runaway::Errors } else { Runaway::Repeats }

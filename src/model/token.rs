@@ -1,4 +1,4 @@
-//! Tokens of machines (`lgw_…`): who owns one, what it may do, and until when.
+//! API tokens (`lgw_…`): owner, permissions and expiry.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,10 +11,10 @@ use crate::model::rights::quotas::Quotas;
 use crate::model::rights::{AllowedModels, Class, Scopes};
 use crate::model::runaway::Runaway;
 
-/// How far the last use on disk may lag behind.
+/// How far the stored time of the last use may lag behind.
 const USE_STEP_US: u64 = 5 * 60 * 1_000_000;
 
-/// A token of a machine. It never has more rights than its owner.
+/// An API token of a machine. It never has more rights than its owner.
 #[derive(Debug)]
 pub struct Token {
     pub id: i64,
@@ -24,13 +24,13 @@ pub struct Token {
     pub name: String,
     pub scopes: Scopes,
     pub models: AllowedModels,
-    /// Where it may be used from; `None`: wherever people may.
+    /// Networks that it may be used from; `None`: all that are served.
     pub networks: Option<Vec<IpNet>>,
-    /// Besides its owner's limit.
+    /// In addition to its owner's limit.
     pub requests_per_minute: Option<i64>,
-    /// Besides its owner's.
+    /// In addition to its owner's.
     pub quotas: Quotas,
-    /// `None`: its owner's.
+    /// `None`: its owner's class.
     pub class: Option<Class>,
     pub secret_sha256: Vec<u8>,
     /// Digest of the secret before the last rotation, and until when that secret is accepted.
@@ -39,7 +39,7 @@ pub struct Token {
     pub expires_at_us: i64,
     pub used_at: LastUse,
     pub suspended_at_us: Option<i64>,
-    /// How it ran away, if that is why it is suspended.
+    /// How it ran away, if it is paused for that.
     pub paused: Option<Runaway>,
     pub revoked_at_us: Option<i64>,
 }
@@ -51,13 +51,13 @@ impl Token {
         std::iter::once(&self.secret_sha256[..]).chain(old)
     }
 
-    /// Whether the token may be used from `source`. An unknown address is outside every network.
+    /// Returns whether the token may be used from `source`. An unknown address is outside every network.
     pub fn may_come_from(&self, source: Option<IpAddr>) -> bool {
         let Some(networks) = &self.networks else { return true };
         source.is_some_and(|source| networks.iter().any(|network| network.contains(&source)))
     }
 
-    /// Whether it was revoked or has expired.
+    /// Returns whether it was revoked or has expired.
     pub fn has_ended(&self, now: Timestamp) -> bool {
         self.revoked_at_us.is_some() || self.has_expired(now)
     }
@@ -81,7 +81,7 @@ impl Token {
         }
     }
 
-    /// Whether it is suspended because its owner was disabled or reset.
+    /// Returns whether it is suspended because its owner was disabled or reset.
     pub fn sleeps_with_its_owner(&self) -> bool {
         self.suspended_at_us.is_some() && self.paused.is_none()
     }
@@ -102,7 +102,7 @@ impl Token {
     }
 }
 
-/// When a token was last used, in microseconds; 0: never. Uses reach the disk in steps.
+/// Time of a token's last use, in microseconds; 0: never. It is stored in steps.
 #[derive(Debug)]
 pub struct LastUse(AtomicI64);
 
@@ -115,10 +115,10 @@ impl LastUse {
         Some(self.0.load(Ordering::Relaxed)).filter(|at| *at > 0).map(Timestamp)
     }
 
-    /// Notes a use. `true`: it has to be written to disk. Of several uses at once, one returns `true`.
+    /// Records a use. Returns whether it has to be stored; of several uses at once, one does.
     pub fn note(&self, now: Timestamp) -> bool {
         let noted = self.0.load(Ordering::Relaxed);
-        // A use that lies ahead was noted before the clock was set back.
+        // A use in the future was recorded before the clock was set back.
         now.0.abs_diff(noted) >= USE_STEP_US
             && self.0.compare_exchange(noted, now.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }

@@ -1,4 +1,4 @@
-//! What a model can be asked for: an answer in a conversation, the rest of a text, or texts as numbers.
+//! A request to a model: a chat, a completion, or embeddings.
 
 use crate::model::chat::{ChatRequest, Think};
 use crate::model::complete::CompleteRequest;
@@ -12,10 +12,10 @@ pub enum Work {
     Embed(EmbedRequest),
 }
 
-/// About what an image is to the models that see: from some 250 to some 1,600.
+/// Typical cost of an image: models that see use some 250 to 1,600 tokens.
 const IMAGE_TOKENS: u64 = 1000;
 
-/// Four bytes for each, as in English; models differ, and so do languages, by a factor of two.
+/// Estimates four bytes a token, as in English; models and languages differ by a factor of two.
 fn guess_tokens(bytes: usize) -> u64 {
     bytes.div_ceil(4) as u64
 }
@@ -38,7 +38,7 @@ impl Work {
         }
     }
 
-    /// Bytes of text that a model would read.
+    /// Returns the bytes of text that a model would read.
     pub fn prompt_bytes(&self) -> usize {
         match self {
             Work::Chat(chat) => chat.prompt_bytes(),
@@ -47,7 +47,7 @@ impl Work {
         }
     }
 
-    /// A guess at the tokens of the prompt, before a model has counted them. `bytes` is what `prompt_bytes` says.
+    /// Estimates the prompt's tokens before a model has counted them; `bytes` is the result of `prompt_bytes`.
     pub fn guess_prompt_tokens(&self, bytes: usize) -> u64 {
         let images = match self {
             Work::Chat(chat) => chat.messages.iter().map(|message| message.images().count()).sum(),
@@ -56,7 +56,7 @@ impl Work {
         guess_tokens(bytes) + IMAGE_TOKENS * images as u64
     }
 
-    /// The same of what has to fit into a context at once: of several texts that become numbers, each alone.
+    /// Estimates the tokens that must fit the context at once: of several texts to be embedded, the longest.
     pub fn guess_context_tokens(&self, bytes: usize) -> u64 {
         match self {
             Work::Embed(embed) => guess_tokens(embed.texts.iter().map(String::len).max().unwrap_or(0)),
@@ -86,7 +86,7 @@ impl Work {
         }
     }
 
-    /// Tokens of the answer at most, as the caller asked; `None` where no tokens are made.
+    /// Returns the limit of the answer in model tokens, as the caller asked; `None` where no tokens are generated.
     pub fn max_tokens(&mut self) -> Option<&mut Option<u32>> {
         match self {
             Work::Chat(chat) => Some(&mut chat.max_tokens),

@@ -117,7 +117,7 @@ async fn named(store: &Store, group: Group, used: Vec<Used>) -> Result<Vec<Usage
     let name = |used: Used| {
         let item = |key: String| item(key, used.sums);
         match group {
-            Group::User if used.number == 0 => item("(nobody known)".into()),
+            Group::User if used.number == 0 => item("(unknown)".into()),
             Group::User => {
                 let id = people.by_id(used.number).map(|user| user.public_id.clone());
                 UsageItem { id, ..item(people.name_of(used.number)) }

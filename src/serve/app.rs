@@ -1,4 +1,4 @@
-//! Config to parts: the only place where parts are made, and where they are joined at shutdown.
+//! Builds the parts from the configuration: the only place where they are made, and joined at shutdown.
 
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -30,7 +30,7 @@ use crate::rules::tokens::Tokens;
 use crate::serve::socket;
 use crate::store::{self, Store};
 
-/// The data folder, held by this process alone, and what it held before.
+/// The locked data folder, and what it held before.
 pub struct DataDir {
     found: Found,
     _lock: File,
@@ -38,7 +38,7 @@ pub struct DataDir {
 
 const LOCK: &str = "lan-gateway.lock";
 
-/// File systems on which SQLite's locks and syncs can't be relied on, by the number that statfs gives them.
+/// File systems on which SQLite's locks and syncs are unreliable, by statfs's numbers.
 const NETWORK_FILESYSTEMS: [(i64, &str); 9] = [
     (0x6969, "NFS"),
     (0x517B, "SMB"),
@@ -52,8 +52,8 @@ const NETWORK_FILESYSTEMS: [(i64, &str); 9] = [
 ];
 
 impl DataDir {
-    /// Makes the folder if need be and takes its lock. A second gateway on it would take running answers for interrupted
-    /// ones, so it is refused.
+    /// Creates the folder if needed and locks it. A second gateway on it would take running answers for interrupted ones, so it
+    /// is refused.
     pub fn open(config: &Config) -> anyhow::Result<DataDir> {
         let path = &config.data_dir;
         fs::DirBuilder::new()
@@ -76,7 +76,7 @@ impl DataDir {
             Err(TryLockError::WouldBlock) => bail!("another lan-gateway runs on {}; stop it first", path.display()),
             Err(TryLockError::Error(cause)) => return Err(cause).context("can't lock the data folder"),
         }
-        // Somebody may have removed the lock's file while a gateway ran, which then holds a file that nobody finds.
+        // The lock file may have been removed while a gateway ran; that gateway then holds a lock that no one else can see.
         if socket::somebody_answers(path)? {
             bail!(
                 "another lan-gateway runs on {}, as its {} answers, though its {LOCK} is gone; stop it first",
@@ -90,12 +90,12 @@ impl DataDir {
     }
 }
 
-/// What the data folder holds of what belongs together.
+/// Files found in the data folder that belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Found {
     accounts: bool,
     secrets: bool,
-    /// Commits that are not in the database's file yet.
+    /// Commits that are not in the database file yet.
     wal: bool,
 }
 
@@ -109,11 +109,12 @@ impl Found {
             Err(cause) => return Err(cause).context("can't look into the folder of secrets"),
         };
         let wal = fs::metadata(folder.join(format!("{}-wal", store::FILE))).is_ok_and(|wal| wal.len() > 0);
-        // Without the database, SQLite would throw a WAL away that waits for it.
+        // Without the database, SQLite would discard a WAL that belongs to it.
         Ok(Found { wal, secrets, accounts: store::has_accounts(folder)? })
     }
 
-    /// Whoever lost or moved the database must not get a new one, with no accounts and a password that everybody knows.
+    /// Refuses to start without the database if other files remain: a lost or moved database must not be replaced by a new one,
+    /// without accounts and with a password that everyone knows.
     fn refuse_remains(self, folder: &Path) -> anyhow::Result<()> {
         let file = folder.join(store::FILE);
         let (file, secrets) = (file.display(), folder.join(SECRETS));
@@ -124,7 +125,7 @@ impl Found {
         let left = if self.secrets { format!("secrets in {secrets}") } else { format!("a {file}-wal") };
         bail!(
             "there is {left}, but no database with accounts at {file}: was it moved, lost or not restored? Put it back, with \
-             its -wal if there is one. To start anew, without accounts and record, move the rest away first: \
+             its -wal if there is one. To start again, without accounts and record, move the rest away first: \
              mv {secrets} {secrets}.old; mv {file}-wal {file}-wal.old"
         );
     }
@@ -144,7 +145,7 @@ fn refuse_network_filesystem(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Everything that runs, and its order.
+/// All running parts.
 pub struct App {
     pub config: Arc<Config>,
     pub store: Store,
@@ -163,18 +164,18 @@ impl App {
         let (auth, accounts) = people(&config, &store)?;
         warn_of_odd(&config, &store, data_dir.found);
         if accounts.ensure_first_admin().await? {
-            info!("made the account `admin` with the password `admin123`, which opens nothing but its own change");
+            info!("created the account `admin` with the password `admin123`, which only allows changing it");
         }
         let interrupted = store.close_interrupted().await?;
         if interrupted > 0 {
             warn!(interrupted, "the last run ended in the middle of answers; they are recorded as interrupted");
         }
-        // After the requests of the last run have been closed: they count, too.
+        // After the requests of the last run were closed: they count, too.
         let limits = Arc::new(Limits::new(store.settings().clone(), config.timezone.clone()));
         limits.load(&store).await?;
         let tokens = Arc::new(Tokens::new(store.clone(), &config.tokens));
         let exports = Arc::new(Exports::new(store.clone()));
-        // Somebody may have started it as root by mistake; the service's user goes on with its files.
+        // The gateway may have been started as root by mistake; the service's user must be able to use its files.
         owner::hand_over_all(&config.data_dir)?;
         let hosts: Vec<Slots> = config.upstreams.iter().map(slots).collect();
         let queue = Queue::new(&hosts, config.order, store.settings().clone());
@@ -210,12 +211,12 @@ impl App {
     }
 }
 
-/// What does not stop the gateway, but surprises.
+/// Warns of surprising states that don't stop the gateway.
 fn warn_of_odd(config: &Config, store: &Store, found: Found) {
     if found.accounts && !found.secrets {
         warn!(
-            "the database was here without its secrets, as after a restore of it alone: new keys for access tokens (JWT) were \
-             made, so everybody has to sign in again; passwords and tokens of machines are in the database and stay"
+            "the database was found without its secrets, as after a restore of it alone: new keys for JWTs were created, so \
+             everyone has to sign in again; passwords and API tokens are in the database and stay valid"
         );
     }
     for note in &config.notes {
@@ -230,7 +231,7 @@ fn slots(upstream: &config::Upstream) -> Slots {
     Slots { total: upstream.slots, per_model: upstream.slots_per_model, models_loaded: upstream.models_loaded }
 }
 
-/// Makes what governs accounts. Beside `App::build`, a program that fills a folder for measurements needs it alone.
+/// Creates the parts for accounts. `App::build` uses it, and a program that fills a folder for measurements.
 pub fn people(config: &Config, store: &Store) -> anyhow::Result<(Arc<Auth>, Arc<Accounts>)> {
     let secrets = config.data_dir.join(SECRETS);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&secrets).context("can't make the folder of secrets")?;

@@ -1,4 +1,4 @@
-//! The API over a Unix socket that only the service's user can open: what the command line asks.
+//! The API on a Unix socket that only the service's user can open, for the command line.
 
 use std::path::PathBuf;
 
@@ -62,10 +62,10 @@ impl Control {
         self.ended.clone().cancelled_owned()
     }
 
-    /// Ends the service, what it answers at this moment included.
+    /// Ends the service and the requests that it is answering.
     pub async fn stop(self) {
         self.handle.stop(false).await;
-        // It may have panicked; then it has ended, too.
+        // If it panicked, it has ended, too.
         let _ = self.served.await;
         // Ignored: nothing depends on the socket being gone.
         let _ = std::fs::remove_file(&self.path);

@@ -1,7 +1,7 @@
-//! How many files the process may open, and how many of them are left for connections.
+//! The limit of open files, and how many of them are left for connections.
 //!
-//! A process that has used up its limit can neither open its database nor reach a model server. So connections get what
-//! remains after the gateway's own files have been set aside.
+//! A process at its limit can neither open its database nor reach an upstream. So the gateway's own files are set aside, and
+//! connections get the rest.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -9,45 +9,45 @@ use crate::config::Config;
 use crate::config::settings::Settings;
 use crate::http::connections::Allowance;
 
-/// Enough for every bound that can sensibly be configured; some systems allow a thousand million.
+/// Enough for every sensible configuration; some systems allow a thousand million.
 const WANTED: u64 = 1 << 16;
 
 /// Database, write-ahead log and index of each of its connections, secrets, logs, the control socket and its clients.
 const OWN: usize = 96;
 /// An event queue and its wakers.
 const PER_WORKER: usize = 8;
-/// Each slot's connection to its model server, and one that was used before and is kept open for a while.
+/// Each slot's connection to its upstream, and an idle one that is kept open for a while.
 const PER_SLOT: usize = 2;
-/// Connections that were accepted and are closed at once because there are too many.
+/// Connections that are accepted and closed at once because there are too many.
 pub const PASSING: usize = 64;
 
-/// Raises the limit of open files as far as this process may. Returns the limit that holds.
+/// Raises the limit of open files as far as this process may, and returns the current limit.
 pub fn raise_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let reachable = limit.maximum.unwrap_or(WANTED).min(WANTED);
     if limit.current.is_some_and(|current| current < reachable) {
-        // A refusal leaves the limit as it was, which is what is read next.
+        // If refused, the limit stays as it was; it is read next.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(reachable), ..limit });
     }
     let holds = getrlimit(Resource::Nofile).current.unwrap_or(WANTED);
     usize::try_from(holds).unwrap_or(usize::MAX)
 }
 
-/// How many connections may be open at once when the process may open `limit` files.
+/// Returns how many connections may be open when the process may open `limit` files.
 pub fn room_for_connections(limit: usize, config: &Config, workers: usize) -> usize {
     let slots: usize = config.upstreams.iter().map(|upstream| upstream.slots).sum();
     let own = OWN + PASSING + PER_WORKER * workers + PER_SLOT * slots;
-    // Where the limit is too low for both, neither gets nothing.
+    // If the limit is too low for both, each gets a part.
     (limit - own.min(limit / 2)).max(1)
 }
 
-/// What holds, for the log and for `doctor`.
+/// Describes the limits, for the log and for `doctor`.
 pub fn describe(limit: usize, room: usize, settings: &Settings) -> String {
     let Allowance { total, per_address } = Allowance::of(settings, room);
     format!("{limit} may be open: up to {total} connections, of these {per_address} from one address")
 }
 
-/// What to do, where the limit allows less than the settings do. `None`: it suffices.
+/// Returns what to do if the limit allows less than the settings; `None` if it suffices.
 pub fn shortage(limit: usize, room: usize, settings: &Settings) -> Option<String> {
     let Allowance { total, per_address } = Allowance::of(settings, room);
     let wanted = settings.connections_max;

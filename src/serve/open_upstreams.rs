@@ -1,4 +1,4 @@
-//! Warns of a model server that others can reach past the gateway, by the kernel's table of listening sockets.
+//! Warns of an upstream that others can reach past the gateway, by the kernel's table of listening sockets.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,8 +6,8 @@ use tracing::warn;
 
 use crate::config::Config;
 
-/// Logs a warning for each upstream on this machine that listens beyond loopback. Ollama authenticates nobody, so whoever
-/// reaches it needs no gateway.
+/// Logs a warning for each upstream on this machine that listens beyond loopback. Ollama has no authentication, so anyone who
+/// reaches it can bypass the gateway.
 pub fn warn(config: &Config) {
     let listening: Vec<_> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
@@ -27,7 +27,7 @@ pub fn warn(config: &Config) {
     }
 }
 
-/// Addresses and ports of listening sockets in the text of `/proc/net/tcp` or `tcp6` (proc(5)).
+/// Parses addresses and ports of listening sockets from `/proc/net/tcp` or `tcp6` (proc(5)).
 fn listeners(table: &str) -> Vec<(IpAddr, u16)> {
     const LISTEN: &str = "0A";
     let parse = |line: &str| {
@@ -40,7 +40,7 @@ fn listeners(table: &str) -> Vec<(IpAddr, u16)> {
     table.lines().skip(1).filter_map(parse).collect()
 }
 
-/// Words of 32 bits in the host's byte order, as hexadecimal.
+/// Parses words of 32 bits in the host's byte order, in hexadecimal.
 fn parse_address(hex: &str) -> Option<IpAddr> {
     let word = |at: usize| u32::from_str_radix(hex.get(at * 8..at * 8 + 8)?, 16).ok().map(u32::to_ne_bytes);
     match hex.len() {

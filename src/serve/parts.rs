@@ -1,4 +1,4 @@
-//! What the routes reach, for one server after the other.
+//! The parts that routes need, given to each server.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::serve::app::App;
 use crate::store::Store;
 use crate::upstream::{Host, Upstream};
 
-/// The parts of an app as its routes ask for them, shared by all workers.
+/// The parts of an app that its routes use, shared by all workers.
 #[derive(Clone)]
 pub struct Parts {
     auth: web::Data<Auth>,
@@ -52,7 +52,7 @@ impl Parts {
         }
     }
 
-    /// Gives the services of one worker what they ask for. Each worker has connections of its own to the upstreams.
+    /// Registers the parts with the services of one worker. Each worker has its own connections to the upstreams.
     pub fn install(&self, services: &mut ServiceConfig) {
         let hosts = self.config.upstreams.iter().map(Host::new).collect();
         let gateway = Gateway::new(self.stages.clone(), Upstream::new(hosts, self.config.upstream.clone()));

@@ -1,4 +1,4 @@
-//! The HTTP server: sockets, layers in order, workers, and a stop that leaves nobody without a record.
+//! The HTTP server: sockets, layers in order, workers, and a stop after which every request has its record.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -27,7 +27,8 @@ use crate::serve::socket;
 use crate::serve::telemetry::QuietSpan;
 use crate::serve::upkeep;
 
-/// How long the kernel keeps a connection whose peer takes nothing. Without it a client that never reads is never noticed.
+/// How long the kernel keeps a connection whose peer acknowledges nothing. Without it, a client that never reads would never be
+/// noticed.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 const BACKLOG: i32 = 1024;
@@ -39,7 +40,7 @@ const LAST_BYTES_MAX: Duration = Duration::from_secs(2);
 /// How long the answers that nobody read may take to hand their rows over, once they were told to.
 const ROWS_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// How long what is still in memory may take to the disk.
+/// How long data in memory may take to reach the disk.
 const CLOSE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 pub async fn run(app: App) -> anyhow::Result<()> {
@@ -70,7 +71,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         .h1_allow_half_closed(false)
         .on_connect(move |connection, data| transport::on_connect(&connections, connection, data))
         .workers(workers)
-        // More wait in the kernel: what is accepted, if only to be closed, takes a file.
+        // Further ones wait in the kernel: every accepted connection uses a file, even if it is closed at once.
         .max_connections((room + files::PASSING).div_ceil(workers))
         .worker_max_blocking_threads(16)
         .shutdown_timeout((config.stop_seconds_max + LAST_BYTES_MAX + ROWS_WAIT_MAX).as_secs())
@@ -111,8 +112,8 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses new work and lets answers end, then closes the rest with a record and lets their readers take the last bytes, all of
-/// it within the bound. A reader who takes nothing doesn't hold up the stop.
+/// Refuses new requests and lets answers finish, then closes the rest with a record and lets their readers take the last bytes,
+/// all of it within the time limit. A reader who doesn't read doesn't delay the stop.
 async fn drain<T>(app: &App, stopped: impl Future<Output = T>, signals: &mut Signals) {
     tokio::pin!(stopped);
     let (vitals, stages) = (app.store.vitals(), &app.stages);
@@ -147,13 +148,13 @@ fn last_bytes(stop_max: Duration) -> Duration {
     (stop_max / 4).clamp(LAST_BYTES_MIN, LAST_BYTES_MAX)
 }
 
-/// Closes the app on a thread that nobody waits for at the end: a disk that hangs must not keep the process.
+/// Closes the app on a detached thread: a disk that hangs must not keep the process alive.
 async fn close(app: &Arc<App>) {
     let (closed, wait) = tokio::sync::oneshot::channel();
     let closing = app.clone();
     std::thread::spawn(move || {
         closing.close();
-        // Whoever waited may have given up.
+        // The receiver may have given up.
         let _ = closed.send(());
     });
     match tokio::time::timeout(CLOSE_WAIT_MAX, wait).await {
@@ -163,14 +164,14 @@ async fn close(app: &Arc<App>) {
     }
 }
 
-/// Logs each SIGHUP and goes on. Runs until it is aborted.
+/// Logs each SIGHUP and continues. Runs until it is aborted.
 async fn ignore(mut hangup: Signal) {
     while hangup.recv().await.is_some() {
         info!("SIGHUP was ignored: nothing is reloaded; restart the gateway to read its configuration again");
     }
 }
 
-/// What asks the gateway to stop.
+/// Signals that stop the gateway.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -189,7 +190,7 @@ impl Signals {
     }
 }
 
-/// Threads that serve connections.
+/// Returns the number of threads that serve connections.
 pub fn workers(config: &Config) -> usize {
     match config.workers {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
@@ -197,7 +198,7 @@ pub fn workers(config: &Config) -> usize {
     }
 }
 
-/// Raises the limit of open files and says what it allows. Returns how many connections that are.
+/// Raises the limit of open files and logs it. Returns how many connections it allows.
 fn make_room(app: &App, workers: usize) -> usize {
     let limit = files::raise_limit();
     let room = files::room_for_connections(limit, &app.config, workers);
@@ -229,7 +230,7 @@ fn greet(app: &App, address: SocketAddr) {
         warn!("this is plain HTTP: passwords and prompts can be read on the network between clients and this host");
     }
     if app.accounts.first_admin_waits() {
-        warn!("the password of `admin` must be changed before anybody can be let in: POST /api/v1/password");
+        warn!("the password of `admin` must be changed before any account can be approved: POST /api/v1/password");
     }
     info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
     println!("listening on http://{address}");

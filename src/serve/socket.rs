@@ -1,4 +1,4 @@
-//! The file of the control socket: who may open it, and whether somebody answers there.
+//! The file of the control socket: its rights, and whether a gateway answers there.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
@@ -8,13 +8,13 @@ use std::path::Path;
 use anyhow::Context;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// Where the gateway that runs on a data folder answers the command line.
+/// The control socket of a running gateway, in its data folder.
 pub const SOCKET: &str = "control.sock";
 
-/// Returns whether a gateway answers at the socket of `data_dir`. One that a killed gateway left behind answers nobody.
+/// Returns whether a gateway answers at the socket of `data_dir`. The socket of a killed gateway doesn't answer.
 pub fn somebody_answers(data_dir: &Path) -> anyhow::Result<bool> {
     let path = data_dir.join(SOCKET);
-    // Without blocking: a gateway that hangs, and whose queue of connections is full, is one, too.
+    // Non-blocking: a gateway that hangs, with a full queue of connections, counts as running, too.
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).context("can't make a socket")?;
     let connected = SockAddr::unix(&path).and_then(|address| socket.connect(&address));
     match connected.map_err(|cause| (cause.kind(), cause)) {
@@ -26,9 +26,9 @@ pub fn somebody_answers(data_dir: &Path) -> anyhow::Result<bool> {
     }
 }
 
-/// Opens a socket, readable and writable by this user alone. To be called by whoever holds the lock on its folder.
+/// Opens a socket, readable and writable by this user alone. The caller must hold the lock on its folder.
 pub fn listen(path: &Path) -> anyhow::Result<UnixListener> {
-    // Nobody answers at one that is there: the folder's lock and the control socket itself were asked.
+    // A socket that exists is stale: the folder's lock and the control socket were checked before.
     match std::fs::remove_file(path) {
         Err(cause) if cause.kind() != ErrorKind::NotFound => {
             return Err(cause).with_context(|| format!("can't remove the old {}", path.display()));

@@ -1,4 +1,4 @@
-//! Logs, to standard error. They hold no prompt, answer, password, token or address of a person.
+//! Logs, to standard error. They contain no prompt, answer, password, token or address of a person.
 
 use actix_web::Error;
 use actix_web::body::MessageBody;
@@ -15,7 +15,7 @@ pub fn init(config: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.level)
         .with_context(|| format!("`log.level` = `{}` is not a filter", config.level))?;
     let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    // A second call, in tests, keeps the first's.
+    // Tests may call this twice; the first call wins.
     let _ = match config.format {
         LogFormat::Text => logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
         LogFormat::Json => logs.json().try_init(),
@@ -23,7 +23,7 @@ pub fn init(config: &Log) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A span of few fields around each request: no path, which may hold a name, and no header.
+/// A span with few fields around each request: no path, which may hold a name, and no header.
 pub struct QuietSpan;
 
 impl RootSpanBuilder for QuietSpan {

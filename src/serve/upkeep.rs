@@ -15,7 +15,7 @@ use crate::upstream::{Host, Upstream};
 
 const BEAT: Duration = Duration::from_secs(5);
 
-/// Beats between two savings of the sign-in ladder: a minute.
+/// Beats between two saves of the failed sign-ins: a minute.
 const LADDER_BEATS: u32 = 12;
 
 /// How often deleted users are looked for.
@@ -119,7 +119,7 @@ pub async fn index(app: Arc<App>) {
             }
             Ok(false) => tokio::time::sleep(FOLLOWERS_REST).await,
             Err(error) => {
-                warn!(cause = %error, "the record can't be searched up to date");
+                warn!(cause = %error, "the search index is not up to date");
                 tokio::time::sleep(BEAT).await;
             }
         }
@@ -134,7 +134,7 @@ pub async fn erase(app: Arc<App>) {
             Ok(true) => tokio::time::sleep(ERASING_REST).await,
             Ok(false) => tokio::time::sleep(ERASING_LOOK).await,
             Err(error) => {
-                warn!(cause = %error, "erasing contents goes on later");
+                warn!(cause = %error, "erasing contents failed; it is retried later");
                 tokio::time::sleep(BEAT).await;
             }
         }
@@ -147,13 +147,13 @@ pub async fn watch_upstreams(app: Arc<App>) {
     app.stages.routing.watch(&Upstream::new(hosts, app.config.upstream.clone())).await;
 }
 
-/// Saves, flushes and sweeps what has to be from time to time, until it is dropped.
+/// Saves, flushes and sweeps at regular intervals, until it is dropped.
 pub async fn run(app: Arc<App>, quotas: AddressQuotas) {
     for beat in 1u32.. {
         tokio::time::sleep(BEAT).await;
         if beat % LADDER_BEATS == 0 {
             let auth = app.auth.clone();
-            // What the disk refuses is logged there, and a later beat tries again.
+            // A failed save is logged there, and retried at a later beat.
             if let Err(panicked) = tokio::task::spawn_blocking(move || auth.throttle.save()).await {
                 app.store.vitals().fail(format!("saving the tries at signing in: {panicked}"));
             }
@@ -162,7 +162,7 @@ pub async fn run(app: Arc<App>, quotas: AddressQuotas) {
         app.stages.audit.write_unwritten();
         quotas.sweep();
         if let Err(error) = app.store.advance_closed().await {
-            warn!(cause = %error, "the mark of closed requests can't be moved");
+            warn!(cause = %error, "the watermark of closed requests can't be moved");
         }
     }
 }

@@ -126,8 +126,8 @@ mod tests {
             (4, 9000, 4000, 9000, Next::Pause, "it did not get small, and can wait"),
             (4, 16_384, 4000, 16_384, Next::Pause, "it can still wait"),
             (4, 16_385, 4000, 16_385, Next::Writer, "it can't"),
-            (1, 9000, 5000, 5000, Next::Turn, "somebody reads what is left"),
-            (1, 4200, 9000, 4200, Next::Turn, "it has begun anew, so all of it was moved now"),
+            (1, 9000, 5000, 5000, Next::Turn, "a reader needs what is left"),
+            (1, 4200, 9000, 4200, Next::Turn, "it was restarted, so all of it was moved now"),
         ] {
             assert_eq!(after(turn, frames, moved_before, moved), expected, "{why}");
         }

@@ -148,7 +148,7 @@ impl Store {
 
 /// Returns why an export breaks off.
 pub fn contents_vanished() -> Error {
-    Error::conflict("somebody whose record is in this export was deleted while it was read; make a new one")
+    Error::conflict("a person in this export was deleted while it was read; create a new one")
 }
 
 /// Whether an export of `by` allows deletion: only one that an admin or the host made does.

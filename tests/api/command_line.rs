@@ -309,7 +309,7 @@ async fn an_export_on_the_host_breaks_off_when_its_person_is_deleted_and_leaves_
         let ended = export.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
         assert!(!ended.status.success(), "{said}");
-        assert!(said.contains("broke off and has no receipt") && said.contains("was deleted"), "{said}");
+        assert!(said.contains("was aborted and has no receipt") && said.contains("was deleted"), "{said}");
         assert!(memchr::memmem::find(&read, b"receipt").is_none(), "{name}");
         assert!(!file.exists() && !pipe.exists(), "{name}: what broke off is no file");
     }
@@ -566,7 +566,7 @@ async fn an_export_that_breaks_off_has_no_receipt_and_says_so() {
     pipe.read_to_end(&mut out).unwrap();
     export.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!(export.wait().unwrap().code(), Some(1));
-    assert!(said.contains("broke off") && memchr::memmem::find(&out, b"receipt:").is_none(), "{said}");
+    assert!(said.contains("was aborted") && memchr::memmem::find(&out, b"receipt:").is_none(), "{said}");
     gateway.restart();
     let acts = gateway.get("/api/v1/audit?kind=act", Some(&admin)).await.text();
     assert!(acts.contains("export_created") && !acts.contains("export_finished"), "{acts}");

@@ -231,8 +231,8 @@ async fn doctor_says_which_upstream_is_down_and_why() {
 
     let text = String::from_utf8_lossy(&doctor.stdout);
     assert!(!doctor.status.success());
-    assert!(text.contains(&format!("host `local`   {}: it answers, with 3 models", urls[0])), "{text}");
-    let two = text.lines().find(|line| line.starts_with("host `two`")).unwrap();
+    assert!(text.contains(&format!("upstream `local`   {}: it answers, with 3 models", urls[0])), "{text}");
+    let two = text.lines().find(|line| line.starts_with("upstream `two`")).unwrap();
     assert!(two.contains("down: ") && two.to_lowercase().contains("refused"), "{two}");
 }
 

@@ -40,7 +40,7 @@ impl Memory {
         let key = Zeroizing::new(fs::read(&self.key)?);
         ensure!(
             key.len() == KEY_BYTES,
-            "{} is damaged; delete it, and wrong passwords are counted afresh",
+            "{} is damaged; delete it, and the counts of wrong passwords start at zero",
             self.key.display()
         );
         Ok(key)
@@ -60,7 +60,7 @@ impl Memory {
                 ladder
             }
             Err(cause) => {
-                warn!(%cause, "{} can't be read; wrong passwords are counted afresh", self.counts.display());
+                warn!(%cause, "{} can't be read; the counts of wrong passwords start at zero", self.counts.display());
                 Ladder::default()
             }
         }

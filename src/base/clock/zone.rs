@@ -1,6 +1,6 @@
-//! Where a day begins and ends: midnight in a time zone, whatever summer time does to the length of that day.
+//! Days in a time zone: from midnight to midnight, whatever summer time does to their length.
 //!
-//! The host's own rules are read where it has them, and others are built in, so that a name means the same without them.
+//! The host's own rules are used where it has them; otherwise built-in ones, so that a name means the same without them.
 
 use jiff::tz::TimeZone;
 
@@ -10,7 +10,7 @@ use crate::base::clock::Timestamp;
 #[derive(Debug, Clone)]
 pub struct Zone(TimeZone);
 
-/// From one midnight until before the next.
+/// From one midnight to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Day {
     pub begins: Timestamp,
@@ -18,12 +18,12 @@ pub struct Day {
 }
 
 impl Zone {
-    /// By its IANA name, as in `Europe/Berlin`.
+    /// Finds a zone by its IANA name, such as `Europe/Berlin`.
     pub fn named(name: &str) -> Option<Zone> {
         TimeZone::get(name).ok().map(Zone)
     }
 
-    /// The host's own. One that says nothing about it means UTC.
+    /// Returns the host's own zone; UTC if the host has none configured.
     pub fn of_host() -> Zone {
         Zone(TimeZone::try_system().unwrap_or(TimeZone::UTC))
     }
@@ -32,7 +32,7 @@ impl Zone {
         self.midnights(now).unwrap_or_else(|| Day::of_utc(now))
     }
 
-    /// `None` outside of the years that a calendar knows.
+    /// Returns the day that contains `now`; `None` outside of the years that a calendar knows.
     fn midnights(&self, now: Timestamp) -> Option<Day> {
         let now = jiff::Timestamp::from_microsecond(now.0).ok()?.to_zoned_datetime(self.0.clone());
         let midnight = |moment: &jiff::ZonedDateTime| {
@@ -84,7 +84,7 @@ mod tests {
 
         assert_eq!(day("Europe/Berlin", "2026-03-29T12:00:00Z"), spring);
         assert_eq!(day("Europe/Berlin", "2026-10-25T12:00:00Z"), autumn);
-        // In Beirut it is midnight itself that is left out in spring.
+        // In Beirut, midnight itself is skipped in spring.
         assert_eq!(day("Asia/Beirut", "2026-03-29T12:00:00Z").0, "2026-03-28T22:00:00Z");
     }
 

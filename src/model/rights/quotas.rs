@@ -1,4 +1,4 @@
-//! How much a person or a token may use: each quota has a name, which is its column, its field and its word everywhere.
+//! Quotas of a user or a token: each has one name, in the column, the field and the API.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::base::error::Error;
 
 macro_rules! quotas {
     ($($(#[doc = $about:literal])+ $name:ident;)+) => {
-        /// What may be used at most, of a person or of a token; what is absent has no limit of its own.
+        /// Quotas of a user or of a token; an absent one sets no limit of its own.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
         #[serde(deny_unknown_fields)]
         pub struct Quotas {
@@ -28,21 +28,21 @@ macro_rules! quotas {
 }
 
 quotas! {
-    /// Tokens of prompts and answers together in a minute: a steady rate, of which a minute's worth may be used at once.
+    /// Model tokens of prompts and answers together in a minute: a steady rate, of which a minute's worth may be used at once.
     tokens_per_minute;
     /// Requests to a model in a day.
     requests_per_day;
-    /// Tokens of prompts and answers together in a day.
+    /// Model tokens of prompts and answers together in a day.
     tokens_per_day;
-    /// Seconds in a day for which a model server works.
+    /// Seconds in a day that an upstream works.
     gpu_seconds_per_day;
-    /// Tokens of one answer.
+    /// Model tokens of one answer.
     answer_tokens_max;
-    /// Tokens of one prompt and its answer together.
+    /// Model tokens of one prompt and its answer together.
     context_tokens_max;
 }
 
-/// More is no limit at all.
+/// A higher number is no limit at all.
 const QUOTA_MAX: u64 = 1_000_000_000;
 
 struct Quota {
@@ -63,12 +63,12 @@ impl Quota {
 }
 
 impl Quotas {
-    /// These, and those of `others` where there are none here.
+    /// Returns these quotas, completed by `others`.
     pub fn or(self, others: Quotas) -> Quotas {
         self.with(others, Option::or)
     }
 
-    /// Of each quota the smaller.
+    /// Returns the smaller of each quota.
     pub fn tightest(self, others: Quotas) -> Quotas {
         self.with(others, |one, other| match (one, other) {
             (Some(one), Some(other)) => Some(one.min(other)),
@@ -93,12 +93,12 @@ impl Quotas {
     }
 }
 
-/// What is to become of some quotas; those that are not named stay as they are.
+/// Changes to some quotas; unnamed ones stay.
 #[derive(Debug, Default)]
 pub struct QuotaChanges(Vec<(&'static Quota, Option<u64>)>);
 
 impl QuotaChanges {
-    /// By name; none takes a quota away.
+    /// Parses changes by name; `None` removes a quota.
     pub fn parse(asked: &BTreeMap<String, Option<u64>>) -> Result<QuotaChanges, Error> {
         let parse = |(name, value): (&String, &Option<u64>)| {
             let Some(quota) = TABLE.iter().find(|quota| quota.name == name) else {

@@ -163,7 +163,7 @@ impl Ledger {
             return deny(too_often(&format!("more than {limit} requests in a minute"), wait));
         }
         if !wait_of_all.is_zero() {
-            let what = format!("everybody together made more than {total} requests in a minute");
+            let what = format!("all users together made more than {total} requests in a minute");
             return deny(too_often(&what, wait_of_all));
         }
         for entry in each(&mut entries) {
