@@ -22,9 +22,9 @@ pub struct UserView {
     #[schema(example = "ann@example.org")]
     username: String,
     /// `admin` or `user`
-    role: String,
+    role: &'static str,
     /// `pending`, `active` or `disabled`
-    status: String,
+    status: &'static str,
     must_change_password: bool,
     /// The account's own limit; null: the gateway's.
     requests_per_minute: Option<i64>,
@@ -51,8 +51,8 @@ impl From<&User> for UserView {
         UserView {
             id: user.public_id.clone(),
             username: user.name().to_owned(),
-            role: user.role.clone(),
-            status: user.status.clone(),
+            role: user.role.name(),
+            status: user.status.name(),
             must_change_password: user.must_change,
             requests_per_minute: user.requests_per_minute,
             quotas: user.quotas,

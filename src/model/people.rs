@@ -4,19 +4,85 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::base::clock::Timestamp;
+use crate::base::error::Error;
 use crate::model::rights::quotas::Quotas;
 use crate::model::rights::{AllowedModels, Class};
 use crate::model::token::Token;
 
-pub const ROLE_ADMIN: &str = "admin";
-pub const ROLE_USER: &str = "user";
-pub const PENDING: &str = "pending";
-pub const ACTIVE: &str = "active";
-pub const DISABLED: &str = "disabled";
-pub const DELETED: &str = "deleted";
-
 /// The account that the first start creates.
 pub const FIRST_ADMIN: &str = "admin";
+
+/// What a user may do besides using models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserRole {
+    Admin,
+    User,
+}
+
+impl UserRole {
+    /// Returns the word under which the role is stored and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            UserRole::Admin => "admin",
+            UserRole::User => "user",
+        }
+    }
+
+    pub fn parse(word: &str) -> Result<UserRole, Error> {
+        [UserRole::Admin, UserRole::User]
+            .into_iter()
+            .find(|role| role.name() == word)
+            .ok_or_else(|| Error::invalid("role", "`role` must be admin or user"))
+    }
+}
+
+/// Reads a stored word. One that can't be read gives no rights.
+impl From<String> for UserRole {
+    fn from(word: String) -> Self {
+        UserRole::parse(&word).unwrap_or(UserRole::User)
+    }
+}
+
+/// Whether an account may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserStatus {
+    /// Registered, and not approved yet.
+    Pending,
+    Active,
+    Disabled,
+    /// Only its ids are left, so that they are not given again.
+    Deleted,
+}
+
+impl UserStatus {
+    /// Returns the word under which the status is stored and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            UserStatus::Pending => "pending",
+            UserStatus::Active => "active",
+            UserStatus::Disabled => "disabled",
+            UserStatus::Deleted => "deleted",
+        }
+    }
+
+    /// Reads a status by which accounts can be looked for. Deleted ones are not found.
+    pub fn parse(word: &str) -> Result<UserStatus, Error> {
+        [UserStatus::Pending, UserStatus::Active, UserStatus::Disabled]
+            .into_iter()
+            .find(|status| status.name() == word)
+            .ok_or_else(|| Error::invalid("status", "`status` must be pending, active or disabled"))
+    }
+}
+
+/// Reads a stored word. With one that can't be read, the account can't be used.
+impl From<String> for UserStatus {
+    fn from(word: String) -> Self {
+        if word == UserStatus::Deleted.name() {
+            return UserStatus::Deleted;
+        }
+        UserStatus::parse(&word).unwrap_or(UserStatus::Disabled)
+    }
+}
 
 /// An account.
 #[derive(Debug, Clone)]
@@ -24,8 +90,8 @@ pub struct User {
     pub id: i64,
     pub public_id: String,
     pub username: Option<String>,
-    pub role: String,
-    pub status: String,
+    pub role: UserRole,
+    pub status: UserStatus,
     pub password_hash: Option<String>,
     pub version: i64,
     pub must_change: bool,
@@ -51,11 +117,11 @@ impl User {
     }
 
     pub fn is_admin(&self) -> bool {
-        self.role == ROLE_ADMIN
+        self.role == UserRole::Admin
     }
 
     pub fn is_active(&self) -> bool {
-        self.status == ACTIVE
+        self.status == UserStatus::Active
     }
 
     /// Returns whether a reset password has expired; it then doesn't even allow its own change.
@@ -120,3 +186,35 @@ impl People {
 /// Who acts: a user by id, or `None` for the operator of the host.
 #[derive(Debug, Clone, Copy)]
 pub struct Actor(pub Option<i64>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_survives_its_stored_form_and_one_that_cannot_be_read_gives_no_rights() {
+        for role in [UserRole::Admin, UserRole::User] {
+            assert_eq!(UserRole::parse(role.name()).unwrap(), role);
+            assert_eq!(UserRole::from(role.name().to_owned()), role);
+        }
+        assert_eq!(UserRole::parse("Admin").unwrap_err().field(), Some("role"));
+        assert_eq!(UserRole::from("owner".to_owned()), UserRole::User);
+    }
+
+    #[test]
+    fn a_status_survives_its_stored_form_and_one_that_cannot_be_read_opens_nothing() {
+        use UserStatus::{Active, Deleted, Disabled, Pending};
+
+        for status in [Pending, Active, Disabled, Deleted] {
+            assert_eq!(UserStatus::from(status.name().to_owned()), status);
+        }
+        assert_eq!(
+            ["pending", "active", "disabled"].map(|word| UserStatus::parse(word).unwrap()),
+            [Pending, Active, Disabled]
+        );
+        for bad in ["deleted", "Active", ""] {
+            assert_eq!(UserStatus::parse(bad).unwrap_err().field(), Some("status"), "{bad}");
+        }
+        assert_eq!(UserStatus::from("Active".to_owned()), Disabled);
+    }
+}

@@ -21,7 +21,7 @@ use crate::base::secret::Secret;
 use crate::base::text::is_hidden;
 use crate::config;
 use crate::model::credential::Username;
-use crate::model::people::{ACTIVE, Actor, DISABLED, PENDING, ROLE_ADMIN, ROLE_USER, User};
+use crate::model::people::{Actor, User, UserRole, UserStatus};
 use crate::model::rights::quotas::QuotaChanges;
 use crate::model::rights::{AllowedModels, Class, check_requests_per_minute, check_weight};
 use crate::store::Store;
@@ -180,7 +180,7 @@ impl Accounts {
     /// Counts the pending accounts that `are` accepts.
     fn waiting(&self, are: impl Fn(&User) -> bool) -> i64 {
         let people = self.store.people();
-        people.all().filter(|user| user.status == PENDING && are(user)).count() as i64
+        people.all().filter(|user| user.status == UserStatus::Pending && are(user)).count() as i64
     }
 
     /// Removes a pending account. It has no requests, so no export is needed.
@@ -196,7 +196,7 @@ impl Accounts {
     /// Removes all pending accounts that match `which`, and returns how many there were.
     pub async fn turn_down_all(&self, by: Actor, which: &Waiting) -> Result<usize, Error> {
         let people = self.store.people();
-        let found = people.all().filter(|user| user.status == PENDING && which.finds(user));
+        let found = people.all().filter(|user| user.status == UserStatus::Pending && which.finds(user));
         let found: Vec<String> = found.map(|user| user.public_id.clone()).collect();
         let mut count = 0;
         for some in found.chunks(TURNED_DOWN_AT_ONCE) {
@@ -233,7 +233,7 @@ impl Accounts {
     /// Changes role, limits, quotas, models, weight or note of an account.
     pub async fn edit(&self, by: Actor, id: &str, edit: Edit) -> Result<User, Error> {
         let changes = UserChanges {
-            role: edit.role.as_deref().map(role).transpose()?,
+            role: edit.role.as_deref().map(UserRole::parse).transpose()?,
             note: edit.note.map(note).transpose()?,
             requests_per_minute: edit.requests_per_minute.map(requests_per_minute).transpose()?,
             quotas: QuotaChanges::parse(&edit.quotas)?,
@@ -320,9 +320,7 @@ impl Accounts {
         after: Option<String>,
         limit: usize,
     ) -> Result<Vec<Arc<User>>, Error> {
-        if status.is_some_and(|status| ![PENDING, ACTIVE, DISABLED].contains(&status)) {
-            return Err(Error::invalid("status", "`status` must be pending, active or disabled"));
-        }
+        let status = status.map(UserStatus::parse).transpose()?;
         let before = match after {
             // The next page works also when that account has been deleted meanwhile.
             Some(id) => {
@@ -362,13 +360,6 @@ fn is_near(address: IpAddr) -> bool {
         IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
         IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
     }
-}
-
-fn role(name: &str) -> Result<&'static str, Error> {
-    [ROLE_ADMIN, ROLE_USER]
-        .into_iter()
-        .find(|role| *role == name)
-        .ok_or_else(|| Error::invalid("role", "`role` must be admin or user"))
 }
 
 /// Checks a note: it may have several lines, but no other invisible characters.

@@ -7,7 +7,7 @@ use ring::digest;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
-use crate::model::people::{Actor, ROLE_ADMIN};
+use crate::model::people::{Actor, UserRole};
 use crate::model::record::{Act, Kind};
 use crate::store::people::{check_acting_admin, find};
 use crate::store::schema::{erasure, exports, record, record_image, record_image_use, record_part, users};
@@ -101,7 +101,7 @@ fn unusable(why: &str) -> WriteFailure {
 }
 
 fn find_receipt(tx: &mut Tx<'_>, user_id: i64, receipt: &[u8]) -> Result<Receipt, WriteFailure> {
-    let admins = users::table.filter(users::role.eq(ROLE_ADMIN)).select(users::id.nullable());
+    let admins = users::table.filter(users::role.eq(UserRole::Admin.name())).select(users::id.nullable());
     let found = exports::table
         .filter(exports::user_id.eq(user_id))
         .filter(exports::receipt.eq(receipt))

@@ -8,7 +8,7 @@ use diesel::sql_types::BigInt;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
-use crate::model::people::{Actor, DELETED, People, User};
+use crate::model::people::{Actor, People, User, UserStatus};
 use crate::model::rights::{Class, Scopes};
 use crate::model::runaway::Runaway;
 use crate::model::token::{LastUse, Token};
@@ -51,8 +51,8 @@ impl From<UserRow> for User {
             id: row.id,
             public_id: row.public_id,
             username: row.username,
-            role: row.role,
-            status: row.status,
+            role: row.role.into(),
+            status: row.status.into(),
             password_hash: row.password_hash,
             version: row.version,
             must_change: row.must_change,
@@ -126,7 +126,10 @@ impl From<TokenRow> for Token {
 
 /// Reads the snapshot of all users and their tokens.
 pub fn load(connection: &mut SqliteConnection) -> QueryResult<People> {
-    let rows = users::table.filter(users::status.ne(DELETED)).select(UserRow::as_select()).load(connection)?;
+    let rows = users::table
+        .filter(users::status.ne(UserStatus::Deleted.name()))
+        .select(UserRow::as_select())
+        .load(connection)?;
     Ok(People::new(rows.into_iter().map(User::from).collect(), load_tokens(connection)?))
 }
 
@@ -152,7 +155,7 @@ pub fn find_by_id(tx: &mut Tx<'_>, id: i64) -> QueryResult<Option<User>> {
 pub fn find(tx: &mut Tx<'_>, id: &str) -> Result<User, WriteFailure> {
     let found: Option<UserRow> = users::table
         .filter(users::public_id.eq(id))
-        .filter(users::status.ne(DELETED))
+        .filter(users::status.ne(UserStatus::Deleted.name()))
         .select(UserRow::as_select())
         .first(tx.connection)
         .optional()?;
@@ -177,7 +180,7 @@ pub fn deleted(connection: &mut SqliteConnection) -> QueryResult<HashSet<i64>> {
 
 /// Returns which of these users were deleted; `None`: all who were.
 pub fn deleted_among(connection: &mut SqliteConnection, people: Option<Vec<i64>>) -> QueryResult<Vec<i64>> {
-    let mut deleted = users::table.filter(users::status.eq(DELETED)).select(users::id).into_boxed();
+    let mut deleted = users::table.filter(users::status.eq(UserStatus::Deleted.name())).select(users::id).into_boxed();
     if let Some(people) = people {
         deleted = deleted.filter(users::id.eq_any(people));
     }

@@ -11,7 +11,7 @@ use diesel::sql_types::Bool;
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::public_id;
-use crate::model::people::{ACTIVE, Actor, DELETED, DISABLED, FIRST_ADMIN, PENDING, ROLE_ADMIN, ROLE_USER, User};
+use crate::model::people::{Actor, FIRST_ADMIN, User, UserRole, UserStatus};
 use crate::model::record::Act;
 use crate::model::rights::quotas::QuotaChanges;
 use crate::model::rights::{AllowedModels, Class};
@@ -23,7 +23,7 @@ use crate::store::{Store, Tx, WriteFailure, audit, tokens};
 /// What an admin changes in an account; `None`: it stays as it is.
 #[derive(Debug, Default)]
 pub struct UserChanges {
-    pub role: Option<&'static str>,
+    pub role: Option<UserRole>,
     pub note: Option<Option<String>>,
     pub requests_per_minute: Option<Option<i64>>,
     pub quotas: QuotaChanges,
@@ -106,7 +106,7 @@ impl Store {
             if any.is_some() {
                 return Ok(false);
             }
-            insert(tx, FIRST_ADMIN, ROLE_ADMIN, ACTIVE, &password_hash, true, Actor(None))?;
+            insert(tx, FIRST_ADMIN, UserRole::Admin, UserStatus::Active, &password_hash, true, Actor(None))?;
             Ok(true)
         })
         .await
@@ -134,7 +134,7 @@ impl Store {
             if taken.is_some() {
                 return Ok(false);
             }
-            let id = insert(tx, &username, ROLE_USER, PENDING, &password_hash, false, Actor(None))?;
+            let id = insert(tx, &username, UserRole::User, UserStatus::Pending, &password_hash, false, Actor(None))?;
             diesel::update(users::table.find(id)).set(users::registered_from.eq(from)).execute(tx.connection)?;
             Ok(true)
         })
@@ -147,7 +147,8 @@ impl Store {
             check_acting_admin(tx, by)?;
             let mut count = 0;
             for id in &ids {
-                let pending = users::table.filter(users::public_id.eq(id)).filter(users::status.eq(PENDING));
+                let pending =
+                    users::table.filter(users::public_id.eq(id)).filter(users::status.eq(UserStatus::Pending.name()));
                 let Some(id) = pending.select(users::id).first::<i64>(tx.connection).optional()? else { continue };
                 // An account with rows in the record can only be deleted after an export.
                 let asked = record::table.filter(record::user_id.eq(id)).select(record::log_id);
@@ -219,12 +220,12 @@ impl Store {
         self.write(move |tx| {
             let old = find(tx, &id)?;
             check_acting_admin(tx, by)?;
-            if changes.role.is_some_and(|role| role != ROLE_ADMIN) {
+            if changes.role.is_some_and(|role| role != UserRole::Admin) {
                 check_not_last_admin(tx, &old, "made an ordinary user")?;
             }
             diesel::update(users::table.find(old.id))
                 .set((
-                    users::role.eq(changes.role.unwrap_or(&old.role)),
+                    users::role.eq(changes.role.unwrap_or(old.role).name()),
                     users::note.eq(changes.note.as_ref().unwrap_or(&old.note)),
                     users::requests_per_minute.eq(changes.requests_per_minute.unwrap_or(old.requests_per_minute)),
                     OfUser::from(changes.quotas.apply(old.quotas)),
@@ -251,35 +252,35 @@ impl Store {
             match &change {
                 Change::Approve => {
                     check_first_admin_changed(tx)?;
-                    match user.status.as_str() {
-                        PENDING => {}
-                        ACTIVE => return Ok(user),
-                        _ => {
+                    match user.status {
+                        UserStatus::Pending => {}
+                        UserStatus::Active => return Ok(user),
+                        UserStatus::Disabled | UserStatus::Deleted => {
                             return Err(Error::conflict(format!(
                                 "{} is {}; enable it instead",
                                 user.name(),
-                                user.status
+                                user.status.name()
                             ))
                             .into());
                         }
                     }
                     diesel::update(target)
                         .set((
-                            users::status.eq(ACTIVE),
+                            users::status.eq(UserStatus::Active.name()),
                             users::approved_at_us.eq(tx.now.0),
                             users::registered_from.eq(None::<String>),
                         ))
                         .execute(tx.connection)?
                 }
                 Change::Disable => {
-                    if user.status == DISABLED {
+                    if user.status == UserStatus::Disabled {
                         return Ok(user);
                     }
                     check_not_last_admin(tx, &user, "disabled")?;
                     tokens::suspend_all(tx, user.id)?;
                     diesel::update(target)
                         .set((
-                            users::status.eq(DISABLED),
+                            users::status.eq(UserStatus::Disabled.name()),
                             users::version.eq(users::version + 1),
                             users::registered_from.eq(None::<String>),
                         ))
@@ -287,19 +288,19 @@ impl Store {
                 }
                 Change::Enable => {
                     check_first_admin_changed(tx)?;
-                    match user.status.as_str() {
-                        DISABLED => {}
-                        ACTIVE => return Ok(user),
-                        _ => {
+                    match user.status {
+                        UserStatus::Disabled => {}
+                        UserStatus::Active => return Ok(user),
+                        UserStatus::Pending | UserStatus::Deleted => {
                             return Err(Error::conflict(format!(
                                 "{} is {}; approve it instead",
                                 user.name(),
-                                user.status
+                                user.status.name()
                             ))
                             .into());
                         }
                     }
-                    diesel::update(target).set(users::status.eq(ACTIVE)).execute(tx.connection)?
+                    diesel::update(target).set(users::status.eq(UserStatus::Active.name())).execute(tx.connection)?
                 }
                 Change::PasswordReset(reset) => {
                     tokens::suspend_all(tx, user.id)?;
@@ -328,7 +329,7 @@ impl Store {
 /// Returns what an act says about an account. The note is left out, because acts are kept for ever.
 fn governed(user: &User) -> serde_json::Value {
     serde_json::json!({
-        "role": user.role,
+        "role": user.role.name(),
         "requests_per_minute": user.requests_per_minute,
         "quotas": user.quotas,
         "models": user.models.words(),
@@ -342,7 +343,7 @@ pub fn bury(tx: &mut Tx<'_>, id: i64) -> QueryResult<()> {
     tx.people_changed();
     diesel::update(users::table.find(id))
         .set((
-            users::status.eq(DELETED),
+            users::status.eq(UserStatus::Deleted.name()),
             users::username.eq(None::<String>),
             users::password_hash.eq(None::<String>),
             users::note.eq(None::<String>),
@@ -357,8 +358,8 @@ pub fn bury(tx: &mut Tx<'_>, id: i64) -> QueryResult<()> {
 fn insert(
     tx: &mut Tx<'_>,
     username: &str,
-    role: &str,
-    status: &str,
+    role: UserRole,
+    status: UserStatus,
     password_hash: &str,
     must_change: bool,
     by: Actor,
@@ -367,8 +368,8 @@ fn insert(
         .values((
             users::public_id.eq(public_id()),
             users::username.eq(username),
-            users::role.eq(role),
-            users::status.eq(status),
+            users::role.eq(role.name()),
+            users::status.eq(status.name()),
             users::password_hash.eq(password_hash),
             users::must_change.eq(must_change),
             users::created_at_us.eq(tx.now.0),
@@ -403,8 +404,8 @@ pub fn check_not_last_admin(tx: &mut Tx<'_>, user: &User, what: &str) -> Result<
     }
     // An admin who must change a password can't act before that.
     let others: i64 = users::table
-        .filter(users::role.eq(ROLE_ADMIN))
-        .filter(users::status.eq(ACTIVE))
+        .filter(users::role.eq(UserRole::Admin.name()))
+        .filter(users::status.eq(UserStatus::Active.name()))
         .filter(users::must_change.eq(false))
         .filter(users::id.ne(user.id))
         .count()
