@@ -14,14 +14,17 @@ use futures_util::{FutureExt, StreamExt};
 use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::config;
+use crate::config::UpstreamUrl;
 use crate::model::catalog::{HostId, ModelCard, Skills};
 use crate::model::chat::ChatEvent;
 use crate::model::model_name::ModelName;
 use crate::provider::{self, Call, Decoder, Headers, Method, PROMPT_FIELD, Provider, Query, SCHEMA_FIELD};
 
+mod tls;
+
 pub struct Host {
     pub name: String,
-    url: String,
+    url: UpstreamUrl,
     provider: &'static dyn Provider,
     credential: Option<(HeaderName, HeaderValue)>,
 }
@@ -58,7 +61,15 @@ const SHORT_BODY_WAIT_MAX: Duration = Duration::from_secs(10);
 impl Upstream {
     pub fn new(hosts: Vec<Host>, limits: config::UpstreamLimits) -> Self {
         // The queue bounds how many requests run; a second, hidden queue in the pool would only make waits invisible.
-        let connector = Connector::new().limit(0).timeout(limits.connect_timeout);
+        let mut connector =
+            Connector::new().limit(0).timeout(limits.connect_timeout).handshake_timeout(limits.connect_timeout);
+        if hosts.iter().any(|host| host.url.is_https()) {
+            match tls::config() {
+                Ok(config) => connector = connector.rustls_0_23(config),
+                // Each request to such an upstream fails and says so; the others are served.
+                Err(cause) => tracing::error!(%cause, "no https upstream can be reached: TLS can't be set up"),
+            }
+        }
         let client = Client::builder()
             .connector(connector)
             .disable_redirects()
@@ -148,6 +159,10 @@ impl Upstream {
             }
             // awc calls it so when a connection that stood ends before the head of an answer.
             SendRequestError::Connect(ConnectError::Disconnected) => return closed_early("it was closed"),
+            SendRequestError::Connect(ConnectError::Io(cause)) => {
+                let cause = tls::failure(&cause).map_or_else(|| anyhow!("{cause}"), anyhow::Error::msg);
+                Error::UpstreamDown { cause }
+            }
             SendRequestError::Connect(cause) => Error::UpstreamDown { cause: anyhow!("{cause}") },
             other => return closed_early(other),
         };

@@ -31,6 +31,8 @@ mod guessing;
 mod hosts;
 #[path = "api/http_versions.rs"]
 mod http_versions;
+#[path = "api/https_upstreams.rs"]
+mod https_upstreams;
 #[path = "api/leaving.rs"]
 mod leaving;
 #[path = "api/limits.rs"]

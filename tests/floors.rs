@@ -30,6 +30,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("awc", &["upstream", "cli::socket"]),
     ("actix_web", &["http", "serve", "cli"]),
     ("actix_governor", &["http"]),
+    ("rustls", &["upstream"]),
+    ("rustls_native_certs", &["upstream"]),
     ("jiff", &["base::clock"]),
     ("tracing_actix_web", &["http", "serve::server", "serve::telemetry"]),
 ];

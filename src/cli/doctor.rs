@@ -167,6 +167,7 @@ fn parallel_in(environment: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::UpstreamUrl;
     use crate::model::provider_kind::ProviderKind;
 
     #[test]
@@ -200,7 +201,7 @@ mod tests {
         let host = |slots, slots_per_model| Host {
             name: "local".into(),
             kind: ProviderKind::Ollama,
-            url: "http://127.0.0.1:11434".into(),
+            url: UpstreamUrl::parse("http://127.0.0.1:11434", false).unwrap(),
             secret: None,
             slots,
             slots_per_model,

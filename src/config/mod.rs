@@ -39,7 +39,7 @@ pub use reader::Problem;
 use reader::{Key, Reader};
 use settings::Settings;
 pub use tokens::Tokens;
-pub use upstreams::{Upstream, UpstreamLimits};
+pub use upstreams::{Upstream, UpstreamLimits, UpstreamUrl};
 use values::{flag, host, list, number, parsed, seconds, text, zone};
 
 #[derive(Debug, Clone)]
@@ -237,10 +237,7 @@ fn check_together(reader: &mut Reader, config: &Config) {
         reader.within(part, answer.clone());
     }
     for upstream in &config.upstreams {
-        if let Some(port) = upstream.port()
-            && port == config.listen.port()
-            && upstream.may_be_at(config.listen.ip())
-        {
+        if upstream.url.port() == config.listen.port() && upstream.url.may_be_at(config.listen.ip()) {
             let message = format!("is the address of upstream `{}`, so the gateway would ask itself", upstream.name);
             reader.problem("listen", message);
         }

@@ -13,7 +13,7 @@ fn defaults_need_no_file() {
 
     assert_eq!(config.listen.port(), 7000);
     assert_eq!(config.settings.requests_per_minute, 10);
-    assert_eq!(config.upstreams[0].url, "http://127.0.0.1:11434");
+    assert_eq!(config.upstreams[0].url.as_str(), "http://127.0.0.1:11434");
 }
 
 #[test]
@@ -84,13 +84,16 @@ fn an_upstream_off_this_host_needs_leave() {
     let remote = "[ollama]\nurl = \"http://192.168.1.5:11434\"\n";
 
     assert_eq!(Config::resolve(remote, []).unwrap_err()[0].key, "ollama.url");
+    let secure = remote.replace("http:", "https:");
+    assert_eq!(Config::resolve(&secure, []).unwrap_err()[0].key, "ollama.url");
+    assert!(Config::resolve(&format!("allow_remote_upstream = true\n{secure}"), []).is_ok());
     assert!(Config::resolve(&format!("allow_remote_upstream = true\n{remote}"), []).is_ok());
-    for local in ["http://localhost:1", "HTTP://localhost:1", "http://[::1]:1", "http://127.0.0.9:1/"] {
+    for local in
+        ["http://localhost:1", "HTTP://localhost:1", "https://localhost:1", "http://[::1]:1", "http://127.0.0.9:1/"]
+    {
         assert!(Config::resolve(&format!("[ollama]\nurl = \"{local}\"\n"), []).is_ok(), "{local}");
     }
-    for bad in
-        ["https://localhost:1", "http://localhost:1/api", "http://u@localhost:1", "http://localhost:x", "http://"]
-    {
+    for bad in ["https://[::1]:1", "http://localhost:1/api", "http://u@localhost:1", "http://localhost:x", "http://"] {
         assert!(Config::resolve(&format!("[ollama]\nurl = \"{bad}\"\n"), []).is_err(), "{bad}");
     }
 }
@@ -162,7 +165,7 @@ fn an_upstream_may_have_a_dotted_name_and_the_environment_writes_it_with_undersc
     let file = "[upstream.\"gpu1.lan\"]\nkind = \"ollama\"\nurl = \"http://127.0.0.1:7448\"\nslots = 7\n";
     let hosts = |vars: &[(&str, &str)]| {
         let config = Config::resolve(file, env(vars)).unwrap();
-        config.upstreams.iter().map(|u| (u.name.clone(), u.url.clone(), u.slots)).collect::<Vec<_>>()
+        config.upstreams.iter().map(|u| (u.name.clone(), u.url.to_string(), u.slots)).collect::<Vec<_>>()
     };
     let gpu1 = |slots| ("gpu1.lan".to_owned(), "http://127.0.0.1:7448".to_owned(), slots);
 

@@ -1,6 +1,5 @@
 //! The upstreams, their slots and the waits for them: `[ollama]` and `[upstream.NAME]`.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use toml::Value;
@@ -10,13 +9,16 @@ use crate::config::reader::{Key, Reader, same_variable};
 use crate::config::values::{number, one_of, seconds, text};
 use crate::model::provider_kind::ProviderKind;
 
+mod url;
+
+pub use url::UpstreamUrl;
+
 /// A server that serves models.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     pub name: String,
     pub kind: ProviderKind,
-    /// `http://host:port`, without a path.
-    pub url: String,
+    pub url: UpstreamUrl,
     /// What the gateway shows it, where it asks for something.
     pub secret: Option<Secret<String>>,
     /// Requests that run there at once.
@@ -37,6 +39,9 @@ pub struct UpstreamLimits {
 
 /// The most slots. As `slots_per_model` it sets no bound, so it may be more than `slots`.
 const SLOTS_MAX: u64 = 1024;
+
+/// The name of the upstream that `[ollama]` describes.
+const LOCAL: &str = "local";
 
 /// Letters of an upstream's secret, at most. It goes into a header.
 pub const SECRET_LETTERS_MAX: usize = 4096;
@@ -75,32 +80,6 @@ impl UpstreamLimits {
     }
 }
 
-impl Upstream {
-    /// Returns the port of its URL.
-    pub fn port(&self) -> Option<u16> {
-        let authority = self.url.strip_prefix("http://")?;
-        match authority.rsplit_once(':') {
-            Some((_, port)) if !port.ends_with(']') => port.parse().ok(),
-            _ => Some(80),
-        }
-    }
-
-    /// Returns whether a listener on this address would receive what is sent to its URL.
-    pub fn may_be_at(&self, address: IpAddr) -> bool {
-        let authority = self.url.strip_prefix("http://").unwrap_or(&self.url);
-        let host = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => host,
-            _ => authority,
-        };
-        let named = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        let loopback = host == "localhost" || named.as_ref().is_ok_and(IpAddr::is_loopback);
-        match named {
-            Ok(named) if named == address => true,
-            _ => loopback && (address.is_unspecified() || (host == "localhost" && address.is_loopback())),
-        }
-    }
-}
-
 /// Reads the text of a secret; empty stands for none. Messages don't show it.
 fn secret(value: &Value) -> Result<Option<Secret<String>>, String> {
     let text = value.as_str().ok_or("must be a text in quotes")?;
@@ -114,7 +93,7 @@ pub fn read(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
     let url = reader.key(
         "ollama.url",
         "\"http://127.0.0.1:11434\"",
-        "Where Ollama listens. Short for [upstream.local] with kind = \"ollama\".\n\
+        "Where Ollama listens; https:// where a proxy in front of it has a certificate that this host trusts. Short for [upstream.local] with kind = \"ollama\".\n\
          More hosts go into sections of their own: [upstream.NAME] with kind, url, slots, slots_per_model, models_loaded, and\n\
          secret where a proxy in front of it asks for one (sent as `Authorization: Bearer`).\n\
          A NAME with a dot takes quotes, as in [upstream.\"gpu1.lan\"]; the environment writes it with _ instead, as in\n\
@@ -141,23 +120,30 @@ pub fn read(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
          first for a while, so that two people with two models don't reload it at every turn.",
         number(1, 64),
     );
-    let local = Upstream {
-        name: "local".into(),
-        kind: ProviderKind::Ollama,
-        url,
-        secret: None,
-        slots: slots as usize,
-        slots_per_model: slots_per_model as usize,
-        models_loaded: models_loaded as usize,
-    };
     check_slots_per_model(
         reader,
         Key::from("ollama.slots_per_model"),
         slots_per_model,
         (Key::from("ollama.slots"), slots),
     );
-    let mut upstreams = vec![(Key::from("ollama.url"), local)];
     let names = reader.names_under("upstream");
+    let mut upstreams: Vec<(Key, Upstream)> = Vec::new();
+    // A section [upstream.local] stands for [ollama].
+    if !names.iter().any(|name| name == LOCAL) {
+        let key = Key::from("ollama.url");
+        if let Some(url) = checked(reader, &key, &url, allow_remote) {
+            let local = Upstream {
+                name: LOCAL.to_owned(),
+                kind: ProviderKind::Ollama,
+                url,
+                secret: None,
+                slots: slots as usize,
+                slots_per_model: slots_per_model as usize,
+                models_loaded: models_loaded as usize,
+            };
+            upstreams.push((key, local));
+        }
+    }
     for (at, name) in names.iter().enumerate() {
         let section = Key::of(&["upstream", name]).to_string();
         if let Err(message) = check_upstream_name(name) {
@@ -174,6 +160,7 @@ pub fn read(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
         let slots_per_model = reader.key(key("slots_per_model"), "1024", "", number(1, SLOTS_MAX));
         let models_loaded = reader.key(key("models_loaded"), "1", "", number(1, 64));
         check_slots_per_model(reader, key("slots_per_model"), slots_per_model, (key("slots"), slots));
+        let Some(url) = checked(reader, &key("url"), &url, allow_remote) else { continue };
         let upstream = Upstream {
             name: name.clone(),
             kind,
@@ -183,16 +170,7 @@ pub fn read(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
             slots_per_model: slots_per_model as usize,
             models_loaded: models_loaded as usize,
         };
-        if name == "local" {
-            upstreams.remove(0);
-        }
         upstreams.push((key("url"), upstream));
-    }
-    for (key, upstream) in &mut upstreams {
-        match check_url(&upstream.url, allow_remote) {
-            Ok(url) => upstream.url = url,
-            Err(message) => reader.problem(key.to_string(), message),
-        }
     }
     for (at, (key, upstream)) in upstreams.iter().enumerate() {
         if let Some((other, _)) = upstreams[..at].iter().find(|(_, other)| other.url == upstream.url) {
@@ -205,6 +183,10 @@ pub fn read(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
         }
     }
     upstreams.into_iter().map(|(_, upstream)| upstream).collect()
+}
+
+fn checked(reader: &mut Reader, key: &Key, url: &str, allow_remote: bool) -> Option<UpstreamUrl> {
+    UpstreamUrl::parse(url, allow_remote).map_err(|message| reader.problem(key.to_string(), message)).ok()
 }
 
 fn check_slots_per_model(reader: &mut Reader, key: Key, slots_per_model: u64, slots: (Key, u64)) {
@@ -224,31 +206,4 @@ fn check_upstream_name(name: &str) -> Result<(), String> {
         return Err(format!("the name has {} letters; at most {UPSTREAM_NAME_LETTERS_MAX} are kept", name.len()));
     }
     Ok(())
-}
-
-/// `http://host:port` without a path. Prompts leave this host only when the operator says so.
-fn check_url(url: &str, allow_remote: bool) -> Result<String, String> {
-    const SCHEME: &str = "http://";
-    let Some((_, rest)) = url.split_at_checked(SCHEME.len()).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME))
-    else {
-        return Err(format!("`{url}` must begin with http://"));
-    };
-    let authority = rest.trim_end_matches('/');
-    let well_formed =
-        !authority.is_empty() && !authority.contains(['/', '?', '#', '@']) && !authority.contains(char::is_whitespace);
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse::<u16>().ok()),
-        _ => (authority, Some(80)),
-    };
-    if !well_formed || host.is_empty() || port.is_none() {
-        return Err(format!("`{url}` must be http://HOST:PORT, without a path"));
-    }
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
-    if !loopback && !allow_remote {
-        return Err(format!(
-            "`{url}` is not on this host; prompts would leave it. Use a loopback address, or set allow_remote_upstream = true"
-        ));
-    }
-    Ok(format!("http://{authority}"))
 }

@@ -15,8 +15,8 @@ pub fn warn(config: &Config) {
         .flat_map(|table| listeners(&table))
         .collect();
     for upstream in &config.upstreams {
-        let port = upstream.url.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
-        let open = listening.iter().find(|(address, on)| Some(*on) == port && !address.to_canonical().is_loopback());
+        let port = upstream.url.port();
+        let open = listening.iter().find(|(address, on)| *on == port && !address.to_canonical().is_loopback());
         if let Some((address, port)) = open {
             warn!(
                 upstream.name = %upstream.name,

@@ -159,6 +159,11 @@ impl TestGateway {
         command(self.folder.path(), words, input)
     }
 
+    /// The same with environment variables.
+    pub fn command_with(&self, variables: &[(&str, &str)], words: &[&str], input: &str) -> (bool, String) {
+        command_with(self.folder.path(), variables, words, input)
+    }
+
     pub async fn post(&self, path: &str, bearer: Option<&str>, body: Value) -> Answer {
         self.send("POST", path, bearer, body.to_string().into_bytes()).await
     }
@@ -310,8 +315,13 @@ fn log_level() -> String {
 }
 
 pub fn command(folder: &Path, words: &[&str], input: &str) -> (bool, String) {
+    command_with(folder, &[], words, input)
+}
+
+fn command_with(folder: &Path, variables: &[(&str, &str)], words: &[&str], input: &str) -> (bool, String) {
     let mut child = Command::new(binary())
         .args(words)
+        .envs(variables.iter().copied())
         .current_dir(folder)
         .env("LGW_DATA_DIR", folder)
         .stdin(Stdio::piped())

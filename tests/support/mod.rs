@@ -5,3 +5,4 @@ pub mod eventually;
 pub mod fake_ollama;
 pub mod faults;
 pub mod gateway;
+pub mod tls_front;
