@@ -17,7 +17,7 @@ use crate::model::catalog::HostId;
 use crate::model::rights::Class;
 use crate::rules::queue::HostLoad;
 use crate::rules::queue::history::History;
-use crate::rules::queue::share::{Account, Split};
+use crate::rules::queue::share::Account;
 
 mod choosing;
 mod forecast;
@@ -111,8 +111,8 @@ pub enum End {
     Cut,
 }
 
-/// A request that can't run where a slot is free, but would need a permit (as one of its person's, or for its images) is
-/// passed by this many others that take the last one; then the permit is kept for it.
+/// A waiting request is passed so many times by others that take the last permit it needs (as one of its person's, or for its
+/// images), and by younger ones of its flow; then the permit is kept for it, and the younger ones stand back.
 const PASSES_MAX: u32 = 8;
 
 /// A flow is owed so many usual requests at most, for its weight, and owes so many of its own, beside the affinity.
@@ -149,8 +149,10 @@ struct Flow {
     /// How many of these have images.
     waiting_images: usize,
     running: usize,
-    /// What it had a slot for last: where it pays off what it owes.
+    /// What it had a slot for last: where others catch up with it.
     last: Option<Asking>,
+    /// It has competed with others, so its account can be compared with theirs.
+    is_placed: bool,
 }
 
 struct Waiting {
@@ -158,6 +160,8 @@ struct Waiting {
     asking: Asking,
     /// When a request for a loaded model first overtook this one.
     passed_since: Option<Duration>,
+    /// How many younger ones of its flow took a slot that others wanted.
+    passed_by_own: u32,
 }
 
 /// A waiting request that needs a permit.
@@ -176,11 +180,8 @@ struct Running {
     charged: f64,
     /// Its flow's stay.
     stay: u64,
-    /// Those who could use the slot, and what each is owed of the work.
-    split: Split,
+    /// The flows that could use the slot, and what each is owed of the work.
     parts: Vec<Part>,
-    /// Seconds that its flow was charged for the time before others came to wait.
-    given: f64,
     since: Duration,
 }
 
@@ -263,9 +264,10 @@ impl Core {
         };
         asking.hosts.iter().for_each(|host| flow.waiting_on[host.0] += 1);
         flow.waiting_images += usize::from(asking.images);
-        flow.waiting.push_back(Waiting { ticket, asking, passed_since: None });
+        let begins = flow.waiting.is_empty();
+        flow.waiting.push_back(Waiting { ticket, asking, passed_since: None, passed_by_own: 0 });
         if has_to_wait {
-            self.join(key, now);
+            self.join(key, begins, now);
         }
         Ok(ticket)
     }
@@ -296,11 +298,14 @@ impl Core {
         let Choice { flow: key, at, host, .. } = choice;
         let asking = &self.flows[&key].waiting[at].asking;
         let work = self.history.work_of(&asking.model);
-        let (split, mut parts) = self.split(host, asking.images, work);
+        let mut parts = self.claimants(host, asking.images);
         let flow = self.flows.get_mut(&key);
         let taken = flow.and_then(|flow| flow.waiting.remove(at).map(|waiting| (waiting, flow)));
         let (waiting, flow) = taken.unwrap_or_else(|| unreachable!("a choice is made from what waits"));
         let Waiting { ticket, asking, .. } = waiting;
+        if parts.len() > 1 {
+            flow.waiting.range_mut(..at).for_each(|older| older.passed_by_own += 1);
+        }
         self.grants += 1;
         flow.account.serve(work, self.grants);
         flow.running += 1;
@@ -308,16 +313,16 @@ impl Core {
         let stay = flow.stay;
         asking.hosts.iter().for_each(|host| flow.waiting_on[host.0] -= 1);
         flow.waiting_images -= usize::from(asking.images);
-        for part in &mut parts {
-            part.credited = self.credit(part.flow, part.stay, part.credited);
-        }
+        self.settle(&mut parts, work, work);
         self.unseat(ticket, &asking);
-        self.part(key, now);
+        if !self.flows[&key].waiting.is_empty() {
+            self.drop_parts(key, now);
+        }
         self.people.entry(asking.person).or_default().running += 1;
         self.image_requests += usize::from(asking.images);
         self.note_passed(ticket, &asking);
         self.hosts[host.0].takes(&asking.model);
-        let running = Running { asking, flow: key, host, charged: work, stay, split, parts, given: 0.0, since: now };
+        let running = Running { asking, flow: key, host, charged: work, stay, parts, since: now };
         self.running.insert(ticket, running);
         Grant { ticket, host }
     }
@@ -345,16 +350,18 @@ impl Core {
         let Some(waiting) = flow.waiting.remove(at) else { return };
         waiting.asking.hosts.iter().for_each(|host| flow.waiting_on[host.0] -= 1);
         flow.waiting_images -= usize::from(waiting.asking.images);
-        // Coming, waiting and leaving again earns nothing.
-        flow.account.forfeit();
+        let is_unserved = flow.is_away() && flow.last.is_none();
         self.unseat(ticket, &waiting.asking);
-        self.part(key, now);
-        self.forget(key, waiting.asking.person);
+        self.drop_parts(key, now);
+        if is_unserved {
+            self.flows.remove(&key);
+        }
+        self.forget(waiting.asking.person);
     }
 
     fn end(&mut self, ticket: Ticket, end: End, now: Duration) {
         let Some(running) = self.running.remove(&ticket) else { return };
-        let Running { asking, flow: key, host, charged, stay, mut split, parts, given, since } = running;
+        let Running { asking, flow: key, host, charged, stay, mut parts, since } = running;
         let held = now.saturating_sub(since);
         let cost = match end {
             // Nobody can have had more of a host than it was given.
@@ -369,40 +376,23 @@ impl Core {
         self.people.entry(asking.person).or_default().running -= 1;
         // The accounts have an estimate; now they get what it really was.
         let (cost, held) = (cost.as_secs_f64(), held.as_secs_f64());
-        split.advance(held, self.bounds.batch_share);
-        let (mut own, mut more) = (0.0, charged - cost);
-        for part in &parts {
-            let owed = cost * split.portion(&part.stake, held);
-            if (part.flow, part.stay) == (key, stay) && !part.stake.pays() {
-                own += owed;
-                more += owed - part.credited;
-            } else if !part.stake.pays() {
-                self.credit(part.flow, part.stay, owed - part.credited);
-            } else if let Some(flow) = self.flows.get_mut(&part.flow).filter(|flow| flow.stay == part.stay) {
-                flow.account.pay_off(owed);
-                self.credit(part.flow, part.stay, 0.0);
-            }
-        }
-        let level_max = self.level_max();
+        self.credit(key, stay, charged - cost);
+        self.settle(&mut parts, cost, held);
+        let own = parts.iter().find(|part| (part.flow, part.stay) == (key, stay)).map_or(0.0, |part| part.credited);
         let most = REQUESTS_OWED_MAX * cost.max(self.history.service());
         let affinity = self.bounds.affinity.as_secs_f64();
         if let Some(flow) = self.flows.get_mut(&key).filter(|flow| flow.stay == stay) {
             flow.running -= 1;
-            flow.account.add(more, level_max);
-            flow.account.let_off(cost - own + given, most + affinity * flow.account.weight);
+            flow.account.let_off(cost - own, most + affinity * flow.account.weight);
         }
-        self.forget(key, asking.person);
+        self.forget(asking.person);
     }
 
-    /// Drops what needs not be remembered, so that memory is bounded by who waits, runs or owes something.
-    fn forget(&mut self, key: Key, person: i64) {
+    /// Drops the counts of a person who has no requests any more. Flows that are away are dropped at the next grant
+    /// (`claimants`, `let_off`).
+    fn forget(&mut self, person: i64) {
         if self.people.get(&person).is_some_and(|counts| counts.waiting == 0 && counts.running == 0) {
             self.people.remove(&person);
-        }
-        let Some(flow) = self.flows.get_mut(&key).filter(|flow| flow.is_away()) else { return };
-        flow.account.forfeit();
-        if !flow.account.owes() {
-            self.flows.remove(&key);
         }
     }
 
@@ -425,6 +415,7 @@ impl Flow {
             waiting_images: 0,
             running: 0,
             last: None,
+            is_placed: false,
         }
     }
 

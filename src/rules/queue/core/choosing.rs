@@ -15,19 +15,23 @@ pub struct Choice {
     pub host: HostId,
     /// Its model is loaded there.
     pub loaded: bool,
+    /// Older ones of its flow were passed too often: others come first.
+    pub stands_back: bool,
     pub urgency: Urgency,
 }
 
 impl Core {
     pub fn choose(&mut self, now: Duration) -> Option<Choice> {
         let mut able: Vec<Choice> = self.flows.iter().filter_map(|(key, flow)| self.first(*key, flow, false)).collect();
-        // A batch that comes new earns its part before it has it, and all of them together not more slowly than one.
+        // New batch work earns its part before it has it: it begins when its account is ahead by as much as makes the finish
+        // tags of start-time fair queueing equal. Several batch flows together earn no more slowly than one.
         let batches = able.iter().filter(|choice| choice.flow.0 == Class::Batch).count();
+        let set_back = 2.0 * (1.0 - 2.0 * self.bounds.batch_share).max(0.0);
         for choice in able.iter_mut().filter(|choice| choice.flow.0 == Class::Batch) {
             let flow = &self.flows[&choice.flow];
             let work = self.history.work_of(&flow.waiting[choice.at].asking.model);
             if flow.account.level() < self.level_max() {
-                choice.urgency = flow.account.urgency(work / batches as f64);
+                choice.urgency = flow.account.urgency(set_back * work / batches as f64);
             }
         }
         let due = able.into_iter().max_by(Choice::cmp)?;
@@ -63,7 +67,10 @@ impl Core {
         flow.waiting.iter().enumerate().find_map(|(at, waiting)| {
             let (host, loaded) = self.host_for(Some(waiting.ticket), &waiting.asking)?;
             let urgency = flow.account.urgency(0.0);
-            (loaded || !loaded_only).then_some(Choice { flow: key, at, ticket: waiting.ticket, host, loaded, urgency })
+            let stands_back = flow.account.level() < self.level_max()
+                && flow.waiting.range(..at).any(|older| older.passed_by_own >= PASSES_MAX);
+            let choice = Choice { flow: key, at, ticket: waiting.ticket, host, loaded, stands_back, urgency };
+            (loaded || !loaded_only).then_some(choice)
         })
     }
 
@@ -130,6 +137,7 @@ impl Core {
 impl Choice {
     /// `Greater`: this one is served first.
     fn cmp(&self, other: &Choice) -> std::cmp::Ordering {
-        self.urgency.cmp(&other.urgency).then(other.ticket.cmp(&self.ticket))
+        let by_order = other.stands_back.cmp(&self.stands_back);
+        by_order.then(self.urgency.cmp(&other.urgency)).then(other.ticket.cmp(&self.ticket))
     }
 }

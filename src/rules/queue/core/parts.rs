@@ -3,165 +3,216 @@
 use std::time::Duration;
 
 use crate::model::catalog::HostId;
-use crate::rules::queue::core::{Asking, Core, Flow, Key, REQUESTS_OWED_MAX, Running, Waiting};
-use crate::rules::queue::share::{Split, Stake};
+use crate::model::rights::Class;
+use crate::rules::queue::core::{Asking, Core, Key, REQUESTS_OWED_MAX, Running, Ticket, Waiting};
+use crate::rules::queue::share::{Claim, divide};
 
-/// A flow that could have used a slot when it was given away, or came to wait for it later.
+/// The part of a flow that could have used a slot when it was given away, or came to wait for it later.
 pub struct Part {
     pub flow: Key,
     pub stay: u64,
-    pub stake: Stake,
-    /// What it was credited when that was an estimate.
+    pub claim: Claim,
+    /// What its account has for it.
     pub credited: f64,
 }
 
-impl Running {
-    /// The part of the flow that has the slot.
-    pub fn owner(&mut self) -> Option<&mut Part> {
-        self.parts.iter_mut().find(|part| (part.flow, part.stay) == (self.flow, self.stay))
-    }
-}
-
 impl Core {
-    /// A flow has come to wait for slots that are in use: from now on it has its part of what they do.
-    pub fn join(&mut self, key: Key, now: Duration) {
+    /// Gives a flow its part of the slots in use that its newest request waits for. `begins`: none of its requests waited
+    /// before.
+    pub fn join(&mut self, key: Key, begins: bool, now: Duration) {
         let Some(flow) = self.flows.get(&key) else { return };
         let Some(Waiting { asking, .. }) = flow.waiting.back() else { return };
         let (stay, weight) = (flow.stay, flow.account.weight);
-        let has_permit = self.image_requests < self.bounds.image_requests_max;
-        let has_slot = self.has_slot(asking);
-        let level_max = self.level_max();
-        let room = |flow: &Flow| (level_max * flow.account.weight - flow.account.owed()).max(0.0);
-        let mut room = room(flow);
-        let mut credits = Vec::new();
+        let usable = |running: &Running| self.could_use_after(running, asking);
+        let usable: Vec<Ticket> =
+            self.running.iter().filter(|(_, running)| usable(running)).map(|(ticket, _)| *ticket).collect();
+        let is_level = begins && self.place(key, &usable);
         let service = self.history.service();
-        // Work that began while the other class left the slot is nobody's but its own.
-        for running in self.running.values_mut().filter(|running| running.flow.0 == key.0) {
-            let host = &self.hosts[running.host.0];
-            let slot = asking.hosts.contains(&running.host)
-                && host.fits_instead(&asking.model, &running.asking.model)
-                && (!asking.images || running.asking.images || has_permit);
-            let permit = asking.images && running.asking.images && !has_permit && has_slot;
-            let could_use = slot || permit;
-            // One part for each flow, however often it comes and goes while the request runs.
-            let known = running.parts.iter().position(|part| part.flow == key);
-            let known = known.map(|at| running.parts.swap_remove(at));
-            if !could_use || known.as_ref().is_some_and(|part| part.stay == stay && part.stake.waits()) {
-                running.parts.extend(known);
+        for ticket in usable {
+            let Some(running) = self.running.get_mut(&ticket) else { continue };
+            // What batch began while interactive left the slot to it is batch's own.
+            let is_left = running.flow.0 == Class::Batch && key.0 == Class::Interactive;
+            if is_left || running.parts.iter().any(|part| (part.flow, part.stay) == (key, stay)) {
                 continue;
             }
-            let known = known.filter(|part| part.stay == stay);
             let held = now.saturating_sub(running.since).as_secs_f64();
-            let had = known.as_ref().map_or(0.0, |part| part.stake.had(held, running.charged));
-            let (stake, part) = running.split.join(key.0, weight, had, held, self.bounds.batch_share);
-            // It counts as if it had come one usual request ago: people who come now and then wait for one turn.
-            let is_new = known.is_none();
-            let before = if is_new { (part * held.min(service)).min(service - running.given).max(0.0) } else { 0.0 };
-            running.given += before;
-            let credited = (part * (running.charged - held).max(0.0)).min((room - before).max(0.0));
-            room -= before + credited;
-            let already = known.map_or(0.0, |part| part.credited);
-            running.parts.push(Part { flow: key, stay, stake, credited: already + credited });
-            // The part comes from whoever has the slot, until it is known what everybody is owed.
-            if let Some(owner) = running.owner() {
-                owner.credited -= credited;
-                credits.push((running.flow, running.stay, -credited - before));
+            // As if it had come one usual request ago: people who come now and then wait for one turn.
+            let since = if is_level { (held - service).max(0.0) } else { held };
+            running.parts.push(Part { flow: key, stay, claim: Claim { class: key.0, weight, since }, credited: 0.0 });
+            let owner = running.flow;
+            self.reckon(ticket, now);
+            if let Some(owner) = self.flows.get_mut(&owner) {
+                owner.is_placed = true;
             }
-            credits.push((key, stay, credited + before));
-        }
-        for (flow, stay, seconds) in credits {
-            self.credit(flow, stay, seconds);
         }
     }
 
-    /// A flow may have nothing waiting any more for slots that are in use: it has had its part of what they do.
-    pub fn part(&mut self, key: Key, now: Duration) {
+    /// Tells whether a request could run in place of one that runs, when that is over.
+    fn could_use_after(&self, running: &Running, asking: &Asking) -> bool {
+        let has_permit = self.image_requests < self.bounds.image_requests_max;
+        let host = &self.hosts[running.host.0];
+        let slot = asking.hosts.contains(&running.host)
+            && host.fits_instead(&asking.model, &running.asking.model)
+            && (!asking.images || running.asking.images || has_permit);
+        let permit = asking.images && running.asking.images && !has_permit && self.has_slot(asking);
+        slot || permit
+    }
+
+    /// Places a flow that begins to wait among those that use the slots it waits for: it stands no higher than they stood when
+    /// they got them. Returns whether it stands as high.
+    fn place(&mut self, key: Key, usable: &[Ticket]) -> bool {
+        let levels = usable.iter().filter_map(|ticket| self.level_at_start(&self.running[ticket]));
+        let level = levels.min_by(f64::total_cmp);
+        let settled = self.settled(key);
+        let charged: f64 =
+            self.running.values().filter(|running| running.flow == key).map(|running| running.charged).sum();
+        let number = self.grants;
+        let Some(flow) = self.flows.get_mut(&key) else { return false };
+        let is_new = !std::mem::replace(&mut flow.is_placed, true);
+        // What a new flow was charged for work that ran alone comes back to it when that ends.
+        let owed = if is_new { settled + charged } else { settled };
+        let behind = level.map_or(0.0, |level| level * flow.account.weight - owed);
+        if is_new {
+            flow.account.stand_behind(number);
+        }
+        let is_level = is_new || behind <= 0.0;
+        if is_level {
+            flow.account.add(behind);
+        }
+        is_level
+    }
+
+    /// Returns the level at which the flow that has a slot got it.
+    fn level_at_start(&self, running: &Running) -> Option<f64> {
+        let flow = self.flows.get(&running.flow).filter(|flow| flow.stay == running.stay)?;
+        Some((self.settled(running.flow) + running.charged) / flow.account.weight)
+    }
+
+    /// Returns what a flow is owed without its parts of requests that still run, which are an estimate.
+    fn settled(&self, key: Key) -> f64 {
+        let Some(flow) = self.flows.get(&key) else { return 0.0 };
+        let parts = self.running.values().flat_map(|running| &running.parts);
+        let own = parts.filter(|part| (part.flow, part.stay) == (key, flow.stay));
+        flow.account.owed() - own.map(|part| part.credited).sum::<f64>()
+    }
+
+    /// Divides the work of a running request anew, after its parts changed.
+    fn reckon(&mut self, ticket: Ticket, now: Duration) {
+        let Some(running) = self.running.get_mut(&ticket) else { return };
+        let held = now.saturating_sub(running.since).as_secs_f64();
+        let mut parts = std::mem::take(&mut running.parts);
+        let work = running.charged;
+        self.settle(&mut parts, work, work.max(held));
+        if let Some(running) = self.running.get_mut(&ticket) {
+            running.parts = parts;
+        }
+    }
+
+    /// Gives each its part of `work`, done in so many seconds on the slot, in place of what it had for it before.
+    pub fn settle(&mut self, parts: &mut [Part], work: f64, held: f64) {
+        let share = if held > 0.0 { work / held } else { 0.0 };
+        let claims: Vec<Claim> = parts.iter().map(|part| part.claim).collect();
+        let seconds = divide(&claims, held, self.bounds.batch_share);
+        for (part, seconds) in parts.iter_mut().zip(seconds) {
+            let seconds = seconds * share;
+            self.credit(part.flow, part.stay, seconds - part.credited);
+            part.credited = seconds;
+        }
+        let level_max = self.level_max();
+        for part in parts {
+            if let Some(flow) = self.flows.get_mut(&part.flow) {
+                flow.account.cap(level_max);
+            }
+        }
+    }
+
+    /// Takes a flow's part of the slots in use that none of its requests waits for any more.
+    pub fn drop_parts(&mut self, key: Key, now: Duration) {
         let Some(flow) = self.flows.get(&key) else { return };
         let stay = flow.stay;
-        let mut credits = Vec::new();
-        for running in self.running.values_mut() {
-            // Whoever has the slot has its part until the end.
+        let left = |running: &Running| {
             let still_waits = flow.waiting_on[running.host.0] > 0 || (running.asking.images && flow.waiting_images > 0);
-            if still_waits || (running.flow, running.stay) == (key, stay) {
+            // Whoever has the slot has its part until the end.
+            !still_waits && (running.flow, running.stay) != (key, stay)
+        };
+        let left: Vec<Ticket> =
+            self.running.iter().filter(|(_, running)| left(running)).map(|(ticket, _)| *ticket).collect();
+        for ticket in left {
+            let Some(running) = self.running.get_mut(&ticket) else { continue };
+            let Some(at) = running.parts.iter().position(|part| (part.flow, part.stay) == (key, stay)) else {
                 continue;
-            }
-            let mine = |part: &&mut Part| part.flow == key && part.stay == stay && part.stake.waits();
-            let Some(part) = running.parts.iter_mut().find(mine) else { continue };
-            let held = now.saturating_sub(running.since).as_secs_f64();
-            let rest = running.split.leave(&mut part.stake, held, self.bounds.batch_share);
-            let rest = (rest * (running.charged - held).max(0.0)).min(part.credited);
-            part.credited -= rest;
-            credits.push((key, stay, -rest));
-            if let Some(owner) = running.owner() {
-                owner.credited += rest;
-                credits.push((running.flow, running.stay, rest));
-            }
-        }
-        for (flow, stay, seconds) in credits {
-            self.credit(flow, stay, seconds);
+            };
+            let part = running.parts.swap_remove(at);
+            self.credit(key, stay, -part.credited);
+            self.reckon(ticket, now);
         }
     }
 
-    /// Who could use a slot on this host now, or owes for having had one like it, and the part of `work` for each.
-    pub fn split(&mut self, host: HostId, images: bool, work: f64) -> (Split, Vec<Part>) {
+    /// Returns an empty part for each flow that could use a slot on this host now, and for each that has nothing waiting but
+    /// had more of that slot than they. Forgets those that had not.
+    pub fn claimants(&mut self, host: HostId, images: bool) -> Vec<Part> {
         let fits = |ticket, asking: &Asking| self.could_use(host, images, ticket, asking);
-        let (mut waiting, mut paying) = (Vec::new(), Vec::new());
+        let (mut keys, mut idle) = (Vec::new(), Vec::new());
         for (key, flow) in &self.flows {
             if flow.waiting.iter().any(|waiting| fits(Some(waiting.ticket), &waiting.asking)) {
-                waiting.push(*key);
-            } else if flow.account.owes() && flow.last.as_ref().is_some_and(|last| fits(None, last)) {
-                paying.push(*key);
+                keys.push(*key);
+            } else if flow.waiting.is_empty() && flow.last.as_ref().is_some_and(|last| fits(None, last)) {
+                idle.push(*key);
             }
         }
-        self.raise(&waiting);
-        let weight = |key: &Key| (key.0, self.flows[key].account.weight);
-        let split = Split::new(waiting.iter().map(weight));
-        let part = |key: &Key, waits: bool| {
-            let (class, weight) = weight(key);
-            let share = self.bounds.batch_share;
-            let stake = if waits { split.stake(class, weight) } else { split.pays(class, weight, share) };
-            let credited = if waits { work * split.part(class, weight, share) } else { 0.0 };
-            Part { flow: *key, stay: self.flows[key].stay, stake, credited }
+        let level = |key: &Key| self.flows[key].account.level();
+        // Compared with its own class, if that waits.
+        let highest = |class| {
+            keys.iter().max_by(|one, other| {
+                (one.0 == class).cmp(&(other.0 == class)).then(level(one).total_cmp(&level(other)))
+            })
         };
-        let parts =
-            waiting.iter().map(|key| part(key, true)).chain(paying.iter().map(|key| part(key, false))).collect();
-        (split, parts)
+        let is_behind = |key: &Key| highest(key.0).is_some_and(|highest| level(key) < level(highest));
+        let (behind, even): (Vec<Key>, Vec<Key>) = idle.into_iter().partition(is_behind);
+        keys.extend(behind);
+        for key in even {
+            if self.flows[&key].is_away() {
+                self.flows.remove(&key);
+            }
+        }
+        self.raise(&keys);
+        let is_contended = keys.len() > 1;
+        let mut parts = Vec::new();
+        for key in keys {
+            let Some(flow) = self.flows.get_mut(&key) else { continue };
+            flow.is_placed |= is_contended;
+            let claim = Claim { class: key.0, weight: flow.account.weight, since: 0.0 };
+            parts.push(Part { flow: key, stay: flow.stay, claim, credited: 0.0 });
+        }
+        parts
     }
 
-    /// Where everybody who competes owes something, it counts only who owes less: a newcomer would be owed nothing and yet
-    /// pass them all. Whoever is alone keeps what it owes elsewhere.
+    /// Lifts flows that compete and all owe something until one of them owes nothing: that keeps their order, and accounts
+    /// far from their limits. A flow that is alone keeps what it owes elsewhere.
     fn raise(&mut self, competing: &[Key]) {
         let highest = competing.iter().map(|key| self.flows[key].account.level()).max_by(f64::total_cmp);
         let Some(highest) = highest.filter(|highest| *highest < 0.0 && competing.len() > 1) else { return };
         for key in competing {
             if let Some(flow) = self.flows.get_mut(key) {
-                flow.account.add(-highest * flow.account.weight, 0.0);
+                flow.account.add(-highest * flow.account.weight);
             }
         }
     }
 
-    /// Changes what a flow is owed, if it is still the one that it was. One that is away only pays off what it owes.
-    /// Returns by how much.
-    pub fn credit(&mut self, key: Key, stay: u64, seconds: f64) -> f64 {
-        let level_max = self.level_max();
-        let Some(flow) = self.flows.get_mut(&key).filter(|flow| flow.stay == stay) else { return 0.0 };
-        let changed = if flow.is_away() && seconds > 0.0 {
-            flow.account.pay_off(seconds)
-        } else {
-            flow.account.add(seconds, level_max)
-        };
-        if flow.is_away() && !flow.account.owes() {
-            self.flows.remove(&key);
+    /// Changes what a flow is owed, if that flow is still there.
+    pub fn credit(&mut self, key: Key, stay: u64, seconds: f64) {
+        if let Some(flow) = self.flows.get_mut(&key).filter(|flow| flow.stay == stay) {
+            flow.account.add(seconds);
         }
-        changed
     }
 
-    /// What a flow may be owed for its weight, in seconds: far more than flows differ by where all slots are alike.
+    /// Returns the limit of what a flow is owed for its weight, in seconds: far more than flows differ by where all slots are
+    /// alike.
     pub fn level_max(&self) -> f64 {
         self.bounds.affinity.as_secs_f64() + REQUESTS_OWED_MAX * self.history.service()
     }
 
-    /// To be called when nobody waiting can run: where a slot is free nobody competes for it, so nothing is owed for it.
+    /// Forgets the flows that are away and last used a slot that is free. To be called when no waiting request can run.
     pub fn let_off(&mut self) {
         let hosts = &self.hosts;
         self.flows.retain(|_, flow| {

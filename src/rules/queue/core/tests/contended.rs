@@ -206,6 +206,22 @@ fn an_image_permit_is_kept_for_a_request_that_others_passed_again_and_again() {
     assert!(two_models >= 2.0, "{two_models} s of 200 s");
 }
 
+/// Each time that host 1 comes free, Bob has just been served at host 0, and it is Ann's turn.
+#[test]
+fn a_request_that_younger_ones_pass_at_another_host_is_served() {
+    let on_both =
+        |person| Asking { hosts: vec![HostId(0), HostId(1)], model: format!("of {person}"), ..asking(person) };
+    let everywhere = Asking { hosts: vec![HostId(0), HostId(1), HostId(2)], ..on_both(A) };
+    let younger = Asker { work: 0.7, ..keeps(2, on_both(B)) };
+    let older = Asker { work: 1.3, ..keeps(1, on(1, B)) };
+    let ann = Asker { work: 0.5, ..keeps(4, everywhere) };
+    let mut scene = Scene::given(&[slots(1), slots(1), slots(2)], bounds(), vec![younger, older, ann]);
+
+    scene.run_until(250.0, |_| Ok(())).unwrap();
+
+    assert!(scene.longest_wait[1] <= 20.0 && scene.had[1] >= 13.0, "{:?} {:?}", scene.longest_wait, scene.had);
+}
+
 /// Random hosts and askers, and what bounds their waits.
 #[derive(Debug, Clone)]
 struct World {
@@ -289,11 +305,11 @@ impl Letters {
     }
 
     fn debt_max(&self, p: f64) -> f64 {
-        p * self.a + (8.0 + 3.0 * self.s) * self.w
+        p * (self.a + (8.0 + 3.0 * self.s) * self.w)
     }
 
     fn passed_max(&self, p: f64, share: f64, own: f64, older: usize) -> f64 {
-        let account = self.owed_max(p) + self.debt_max(p) + 3.0 * self.s * self.w + 2.0 * own;
+        let account = self.owed_max(p) + self.debt_max(p) + 3.0 * self.s * self.w + own;
         self.p_all / (share * p) * account + (older + 1) as f64 * self.n * self.w
     }
 }
