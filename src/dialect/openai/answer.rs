@@ -58,18 +58,6 @@ impl Answer {
         bytes
     }
 
-    /// A chunk of nothing but text: the hot path of a stream. What `chunk` would make, but for the text a copy each time.
-    fn text_chunk(&mut self, text: &str, out: &mut BytesMut) {
-        if !self.started || !self.logprobs.is_empty() {
-            return self.chunk(&Delta { content: Some(Some(text)), ..Delta::default() }, None, out);
-        }
-        out.put_slice(&self.chunk_start);
-        out.put_slice(b"[{\"index\":0,\"delta\":{\"content\":");
-        wire::put_json(out, text);
-        out.put_slice(b"},\"logprobs\":null,\"finish_reason\":null}]");
-        out.put_slice(self.chunk_end());
-    }
-
     fn chunk_end(&self) -> &'static [u8] {
         if self.include_usage { b",\"usage\":null}\n\n" } else { b"}\n\n" }
     }
@@ -134,7 +122,7 @@ impl Encoder for Answer {
 
     fn event(&mut self, event: &ChatEvent, out: &mut BytesMut) {
         match &event.what {
-            Piece::Text(text) => self.text_chunk(text, out),
+            Piece::Text(text) => self.chunk(&Delta { content: Some(Some(text)), ..Delta::default() }, None, out),
             Piece::Reasoning(text) => self.chunk(&Delta { reasoning: Some(text), ..Delta::default() }, None, out),
             Piece::ToolCall(call) => {
                 let call = WireCall::of(call, Some(self.calls));
@@ -292,50 +280,6 @@ impl WireUsage {
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.answer_tokens,
             total_tokens: usage.prompt_tokens.saturating_add(usage.answer_tokens),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn answer(include_usage: bool, started: bool, logprobs: Vec<TokenLogprob>) -> Answer {
-        let mut answer = Answer {
-            id: "chatcmpl-1".into(),
-            created: 7,
-            model: "m\"".into(),
-            include_usage,
-            chunk_start: Vec::new(),
-            started,
-            calls: 0,
-            logprobs,
-            wants_logprobs: true,
-        };
-        answer.chunk_start = answer.chunk_start();
-        answer
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn a_chunk_of_text_is_written_the_same_the_short_way(
-            text: String, include_usage: bool, started: bool, token in prop::option::of(any::<String>()),
-        ) {
-            let logprobs: Vec<_> = token
-                .map(|token| TokenLogprob { bytes: token.clone().into(), token, logprob: -0.5, top: Vec::new() })
-                .into_iter()
-                .collect();
-            let (mut short, mut long) = (BytesMut::new(), BytesMut::new());
-
-            answer(include_usage, started, logprobs.clone()).text_chunk(&text, &mut short);
-            let delta = Delta { content: Some(Some(&text)), ..Delta::default() };
-            answer(include_usage, started, logprobs).chunk(&delta, None, &mut long);
-
-            prop_assert_eq!(String::from_utf8(short.into()), String::from_utf8(long.into()));
         }
     }
 }
