@@ -32,6 +32,9 @@ fn hint(path: &str) -> String {
     } else if is_below("/v1/messages") || is_below("/messages") {
         "Anthropic's API is not spoken here; use an OpenAI client with a base URL that ends in `/v1`, which adds \
          `/chat/completions`"
+    } else if is_below("/v1/responses") || is_below("/responses") {
+        "OpenAI's Responses API is not offered; let the client use `/v1/chat/completions` (in n8n, switch off \
+         `Use Responses API` of the model)"
     } else if (is_below("/api") && !is_below("/api/v1")) || is_below("/v1/api") {
         "Ollama's own API is not passed through; use POST /chat, or an OpenAI client with a base URL that ends in `/v1`"
     } else {
@@ -96,6 +99,10 @@ mod tests {
             ("/v1/messages", "Anthropic's API"),
             ("/v1/messages/count_tokens", "Anthropic's API"),
             ("/v1/v1/messages", "take one away"),
+            ("/v1/responses", "`/v1/chat/completions`"),
+            ("/v1/responses/resp_1/cancel", "`/v1/chat/completions`"),
+            ("/responses", "`/v1/chat/completions`"),
+            ("/v1/responsesx", "GET /openapi.json"),
             ("/apiary", "GET /openapi.json"),
             ("/v1/messagesx", "GET /openapi.json"),
             ("/api/v1/nope", "GET /openapi.json"),
