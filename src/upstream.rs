@@ -31,7 +31,7 @@ pub struct Host {
 
 impl Host {
     pub fn new(upstream: &config::Upstream) -> Self {
-        let provider = provider::of(upstream.kind);
+        let provider = provider::of(upstream.kind());
         let credential = upstream.secret.as_ref().and_then(|secret| credential(provider, secret));
         Host { name: upstream.name.clone(), url: upstream.url.clone(), provider, credential }
     }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::base::error::Error;
-use crate::config::{Config, Origin, Upstream as Host};
+use crate::config::{Config, Origin, UpstreamSlots};
+use crate::model::provider_kind::ProviderKind;
 use crate::serve::files;
 use crate::serve::server;
 use crate::serve::socket::SOCKET;
@@ -78,7 +79,10 @@ async fn ask_hosts(config: &Config) -> bool {
         let models = upstream.models(id).await;
         good &= models.is_ok();
         println!("\nupstream `{}`   {}: {}", host.name, host.url, answers(models.map(|models| models.len())));
-        println!("{}", about_slots(host, parallel));
+        // Other kinds of upstreams have none to explain.
+        if host.kind() == ProviderKind::Ollama {
+            println!("{}", about_slots(host.slots(), parallel));
+        }
     }
     good
 }
@@ -117,11 +121,11 @@ fn answers(models: Result<usize, Error>) -> String {
 }
 
 /// Explains the slots, since no API of Ollama tells how many requests it runs at once.
-fn about_slots(host: &Host, parallel: Option<usize>) -> String {
-    let Host { slots, slots_per_model, .. } = host;
-    let own = (*slots_per_model).min(*slots);
+fn about_slots(slots: UpstreamSlots, parallel: Option<usize>) -> String {
+    let UpstreamSlots { total, per_model, .. } = slots;
+    let own = per_model.min(total);
     let mut text = format!(
-        "  slots {slots}, of these {own} for one model: requests that are sent there at the same time. Others wait in the\n  \
+        "  slots {total}, of these {own} for one model: requests that are sent there at the same time. Others wait in the\n  \
          gateway's fair queue. They should be what Ollama runs at once for a model: OLLAMA_NUM_PARALLEL, 1 by default;\n  \
          Ollama has no API that shows it. With more slots, requests wait inside Ollama, first come, first served; with\n  \
          fewer, Ollama is idle while requests wait."
@@ -167,8 +171,6 @@ fn parallel_in(environment: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::UpstreamUrl;
-    use crate::model::provider_kind::ProviderKind;
 
     #[test]
     fn what_an_ollama_runs_at_once_is_read_from_its_environment() {
@@ -198,19 +200,11 @@ mod tests {
 
     #[test]
     fn slots_that_do_not_fit_are_named_with_what_to_do() {
-        let host = |slots, slots_per_model| Host {
-            name: "local".into(),
-            kind: ProviderKind::Ollama,
-            url: UpstreamUrl::parse("http://127.0.0.1:11434", false).unwrap(),
-            secret: None,
-            slots,
-            slots_per_model,
-            models_loaded: 1,
-        };
+        let slots = |total, per_model| UpstreamSlots { total, per_model, models_loaded: 1 };
 
-        assert!(about_slots(&host(4, 1024), Some(4)).contains("which fits"));
-        assert!(about_slots(&host(4, 2), Some(2)).contains("which fits"), "what one model gets is what counts");
-        assert!(about_slots(&host(1, 1024), Some(4)).contains("set slots = 4"));
-        assert!(!about_slots(&host(1, 1024), None).contains("on this host has"));
+        assert!(about_slots(slots(4, 1024), Some(4)).contains("which fits"));
+        assert!(about_slots(slots(4, 2), Some(2)).contains("which fits"), "what one model gets is what counts");
+        assert!(about_slots(slots(1, 1024), Some(4)).contains("set slots = 4"));
+        assert!(!about_slots(slots(1, 1024), None).contains("on this host has"));
     }
 }

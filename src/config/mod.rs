@@ -39,7 +39,7 @@ pub use reader::Problem;
 use reader::{Key, Reader};
 use settings::Settings;
 pub use tokens::Tokens;
-pub use upstreams::{Upstream, UpstreamLimits, UpstreamUrl};
+pub use upstreams::{KindSettings, Upstream, UpstreamLimits, UpstreamSlots, UpstreamUrl};
 use values::{flag, host, list, number, parsed, seconds, text, zone};
 
 #[derive(Debug, Clone)]

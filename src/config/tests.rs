@@ -165,7 +165,7 @@ fn an_upstream_may_have_a_dotted_name_and_the_environment_writes_it_with_undersc
     let file = "[upstream.\"gpu1.lan\"]\nkind = \"ollama\"\nurl = \"http://127.0.0.1:7448\"\nslots = 7\n";
     let hosts = |vars: &[(&str, &str)]| {
         let config = Config::resolve(file, env(vars)).unwrap();
-        config.upstreams.iter().map(|u| (u.name.clone(), u.url.to_string(), u.slots)).collect::<Vec<_>>()
+        config.upstreams.iter().map(|u| (u.name.clone(), u.url.to_string(), u.slots().total)).collect::<Vec<_>>()
     };
     let gpu1 = |slots| ("gpu1.lan".to_owned(), "http://127.0.0.1:7448".to_owned(), slots);
 
@@ -247,6 +247,6 @@ fn more_hosts_have_sections_of_their_own() {
 
     let config = Config::resolve(file, []).unwrap();
 
-    let names: Vec<_> = config.upstreams.iter().map(|u| (u.name.as_str(), u.slots)).collect();
+    let names: Vec<_> = config.upstreams.iter().map(|u| (u.name.as_str(), u.slots().total)).collect();
     assert_eq!(names, [("local", 1), ("big", 3)]);
 }

@@ -17,16 +17,64 @@ pub use url::UpstreamUrl;
 #[derive(Debug, Clone)]
 pub struct Upstream {
     pub name: String,
-    pub kind: ProviderKind,
     pub url: UpstreamUrl,
-    /// What the gateway shows it, where it asks for something.
+    /// The secret that the gateway shows it, where it asks for one.
     pub secret: Option<Secret<String>>,
-    /// Requests that run there at once.
-    pub slots: usize,
+    pub own: KindSettings,
+}
+
+/// What only upstreams of one kind are configured with.
+#[derive(Debug, Clone)]
+pub enum KindSettings {
+    Ollama(UpstreamSlots),
+}
+
+/// How many requests an upstream runs at once.
+#[derive(Debug, Clone, Copy)]
+pub struct UpstreamSlots {
+    pub total: usize,
     /// Slots that one model may use.
-    pub slots_per_model: usize,
+    pub per_model: usize,
     /// Models that it keeps loaded at once.
     pub models_loaded: usize,
+}
+
+impl Upstream {
+    pub fn kind(&self) -> ProviderKind {
+        match self.own {
+            KindSettings::Ollama(_) => ProviderKind::Ollama,
+        }
+    }
+
+    /// Returns how many requests the gateway sends there at once.
+    pub fn slots(&self) -> UpstreamSlots {
+        match self.own {
+            KindSettings::Ollama(slots) => slots,
+        }
+    }
+}
+
+impl KindSettings {
+    /// Reads what the section of an upstream of this kind holds beside the keys of all kinds.
+    fn read(reader: &mut Reader, kind: ProviderKind, key: impl Fn(&str) -> Key) -> Self {
+        match kind {
+            ProviderKind::Ollama => KindSettings::Ollama(UpstreamSlots::read(reader, key, ["", "", ""])),
+        }
+    }
+}
+
+impl UpstreamSlots {
+    /// Reads the keys of a section. `helps` are their lines in the example file.
+    fn read(reader: &mut Reader, key: impl Fn(&str) -> Key, helps: [&'static str; 3]) -> Self {
+        let [help, per_model_help, loaded_help] = helps;
+        let total = reader.key(key("slots"), "1", help, number(1, SLOTS_MAX));
+        let per_model = reader.key(key("slots_per_model"), "1024", per_model_help, number(1, SLOTS_MAX));
+        let models_loaded = reader.key(key("models_loaded"), "1", loaded_help, number(1, MODELS_LOADED_MAX));
+        if per_model < SLOTS_MAX {
+            reader.within((key("slots_per_model"), per_model), (key("slots"), total));
+        }
+        UpstreamSlots { total: total as usize, per_model: per_model as usize, models_loaded: models_loaded as usize }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -39,6 +87,9 @@ pub struct UpstreamLimits {
 
 /// The most slots. As `slots_per_model` it sets no bound, so it may be more than `slots`.
 const SLOTS_MAX: u64 = 1024;
+
+/// The most models that an upstream keeps loaded.
+const MODELS_LOADED_MAX: u64 = 64;
 
 /// The name of the upstream that `[ollama]` describes.
 const LOCAL: &str = "local";
@@ -100,31 +151,17 @@ pub fn read(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
          LGW_UPSTREAM__GPU1_LAN__URL.",
         text,
     );
-    let slots = reader.key(
-        "ollama.slots",
-        "1",
-        "Requests that run at this Ollama at once; the others wait here, in turn. Ollama's OLLAMA_NUM_PARALLEL, \
-         1 by default, is the number to match; it can't be read from its API.",
-        number(1, 1024),
-    );
-    let slots_per_model = reader.key(
-        "ollama.slots_per_model",
-        "1024",
-        "Of these slots, how many may run the same model; never more than there are slots.",
-        number(1, SLOTS_MAX),
-    );
-    let models_loaded = reader.key(
-        "ollama.models_loaded",
-        "1",
-        "Models that this Ollama keeps loaded at once, as far as its memory goes. Requests for a loaded model may go \
-         first for a while, so that two people with two models don't reload it at every turn.",
-        number(1, 64),
-    );
-    check_slots_per_model(
+    let ollama = |field: &str| Key::of(&["ollama", field]);
+    let slots = UpstreamSlots::read(
         reader,
-        Key::from("ollama.slots_per_model"),
-        slots_per_model,
-        (Key::from("ollama.slots"), slots),
+        ollama,
+        [
+            "Requests that run at this Ollama at once; the others wait here, in turn. Ollama's OLLAMA_NUM_PARALLEL, \
+             1 by default, is the number to match; it can't be read from its API.",
+            "Of these slots, how many may run the same model; never more than there are slots.",
+            "Models that this Ollama keeps loaded at once, as far as its memory goes. Requests for a loaded model may go \
+             first for a while, so that two people with two models don't reload it at every turn.",
+        ],
     );
     let names = reader.names_under("upstream");
     let mut upstreams: Vec<(Key, Upstream)> = Vec::new();
@@ -132,15 +169,7 @@ pub fn read(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
     if !names.iter().any(|name| name == LOCAL) {
         let key = Key::from("ollama.url");
         if let Some(url) = checked(reader, &key, &url, allow_remote) {
-            let local = Upstream {
-                name: LOCAL.to_owned(),
-                kind: ProviderKind::Ollama,
-                url,
-                secret: None,
-                slots: slots as usize,
-                slots_per_model: slots_per_model as usize,
-                models_loaded: models_loaded as usize,
-            };
+            let local = Upstream { name: LOCAL.to_owned(), url, secret: None, own: KindSettings::Ollama(slots) };
             upstreams.push((key, local));
         }
     }
@@ -156,20 +185,9 @@ pub fn read(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
         let kind = reader.key(key("kind"), "\"ollama\"", "", one_of(ProviderKind::NAMED));
         let url = reader.key(key("url"), "\"http://127.0.0.1:11434\"", "", text);
         let secret = reader.key(key("secret"), "\"\"", "", secret);
-        let slots = reader.key(key("slots"), "1", "", number(1, SLOTS_MAX));
-        let slots_per_model = reader.key(key("slots_per_model"), "1024", "", number(1, SLOTS_MAX));
-        let models_loaded = reader.key(key("models_loaded"), "1", "", number(1, 64));
-        check_slots_per_model(reader, key("slots_per_model"), slots_per_model, (key("slots"), slots));
+        let own = KindSettings::read(reader, kind, key);
         let Some(url) = checked(reader, &key("url"), &url, allow_remote) else { continue };
-        let upstream = Upstream {
-            name: name.clone(),
-            kind,
-            url,
-            secret,
-            slots: slots as usize,
-            slots_per_model: slots_per_model as usize,
-            models_loaded: models_loaded as usize,
-        };
+        let upstream = Upstream { name: name.clone(), url, secret, own };
         upstreams.push((key("url"), upstream));
     }
     for (at, (key, upstream)) in upstreams.iter().enumerate() {
@@ -187,12 +205,6 @@ pub fn read(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
 
 fn checked(reader: &mut Reader, key: &Key, url: &str, allow_remote: bool) -> Option<UpstreamUrl> {
     UpstreamUrl::parse(url, allow_remote).map_err(|message| reader.problem(key.to_string(), message)).ok()
-}
-
-fn check_slots_per_model(reader: &mut Reader, key: Key, slots_per_model: u64, slots: (Key, u64)) {
-    if slots_per_model < SLOTS_MAX {
-        reader.within((key, slots_per_model), slots);
-    }
 }
 
 fn check_upstream_name(name: &str) -> Result<(), String> {

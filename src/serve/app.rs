@@ -180,7 +180,7 @@ impl App {
         let hosts: Vec<Slots> = config.upstreams.iter().map(slots).collect();
         let queue = Queue::new(&hosts, config.order, store.settings().clone());
         let granting = queue.clone();
-        let kinds: Vec<_> = config.upstreams.iter().map(|upstream| upstream.kind).collect();
+        let kinds: Vec<_> = config.upstreams.iter().map(config::Upstream::kind).collect();
         let routing = Routing::new(kinds.clone(), config.upstream.models_fresh, move |host, is_down| {
             granting.set_down(host, is_down);
         });
@@ -228,7 +228,8 @@ fn warn_of_odd(config: &Config, store: &Store, found: Found) {
 }
 
 fn slots(upstream: &config::Upstream) -> Slots {
-    Slots { total: upstream.slots, per_model: upstream.slots_per_model, models_loaded: upstream.models_loaded }
+    let slots = upstream.slots();
+    Slots { total: slots.total, per_model: slots.per_model, models_loaded: slots.models_loaded }
 }
 
 /// Creates the parts for accounts. `App::build` uses it, and a program that fills a folder for measurements.

@@ -35,7 +35,7 @@ pub fn raise_limit() -> usize {
 
 /// Returns how many connections may be open when the process may open `limit` files.
 pub fn room_for_connections(limit: usize, config: &Config, workers: usize) -> usize {
-    let slots: usize = config.upstreams.iter().map(|upstream| upstream.slots).sum();
+    let slots: usize = config.upstreams.iter().map(|upstream| upstream.slots().total).sum();
     let own = OWN + PASSING + PER_WORKER * workers + PER_SLOT * slots;
     // If the limit is too low for both, each gets a part.
     (limit - own.min(limit / 2)).max(1)
