@@ -13,8 +13,7 @@ use futures_util::{FutureExt, StreamExt};
 
 use crate::base::error::Error;
 use crate::base::secret::Secret;
-use crate::config;
-use crate::config::UpstreamUrl;
+use crate::config::{self, Config, UpstreamUrl};
 use crate::model::catalog::{HostId, ModelCard, Skills};
 use crate::model::chat::ChatEvent;
 use crate::model::model_name::ModelName;
@@ -22,18 +21,19 @@ use crate::provider::{self, Call, Decoder, Headers, Method, PROMPT_FIELD, Provid
 
 mod tls;
 
-pub struct Host {
-    pub name: String,
+/// One upstream, and how it is spoken to.
+struct Endpoint {
+    name: String,
     url: UpstreamUrl,
     provider: &'static dyn Provider,
     credential: Option<(HeaderName, HeaderValue)>,
 }
 
-impl Host {
-    pub fn new(upstream: &config::Upstream) -> Self {
+impl Endpoint {
+    fn new(upstream: &config::Upstream) -> Self {
         let provider = provider::of(upstream.kind());
         let credential = upstream.secret.as_ref().and_then(|secret| credential(provider, secret));
-        Host { name: upstream.name.clone(), url: upstream.url.clone(), provider, credential }
+        Endpoint { name: upstream.name.clone(), url: upstream.url.clone(), provider, credential }
     }
 }
 
@@ -45,9 +45,9 @@ fn credential(provider: &dyn Provider, secret: &Secret<String>) -> Option<(Heade
     Some((HeaderName::from_static(name), value))
 }
 
-pub struct Upstream {
+pub struct UpstreamClient {
     client: Client,
-    hosts: Vec<Host>,
+    hosts: Vec<Endpoint>,
     limits: config::UpstreamLimits,
 }
 
@@ -58,8 +58,10 @@ const CHUNKS_AT_ONCE: usize = 64;
 const SHORT_BODY_MAX: usize = 4 * 1024 * 1024;
 const SHORT_BODY_WAIT_MAX: Duration = Duration::from_secs(10);
 
-impl Upstream {
-    pub fn new(hosts: Vec<Host>, limits: config::UpstreamLimits) -> Self {
+impl UpstreamClient {
+    pub fn new(config: &Config) -> Self {
+        let hosts: Vec<Endpoint> = config.upstreams.iter().map(Endpoint::new).collect();
+        let limits = config.upstream.clone();
         // The queue bounds how many requests run; a second, hidden queue in the pool would only make waits invisible.
         let mut connector =
             Connector::new().limit(0).timeout(limits.connect_timeout).handshake_timeout(limits.connect_timeout);
@@ -76,7 +78,7 @@ impl Upstream {
             .no_default_headers()
             .add_default_header((header::USER_AGENT, concat!("lan-gateway/", env!("CARGO_PKG_VERSION"))))
             .finish();
-        Upstream { client, hosts, limits }
+        UpstreamClient { client, hosts, limits }
     }
 
     pub fn hosts(&self) -> impl Iterator<Item = HostId> + use<> {
@@ -120,7 +122,7 @@ impl Upstream {
         host.provider.skills(&body).map(Some)
     }
 
-    fn request(&self, host: &Host, method: Method, path: &str, headers: &Headers) -> ClientRequest {
+    fn request(&self, host: &Endpoint, method: Method, path: &str, headers: &Headers) -> ClientRequest {
         let url = format!("{}{path}", host.url);
         let mut request = match method {
             Method::Get => self.client.get(url),
@@ -135,7 +137,7 @@ impl Upstream {
         request.no_decompress()
     }
 
-    async fn short_answer(&self, host: &Host, query: Query) -> Result<Bytes, Error> {
+    async fn short_answer(&self, host: &Endpoint, query: Query) -> Result<Bytes, Error> {
         let request = self.request(host, query.method, &query.path, &query.headers);
         let sent = request.timeout(SHORT_BODY_WAIT_MAX).send_body(query.body).await;
         let mut response = sent.map_err(|cause| self.send_failure(cause).error)?;
@@ -301,7 +303,7 @@ impl Patience {
     }
 }
 
-impl Upstream {
+impl UpstreamClient {
     pub fn limits(&self) -> &config::UpstreamLimits {
         &self.limits
     }

@@ -299,7 +299,7 @@ fn dialects_translate_as_their_files_say() {
 
 fn hold_decoded(outputs: &mut Outputs, case: &Path, decoded: Decoded) {
     let Decoded { work, mut reply, delivery, ignored, credential } = decoded;
-    let call = ollama::Ollama.call(&work).unwrap();
+    let call = ollama::OllamaProvider.call(&work).unwrap();
     let images: Vec<_> =
         call.images.iter().map(|image| json!({"offset": image.offset, "length": image.length})).collect();
     let credential = credential.map(|credential| match credential {
@@ -439,7 +439,7 @@ fn chat_answers_as_the_real_ollama_did() {
         if name(&case) == "real_load" {
             continue;
         }
-        let (events, ended) = decode(&ollama::Ollama, &read_reading(&case), [answer.as_bytes()]);
+        let (events, ended) = decode(&ollama::OllamaProvider, &read_reading(&case), [answer.as_bytes()]);
         ended.unwrap();
         let legacy = || encoder("/chat", r#"{"model":"smollm2:135m","messages":[{"role":"user"}]}"#);
         let ours = if answer.trim_end().contains('\n') {
@@ -487,7 +487,7 @@ fn arguments_beyond_what_ollama_reads_are_taken_back_all_the_same() {
         let line = format!(
             r#"{{"model":"m","message":{{"role":"assistant","tool_calls":[{{"function":{{"name":"f","arguments":{arguments}}}}}]}},"done":true}}"#
         );
-        let (events, ended) = decode(&ollama::Ollama, &Reading::plain_chat(), [line.as_bytes()]);
+        let (events, ended) = decode(&ollama::OllamaProvider, &Reading::plain_chat(), [line.as_bytes()]);
         ended.unwrap();
         let told = fold(events);
         for path in ["/v1/chat/completions", "/chat"] {
@@ -585,7 +585,7 @@ proptest! {
             rest = after;
             (!chunk.is_empty()).then_some(chunk)
         });
-        let (decoded, ended) = decode(&ollama::Ollama, &Reading::plain_chat(), chunks);
+        let (decoded, ended) = decode(&ollama::OllamaProvider, &Reading::plain_chat(), chunks);
 
         prop_assert!(ended.is_ok());
         prop_assert_eq!(decoded, events);
@@ -635,8 +635,8 @@ proptest! {
             }
             chunks.push(rest);
 
-            let (events, ended) = decode(&ollama::Ollama, &read_reading(&case), [&answer[..]]);
-            let (split, split_ended) = decode(&ollama::Ollama, &read_reading(&case), chunks);
+            let (events, ended) = decode(&ollama::OllamaProvider, &read_reading(&case), [&answer[..]]);
+            let (split, split_ended) = decode(&ollama::OllamaProvider, &read_reading(&case), chunks);
 
             prop_assert_eq!(event_lines(&split, &split_ended), event_lines(&events, &ended));
         }
@@ -798,7 +798,7 @@ proptest! {
                         Work::Complete(complete) => prop_assert!(!complete.prompt.is_empty()),
                         Work::Embed(embed) => prop_assert!(embed.texts.iter().all(|text| !text.is_empty())),
                     }
-                    match ollama::Ollama.call(&work) {
+                    match ollama::OllamaProvider.call(&work) {
                         Ok(call) => prop_assert!(serde_json::from_slice::<Value>(&call.body).is_ok()),
                         // A schema that makes no sense.
                         Err(error) => prop_assert!(error.field().is_some_and(|field| !field.is_empty()), "{}", error),

@@ -12,7 +12,7 @@ use crate::serve::files;
 use crate::serve::server;
 use crate::serve::socket::SOCKET;
 use crate::store::{self, FILE};
-use crate::upstream::{Host as Door, Upstream};
+use crate::upstream::UpstreamClient;
 
 #[derive(Args)]
 pub struct DoctorCommand {
@@ -71,8 +71,7 @@ async fn check_database(folder: &Path) -> bool {
 
 /// Asks each upstream for its models; returns `false` if one does not answer.
 async fn ask_hosts(config: &Config) -> bool {
-    let doors = config.upstreams.iter().map(Door::new).collect();
-    let upstream = Upstream::new(doors, config.upstream.clone());
+    let upstream = UpstreamClient::new(config);
     let parallel = parallel_of_ollama(Path::new("/proc"));
     let mut good = true;
     for (id, host) in upstream.hosts().zip(&config.upstreams) {

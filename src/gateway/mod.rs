@@ -30,7 +30,7 @@ use crate::rules::policy::Policy;
 use crate::rules::quarantine::Quarantine;
 use crate::rules::queue::{self, Queue};
 use crate::rules::routing::Routing;
-use crate::upstream::Upstream;
+use crate::upstream::UpstreamClient;
 
 mod answer;
 mod plausible;
@@ -69,7 +69,7 @@ pub struct Stages {
 /// One worker's gateway.
 pub struct Gateway {
     stages: Stages,
-    upstream: Rc<Upstream>,
+    upstream: Rc<UpstreamClient>,
 }
 
 /// A request that has been authenticated, counted and decoded.
@@ -113,7 +113,7 @@ impl From<Error> for Refused {
 
 impl Gateway {
     /// Creates a worker's gateway, on the worker's thread.
-    pub fn new(stages: Stages, upstream: Upstream) -> Self {
+    pub fn new(stages: Stages, upstream: UpstreamClient) -> Self {
         let serving = stages.audit.serve_worker();
         tokio::task::spawn_local(stages.audit.vitals().clone().run("a worker's mailbox", serving));
         Gateway { stages, upstream: Rc::new(upstream) }

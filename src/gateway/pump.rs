@@ -26,7 +26,7 @@ use crate::rules::limits::bodies::BodyBytes;
 use crate::rules::quarantine::{Died, Stay};
 use crate::rules::queue::{Place, Turn};
 use crate::rules::routing::{Alive, Routing};
-use crate::upstream::{Events, Failure, Patience, Upstream};
+use crate::upstream::{Events, Failure, Patience, UpstreamClient};
 
 /// How often a running answer is checked: segments for the record, silence, length.
 const BEAT: Duration = Duration::from_millis(100);
@@ -35,7 +35,7 @@ const BEAT: Duration = Duration::from_millis(100);
 const CUT_WAIT: Duration = Duration::from_secs(1);
 
 pub struct Pump {
-    pub upstream: Rc<Upstream>,
+    pub upstream: Rc<UpstreamClient>,
     pub routing: Routing,
     /// The upstreams that may run the request.
     pub hosts: Vec<HostId>,

@@ -23,7 +23,7 @@ pub const SCHEMA_FIELD: &str = "format";
 /// Returns the provider that speaks to upstreams of this kind.
 pub fn of(kind: ProviderKind) -> &'static dyn Provider {
     match kind {
-        ProviderKind::Ollama => &ollama::Ollama,
+        ProviderKind::Ollama => &ollama::OllamaProvider,
     }
 }
 

@@ -25,9 +25,9 @@ mod refs;
 mod request;
 mod schema;
 
-pub struct Ollama;
+pub struct OllamaProvider;
 
-impl Provider for Ollama {
+impl Provider for OllamaProvider {
     fn call(&self, work: &Work) -> Result<Call, Error> {
         match work {
             Work::Chat(chat) => request::call(chat, work.prompt_field()),

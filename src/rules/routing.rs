@@ -16,7 +16,7 @@ use crate::base::error::Error;
 use crate::model::catalog::{HostId, ModelCard, Skills};
 use crate::model::model_name::ModelName;
 use crate::model::provider_kind::ProviderKind;
-use crate::upstream::Upstream;
+use crate::upstream::UpstreamClient;
 
 mod known;
 
@@ -114,11 +114,11 @@ impl Routing {
     }
 
     /// Polls all upstreams until it is dropped. Must run once only.
-    pub async fn watch(&self, upstream: &Upstream) {
+    pub async fn watch(&self, upstream: &UpstreamClient) {
         join_all(upstream.hosts().map(|host| self.watch_one(upstream, host))).await;
     }
 
-    async fn watch_one(&self, upstream: &Upstream, host: HostId) {
+    async fn watch_one(&self, upstream: &UpstreamClient, host: HostId) {
         loop {
             self.lock()[host.0].begun += 1;
             let look = tokio::time::timeout(LOOK_MAX, upstream.models(host)).await;
@@ -142,7 +142,7 @@ impl Routing {
     }
 
     /// Changes what is known of an upstream, and notifies who waits for it.
-    fn change(&self, upstream: &Upstream, host: HostId, change: impl FnOnce(&mut Known)) {
+    fn change(&self, upstream: &UpstreamClient, host: HostId, change: impl FnOnce(&mut Known)) {
         let mut all = self.lock();
         let known = &mut all[host.0];
         let before = known.condition.clone();
@@ -166,13 +166,13 @@ impl Routing {
     }
 
     /// Records that a request could not connect.
-    pub fn unreachable(&self, upstream: &Upstream, host: HostId, error: &Error) {
+    pub fn unreachable(&self, upstream: &UpstreamClient, host: HostId, error: &Error) {
         self.change(upstream, host, |known| known.failed(Sure::Yes, words(error), Timestamp::now()));
         self.0.wanted[host.0].notify_one();
     }
 
     /// Probes an upstream after a connection to it broke. One that has just crashed may take a moment to release its port.
-    pub async fn probe(&self, upstream: &Upstream, host: HostId) -> Alive {
+    pub async fn probe(&self, upstream: &UpstreamClient, host: HostId) -> Alive {
         for probe in 0..PROBES {
             if probe > 0 {
                 tokio::time::sleep(PROBE_PAUSE).await;
@@ -253,7 +253,12 @@ impl Routing {
 
     /// Returns what `model` can do, as the first candidate reports it: fetched once, and again when the model has changed.
     /// `None` when it doesn't report it; then the upstream decides itself.
-    pub async fn skills(&self, upstream: &Upstream, candidates: &Candidates, model: &ModelName) -> Option<Skills> {
+    pub async fn skills(
+        &self,
+        upstream: &UpstreamClient,
+        candidates: &Candidates,
+        model: &ModelName,
+    ) -> Option<Skills> {
         let host = *candidates.hosts.first()?;
         let known = self.with_card(host, model, |card| card.skills).flatten();
         if known.is_some() {

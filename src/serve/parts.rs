@@ -16,7 +16,7 @@ use crate::rules::limits::bodies::Bodies;
 use crate::rules::tokens::Tokens;
 use crate::serve::app::App;
 use crate::store::Store;
-use crate::upstream::{Host, Upstream};
+use crate::upstream::UpstreamClient;
 
 /// The parts of an app that its routes use, shared by all workers.
 #[derive(Clone)]
@@ -54,8 +54,7 @@ impl Parts {
 
     /// Registers the parts with the services of one worker. Each worker has its own connections to the upstreams.
     pub fn install(&self, services: &mut ServiceConfig) {
-        let hosts = self.config.upstreams.iter().map(Host::new).collect();
-        let gateway = Gateway::new(self.stages.clone(), Upstream::new(hosts, self.config.upstream.clone()));
+        let gateway = Gateway::new(self.stages.clone(), UpstreamClient::new(&self.config));
         services
             .app_data(self.auth.clone())
             .app_data(self.accounts.clone())

@@ -11,7 +11,7 @@ use crate::base::vital::panic_on_purpose;
 use crate::http::address_quotas::AddressQuotas;
 use crate::serve::app::App;
 use crate::store::words::Merge;
-use crate::upstream::{Host, Upstream};
+use crate::upstream::UpstreamClient;
 
 const BEAT: Duration = Duration::from_secs(5);
 
@@ -143,8 +143,7 @@ pub async fn erase(app: Arc<App>) {
 
 /// Keeps the models and the health of the upstreams up to date, until it is dropped.
 pub async fn watch_upstreams(app: Arc<App>) {
-    let hosts = app.config.upstreams.iter().map(Host::new).collect();
-    app.stages.routing.watch(&Upstream::new(hosts, app.config.upstream.clone())).await;
+    app.stages.routing.watch(&UpstreamClient::new(&app.config)).await;
 }
 
 /// Saves, flushes and sweeps at regular intervals, until it is dropped.

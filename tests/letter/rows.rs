@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lan_gateway::dialect::{Dialect, openai::OpenAi};
-use lan_gateway::provider::{Provider, ollama::Ollama};
+use lan_gateway::provider::{Provider, ollama::OllamaProvider};
 use serde_json::{Value, json};
 
 use crate::CHAT;
@@ -256,7 +256,7 @@ fn message_rows() -> Vec<(Value, Result<Value, &'static str>, &'static [&'static
 fn translate(body: &Value) -> Result<(Value, Vec<String>), String> {
     let decoded = OpenAi.decode(&Post { path: CHAT }, body.to_string().as_bytes());
     let decoded = decoded.map_err(|error| error.field().unwrap_or_default().to_owned())?;
-    let call = Ollama.call(&decoded.work).unwrap();
+    let call = OllamaProvider.call(&decoded.work).unwrap();
     Ok((serde_json::from_slice(&call.body).unwrap(), decoded.ignored))
 }
 

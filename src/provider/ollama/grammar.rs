@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::base::error::Error;
-use crate::provider::ollama::grammar::writer::{Level, Stop, Writer};
+use crate::provider::ollama::grammar::writer::{Level, SchemaWriter, Stop};
 use crate::provider::ollama::grammar::written::{anything, used_definitions};
 use crate::provider::ollama::refs::Refs;
 
@@ -79,7 +79,7 @@ impl Grammar {
         field: &str,
         care: Care,
     ) -> Result<Value, Error> {
-        let mut writer = Writer::new(self, refs, care, field);
+        let mut writer = SchemaWriter::new(self, refs, care, field);
         let written = match writer.all_of(schemas, Level::default()) {
             Ok(written) => written,
             Err(Stop::TooLarge(error)) => return Err(error),

@@ -310,14 +310,14 @@ mod tests {
     use crate::model::model_name::ModelName;
     use crate::model::work::Work;
     use crate::provider::Provider;
-    use crate::provider::ollama::Ollama;
+    use crate::provider::ollama::OllamaProvider;
 
     fn request() -> ChatRequest {
         ChatRequest::new(ModelName::parse("m:1").unwrap(), vec![Message::new(Role::User, "hi")])
     }
 
     fn sent(request: &ChatRequest) -> String {
-        String::from_utf8(Ollama.call(&Work::Chat(request.clone())).unwrap().body.to_vec()).unwrap()
+        String::from_utf8(OllamaProvider.call(&Work::Chat(request.clone())).unwrap().body.to_vec()).unwrap()
     }
 
     #[test]
@@ -345,7 +345,7 @@ mod tests {
         }
         request.messages.push(Message::new(Role::User, "YQ=="));
 
-        let call = Ollama.call(&Work::Chat(request)).unwrap();
+        let call = OllamaProvider.call(&Work::Chat(request)).unwrap();
 
         let found: Vec<_> = call.images.iter().map(|at| &call.body[at.offset..at.offset + at.length]).collect();
         assert_eq!(found, [&b"YQ=="[..], b"YWI=", b"YWJj"]);

@@ -4,11 +4,11 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::*;
-use crate::provider::ollama::Ollama;
+use crate::provider::ollama::OllamaProvider;
 use crate::provider::{Provider, Reading};
 
 fn decode(text: &str) -> (Vec<Piece>, Result<(), Error>) {
-    let mut decoder = Ollama.decoder(&Reading::plain_chat());
+    let mut decoder = OllamaProvider.decoder(&Reading::plain_chat());
     let mut out = Vec::new();
     let ended = decoder.bytes(text.as_bytes(), &mut out).and_then(|()| decoder.end(&mut out));
     (out.into_iter().map(|event| event.what).collect(), ended)
@@ -26,7 +26,7 @@ fn a_call_written_as_text_keeps_its_arguments_as_the_model_wrote_them() {
     let called = |arguments: &str| {
         let text = serde_json::to_string(&format!("{{\n  \"name\": \"f\",\n  \"arguments\": {arguments}\n}}")).unwrap();
         let reading = Reading::Chat { must_call: vec!["f".into()], one_call: false };
-        let (mut decoder, mut out) = (Ollama.decoder(&reading), Vec::new());
+        let (mut decoder, mut out) = (OllamaProvider.decoder(&reading), Vec::new());
         let line = format!(r#"{{"message":{{"content":{text}}},"done":true}}"#);
         let ended = decoder.bytes(line.as_bytes(), &mut out).and_then(|()| decoder.end(&mut out));
         ended.map(|()| match &out[0].what {
@@ -76,7 +76,7 @@ fn what_is_not_understood_is_an_error_and_stays_one() {
     ] {
         assert_eq!(decode(bad).1.unwrap_err().code(), "upstream_error", "{bad}");
     }
-    let mut decoder = Ollama.decoder(&Reading::plain_chat());
+    let mut decoder = OllamaProvider.decoder(&Reading::plain_chat());
     let mut out = Vec::new();
     decoder.bytes(b"nonsense\n", &mut out).unwrap_err();
     assert!(decoder.bytes(b"{\"done\":true}\n", &mut out).is_err());

@@ -6,7 +6,7 @@ use crate::provider::ollama::grammar::facts;
 
 /// One of the schemas that hold together, without those that it names itself.
 #[derive(Clone, Copy)]
-pub struct Part<'a> {
+pub struct SchemaPart<'a> {
     pub fields: &'a Map<String, Value>,
     /// Its alternatives are decided: the bits of `UNIONS`.
     pub decided: u8,
@@ -14,7 +14,7 @@ pub struct Part<'a> {
 
 pub const UNIONS: [(u8, &str); 2] = [(1, "anyOf"), (2, "oneOf")];
 
-impl Part<'_> {
+impl SchemaPart<'_> {
     /// Tells it from the others: schemas are compared by where they stand.
     pub fn key(&self) -> (usize, u8) {
         (std::ptr::from_ref(self.fields) as usize, self.decided)

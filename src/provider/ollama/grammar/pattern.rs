@@ -12,8 +12,8 @@ use crate::provider::ollama::grammar::pattern::anchors::whole_text;
 use crate::provider::ollama::grammar::pattern::normal::Form;
 
 mod anchors;
-mod core;
 mod cost;
+mod nonempty;
 mod normal;
 mod places;
 mod reader;

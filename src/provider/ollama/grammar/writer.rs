@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::base::error::Error;
 use crate::provider::ollama::grammar::facts::{self, Facts, Kind};
-use crate::provider::ollama::grammar::part::Part;
+use crate::provider::ollama::grammar::part::SchemaPart;
 use crate::provider::ollama::grammar::written::{anything, holds_reference, reference};
 use crate::provider::ollama::grammar::{Care, Grammar, too_large};
 use crate::provider::ollama::refs::Refs;
@@ -65,7 +65,7 @@ struct Open {
     name: Option<String>,
 }
 
-pub struct Writer<'a, 'g> {
+pub struct SchemaWriter<'a, 'g> {
     grammar: &'g mut Grammar,
     refs: Refs<'a>,
     care: Care,
@@ -76,14 +76,14 @@ pub struct Writer<'a, 'g> {
     pub contradiction: Option<String>,
 }
 
-impl<'a, 'g> Writer<'a, 'g> {
+impl<'a, 'g> SchemaWriter<'a, 'g> {
     /// A writer for a schema that stands in the request's field `field`.
     pub fn new(grammar: &'g mut Grammar, refs: Refs<'a>, care: Care, field: &str) -> Self {
-        Writer { grammar, refs, care, path: field.to_owned(), open: Vec::new(), contradiction: None }
+        SchemaWriter { grammar, refs, care, path: field.to_owned(), open: Vec::new(), contradiction: None }
     }
 }
 
-impl<'a> Writer<'a, '_> {
+impl<'a> SchemaWriter<'a, '_> {
     pub fn all_of(&mut self, schemas: &[&'a Value], level: Level) -> Result<Value, Stop> {
         let mut parts = Vec::new();
         for schema in schemas {
@@ -92,7 +92,7 @@ impl<'a> Writer<'a, '_> {
         self.parts(parts, level)
     }
 
-    fn parts(&mut self, mut parts: Vec<Part<'a>>, level: Level) -> Result<Value, Stop> {
+    fn parts(&mut self, mut parts: Vec<SchemaPart<'a>>, level: Level) -> Result<Value, Stop> {
         let mut keys = HashSet::new();
         parts.retain(|part| !part.is_spent() && keys.insert(part.key()));
         self.grammar.nodes += 1;
@@ -135,7 +135,7 @@ impl<'a> Writer<'a, '_> {
         }
     }
 
-    fn value(&mut self, parts: &[Part<'a>], level: Level) -> Result<Value, Stop> {
+    fn value(&mut self, parts: &[SchemaPart<'a>], level: Level) -> Result<Value, Stop> {
         let facts = self.gather(parts)?;
         if let Some(values) = &facts.values {
             return self.values(values, &facts);
@@ -167,7 +167,7 @@ impl<'a> Writer<'a, '_> {
         self.union(written)
     }
 
-    fn gather(&mut self, parts: &[Part<'a>]) -> Result<Facts<'a>, Stop> {
+    fn gather(&mut self, parts: &[SchemaPart<'a>]) -> Result<Facts<'a>, Stop> {
         let mut facts = Facts::default();
         for part in parts {
             for (word, value) in part.fields {

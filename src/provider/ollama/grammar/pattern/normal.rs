@@ -1,7 +1,7 @@
 //! Patterns in normal form: apart from the question whether the empty text matches.
 
 use crate::provider::ollama::grammar::pattern::COUNT_MAX;
-use crate::provider::ollama::grammar::pattern::core::{Class, Core};
+use crate::provider::ollama::grammar::pattern::nonempty::{Class, NonEmpty};
 use crate::provider::ollama::grammar::pattern::reader::Ast;
 
 /// Nodes that the normal form may take. It repeats parts of a pattern, and patterns can be made so that it doubles them.
@@ -10,9 +10,9 @@ const NODES_MAX: usize = 4096;
 /// A pattern in two parts: whether the empty text matches, and the texts of at least one character that do.
 pub struct Normal {
     pub may_be_empty: bool,
-    core: Option<Core>,
+    core: Option<NonEmpty>,
     /// Both parts in one, where that is shorter: of a sequence that may be empty.
-    loose: Option<Core>,
+    loose: Option<NonEmpty>,
 }
 
 pub struct Form {
@@ -31,7 +31,7 @@ impl Form {
             Ast::Class(chars) => {
                 let class = Class { plain: chars.plain(), escapes: chars.escapes() };
                 let is_empty = class.plain.is_empty() && class.escapes.is_empty();
-                Some(Normal::of(false, (!is_empty).then_some(Core::Class(class))))
+                Some(Normal::of(false, (!is_empty).then_some(NonEmpty::Class(class))))
             }
             Ast::Sequence(items) => self.sequence(items),
             Ast::Either(ways) if ways.len() == 1 => self.of(&ways[0]),
@@ -42,7 +42,7 @@ impl Form {
                     may_be_empty |= way.may_be_empty;
                     cores.extend(way.core);
                 }
-                Some(Normal::of(may_be_empty, Core::either(cores)))
+                Some(Normal::of(may_be_empty, NonEmpty::either(cores)))
             }
             Ast::Repeat { what, least, most } => self.repeat(what, *least, *most),
             // They were taken out.
@@ -58,7 +58,7 @@ impl Form {
         let core = match (what.core, most) {
             (None, _) | (_, Some(0)) => None,
             (Some(core), Some(1)) => Some(core),
-            (Some(core), most) => Some(Core::Repeat(Box::new(core), least, most)),
+            (Some(core), most) => Some(NonEmpty::Repeat(Box::new(core), least, most)),
         };
         Some(Normal::of(may_be_empty, core))
     }
@@ -75,7 +75,9 @@ impl Form {
                 (false, None) => return Some(Normal::of(false, None)),
             }
         }
-        let whole = |parts: &[(bool, Core, Core)]| Core::sequence(parts.iter().map(|part| part.2.clone()).collect());
+        let whole = |parts: &[(bool, NonEmpty, NonEmpty)]| {
+            NonEmpty::sequence(parts.iter().map(|part| part.2.clone()).collect())
+        };
         if parts.iter().any(|(may_be_empty, ..)| !may_be_empty) {
             return Some(Normal::of(false, Some(whole(&parts))));
         }
@@ -88,7 +90,7 @@ impl Form {
             ways.push(whole(&rest));
         }
         let loose = (parts.len() > 1).then(|| whole(&parts));
-        Some(Normal { may_be_empty: true, core: Core::either(ways), loose })
+        Some(Normal { may_be_empty: true, core: NonEmpty::either(ways), loose })
     }
 
     fn pays(&mut self, nodes: usize) -> Option<()> {
@@ -98,15 +100,15 @@ impl Form {
 }
 
 impl Normal {
-    fn of(may_be_empty: bool, core: Option<Core>) -> Self {
+    fn of(may_be_empty: bool, core: Option<NonEmpty>) -> Self {
         Normal { may_be_empty, core, loose: None }
     }
 
     /// All texts that match, the empty one among them; `None` where there is no other.
-    pub fn whole(&self) -> Option<Core> {
+    pub fn whole(&self) -> Option<NonEmpty> {
         match (&self.loose, &self.core) {
             (Some(loose), _) => Some(loose.clone()),
-            (None, Some(core)) if self.may_be_empty => Some(Core::optional(core.clone())),
+            (None, Some(core)) if self.may_be_empty => Some(NonEmpty::optional(core.clone())),
             (None, core) => core.clone(),
         }
     }
@@ -121,7 +123,7 @@ impl Normal {
             return true;
         }
         let (what, from, to) = match core {
-            Core::Repeat(what, from, to) if matches!(**what, Core::Class(_)) => (what.clone(), *from, *to),
+            NonEmpty::Repeat(what, from, to) if matches!(**what, NonEmpty::Class(_)) => (what.clone(), *from, *to),
             _ => return false,
         };
         let from = if self.may_be_empty { least } else { from.max(least) };
@@ -133,7 +135,7 @@ impl Normal {
             return false;
         }
         self.may_be_empty = from == 0;
-        self.core = Some(Core::Repeat(what, from.max(1), to));
+        self.core = Some(NonEmpty::Repeat(what, from.max(1), to));
         true
     }
 }

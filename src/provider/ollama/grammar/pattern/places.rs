@@ -1,6 +1,6 @@
 //! Which characters of a pattern can follow each other: whether a text can be in one place of it alone.
 
-use crate::provider::ollama::grammar::pattern::core::{Class, Core};
+use crate::provider::ollama::grammar::pattern::nonempty::{Class, NonEmpty};
 
 /// Sets of characters in a pattern that is looked at more closely because its counts are large.
 const PLACES_MAX: usize = 128;
@@ -20,25 +20,25 @@ struct Ends {
 }
 
 impl<'a> Places<'a> {
-    pub fn of(core: &'a Core) -> Self {
+    pub fn of(core: &'a NonEmpty) -> Self {
         let mut places = Places { sets: Vec::new(), after: Vec::new(), first: Vec::new() };
         places.first = places.add(core).first;
         places
     }
 
-    fn add(&mut self, core: &'a Core) -> Ends {
+    fn add(&mut self, core: &'a NonEmpty) -> Ends {
         match core {
             // Too many are not looked at any more.
-            Core::Class(_) if self.sets.len() > PLACES_MAX => {
+            NonEmpty::Class(_) if self.sets.len() > PLACES_MAX => {
                 Ends { first: Vec::new(), last: Vec::new(), may_be_empty: false }
             }
-            Core::Class(class) => {
+            NonEmpty::Class(class) => {
                 let place = self.sets.len();
                 self.sets.push(class);
                 self.after.push(Vec::new());
                 Ends { first: vec![place], last: vec![place], may_be_empty: false }
             }
-            Core::Sequence(items) => {
+            NonEmpty::Sequence(items) => {
                 let mut all = Ends { first: Vec::new(), last: Vec::new(), may_be_empty: true };
                 for item in items {
                     let next = self.add(item);
@@ -54,7 +54,7 @@ impl<'a> Places<'a> {
                 }
                 all
             }
-            Core::Either(ways) => {
+            NonEmpty::Either(ways) => {
                 let mut all = Ends { first: Vec::new(), last: Vec::new(), may_be_empty: false };
                 for way in ways {
                     let way = self.add(way);
@@ -63,12 +63,12 @@ impl<'a> Places<'a> {
                 }
                 all
             }
-            Core::Repeat(what, ..) => {
+            NonEmpty::Repeat(what, ..) => {
                 let ends = self.add(what);
                 self.join(&ends.last, &ends.first);
                 ends
             }
-            Core::Optional(what) => Ends { may_be_empty: true, ..self.add(what) },
+            NonEmpty::Optional(what) => Ends { may_be_empty: true, ..self.add(what) },
         }
     }
 

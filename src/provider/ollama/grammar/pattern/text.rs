@@ -3,23 +3,23 @@
 use std::fmt::Write;
 
 use crate::provider::ollama::grammar::chars::Chars;
-use crate::provider::ollama::grammar::pattern::core::{Class, Core};
+use crate::provider::ollama::grammar::pattern::nonempty::{Class, NonEmpty};
 
-impl std::fmt::Display for Core {
+impl std::fmt::Display for NonEmpty {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Core::Class(class) => match literal(class) {
+            NonEmpty::Class(class) => match literal(class) {
                 Some(letter) => f.write_char(letter),
                 None => put_class(f, class),
             },
-            Core::Sequence(items) => items.iter().try_for_each(|item| write!(f, "{item}")),
-            Core::Either(ways) => {
+            NonEmpty::Sequence(items) => items.iter().try_for_each(|item| write!(f, "{item}")),
+            NonEmpty::Either(ways) => {
                 for (number, way) in ways.iter().enumerate() {
                     write!(f, "{}{way}", if number == 0 { '(' } else { '|' })?;
                 }
                 f.write_char(')')
             }
-            Core::Repeat(what, least, most) => {
+            NonEmpty::Repeat(what, least, most) => {
                 put_atom(f, what)?;
                 match (least, most) {
                     (1, None) => f.write_char('+'),
@@ -27,8 +27,8 @@ impl std::fmt::Display for Core {
                     (least, Some(most)) => write!(f, "{{{least},{most}}}"),
                 }
             }
-            Core::Optional(what) => match &**what {
-                Core::Repeat(what, 1, most) => {
+            NonEmpty::Optional(what) => match &**what {
+                NonEmpty::Repeat(what, 1, most) => {
                     put_atom(f, what)?;
                     match most {
                         None => f.write_char('*'),
@@ -45,10 +45,10 @@ impl std::fmt::Display for Core {
 }
 
 /// Something that a count can stand behind. The compiler would repeat the last letter of a literal only, or more of it.
-fn put_atom(f: &mut std::fmt::Formatter<'_>, core: &Core) -> std::fmt::Result {
+fn put_atom(f: &mut std::fmt::Formatter<'_>, core: &NonEmpty) -> std::fmt::Result {
     match core {
-        Core::Class(class) => put_class(f, class),
-        Core::Either(_) => write!(f, "{core}"),
+        NonEmpty::Class(class) => put_class(f, class),
+        NonEmpty::Either(_) => write!(f, "{core}"),
         other => write!(f, "({other})"),
     }
 }

@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use crate::provider::ollama::grammar::facts::Facts;
 use crate::provider::ollama::grammar::writer::counts::put_counts;
-use crate::provider::ollama::grammar::writer::{Level, Stop, Writer};
+use crate::provider::ollama::grammar::writer::{Level, SchemaWriter, Stop};
 use crate::provider::ollama::grammar::written::anything;
 
 /// Places of an array after those with a schema of their own; each has to be spelled out.
 const PLACES_MORE_MAX: usize = 32;
 
-impl<'a> Writer<'a, '_> {
+impl<'a> SchemaWriter<'a, '_> {
     pub fn array(&mut self, facts: &Facts<'a>, level: Level) -> Result<Value, Stop> {
         let (least, most) = (facts.min_items, facts.max_items);
         if most.is_some_and(|most| most < least) {

@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use crate::provider::ollama::grammar::pattern::COUNT_MAX;
-use crate::provider::ollama::grammar::writer::Writer;
+use crate::provider::ollama::grammar::writer::SchemaWriter;
 
 /// Sum of the counts of all repetitions: each makes as many rules of a grammar.
 const REPEATS_MAX: usize = 50_000;
 
-impl Writer<'_, '_> {
+impl SchemaWriter<'_, '_> {
     /// Counts that the compiler takes; others are left out.
     pub fn counts(&mut self, least: u32, most: Option<u32>, words: [&str; 2]) -> (u32, Option<u32>) {
         let mut least = least;

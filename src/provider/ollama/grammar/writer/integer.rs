@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::provider::ollama::grammar::facts::Facts;
-use crate::provider::ollama::grammar::writer::{Stop, Writer};
+use crate::provider::ollama::grammar::writer::{SchemaWriter, Stop};
 
 /// Ends of the integers that are bounded. The compiler counts digits, up to 16 of them.
 pub const INTEGER_MAX: i64 = 999_999_999_999_999;
 
-impl Writer<'_, '_> {
+impl SchemaWriter<'_, '_> {
     pub fn integer(&mut self, facts: &Facts<'_>) -> Result<Value, Stop> {
         let (mut least, mut most) = (facts.least_integer(), facts.most_integer());
         if least.zip(most).is_some_and(|(least, most)| least > most) {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::provider::ollama::grammar::Care;
 use crate::provider::ollama::grammar::facts::Facts;
-use crate::provider::ollama::grammar::writer::{Level, Stop, Writer};
+use crate::provider::ollama::grammar::writer::{Level, SchemaWriter, Stop};
 
 /// Properties of one object that may be left out. The compiler's time grows with the third power of their number.
 const OPTIONAL_MAX: usize = 300;
@@ -12,7 +12,7 @@ const OPTIONAL_MAX: usize = 300;
 /// A text in the compiler's rules for names of properties runs through a recursion of its own for each character.
 const NAME_BYTES_MAX: usize = 256;
 
-impl<'a> Writer<'a, '_> {
+impl<'a> SchemaWriter<'a, '_> {
     pub fn object(&mut self, facts: &Facts<'a>, level: Level) -> Result<Value, Stop> {
         let mut properties = Map::new();
         let mut required = Vec::new();

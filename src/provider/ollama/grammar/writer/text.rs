@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use crate::provider::ollama::grammar::facts::Facts;
 use crate::provider::ollama::grammar::pattern;
 use crate::provider::ollama::grammar::writer::counts::put_counts;
-use crate::provider::ollama::grammar::writer::{Stop, Writer};
+use crate::provider::ollama::grammar::writer::{SchemaWriter, Stop};
 
-impl<'a> Writer<'a, '_> {
+impl<'a> SchemaWriter<'a, '_> {
     pub fn text(&mut self, facts: &Facts<'a>) -> Result<Value, Stop> {
         let (least, most) = (facts.min_length, facts.max_length);
         if most.is_some_and(|most| most < least) {

@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use crate::provider::ollama::grammar::part::Part;
-use crate::provider::ollama::grammar::writer::{CHAIN_MAX, NODES_MAX, Stop, Writer};
+use crate::provider::ollama::grammar::part::SchemaPart;
+use crate::provider::ollama::grammar::writer::{CHAIN_MAX, NODES_MAX, SchemaWriter, Stop};
 
-impl<'a> Writer<'a, '_> {
+impl<'a> SchemaWriter<'a, '_> {
     /// Adds a schema to those that hold together, with what it refers to before it. What says nothing by itself is left out
     /// later, so that the same schemas look the same.
-    pub fn take_in(&mut self, schema: &'a Value, parts: &mut Vec<Part<'a>>, chain: usize) -> Result<(), Stop> {
+    pub fn take_in(&mut self, schema: &'a Value, parts: &mut Vec<SchemaPart<'a>>, chain: usize) -> Result<(), Stop> {
         let mut seen = parts.iter().filter(|part| part.decided == 0).map(|part| part.key().0).collect();
         self.take_in_new(schema, parts, &mut seen, chain)
     }
@@ -16,7 +16,7 @@ impl<'a> Writer<'a, '_> {
     fn take_in_new(
         &mut self,
         schema: &'a Value,
-        parts: &mut Vec<Part<'a>>,
+        parts: &mut Vec<SchemaPart<'a>>,
         seen: &mut Vec<usize>,
         chain: usize,
     ) -> Result<(), Stop> {
@@ -26,7 +26,7 @@ impl<'a> Writer<'a, '_> {
             Value::Object(fields) => fields,
             _ => return Err(self.wrong("", "must be an object or a boolean")),
         };
-        let part = Part { fields, decided: 0 };
+        let part = SchemaPart { fields, decided: 0 };
         let key = part.key().0;
         // Said once is enough; that also ends references that lead back to themselves.
         if seen.contains(&key) {

@@ -2,17 +2,17 @@
 
 use serde_json::{Value, json};
 
-use crate::provider::ollama::grammar::part::{Part, UNIONS};
-use crate::provider::ollama::grammar::writer::{Level, Stop, Writer};
+use crate::provider::ollama::grammar::part::{SchemaPart, UNIONS};
+use crate::provider::ollama::grammar::writer::{Level, SchemaWriter, Stop};
 use crate::provider::ollama::grammar::written::{holds_reference, open_references};
 
 /// Ways out of which an answer takes one: values of enumerations and alternatives. As many as OpenAI takes. A sampler tries
 /// each with every token while an answer leaves open which it will be.
 const WAYS_MAX: usize = 1_000;
 
-impl<'a> Writer<'a, '_> {
+impl<'a> SchemaWriter<'a, '_> {
     /// Decides the first alternatives that are open, for each way with all that holds beside them.
-    pub fn one_of(&mut self, mut parts: Vec<Part<'a>>, level: Level) -> Result<Value, Stop> {
+    pub fn one_of(&mut self, mut parts: Vec<SchemaPart<'a>>, level: Level) -> Result<Value, Stop> {
         let open = parts.iter().enumerate().find_map(|(at, part)| {
             let (bit, word) =
                 UNIONS.into_iter().find(|(bit, word)| part.decided & bit == 0 && part.fields.contains_key(*word))?;
