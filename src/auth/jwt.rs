@@ -84,7 +84,7 @@ pub struct JwtKeys {
 
 impl JwtKeys {
     /// Reads the keys from `secrets_dir`, or creates them. A file that other users may read is refused.
-    pub fn load(secrets_dir: &Path, config: &config::Accounts) -> anyhow::Result<JwtKeys> {
+    pub fn load(secrets_dir: &Path, config: &config::AccountsSection) -> anyhow::Result<JwtKeys> {
         // A second call finds the same provider installed.
         let _ = PROVIDER.install_default();
         let path = secrets_dir.join("jwt.json");

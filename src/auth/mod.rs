@@ -160,7 +160,12 @@ pub struct Auth {
 }
 
 impl Auth {
-    pub fn new(store: Store, keys: JwtKeys, throttle: Throttle, config: &config::Accounts) -> anyhow::Result<Self> {
+    pub fn new(
+        store: Store,
+        keys: JwtKeys,
+        throttle: Throttle,
+        config: &config::AccountsSection,
+    ) -> anyhow::Result<Self> {
         let verified = Cache::builder()
             .max_capacity(config.credential_cache_max)
             .time_to_live(config.credential_cache_lifetime)

@@ -61,7 +61,7 @@ pub enum Match {
 }
 
 impl Passwords {
-    pub fn new(config: &config::Accounts) -> anyhow::Result<Self> {
+    pub fn new(config: &config::AccountsSection) -> anyhow::Result<Self> {
         Ok(Passwords {
             running: Arc::new(Semaphore::new(config.hashing_threads)),
             places: Arc::new(Semaphore::new(config.hashing_threads + config.hashing_waiting_max)),

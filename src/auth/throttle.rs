@@ -22,7 +22,7 @@ use crate::model::credential::Username;
 mod ladder;
 mod memory;
 
-use ladder::{Ladder, Mark, Refusal, Who};
+use ladder::{Ladder, Mark, TryMarks, TryRefusal};
 use memory::Memory;
 
 pub struct Throttle {
@@ -49,7 +49,7 @@ struct State {
 /// A try that may be hashed. The caller reports its outcome; a try that is dropped unreported counts as a failure.
 pub struct Try<'a> {
     throttle: &'a Throttle,
-    who: Who,
+    who: TryMarks,
     at: Timestamp,
     open: bool,
 }
@@ -83,18 +83,18 @@ impl Throttle {
             decided.as_mut().enable();
             match self.try_enter(source, account) {
                 Ok(entered) => return Ok(entered),
-                Err(Refusal::Wait(wait)) => return Err(refusal(wait)),
-                Err(Refusal::Undecided) if place.is_none() => match self.waiting.try_acquire() {
+                Err(TryRefusal::Wait(wait)) => return Err(refusal(wait)),
+                Err(TryRefusal::Undecided) if place.is_none() => match self.waiting.try_acquire() {
                     Ok(free) => place = Some(free),
                     Err(_) => return Err(refusal(Duration::from_secs(1))),
                 },
-                Err(Refusal::Undecided) => {}
+                Err(TryRefusal::Undecided) => {}
             }
             decided.await;
         }
     }
 
-    fn try_enter(&self, source: IpAddr, account: &Username) -> Result<Try<'_>, Refusal> {
+    fn try_enter(&self, source: IpAddr, account: &Username) -> Result<Try<'_>, TryRefusal> {
         let (who, at) = (self.who(source, account), self.clock.now());
         let mut state = self.lock();
         state.changed = true;
@@ -132,9 +132,9 @@ impl Throttle {
 
     /// Returns the digests that a try is counted under. A cookie of an earlier success would be a second kind of source:
     /// another label, the same limits.
-    fn who(&self, source: IpAddr, account: &Username) -> Who {
+    fn who(&self, source: IpAddr, account: &Username) -> TryMarks {
         let (prefix, name) = (prefix(source).to_be_bytes(), account.as_str().as_bytes());
-        Who {
+        TryMarks {
             address: self.mark("address", &[&prefix]),
             pair: self.mark("pair", &[&prefix, name]),
             account: self.account(account),

@@ -9,7 +9,7 @@ use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
 use crate::base::text::visible;
-use crate::cli::host::{Host, need, token_id};
+use crate::cli::host::{HostApi, need, token_id};
 use crate::cli::socket::Stream;
 use crate::rules::export::filter::Filter;
 
@@ -67,7 +67,7 @@ pub struct ExportCommand {
     output: Option<PathBuf>,
 }
 
-pub async fn run(host: &Host, command: ExportCommand) -> anyhow::Result<()> {
+pub async fn run(host: &HostApi, command: ExportCommand) -> anyhow::Result<()> {
     if let Some(path) = command.output.as_deref().filter(|path| path.exists()) {
         bail!("{} is there already; name another file", path.display());
     }
@@ -90,7 +90,7 @@ pub async fn run(host: &Host, command: ExportCommand) -> anyhow::Result<()> {
 }
 
 /// Returns the body of the request: the whole record of one person, or what a filter finds.
-async fn asked(host: &Host, command: &ExportCommand) -> anyhow::Result<Value> {
+async fn asked(host: &HostApi, command: &ExportCommand) -> anyhow::Result<Value> {
     let ExportCommand { user, token, kind, outcome, model, api, from, to, text, format, bom, .. } = command;
     let user_id = host.person(user.as_deref()).await?;
     let rest = Filter {

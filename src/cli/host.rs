@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::base::owner;
-use crate::cli::socket::{Reply, Socket, Stream};
+use crate::cli::socket::{Socket, SocketReply, Stream};
 use crate::config::Config;
 use crate::serve::app::App;
 use crate::serve::control::Control;
@@ -23,7 +23,7 @@ const LIST_MAX: usize = 10_000;
 const PAGE_MAX: usize = 500;
 
 /// The API as the operator of the host uses it.
-pub struct Host {
+pub struct HostApi {
     socket: Socket,
     alone: Option<Alone>,
 }
@@ -34,12 +34,12 @@ struct Alone {
     control: Control,
 }
 
-impl Host {
+impl HostApi {
     /// Finds the gateway that runs on the data folder, or opens the folder itself.
-    pub async fn open(config: &Config) -> anyhow::Result<Host> {
+    pub async fn open(config: &Config) -> anyhow::Result<HostApi> {
         let asked = somebody_answers(&config.data_dir);
         if asked.context("run this as the gateway's user or root")? {
-            return Ok(Host { socket: Socket::at(&config.data_dir.join(SOCKET)), alone: None });
+            return Ok(HostApi { socket: Socket::at(&config.data_dir.join(SOCKET)), alone: None });
         }
         let file = config.data_dir.join(crate::store::FILE);
         if !file.exists() {
@@ -50,7 +50,7 @@ impl Host {
         }
         let app = App::build(config.clone()).await?;
         let control = Control::start(&app, OWN_SOCKET)?;
-        Ok(Host { socket: Socket::at(control.path()), alone: Some(Alone { app, control }) })
+        Ok(HostApi { socket: Socket::at(control.path()), alone: Some(Alone { app, control }) })
     }
 
     /// Ends what `open` started.
@@ -178,7 +178,7 @@ pub fn escaped(text: &str) -> String {
 }
 
 /// Returns the message of a refusal. An unknown route can only come from a gateway of another version.
-fn refusal(reply: &Reply) -> anyhow::Error {
+fn refusal(reply: &SocketReply) -> anyhow::Error {
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let error = &body["error"];
     match (error["message"].as_str(), error["code"].as_str()) {
@@ -223,7 +223,7 @@ mod tests {
     use bytes::Bytes;
 
     fn said(status: u16, body: &'static str) -> String {
-        refusal(&Reply { status, body: Bytes::from_static(body.as_bytes()) }).to_string()
+        refusal(&SocketReply { status, body: Bytes::from_static(body.as_bytes()) }).to_string()
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod user;
 
 use doctor::DoctorCommand;
 use export::ExportCommand;
-use host::Host;
+use host::HostApi;
 use models::ModelsCommand;
 use queue::QueueCommand;
 use record::RecordCommand;
@@ -160,7 +160,7 @@ fn report(problems: &[Problem], origin: &Origin) -> ExitCode {
 
 /// Calls the running gateway, or opens its data folder for as long as the command takes.
 async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
-    let host = Host::open(config).await?;
+    let host = HostApi::open(config).await?;
     let done = match command {
         Command::User(command) => user::run(&host, config, command).await,
         Command::Token(command) => token::run(&host, command).await,

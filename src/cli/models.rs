@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use crate::cli::host::{Host, need, unexpected};
+use crate::cli::host::{HostApi, need, unexpected};
 use crate::cli::{print_json, table};
 use crate::config::Config;
 
@@ -14,7 +14,7 @@ pub struct ModelsCommand {
     json: bool,
 }
 
-pub async fn run(host: &Host, config: &Config, command: ModelsCommand) -> anyhow::Result<()> {
+pub async fn run(host: &HostApi, config: &Config, command: ModelsCommand) -> anyhow::Result<()> {
     host.check_running(&config.data_dir)?;
     let answer = host.get("/v1/models").await?;
     let models = answer["data"].as_array().ok_or_else(unexpected)?;

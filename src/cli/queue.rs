@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::Value;
 
-use crate::cli::host::{Host, escaped, maybe, need, unexpected};
+use crate::cli::host::{HostApi, escaped, maybe, need, unexpected};
 use crate::cli::{print_json, table};
 use crate::config::Config;
 
@@ -21,7 +21,7 @@ pub enum QueueCommand {
 
 const PATH: &str = "/api/v1/queue";
 
-pub async fn run(host: &Host, config: &Config, command: QueueCommand) -> anyhow::Result<()> {
+pub async fn run(host: &HostApi, config: &Config, command: QueueCommand) -> anyhow::Result<()> {
     host.check_running(&config.data_dir)?;
     match command {
         QueueCommand::List { json } => {

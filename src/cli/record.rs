@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use crate::base::text::visible;
-use crate::cli::host::{Host, escaped, maybe, need, token_id};
+use crate::cli::host::{HostApi, escaped, maybe, need, token_id};
 use crate::cli::{print_json, table};
 
 #[derive(Subcommand)]
@@ -55,7 +55,7 @@ pub enum RecordCommand {
 
 const PATH: &str = "/api/v1/audit";
 
-pub async fn run(host: &Host, command: RecordCommand) -> anyhow::Result<()> {
+pub async fn run(host: &HostApi, command: RecordCommand) -> anyhow::Result<()> {
     match command {
         RecordCommand::List { user, token, kind, outcome, model, api, from, to, text, limit, json } => {
             let user = host.person(user.as_deref()).await?;

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::cli::host::{Host, maybe, need, unexpected};
+use crate::cli::host::{HostApi, maybe, need, unexpected};
 use crate::cli::{print_json, table};
 
 #[derive(Subcommand)]
@@ -20,7 +20,7 @@ pub enum SettingsCommand {
     Unset { name: String },
 }
 
-pub async fn run(host: &Host, command: Option<SettingsCommand>) -> anyhow::Result<()> {
+pub async fn run(host: &HostApi, command: Option<SettingsCommand>) -> anyhow::Result<()> {
     match command.unwrap_or(SettingsCommand::List { json: false }) {
         SettingsCommand::List { json } => {
             let settings = items(host.get(PATH).await?)?;
@@ -40,7 +40,7 @@ fn items(mut answer: Value) -> anyhow::Result<Vec<Value>> {
     }
 }
 
-async fn change(host: &Host, name: &str, value: Option<u64>) -> anyhow::Result<()> {
+async fn change(host: &HostApi, name: &str, value: Option<u64>) -> anyhow::Result<()> {
     let settings = items(host.patch(PATH, &json!({ name: value })).await?)?;
     let setting = settings.iter().find(|setting| setting["name"] == name).ok_or_else(unexpected)?;
     let source = if setting["changed_at"].is_null() { "as the file says:" } else { "set here; the file says" };

@@ -26,7 +26,7 @@ pub struct Socket {
 }
 
 /// A complete answer.
-pub struct Reply {
+pub struct SocketReply {
     pub status: u16,
     pub body: Bytes,
 }
@@ -52,13 +52,13 @@ impl Socket {
     }
 
     /// Sends a request and returns the complete answer.
-    pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Reply> {
+    pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<SocketReply> {
         let response = self.send(method, path, body).await?;
         whole(response).await
     }
 
     /// Requests a stream. An answer with another status than 200 is read to its end.
-    pub async fn open(&self, path: &str) -> anyhow::Result<Result<Stream, Reply>> {
+    pub async fn open(&self, path: &str) -> anyhow::Result<Result<Stream, SocketReply>> {
         let response = self.send("GET", path, None).await?;
         match response.status().as_u16() {
             200 => Ok(Ok(Stream(response))),
@@ -84,10 +84,10 @@ impl Socket {
     }
 }
 
-async fn whole(mut response: ClientResponse) -> anyhow::Result<Reply> {
+async fn whole(mut response: ClientResponse) -> anyhow::Result<SocketReply> {
     let status = response.status().as_u16();
     let body = response.body().limit(ANSWER_BYTES_MAX).await.context("the gateway's answer was cut short")?;
-    Ok(Reply { status, body })
+    Ok(SocketReply { status, body })
 }
 
 /// A body while it arrives. Its end doesn't tell whether it is complete.

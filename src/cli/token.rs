@@ -4,7 +4,7 @@ use clap::{ArgGroup, Subcommand};
 use serde_json::{Map, Value, json};
 
 use crate::base::text::visible;
-use crate::cli::host::{Host, escaped, maybe, need, token_id};
+use crate::cli::host::{HostApi, escaped, maybe, need, token_id};
 use crate::cli::{print_json, table};
 use crate::model::runaway::Runaway;
 
@@ -92,7 +92,7 @@ pub enum TokenCommand {
     },
 }
 
-pub async fn run(host: &Host, command: TokenCommand) -> anyhow::Result<()> {
+pub async fn run(host: &HostApi, command: TokenCommand) -> anyhow::Result<()> {
     match command {
         TokenCommand::Create { user, name, scopes, models, networks, requests_per_minute, quotas, class, days } => {
             let some = |words: Vec<String>| Some(words).filter(|words| !words.is_empty());
@@ -152,7 +152,7 @@ fn path_of(token: &str) -> String {
     format!("{PATH}/{}", escaped(token_id(token)))
 }
 
-async fn change(host: &Host, token: &str, change: Value) -> anyhow::Result<()> {
+async fn change(host: &HostApi, token: &str, change: Value) -> anyhow::Result<()> {
     let token = host.patch(&path_of(token), &change).await?;
     let quotas = token["quotas"].as_object().into_iter().flatten().filter(|(_, most)| !most.is_null());
     let mut parts: Vec<String> = quotas.map(|(name, most)| format!("{name} {most}")).collect();

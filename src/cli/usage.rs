@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use crate::base::text::visible;
-use crate::cli::host::{Host, token_id, unexpected, with_query};
+use crate::cli::host::{HostApi, token_id, unexpected, with_query};
 use crate::cli::{print_json, table};
 use crate::rules::usage::{UsageItem, as_csv};
 
@@ -38,7 +38,7 @@ pub struct UsageCommand {
     json: bool,
 }
 
-pub async fn run(host: &Host, command: UsageCommand) -> anyhow::Result<()> {
+pub async fn run(host: &HostApi, command: UsageCommand) -> anyhow::Result<()> {
     let UsageCommand { by, user, token, from, to, csv, bom, json } = command;
     let user = host.person(user.as_deref()).await?;
     let path = with_query(

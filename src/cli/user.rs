@@ -7,7 +7,7 @@ use clap::{ArgGroup, Subcommand};
 use serde_json::{Value, json};
 
 use crate::base::text::visible;
-use crate::cli::host::{Host, maybe, need, unexpected};
+use crate::cli::host::{HostApi, maybe, need, unexpected};
 use crate::cli::{print_json, table};
 use crate::config::Config;
 use crate::rules::accounts::WaitingWish;
@@ -137,7 +137,7 @@ pub enum UserCommand {
     },
 }
 
-pub async fn run(host: &Host, config: &Config, command: UserCommand) -> anyhow::Result<()> {
+pub async fn run(host: &HostApi, config: &Config, command: UserCommand) -> anyhow::Result<()> {
     match command {
         UserCommand::Add { email } => {
             let made = host.post("/host/users", &json!({ "email": email, "password": read_password()? })).await?;
@@ -203,23 +203,23 @@ pub async fn run(host: &Host, config: &Config, command: UserCommand) -> anyhow::
 }
 
 /// Calls a verb that needs nothing but an account.
-async fn act(host: &Host, user: &str, verb: &str) -> anyhow::Result<()> {
+async fn act(host: &HostApi, user: &str, verb: &str) -> anyhow::Result<()> {
     let path = format!("/api/v1/users/{}/{verb}", host.user_id(user).await?);
     print_status(&host.post(&path, &json!({})).await?)
 }
 
-async fn change(host: &Host, user: &str, change: Value) -> anyhow::Result<()> {
+async fn change(host: &HostApi, user: &str, change: Value) -> anyhow::Result<()> {
     let path = format!("/api/v1/users/{}", host.user_id(user).await?);
     print_user(&host.patch(&path, &change).await?)
 }
 
-async fn turn_down_all(host: &Host, which: WaitingWish) -> anyhow::Result<u64> {
+async fn turn_down_all(host: &HostApi, which: WaitingWish) -> anyhow::Result<u64> {
     let done = host.post("/api/v1/users/turn-down", &serde_json::to_value(which)?).await?;
     done["turned_down"].as_u64().ok_or_else(unexpected)
 }
 
 /// Rejects the named registrations; none if one can't be found.
-async fn turn_down(host: &Host, users: &[String]) -> anyhow::Result<u64> {
+async fn turn_down(host: &HostApi, users: &[String]) -> anyhow::Result<u64> {
     let mut ids = Vec::new();
     for user in users {
         ids.push(host.user_id(user).await?);

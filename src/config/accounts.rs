@@ -6,7 +6,7 @@ use crate::config::reader::Reader;
 use crate::config::values::{number, seconds};
 
 #[derive(Debug, Clone)]
-pub struct Accounts {
+pub struct AccountsSection {
     pub password_length_min: usize,
     pub token_lifetime: Duration,
     pub reset_lifetime: Duration,
@@ -18,9 +18,9 @@ pub struct Accounts {
     pub credential_cache_max: u64,
 }
 
-impl Accounts {
+impl AccountsSection {
     pub fn read(reader: &mut Reader) -> Self {
-        Accounts {
+        AccountsSection {
             password_length_min: reader.key(
                 "accounts.password_length_min",
                 "12",

@@ -6,15 +6,15 @@ use crate::config::reader::Reader;
 use crate::config::values::number;
 
 #[derive(Debug, Clone)]
-pub struct Audit {
+pub struct AuditSection {
     pub queue_bytes_max: usize,
     pub segment_time: Duration,
     pub segment_bytes: usize,
 }
 
-impl Audit {
+impl AuditSection {
     pub fn read(reader: &mut Reader) -> Self {
-        Audit {
+        AuditSection {
             queue_bytes_max: reader.key(
                 "audit.queue_bytes_max",
                 "67108864",

@@ -6,14 +6,14 @@ use crate::config::reader::Reader;
 use crate::config::values::{number, seconds};
 
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct LimitsSection {
     pub address_requests_per_minute: u32,
     pub body_timeout: Duration,
 }
 
-impl Limits {
+impl LimitsSection {
     pub fn read(reader: &mut Reader) -> Self {
-        Limits {
+        LimitsSection {
             address_requests_per_minute: reader.key(
                 "limits.address_requests_per_minute",
                 "300",

@@ -28,17 +28,17 @@ mod tokens;
 mod upstreams;
 mod values;
 
-pub use accounts::Accounts;
+pub use accounts::AccountsSection;
 pub use answers::Answers;
-pub use audit::Audit;
-pub use limits::Limits;
+pub use audit::AuditSection;
+pub use limits::LimitsSection;
 pub use log::{Log, LogFormat};
 pub use origin::Origin;
 pub use queue::Order;
 pub use reader::Problem;
 use reader::{Key, Reader};
 use settings::Settings;
-pub use tokens::Tokens;
+pub use tokens::TokensSection;
 pub use upstreams::{KindSettings, Upstream, UpstreamLimits, UpstreamSlots, UpstreamUrl};
 use values::{flag, host, list, number, parsed, seconds, text, zone};
 
@@ -59,12 +59,12 @@ pub struct Config {
     pub upstream: UpstreamLimits,
     /// Start values.
     pub settings: Settings,
-    pub limits: Limits,
+    pub limits: LimitsSection,
     pub order: Order,
     pub answers: Answers,
-    pub audit: Audit,
-    pub accounts: Accounts,
-    pub tokens: Tokens,
+    pub audit: AuditSection,
+    pub accounts: AccountsSection,
+    pub tokens: TokensSection,
     pub log: Log,
     /// Values that have no effect, as notes for the operator.
     pub notes: Vec<Problem>,
@@ -211,12 +211,12 @@ impl Config {
             upstreams,
             upstream: UpstreamLimits::read(reader),
             settings: Settings::read(reader),
-            limits: Limits::read(reader),
+            limits: LimitsSection::read(reader),
             order: Order::read(reader),
             answers: Answers::read(reader),
-            audit: Audit::read(reader),
-            accounts: Accounts::read(reader),
-            tokens: Tokens::read(reader),
+            audit: AuditSection::read(reader),
+            accounts: AccountsSection::read(reader),
+            tokens: TokensSection::read(reader),
             log: Log::read(reader),
             notes: Vec::new(),
         }

@@ -5,7 +5,7 @@ use crate::config::values::number;
 
 /// Lifetimes and numbers of API tokens.
 #[derive(Debug, Clone)]
-pub struct Tokens {
+pub struct TokensSection {
     pub per_user_max: u32,
     pub lifetime_days: u32,
     pub lifetime_days_max: u32,
@@ -13,9 +13,9 @@ pub struct Tokens {
     pub grace_seconds_max: u32,
 }
 
-impl Tokens {
+impl TokensSection {
     pub fn read(reader: &mut Reader) -> Self {
-        let tokens = Tokens {
+        let tokens = TokensSection {
             per_user_max: reader.key(
                 "tokens.per_user_max",
                 "20",

@@ -73,7 +73,7 @@ pub struct Gateway {
 }
 
 /// A request that has been authenticated, counted and decoded.
-pub struct Asked {
+pub struct DecodedRequest {
     pub id: RequestId,
     pub who: Identity,
     pub api: &'static str,
@@ -195,7 +195,7 @@ impl Gateway {
 
     /// Runs an admitted request through policy, routing, quotas, queue and audit, then starts the upstream call. Its cost is
     /// settled below the bar; a request that is refused above it costs nothing.
-    pub async fn answer(&self, asked: Asked, admission: &mut Admission) -> Result<Answer, Refused> {
+    pub async fn answer(&self, asked: DecodedRequest, admission: &mut Admission) -> Result<Answer, Refused> {
         let Stages { breaker, policy, quarantine, routing, queue, audit, running, answers, .. } = &self.stages;
         let Stages { stopping, stop_now, readers_over, pumps, .. } = &self.stages;
         if stopping.is_cancelled() {

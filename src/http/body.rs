@@ -97,7 +97,7 @@ pub fn stranger(request: &HttpRequest) -> Sender {
 pub async fn read(
     request: &HttpRequest,
     payload: &mut web::Payload,
-    limits: &config::Limits,
+    limits: &config::LimitsSection,
     sender: Sender,
 ) -> Result<Body, Error> {
     let bytes_max = settings(request)?.body_bytes_max.min(bodies(request)?.longest(sender));
@@ -109,7 +109,7 @@ pub async fn read(
 pub async fn read_own(
     request: &HttpRequest,
     payload: &mut web::Payload,
-    limits: &config::Limits,
+    limits: &config::LimitsSection,
 ) -> Result<Body, Error> {
     let sender = stranger(request);
     let bytes_max = settings(request)?.own_body_bytes_max.min(bodies(request)?.longest(sender));
@@ -120,7 +120,7 @@ pub async fn read_own(
 async fn read_within(
     request: &HttpRequest,
     payload: &mut web::Payload,
-    limits: &config::Limits,
+    limits: &config::LimitsSection,
     sender: Sender,
     bytes_max: usize,
 ) -> Result<Body, Error> {
@@ -158,7 +158,7 @@ async fn read_within(
 pub async fn json<T: DeserializeOwned>(
     request: &HttpRequest,
     payload: &mut web::Payload,
-    limits: &config::Limits,
+    limits: &config::LimitsSection,
 ) -> Result<T, Error> {
     parse(&read_own(request, payload, limits).await?)
 }

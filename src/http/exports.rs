@@ -17,7 +17,7 @@ use crate::http::head::request_id;
 use crate::http::query::query;
 use crate::http::reply::{self, ApiError, ApiResult};
 use crate::rules::export::filter::Filter;
-use crate::rules::export::{Exporter, Exports, Extent, Format, check_mark};
+use crate::rules::export::{ExportFormat, Exporter, Exports, Extent, check_mark};
 
 /// Either `user_id` or `filter`.
 #[derive(Deserialize, ToSchema)]
@@ -69,7 +69,7 @@ pub async fn create_export(
 ) -> ApiResult {
     let result = async {
         let asked: NewExport = body::json(&request, &mut payload, &config.limits).await?;
-        let format = Format::parse(asked.format.as_deref())?;
+        let format = ExportFormat::parse(asked.format.as_deref())?;
         check_mark(asked.bom, format)?;
         let filter = asked.filter.map(|Fields(filter)| filter);
         let export = exports.create(admin.0.actor(), Extent::of(asked.user_id, filter)?, format).await?;

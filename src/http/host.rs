@@ -13,7 +13,7 @@ use crate::http::callers::{Admin, HostDoor};
 use crate::http::reply::{self, ApiError, ApiResult, answer};
 use crate::http::users::UserDetail;
 use crate::http::views::{FreshToken, UserView};
-use crate::http::{ROUTES, Route, Who, body, method, unknown};
+use crate::http::{ApiRoute, ROUTES, Who, body, method, unknown};
 use crate::rules::accounts::Accounts;
 use crate::rules::tokens::{Tokens, Wish};
 
@@ -49,7 +49,7 @@ pub fn mount(config: &mut ServiceConfig) {
 }
 
 /// Returns whether a route works without an account and without a password.
-fn is_for_the_host(route: &Route) -> bool {
+fn is_for_the_host(route: &ApiRoute) -> bool {
     match route.who {
         Who::Admin => true,
         Who::Person | Who::Bearer => !route.path.starts_with("/api/v1/me"),

@@ -14,7 +14,7 @@ use crate::base::ids::RequestId;
 use crate::base::vital::panic_on_purpose;
 use crate::config::Config;
 use crate::dialect::{Decoded, Delivery, Dialect, Route};
-use crate::gateway::{Asked, Gateway, Refused, stopped};
+use crate::gateway::{DecodedRequest, Gateway, Refused, stopped};
 use crate::http::delivery::{Exchange, panicked};
 use crate::http::head::{RequestHead, address, request_id};
 use crate::http::standing::{Named, add_headers, limit_headers, queue_headers};
@@ -147,7 +147,7 @@ impl Door<'_> {
         let Read { admitted, decoded, memory } = self.read(payload, &mut known.caller).await?;
         let Decoded { work, reply, delivery, ignored, .. } = decoded;
         known.model = Some(work.model().as_str().to_owned());
-        let asked = Asked {
+        let asked = DecodedRequest {
             id: self.id,
             api: self.route.path,
             address: address(self.request),

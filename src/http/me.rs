@@ -13,7 +13,7 @@ use crate::http::query::query;
 use crate::http::reply::{self, ApiResult, answer};
 use crate::http::views::AccountView;
 use crate::http::views::UserView;
-use crate::rules::export::{Exports, Extent, Format, check_mark};
+use crate::rules::export::{ExportFormat, Exports, Extent, check_mark};
 use crate::store::Store;
 use crate::store::audit::Wanted;
 
@@ -75,7 +75,7 @@ pub struct OwnExportQuery {
 pub async fn export(caller: Doer, request: HttpRequest, exports: web::Data<Exports>) -> ApiResult {
     let begun = async {
         let asked: OwnExportQuery = query(&request)?;
-        let format = Format::parse(asked.format.as_deref())?;
+        let format = ExportFormat::parse(asked.format.as_deref())?;
         check_mark(asked.bom, format)?;
         let own = Extent::WholeOf(caller.0.user().public_id.clone());
         let export = exports.create(caller.actor(), own, format).await?;

@@ -59,7 +59,7 @@ pub enum Who {
     Admin,
 }
 
-pub struct Route {
+pub struct ApiRoute {
     pub method: &'static str,
     pub path: &'static str,
     pub who: Who,
@@ -67,12 +67,12 @@ pub struct Route {
     pub(crate) handler: fn() -> ActixRoute,
 }
 
-const fn route(method: &'static str, path: &'static str, who: Who, handler: fn() -> ActixRoute) -> Route {
-    Route { method, path, who, handler }
+const fn route(method: &'static str, path: &'static str, who: Who, handler: fn() -> ActixRoute) -> ApiRoute {
+    ApiRoute { method, path, who, handler }
 }
 
 /// Every route besides those of the dialects, which all take a `Bearer` (`/chat` credentials in its body, too).
-pub static ROUTES: &[Route] = &[
+pub static ROUTES: &[ApiRoute] = &[
     route("GET", "/v1/models", Who::Bearer, || web::to(models::list)),
     route("GET", "/v1/models/{id:.*}", Who::Bearer, || web::to(models::one)),
     route("POST", "/auth/token", Who::Credentials, || web::to(account::token)),
@@ -137,7 +137,7 @@ pub fn mount(config: &mut ServiceConfig, quotas: &AddressQuotas) {
             continue;
         }
         mounted.push(first.path);
-        let same: Vec<&Route> = ROUTES.iter().filter(|route| route.path == first.path).collect();
+        let same: Vec<&ApiRoute> = ROUTES.iter().filter(|route| route.path == first.path).collect();
         let allow: Vec<&str> = same.iter().flat_map(|route| methods(route.method)).copied().collect();
         let resource = same.iter().fold(web::resource(first.path), |resource, route| {
             methods(route.method)

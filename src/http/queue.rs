@@ -17,7 +17,7 @@ use crate::http::reply::{self, ApiError};
 use crate::model::people::People;
 use crate::model::runaway::Runaway;
 use crate::model::token::Token;
-use crate::rules::quarantine::Seen;
+use crate::rules::quarantine::QuarantineEntry;
 use crate::rules::queue::{CardState, Forecast, HostLoad};
 use crate::rules::routing::Condition;
 use crate::store::Store;
@@ -158,7 +158,7 @@ fn host(load: HostLoad, name: String, condition: Condition, sees_all: bool) -> Q
     QueueHost { name, slots: load.slots, free: load.free, loaded: load.loaded, state, down_since, last_error }
 }
 
-fn quarantined(seen: Seen) -> QuarantinedRequest {
+fn quarantined(seen: QuarantineEntry) -> QuarantinedRequest {
     QuarantinedRequest {
         digest: seen.digest,
         model: seen.model,

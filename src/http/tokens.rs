@@ -17,7 +17,7 @@ use crate::http::reply::{self, ApiError, ApiResult, answer};
 use crate::http::views::{FreshToken, TokenView};
 use crate::model::rights::quotas::Quotas;
 use crate::rules::accounts::Accounts;
-use crate::rules::tokens::{Edit, RotateWish, Tokens, Wish};
+use crate::rules::tokens::{RotateWish, TokenEdit, Tokens, Wish};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -122,7 +122,7 @@ pub async fn change(
     let changed = async {
         let TokenPatch { requests_per_minute, quotas, class } =
             body::json(&request, &mut payload, &config.limits).await?;
-        tokens.edit(caller.0.actor(), &id, Edit { requests_per_minute, quotas, class }).await
+        tokens.edit(caller.0.actor(), &id, TokenEdit { requests_per_minute, quotas, class }).await
     };
     answer(&request, changed.await.map(|token| TokenView::of(&token, tokens.owner(&token))))
 }

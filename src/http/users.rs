@@ -16,7 +16,7 @@ use crate::http::reply::{ApiError, ApiResult, answer};
 use crate::http::views::{AccountView, UserView};
 use crate::model::people::User;
 use crate::model::rights::quotas::Quotas;
-use crate::rules::accounts::{Accounts, Edit, ResetMode, Waiting, WaitingWish};
+use crate::rules::accounts::{Accounts, ResetMode, UserEdit, Waiting, WaitingWish};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -134,7 +134,7 @@ pub async fn change(
     let changed = async {
         let UserPatch { role, note, requests_per_minute, quotas, models, weight, class } =
             body::json(&request, &mut payload, &config.limits).await?;
-        let edit = Edit { role, note, requests_per_minute, quotas, models, weight, class };
+        let edit = UserEdit { role, note, requests_per_minute, quotas, models, weight, class };
         accounts.edit(admin.0.actor(), &id, edit).await
     };
     answer(&request, changed.await.map(|user| UserDetail::of(&user, &gateway)))

@@ -10,7 +10,7 @@ use crate::model::rights::Class;
 use crate::model::rights::quotas::Quotas;
 use crate::model::runaway::Runaway;
 use crate::model::token::Token;
-use crate::rules::limits::{Account, Left};
+use crate::rules::limits::{Left, QuotaAccount};
 use crate::rules::tokens::Fresh;
 use crate::store::settings::SettingState;
 
@@ -103,8 +103,8 @@ pub struct AccountView {
     gpu_seconds_per_day: LeftView,
 }
 
-impl From<Account> for AccountView {
-    fn from(account: Account) -> Self {
+impl From<QuotaAccount> for AccountView {
+    fn from(account: QuotaAccount) -> Self {
         let now = Timestamp::now();
         let view = |left| LeftView::of(left, now);
         AccountView {

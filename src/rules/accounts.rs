@@ -45,7 +45,7 @@ pub enum ResetMode {
 
 /// An admin's unchecked changes to an account: `None` keeps a value, `Some(None)` removes it.
 #[derive(Debug, Default)]
-pub struct Edit {
+pub struct UserEdit {
     pub role: Option<String>,
     pub note: Option<Option<String>>,
     pub requests_per_minute: Option<Option<u32>>,
@@ -140,7 +140,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 const NOTE_LETTERS_MAX: usize = 1000;
 
 impl Accounts {
-    pub fn new(store: Store, auth: Arc<Auth>, config: &config::Accounts) -> Self {
+    pub fn new(store: Store, auth: Arc<Auth>, config: &config::AccountsSection) -> Self {
         Accounts {
             store,
             auth,
@@ -231,7 +231,7 @@ impl Accounts {
     }
 
     /// Changes role, limits, quotas, models, weight or note of an account.
-    pub async fn edit(&self, by: Actor, id: &str, edit: Edit) -> Result<User, Error> {
+    pub async fn edit(&self, by: Actor, id: &str, edit: UserEdit) -> Result<User, Error> {
         let changes = UserChanges {
             role: edit.role.as_deref().map(UserRole::parse).transpose()?,
             note: edit.note.map(note).transpose()?,

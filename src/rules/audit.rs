@@ -38,7 +38,7 @@ pub struct Audit {
     store: Store,
     /// One permit per byte that waits for the disk.
     room: Arc<Semaphore>,
-    config: config::Audit,
+    config: config::AuditSection,
     refusals: RefusalTallies,
     /// Results whose transaction failed; at most as many as requests run at once.
     unwritten: Mutex<Vec<Closing>>,
@@ -81,7 +81,7 @@ impl From<Error> for Unopened {
 }
 
 impl Audit {
-    pub fn new(store: Store, config: config::Audit) -> Self {
+    pub fn new(store: Store, config: config::AuditSection) -> Self {
         Audit {
             store,
             room: Arc::new(Semaphore::new(config.queue_bytes_max)),

@@ -26,10 +26,10 @@ use crate::store::Store;
 
 mod core;
 
-use self::core::{Bounds, Core, Digest, Sent, Verdict};
+use self::core::{BreakerCore, Digest, SentRequest, Thresholds, Verdict};
 
 pub struct Breaker {
-    core: Mutex<Core>,
+    core: Mutex<BreakerCore>,
     store: Store,
     settings: Live,
     key: RandomState,
@@ -54,7 +54,7 @@ impl Breaker {
     pub async fn arrives(self: &Arc<Self>, who: &Identity) -> Result<(), Error> {
         let Some(token) = who.token() else { return Ok(()) };
         let settings = self.settings.now();
-        let verdict = self.lock().arrives(token.id, &Bounds::of(&settings), self.epoch.elapsed());
+        let verdict = self.lock().arrives(token.id, &Thresholds::of(&settings), self.epoch.elapsed());
         self.judge(verdict, token, Runaway::Errors, &settings).await
     }
 
@@ -63,7 +63,7 @@ impl Breaker {
         let Some(token) = who.token() else { return Ok(Passed { watched: None, went: Cell::new(false) }) };
         let settings = self.settings.now();
         let digest = Digest(self.key.hash_one(content));
-        let (verdict, sent) = self.lock().sends(token.id, digest, &Bounds::of(&settings), self.epoch.elapsed());
+        let (verdict, sent) = self.lock().sends(token.id, digest, &Thresholds::of(&settings), self.epoch.elapsed());
         self.judge(verdict, token, Runaway::Repeats, &settings).await?;
         let watched = Watched { breaker: self.clone(), token_id: token.id, sent };
         Ok(Passed { watched: Some(watched), went: Cell::new(false) })
@@ -81,7 +81,7 @@ impl Breaker {
     /// Returns the tokens that are slowed now; paused ones are in the store.
     pub fn slowed(&self) -> Vec<Slowed> {
         let (now, steady) = (Timestamp::now(), self.epoch.elapsed());
-        let slowed = self.lock().slowed(&Bounds::of(&self.settings.now()), steady);
+        let slowed = self.lock().slowed(&Thresholds::of(&self.settings.now()), steady);
         let since = |at: Duration| Timestamp(now.0 - steady.saturating_sub(at).as_micros() as i64);
         slowed.iter().map(|one| Slowed { token_id: one.token, way: one.way, since: since(one.since) }).collect()
     }
@@ -125,7 +125,7 @@ impl Breaker {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Core> {
+    fn lock(&self) -> MutexGuard<'_, BreakerCore> {
         self.core.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
@@ -187,7 +187,7 @@ pub struct Passed {
 struct Watched {
     breaker: Arc<Breaker>,
     token_id: i64,
-    sent: Sent,
+    sent: SentRequest,
 }
 
 impl Passed {
@@ -261,7 +261,7 @@ mod tests {
         for _ in 0..settings.errors_max {
             breaker.lock().failed(token.id, breaker.epoch.elapsed());
         }
-        let arrives = || breaker.lock().arrives(token.id, &Bounds::of(&settings), breaker.epoch.elapsed());
+        let arrives = || breaker.lock().arrives(token.id, &Thresholds::of(&settings), breaker.epoch.elapsed());
         let verdict = arrives();
         assert_eq!(verdict, Verdict::RanAway { count: settings.errors_max });
 

@@ -20,32 +20,32 @@ pub use exporter::Exporter;
 use filter::Filter;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum ExportFormat {
     Csv,
     JsonLines,
 }
 
-impl Format {
+impl ExportFormat {
     /// Parses the name of a format; CSV by default.
     pub fn parse(name: Option<&str>) -> Result<Self, Error> {
         match name {
-            None | Some("csv") => Ok(Format::Csv),
-            Some("jsonl") => Ok(Format::JsonLines),
+            None | Some("csv") => Ok(ExportFormat::Csv),
+            Some("jsonl") => Ok(ExportFormat::JsonLines),
             Some(_) => Err(Error::invalid("format", "`format` must be \"csv\" or \"jsonl\"")),
         }
     }
 
     pub fn name(self) -> &'static str {
         match self {
-            Format::Csv => "csv",
-            Format::JsonLines => "jsonl",
+            ExportFormat::Csv => "csv",
+            ExportFormat::JsonLines => "jsonl",
         }
     }
 
     pub fn content_type(self) -> &'static str {
         match self {
-            Format::Csv => "text/csv; charset=utf-8",
-            Format::JsonLines => "application/x-ndjson; charset=utf-8",
+            ExportFormat::Csv => "text/csv; charset=utf-8",
+            ExportFormat::JsonLines => "application/x-ndjson; charset=utf-8",
         }
     }
 }
@@ -95,7 +95,7 @@ impl Exports {
     }
 
     /// Announces an export. Only admins and the host may export the records of others.
-    pub async fn create(&self, by: Actor, extent: Extent, format: Format) -> Result<Export, Error> {
+    pub async fn create(&self, by: Actor, extent: Extent, format: ExportFormat) -> Result<Export, Error> {
         match extent {
             Extent::WholeOf(user_id) => {
                 let user = self.store.people().by_public_id(&user_id).cloned();
@@ -125,7 +125,7 @@ impl Exports {
     /// Starts an export that `by` has announced; a CSV gets a byte order mark if that was asked for.
     pub async fn open(&self, by: Actor, id: &str, byte_order_mark: bool) -> Result<Exporter, Error> {
         let export = self.store.export(by, id.to_owned()).await?;
-        let format = Format::parse(Some(&export.format))?;
+        let format = ExportFormat::parse(Some(&export.format))?;
         check_mark(byte_order_mark, format)?;
         let wanted = match &export.filter {
             None => {
@@ -150,16 +150,16 @@ impl Exports {
 }
 
 /// Refuses a byte order mark for JSON (RFC 8259).
-pub fn check_mark(byte_order_mark: bool, format: Format) -> Result<(), Error> {
-    if byte_order_mark && format != Format::Csv {
+pub fn check_mark(byte_order_mark: bool, format: ExportFormat) -> Result<(), Error> {
+    if byte_order_mark && format != ExportFormat::Csv {
         return Err(Error::invalid("bom", "`bom` is for CSV alone; JSON begins without one"));
     }
     Ok(())
 }
 
 /// Refuses a CSV of what has no columns: its columns are those of a request.
-fn check_columns(wanted: &Wanted, format: Format) -> Result<(), Error> {
-    if format == Format::Csv && wanted.kind == Some(Kind::Act) {
+fn check_columns(wanted: &Wanted, format: ExportFormat) -> Result<(), Error> {
+    if format == ExportFormat::Csv && wanted.kind == Some(Kind::Act) {
         return Err(Error::invalid("format", "a CSV has no columns for acts; use the format \"jsonl\""));
     }
     Ok(())

@@ -24,8 +24,8 @@ mod ledger;
 mod window;
 
 use day::Amounts;
-pub use ledger::{Account, Left};
-use ledger::{Allowed, Asking, Held, Ledger, Now};
+use ledger::{ChargedTo, CurrentLimits, Held, Ledger, Now};
+pub use ledger::{Left, QuotaAccount};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -84,7 +84,7 @@ pub struct Denial {
 /// A reservation. Dropped without `settle`, the request counts as free of cost, or as one request if it is on record.
 pub struct Hold {
     limits: Arc<Limits>,
-    asking: Asking,
+    asking: ChargedTo,
     held: Option<Held>,
     on_record: bool,
     settled: bool,
@@ -115,7 +115,7 @@ impl Limits {
     pub async fn admit(self: &Arc<Self>, who: &Identity) -> Result<Admission, Denial> {
         let settings = self.settings.now();
         let token = who.token().map(|token| (token.id, of_token(token)));
-        let asking = Asking { user: who.user_id(), of_user: of_user(who.user(), &settings), token };
+        let asking = ChargedTo { user: who.user_id(), of_user: of_user(who.user(), &settings), token };
         let counted = self.lock().admit(&asking, settings.requests_per_minute_total, Now::read());
         match counted {
             Ok(requests) => {
@@ -127,13 +127,13 @@ impl Limits {
     }
 
     /// Returns the usage and limits of a user.
-    pub fn account_of(&self, user: &User) -> Account {
+    pub fn account_of(&self, user: &User) -> QuotaAccount {
         let allowed = of_user(user, &self.settings.now());
         self.lock().user_account(user.id, &allowed, Now::read())
     }
 
     /// Returns the usage and limits of a token, which are separate from its owner's.
-    pub fn account_of_token(&self, token: &Token) -> Account {
+    pub fn account_of_token(&self, token: &Token) -> QuotaAccount {
         self.lock().token_account(token.id, &of_token(token), Now::read())
     }
 
@@ -142,17 +142,17 @@ impl Limits {
     }
 }
 
-fn of_user(user: &User, settings: &Settings) -> Allowed {
+fn of_user(user: &User, settings: &Settings) -> CurrentLimits {
     let own = user.requests_per_minute.and_then(|own| u32::try_from(own).ok());
-    Allowed {
+    CurrentLimits {
         requests_per_minute: Some(own.unwrap_or(settings.requests_per_minute)),
         quotas: user.quotas.or(settings.quotas()),
     }
 }
 
-fn of_token(token: &Token) -> Allowed {
+fn of_token(token: &Token) -> CurrentLimits {
     let requests_per_minute = token.requests_per_minute.and_then(|own| u32::try_from(own).ok());
-    Allowed { requests_per_minute, quotas: token.quotas }
+    CurrentLimits { requests_per_minute, quotas: token.quotas }
 }
 
 impl Admission {

@@ -74,7 +74,7 @@ pub enum Died {
 
 /// A refused or suspected request, as an admin sees it.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct QuarantineEntry {
     pub digest: String,
     pub model: String,
     pub deaths: u32,
@@ -124,13 +124,13 @@ impl Quarantine {
     }
 
     /// Returns the requests that are refused or suspected, the newest first.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self) -> Vec<QuarantineEntry> {
         let (lasts, now, clock) = (self.lasts(), Instant::now(), Timestamp::now());
         let mut state = self.lock();
         state.forget(lasts, now);
         let mut suspects: Vec<_> = state.suspects.iter().collect();
         suspects.sort_by_key(|(_, suspect)| std::cmp::Reverse(suspect.died_at));
-        let seen = |(digest, suspect): (&Digest, &Suspect)| Seen {
+        let seen = |(digest, suspect): (&Digest, &Suspect)| QuarantineEntry {
             digest: format!("{:016x}", digest.0),
             model: suspect.model.clone(),
             deaths: suspect.deaths,

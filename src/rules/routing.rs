@@ -83,7 +83,7 @@ pub enum Alive {
 
 /// An upstream as admins see it.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct UpstreamState {
     pub condition: Condition,
     pub models: usize,
 }
@@ -239,8 +239,8 @@ impl Routing {
     }
 
     /// Returns what is known of each upstream, in the order of `HostId`.
-    pub fn seen(&self) -> Vec<Seen> {
-        let seen = |known: &Known| Seen { condition: known.condition.clone(), models: known.models.len() };
+    pub fn seen(&self) -> Vec<UpstreamState> {
+        let seen = |known: &Known| UpstreamState { condition: known.condition.clone(), models: known.models.len() };
         self.lock().iter().map(seen).collect()
     }
 

@@ -24,7 +24,7 @@ use crate::store::tokens::{NewToken, Rotation, TokenChanges};
 
 pub struct Tokens {
     store: Store,
-    config: config::Tokens,
+    config: config::TokensSection,
 }
 
 /// Properties of a new token. An unknown field is refused: a token that allows more than its maker meant is dangerous.
@@ -60,7 +60,7 @@ pub struct Wish {
 
 /// Unchecked changes to a token; `None` keeps a value, `Some(None)` removes it.
 #[derive(Debug, Default)]
-pub struct Edit {
+pub struct TokenEdit {
     pub requests_per_minute: Option<Option<u32>>,
     /// By name; `None` removes a quota.
     pub quotas: BTreeMap<String, Option<u64>>,
@@ -90,7 +90,7 @@ const NETWORKS_MAX: usize = 32;
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 impl Tokens {
-    pub fn new(store: Store, config: &config::Tokens) -> Self {
+    pub fn new(store: Store, config: &config::TokensSection) -> Self {
         Tokens { store, config: config.clone() }
     }
 
@@ -119,7 +119,7 @@ impl Tokens {
     }
 
     /// Changes the limits of a token, for its owner or an admin. The owner's own limits apply, too.
-    pub async fn edit(&self, by: Actor, id: &str, edit: Edit) -> Result<Token, Error> {
+    pub async fn edit(&self, by: Actor, id: &str, edit: TokenEdit) -> Result<Token, Error> {
         let limit = |limit: Option<u32>| limit.map(check_requests_per_minute).transpose();
         let class = |word: Option<String>| word.as_deref().map(Class::parse).transpose();
         let changes = TokenChanges {

@@ -18,7 +18,7 @@ mod writing;
 pub use entries::{Closing, IntentSlot, NewEntry, NewImage, Opening, Segment, write};
 pub use paging::{Beginning, SearchedTo};
 pub use reading::{contents, last_at, last_before, newest_log_id, open_intents};
-pub use rows::{NewPart, NewRow, Part, Row};
+pub use rows::{NewPart, NewRow, Row, StoredPart};
 pub use writing::{TokenAct, insert_act, insert_token_act};
 
 pub const PART_REQUEST: &str = "request";

@@ -12,7 +12,7 @@ use crate::base::error::Error;
 use crate::base::ids::public_id;
 use crate::model::people::Actor;
 use crate::model::record::Act;
-use crate::store::audit::Part;
+use crate::store::audit::StoredPart;
 use crate::store::people::{check_acting_admin, deleted, deleted_among, find_by_id};
 use crate::store::schema::exports;
 use crate::store::{Store, Tx, audit};
@@ -90,7 +90,7 @@ impl Store {
         requests: Vec<(i64, Option<i64>)>,
         bytes: usize,
         deleted: Arc<HashSet<i64>>,
-    ) -> Result<Vec<Vec<Part>>, Error> {
+    ) -> Result<Vec<Vec<StoredPart>>, Error> {
         let some = move |connection: &mut SqliteConnection| {
             // In one transaction, so that nothing is erased between the check and the reads.
             let people: Vec<i64> = requests.iter().filter_map(|(_, user_id)| *user_id).collect();

@@ -41,7 +41,7 @@ mod writer;
 pub use file::{FILE, has_accounts, quick_check};
 use file::{ReaderSettings, check_version, connect};
 use migrations::migrate;
-use writer::{Claim, Writer};
+use writer::{Claim, RecordWriter};
 pub use writer::{RECEIPT_US, Tx, WriteFailure};
 
 const READERS: u32 = 4;
@@ -51,7 +51,7 @@ const WRITE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub struct Store {
-    writer: Arc<Writer>,
+    writer: Arc<RecordWriter>,
     readers: Pool<ConnectionManager<SqliteConnection>>,
     people: Arc<RwLock<Arc<People>>>,
     settings: Live,
@@ -71,7 +71,8 @@ impl Store {
         let people = Arc::new(RwLock::new(Arc::new(people::load(&mut connection)?)));
         settings::load(&mut connection, &settings)?;
         let vitals = Vitals::default();
-        let writer = Writer::start(connection, connect(&path)?, people.clone(), settings.clone(), vitals.clone())?;
+        let writer =
+            RecordWriter::start(connection, connect(&path)?, people.clone(), settings.clone(), vitals.clone())?;
         let readers = Pool::builder()
             .max_size(READERS)
             .min_idle(Some(0))

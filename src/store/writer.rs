@@ -142,7 +142,7 @@ struct Ran {
     after: After,
 }
 
-pub struct Writer {
+pub struct RecordWriter {
     jobs: mpsc::UnboundedSender<Job>,
     state: Arc<State>,
     post: Post,
@@ -196,14 +196,14 @@ impl Drop for Life {
 /// A transaction that takes longer shows in `/health`.
 const SLOW: Duration = Duration::from_secs(5);
 
-impl Writer {
+impl RecordWriter {
     pub fn start(
         mut connection: SqliteConnection,
         for_checkpoints: SqliteConnection,
         people: Arc<RwLock<Arc<People>>>,
         settings: Live,
         vitals: Vitals,
-    ) -> anyhow::Result<Writer> {
+    ) -> anyhow::Result<RecordWriter> {
         let last = audit::last_at(&mut connection)?;
         RECORD_CLOCK.at_least(last);
         let clock = lifetimes::last_known(&mut connection, last)?;
@@ -258,7 +258,7 @@ impl Writer {
                 )
             })
             .context("can't start the checkpoints")?;
-        Ok(Writer { jobs, state, post, thread: Mutex::new(Some(thread)) })
+        Ok(RecordWriter { jobs, state, post, thread: Mutex::new(Some(thread)) })
     }
 
     /// Opens a mailbox for the calling thread, and returns what serves it.

@@ -58,7 +58,7 @@ impl TryFrom<String> for Mark {
 }
 
 /// The digests that a try is counted under: the address, the account, and the address on this account.
-pub struct Who {
+pub struct TryMarks {
     pub address: Mark,
     pub pair: Mark,
     pub account: Mark,
@@ -92,7 +92,7 @@ struct Failures {
 
 /// Why a try may not be hashed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum TryRefusal {
     /// Too many tries have failed; the next may come after this time.
     Wait(Duration),
     /// The decision depends on tries that this address has under way on this account.
@@ -102,14 +102,14 @@ pub enum Refusal {
 impl Ladder {
     /// Admits a try, or says why not. A try counts as a failure from its start until it succeeds: otherwise many at once would
     /// pass before the first has failed.
-    pub fn enter(&mut self, who: &Who, now: Timestamp) -> Result<(), Refusal> {
+    pub fn enter(&mut self, who: &TryMarks, now: Timestamp) -> Result<(), TryRefusal> {
         if let Some(failures) = self.pairs.get(&who.pair) {
             let (wait, since) = (pair_wait(failures.count), now.since(failures.last));
             if since < wait {
-                return Err(Refusal::Wait(wait - since));
+                return Err(TryRefusal::Wait(wait - since));
             }
             if failures.open > 0 && failures.count.saturating_add(failures.open) >= FREE_FAILURES {
-                return Err(Refusal::Undecided);
+                return Err(TryRefusal::Undecided);
             }
         }
         let is_known = self.knows(who, now);
@@ -118,14 +118,14 @@ impl Ladder {
                 failures.pop_front();
             }
             if failures.len() >= STRANGER_FAILURES_MAX {
-                return Err(Refusal::Wait(failures.front().map_or(DAY, |oldest| DAY - now.since(*oldest))));
+                return Err(TryRefusal::Wait(failures.front().map_or(DAY, |oldest| DAY - now.since(*oldest))));
             }
         }
         make_room(&mut self.addresses, |bucket| bucket.filled_at);
         let bucket = self.addresses.entry(who.address).or_insert(Bucket { left: ADDRESS_BURST, filled_at: now });
         bucket.fill(now);
         if bucket.left == 0 {
-            return Err(Refusal::Wait(ADDRESS_PACE.saturating_sub(now.since(bucket.filled_at))));
+            return Err(TryRefusal::Wait(ADDRESS_PACE.saturating_sub(now.since(bucket.filled_at))));
         }
         bucket.left -= 1;
         make_room(&mut self.pairs, |failures| (failures.count.saturating_add(failures.open), failures.last));
@@ -140,7 +140,7 @@ impl Ladder {
     }
 
     /// Records a failure; the wait for the next try begins at `now`.
-    pub fn failed(&mut self, who: &Who, now: Timestamp) {
+    pub fn failed(&mut self, who: &TryMarks, now: Timestamp) {
         let first = Failures { account: who.account, count: 0, last: now, open: 0 };
         let failures = self.pairs.entry(who.pair).or_insert(first);
         failures.open = failures.open.saturating_sub(1);
@@ -149,7 +149,7 @@ impl Ladder {
     }
 
     /// Records a success, which costs the address nothing: many people may share one. `at` is when the try started.
-    pub fn succeeded(&mut self, who: &Who, at: Timestamp) {
+    pub fn succeeded(&mut self, who: &TryMarks, at: Timestamp) {
         self.undone(who, at);
         if let Some(failures) = self.pairs.get_mut(&who.pair) {
             failures.count = 0;
@@ -160,7 +160,7 @@ impl Ladder {
     }
 
     /// Takes back what `enter` counted at `at`.
-    pub fn undone(&mut self, who: &Who, at: Timestamp) {
+    pub fn undone(&mut self, who: &TryMarks, at: Timestamp) {
         if let Some(failures) = self.pairs.get_mut(&who.pair) {
             failures.open = failures.open.saturating_sub(1);
         }
@@ -199,13 +199,13 @@ impl Ladder {
     }
 
     /// Drops a pair without failures and without tries under way.
-    fn forget_pair(&mut self, who: &Who) {
+    fn forget_pair(&mut self, who: &TryMarks) {
         if self.pairs.get(&who.pair).is_some_and(|failures| failures.count == 0 && failures.open == 0) {
             self.pairs.remove(&who.pair);
         }
     }
 
-    fn knows(&self, who: &Who, now: Timestamp) -> bool {
+    fn knows(&self, who: &TryMarks, now: Timestamp) -> bool {
         self.known.get(&who.pair).is_some_and(|since| now.since(*since) < KNOWN)
     }
 }
@@ -258,14 +258,14 @@ mod tests {
         Mark(bytes)
     }
 
-    fn who(address: u64, account: &str) -> Who {
-        Who { address: mark(0, address, ""), pair: mark(1, address, account), account: mark(2, 0, account) }
+    fn who(address: u64, account: &str) -> TryMarks {
+        TryMarks { address: mark(0, address, ""), pair: mark(1, address, account), account: mark(2, 0, account) }
     }
 
     fn enter(ladder: &mut Ladder, address: u64, account: &str, now: Timestamp) -> Result<(), Duration> {
         ladder.enter(&who(address, account), now).map_err(|refusal| match refusal {
-            Refusal::Wait(wait) => wait,
-            Refusal::Undecided => panic!("a try is under way"),
+            TryRefusal::Wait(wait) => wait,
+            TryRefusal::Undecided => panic!("a try is under way"),
         })
     }
 
@@ -353,15 +353,15 @@ mod tests {
         let at_once = |ladder: &mut Ladder, now| {
             let tries: Vec<_> = (0..30).map(|_| ladder.enter(&ann, now)).collect();
             let passed = tries.iter().filter(|entered| entered.is_ok()).count();
-            assert!(tries[passed..].iter().all(|entered| *entered == Err(Refusal::Undecided)), "{tries:?}");
+            assert!(tries[passed..].iter().all(|entered| *entered == Err(TryRefusal::Undecided)), "{tries:?}");
             (0..passed).for_each(|_| ladder.failed(&ann, now));
             passed
         };
 
         assert_eq!(at_once(&mut ladder, START), 3);
-        assert_eq!(ladder.enter(&ann, START), Err(Refusal::Wait(SECOND)));
+        assert_eq!(ladder.enter(&ann, START), Err(TryRefusal::Wait(SECOND)));
         assert_eq!(at_once(&mut ladder, START.plus(SECOND)), 1);
-        assert_eq!(ladder.enter(&ann, START.plus(SECOND)), Err(Refusal::Wait(2 * SECOND)));
+        assert_eq!(ladder.enter(&ann, START.plus(SECOND)), Err(TryRefusal::Wait(2 * SECOND)));
         assert_eq!(fail(&mut ladder, 2, "ann", START), Ok(()), "another address");
     }
 
@@ -371,7 +371,7 @@ mod tests {
         let ann = who(1, "ann");
         let wait_for_room = |ladder: &mut Ladder| {
             while ladder.enter(&ann, START).is_ok() {}
-            assert_eq!(ladder.enter(&ann, START), Err(Refusal::Undecided));
+            assert_eq!(ladder.enter(&ann, START), Err(TryRefusal::Undecided));
         };
         wait_for_room(&mut ladder);
 

@@ -15,7 +15,7 @@ pub struct Digest(pub u64);
 
 /// The thresholds that an admin has set; `None` turns one off.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub struct Thresholds {
     /// How far back requests are compared.
     pub window: Duration,
     /// A slowed token may send one request in this time.
@@ -31,10 +31,10 @@ pub struct Steps {
     pub most: Option<usize>,
 }
 
-impl Bounds {
-    pub fn of(settings: &Settings) -> Bounds {
+impl Thresholds {
+    pub fn of(settings: &Settings) -> Thresholds {
         let bound = |number: usize| Some(number).filter(|number| *number > 0);
-        Bounds {
+        Thresholds {
             window: Duration::from_secs(settings.breaker_seconds.into()),
             pace: Duration::from_secs(settings.slowed_seconds.into()),
             repeats: Steps { free: bound(settings.repeats_free), most: bound(settings.repeats_max) },
@@ -77,23 +77,23 @@ pub enum Verdict {
 
 /// A token that is slowed, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Slowed {
+pub struct SlowedSince {
     pub token: i64,
     pub way: Runaway,
     pub since: Duration,
 }
 
 #[derive(Default)]
-pub struct Core {
-    tokens: HashMap<i64, Seen>,
+pub struct BreakerCore {
+    tokens: HashMap<i64, History>,
     swept_at: Duration,
 }
 
 /// What is kept of one token.
 #[derive(Default)]
-struct Seen {
+struct History {
     /// Requests that reached a model, oldest first.
-    sent: VecDeque<Sent>,
+    sent: VecDeque<SentRequest>,
     /// Times of failures since the last success.
     errors: VecDeque<Duration>,
     /// When a request was last admitted although the ones before had failed.
@@ -101,7 +101,7 @@ struct Seen {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sent {
+pub struct SentRequest {
     digest: Digest,
     at: Duration,
 }
@@ -109,9 +109,9 @@ pub struct Sent {
 /// Requests, and failures, that are kept of one token: more than the highest threshold that can be set.
 const KEPT_MAX: usize = 1024;
 
-impl Core {
+impl BreakerCore {
     /// Decides about a request whose content is not known yet. After many failures it has to wait.
-    pub fn arrives(&mut self, token: i64, bounds: &Bounds, now: Duration) -> Verdict {
+    pub fn arrives(&mut self, token: i64, bounds: &Thresholds, now: Duration) -> Verdict {
         self.sweep(bounds, now);
         let Some(seen) = self.tokens.get_mut(&token) else { return Verdict::Passes };
         seen.forget(bounds, now);
@@ -132,8 +132,8 @@ impl Core {
     }
 
     /// Decides about a request to a model. An admitted one counts from now on.
-    pub fn sends(&mut self, token: i64, digest: Digest, bounds: &Bounds, now: Duration) -> (Verdict, Sent) {
-        let sent = Sent { digest, at: now };
+    pub fn sends(&mut self, token: i64, digest: Digest, bounds: &Thresholds, now: Duration) -> (Verdict, SentRequest) {
+        let sent = SentRequest { digest, at: now };
         let seen = self.tokens.entry(token).or_default();
         seen.forget(bounds, now);
         let mut same = seen.sent.iter().filter(|before| before.digest == digest);
@@ -156,7 +156,7 @@ impl Core {
     }
 
     /// Uncounts an admitted request that never reached a model, or failed by no fault of its own: its sender may retry.
-    pub fn takes_back(&mut self, token: i64, sent: Sent) {
+    pub fn takes_back(&mut self, token: i64, sent: SentRequest) {
         if let Some(seen) = self.tokens.get_mut(&token)
             && let Some(at) = seen.sent.iter().rposition(|other| *other == sent)
         {
@@ -185,19 +185,19 @@ impl Core {
     }
 
     /// Returns the tokens whose next request may have to wait.
-    pub fn slowed(&mut self, bounds: &Bounds, now: Duration) -> Vec<Slowed> {
-        let slowed = |(token, seen): (&i64, &mut Seen)| {
+    pub fn slowed(&mut self, bounds: &Thresholds, now: Duration) -> Vec<SlowedSince> {
+        let slowed = |(token, seen): (&i64, &mut History)| {
             seen.forget(bounds, now);
             let (way, since) = seen.slowed(bounds)?;
-            Some(Slowed { token: *token, way, since })
+            Some(SlowedSince { token: *token, way, since })
         };
-        let mut slowed: Vec<Slowed> = self.tokens.iter_mut().filter_map(slowed).collect();
+        let mut slowed: Vec<SlowedSince> = self.tokens.iter_mut().filter_map(slowed).collect();
         slowed.sort_by_key(|slowed| slowed.since);
         slowed
     }
 
     /// Once in a window, drops the tokens without recent requests.
-    fn sweep(&mut self, bounds: &Bounds, now: Duration) {
+    fn sweep(&mut self, bounds: &Thresholds, now: Duration) {
         if now.saturating_sub(self.swept_at) < bounds.window {
             return;
         }
@@ -209,8 +209,8 @@ impl Core {
     }
 }
 
-impl Seen {
-    fn forget(&mut self, bounds: &Bounds, now: Duration) {
+impl History {
+    fn forget(&mut self, bounds: &Thresholds, now: Duration) {
         let over = |at: Duration| now.saturating_sub(at) >= bounds.window;
         while self.sent.front().is_some_and(|oldest| over(oldest.at)) {
             self.sent.pop_front();
@@ -220,7 +220,7 @@ impl Seen {
         }
     }
 
-    fn slowed(&self, bounds: &Bounds) -> Option<(Runaway, Duration)> {
+    fn slowed(&self, bounds: &Thresholds) -> Option<(Runaway, Duration)> {
         if let Some(free) = bounds.errors.free
             && let Some(last_free) = self.errors.get(free - 1)
         {

@@ -14,7 +14,7 @@ use crate::base::error::Error;
 use crate::base::secret::random_code;
 use crate::base::sheet::{BYTE_ORDER_MARK, csv_line};
 use crate::model::record::Kind;
-use crate::rules::export::Format;
+use crate::rules::export::ExportFormat;
 use crate::rules::export::lines::{COLUMNS, Contents, Line, hex};
 use crate::store::Store;
 use crate::store::audit::{Beginning, Entry, Wanted};
@@ -32,7 +32,7 @@ const RECEIPT_LETTERS: usize = 16;
 pub struct Exporter {
     store: Store,
     export: Export,
-    format: Format,
+    format: ExportFormat,
     wanted: Wanted,
     after: i64,
     /// The end of the record when the export began. Requests that ran then come last, without a result.
@@ -61,7 +61,7 @@ impl Exporter {
     pub async fn begin(
         store: Store,
         export: Export,
-        format: Format,
+        format: ExportFormat,
         wanted: Wanted,
         byte_order_mark: bool,
     ) -> Result<Exporter, Error> {
@@ -85,7 +85,7 @@ impl Exporter {
         })
     }
 
-    pub fn format(&self) -> Format {
+    pub fn format(&self) -> ExportFormat {
         self.format
     }
 
@@ -106,7 +106,7 @@ impl Exporter {
                     if self.byte_order_mark {
                         out.extend_from_slice(BYTE_ORDER_MARK.as_bytes());
                     }
-                    if self.format == Format::Csv {
+                    if self.format == ExportFormat::Csv {
                         csv_line(&mut out, &COLUMNS.map(str::to_owned));
                     }
                     self.stage = Stage::Ended;
@@ -142,7 +142,7 @@ impl Exporter {
     /// Returns whether acts belong into this file: they are about administration, not about what a person asked, and have no
     /// columns in a CSV.
     fn holds_acts(&self) -> bool {
-        self.format == Format::JsonLines && self.export.filter.is_some()
+        self.format == ExportFormat::JsonLines && self.export.filter.is_some()
     }
 
     async fn write_some(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
@@ -157,8 +157,8 @@ impl Exporter {
             let token = entry.first.token_id.and_then(|id| tokens.get(&id));
             let line = Line { entry, contents: &Contents::of(parts), people: &people, token };
             match self.format {
-                Format::Csv => csv_line(out, &line.csv()),
-                Format::JsonLines => json_line(out, &line.json())?,
+                ExportFormat::Csv => csv_line(out, &line.csv()),
+                ExportFormat::JsonLines => json_line(out, &line.json())?,
             }
             self.lines += 1;
         }
@@ -177,14 +177,14 @@ impl Exporter {
         let (people, deleted) = (std::mem::take(&mut self.people), self.beginning.deleted.clone());
         self.store.finish_export(&self.export, finished, people, deleted).await?;
         match self.format {
-            Format::Csv => {
+            ExportFormat::Csv => {
                 let mut cells = vec![String::new(); COLUMNS.len()];
                 cells[0] = format!("receipt:{code}");
                 cells[3] = Timestamp::now().rfc3339();
                 cells[COLUMNS.len() - 1] = hex(&sha256);
                 csv_line(out, &cells);
             }
-            Format::JsonLines => {
+            ExportFormat::JsonLines => {
                 let upto = self.beginning.upto;
                 let receipt =
                     json!({ "receipt": code, "lines": self.lines, "sha256": hex(&sha256), "upto_log_id": upto });

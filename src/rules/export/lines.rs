@@ -9,7 +9,7 @@ use serde_json::{Value, json, value::RawValue};
 use crate::base::clock::Timestamp;
 use crate::model::people::People;
 use crate::model::record::Kind;
-use crate::store::audit::{self as rows, Entry, Part, Row};
+use crate::store::audit::{self as rows, Entry, Row, StoredPart};
 use crate::store::tokens::Label;
 
 pub const COLUMNS: [&str; 22] = [
@@ -51,7 +51,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    pub fn of(parts: Vec<Part>) -> Self {
+    pub fn of(parts: Vec<StoredPart>) -> Self {
         let mut contents = Contents::default();
         for part in parts {
             let mut body = part.body.as_slice();
@@ -157,9 +157,9 @@ impl Line<'_> {
     }
 
     /// Returns the columns of the CSV as fields, and what has no column there.
-    pub fn json(&self) -> Fields {
+    pub fn json(&self) -> LineFields {
         if self.entry.first.kind() == Some(Kind::Act) {
-            return Fields(self.act().into_iter().map(|(name, value)| (name, Field::Value(value))).collect());
+            return LineFields(self.act().into_iter().map(|(name, value)| (name, Field::Value(value))).collect());
         }
         let mut fields: Vec<(String, Field)> = Vec::with_capacity(COLUMNS.len() + 4);
         for (name, cell) in COLUMNS.iter().zip(self.csv()) {
@@ -182,7 +182,7 @@ impl Line<'_> {
         ] {
             fields.push((name.to_owned(), Field::Value(value)));
         }
-        Fields(fields)
+        LineFields(fields)
     }
 
     fn act(&self) -> serde_json::Map<String, Value> {
@@ -211,9 +211,9 @@ impl Line<'_> {
 }
 
 /// The fields of a line, in order.
-pub struct Fields(Vec<(String, Field)>);
+pub struct LineFields(Vec<(String, Field)>);
 
-impl Serialize for Fields {
+impl Serialize for LineFields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, field)| (name, field)))
     }

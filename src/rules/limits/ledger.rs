@@ -31,20 +31,20 @@ impl Now {
 
 /// The current limits of one user or token.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Allowed {
+pub struct CurrentLimits {
     pub requests_per_minute: Option<u32>,
     pub quotas: Quotas,
 }
 
 /// Whom a request is charged to, with their limits.
 #[derive(Debug, Clone, Copy)]
-pub struct Asking {
+pub struct ChargedTo {
     pub user: i64,
-    pub of_user: Allowed,
-    pub token: Option<(i64, Allowed)>,
+    pub of_user: CurrentLimits,
+    pub token: Option<(i64, CurrentLimits)>,
 }
 
-impl Asking {
+impl ChargedTo {
     /// Returns whether any limit depends on what a request costs, besides the number of requests.
     pub fn bounds_cost(&self) -> bool {
         let of_token = self.token.map(|(_, allowed)| allowed.quotas).unwrap_or_default();
@@ -83,7 +83,7 @@ impl Left {
 
 /// Everything that is counted for one user or token.
 #[derive(Debug, Clone, Copy)]
-pub struct Account {
+pub struct QuotaAccount {
     pub requests_per_minute: Left,
     pub tokens_per_minute: Left,
     pub requests_per_day: Left,
@@ -102,7 +102,7 @@ struct Book {
 /// A book with the limits of its owner, and the owner's name for messages.
 struct Entry<'a> {
     book: &'a mut Book,
-    allowed: &'a Allowed,
+    allowed: &'a CurrentLimits,
     whose: &'static str,
 }
 
@@ -145,7 +145,7 @@ impl Ledger {
     }
 
     /// Counts a request, or refuses it; a refused one does not count.
-    pub fn admit(&mut self, asking: &Asking, total: u32, now: Now) -> Result<Standing, Denial> {
+    pub fn admit(&mut self, asking: &ChargedTo, total: u32, now: Now) -> Result<Standing, Denial> {
         self.keep_time(now);
         self.total.forget(now.at);
         let day_left = self.today.left(now.wall);
@@ -177,7 +177,7 @@ impl Ledger {
 
     /// Reserves the cost of a counted request until it is settled. Returns how long its answer may be: as long as asked for, or
     /// what is left of the day.
-    pub fn hold(&mut self, asking: &Asking, cost: Cost, now: Now) -> Result<Held, Error> {
+    pub fn hold(&mut self, asking: &ChargedTo, cost: Cost, now: Now) -> Result<Held, Error> {
         self.keep_time(now);
         let day_left = self.today.left(now.wall);
         let mut entries = Self::entries(&mut self.users, &mut self.tokens, asking);
@@ -200,7 +200,7 @@ impl Ledger {
 
     /// Settles a counted request that has ended: releases its reservation and charges its usage. A request that failed before
     /// it ran has no usage.
-    pub fn settle(&mut self, asking: &Asking, held: Option<Held>, spent: Option<Spent>, now: Now) {
+    pub fn settle(&mut self, asking: &ChargedTo, held: Option<Held>, spent: Option<Spent>, now: Now) {
         self.keep_time(now);
         let used = spent.map(|spent| used(&spent, held.map_or(0, |held| held.cost.prompt))).unwrap_or_default();
         let (cost, fills) = held.map_or((Cost::default(), [None; 2]), |held| (held.cost, held.fills));
@@ -214,21 +214,21 @@ impl Ledger {
     }
 
     /// Returns the token budget with the least left, if there is one.
-    pub fn tokens(&mut self, asking: &Asking, now: Now) -> Option<Standing> {
+    pub fn tokens(&mut self, asking: &ChargedTo, now: Now) -> Option<Standing> {
         let mut entries = Self::entries(&mut self.users, &mut self.tokens, asking);
         let standing =
             |entry: &mut Entry<'_>| Some(entry.book.budget.standing(entry.allowed.quotas.tokens_per_minute?, now.at));
         each(&mut entries).filter_map(standing).min_by_key(|standing| standing.remaining)
     }
 
-    pub fn user_account(&mut self, user: i64, allowed: &Allowed, now: Now) -> Account {
+    pub fn user_account(&mut self, user: i64, allowed: &CurrentLimits, now: Now) -> QuotaAccount {
         self.keep_time(now);
         let day_left = self.today.left(now.wall);
         let mut nothing = Book::default();
         self.users.get_mut(&user).unwrap_or(&mut nothing).account(allowed, day_left, now)
     }
 
-    pub fn token_account(&mut self, token: i64, allowed: &Allowed, now: Now) -> Account {
+    pub fn token_account(&mut self, token: i64, allowed: &CurrentLimits, now: Now) -> QuotaAccount {
         self.keep_time(now);
         let day_left = self.today.left(now.wall);
         let mut nothing = Book::default();
@@ -238,7 +238,7 @@ impl Ledger {
     fn entries<'a>(
         users: &'a mut HashMap<i64, Book>,
         tokens: &'a mut HashMap<i64, Book>,
-        asking: &'a Asking,
+        asking: &'a ChargedTo,
     ) -> Entries<'a> {
         let user = Entry { book: users.entry(asking.user).or_default(), allowed: &asking.of_user, whose: "your" };
         let token = asking.token.as_ref().map(|(id, allowed)| Entry {
@@ -373,7 +373,7 @@ impl Entry<'_> {
 }
 
 impl Book {
-    fn account(&mut self, allowed: &Allowed, day_left: Duration, now: Now) -> Account {
+    fn account(&mut self, allowed: &CurrentLimits, day_left: Duration, now: Now) -> QuotaAccount {
         self.minute.forget(now.at);
         let quotas = &allowed.quotas;
         let minute = self.minute.standing(allowed.requests_per_minute.unwrap_or(0), now.at);
@@ -392,7 +392,7 @@ impl Book {
         };
         let Tally { used, held } = self.today;
         let of_day = |limit, used, reserved| Left { limit, used, reserved, resets_in: day_left };
-        Account {
+        QuotaAccount {
             requests_per_minute,
             tokens_per_minute,
             requests_per_day: of_day(quotas.requests_per_day, used.requests, held.requests),

@@ -9,7 +9,7 @@ use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::model::record::Kind;
 use crate::store::Store;
-use crate::store::audit::{CLOSED, PART_DETAIL, PART_REQUEST, Part, Row, Wanted};
+use crate::store::audit::{CLOSED, PART_DETAIL, PART_REQUEST, Row, StoredPart, Wanted};
 use crate::store::schema::{record, record_image, record_image_use, record_part, sqlite_sequence, watermark};
 
 impl Store {
@@ -60,16 +60,16 @@ impl Store {
     }
 
     /// Returns the contents of a request in order, its images put back into part 0.
-    pub async fn contents(&self, log_id: i64) -> Result<Vec<Part>, Error> {
+    pub async fn contents(&self, log_id: i64) -> Result<Vec<StoredPart>, Error> {
         self.read(move |connection| contents(connection, log_id)).await
     }
 }
 
-pub fn contents(connection: &mut SqliteConnection, log_id: i64) -> QueryResult<Vec<Part>> {
-    let mut parts: Vec<Part> = record_part::table
+pub fn contents(connection: &mut SqliteConnection, log_id: i64) -> QueryResult<Vec<StoredPart>> {
+    let mut parts: Vec<StoredPart> = record_part::table
         .filter(record_part::log_id.eq(log_id))
         .order(record_part::part)
-        .select(Part::as_select())
+        .select(StoredPart::as_select())
         .load(connection)?;
     if let Some(request) = parts.iter_mut().find(|part| part.kind == PART_REQUEST) {
         put_images_back(connection, log_id, &mut request.body)?;

@@ -187,7 +187,7 @@ pub struct NumberedPart<'a> {
 /// Contents as they were written.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = record_part)]
-pub struct Part {
+pub struct StoredPart {
     pub id: i64,
     pub kind: String,
     pub body: Vec<u8>,

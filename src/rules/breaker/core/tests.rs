@@ -8,8 +8,8 @@ const OTHER: Digest = Digest(2);
 
 /// Three equal requests pass at once within a minute and five pass at all; a token is slowed after two failures and paused
 /// after four. A slowed token may send once in ten seconds.
-fn bounds() -> Bounds {
-    Bounds {
+fn bounds() -> Thresholds {
+    Thresholds {
         window: seconds(60),
         pace: seconds(10),
         repeats: Steps { free: Some(3), most: Some(5) },
@@ -21,11 +21,11 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn sends(core: &mut Core, token: i64, digest: Digest, at: u64) -> Verdict {
+fn sends(core: &mut BreakerCore, token: i64, digest: Digest, at: u64) -> Verdict {
     core.sends(token, digest, &bounds(), seconds(at)).0
 }
 
-fn arrives(core: &mut Core, at: u64) -> Verdict {
+fn arrives(core: &mut BreakerCore, at: u64) -> Verdict {
     core.arrives(TOKEN, &bounds(), seconds(at))
 }
 
@@ -35,7 +35,7 @@ fn slowed(retry_after: u64, count: usize) -> Verdict {
 
 #[test]
 fn the_same_request_passes_freely_then_once_in_a_while_then_no_more() {
-    let mut core = Core::default();
+    let mut core = BreakerCore::default();
     for _ in 0..3 {
         assert_eq!(sends(&mut core, TOKEN, ONE, 0), Verdict::Passes);
     }
@@ -50,7 +50,7 @@ fn the_same_request_passes_freely_then_once_in_a_while_then_no_more() {
 
 #[test]
 fn other_requests_and_other_tokens_go_their_way() {
-    let mut core = Core::default();
+    let mut core = BreakerCore::default();
     for at in 0..3 {
         sends(&mut core, TOKEN, ONE, at);
     }
@@ -62,7 +62,7 @@ fn other_requests_and_other_tokens_go_their_way() {
 
 #[test]
 fn what_was_sent_before_the_window_counts_no_more() {
-    let mut core = Core::default();
+    let mut core = BreakerCore::default();
     for at in [0, 1, 2] {
         sends(&mut core, TOKEN, ONE, at);
     }
@@ -74,7 +74,7 @@ fn what_was_sent_before_the_window_counts_no_more() {
 
 #[test]
 fn what_never_came_to_a_model_does_not_count() {
-    let mut core = Core::default();
+    let mut core = BreakerCore::default();
     for _ in 0..20 {
         let (verdict, sent) = core.sends(TOKEN, ONE, &bounds(), seconds(0));
         assert_eq!(verdict, Verdict::Passes);
@@ -86,7 +86,7 @@ fn what_never_came_to_a_model_does_not_count() {
 
 #[test]
 fn failures_in_a_row_slow_a_token_then_hold_it() {
-    let mut core = Core::default();
+    let mut core = BreakerCore::default();
     core.failed(TOKEN, seconds(0));
     assert_eq!(arrives(&mut core, 1), Verdict::Passes);
     core.failed(TOKEN, seconds(1));
@@ -103,7 +103,7 @@ fn failures_in_a_row_slow_a_token_then_hold_it() {
 
 #[test]
 fn one_answer_says_that_it_works_again() {
-    let mut core = Core::default();
+    let mut core = BreakerCore::default();
     for at in 0..3 {
         core.failed(TOKEN, seconds(at));
     }
@@ -117,7 +117,7 @@ fn one_answer_says_that_it_works_again() {
 
 #[test]
 fn old_failures_are_forgotten() {
-    let mut core = Core::default();
+    let mut core = BreakerCore::default();
     core.failed(TOKEN, seconds(0));
     core.failed(TOKEN, seconds(30));
 
@@ -129,8 +129,8 @@ fn old_failures_are_forgotten() {
 #[test]
 fn a_bound_that_is_turned_off_holds_nobody() {
     let off = Steps { free: None, most: None };
-    let off = Bounds { repeats: off, errors: off, ..bounds() };
-    let mut core = Core::default();
+    let off = Thresholds { repeats: off, errors: off, ..bounds() };
+    let mut core = BreakerCore::default();
     for _ in 0..100 {
         core.failed(TOKEN, seconds(0));
         assert_eq!(core.arrives(TOKEN, &off, seconds(0)), Verdict::Passes);
@@ -142,7 +142,7 @@ fn a_bound_that_is_turned_off_holds_nobody() {
 
 #[test]
 fn those_that_are_slowed_are_shown_with_the_reason_until_it_is_over() {
-    let mut core = Core::default();
+    let mut core = BreakerCore::default();
     for (digest, at) in [(OTHER, 0), (OTHER, 1), (OTHER, 2), (ONE, 10), (ONE, 11), (ONE, 12)] {
         sends(&mut core, 1, digest, at);
     }
@@ -150,17 +150,17 @@ fn those_that_are_slowed_are_shown_with_the_reason_until_it_is_over() {
     core.failed(2, seconds(5));
     core.failed(3, seconds(5));
 
-    let shown = |core: &mut Core, at| core.slowed(&bounds(), seconds(at));
+    let shown = |core: &mut BreakerCore, at| core.slowed(&bounds(), seconds(at));
 
-    let first = Slowed { token: 1, way: Runaway::Repeats, since: seconds(2) };
-    assert_eq!(shown(&mut core, 13), [first, Slowed { token: 2, way: Runaway::Errors, since: seconds(5) }]);
-    assert_eq!(shown(&mut core, 64), [Slowed { since: seconds(12), ..first }]);
+    let first = SlowedSince { token: 1, way: Runaway::Repeats, since: seconds(2) };
+    assert_eq!(shown(&mut core, 13), [first, SlowedSince { token: 2, way: Runaway::Errors, since: seconds(5) }]);
+    assert_eq!(shown(&mut core, 64), [SlowedSince { since: seconds(12), ..first }]);
     assert_eq!(shown(&mut core, 70), []);
 }
 
 #[test]
 fn a_token_that_begins_anew_has_done_nothing() {
-    let mut core = Core::default();
+    let mut core = BreakerCore::default();
     for _ in 0..3 {
         sends(&mut core, TOKEN, ONE, 0);
     }
@@ -172,7 +172,7 @@ fn a_token_that_begins_anew_has_done_nothing() {
 
 #[test]
 fn what_is_kept_is_bounded_and_forgotten_when_it_is_over() {
-    let mut core = Core::default();
+    let mut core = BreakerCore::default();
     for number in 0..5000 {
         sends(&mut core, number % 3, Digest(number as u64), 0);
         core.failed(number % 3, seconds(0));
@@ -188,7 +188,7 @@ proptest! {
     /// Whatever a token sends, no window holds more equal requests than may pass, and those beyond the free ones keep the pace.
     #[test]
     fn no_window_holds_more_than_may_pass(steps in prop::collection::vec((0..3u64, 0..8000u64), 1..300)) {
-        let mut core = Core::default();
+        let mut core = BreakerCore::default();
         let mut passed: HashMap<u64, Vec<Duration>> = HashMap::new();
         let mut now = Duration::ZERO;
         for (digest, millis) in steps {

@@ -23,7 +23,7 @@ impl Stage {
     }
 
     /// Returns what remains in the window, or after how many seconds to retry.
-    fn admit(&mut self, ms: u64, asking: &Asking, total: u32) -> Result<u64, u64> {
+    fn admit(&mut self, ms: u64, asking: &ChargedTo, total: u32) -> Result<u64, u64> {
         let now = self.after(ms);
         match self.ledger.admit(asking, total, now) {
             Ok(standing) => Ok(standing.remaining),
@@ -36,14 +36,14 @@ impl Stage {
     }
 
     /// Admits a request that ends at once with this usage.
-    fn pass(&mut self, ms: u64, asking: &Asking, spent: Spent) {
+    fn pass(&mut self, ms: u64, asking: &ChargedTo, spent: Spent) {
         self.admit(ms, asking, 1000).unwrap();
         let now = self.after(ms);
         self.ledger.settle(asking, None, Some(spent), now);
     }
 
     /// Counts a request and reserves its cost; returns the reservation, or the code of the refusal.
-    fn enter(&mut self, ms: u64, asking: &Asking, cost: Cost) -> Result<Held, Error> {
+    fn enter(&mut self, ms: u64, asking: &ChargedTo, cost: Cost) -> Result<Held, Error> {
         let now = self.after(ms);
         self.ledger.admit(asking, 1000, now).map_err(|denial| denial.error)?;
         let held = self.ledger.hold(asking, cost, now);
@@ -53,18 +53,18 @@ impl Stage {
         held
     }
 
-    fn settle(&mut self, ms: u64, asking: &Asking, held: Held, spent: Spent) {
+    fn settle(&mut self, ms: u64, asking: &ChargedTo, held: Held, spent: Spent) {
         let now = self.after(ms);
         self.ledger.settle(asking, Some(held), Some(spent), now);
     }
 
-    fn account(&mut self, ms: u64, asking: &Asking) -> Account {
+    fn account(&mut self, ms: u64, asking: &ChargedTo) -> QuotaAccount {
         let now = self.after(ms);
         self.ledger.user_account(asking.user, &asking.of_user, now)
     }
 }
 
-const GENEROUS: Allowed = Allowed { requests_per_minute: Some(1000), quotas: NONE };
+const GENEROUS: CurrentLimits = CurrentLimits { requests_per_minute: Some(1000), quotas: NONE };
 const NONE: Quotas = Quotas {
     tokens_per_minute: None,
     requests_per_day: None,
@@ -74,18 +74,18 @@ const NONE: Quotas = Quotas {
     context_tokens_max: None,
 };
 
-fn minute(user: i64, limit: u32, token: Option<(i64, u32)>) -> Asking {
-    let allowed = |limit| Allowed { requests_per_minute: Some(limit), quotas: NONE };
-    Asking { user, of_user: allowed(limit), token: token.map(|(id, limit)| (id, allowed(limit))) }
+fn minute(user: i64, limit: u32, token: Option<(i64, u32)>) -> ChargedTo {
+    let allowed = |limit| CurrentLimits { requests_per_minute: Some(limit), quotas: NONE };
+    ChargedTo { user, of_user: allowed(limit), token: token.map(|(id, limit)| (id, allowed(limit))) }
 }
 
-fn person(quotas: Quotas) -> Asking {
-    Asking { user: 1, of_user: Allowed { quotas, ..GENEROUS }, token: None }
+fn person(quotas: Quotas) -> ChargedTo {
+    ChargedTo { user: 1, of_user: CurrentLimits { quotas, ..GENEROUS }, token: None }
 }
 
-fn with_token(quotas: Quotas) -> Asking {
-    let of_token = Allowed { requests_per_minute: None, quotas };
-    Asking { user: 1, of_user: GENEROUS, token: Some((7, of_token)) }
+fn with_token(quotas: Quotas) -> ChargedTo {
+    let of_token = CurrentLimits { requests_per_minute: None, quotas };
+    ChargedTo { user: 1, of_user: GENEROUS, token: Some((7, of_token)) }
 }
 
 fn tokens(prompt: u64, answer: u64) -> Cost {
@@ -391,7 +391,7 @@ proptest! {
     fn no_day_is_exceeded_and_all_that_was_held_comes_back(steps in prop::collection::vec(step(), 1..80)) {
         let mut stage = Stage::new();
         let quotas = Quotas { tokens_per_day: Some(500), requests_per_day: Some(30), tokens_per_minute: Some(300), ..NONE };
-        let mut running: std::collections::VecDeque<(Asking, Held)> = Default::default();
+        let mut running: std::collections::VecDeque<(ChargedTo, Held)> = Default::default();
         let mut ms = 0;
         for step in steps {
             match step {
@@ -399,7 +399,7 @@ proptest! {
                 Step::Enter { prompt, answer, by_token } => {
                     let mut asking = person(quotas);
                     if by_token {
-                        asking.token = Some((7, Allowed { requests_per_minute: None, quotas: Quotas { tokens_per_day: Some(200), ..NONE } }));
+                        asking.token = Some((7, CurrentLimits { requests_per_minute: None, quotas: Quotas { tokens_per_day: Some(200), ..NONE } }));
                     }
                     if let Ok(held) = stage.enter(ms, &asking, tokens(prompt, answer)) {
                         prop_assert!(held.cost.answer <= answer && held.cost.answer >= answer.min(1));
