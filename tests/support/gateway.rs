@@ -255,6 +255,22 @@ impl TestGateway {
         eventually(&format!("a row `{reason}`"), rows).await
     }
 
+    /// Waits until so many requests wait in the queue. Returns the queue as `token` sees it then.
+    pub async fn until_waiting(&self, token: &str, count: u64) -> Value {
+        self.until_queue(token, &format!("{count} requests wait"), |queue| queue["waiting"] == count).await
+    }
+
+    /// Waits until the queue, as `token` sees it, is as wanted. `what` says how.
+    pub async fn until_queue(&self, token: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let queue = async || Some(self.get("/api/v1/queue", Some(token)).await.json()).filter(|queue| is_so(queue));
+        eventually(what, queue).await
+    }
+
+    /// Waits until a question about one text has this answer.
+    pub async fn until_text(&self, sql: &str, wanted: &str) {
+        until(sql, async || self.text_of(sql) == wanted).await;
+    }
+
     pub async fn export(&self, admin: &str, username: &str, format: &str) -> String {
         let id = self.id_of(admin, username).await;
         let made = self.post("/api/v1/exports", Some(admin), json!({ "user_id": id, "format": format })).await;
