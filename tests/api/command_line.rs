@@ -6,6 +6,7 @@ use lan_gateway::http::ROUTES;
 use lan_gateway::http::host::HOST_ROUTES;
 use serde_json::{Value, json};
 
+use crate::support::eventually::until;
 use crate::support::fake_ollama::FakeOllama;
 use crate::support::gateway::{PASSWORD, TestGateway, binary, command, hello};
 
@@ -515,12 +516,8 @@ async fn somebody_is_exported_and_deleted_from_the_host_whether_a_gateway_runs_o
         assert!(good && text.contains("is deleted"), "{text}");
         std::fs::remove_file(&file).unwrap();
         if running {
-            let erased = async {
-                while !gateway.get("/api/v1/audit", Some(&admin)).await.text().contains("contents_erased") {
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                }
-            };
-            tokio::time::timeout(std::time::Duration::from_secs(10), erased).await.expect("erased within ten seconds");
+            let acts = async || gateway.get("/api/v1/audit", Some(&admin)).await.text();
+            until("the contents are erased", async || acts().await.contains("contents_erased")).await;
         }
         for entry in std::fs::read_dir(gateway.data_dir()).unwrap() {
             let path = entry.unwrap().path();

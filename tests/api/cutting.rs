@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::eventually::eventually;
 use crate::support::fake_ollama::{Ending, FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{PASSWORD, TestGateway, hello, hello_stream};
 
@@ -142,9 +143,7 @@ async fn whoever_waits_in_the_queue_leaves_it() {
     let body = hello().to_string().into_bytes();
     let waiting = scene.gateway.send("POST", "/v1/chat/completions", Some(&scene.ann), body);
     let ending = async {
-        while scene.gateway.get("/api/v1/queue", Some(&scene.admin)).await.json()["waiting"] != 1 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        scene.gateway.until_waiting(&scene.admin, 1).await;
         scene.act("disable").await;
     };
 
@@ -172,12 +171,7 @@ async fn an_admin_ends_a_request_that_runs_and_the_host_one_that_waits() {
         let running = queued("running").await.unwrap();
         let waiting = scene.gateway.send("POST", "/v1/chat/completions", Some(&scene.ann), body());
         let end_waiting = async {
-            let item = loop {
-                match queued("waiting").await {
-                    Some(item) => break item,
-                    None => tokio::time::sleep(Duration::from_millis(20)).await,
-                }
-            };
+            let item = eventually("one waits", async || queued("waiting").await).await;
             let (good, said) = scene.gateway.command(&["queue", "cancel", item["request_id"].as_str().unwrap()], "");
             assert!(good && said.contains("is cancelled"), "{said}");
         };

@@ -1,10 +1,9 @@
 //! Deletion: only after a complete export, and then for good.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::search::searchable;
+use crate::support::eventually::until;
 use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{TestGateway, hello, hello_stream};
 
@@ -71,14 +70,11 @@ async fn contents_are_gone_from_every_file_after_a_complete_export_and_not_befor
     assert_eq!(delete(&good).await.status, 202);
 
     assert_eq!(gateway.get("/api/v1/me", Some(&ann)).await.status, 401);
-    let erased = async {
-        while !gateway.get("/api/v1/audit", Some(&admin)).await.text().contains("contents_erased")
-            || secrets.iter().any(|text| !holds(gateway.data_dir(), text).is_empty())
-        {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+    let is_erased = async || {
+        gateway.get("/api/v1/audit", Some(&admin)).await.text().contains("contents_erased")
+            && secrets.iter().all(|text| holds(gateway.data_dir(), text).is_empty())
     };
-    tokio::time::timeout(Duration::from_secs(10), erased).await.expect("erased within ten seconds");
+    until("the contents are erased", is_erased).await;
     assert_eq!(delete(&good).await.status, 404);
     for word in ["0081547114", "xylophones", "winter", "zithers"] {
         assert_eq!(found(word).await, 0, "{word}");

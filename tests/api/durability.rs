@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
+use crate::support::eventually::until;
 use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
 use crate::support::faults::Syncs;
 use crate::support::gateway::{TestGateway, client, hello, hello_stream};
@@ -87,7 +88,8 @@ async fn the_test_above_sees_a_gateway_that_does_not_sync() {
 async fn a_failed_sync_ends_the_gateway_with_a_status() {
     for streams in [0, 3] {
         let fake = FakeOllama::start();
-        let mut gateway = TestGateway::start(&fake.url());
+        // A slot for each, so that none of them waits.
+        let mut gateway = TestGateway::start_with(&fake.url(), &[("OLLAMA__SLOTS", "4")]);
         let admin = gateway.admin().await;
         let mut running = Vec::new();
         for _ in 0..streams {
@@ -147,9 +149,7 @@ async fn a_result_that_is_synced_late_is_told_as_it_is_recorded() {
         let syncs = Syncs::tampered(gateway.pid(), "delay_exit=31000000").await;
         fake.release();
         // Nobody can be served while the disk does not answer.
-        while gateway.get("/health/live", None).await.status == 200 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        until("it is seen", async || gateway.get("/health/live", None).await.status != 200).await;
         syncs
     };
 
@@ -172,13 +172,8 @@ async fn clients_who_leave_while_their_intent_is_synced_count_in_their_day_befor
         assert!(tokio::time::timeout(Duration::from_millis(400), asking).await.is_err());
     }
     drop(syncs);
-    for _ in 0..200 {
-        let ended = "SELECT CAST(count(*) AS TEXT) FROM record WHERE kind = 'result' AND outcome = 'abandoned'";
-        if gateway.text_of(ended) == "3" {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let ended = "SELECT CAST(count(*) AS TEXT) FROM record WHERE kind = 'result' AND outcome = 'abandoned'";
+    gateway.until_text(ended, "3").await;
 
     assert_day_is_the_same_after_a_restart(&mut gateway, &admin, 3).await;
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::eventually::until;
 use crate::support::fake_ollama::{Ending, FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{TestGateway, hello, hello_stream};
 
@@ -92,9 +93,7 @@ async fn while_waiting_for_a_place() {
     fake.until(|chats| chats.len() == 1).await;
     let waiting = send(&gateway, &admin, &hello());
     // Its intent is on record, so it stands in the queue.
-    while gateway.record(&admin).await.len() < 2 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("both are on record", async || gateway.record(&admin).await.len() == 2).await;
 
     drop(waiting);
     gateway.newest_outcome(&admin, "abandoned").await;

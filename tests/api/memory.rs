@@ -216,27 +216,17 @@ async fn bodies_of_requests_that_wait_are_bounded_for_each_user_and_given_back_w
     let (ann, bob) = (gateway.user(&admin, "ann").await, gateway.user(&admin, "bob").await);
     let post = async |token: &str, bytes: usize| gateway.post(CHAT, Some(token), chat(bytes)).await;
     fake.next(Script { before: vec![Step::Wait], ..Script::hello() });
-    let waiting = async |count: usize| {
-        for _ in 0..1000 {
-            let queue = gateway.get("/api/v1/queue", Some(&admin)).await.json();
-            if queue["waiting"] == json!(count) || queue["waiting"].as_array().is_some_and(|all| all.len() == count) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("never {count} waiting");
-    };
 
     let in_turn = async {
         fake.until(|chats| chats.len() == 1).await;
         let wait = async {
             futures_util::join!(post(&ann, 50_000), async {
-                waiting(1).await;
+                gateway.until_waiting(&admin, 1).await;
                 post(&bob, 30_000).await
             })
         };
         let look = async {
-            waiting(2).await;
+            gateway.until_waiting(&admin, 2).await;
             let answers = (post(&ann, 20_000).await, post(&bob, 30_000).await, post(&ann, 70_000).await);
             let mut chunked = connect(&gateway);
             write!(chunked, "POST {CHAT} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {ann}\r\ntransfer-encoding: chunked\r\n\r\n4E20\r\n").unwrap();

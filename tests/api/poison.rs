@@ -1,10 +1,9 @@
 //! A request that ends the model server is not sent again, and nobody else is held up for long.
 
-use std::time::Duration;
-
 use futures_util::join;
 use serde_json::{Value, json};
 
+use crate::support::eventually::until;
 use crate::support::fake_ollama::{FakeOllama, Script, Step, text};
 use crate::support::gateway::{Answer, TestGateway, hello};
 
@@ -24,13 +23,7 @@ fn told(answer: &Answer) -> (u16, String) {
 
 async fn back(gateway: &TestGateway, fake: &FakeOllama) {
     fake.comes_back().await;
-    for _ in 0..500 {
-        if gateway.get("/health/ready", None).await.status == 200 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the upstream's return is not seen");
+    until("the upstream's return is seen", async || gateway.get("/health/ready", None).await.status == 200).await;
 }
 
 #[actix_web::test]
@@ -173,19 +166,9 @@ async fn those_who_wait_outlast_a_server_that_comes_back() {
         gateway.post(CHAT, Some(&admin), says("waiting")).await
     };
     let play = async {
-        for _ in 0..1000 {
-            if gateway.get("/api/v1/queue", Some(&admin)).await.json()["waiting"] == 1 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        gateway.until_waiting(&admin, 1).await;
         fake.release();
-        for _ in 0..1000 {
-            if gateway.get("/api/v1/queue", Some(&admin)).await.json()["hosts"][0]["state"] == "down" {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        gateway.until_queue(&admin, "the upstream is down", |queue| queue["hosts"][0]["state"] == "down").await;
         back(&gateway, &fake).await;
     };
 

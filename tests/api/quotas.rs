@@ -1,10 +1,9 @@
 //! How much: quotas of a person and of a token, changed at run time, held, given back, and kept over a restart.
 
-use std::time::Duration;
-
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
+use crate::support::eventually::until;
 use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{Answer, TestGateway, hello, hello_stream};
 
@@ -58,13 +57,7 @@ impl Stage {
     }
 
     async fn until_left(&self, quota: &str, wanted: Value) {
-        for _ in 0..200 {
-            if self.left(quota).await == wanted {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("{quota} did not come to {wanted}; it is {}", self.left(quota).await);
+        until(&format!("{quota} is {wanted}"), async || self.left(quota).await == wanted).await;
     }
 
     fn forwarded(&self) -> Value {
@@ -277,14 +270,11 @@ async fn a_restart_does_not_begin_the_day_anew() {
     let before = today(&stage).await;
     assert_eq!(before, (json!([10, 3, 0, 7]), json!([1000, 24, 0, 976])));
     let wait_for_sums = async |stage: &Stage| {
-        for _ in 0..200 {
+        let requests = async || {
             let usage = stage.gateway.get("/api/v1/me/usage", Some(&stage.ann)).await.json();
-            if usage["items"][0]["requests"] == 3 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("the sums are not up to date");
+            usage["items"][0]["requests"].clone()
+        };
+        until("the sums are up to date", async || requests().await == 3).await;
     };
 
     // From the sums, from the record alone, and from both.

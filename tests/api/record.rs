@@ -6,6 +6,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use serde_json::{Value, json};
 
+use crate::support::eventually::{eventually, until};
 use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{PASSWORD, TestGateway, hello, hello_stream};
 
@@ -97,14 +98,9 @@ async fn while_nothing_can_be_recorded_nothing_is_forwarded() {
     assert!(fake.chats().is_empty());
     other.batch_execute("ROLLBACK").unwrap();
     // The next commit says that all is well again.
-    for _ in 0..100 {
-        if gateway.post("/v1/chat/completions", Some(&admin), hello()).await.status == 200 {
-            assert_eq!(gateway.get("/health", None).await.status, 200);
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("the gateway did not recover");
+    let is_well = async || gateway.post("/v1/chat/completions", Some(&admin), hello()).await.status == 200;
+    until("the gateway records again", is_well).await;
+    assert_eq!(gateway.get("/health", None).await.status, 200);
 }
 
 #[actix_web::test]
@@ -115,8 +111,9 @@ async fn what_was_cut_off_by_a_crash_is_interrupted_after_it() {
     fake.next(Script::of(vec![text("Hello"), Step::Wait, done("stop")]));
     let _cut =
         gateway.open("POST", "/v1/chat/completions", Some(&admin), hello_stream().to_string().into_bytes()).await;
-    // Long enough for the segment to be flushed and synced.
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    let written =
+        "SELECT CAST(count(*) AS TEXT) FROM record_part WHERE kind = 'answer' AND CAST(body AS TEXT) = 'Hello'";
+    gateway.until_text(written, "1").await;
 
     gateway.kill();
     gateway.restart();
@@ -186,14 +183,8 @@ async fn denials_at_every_door_are_on_record() {
     gateway.get("/api/v1/users", Some(&ann)).await;
 
     // Nobody waits for the row of a refusal, so it may come a moment later.
-    let mut rows = gateway.record(&admin).await;
-    for _ in 0..100 {
-        if rows.len() >= 2 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        rows = gateway.record(&admin).await;
-    }
+    let both = async || Some(gateway.record(&admin).await).filter(|rows| rows.len() >= 2);
+    let rows = eventually("both refusals are on record", both).await;
 
     let seen: Vec<Value> = rows.iter().map(|row| json!([row["api"], row["reason"], row["status"]])).collect();
     for expected in [json!(["/auth/token", "invalid_api_key", 401]), json!(["/api/v1", "permission_denied", 403])] {

@@ -227,9 +227,7 @@ async fn what_a_paused_token_has_waiting_and_running_ends() {
     let (running, rest) = futures_util::join!(scene.asks("again"), async {
         scene.fake.until(|chats| chats.len() == 1).await;
         futures_util::join!(scene.asks("again"), async {
-            while scene.gateway.get("/api/v1/queue", Some(&scene.admin)).await.json()["waiting"] != 1 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            scene.gateway.until_waiting(&scene.admin, 1).await;
             scene.asks("again").await
         })
     });

@@ -1,9 +1,8 @@
 //! Search in prompts and answers: what is found, how far it sees, and what it leaves behind.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
+use crate::support::eventually::until;
 use crate::support::fake_ollama::{FakeOllama, Script, done, text};
 use crate::support::gateway::{TestGateway, hello};
 
@@ -21,17 +20,13 @@ async fn search(gateway: &TestGateway, admin: &str, query: &str) -> Value {
     page.json()
 }
 
-/// Waits for the follower, at most as long as it may be behind and a little more for a busy machine.
+/// Waits until the search index has the newest request.
 pub async fn searchable(gateway: &TestGateway, admin: &str) {
     let newest = gateway.get("/api/v1/audit?kind=request&limit=1", Some(admin)).await.json();
     let newest = newest["items"][0]["log_id"].as_i64().unwrap_or(0);
-    let seen = async {
-        // The result comes after the intent whose number is shown.
-        while search(gateway, admin, "text=x").await["searched_to"]["log_id"].as_i64().unwrap() <= newest {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), seen).await.expect("the follower came within five seconds");
+    // The result comes after the intent whose number is shown.
+    let is_seen = async || search(gateway, admin, "text=x").await["searched_to"]["log_id"].as_i64().unwrap() > newest;
+    until("the search index has the newest row", is_seen).await;
 }
 
 #[actix_web::test]

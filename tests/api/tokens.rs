@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::eventually::{eventually, until};
 use crate::support::fake_ollama::FakeOllama;
 use crate::support::gateway::{Answer, PASSWORD, TestGateway, client, hello};
 
@@ -137,17 +138,14 @@ async fn a_token_that_has_ended_is_named_in_the_record_and_a_wrong_secret_never(
     assert_eq!((told.status, own_routes.status, wrong.status), (401, 401, 401));
     assert_eq!(told.text(), wrong.text(), "the answer does not tell whether the secret was right");
     let (named, nobody) = (json!(["ann@example.org", "old pipeline", id, "token"]), json!([null, null, null, null]));
-    let mut seen: Vec<Value> = Vec::new();
     // Nobody waits for the row of a refusal, so it may come a moment later.
-    for _ in 0..100 {
+    let both = async || {
         let rows = gateway.record(&admin).await;
-        seen = rows.iter().map(|row| json!([row["user"], row["token"], row["token_id"], row["credential"]])).collect();
-        if seen.contains(&named) && seen.contains(&nobody) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert!(seen.contains(&named) && seen.contains(&nobody), "{seen:?}");
+        let who = |row: &Value| json!([row["user"], row["token"], row["token_id"], row["credential"]]);
+        let seen: Vec<Value> = rows.iter().map(who).collect();
+        (seen.contains(&named) && seen.contains(&nobody)).then_some(seen)
+    };
+    let seen = eventually("both refusals are on record", both).await;
     assert!(seen.iter().all(|row| *row == named || *row == nobody), "{seen:?}");
 }
 
@@ -386,13 +384,7 @@ async fn the_last_use_is_seen_and_a_token_lives_ninety_days_unless_told() {
 
     chat(&gateway, &token).await;
 
-    for _ in 0..100 {
-        if newest().await["last_used_at"].is_string() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the use was not noted");
+    until("the use is noted", async || newest().await["last_used_at"].is_string()).await;
 }
 
 #[actix_web::test]

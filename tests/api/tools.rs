@@ -1,7 +1,5 @@
 //! Tools: called, asked for, and not called.
 
-use std::time::Duration;
-
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -188,12 +186,7 @@ async fn a_call_that_a_client_has_seen_is_on_record_after_a_crash() {
     // A segment is written within a quarter of a second, and then synced.
     let written =
         "SELECT CAST(count(*) AS TEXT) FROM record_part WHERE kind = 'tool_calls' AND CAST(body AS TEXT) LIKE '%Oslo%'";
-    for _ in 0..200 {
-        if gateway.text_of(written) == "1" {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
+    gateway.until_text(written, "1").await;
 
     gateway.kill();
     gateway.restart();

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::eventually::until;
 use crate::support::fake_ollama::{FakeOllama, Script, Step};
 use crate::support::gateway::{TestGateway, hello};
 
@@ -24,15 +25,8 @@ fn gateway(local: &FakeOllama, two: &FakeOllama, more: &[(&str, &str)]) -> TestG
 
 /// Waits until the upstream at this place of the list is in this state.
 async fn until_state(gateway: &TestGateway, admin: &str, at: usize, state: &str) -> Value {
-    let mut host = Value::Null;
-    for _ in 0..1000 {
-        host = gateway.get("/api/v1/queue", Some(admin)).await.json()["hosts"][at].clone();
-        if host["state"] == state {
-            return host;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("never `{state}`: {host}");
+    let what = format!("upstream {at} is `{state}`");
+    gateway.until_queue(admin, &what, |queue| queue["hosts"][at]["state"] == state).await["hosts"][at].take()
 }
 
 async fn until_both_are_up(gateway: &TestGateway, admin: &str) {
@@ -149,10 +143,7 @@ async fn what_died_and_came_back_is_seen_by_lists_readiness_and_requests() {
 
     fake.comes_back().await;
     let back = Instant::now();
-    while statuses().await != (200, 200, 200) {
-        assert!(back.elapsed() < Duration::from_secs(10), "it is not seen");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the return is seen", async || statuses().await == (200, 200, 200)).await;
     // Within a second, and what a busy machine adds.
     assert!(back.elapsed() < Duration::from_secs(4), "{:?}", back.elapsed());
 }

@@ -1,22 +1,19 @@
 //! What was used: sums that follow the record.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
+use crate::support::eventually::eventually;
 use crate::support::fake_ollama::{FakeOllama, Script, text};
 use crate::support::gateway::{TestGateway, hello};
 
 async fn usage_once(gateway: &TestGateway, token: &str, path: &str, requests: i64) -> Vec<Value> {
-    for _ in 0..100 {
+    let items = async || {
         let page = gateway.get(path, Some(token)).await.json();
         let items = page["items"].as_array().unwrap_or_else(|| panic!("{page}")).clone();
-        if items.iter().map(|item| item["requests"].as_i64().unwrap()).sum::<i64>() == requests {
-            return items;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("the follower did not come to {requests} requests");
+        let summed: i64 = items.iter().map(|item| item["requests"].as_i64().unwrap()).sum();
+        (summed == requests).then_some(items)
+    };
+    eventually(&format!("the sums have {requests} requests"), items).await
 }
 
 #[actix_web::test]
@@ -83,16 +80,14 @@ async fn a_model_has_one_line_and_names_that_no_model_has_share_one() {
     }
     assert_eq!(ask("llama3.2", too_long.clone()).await, 413);
 
-    let mut lines = Vec::new();
-    for _ in 0..200 {
+    let all_refused = async || {
         let page = gateway.get("/api/v1/me/usage?by=model", Some(&ann)).await.json();
         let told = |item: &Value| json!([item["key"], item["requests"], item["refused"]]);
-        lines = page["items"].as_array().unwrap().iter().map(told).collect();
-        if lines.iter().filter_map(|line| line[2].as_i64()).sum::<i64>() == 11 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        let lines: Vec<_> = page["items"].as_array().unwrap().iter().map(told).collect();
+        let refused: i64 = lines.iter().filter_map(|line| line[2].as_i64()).sum();
+        (refused == 11).then_some(lines)
+    };
+    let lines = eventually("the sums have 11 refusals", all_refused).await;
 
     assert_eq!(lines, [json!(["(no model)", 0, 10]), json!(["llama3.2:latest", 3, 1])]);
     let rows = gateway.record(&admin).await;

@@ -12,6 +12,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::eventually::until;
+
 #[derive(Clone)]
 pub enum Step {
     /// Bytes of the body, as one chunk.
@@ -243,13 +245,7 @@ impl FakeOllama {
     }
 
     async fn until_it(&self, listens: bool) {
-        for _ in 0..1000 {
-            if TcpStream::connect(self.address).await.is_ok() == listens {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the fake did not change within ten seconds");
+        until("the fake has changed", async || TcpStream::connect(self.address).await.is_ok() == listens).await;
     }
 
     /// From now on it has this model, too.

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+
+use super::eventually::until;
 
 /// The file that `LGW_DEBUG_PANIC` names.
 pub struct Panics {
@@ -46,13 +47,10 @@ impl Syncs {
             let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
             !status.contains("TracerPid:\t0\n")
         };
-        for _ in 0..400 {
-            if std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().all(|task| traced(task.unwrap())) {
-                return syncs;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("strace has not taken hold of the gateway");
+        let all_are =
+            async || std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().all(|task| traced(task.unwrap()));
+        until("strace holds the gateway", all_are).await;
+        syncs
     }
 }
 
