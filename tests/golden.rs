@@ -393,7 +393,7 @@ fn every_error_has_its_status_and_body_in_every_dialect() {
     let mut outputs = Outputs::default();
     // Routes of one dialect share its errors.
     let unspoken: [(_, &dyn Dialect, _); 2] =
-        [("ollama", &dialect::unspoken::Ollama, "/api"), ("anthropic", &dialect::unspoken::Anthropic, "/v1/messages")];
+        [("ollama", &dialect::unspoken::OLLAMA, "/api"), ("anthropic", &dialect::unspoken::ANTHROPIC, "/v1/messages")];
     for (known, dialect, _) in DIALECTS.iter().filter(|(known, ..)| !known.contains('_')).chain(&unspoken) {
         let replies: Vec<_> = errors.iter().map(|error| reply_text(&dialect.error(error, &request_id()))).collect();
         outputs.hold(&root().join("dialect"), &format!("{known}_errors.txt"), &replies.join("\n"));

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
-use crate::dialect::{Decoded, Delivery, Dialect, Head, Reply, Route, json, surrogates, wire};
+use crate::dialect::{Decoded, Delivery, Dialect, Head, Reply, Route, Serves, json, plain_path, surrogates, wire};
 use crate::model::credential::Credential;
 use crate::model::rights::Scope;
 use crate::model::work::Work;
@@ -24,9 +24,18 @@ pub struct Legacy;
 /// Fields whose objects are the client's own.
 const OWN: &[&str] = &["arguments", "format", "parameters"];
 
-const ROUTES: &[Route] = &[Route { method: "POST", path: "/chat", scope: Scope::Chat }];
+const ROUTES: &[Route] = &[Route { method: "POST", path: "/chat", serves: Serves::Inference(Scope::Chat) }];
 
 impl Dialect for Legacy {
+    fn root(&self) -> &'static str {
+        "/chat"
+    }
+
+    /// What is below is not meant: an OpenAI client looks for `/chat/completions` when its base URL lacks `/v1`.
+    fn is_read_by(&self, head: &dyn Head) -> bool {
+        plain_path(head.path()) == self.root()
+    }
+
     fn routes(&self) -> &'static [Route] {
         ROUTES
     }
@@ -55,16 +64,7 @@ impl Dialect for Legacy {
     }
 
     fn error(&self, error: &Error, _: &RequestId) -> Reply {
-        let mut headers = wire::retry_headers(error);
-        if let Error::MethodNotAllowed { allow, .. } = error {
-            headers.push(("Allow", allow.clone()));
-        }
-        Reply {
-            status: status(error),
-            headers,
-            content_type: wire::JSON,
-            body: wire::json_bytes(&WireError::of(error)),
-        }
+        Reply { status: status(error), ..wire::plain_error(error, &WireError::of(error)) }
     }
 }
 

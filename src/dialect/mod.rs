@@ -1,4 +1,4 @@
-//! How clients speak to us: the trait of a dialect, and the table of them.
+//! How clients speak to us: the trait of a dialect with its routes, and the table of them.
 //!
 //! A dialect is a pure translator between bytes and values: no network, no clock, no `await`.
 
@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
+use crate::model::catalog::ModelCard;
 use crate::model::chat::{ChatEvent, ChatReply};
 use crate::model::credential::Credential;
 use crate::model::rights::Scope;
@@ -36,22 +37,65 @@ pub trait Head {
 }
 
 pub trait Dialect: Sync {
-    /// The routes of this dialect. `decode` tells them apart by `head.path()`.
+    /// The path below which the routes are; names them in rows of refusals, too.
+    fn root(&self) -> &'static str;
+    /// The routes of this dialect, and what each serves. `decode` tells those of inference apart by `head.path()`.
     fn routes(&self) -> &'static [Route];
-    /// `None`: the head shows no credential (`/chat` then looks into its body).
+    /// Returns whether the client that sent this head reads this dialect: by the path, and where dialects have the same path,
+    /// by a header. The first of `DIALECTS` for which this is true answers.
+    fn is_read_by(&self, head: &dyn Head) -> bool {
+        is_below(&plain_path(head.path()), self.root())
+    }
+    /// Reads the credential of the head. `None`: it shows none (`/chat` then looks into its body).
     fn credential(&self, head: &dyn Head) -> Result<Option<Credential>, Error>;
-    /// Bytes to meaning, or an error that names the field.
+    /// Translates the body of an inference request, or returns an error that names the field.
     fn decode(&self, head: &dyn Head, body: &[u8]) -> Result<Decoded, Error>;
-    /// Status, headers and body of an error before the answer has begun.
+    /// Returns status, headers and body of an error before the answer has begun.
     fn error(&self, error: &Error, id: &RequestId) -> Reply;
+    /// The header in which clients look for the milliseconds that the gateway spent.
+    fn spent_ms_header(&self) -> Option<&'static str> {
+        None
+    }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Route {
     pub method: &'static str,
+    /// May hold `{id}`, and `{id:.*}` at its end for several steps.
     pub path: &'static str,
-    /// What a token needs here.
-    pub scope: Scope,
+    pub serves: Serves,
+}
+
+/// What a route of a dialect serves.
+#[derive(Debug, Clone, Copy)]
+pub enum Serves {
+    /// Answers of a model, to tokens that have this scope.
+    Inference(Scope),
+    /// The list of the models that the caller may use.
+    List(fn(&dyn Head, &[ModelCard]) -> Result<Reply, Error>),
+    /// One of these models.
+    Lookup(Lookup),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Lookup {
+    /// Returns the name that is asked for: the path's `{id}`, decoded, or a field of the body.
+    pub name: fn(&dyn Head, id: &str, body: &[u8]) -> Result<String, Error>,
+    pub found: fn(&dyn Head, &ModelCard) -> Result<Reply, Error>,
+}
+
+impl Route {
+    /// Returns the scope that a token needs here. Those for `chat` may see models, too.
+    pub fn scope(&self) -> Scope {
+        match self.serves {
+            Serves::Inference(scope) => scope,
+            Serves::List(_) | Serves::Lookup(_) => Scope::Models,
+        }
+    }
+
+    pub fn is_inference(&self) -> bool {
+        matches!(self.serves, Serves::Inference(_))
+    }
 }
 
 pub struct Decoded {
@@ -90,22 +134,52 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// Every dialect that the gateway speaks.
-pub static DIALECTS: &[&dyn Dialect] = &[&legacy::Legacy, &openai::OpenAi];
+/// Every dialect whose clients come here, in the order in which they are asked whose a request is.
+pub static DIALECTS: &[&dyn Dialect] = &[&legacy::Legacy, &unspoken::ANTHROPIC, &unspoken::OLLAMA, &openai::OpenAi];
 
-/// The dialect in which a path is answered when no route matches: by the path's prefix.
-pub fn for_path(path: &str) -> &'static dyn Dialect {
-    let path = plain_path(path);
-    let is_below = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if path == "/chat" {
-        &legacy::Legacy
-    } else if is_below("/v1/messages") {
-        &unspoken::Anthropic
-    } else if is_below("/api") && !is_below("/api/v1") {
-        &unspoken::Ollama
-    } else {
-        &openai::OpenAi
+/// Returns the dialect that the client of a request reads; `None`: it is none of a dialect's routes.
+pub fn of_client(head: &dyn Head) -> Option<&'static dyn Dialect> {
+    DIALECTS.iter().copied().find(|dialect| dialect.is_read_by(head))
+}
+
+/// A method on a path, with the dialects that have it as a route.
+pub struct SharedRoute {
+    pub method: &'static str,
+    pub path: &'static str,
+    among: Vec<(&'static dyn Dialect, &'static Route)>,
+}
+
+impl SharedRoute {
+    /// Returns all routes of `dialects`, each once.
+    pub fn all(dialects: &[&'static dyn Dialect]) -> Vec<SharedRoute> {
+        let mut all: Vec<SharedRoute> = Vec::new();
+        for dialect in dialects.iter().copied() {
+            for route in dialect.routes() {
+                match all.iter_mut().find(|shared| (shared.method, shared.path) == (route.method, route.path)) {
+                    Some(shared) => shared.among.push((dialect, route)),
+                    None => {
+                        let (method, path) = (route.method, route.path);
+                        all.push(SharedRoute { method, path, among: vec![(dialect, route)] });
+                    }
+                }
+            }
+        }
+        all
     }
+
+    /// Returns the dialect that answers a request for this route. A client that none takes for its own gets the last one.
+    pub fn answering(&self, head: &dyn Head) -> Option<(&'static dyn Dialect, &'static Route)> {
+        let own = self.among.iter().find(|(dialect, _)| dialect.is_read_by(head));
+        own.or(self.among.last()).copied()
+    }
+
+    pub fn is_inference(&self) -> bool {
+        self.among.iter().all(|(_, route)| route.is_inference())
+    }
+}
+
+fn is_below(path: &str, root: &str) -> bool {
+    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The path without slashes that are doubled or at its end.
@@ -145,3 +219,6 @@ impl Head for TestHead {
         "llama3.2:latest"
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,27 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::base::error::Error;
+use crate::dialect::{Head, Lookup, Reply, wire};
 use crate::model::catalog::ModelCard;
+
+pub const LOOKUP: Lookup = Lookup { name, found };
+
+pub fn list(_: &dyn Head, cards: &[ModelCard]) -> Result<Reply, Error> {
+    Ok(wire::json_reply(&ModelList::of(cards)))
+}
+
+fn found(_: &dyn Head, card: &ModelCard) -> Result<Reply, Error> {
+    Ok(wire::json_reply(&ModelObject::of(card)))
+}
+
+fn name(_: &dyn Head, id: &str, _: &[u8]) -> Result<String, Error> {
+    if id.is_empty() {
+        let message = "no such route; the list is `/v1/models`, without a slash at the end".to_owned();
+        return Err(Error::UnknownRoute { message });
+    }
+    Ok(id.to_owned())
+}
 
 #[derive(Serialize, ToSchema)]
 pub struct ModelList {

@@ -1,11 +1,11 @@
-//! OpenAI's chat completions and completions, streamed and whole, and its embeddings.
+//! OpenAI's chat completions and completions, streamed and whole, its embeddings and its list of models.
 //!
 //! What changes the meaning and can't be honoured is refused by name; what has no effect is named in `ignored`.
 
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::dialect::openai::answer::Answer;
-use crate::dialect::{Decoded, Delivery, Dialect, Head, Reply, Route, json, surrogates, wire};
+use crate::dialect::{Decoded, Delivery, Dialect, Head, Reply, Route, Serves, json, models, surrogates, wire};
 use crate::model::credential::Credential;
 use crate::model::model_name::ModelName;
 use crate::model::rights::Scope;
@@ -28,12 +28,18 @@ const EMBEDDINGS: &str = "/v1/embeddings";
 const OWN: &[&str] = &["arguments", "metadata", "parameters", "schema"];
 
 const ROUTES: &[Route] = &[
-    Route { method: "POST", path: "/v1/chat/completions", scope: Scope::Chat },
-    Route { method: "POST", path: COMPLETIONS, scope: Scope::Chat },
-    Route { method: "POST", path: EMBEDDINGS, scope: Scope::Embeddings },
+    Route { method: "POST", path: "/v1/chat/completions", serves: Serves::Inference(Scope::Chat) },
+    Route { method: "POST", path: COMPLETIONS, serves: Serves::Inference(Scope::Chat) },
+    Route { method: "POST", path: EMBEDDINGS, serves: Serves::Inference(Scope::Embeddings) },
+    Route { method: "GET", path: "/v1/models", serves: Serves::List(models::list) },
+    Route { method: "GET", path: "/v1/models/{id:.*}", serves: Serves::Lookup(models::LOOKUP) },
 ];
 
 impl Dialect for OpenAi {
+    fn root(&self) -> &'static str {
+        "/v1"
+    }
+
     fn routes(&self) -> &'static [Route] {
         ROUTES
     }
@@ -54,6 +60,10 @@ impl Dialect for OpenAi {
 
     fn error(&self, error: &Error, _: &RequestId) -> Reply {
         wire::error_reply(error)
+    }
+
+    fn spent_ms_header(&self) -> Option<&'static str> {
+        Some("openai-processing-ms")
     }
 }
 

@@ -1,43 +1,39 @@
-//! Protocols whose clients come here although they are not spoken yet: they are told so in the shape that they read.
+//! Protocols whose clients come here although they are not spoken: their errors, in the shape that these clients read.
 
 use serde::Serialize;
 
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
-use crate::dialect::{Decoded, Dialect, Head, Reply, Route, wire};
+use crate::dialect::{Decoded, Dialect, Head, Reply, Route, is_below, plain_path, wire};
 use crate::model::credential::Credential;
 
-/// Ollama's own API, below `/api`.
-pub struct Ollama;
-
-/// Anthropic's messages, below `/v1/messages`.
-pub struct Anthropic;
-
-impl Dialect for Ollama {
-    fn routes(&self) -> &'static [Route] {
-        &[]
-    }
-
-    fn credential(&self, head: &dyn Head) -> Result<Option<Credential>, Error> {
-        wire::bearer(head)
-    }
-
-    fn decode(&self, _: &dyn Head, _: &[u8]) -> Result<Decoded, Error> {
-        Err(not_spoken())
-    }
-
-    fn error(&self, error: &Error, _: &RequestId) -> Reply {
-        #[derive(Serialize)]
-        struct Body {
-            error: String,
-        }
-        reply(error, wire::json_bytes(&Body { error: error.to_string() }))
-    }
+/// A dialect without routes.
+pub struct Unspoken {
+    root: &'static str,
+    error: fn(&Error, &RequestId) -> Reply,
 }
 
-impl Dialect for Anthropic {
+/// Ollama's own API.
+pub static OLLAMA: Unspoken = Unspoken { root: "/api", error: ollama_error };
+
+/// Anthropic's messages.
+pub static ANTHROPIC: Unspoken = Unspoken { root: "/v1/messages", error: anthropic_error };
+
+/// The gateway's own API, which is below Ollama's root.
+const OWN_ROOT: &str = "/api/v1";
+
+impl Dialect for Unspoken {
+    fn root(&self) -> &'static str {
+        self.root
+    }
+
     fn routes(&self) -> &'static [Route] {
         &[]
+    }
+
+    fn is_read_by(&self, head: &dyn Head) -> bool {
+        let path = plain_path(head.path());
+        is_below(&path, self.root) && !is_below(&path, OWN_ROOT)
     }
 
     fn credential(&self, head: &dyn Head) -> Result<Option<Credential>, Error> {
@@ -45,43 +41,43 @@ impl Dialect for Anthropic {
     }
 
     fn decode(&self, _: &dyn Head, _: &[u8]) -> Result<Decoded, Error> {
-        Err(not_spoken())
+        Err(Error::UnknownRoute { message: "this protocol is not spoken here".into() })
     }
 
     fn error(&self, error: &Error, id: &RequestId) -> Reply {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            r#type: &'static str,
-            error: Told,
-            request_id: &'a str,
-        }
-        #[derive(Serialize)]
-        struct Told {
-            r#type: &'static str,
-            message: String,
-        }
-        let id = id.to_string();
-        let told = Told { r#type: anthropic_type(wire::status(error)), message: error.to_string() };
-        let mut reply = reply(error, wire::json_bytes(&Body { r#type: "error", error: told, request_id: &id }));
-        // Anthropic's SDKs show this one.
-        reply.headers.push(("request-id", id));
-        reply
+        (self.error)(error, id)
     }
 }
 
-fn not_spoken() -> Error {
-    Error::UnknownRoute { message: "this protocol is not spoken here".into() }
-}
-
-fn reply(error: &Error, body: Vec<u8>) -> Reply {
-    let mut headers = wire::retry_headers(error);
-    if let Error::MethodNotAllowed { allow, .. } = error {
-        headers.push(("Allow", allow.clone()));
+fn ollama_error(error: &Error, _: &RequestId) -> Reply {
+    #[derive(Serialize)]
+    struct Body {
+        error: String,
     }
-    Reply { status: wire::status(error), headers, content_type: wire::JSON, body }
+    wire::plain_error(error, &Body { error: error.to_string() })
 }
 
-/// Anthropic's names for statuses.
+fn anthropic_error(error: &Error, id: &RequestId) -> Reply {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        r#type: &'static str,
+        error: Detail,
+        request_id: &'a str,
+    }
+    #[derive(Serialize)]
+    struct Detail {
+        r#type: &'static str,
+        message: String,
+    }
+    let id = id.to_string();
+    let detail = Detail { r#type: anthropic_type(wire::status(error)), message: error.to_string() };
+    let mut reply = wire::plain_error(error, &Body { r#type: "error", error: detail, request_id: &id });
+    // Anthropic's SDKs show this one.
+    reply.headers.push(("request-id", id));
+    reply
+}
+
+/// Returns Anthropic's name for a status.
 fn anthropic_type(status: u16) -> &'static str {
     match status {
         401 => "authentication_error",

@@ -74,6 +74,20 @@ pub fn error_reply(error: &Error) -> Reply {
     Reply { status: status(error), headers, content_type: JSON, body: json_bytes(&envelope(error)) }
 }
 
+/// Returns an error in a body of its own: what the dialects besides OpenAI's have in common.
+pub fn plain_error<T: Serialize>(error: &Error, body: &T) -> Reply {
+    let mut headers = retry_headers(error);
+    if let Error::MethodNotAllowed { allow, .. } = error {
+        headers.push(("Allow", allow.clone()));
+    }
+    Reply { status: status(error), headers, content_type: JSON, body: json_bytes(body) }
+}
+
+/// Returns a value as JSON with status 200.
+pub fn json_reply<T: Serialize>(value: &T) -> Reply {
+    Reply { status: 200, headers: Vec::new(), content_type: JSON, body: json_bytes(value) }
+}
+
 /// Returns when to try again, in whole seconds and, where trying again can help, in milliseconds: OpenAI's SDKs and the AI
 /// SDK look at those first.
 pub fn retry_headers(error: &Error) -> Vec<(&'static str, String)> {

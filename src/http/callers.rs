@@ -46,9 +46,6 @@ pub fn is_from_the_host(request: &HttpRequest) -> bool {
     request.app_data::<HostDoor>().is_some()
 }
 
-/// A user with a JWT, or a token with the scope `models` or `chat`, or the host.
-pub struct ModelReader(pub Asker);
-
 /// A user with a JWT, or a token with the scope `usage`.
 pub struct UsageReader(pub Identity);
 
@@ -117,17 +114,6 @@ impl FromRequest for TokenKeeper {
     }
 }
 
-impl FromRequest for ModelReader {
-    type Error = ApiError;
-    type Future = Extracting<Self>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let check =
-            |request: &HttpRequest, who: &Identity| who.check_use(&[Scope::Models, Scope::Chat], address(request));
-        extract_asker(request, check, ModelReader)
-    }
-}
-
 impl FromRequest for UsageReader {
     type Error = ApiError;
     type Future = Extracting<Self>;
@@ -181,16 +167,35 @@ fn extract<T: 'static>(
 ) -> Extracting<T> {
     let request = request.clone();
     Box::pin(async move {
-        let denied = match identify(&request).await {
-            Ok(who) => match check(&request, &who) {
-                Ok(()) => return Ok(wrap(who)),
-                Err(error) => Denied { error, whose: Some(who.whose()) },
-            },
-            Err(denied) => denied,
-        };
-        note_refusal(&request, denied.whose, &denied.error);
-        Err(ApiError::new(denied.error, &request))
+        let checked = checked(&OpenAi, &request, check).await;
+        checked.map(wrap).map_err(|error| ApiError::new(error, &request))
     })
+}
+
+/// Returns who asks for models: a user with a JWT, or a token with the scope `models` or `chat`, or the host.
+pub async fn model_reader(dialect: &dyn Dialect, request: &HttpRequest) -> Result<Asker, Error> {
+    if is_from_the_host(request) {
+        return Ok(Asker::Host);
+    }
+    let check = |request: &HttpRequest, who: &Identity| who.check_use(&[Scope::Models, Scope::Chat], address(request));
+    checked(dialect, request, check).await.map(Asker::Account)
+}
+
+/// Authenticates the caller by the credential that `dialect` finds, and checks. A refusal is recorded, with the user if known.
+async fn checked(
+    dialect: &dyn Dialect,
+    request: &HttpRequest,
+    check: impl Fn(&HttpRequest, &Identity) -> Result<(), Error>,
+) -> Result<Identity, Error> {
+    let denied = match identify(dialect, request).await {
+        Ok(who) => match check(request, &who) {
+            Ok(()) => return Ok(who),
+            Err(error) => Denied { error, whose: Some(who.whose()) },
+        },
+        Err(denied) => denied,
+    };
+    note_refusal(request, denied.whose, &denied.error);
+    Err(denied.error)
 }
 
 /// Refuses tokens, and users who make changes too often.
@@ -212,9 +217,9 @@ fn auth(request: &HttpRequest) -> Result<&Auth, Error> {
     auth.map(|auth| auth.get_ref()).ok_or_else(|| Error::internal(anyhow::anyhow!("no Auth")))
 }
 
-async fn identify(request: &HttpRequest) -> Result<Identity, Denied> {
+async fn identify(dialect: &dyn Dialect, request: &HttpRequest) -> Result<Identity, Denied> {
     let auth = auth(request)?;
-    let credential = OpenAi.credential(&RequestHead::of(request, ""))?;
+    let credential = dialect.credential(&RequestHead::of(request, ""))?;
     let credential = credential.ok_or_else(|| Error::bad_token("none was sent; send `Authorization: Bearer …`"))?;
     auth.identify(credential, address(request)).await
 }

@@ -12,10 +12,11 @@ use utoipa::openapi::security::{
 use utoipa::{Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use crate::dialect::models::{ModelList, ModelObject};
 use crate::dialect::wire;
 use crate::http::errors::{ErrorBody, LegacyError, Refusals};
 use crate::http::{
-    account, audit, deletion, exports, health, me, models, queue, quotas, settings, story, tokens, usage, users,
+    account, audit, deletion, exports, health, me, queue, quotas, settings, story, tokens, usage, users,
 };
 
 #[derive(OpenApi)]
@@ -27,7 +28,7 @@ use crate::http::{
             with your name; admins can read them. HEAD is served wherever GET is."
     ),
     paths(
-        chat, chat_completions, completions, embeddings, models::list, models::one, account::token, account::register, account::password, me::me,
+        chat, chat_completions, completions, embeddings, list, one, account::token, account::register, account::password, me::me,
         me::record,
         me::export,
         usage::of_mine,
@@ -143,6 +144,17 @@ fn embeddings() {}
         (status = 504, body = LegacyError)))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn chat() {}
+
+/// The models that you may use.
+#[utoipa::path(get, path = "/v1/models", tag = "models", responses((status = 200, body = ModelList), Refusals))]
+#[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
+fn list() {}
+
+/// One model. Its id may contain `/` and `:`, encoded or not.
+#[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path)),
+    responses((status = 200, body = ModelObject), Refusals))]
+#[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
+fn one() {}
 
 /// The served document; a test checks that it is what the code generates. Generating it at each start would keep 8 MiB and take
 /// a sixth of the start-up time.

@@ -1,5 +1,7 @@
 //! The API on the control socket: the routes of admins, and those that only the operator of the host has.
 
+use std::rc::Rc;
+
 use actix_web::http::StatusCode;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, Route as ActixRoute};
@@ -8,12 +10,13 @@ use serde::Deserialize;
 use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::config::Config;
+use crate::dialect::{DIALECTS, SharedRoute};
 use crate::gateway::Gateway;
 use crate::http::callers::{Admin, HostDoor};
 use crate::http::reply::{self, ApiError, ApiResult, answer};
 use crate::http::users::UserDetail;
 use crate::http::views::{FreshToken, UserView};
-use crate::http::{ApiRoute, ROUTES, Who, body, method, unknown};
+use crate::http::{ApiRoute, ROUTES, Who, body, method, of_dialects, unknown};
 use crate::rules::accounts::Accounts;
 use crate::rules::tokens::{Tokens, Wish};
 
@@ -28,7 +31,7 @@ const fn route(method: &'static str, path: &'static str, handler: fn() -> ActixR
     HostRoute { method, path, handler }
 }
 
-/// Every route that only the host has. The routes of admins are in `ROUTES` and are served here, too.
+/// Every route that only the host has. The routes of admins are in `ROUTES`, lists of models are those of the dialects; both are served here, too.
 pub static HOST_ROUTES: &[HostRoute] = &[
     route("POST", "/host/users", || web::to(add)),
     route("GET", "/host/users/{name}", || web::to(find)),
@@ -41,6 +44,10 @@ pub fn mount(config: &mut ServiceConfig) {
     config.app_data(HostDoor);
     for route in ROUTES.iter().filter(|route| is_for_the_host(route)) {
         config.route(route.path, (route.handler)().method(method(route.method)));
+    }
+    for route in SharedRoute::all(DIALECTS).into_iter().filter(|route| !route.is_inference()) {
+        let (path, method) = (route.path, method(route.method));
+        config.route(path, of_dialects(Rc::new(route)).method(method));
     }
     for route in HOST_ROUTES {
         config.route(route.path, (route.handler)().method(method(route.method)));

@@ -220,7 +220,7 @@ impl Door<'_> {
         let identified = self.auth.identify(credential, address(self.request)).await;
         caller.whose = identified.as_ref().map_or_else(|denied| denied.whose, |who| Some(who.whose()));
         let who = identified.map_err(|denied| denied.error)?;
-        who.check_use(&[self.route.scope], address(self.request))?;
+        who.check_use(&[self.route.scope()], address(self.request))?;
         self.gateway.arrives(&who).await?;
         match self.gateway.admit(&who).await {
             Ok(admission) => Ok(caller.admitted.insert(Admitted { who, admission })),

@@ -1,12 +1,15 @@
 //! The edge: HTTP requests and responses. `ROUTES` and each dialect's `routes()` are everything that is served.
 
+use std::rc::Rc;
+
 use actix_governor::Governor;
 use actix_web::http::Method;
 use actix_web::middleware::Condition;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, Resource, Route as ActixRoute};
 
-use crate::dialect::DIALECTS;
+use crate::dialect::{DIALECTS, SharedRoute};
+use crate::http::head::RequestHead;
 
 pub mod account;
 pub mod address_quotas;
@@ -73,8 +76,6 @@ const fn route(method: &'static str, path: &'static str, who: Who, handler: fn()
 
 /// Every route besides those of the dialects, which all take a `Bearer` (`/chat` credentials in its body, too).
 pub static ROUTES: &[ApiRoute] = &[
-    route("GET", "/v1/models", Who::Bearer, || web::to(models::list)),
-    route("GET", "/v1/models/{id:.*}", Who::Bearer, || web::to(models::one)),
     route("POST", "/auth/token", Who::Credentials, || web::to(account::token)),
     route("POST", "/api/v1/register", Who::Anyone, || web::to(account::register)),
     route("POST", "/api/v1/password", Who::Credentials, || web::to(account::password)),
@@ -123,14 +124,7 @@ const GUARDED_CHAT: &str = "/chat";
 
 /// Mounts everything that is served.
 pub fn mount(config: &mut ServiceConfig, quotas: &AddressQuotas) {
-    for dialect in DIALECTS {
-        for route in dialect.routes() {
-            let serve =
-                move |request: HttpRequest, payload: web::Payload| inference::answer(*dialect, route, request, payload);
-            let resource = web::resource(route.path).route(web::method(method(route.method)).to(serve));
-            add(config, resource, route.path, route.method, quotas);
-        }
-    }
+    mount_dialects(config, quotas);
     let mut mounted: Vec<&str> = Vec::new();
     for first in ROUTES {
         if mounted.contains(&first.path) {
@@ -148,6 +142,42 @@ pub fn mount(config: &mut ServiceConfig, quotas: &AddressQuotas) {
     }
     docs::mount_swagger_ui(config);
     config.default_service(web::to(unknown::unknown_route));
+}
+
+/// Mounts the routes of the dialects. Where several have the same one, the head of a request says which of them answers.
+fn mount_dialects(config: &mut ServiceConfig, quotas: &AddressQuotas) {
+    let routes: Vec<Rc<SharedRoute>> = SharedRoute::all(DIALECTS).into_iter().map(Rc::new).collect();
+    let mut mounted: Vec<&str> = Vec::new();
+    for first in &routes {
+        if mounted.contains(&first.path) {
+            continue;
+        }
+        mounted.push(first.path);
+        let same: Vec<_> = routes.iter().filter(|route| route.path == first.path).collect();
+        let allow: Vec<&str> = same.iter().flat_map(|route| methods(route.method)).copied().collect();
+        let resource = same.iter().fold(web::resource(first.path), |resource, route| {
+            methods(route.method)
+                .iter()
+                .fold(resource, |resource, name| resource.route(of_dialects(Rc::clone(route)).method(method(name))))
+        });
+        add(config, resource, first.path, &allow.join(", "), quotas);
+    }
+}
+
+/// Returns the handler of a route that one or several dialects have.
+fn of_dialects(shared: Rc<SharedRoute>) -> ActixRoute {
+    web::to(move |request: HttpRequest, payload: web::Payload| {
+        let shared = Rc::clone(&shared);
+        async move {
+            match shared.answering(&RequestHead::of(&request, "")) {
+                Some((dialect, route)) if route.is_inference() => {
+                    inference::answer(dialect, route, request, payload).await
+                }
+                Some((dialect, route)) => models::answer(dialect, route, request, payload).await,
+                None => unknown::unknown_route(request).await,
+            }
+        }
+    })
 }
 
 fn add(config: &mut ServiceConfig, resource: Resource, path: &'static str, allow: &str, quotas: &AddressQuotas) {

@@ -1,46 +1,66 @@
-//! The models that the caller may use, in OpenAI's format.
+//! Lists and lookups of models in all dialects: the models that the caller may use.
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 
 use crate::base::error::Error;
-use crate::dialect::models::{ModelList, ModelObject};
+use crate::config::Config;
+use crate::dialect::{Dialect, Reply, Route, Serves};
 use crate::gateway::Gateway;
-use crate::http::callers::ModelReader;
-use crate::http::reply::{self, ApiError};
+use crate::http::callers::model_reader;
+use crate::http::head::{RequestHead, request_id};
+use crate::http::{body, reply};
+use crate::model::catalog::ModelCard;
 use crate::model::model_name::ModelName;
 
-/// The models that you may use.
-#[utoipa::path(get, path = "/v1/models", tag = "models",
-    responses((status = 200, body = ModelList), crate::http::errors::Refusals))]
-pub async fn list(
-    reader: ModelReader,
+/// Model names in an error, at most.
+const SHOWN_LETTERS_MAX: usize = 256;
+
+/// Serves a list or a lookup of a dialect.
+pub async fn answer(
+    dialect: &'static dyn Dialect,
+    route: &'static Route,
     request: HttpRequest,
-    gateway: web::Data<Gateway>,
-) -> Result<HttpResponse, ApiError> {
-    let cards = gateway.models(reader.0.identity()).await.map_err(|error| ApiError::new(error, &request))?;
-    Ok(reply::json(StatusCode::OK, &ModelList::of(&cards)))
+    payload: web::Payload,
+) -> HttpResponse {
+    let answered = read_models(dialect, route, &request, payload).await;
+    reply::respond(answered.unwrap_or_else(|error| {
+        let id = request_id(&request);
+        reply::log(&error, &id);
+        dialect.error(&error, &id)
+    }))
 }
 
-/// One model. Its id may contain `/` and `:`, encoded or not.
-#[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path)),
-    responses((status = 200, body = ModelObject), crate::http::errors::Refusals))]
-pub async fn one(
-    reader: ModelReader,
-    request: HttpRequest,
-    id: web::Path<String>,
-    gateway: web::Data<Gateway>,
-) -> Result<HttpResponse, ApiError> {
-    if id.is_empty() {
-        let message = "no such route; the list is `/v1/models`, without a slash at the end".to_owned();
-        return Err(ApiError::new(Error::UnknownRoute { message }, &request));
-    }
-    let found = async {
-        let unknown = || Error::ModelNotFound { model: id.chars().take(256).collect() };
-        let name = ModelName::parse(&id).map_err(|_| unknown())?;
-        let cards = gateway.models(reader.0.identity()).await?;
-        cards.iter().find(|card| card.name == name).map(ModelObject::of).ok_or_else(unknown)
+async fn read_models(
+    dialect: &'static dyn Dialect,
+    route: &'static Route,
+    request: &HttpRequest,
+    mut payload: web::Payload,
+) -> Result<Reply, Error> {
+    let reader = model_reader(dialect, request).await?;
+    let (Some(gateway), Some(config)) =
+        (request.app_data::<web::Data<Gateway>>(), request.app_data::<web::Data<Config>>())
+    else {
+        return Err(Error::internal(anyhow::anyhow!("the parts are missing")));
     };
-    let found = found.await.map_err(|error| ApiError::new(error, &request))?;
-    Ok(reply::json(StatusCode::OK, &found))
+    let head = &RequestHead::of(request, "");
+    match route.serves {
+        Serves::List(list) => list(head, &gateway.models(reader.identity()).await?),
+        Serves::Lookup(lookup) => {
+            // A route whose name is in the body has no `{id}`.
+            let id: web::Path<String> = web::Path::extract(request).await.unwrap_or_else(|_| String::new().into());
+            let name = if route.method == "GET" {
+                (lookup.name)(head, &id, &[])?
+            } else {
+                (lookup.name)(head, &id, &body::read_own(request, &mut payload, &config.limits).await?)?
+            };
+            (lookup.found)(head, &find(&name, gateway.models(reader.identity()).await?)?)
+        }
+        Serves::Inference(_) => Err(Error::internal(anyhow::anyhow!("an inference route among lists"))),
+    }
+}
+
+fn find(name: &str, cards: Vec<ModelCard>) -> Result<ModelCard, Error> {
+    let unknown = || Error::ModelNotFound { model: name.chars().take(SHOWN_LETTERS_MAX).collect() };
+    let name = ModelName::parse(name).map_err(|_| unknown())?;
+    cards.into_iter().find(|card| card.name == name).ok_or_else(unknown)
 }

@@ -5,10 +5,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::auth::Whose;
 use crate::base::error::Error;
-use crate::dialect::{Dialect, for_path, openai::OpenAi};
+use crate::dialect::{Dialect, of_client, openai::OpenAi};
 use crate::gateway::Gateway;
 use crate::http::GUARDED;
-use crate::http::head::{address, request_id};
+use crate::http::head::{RequestHead, address, request_id};
 use crate::http::reply::respond;
 use crate::rules::audit::Refusal;
 
@@ -17,7 +17,8 @@ pub fn note_refusal(request: &HttpRequest, who: Option<Whose>, error: &Error) {
     let Some(gateway) = request.app_data::<web::Data<Gateway>>() else { return };
     let path = request.path();
     let api = GUARDED.iter().copied().find(|guarded| *guarded == path);
-    let family = if path.starts_with("/v1/") { "/v1" } else { "/api/v1" };
+    let dialect = of_client(&RequestHead::of(request, ""));
+    let family = dialect.map_or("/api/v1", Dialect::root);
     gateway.audit().refused(Refusal {
         id: request_id(request),
         who,
@@ -26,13 +27,13 @@ pub fn note_refusal(request: &HttpRequest, who: Option<Whose>, error: &Error) {
         model: None,
         provider: None,
         reason: error.code(),
-        status: OpenAi.error(error, &request_id(request)).status,
+        status: dialect.unwrap_or(&OpenAi).error(error, &request_id(request)).status,
     });
 }
 
 /// Answers a request that no handler takes, in the dialect of its path, and closes the connection.
 pub fn refuse(request: &HttpRequest, error: Error) -> HttpResponse {
-    let dialect: &dyn Dialect = for_path(request.path());
+    let dialect = of_client(&RequestHead::of(request, "")).unwrap_or(&OpenAi);
     let mut response = respond(dialect.error(&error, &request_id(request)));
     // The body was not read; keeping the connection would mean reading it to its end. actix writes `Connection` from this alone
     // and ignores a header of that name.

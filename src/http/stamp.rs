@@ -10,9 +10,10 @@ use actix_web::middleware::Next;
 use futures_util::FutureExt;
 
 use crate::base::error::Error;
+use crate::dialect::{Dialect, of_client};
 use crate::http::entrance::check_entrance;
 use crate::http::framing::Framing;
-use crate::http::head::request_id;
+use crate::http::head::{RequestHead, request_id};
 use crate::http::refusals::refuse;
 use crate::http::reply::ApiError;
 
@@ -23,7 +24,7 @@ pub async fn stamp(
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started = Instant::now();
     let id = request_id(request.request());
-    let is_openais = request.path().starts_with("/v1/");
+    let spent_header = of_client(&RequestHead::of(request.request(), "")).and_then(Dialect::spent_ms_header);
     let framing = Framing::of(&mut request);
     let mut response = match check_entrance(request.request()) {
         Ok(()) => match AssertUnwindSafe(next.call(request)).catch_unwind().await {
@@ -37,15 +38,14 @@ pub async fn stamp(
         }
     };
     static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-    static PROCESSING: HeaderName = HeaderName::from_static("openai-processing-ms");
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(REQUEST_ID.clone(), id);
     }
-    if is_openais {
+    if let Some(name) = spent_header {
         // For a stream, this is the time until its head.
         let spent_ms = started.elapsed().as_millis() as u64;
-        headers.insert(PROCESSING.clone(), spent_ms.into());
+        headers.insert(HeaderName::from_static(name), spent_ms.into());
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

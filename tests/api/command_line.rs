@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use lan_gateway::dialect::DIALECTS;
 use lan_gateway::http::ROUTES;
 use lan_gateway::http::host::HOST_ROUTES;
 use serde_json::{Value, json};
@@ -682,9 +683,12 @@ fn is_of_no_operator(path: &str) -> bool {
 #[test]
 fn what_the_api_can_the_command_line_can() {
     let folder = tempfile::tempdir().unwrap();
-    for route in ROUTES.iter().filter(|route| !is_of_no_operator(route.path)) {
-        let found = COMMANDS.iter().find(|(method, path, _)| (*method, *path) == (route.method, route.path));
-        let (_, _, words) = found.unwrap_or_else(|| panic!("{} {} has no command", route.method, route.path));
+    let lists = DIALECTS.iter().flat_map(|dialect| dialect.routes()).filter(|route| !route.is_inference());
+    let routes = ROUTES.iter().map(|route| (route.method, route.path));
+    let routes = routes.chain(lists.map(|route| (route.method, route.path)));
+    for route in routes.filter(|(_, path)| !is_of_no_operator(path)) {
+        let found = COMMANDS.iter().find(|(method, path, _)| (*method, *path) == route);
+        let (_, _, words) = found.unwrap_or_else(|| panic!("{} {} has no command", route.0, route.1));
 
         let words: Vec<&str> = words.split(' ').chain(["--help"]).collect();
         let (good, text) = command(folder.path(), &words, "");

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use lan_gateway::dialect::DIALECTS;
 use lan_gateway::http::ROUTES;
 
 use crate::support::fake_ollama::FakeOllama;
@@ -102,9 +103,11 @@ async fn head_is_answered_like_get_without_content_wherever_get_is() {
     let fake = FakeOllama::start();
     let gateway = TestGateway::start_with(&fake.url(), &[("LIMITS__ADDRESS_REQUESTS_PER_MINUTE", "10000")]);
     let admin = gateway.admin().await;
-    let paths = ROUTES.iter().filter(|route| route.method == "GET").map(|route| {
-        let end = route.path.find('{').unwrap_or(route.path.len());
-        format!("{}{}", &route.path[..end], if end < route.path.len() { "nothing" } else { "" })
+    let of_dialects = DIALECTS.iter().flat_map(|dialect| dialect.routes()).map(|route| (route.method, route.path));
+    let routes = ROUTES.iter().map(|route| (route.method, route.path)).chain(of_dialects);
+    let paths = routes.filter(|(method, _)| *method == "GET").map(|(_, path)| {
+        let end = path.find('{').unwrap_or(path.len());
+        format!("{}{}", &path[..end], if end < path.len() { "nothing" } else { "" })
     });
     let pages = ["/docs/", "/docs/swagger-initializer.js", "/docs/nothing"].map(str::to_owned);
 

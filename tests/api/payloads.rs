@@ -183,7 +183,7 @@ async fn what_people_and_models_wrote_is_never_shown_as_a_page() {
         assert!([201, 400].contains(&made.status), "{}", made.text());
         safe("POST", "/api/v1/register", json!({ "email": format!("{text}@example.org"), "password": text })).await;
         safe("POST", "/auth/token", json!({ "username": text, "password": text })).await;
-        for route in DIALECTS.iter().flat_map(|dialect| dialect.routes()) {
+        for route in DIALECTS.iter().flat_map(|dialect| dialect.routes()).filter(|route| route.is_inference()) {
             safe("POST", route.path, json!({ "model": text, "messages": [{ "role": text, "content": text }] })).await;
             safe("POST", route.path, json!(text)).await;
         }
