@@ -272,7 +272,7 @@ fn must_change(user: &Value) -> bool {
 fn print_user(user: &Value) -> anyhow::Result<()> {
     let or = |field: &str, none: &str| maybe(user, field).unwrap_or_else(|| none.to_owned());
     let time = |field: &str| maybe(user, field).as_deref().map(table::minute).unwrap_or_default();
-    let password = if must_change(user) { "must be changed before anything else" } else { "set by its owner" };
+    let password = if must_change(user) { "must be changed before anything else" } else { "set" };
     let models = user["models"].as_array().map(|models| models.iter().filter_map(Value::as_str).collect::<Vec<_>>());
     let mut lines = vec![
         ("user".to_owned(), need(user, "username")?),

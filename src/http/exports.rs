@@ -10,10 +10,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::base::error::Error;
 use crate::base::fields::Fields;
-use crate::config::Config;
+use crate::config::{Answers, Config};
 use crate::http::body;
 use crate::http::callers::Admin;
 use crate::http::head::request_id;
+use crate::http::idle_reader::IdleReader;
 use crate::http::query::query;
 use crate::http::reply::{self, ApiError, ApiResult};
 use crate::rules::export::filter::Filter;
@@ -93,31 +94,43 @@ pub async fn export(
     request: HttpRequest,
     id: web::Path<String>,
     exports: web::Data<Exports>,
+    config: web::Data<Config>,
 ) -> ApiResult {
     let begun = async {
         let asked: ExportQuery = query(&request)?;
         exports.open(admin.0.actor(), &id, asked.bom).await
     };
-    download(&request, begun.await)
+    download(&request, begun.await, &config.answers)
 }
 
 /// Streams an export to its end, the receipt.
-pub fn download(request: &HttpRequest, begun: Result<Exporter, Error>) -> ApiResult {
+pub fn download(request: &HttpRequest, begun: Result<Exporter, Error>, answers: &Answers) -> ApiResult {
     let exporter = begun.map_err(|error| ApiError::new(error, request))?;
     let (format, id) = (exporter.format(), request_id(request));
-    let pieces = stream::unfold(exporter, move |mut exporter| async move {
+    // The same limit as for the reader of an answer.
+    let (reader, limit) = (IdleReader::of(request), answers.time_max);
+    let mut response = HttpResponse::Ok();
+    if reader.is_some() {
+        // The timer of the last piece must not meet another request.
+        response.force_close();
+    }
+    let pieces = stream::unfold((exporter, reader), move |(mut exporter, reader)| async move {
+        reader.iter().for_each(IdleReader::took);
         match exporter.next().await {
-            Ok(Some(piece)) => Some((Ok(Bytes::from(piece)), exporter)),
+            Ok(Some(piece)) => {
+                reader.iter().for_each(|reader| reader.waits(limit));
+                Some((Ok(Bytes::from(piece)), (exporter, reader)))
+            }
             Ok(None) => None,
             Err(error) => {
                 // The connection closes without the last chunk, so the client can tell that the body is incomplete.
                 warn!(request.id = %id, cause = %error, "an export was aborted, without a receipt");
                 reply::log(&error, &id);
-                Some((Err(error), exporter))
+                Some((Err(error), (exporter, reader)))
             }
         }
     });
-    Ok(HttpResponse::Ok()
+    Ok(response
         .insert_header((header::CONTENT_TYPE, format.content_type()))
         .insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"record.{}\"", format.name())))
         .streaming(pieces))

@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::http::audit::{AuditPage, audit_page};
 use crate::http::callers::{Caller, Doer};
@@ -72,7 +73,12 @@ pub struct OwnExportQuery {
 /// Your own record as a file, with every prompt and answer.
 #[utoipa::path(get, path = "/api/v1/me/export", operation_id = "export_own", tag = "account", params(OwnExportQuery),
     responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), crate::http::errors::Refusals))]
-pub async fn export(caller: Doer, request: HttpRequest, exports: web::Data<Exports>) -> ApiResult {
+pub async fn export(
+    caller: Doer,
+    request: HttpRequest,
+    exports: web::Data<Exports>,
+    config: web::Data<Config>,
+) -> ApiResult {
     let begun = async {
         let asked: OwnExportQuery = query(&request)?;
         let format = ExportFormat::parse(asked.format.as_deref())?;
@@ -81,5 +87,5 @@ pub async fn export(caller: Doer, request: HttpRequest, exports: web::Data<Expor
         let export = exports.create(caller.actor(), own, format).await?;
         exports.open(caller.actor(), &export.public_id, asked.bom).await
     };
-    download(&request, begun.await)
+    download(&request, begun.await, &config.answers)
 }

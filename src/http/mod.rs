@@ -28,6 +28,7 @@ pub mod head;
 pub mod health;
 pub mod host;
 pub mod hosts;
+pub mod idle_reader;
 pub mod inference;
 pub mod me;
 pub mod models;

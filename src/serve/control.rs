@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::http::host;
 use crate::http::stamp::stamp;
+use crate::http::{host, idle_reader};
 use crate::serve::app::App;
 use crate::serve::parts::Parts;
 use crate::serve::socket;
@@ -34,6 +34,7 @@ impl Control {
             ActixApp::new().configure(|services| parts.install(services)).configure(host::mount).wrap(from_fn(stamp))
         };
         let server = HttpServer::new(factory)
+            .on_connect(idle_reader::on_connect)
             // A command that is interrupted ends its request.
             .h1_allow_half_closed(false)
             .workers(1)

@@ -65,6 +65,25 @@ async fn an_account_is_made_with_a_password_from_standard_input() {
 }
 
 #[actix_web::test]
+async fn an_account_shows_whether_its_password_must_be_changed_and_not_who_set_it() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let password = |user: &str| {
+        let (good, text) = gateway.command(&["user", "show", user], "");
+        assert!(good, "{text}");
+        let line = text.lines().find_map(|line| line.strip_prefix("password")).unwrap();
+        line.trim().to_owned()
+    };
+    let first = password("admin");
+    gateway.admin().await;
+    gateway.command(&["user", "add", "bob@example.org"], &format!("{PASSWORD}\n"));
+
+    assert_eq!(
+        [first, password("admin"), password("bob@example.org")],
+        ["must be changed before anything else", "set", "set"]
+    );
+}
+
+#[actix_web::test]
 async fn the_socket_and_the_secrets_are_for_the_service_alone() {
     let gateway = TestGateway::start("http://127.0.0.1:1");
     let mode = |name: &str| std::fs::metadata(gateway.data_dir().join(name)).unwrap().permissions().mode() & 0o777;
@@ -568,6 +587,40 @@ async fn an_export_that_breaks_off_has_no_receipt_and_says_so() {
     gateway.restart();
     let acts = gateway.get("/api/v1/audit?kind=act", Some(&admin)).await.text();
     assert!(acts.contains("export_created") && !acts.contains("export_finished"), "{acts}");
+}
+
+#[actix_web::test]
+async fn a_command_that_takes_nothing_of_an_export_loses_its_connection() {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    let fake = FakeOllama::start();
+    let settings = [("LIMITS__PROMPT_BYTES_MAX", "16777216"), ("ANSWERS__ANSWER_SECONDS_MAX", "2")];
+    let gateway = TestGateway::start_with(&fake.url(), &settings);
+    let admin = gateway.admin().await;
+    let mut body = hello();
+    body["messages"][0]["content"] = json!("x".repeat(4 << 20));
+    assert_eq!(gateway.post("/v1/chat/completions", Some(&admin), body).await.status, 200);
+    let answer_to = |head: &str, body: &str| {
+        let mut stream = UnixStream::connect(gateway.data_dir().join("control.sock")).unwrap();
+        let length = body.len();
+        write!(stream, "{head} HTTP/1.1\r\nhost: host\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+        stream
+    };
+    let mut made = [0; 4096];
+    let length = answer_to("POST /api/v1/exports", r#"{"filter":{}}"#).read(&mut made).unwrap();
+    let made = String::from_utf8_lossy(&made[..length]);
+    let url = made.split("\"url\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+
+    // Most of the export does not fit into the socket.
+    let mut reader = answer_to(&format!("GET {url}"), "");
+    reader.read_exact(&mut [0; 1024]).unwrap();
+    until("the connection is closed", async || reader.write(b"\r\n").is_err()).await;
+
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).unwrap();
+    assert!(rest.len() < 4 << 20 && memchr::memmem::find(&rest, b"receipt:").is_none(), "{} bytes came", rest.len());
+    let (good, said) = gateway.command(&["export", "--all"], "");
+    assert!(good, "one that reads gets it all: {}", &said[said.len().saturating_sub(200)..]);
 }
 
 #[actix_web::test]
