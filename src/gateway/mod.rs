@@ -227,7 +227,7 @@ impl Gateway {
         let stay = quarantine.admit(&call, allowed.work.model().canonical())?;
         let passed = breaker.sends(&asked.who, &call.body).await?;
         let place = queue
-            .reserve(queue::Asked {
+            .reserve(queue::QueueRequest {
                 id: asked.id,
                 who: &asked.who,
                 class: asked.class,

@@ -1,7 +1,7 @@
-//! Whose turn it is, and on which host: fair between people, bounded, visible.
+//! The queue for slots of the hosts: fair between people, bounded, visible.
 //!
-//! This is the shell: it keeps the time, wakes those whose turn has come, and gives back what is dropped. Who is next is
-//! decided in `queue/core.rs`, under one lock that is never held over an await.
+//! This is the shell: it keeps the time, wakes requests whose turn has come, and frees the slots of those that end. Which
+//! request is next is decided in `queue/core.rs`, under one lock that is never held over an await.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -23,7 +23,7 @@ mod history;
 mod share;
 
 pub use self::core::Slots;
-use self::core::{Asking, Bounds, Core, End, Full, Ticket};
+use self::core::{Full, QueueBounds, QueueCore, SlotRequest, Ticket, TurnEnd};
 
 pub struct Queue {
     state: Mutex<State>,
@@ -33,15 +33,15 @@ pub struct Queue {
 }
 
 struct State {
-    core: Core,
-    /// Everybody who holds a place or a turn, in the order of entry.
+    core: QueueCore,
+    /// The requests that hold a place or a turn, in the order of entry.
     cards: BTreeMap<Ticket, Card>,
-    /// Of these, those who wait.
+    /// Wakes those that wait.
     wakes: HashMap<Ticket, oneshot::Sender<HostId>>,
 }
 
-/// What the queue has to know of a request.
-pub struct Asked<'a> {
+/// A request for a place in the queue.
+pub struct QueueRequest<'a> {
     pub id: RequestId,
     pub who: &'a Identity,
     pub class: Class,
@@ -54,13 +54,13 @@ pub struct Asked<'a> {
     pub images: bool,
 }
 
-/// A request as people see it.
+/// A waiting or running request, as it is shown.
 #[derive(Debug, Clone)]
 pub struct Card {
     pub request_id: RequestId,
     pub user_id: i64,
     pub token_id: Option<i64>,
-    /// The token's id as it is known outside.
+    /// The token's public id.
     pub token: Option<String>,
     pub class: Class,
     pub model: String,
@@ -74,11 +74,11 @@ pub enum CardState {
     Running { host: HostId, since: Timestamp },
 }
 
-/// A request and what will probably become of it, as far as means over the past can tell.
+/// A request and when it will probably begin and end, estimated from past requests.
 #[derive(Debug, Clone)]
 pub struct Forecast {
     pub card: Card,
-    /// Those who wait and will be served before it; `None` when it runs.
+    /// Waiting requests that will be served before it; `None` when it runs.
     pub ahead: Option<usize>,
     /// Until its turn; `None` when it runs.
     pub begins_in: Option<Duration>,
@@ -94,24 +94,25 @@ pub struct HostLoad {
     pub loaded: Vec<String>,
 }
 
-/// A retry after more than this helps nobody to plan.
+/// The longest `Retry-After`: an estimate beyond it is no help.
 const RETRY_MAX: Duration = Duration::from_secs(120);
 
 impl Queue {
     pub fn new(hosts: &[Slots], order: Order, settings: Live) -> Arc<Self> {
-        let core = Core::new(hosts, Bounds::of(&settings.now(), order));
+        let core = QueueCore::new(hosts, QueueBounds::of(&settings.now(), order));
         let state = State { core, cards: BTreeMap::new(), wakes: HashMap::new() };
         Arc::new(Queue { state: Mutex::new(state), order, settings, epoch: Instant::now() })
     }
 
-    /// A place in the queue, without waiting for a turn. Refused when the waiting room is full, the caller's or everybody's.
+    /// Reserves a place in the queue, without waiting for a turn. Refuses when the waiting room is full, for this user or for
+    /// all.
     // Async from the start: replicas will share the queue.
-    pub async fn reserve(self: &Arc<Self>, asked: Asked<'_>) -> Result<Place, Error> {
+    pub async fn reserve(self: &Arc<Self>, asked: QueueRequest<'_>) -> Result<Place, Error> {
         self.enter(asked)
     }
 
-    fn enter(self: &Arc<Self>, asked: Asked<'_>) -> Result<Place, Error> {
-        let asking = Asking {
+    fn enter(self: &Arc<Self>, asked: QueueRequest<'_>) -> Result<Place, Error> {
+        let asking = SlotRequest {
             person: asked.who.user_id(),
             weight: asked.who.weight(),
             class: asked.class,
@@ -133,8 +134,8 @@ impl Queue {
         self.seat(asking, card)
     }
 
-    fn seat(self: &Arc<Self>, asking: Asking, card: Card) -> Result<Place, Error> {
-        let bounds = Bounds::of(&self.settings.now(), self.order);
+    fn seat(self: &Arc<Self>, asking: SlotRequest, card: Card) -> Result<Place, Error> {
+        let bounds = QueueBounds::of(&self.settings.now(), self.order);
         let mut state = self.lock();
         state.core.obey(bounds);
         let now = self.epoch.elapsed();
@@ -147,7 +148,7 @@ impl Queue {
         Ok(Place { queue: self.clone(), ticket: Some(ticket), woken, ahead })
     }
 
-    /// Everybody who waits or runs, in the order of entry.
+    /// Returns the requests that wait or run, in the order of entry.
     pub fn forecast(&self) -> Vec<Forecast> {
         let state = self.lock();
         let now = self.epoch.elapsed();
@@ -164,20 +165,20 @@ impl Queue {
         state.cards.iter().map(forecast).collect()
     }
 
-    /// The GPU time that a request to `model`, by its canonical name, will probably take.
+    /// Returns the GPU time that a request to `model`, by its canonical name, will probably take.
     pub fn work_of(&self, model: &str) -> Duration {
         self.lock().core.work_of(model)
     }
 
-    /// Says whether a host can take work. While it is down, no turn is given there: requests that another host serves, too,
-    /// run on that one, and the others wait until it is back or their time is up.
+    /// Marks a host as down or up. A host that is down gets no work: requests that another host serves, too, run on that one,
+    /// and the others wait until it is up or their time ends.
     pub fn set_down(&self, host: HostId, down: bool) {
         let mut state = self.lock();
         state.core.set_down(host, down);
         state.serve(self.epoch.elapsed());
     }
 
-    /// In the order of `HostId`.
+    /// Returns the load of each host, in the order of `HostId`.
     pub fn hosts(&self) -> Vec<HostLoad> {
         self.lock().core.hosts().collect()
     }
@@ -188,7 +189,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn release(&self, ticket: Ticket, end: End) {
+    fn release(&self, ticket: Ticket, end: TurnEnd) {
         let mut state = self.lock();
         let now = self.epoch.elapsed();
         state.cards.remove(&ticket);
@@ -204,7 +205,7 @@ impl State {
             if let Some(card) = self.cards.get_mut(&grant.ticket) {
                 card.state = CardState::Running { host: grant.host, since: Timestamp::now() };
             }
-            // Whoever is gone releases the ticket when the place is dropped, under the lock that is held here.
+            // If the receiver is gone, its `Place` releases the ticket when it is dropped.
             if let Some(wake) = self.wakes.remove(&grant.ticket) {
                 let _ = wake.send(grant.host);
             }
@@ -212,21 +213,21 @@ impl State {
     }
 }
 
-fn refusal(core: &Core, full: Full) -> Error {
+fn refusal(core: &QueueCore, full: Full) -> Error {
     let retry_after = core.room_in(full).clamp(Duration::from_secs(1), RETRY_MAX);
     match full {
-        Full::Yours { waiting } => Error::QueueFull {
+        Full::OfPerson { waiting } => Error::QueueFull {
             message: format!("{waiting} of your requests wait already; send the next when one of them is answered"),
             retry_after,
         },
-        Full::Everybodys { waiting } => Error::HostBusy {
+        Full::OfAll { waiting } => Error::HostBusy {
             message: format!("the waiting room is full, {waiting} requests wait already; try again later"),
             retry_after,
         },
     }
 }
 
-/// A place in the queue. Dropping it gives it up, and the slot that may have been granted meanwhile.
+/// A place in the queue. Dropping it gives up the place, or the slot that was granted meanwhile.
 pub struct Place {
     queue: Arc<Queue>,
     ticket: Option<Ticket>,
@@ -235,12 +236,12 @@ pub struct Place {
 }
 
 impl Place {
-    /// How many others stood before this one when it entered; `None`: it did not have to wait.
+    /// Returns how many requests were ahead when this one entered; `None` when it did not have to wait.
     pub fn ahead(&self) -> Option<usize> {
         self.ahead
     }
 
-    /// Waits for the turn, as long as the queue lets anybody wait.
+    /// Waits for the turn, for `queue.wait_seconds_max` at most.
     pub async fn turn(self) -> Result<Turn, Error> {
         let seconds_max = self.queue.settings.now().wait_seconds_max;
         self.turn_within(tokio::time::sleep(Duration::from_secs(seconds_max.into()))).await
@@ -270,12 +271,12 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.queue.release(ticket, End::Cut);
+            self.queue.release(ticket, TurnEnd::Cut);
         }
     }
 }
 
-/// A slot on a host. Dropping it, settled or not, wakes the next in line.
+/// A slot on a host. Dropping it frees the slot and starts the next request.
 pub struct Turn {
     queue: Arc<Queue>,
     pub host: HostId,
@@ -286,14 +287,14 @@ impl Turn {
     /// Ends the turn of a request that was answered. `work` is the GPU time that it took, where the upstream told it.
     pub fn settle(mut self, work: Option<Duration>) {
         if let Some(ticket) = self.ticket.take() {
-            self.queue.release(ticket, End::Answered { work });
+            self.queue.release(ticket, TurnEnd::Answered { work });
         }
     }
 }
 
 impl Turn {
-    /// Gives the slot up and takes a place for another host. `None`: no other that is up serves the model. Refused as in
-    /// `reserve`.
+    /// Gives up the slot and reserves a place for another host. `None` when no other host that is up serves the model. Refuses
+    /// as `reserve` does.
     pub fn elsewhere(self) -> Option<Result<Place, Error>> {
         let ticket = self.ticket?;
         let (asking, card) = {
@@ -309,7 +310,7 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.queue.release(ticket, End::Cut);
+            self.queue.release(ticket, TurnEnd::Cut);
         }
     }
 }

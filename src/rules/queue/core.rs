@@ -1,7 +1,7 @@
-//! Who is served next, on which host: a pure core, without clock, await or channel. `now` is an argument.
+//! Chooses the next request and its host: a pure core, without clock, await or channel. `now` is an argument.
 //!
 //! A slot goes to the person who is owed most among those who can use it (`share.rs`): by class, where `batch` has a small
-//! share and takes whatever `interactive` leaves, and within a class by weight. A person's own requests keep their order,
+//! share and takes what `interactive` leaves, and within a class by weight. A person's own requests keep their order,
 //! except that one that can't run now (its host or model is busy) is passed by the next that can. A request whose model is
 //! not loaded may be passed by those whose model is, for `affinity` at most.
 //!
@@ -17,18 +17,18 @@ use crate::model::catalog::HostId;
 use crate::model::rights::Class;
 use crate::rules::queue::HostLoad;
 use crate::rules::queue::history::History;
-use crate::rules::queue::share::Account;
+use crate::rules::queue::share::FlowAccount;
 
 mod choosing;
 mod forecast;
 mod host;
 mod parts;
 
-use self::choosing::Choice;
-use self::host::Host;
-use self::parts::Part;
+use self::choosing::NextRequest;
+use self::host::QueueHost;
+use self::parts::SlotPart;
 
-/// A request's name in the queue, in the order of entry.
+/// The id of a request in the queue; ids grow in the order of entry.
 pub type Ticket = u64;
 
 /// A host, as the queue sees it.
@@ -42,9 +42,9 @@ pub struct Slots {
     pub models_loaded: usize,
 }
 
-/// What an operator or admin decided. Units as in `config/settings.rs`.
+/// The settings of the queue. Units as in `config/settings.rs`.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub struct QueueBounds {
     pub order: Order,
     pub waiting_max: usize,
     pub waiting_per_user_max: usize,
@@ -56,9 +56,9 @@ pub struct Bounds {
     pub affinity: Duration,
 }
 
-impl Bounds {
-    pub fn of(settings: &Settings, order: Order) -> Bounds {
-        Bounds {
+impl QueueBounds {
+    pub fn of(settings: &Settings, order: Order) -> QueueBounds {
+        QueueBounds {
             order,
             waiting_max: settings.waiting_max,
             waiting_per_user_max: settings.waiting_per_user_max,
@@ -71,9 +71,9 @@ impl Bounds {
     }
 }
 
-/// What the queue has to know of a request.
+/// What a request needs, and for whom.
 #[derive(Debug, Clone)]
-pub struct Asking {
+pub struct SlotRequest {
     pub person: i64,
     /// The person's share against others, at least 1.
     pub weight: u32,
@@ -91,9 +91,9 @@ pub struct Asking {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
     /// As many of this person's requests wait as may.
-    Yours { waiting: usize },
+    OfPerson { waiting: usize },
     /// As many requests or bytes wait as may.
-    Everybodys { waiting: usize },
+    OfAll { waiting: usize },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,9 +102,9 @@ pub struct Grant {
     pub host: HostId,
 }
 
-/// How a turn ended, and what it is charged.
+/// How a turn ended, which decides what it is charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum TurnEnd {
     /// The answer is complete. `work` is its GPU time, where the upstream told it; else the time on the slot counts.
     Answered { work: Option<Duration> },
     /// It broke off. The time on the slot counts, and nothing is learnt from it.
@@ -118,8 +118,8 @@ const PASSES_MAX: u32 = 8;
 /// A flow is owed so many usual requests at most, for its weight, and owes so many of its own, beside the affinity.
 const REQUESTS_OWED_MAX: f64 = 8.0;
 
-pub struct Core {
-    hosts: Vec<Host>,
+pub struct QueueCore {
+    hosts: Vec<QueueHost>,
     flows: BTreeMap<Key, Flow>,
     running: HashMap<Ticket, Running>,
     /// The flow of each waiting request.
@@ -130,18 +130,18 @@ pub struct Core {
     /// Waiting requests that were passed by others that took the last permit.
     passed: BTreeMap<Ticket, Passed>,
     history: History,
-    bounds: Bounds,
+    bounds: QueueBounds,
     next_ticket: Ticket,
     grants: u64,
     stays: u64,
 }
 
-/// One person's requests of one class; of everybody, when they are served in the order of arrival.
+/// One person's requests of one class; with the order `arrival`, those of all people.
 type Key = (Class, i64);
 
 struct Flow {
-    account: Account,
-    /// Which of the flows that had this key, one after the other: settling a request is no matter of a later one.
+    account: FlowAccount,
+    /// Tells apart the flows that had this key one after the other: a request is settled with its own.
     stay: u64,
     waiting: VecDeque<Waiting>,
     /// How many of these could run on each host, were it free.
@@ -150,14 +150,14 @@ struct Flow {
     waiting_images: usize,
     running: usize,
     /// What it had a slot for last: where others catch up with it.
-    last: Option<Asking>,
+    last: Option<SlotRequest>,
     /// It has competed with others, so its account can be compared with theirs.
     is_placed: bool,
 }
 
 struct Waiting {
     ticket: Ticket,
-    asking: Asking,
+    asking: SlotRequest,
     /// When a request for a loaded model first overtook this one.
     passed_since: Option<Duration>,
     /// How many younger ones of its flow took a slot that others wanted.
@@ -173,7 +173,7 @@ struct Passed {
 }
 
 struct Running {
-    asking: Asking,
+    asking: SlotRequest,
     flow: Key,
     host: HostId,
     /// The estimate, in seconds of work, that its flow was charged.
@@ -181,7 +181,7 @@ struct Running {
     /// Its flow's stay.
     stay: u64,
     /// The flows that could use the slot, and what each is owed of the work.
-    parts: Vec<Part>,
+    parts: Vec<SlotPart>,
     since: Duration,
 }
 
@@ -191,16 +191,16 @@ struct Counts {
     running: usize,
 }
 
-impl Core {
-    pub fn new(hosts: &[Slots], bounds: Bounds) -> Self {
-        let host = |slots: &Slots| Host {
+impl QueueCore {
+    pub fn new(hosts: &[Slots], bounds: QueueBounds) -> Self {
+        let host = |slots: &Slots| QueueHost {
             slots: *slots,
             free: slots.total,
             down: false,
             models: HashMap::new(),
             loaded: VecDeque::new(),
         };
-        Core {
+        QueueCore {
             hosts: hosts.iter().map(host).collect(),
             flows: BTreeMap::new(),
             running: HashMap::new(),
@@ -217,29 +217,29 @@ impl Core {
         }
     }
 
-    /// From now on these bounds hold.
-    pub fn obey(&mut self, bounds: Bounds) {
+    /// Replaces the bounds.
+    pub fn obey(&mut self, bounds: QueueBounds) {
         self.bounds = bounds;
     }
 
-    /// Whether a host takes new work. What runs there is left alone, and what waits for it alone goes on waiting.
+    /// Marks a host as down or up. Requests that run there go on, and those that wait for it alone go on waiting.
     pub fn set_down(&mut self, host: HostId, down: bool) {
         if let Some(host) = self.hosts.get_mut(host.0) {
             host.down = down;
         }
     }
 
-    /// A running request, to be sent to another host that is up and serves its model, if there is one.
-    pub fn elsewhere(&self, ticket: Ticket) -> Option<Asking> {
+    /// Returns a running request for another host that is up and serves its model, if there is one.
+    pub fn elsewhere(&self, ticket: Ticket) -> Option<SlotRequest> {
         let running = self.running.get(&ticket)?;
         let mut hosts = running.asking.hosts.clone();
         hosts.retain(|host| *host != running.host && !self.hosts[host.0].down);
-        (!hosts.is_empty()).then(|| Asking { hosts, ..running.asking.clone() })
+        (!hosts.is_empty()).then(|| SlotRequest { hosts, ..running.asking.clone() })
     }
 
-    /// A place for a request. Whether its turn has come already, `grant` tells.
-    pub fn enter(&mut self, asking: Asking, now: Duration) -> Result<Ticket, Full> {
-        // A free slot that somebody waiting could use does not exist, so a request that can run, runs.
+    /// Gives a request a place. `grant` tells whether its turn has come already.
+    pub fn enter(&mut self, asking: SlotRequest, now: Duration) -> Result<Ticket, Full> {
+        // No free slot is left that a waiting request could use, so a request that can run passes none.
         let has_to_wait = self.host_for(None, &asking).is_none();
         if has_to_wait {
             self.check_room(&asking)?;
@@ -272,17 +272,17 @@ impl Core {
         Ok(ticket)
     }
 
-    fn check_room(&self, asking: &Asking) -> Result<(), Full> {
+    fn check_room(&self, asking: &SlotRequest) -> Result<(), Full> {
         let yours = self.people.get(&asking.person).map_or(0, |counts| counts.waiting);
         if yours >= self.bounds.waiting_per_user_max {
-            return Err(Full::Yours { waiting: yours });
+            return Err(Full::OfPerson { waiting: yours });
         }
         let full = self.seats.len() >= self.bounds.waiting_max
             || self.waiting_bytes.saturating_add(asking.bytes) > self.bounds.waiting_bytes_max;
-        if full { Err(Full::Everybodys { waiting: self.seats.len() }) } else { Ok(()) }
+        if full { Err(Full::OfAll { waiting: self.seats.len() }) } else { Ok(()) }
     }
 
-    /// The next request whose turn has come. To be called until it answers `None`, after every `enter` and `release`.
+    /// Returns the next request whose turn has come. To be called until it returns `None`, after every `enter` and `release`.
     pub fn grant(&mut self, now: Duration) -> Option<Grant> {
         if self.hosts.iter().all(|host| host.down || host.free == 0) {
             return None;
@@ -294,8 +294,8 @@ impl Core {
         Some(self.start(choice, now))
     }
 
-    fn start(&mut self, choice: Choice, now: Duration) -> Grant {
-        let Choice { flow: key, at, host, .. } = choice;
+    fn start(&mut self, choice: NextRequest, now: Duration) -> Grant {
+        let NextRequest { flow: key, at, host, .. } = choice;
         let asking = &self.flows[&key].waiting[at].asking;
         let work = self.history.work_of(&asking.model);
         let mut parts = self.claimants(host, asking.images);
@@ -327,15 +327,15 @@ impl Core {
         Grant { ticket, host }
     }
 
-    fn unseat(&mut self, ticket: Ticket, asking: &Asking) {
+    fn unseat(&mut self, ticket: Ticket, asking: &SlotRequest) {
         self.seats.remove(&ticket);
         self.passed.remove(&ticket);
         self.waiting_bytes -= asking.bytes;
         self.people.entry(asking.person).or_default().waiting -= 1;
     }
 
-    /// A request ends, wherever it stands.
-    pub fn release(&mut self, ticket: Ticket, end: End, now: Duration) {
+    /// Ends a request that waits or runs.
+    pub fn release(&mut self, ticket: Ticket, end: TurnEnd, now: Duration) {
         if self.seats.contains_key(&ticket) {
             self.leave(ticket, now);
         } else {
@@ -359,16 +359,16 @@ impl Core {
         self.forget(waiting.asking.person);
     }
 
-    fn end(&mut self, ticket: Ticket, end: End, now: Duration) {
+    fn end(&mut self, ticket: Ticket, end: TurnEnd, now: Duration) {
         let Some(running) = self.running.remove(&ticket) else { return };
         let Running { asking, flow: key, host, charged, stay, mut parts, since } = running;
         let held = now.saturating_sub(since);
         let cost = match end {
-            // Nobody can have had more of a host than it was given.
-            End::Answered { work: Some(work) } => work.min(held),
-            End::Answered { work: None } | End::Cut => held,
+            // A request cannot use more GPU time than it held the slot.
+            TurnEnd::Answered { work: Some(work) } => work.min(held),
+            TurnEnd::Answered { work: None } | TurnEnd::Cut => held,
         };
-        if let End::Answered { .. } = end {
+        if let TurnEnd::Answered { .. } = end {
             self.history.learn(&asking.model, cost, held);
         }
         self.hosts[host.0].gives_back(&asking.model);
@@ -408,7 +408,7 @@ impl Core {
 impl Flow {
     fn new(stay: u64, hosts: usize) -> Self {
         Flow {
-            account: Account::new(),
+            account: FlowAccount::new(),
             stay,
             waiting: VecDeque::new(),
             waiting_on: vec![0; hosts],

@@ -1,15 +1,15 @@
-//! What requests cost until now, by model: the estimate for the next one.
+//! Estimates what the next request will cost, from past requests to the same model.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Means that move: each new value counts an eighth.
+/// The weight of a new value in the moving means.
 const NEWEST: f64 = 1.0 / 8.0;
 
-/// Before the first answer nobody knows; a guess that is soon replaced.
+/// The estimate before the first answer.
 const GUESS_SECONDS: f64 = 5.0;
 
-/// Work that cost nothing would make one flow's turns free.
+/// The least cost: work that cost nothing would make turns free.
 const LEAST_SECONDS: f64 = 1e-3;
 
 /// Models that are remembered. Only models that a host serves come here; the bound is for hosts that change theirs often.
@@ -24,17 +24,17 @@ pub struct History {
 }
 
 impl History {
-    /// Seconds of GPU time that a request to `model` will probably cost.
+    /// Returns the seconds of GPU time that a request to `model` will probably cost.
     pub fn work_of(&self, model: &str) -> f64 {
         self.work.get(model).or(self.held.as_ref()).copied().unwrap_or(GUESS_SECONDS).max(LEAST_SECONDS)
     }
 
-    /// Seconds for which a request will probably hold its slot.
+    /// Returns the seconds for which a request will probably hold its slot.
     pub fn service(&self) -> f64 {
         self.held.unwrap_or(GUESS_SECONDS).max(LEAST_SECONDS)
     }
 
-    /// An answer came to its end.
+    /// Learns from a complete answer.
     pub fn learn(&mut self, model: &str, work: Duration, held: Duration) {
         let (work, held) = (work.as_secs_f64(), held.as_secs_f64());
         self.held = Some(self.held.map_or(held, |mean| mean + (held - mean) * NEWEST));

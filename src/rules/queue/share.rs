@@ -26,10 +26,10 @@
 //! Let `S` be the number of slots, `W` the longest request or estimate in seconds, `A` the affinity in seconds, `p` a flow's
 //! weight (at least 1), `P` the sum of the weights of all flows that have an account, `N` the number of flows that have one
 //! while the request waits, and `s` the share of the flow's class (1 where the other class does not wait). Two limits are
-//! kept by force: a flow is never owed more than `p * C` with `C = A + 8 * W` (`Account::cap`), and never owes more than
-//! `D = p * (A + (8 + 3 * S) * W)` (`Account::let_off`; `3 * S` for running requests, which are charged an estimate).
+//! kept by force: a flow is never owed more than `p * C` with `C = A + 8 * W` (`FlowAccount::cap`), and never owes more than
+//! `D = p * (A + (8 + 3 * S) * W)` (`FlowAccount::let_off`; `3 * S` for running requests, which are charged an estimate).
 //!
-//! **Claim.** Take a request that waits behind `k` older ones of its flow, and count the work of the requests of other flows
+//! **SlotClaim.** Take a request that waits behind `k` older ones of its flow, and count the work of the requests of other flows
 //! that were given a slot which it could have used at that moment. That is at most
 //!
 //! > `P / (s * p) * (p * C + D + 3 * S * W + own) + (k + 1) * N * W`,
@@ -64,7 +64,7 @@ use crate::model::rights::Class;
 
 /// What one flow is owed.
 #[derive(Debug, Clone)]
-pub struct Account {
+pub struct FlowAccount {
     /// At least 1.
     pub weight: f64,
     /// Seconds of GPU time; negative: it had more than its part.
@@ -73,9 +73,9 @@ pub struct Account {
     served: u64,
 }
 
-impl Account {
+impl FlowAccount {
     pub fn new() -> Self {
-        Account { weight: 1.0, owed: 0.0, served: 0 }
+        FlowAccount { weight: 1.0, owed: 0.0, served: 0 }
     }
 
     /// Returns what it is owed.
@@ -133,11 +133,11 @@ impl Urgency {
         self.level.total_cmp(&other.level).then(other.served.cmp(&self.served))
     }
 
-    /// How many requests of `work` each the flow with this urgency and `weight` begins before `other` begins its request
+    /// Returns how many requests of `work` each the flow with this urgency and `weight` begins before `other` begins its request
     /// number `behind`, counted from 0.
     pub fn pieces_before(&self, weight: f64, other: &Urgency, other_weight: f64, behind: usize, work: f64) -> usize {
         let pieces = (self.level - other.level + behind as f64 * work / other_weight) * weight / work;
-        // Of equals, whoever was served longer ago begins, and `other` was served just now if `behind` is not 0.
+        // Of equals, the flow that was served longer ago begins, and `other` was served just now if `behind` is not 0.
         let is_first = behind > 0 || other.served > self.served;
         let pieces = if is_first { pieces.floor() + 1.0 } else { pieces.ceil() };
         // Negative and NaN become 0.
@@ -147,7 +147,7 @@ impl Urgency {
 
 /// A flow's claim to a part of the work of one slot.
 #[derive(Debug, Clone, Copy)]
-pub struct Claim {
+pub struct SlotClaim {
     pub class: Class,
     pub weight: f64,
     /// Seconds from the begin of the work, of which it has no part.
@@ -156,7 +156,7 @@ pub struct Claim {
 
 /// Divides the seconds that a slot was held between the flows that claim a part: by class, where both do, and then by
 /// weight. Returns the seconds of each claim, in the same order.
-pub fn divide(claims: &[Claim], held: f64, batch_share: f64) -> Vec<f64> {
+pub fn divide(claims: &[SlotClaim], held: f64, batch_share: f64) -> Vec<f64> {
     let mut begins: Vec<f64> = claims.iter().map(|claim| claim.since).filter(|since| *since < held).collect();
     begins.sort_by(f64::total_cmp);
     begins.dedup();
@@ -164,7 +164,7 @@ pub fn divide(claims: &[Claim], held: f64, batch_share: f64) -> Vec<f64> {
     let mut seconds = vec![0.0; claims.len()];
     for (begin, end) in begins.iter().zip(ends) {
         let mut weights = [0.0; 2];
-        let present = |claim: &&Claim| claim.since <= *begin;
+        let present = |claim: &&SlotClaim| claim.since <= *begin;
         claims.iter().filter(present).for_each(|claim| weights[claim.class as usize] += claim.weight);
         let share = |class| match class {
             Class::Interactive if weights[Class::Batch as usize] > 0.0 => 1.0 - batch_share,
@@ -182,8 +182,8 @@ pub fn divide(claims: &[Claim], held: f64, batch_share: f64) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    fn claim(class: Class, weight: f64, since: f64) -> Claim {
-        Claim { class, weight, since }
+    fn claim(class: Class, weight: f64, since: f64) -> SlotClaim {
+        SlotClaim { class, weight, since }
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Future for Patience {
 }
 
 fn place(queue: &Arc<Queue>, person: i64) -> Result<Place, Error> {
-    let asking = Asking {
+    let asking = SlotRequest {
         person,
         weight: 1,
         class: Class::Interactive,

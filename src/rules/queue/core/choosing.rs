@@ -1,28 +1,29 @@
-//! Which waiting request runs next, and where.
+//! Chooses the waiting request that runs next, and its host.
 
 use std::time::Duration;
 
 use crate::model::catalog::HostId;
 use crate::model::rights::Class;
-use crate::rules::queue::core::{Asking, Core, Flow, Key, PASSES_MAX, Passed, Ticket, Waiting};
+use crate::rules::queue::core::{Flow, Key, PASSES_MAX, Passed, QueueCore, SlotRequest, Ticket, Waiting};
 use crate::rules::queue::share::Urgency;
 
 /// A waiting request that can run now.
-pub struct Choice {
+pub struct NextRequest {
     pub flow: Key,
     pub at: usize,
     pub ticket: Ticket,
     pub host: HostId,
     /// Its model is loaded there.
     pub loaded: bool,
-    /// Older ones of its flow were passed too often: others come first.
+    /// Older ones of its flow were passed too often, so other flows come first.
     pub stands_back: bool,
     pub urgency: Urgency,
 }
 
-impl Core {
-    pub fn choose(&mut self, now: Duration) -> Option<Choice> {
-        let mut able: Vec<Choice> = self.flows.iter().filter_map(|(key, flow)| self.first(*key, flow, false)).collect();
+impl QueueCore {
+    pub fn choose(&mut self, now: Duration) -> Option<NextRequest> {
+        let mut able: Vec<NextRequest> =
+            self.flows.iter().filter_map(|(key, flow)| self.first(*key, flow, false)).collect();
         // New batch work earns its part before it has it: it begins when its account is ahead by as much as makes the finish
         // tags of start-time fair queueing equal. Several batch flows together earn no more slowly than one.
         let batches = able.iter().filter(|choice| choice.flow.0 == Class::Batch).count();
@@ -34,7 +35,7 @@ impl Core {
                 choice.urgency = flow.account.urgency(set_back * work / batches as f64);
             }
         }
-        let due = able.into_iter().max_by(Choice::cmp)?;
+        let due = able.into_iter().max_by(NextRequest::cmp)?;
         let affinity = self.bounds.affinity;
         if due.loaded || affinity.is_zero() {
             return Some(due);
@@ -51,7 +52,7 @@ impl Core {
             .filter_map(|(key, flow)| self.first(*key, flow, true))
             // Nor does it pass older ones of its own for longer.
             .filter(|choice| self.flows[&choice.flow].waiting.range(..choice.at).all(may_pass))
-            .max_by(Choice::cmp);
+            .max_by(NextRequest::cmp);
         let Some(handy) = handy else { return Some(due) };
         self.flows.get_mut(&due.flow)?.waiting[due.at].passed_since.get_or_insert(now);
         let able = |waiting: &Waiting| self.host_for(Some(waiting.ticket), &waiting.asking).is_some();
@@ -62,20 +63,21 @@ impl Core {
         Some(handy)
     }
 
-    /// The first request of a flow that can run now.
-    fn first(&self, key: Key, flow: &Flow, loaded_only: bool) -> Option<Choice> {
+    /// Returns the first request of a flow that can run now.
+    fn first(&self, key: Key, flow: &Flow, loaded_only: bool) -> Option<NextRequest> {
         flow.waiting.iter().enumerate().find_map(|(at, waiting)| {
             let (host, loaded) = self.host_for(Some(waiting.ticket), &waiting.asking)?;
             let urgency = flow.account.urgency(0.0);
             let stands_back = flow.account.level() < self.level_max()
                 && flow.waiting.range(..at).any(|older| older.passed_by_own >= PASSES_MAX);
-            let choice = Choice { flow: key, at, ticket: waiting.ticket, host, loaded, stands_back, urgency };
+            let choice = NextRequest { flow: key, at, ticket: waiting.ticket, host, loaded, stands_back, urgency };
             (loaded || !loaded_only).then_some(choice)
         })
     }
 
-    /// A host where the request can run now, and whether its model is loaded there: such a one first, then the emptiest.
-    pub fn host_for(&self, ticket: Option<Ticket>, asking: &Asking) -> Option<(HostId, bool)> {
+    /// Returns a host where the request can run now, and whether its model is loaded there. Prefers such a host, then the
+    /// emptiest.
+    pub fn host_for(&self, ticket: Option<Ticket>, asking: &SlotRequest) -> Option<(HostId, bool)> {
         let able = asking.hosts.iter().filter(|host| self.hosts[host.0].can_run(&asking.model));
         let best = able.max_by_key(|host| {
             let state = &self.hosts[host.0];
@@ -85,8 +87,8 @@ impl Core {
         self.is_permitted(ticket, asking).then(|| (*best, self.hosts[best.0].has_loaded(&asking.model)))
     }
 
-    /// Whether the request may run beside those that do, wherever there is a slot for it. `ticket`: if it waits already.
-    fn is_permitted(&self, ticket: Option<Ticket>, asking: &Asking) -> bool {
+    /// Returns whether the request has the permits that it needs. `ticket`: if it waits already.
+    fn is_permitted(&self, ticket: Option<Ticket>, asking: &SlotRequest) -> bool {
         let running = self.people.get(&asking.person).map_or(0, |counts| counts.running);
         let own = self.bounds.running_per_user_max.saturating_sub(running);
         let images = self.bounds.image_requests_max.saturating_sub(self.image_requests);
@@ -94,7 +96,7 @@ impl Core {
             && (!asking.images || images > self.kept(ticket, |passed| passed.images))
     }
 
-    /// Whether one permit is kept for another request: the oldest of those that were passed too often and have a host.
+    /// Returns 1 if a permit is kept for another request: the oldest of those that were passed too often and have a host.
     fn kept(&self, ticket: Option<Ticket>, needs: impl Fn(&Passed) -> bool) -> usize {
         let due = |passed: &Passed| {
             passed.times >= PASSES_MAX && needs(passed) && passed.hosts.iter().any(|host| !self.hosts[host.0].down)
@@ -103,20 +105,20 @@ impl Core {
         usize::from(first.is_some() && first != ticket)
     }
 
-    /// Whether a request could use this slot now, or the image permit that goes with it.
-    pub fn could_use(&self, host: HostId, images: bool, ticket: Option<Ticket>, asking: &Asking) -> bool {
+    /// Returns whether a request could use this slot now, or the image permit that goes with it.
+    pub fn could_use(&self, host: HostId, images: bool, ticket: Option<Ticket>, asking: &SlotRequest) -> bool {
         let slot = asking.hosts.contains(&host) && self.hosts[host.0].can_run(&asking.model);
         let permit = images && asking.images && self.has_slot(asking);
         (slot || permit) && self.is_permitted(ticket, asking)
     }
 
-    /// Whether there is a slot for the request, if it is permitted to run.
-    pub fn has_slot(&self, asking: &Asking) -> bool {
+    /// Returns whether there is a free slot for the request.
+    pub fn has_slot(&self, asking: &SlotRequest) -> bool {
         asking.hosts.iter().any(|host| self.hosts[host.0].can_run(&asking.model))
     }
 
-    /// Notes whom a grant passed by taking the last permit while they could not run for want of a slot.
-    pub fn note_passed(&mut self, by: Ticket, asking: &Asking) {
+    /// Counts the waiting requests that a grant passed by taking the last permit while there was no slot for them.
+    pub fn note_passed(&mut self, by: Ticket, asking: &SlotRequest) {
         let own = self.people.get(&asking.person).is_some_and(|own| own.running >= self.bounds.running_per_user_max);
         let images = asking.images && self.image_requests >= self.bounds.image_requests_max;
         if !own && !images {
@@ -126,7 +128,7 @@ impl Core {
             let other = &waiting.asking;
             let needs = (own && other.person == asking.person) || (images && other.images);
             if needs && !self.has_slot(other) && waiting.ticket < by {
-                let Asking { person, images, ref hosts, .. } = *other;
+                let SlotRequest { person, images, ref hosts, .. } = *other;
                 let fresh = || Passed { person, images, hosts: hosts.clone(), times: 0 };
                 self.passed.entry(waiting.ticket).or_insert_with(fresh).times += 1;
             }
@@ -134,9 +136,9 @@ impl Core {
     }
 }
 
-impl Choice {
+impl NextRequest {
     /// `Greater`: this one is served first.
-    fn cmp(&self, other: &Choice) -> std::cmp::Ordering {
+    fn cmp(&self, other: &NextRequest) -> std::cmp::Ordering {
         let by_order = other.stands_back.cmp(&self.stands_back);
         by_order.then(self.urgency.cmp(&other.urgency)).then(other.ticket.cmp(&self.ticket))
     }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::rules::queue::core::Slots;
 
-pub struct Host {
+pub struct QueueHost {
     pub slots: Slots,
     pub free: usize,
     /// It takes no new work.
@@ -15,12 +15,12 @@ pub struct Host {
     pub loaded: VecDeque<String>,
 }
 
-impl Host {
+impl QueueHost {
     pub fn can_run(&self, model: &str) -> bool {
         !self.down && self.free > 0 && self.models.get(model).is_none_or(|running| *running < self.slots.per_model)
     }
 
-    /// Whether a request for `model` could run there when one that runs, for `other`, is over.
+    /// Returns whether a request for `model` could run there when one that runs, for `other`, has ended.
     pub fn fits_instead(&self, model: &str, other: &str) -> bool {
         model == other || self.models.get(model).is_none_or(|running| *running < self.slots.per_model)
     }

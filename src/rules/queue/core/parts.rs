@@ -1,22 +1,22 @@
-//! Who has a part in the work of a slot, and what that does to the accounts (`share.rs`).
+//! Divides the work of slots between the flows that could use them, and keeps their accounts (`share.rs`).
 
 use std::time::Duration;
 
 use crate::model::catalog::HostId;
 use crate::model::rights::Class;
-use crate::rules::queue::core::{Asking, Core, Key, REQUESTS_OWED_MAX, Running, Ticket, Waiting};
-use crate::rules::queue::share::{Claim, divide};
+use crate::rules::queue::core::{Key, QueueCore, REQUESTS_OWED_MAX, Running, SlotRequest, Ticket, Waiting};
+use crate::rules::queue::share::{SlotClaim, divide};
 
 /// The part of a flow that could have used a slot when it was given away, or came to wait for it later.
-pub struct Part {
+pub struct SlotPart {
     pub flow: Key,
     pub stay: u64,
-    pub claim: Claim,
+    pub claim: SlotClaim,
     /// What its account has for it.
     pub credited: f64,
 }
 
-impl Core {
+impl QueueCore {
     /// Gives a flow its part of the slots in use that its newest request waits for. `begins`: none of its requests waited
     /// before.
     pub fn join(&mut self, key: Key, begins: bool, now: Duration) {
@@ -38,7 +38,12 @@ impl Core {
             let held = now.saturating_sub(running.since).as_secs_f64();
             // As if it had come one usual request ago: people who come now and then wait for one turn.
             let since = if is_level { (held - service).max(0.0) } else { held };
-            running.parts.push(Part { flow: key, stay, claim: Claim { class: key.0, weight, since }, credited: 0.0 });
+            running.parts.push(SlotPart {
+                flow: key,
+                stay,
+                claim: SlotClaim { class: key.0, weight, since },
+                credited: 0.0,
+            });
             let owner = running.flow;
             self.reckon(ticket, now);
             if let Some(owner) = self.flows.get_mut(&owner) {
@@ -47,8 +52,8 @@ impl Core {
         }
     }
 
-    /// Tells whether a request could run in place of one that runs, when that is over.
-    fn could_use_after(&self, running: &Running, asking: &Asking) -> bool {
+    /// Returns whether a request could run in place of one that runs, when that is over.
+    fn could_use_after(&self, running: &Running, asking: &SlotRequest) -> bool {
         let has_permit = self.image_requests < self.bounds.image_requests_max;
         let host = &self.hosts[running.host.0];
         let slot = asking.hosts.contains(&running.host)
@@ -109,9 +114,9 @@ impl Core {
     }
 
     /// Gives each its part of `work`, done in so many seconds on the slot, in place of what it had for it before.
-    pub fn settle(&mut self, parts: &mut [Part], work: f64, held: f64) {
+    pub fn settle(&mut self, parts: &mut [SlotPart], work: f64, held: f64) {
         let share = if held > 0.0 { work / held } else { 0.0 };
-        let claims: Vec<Claim> = parts.iter().map(|part| part.claim).collect();
+        let claims: Vec<SlotClaim> = parts.iter().map(|part| part.claim).collect();
         let seconds = divide(&claims, held, self.bounds.batch_share);
         for (part, seconds) in parts.iter_mut().zip(seconds) {
             let seconds = seconds * share;
@@ -132,7 +137,7 @@ impl Core {
         let stay = flow.stay;
         let left = |running: &Running| {
             let still_waits = flow.waiting_on[running.host.0] > 0 || (running.asking.images && flow.waiting_images > 0);
-            // Whoever has the slot has its part until the end.
+            // The flow that has the slot keeps its part until the end.
             !still_waits && (running.flow, running.stay) != (key, stay)
         };
         let left: Vec<Ticket> =
@@ -150,8 +155,8 @@ impl Core {
 
     /// Returns an empty part for each flow that could use a slot on this host now, and for each that has nothing waiting but
     /// had more of that slot than they. Forgets those that had not.
-    pub fn claimants(&mut self, host: HostId, images: bool) -> Vec<Part> {
-        let fits = |ticket, asking: &Asking| self.could_use(host, images, ticket, asking);
+    pub fn claimants(&mut self, host: HostId, images: bool) -> Vec<SlotPart> {
+        let fits = |ticket, asking: &SlotRequest| self.could_use(host, images, ticket, asking);
         let (mut keys, mut idle) = (Vec::new(), Vec::new());
         for (key, flow) in &self.flows {
             if flow.waiting.iter().any(|waiting| fits(Some(waiting.ticket), &waiting.asking)) {
@@ -181,8 +186,8 @@ impl Core {
         for key in keys {
             let Some(flow) = self.flows.get_mut(&key) else { continue };
             flow.is_placed |= is_contended;
-            let claim = Claim { class: key.0, weight: flow.account.weight, since: 0.0 };
-            parts.push(Part { flow: key, stay: flow.stay, claim, credited: 0.0 });
+            let claim = SlotClaim { class: key.0, weight: flow.account.weight, since: 0.0 };
+            parts.push(SlotPart { flow: key, stay: flow.stay, claim, credited: 0.0 });
         }
         parts
     }
@@ -216,7 +221,7 @@ impl Core {
     pub fn let_off(&mut self) {
         let hosts = &self.hosts;
         self.flows.retain(|_, flow| {
-            let is_free = |last: &Asking| last.hosts.iter().any(|host| hosts[host.0].can_run(&last.model));
+            let is_free = |last: &SlotRequest| last.hosts.iter().any(|host| hosts[host.0].can_run(&last.model));
             !(flow.is_away() && flow.last.as_ref().is_none_or(is_free))
         });
     }

@@ -4,8 +4,8 @@ use super::*;
 
 mod contended;
 
-fn bounds() -> Bounds {
-    Bounds {
+fn bounds() -> QueueBounds {
+    QueueBounds {
         order: Order::Fair,
         waiting_max: 1000,
         waiting_per_user_max: 1000,
@@ -21,8 +21,8 @@ fn slots(total: usize) -> Slots {
     Slots { total, per_model: total, models_loaded: 1 }
 }
 
-fn asking(person: i64) -> Asking {
-    Asking {
+fn asking(person: i64) -> SlotRequest {
+    SlotRequest {
         person,
         weight: 1,
         class: Class::Interactive,
@@ -35,7 +35,7 @@ fn asking(person: i64) -> Asking {
 
 /// Upstreams whose work takes as long as the test says, in simulated seconds.
 struct House {
-    core: Core,
+    core: QueueCore,
     now: f64,
     running: Vec<Serving>,
     /// When the turn of a request came.
@@ -55,7 +55,7 @@ struct Serving {
 
 /// A request as it came in, and how long it will hold its slot.
 struct Entered {
-    asking: Asking,
+    asking: SlotRequest,
     work: f64,
     at: f64,
 }
@@ -79,13 +79,13 @@ struct Watched {
 }
 
 impl House {
-    fn new(hosts: &[Slots], bounds: Bounds) -> Self {
-        let core = Core::new(hosts, bounds);
+    fn new(hosts: &[Slots], bounds: QueueBounds) -> Self {
+        let core = QueueCore::new(hosts, bounds);
         House { core, now: 0.0, running: Vec::new(), begun: HashMap::new(), entered: HashMap::new(), watched: None }
     }
 
     /// A request that will hold its slot for `work` seconds.
-    fn enter(&mut self, asking: Asking, work: f64) -> Ticket {
+    fn enter(&mut self, asking: SlotRequest, work: f64) -> Ticket {
         let ticket = self.core.enter(asking.clone(), Duration::from_secs_f64(self.now)).unwrap();
         if let Some(watched) = &mut self.watched {
             let older = self.core.flows[&self.core.seats[&ticket]].waiting.len() - 1;
@@ -146,7 +146,7 @@ impl House {
         let next = (0..self.running.len()).min_by(|a, b| self.running[*a].ends.total_cmp(&self.running[*b].ends));
         let Serving { ticket, person, work, ends } = self.running.remove(next.unwrap());
         self.now = ends;
-        let end = End::Answered { work: Some(Duration::from_secs_f64(work)) };
+        let end = TurnEnd::Answered { work: Some(Duration::from_secs_f64(work)) };
         self.core.release(ticket, end, Duration::from_secs_f64(self.now));
         self.serve();
         Ended { ticket, person, work }
@@ -175,7 +175,7 @@ fn a_person_with_many_waiting_does_not_hold_up_another() {
 
 #[test]
 fn in_order_of_arrival_nobody_is_preferred() {
-    let mut house = House::new(&[slots(1)], Bounds { order: Order::Arrival, ..bounds() });
+    let mut house = House::new(&[slots(1)], QueueBounds { order: Order::Arrival, ..bounds() });
     for person in [1, 1, 1, 2] {
         house.enter(asking(person), 1.0);
     }
@@ -204,7 +204,7 @@ fn a_weight_of_three_gets_three_turns_of_four() {
     let mut house = House::new(&[slots(1)], bounds());
     for _ in 0..12 {
         house.enter(asking(1), 1.0);
-        house.enter(Asking { weight: 3, ..asking(2) }, 1.0);
+        house.enter(SlotRequest { weight: 3, ..asking(2) }, 1.0);
     }
 
     let order = running_order(&mut house, 12);
@@ -232,7 +232,7 @@ fn a_person_who_was_away_has_saved_up_nothing() {
 #[test]
 fn batch_takes_what_interactive_leaves() {
     let mut house = House::new(&[slots(1)], bounds());
-    let batch = |person| Asking { class: Class::Batch, ..asking(person) };
+    let batch = |person| SlotRequest { class: Class::Batch, ..asking(person) };
     for _ in 0..4 {
         house.enter(batch(1), 1.0);
     }
@@ -247,7 +247,7 @@ fn batch_takes_what_interactive_leaves() {
 fn batch_that_comes_new_waits_for_interactive_requests_that_come_after_it() {
     let mut house = House::new(&[slots(1)], bounds());
     house.enter(asking(2), 1.0);
-    house.enter(Asking { class: Class::Batch, ..asking(1) }, 1.0);
+    house.enter(SlotRequest { class: Class::Batch, ..asking(1) }, 1.0);
     house.enter(asking(2), 1.0);
 
     assert_eq!(running_order(&mut house, 3), [2, 2, 1]);
@@ -257,16 +257,16 @@ fn batch_that_comes_new_waits_for_interactive_requests_that_come_after_it() {
 fn batch_gets_its_small_share_while_interactive_never_pauses() {
     let mut house = House::new(&[slots(1)], bounds());
     let mut batch = 0;
-    house.enter(Asking { class: Class::Batch, ..asking(1) }, 1.0);
+    house.enter(SlotRequest { class: Class::Batch, ..asking(1) }, 1.0);
     for _ in 0..3 {
         house.enter(asking(2), 1.0);
-        house.enter(Asking { class: Class::Batch, ..asking(1) }, 1.0);
+        house.enter(SlotRequest { class: Class::Batch, ..asking(1) }, 1.0);
     }
     for _ in 0..400 {
         let person = house.end_next().person;
         let class = if person == 1 { Class::Batch } else { Class::Interactive };
         batch += usize::from(person == 1);
-        house.enter(Asking { class, ..asking(person) }, 1.0);
+        house.enter(SlotRequest { class, ..asking(person) }, 1.0);
     }
 
     assert!((19..=22).contains(&batch), "5 % of 400 turns, not {batch}");
@@ -274,20 +274,20 @@ fn batch_gets_its_small_share_while_interactive_never_pauses() {
 
 #[test]
 fn a_waiting_room_counts_heads_and_bytes_for_each_and_for_all() {
-    let narrow = Bounds { waiting_max: 3, waiting_per_user_max: 2, waiting_bytes_max: 100, ..bounds() };
-    let mut core = Core::new(&[slots(1)], narrow);
-    let of_size = |person, bytes| Asking { bytes, ..asking(person) };
+    let narrow = QueueBounds { waiting_max: 3, waiting_per_user_max: 2, waiting_bytes_max: 100, ..bounds() };
+    let mut core = QueueCore::new(&[slots(1)], narrow);
+    let of_size = |person, bytes| SlotRequest { bytes, ..asking(person) };
     core.enter(of_size(1, 1000), Duration::ZERO).unwrap();
     core.grant(Duration::ZERO).unwrap();
 
     core.enter(of_size(1, 40), Duration::ZERO).unwrap();
-    assert_eq!(core.enter(of_size(1, 61), Duration::ZERO), Err(Full::Everybodys { waiting: 1 }), "bytes");
+    assert_eq!(core.enter(of_size(1, 61), Duration::ZERO), Err(Full::OfAll { waiting: 1 }), "bytes");
     let second = core.enter(of_size(1, 60), Duration::ZERO).unwrap();
-    assert_eq!(core.enter(of_size(1, 0), Duration::ZERO), Err(Full::Yours { waiting: 2 }));
+    assert_eq!(core.enter(of_size(1, 0), Duration::ZERO), Err(Full::OfPerson { waiting: 2 }));
     core.enter(of_size(2, 0), Duration::ZERO).unwrap();
-    assert_eq!(core.enter(of_size(3, 0), Duration::ZERO), Err(Full::Everybodys { waiting: 3 }), "heads");
+    assert_eq!(core.enter(of_size(3, 0), Duration::ZERO), Err(Full::OfAll { waiting: 3 }), "heads");
 
-    core.release(second, End::Cut, Duration::ZERO);
+    core.release(second, TurnEnd::Cut, Duration::ZERO);
     core.enter(of_size(1, 60), Duration::ZERO).unwrap();
 }
 
@@ -304,15 +304,15 @@ fn a_refusal_tells_when_there_is_room_at_the_rate_that_was_measured() {
     let room_in = |full| house.core.room_in(full).as_secs_f64();
 
     // Two slots that each serve one in three seconds; four wait, of three people.
-    assert_eq!(room_in(Full::Everybodys { waiting: 4 }), 1.5);
-    assert_eq!(room_in(Full::Yours { waiting: 2 }), 4.5, "the two others are served before this one again");
+    assert_eq!(room_in(Full::OfAll { waiting: 4 }), 1.5);
+    assert_eq!(room_in(Full::OfPerson { waiting: 2 }), 4.5, "the two others are served before this one again");
     assert_eq!(house.core.drained_in().as_secs_f64(), 6.0);
 }
 
 #[test]
 fn one_request_with_images_runs_at_a_time_and_others_pass() {
     let mut house = House::new(&[slots(2)], bounds());
-    let image = |person| Asking { images: true, ..asking(person) };
+    let image = |person| SlotRequest { images: true, ..asking(person) };
     let first = house.enter(image(1), 2.0);
     let second = house.enter(image(2), 1.0);
     let plain = house.enter(asking(3), 1.0);
@@ -329,7 +329,7 @@ fn one_request_with_images_runs_at_a_time_and_others_pass() {
 fn a_model_has_slots_of_its_own_and_another_hosts_are_used() {
     let one_per_model = Slots { total: 2, per_model: 1, models_loaded: 2 };
     let mut house = House::new(&[one_per_model, slots(1)], bounds());
-    let on = |model: &str, hosts: &[usize]| Asking {
+    let on = |model: &str, hosts: &[usize]| SlotRequest {
         model: model.into(),
         hosts: hosts.iter().map(|host| HostId(*host)).collect(),
         ..asking(1)
@@ -349,7 +349,7 @@ fn a_model_has_slots_of_its_own_and_another_hosts_are_used() {
 fn what_two_hosts_serve_runs_on_the_one_that_is_up() {
     let mut house = House::new(&[slots(1), slots(1)], bounds());
     house.core.set_down(HostId(0), true);
-    let both = || Asking { hosts: vec![HostId(0), HostId(1)], ..asking(1) };
+    let both = || SlotRequest { hosts: vec![HostId(0), HostId(1)], ..asking(1) };
 
     let first = house.enter(both(), 1.0);
     let second = house.enter(both(), 1.0);
@@ -360,8 +360,8 @@ fn what_two_hosts_serve_runs_on_the_one_that_is_up() {
 #[test]
 fn two_people_with_two_models_do_not_reload_at_every_turn() {
     let switches = |affinity: u64| {
-        let mut house = House::new(&[slots(1)], Bounds { affinity: Duration::from_secs(affinity), ..bounds() });
-        let of = |person: i64| Asking { model: format!("m{person}"), ..asking(person) };
+        let mut house = House::new(&[slots(1)], QueueBounds { affinity: Duration::from_secs(affinity), ..bounds() });
+        let of = |person: i64| SlotRequest { model: format!("m{person}"), ..asking(person) };
         for person in [1, 2, 1, 2] {
             house.enter(of(person), 1.0);
         }
@@ -393,7 +393,7 @@ fn places_ahead_are_told_in_the_order_in_which_they_are_served() {
     house.enter(asking(1), 1.0);
     let pipeline: Vec<Ticket> = (0..5).map(|_| house.enter(asking(1), 1.0)).collect();
     let person = house.enter(asking(2), 1.0);
-    let batch = house.enter(Asking { class: Class::Batch, ..asking(3) }, 1.0);
+    let batch = house.enter(SlotRequest { class: Class::Batch, ..asking(3) }, 1.0);
 
     assert_eq!(house.core.ahead_of(person), Some(0));
     assert_eq!(house.core.ahead_of(pipeline[0]), Some(1));
@@ -421,7 +421,7 @@ fn nothing_is_remembered_of_people_who_are_gone() {
 
 /// The pipeline keeps 100 requests outstanding; four people send one at a time and think ten service times between.
 /// Answers each person's 95th percentile of the wait, in service times, and the turns served in all.
-fn noisy_neighbour(bounds: Bounds, pipeline: Class) -> (Vec<f64>, usize) {
+fn noisy_neighbour(bounds: QueueBounds, pipeline: Class) -> (Vec<f64>, usize) {
     const SERVICE: f64 = 0.2;
     let mut seed: u64 = 20_261_124;
     let mut thinking = move || {
@@ -435,7 +435,7 @@ fn noisy_neighbour(bounds: Bounds, pipeline: Class) -> (Vec<f64>, usize) {
     };
     let mut house = House::new(&[slots(1)], bounds);
     for _ in 0..100 {
-        house.enter(Asking { class: pipeline, ..asking(0) }, SERVICE);
+        house.enter(SlotRequest { class: pipeline, ..asking(0) }, SERVICE);
     }
     let mut returns: BTreeMap<i64, f64> = (1..=4).map(|person| (person, thinking())).collect();
     let mut waits: HashMap<i64, Vec<f64>> = HashMap::new();
@@ -452,7 +452,7 @@ fn noisy_neighbour(bounds: Bounds, pipeline: Class) -> (Vec<f64>, usize) {
                 let Ended { ticket, person, .. } = house.end_next();
                 served += 1;
                 if person == 0 {
-                    house.enter(Asking { class: pipeline, ..asking(0) }, SERVICE);
+                    house.enter(SlotRequest { class: pipeline, ..asking(0) }, SERVICE);
                 } else {
                     waits.entry(person).or_default().push(house.waited(ticket) / SERVICE);
                     returns.insert(person, house.now + thinking());
@@ -471,7 +471,8 @@ fn noisy_neighbour(bounds: Bounds, pipeline: Class) -> (Vec<f64>, usize) {
 fn a_noisy_neighbour_costs_people_no_more_than_two_and_a_half_turns() {
     let (fair, served_fair) = noisy_neighbour(bounds(), Class::Interactive);
     let (batch, _) = noisy_neighbour(bounds(), Class::Batch);
-    let (unfair, served_unfair) = noisy_neighbour(Bounds { order: Order::Arrival, ..bounds() }, Class::Interactive);
+    let (unfair, served_unfair) =
+        noisy_neighbour(QueueBounds { order: Order::Arrival, ..bounds() }, Class::Interactive);
 
     assert!(fair.iter().all(|p95| *p95 <= 2.5), "{fair:?}");
     assert!(batch.iter().all(|p95| *p95 <= 2.0), "{batch:?}");
@@ -490,7 +491,7 @@ enum Step {
         images: bool,
     },
     /// The request that entered so many before ends: cut while it waits or runs, or answered.
-    End {
+    TurnEnd {
         which: usize,
         answered: bool,
     },
@@ -503,7 +504,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let enter = (0..5i64, 1..4u32, any::<bool>(), 0..3u8, 1..4u8, prop::bool::weighted(0.2)).prop_map(
         |(person, weight, batch, model, hosts, images)| Step::Enter { person, weight, batch, model, hosts, images },
     );
-    let end = (0..20usize, any::<bool>()).prop_map(|(which, answered)| Step::End { which, answered });
+    let end = (0..20usize, any::<bool>()).prop_map(|(which, answered)| Step::TurnEnd { which, answered });
     let pass = (0..5000u64).prop_map(|millis| Step::Pass { millis });
     prop::collection::vec(prop_oneof![4 => enter, 4 => end, 1 => pass], 1..200)
 }
@@ -511,7 +512,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #[test]
     fn no_slot_is_idle_while_somebody_waits_for_it_and_every_place_is_returned(steps in steps()) {
-        let narrow = Bounds {
+        let narrow = QueueBounds {
             waiting_max: 12,
             waiting_per_user_max: 6,
             running_per_user_max: 3,
@@ -519,22 +520,22 @@ proptest! {
             ..bounds()
         };
         let all = [Slots { total: 2, per_model: 1, models_loaded: 1 }, slots(3)];
-        let mut core = Core::new(&all, narrow);
+        let mut core = QueueCore::new(&all, narrow);
         let (mut now, mut inside) = (Duration::ZERO, Vec::new());
         for step in steps {
             match step {
                 Step::Enter { person, weight, batch, model, hosts, images } => {
                     let class = if batch { Class::Batch } else { Class::Interactive };
                     let hosts = (0..2).filter(|host| hosts & (1 << host) != 0).map(HostId).collect();
-                    let asking = Asking { person, weight, class, model: format!("m{model}"), hosts, bytes: 7, images };
+                    let asking = SlotRequest { person, weight, class, model: format!("m{model}"), hosts, bytes: 7, images };
                     inside.extend(core.enter(asking, now));
                 }
-                Step::End { which, answered } if !inside.is_empty() => {
+                Step::TurnEnd { which, answered } if !inside.is_empty() => {
                     let ticket = inside.swap_remove(which % inside.len());
-                    let end = if answered { End::Answered { work: None } } else { End::Cut };
+                    let end = if answered { TurnEnd::Answered { work: None } } else { TurnEnd::Cut };
                     core.release(ticket, end, now);
                 }
-                Step::End { .. } => {}
+                Step::TurnEnd { .. } => {}
                 Step::Pass { millis } => now += Duration::from_millis(millis),
             }
             while let Some(grant) = core.grant(now) {
@@ -552,7 +553,7 @@ proptest! {
             }
         }
         for ticket in inside {
-            core.release(ticket, End::Cut, now);
+            core.release(ticket, TurnEnd::Cut, now);
         }
         prop_assert!(core.hosts.iter().all(|host| host.free == host.slots.total && host.models.is_empty()));
         prop_assert_eq!((core.waiting_bytes, core.image_requests, core.people.len()), (0, 0, 0));
@@ -573,7 +574,7 @@ proptest! {
         let mut send = |house: &mut House, person: usize| {
             let work = works[person][sent[person] % works[person].len()];
             sent[person] += 1;
-            house.enter(Asking { weight: people[person].0, ..asking(person as i64) }, work);
+            house.enter(SlotRequest { weight: people[person].0, ..asking(person as i64) }, work);
         };
         for _ in 0..3 {
             (0..people.len()).for_each(|person| send(&mut house, person));
@@ -619,7 +620,7 @@ proptest! {
                 if returns[person] <= answers && waiting(&house, person) < 20 {
                     let (burst, tenths, away) = plans[person].next().unwrap();
                     for _ in 0..*burst {
-                        let asking = Asking { weight: people[person].0, ..asking(person as i64) };
+                        let asking = SlotRequest { weight: people[person].0, ..asking(person as i64) };
                         house.enter(asking, work(*tenths));
                     }
                     returns[person] = answers + away;
@@ -655,14 +656,14 @@ proptest! {
         batch in prop::collection::vec(1..40u32, 1..12),
     ) {
         let share = f64::from(percent) / 100.0;
-        let mut house = House::new(&[slots(1)], Bounds { batch_share: share, ..bounds() });
+        let mut house = House::new(&[slots(1)], QueueBounds { batch_share: share, ..bounds() });
         let classes = [(Class::Interactive, &interactive, 1.0 - share), (Class::Batch, &batch, share)];
         let mut sent = [0; 2];
         let mut send = |house: &mut House, class: usize| {
             let (of, works, _) = classes[class];
             let work = f64::from(works[sent[class] % works.len()]) / 10.0;
             sent[class] += 1;
-            house.enter(Asking { class: of, ..asking(class as i64) }, work);
+            house.enter(SlotRequest { class: of, ..asking(class as i64) }, work);
         };
         for _ in 0..3 {
             send(&mut house, 0);
@@ -690,11 +691,11 @@ proptest! {
         people in prop::collection::vec((1..5u32, 1..6usize, 1..40u32, 0..3u8), 2..6),
         affinity in 0..5u64,
     ) {
-        let patient = Bounds { affinity: Duration::from_secs(affinity), ..bounds() };
+        let patient = QueueBounds { affinity: Duration::from_secs(affinity), ..bounds() };
         let mut house = House::new(&[slots(1)], patient);
         let of = |person: usize| {
             let (weight, _, _, model) = people[person];
-            Asking { weight, model: format!("m{model}"), ..asking(person as i64) }
+            SlotRequest { weight, model: format!("m{model}"), ..asking(person as i64) }
         };
         let work = |person: usize| f64::from(people[person].2) / 10.0;
         for (person, (_, outstanding, ..)) in people.iter().enumerate() {

@@ -5,7 +5,7 @@ use super::*;
 /// Somebody who keeps so many requests outstanding: whenever one is answered, sends the next.
 #[derive(Debug, Clone)]
 struct Asker {
-    asking: Asking,
+    asking: SlotRequest,
     outstanding: usize,
     work: f64,
     from: f64,
@@ -27,16 +27,16 @@ const B: i64 = 2;
 const CARL: i64 = 3;
 const DORA: i64 = 4;
 
-fn on(host: usize, person: i64) -> Asking {
-    Asking { hosts: vec![HostId(host)], model: format!("of host {host}"), ..asking(person) }
+fn on(host: usize, person: i64) -> SlotRequest {
+    SlotRequest { hosts: vec![HostId(host)], model: format!("of host {host}"), ..asking(person) }
 }
 
-fn keeps(outstanding: usize, asking: Asking) -> Asker {
+fn keeps(outstanding: usize, asking: SlotRequest) -> Asker {
     Asker { asking, outstanding, work: 0.25, from: 0.0 }
 }
 
 impl Scene {
-    fn given(hosts: &[Slots], bounds: Bounds, askers: Vec<Asker>) -> Self {
+    fn given(hosts: &[Slots], bounds: QueueBounds, askers: Vec<Asker>) -> Self {
         let count = askers.len();
         Scene {
             house: House::new(hosts, bounds),
@@ -92,7 +92,7 @@ impl Scene {
 }
 
 /// Ann and Bob crowd something, Carl keeps something else busy; Dora comes after five seconds and sends one at a time.
-fn dora_comes_to_a_crowd(hosts: &[Slots], crowded: impl Fn(i64) -> Asking, other: Asking) -> f64 {
+fn dora_comes_to_a_crowd(hosts: &[Slots], crowded: impl Fn(i64) -> SlotRequest, other: SlotRequest) -> f64 {
     let crowd = [A, B].map(|person| keeps(8, crowded(person)));
     let dora = Asker { from: 5.0, ..keeps(1, crowded(DORA)) };
     let [ann, bob] = crowd;
@@ -111,7 +111,7 @@ fn a_newcomer_to_a_crowded_host_has_its_part_though_another_host_is_idle_enough_
 #[test]
 fn a_newcomer_to_a_crowded_model_has_its_part_though_another_model_has_slots() {
     let one_per_model = Slots { total: 2, per_model: 1, models_loaded: 2 };
-    let of = |person, model: &str| Asking { model: model.into(), ..asking(person) };
+    let of = |person, model: &str| SlotRequest { model: model.into(), ..asking(person) };
 
     let had = dora_comes_to_a_crowd(&[one_per_model], |person| of(person, "a"), of(CARL, "b"));
 
@@ -120,7 +120,7 @@ fn a_newcomer_to_a_crowded_model_has_its_part_though_another_model_has_slots() {
 
 #[test]
 fn a_newcomer_with_images_has_its_part_though_texts_pass() {
-    let image = |person| Asking { images: true, ..asking(person) };
+    let image = |person| SlotRequest { images: true, ..asking(person) };
 
     let had = dora_comes_to_a_crowd(&[slots(2)], image, asking(CARL));
 
@@ -154,7 +154,7 @@ fn a_request_that_is_kept_outstanding_on_an_idle_host_earns_nothing_on_a_crowded
 
 #[test]
 fn a_batch_answer_that_ran_alone_is_not_held_against_batch() {
-    let batch = |person| Asking { class: Class::Batch, ..asking(person) };
+    let batch = |person| SlotRequest { class: Class::Batch, ..asking(person) };
     let later = |asker| Asker { from: 8.0, ..asker };
     let mut house = House::new(&[slots(1)], bounds());
     for _ in 0..3 {
@@ -175,7 +175,7 @@ fn a_batch_answer_that_ran_alone_is_not_held_against_batch() {
 
 #[test]
 fn a_class_that_has_another_host_for_itself_has_no_more_and_no_less_where_both_wait() {
-    let batch = |host, person| Asking { class: Class::Batch, ..on(host, person) };
+    let batch = |host, person| SlotRequest { class: Class::Batch, ..on(host, person) };
     for alone in [batch(1, B), batch(1, CARL), on(1, A), on(1, CARL)] {
         let askers = vec![keeps(2, on(0, A)), keeps(2, batch(0, B)), keeps(2, alone.clone())];
         let mut scene = Scene::given(&[slots(1), slots(1)], bounds(), askers);
@@ -187,10 +187,10 @@ fn a_class_that_has_another_host_for_itself_has_no_more_and_no_less_where_both_w
 }
 
 /// What Carl needs never comes free at one moment: an image permit that Ann uses, and a slot that Bob uses.
-fn carl_needs_two_things(hosts: &[Slots], ann: Asking, bob: Asking, carl: Asking) -> f64 {
-    let ann = Asker { work: 1.0, ..keeps(4, Asking { images: true, ..ann }) };
+fn carl_needs_two_things(hosts: &[Slots], ann: SlotRequest, bob: SlotRequest, carl: SlotRequest) -> f64 {
+    let ann = Asker { work: 1.0, ..keeps(4, SlotRequest { images: true, ..ann }) };
     let bob = Asker { work: 0.7, from: 0.1, ..keeps(4, bob) };
-    let carl = Asker { from: 1.5, ..keeps(1, Asking { images: true, ..carl }) };
+    let carl = Asker { from: 1.5, ..keeps(1, SlotRequest { images: true, ..carl }) };
     let mut scene = Scene::given(hosts, bounds(), vec![ann, bob, carl]);
     scene.get_until(200.0)[2]
 }
@@ -199,7 +199,7 @@ fn carl_needs_two_things(hosts: &[Slots], ann: Asking, bob: Asking, carl: Asking
 fn an_image_permit_is_kept_for_a_request_that_others_passed_again_and_again() {
     let two_hosts = carl_needs_two_things(&[slots(1), slots(1)], on(0, A), on(1, B), on(1, CARL));
     let one_per_model = Slots { total: 2, per_model: 1, models_loaded: 2 };
-    let of = |person, model: &str| Asking { model: model.into(), ..asking(person) };
+    let of = |person, model: &str| SlotRequest { model: model.into(), ..asking(person) };
     let two_models = carl_needs_two_things(&[one_per_model], of(A, "a"), of(B, "b"), of(CARL, "b"));
 
     assert!(two_hosts >= 2.0, "{two_hosts} s of 200 s");
@@ -210,8 +210,8 @@ fn an_image_permit_is_kept_for_a_request_that_others_passed_again_and_again() {
 #[test]
 fn a_request_that_younger_ones_pass_at_another_host_is_served() {
     let on_both =
-        |person| Asking { hosts: vec![HostId(0), HostId(1)], model: format!("of {person}"), ..asking(person) };
-    let everywhere = Asking { hosts: vec![HostId(0), HostId(1), HostId(2)], ..on_both(A) };
+        |person| SlotRequest { hosts: vec![HostId(0), HostId(1)], model: format!("of {person}"), ..asking(person) };
+    let everywhere = SlotRequest { hosts: vec![HostId(0), HostId(1), HostId(2)], ..on_both(A) };
     let younger = Asker { work: 0.7, ..keeps(2, on_both(B)) };
     let older = Asker { work: 1.3, ..keeps(1, on(1, B)) };
     let ann = Asker { work: 0.5, ..keeps(4, everywhere) };
@@ -226,7 +226,7 @@ fn a_request_that_younger_ones_pass_at_another_host_is_served() {
 #[derive(Debug, Clone)]
 struct World {
     hosts: Vec<Slots>,
-    bounds: Bounds,
+    bounds: QueueBounds,
     askers: Vec<Asker>,
 }
 
@@ -243,7 +243,7 @@ fn worlds() -> impl Strategy<Value = World> {
     let weights = prop::collection::vec(1..5u32, 5);
     let askers = prop::collection::vec(asker, 2..9);
     (hosts, limits, weights, askers).prop_map(|(hosts, (images, percent, affinity, running), weights, askers)| {
-        let bounds = Bounds {
+        let bounds = QueueBounds {
             image_requests_max: images,
             batch_share: f64::from(percent) / 100.0,
             affinity: Duration::from_secs(affinity),
@@ -267,7 +267,7 @@ fn worlds() -> impl Strategy<Value = World> {
             }
             let class = if batch { Class::Batch } else { Class::Interactive };
             let weight = weights[person as usize];
-            let asking = Asking { person, weight, class, model: format!("m{model}"), hosts, bytes: 0, images };
+            let asking = SlotRequest { person, weight, class, model: format!("m{model}"), hosts, bytes: 0, images };
             Asker { asking, outstanding, work: f64::from(tenths) / 10.0, from: f64::from(from) }
         };
         let askers = askers.into_iter().map(asker).collect();
@@ -346,7 +346,7 @@ fn beyond_the_bounds(world: &World) -> Result<(), String> {
 #[test]
 fn what_newcomers_take_of_running_requests_does_not_add_up() {
     let asks = |person, class, images, hosts: &[usize], outstanding, work| Asker {
-        asking: Asking {
+        asking: SlotRequest {
             person,
             weight: 1,
             class,
@@ -361,7 +361,7 @@ fn what_newcomers_take_of_running_requests_does_not_add_up() {
     };
     let world = World {
         hosts: vec![slots(1), slots(3), slots(2)],
-        bounds: Bounds { batch_share: 0.01, ..bounds() },
+        bounds: QueueBounds { batch_share: 0.01, ..bounds() },
         askers: vec![
             asks(0, Class::Interactive, true, &[1], 1, 0.2),
             asks(0, Class::Batch, false, &[1, 2], 5, 1.2),
@@ -385,7 +385,7 @@ proptest! {
     #[test]
     fn nobody_waits_longer_than_a_few_turns_of_everybody(world in worlds()) {
         let letters = world.letters();
-        let world = World { bounds: Bounds { running_per_user_max: 1024, ..world.bounds }, ..world };
+        let world = World { bounds: QueueBounds { running_per_user_max: 1024, ..world.bounds }, ..world };
         let mut scene = Scene::given(&world.hosts, world.bounds, world.askers.clone());
         let longest = world.askers.iter().map(|asker| asker.work).fold(0.0, f64::max);
         let outstanding: usize = world.askers.iter().map(|asker| asker.outstanding).sum();
