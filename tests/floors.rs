@@ -1,4 +1,5 @@
-//! Imports go one way: rooms import from lower floors only, files never in a circle, and each outside crate has its doors.
+//! Imports go one way: rooms import from lower floors only, files never in a circle, and each outside crate has its doors. Each
+//! public type has a name of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -34,6 +35,17 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rustls_native_certs", &["upstream"]),
     ("jiff", &["base::clock"]),
     ("tracing_actix_web", &["http", "serve::server", "serve::telemetry"]),
+];
+
+/// Names that several public types may have, each with the reason.
+const SHARED_NAMES: &[(&str, &str)] = &[
+    ("Answer", "each dialect encodes its own, and only its folder names it"),
+    ("Asked", "each dialect decodes its own, and the queue is asked for a place"),
+    ("Choice", "of a tool by a request, and of the next request by the queue's core"),
+    ("Class", "of a request, and of characters in a pattern"),
+    ("End", "of an answer, and of a turn in the queue's core"),
+    ("Ollama", "the program itself: as an upstream, and as the protocol of clients that expect it"),
+    ("Part", "of a message, and of a slot's time in the queue's core"),
 ];
 
 /// A file of the product as a module, with the paths that its code names, tests apart.
@@ -326,4 +338,56 @@ fn files_import_in_no_circle() {
     let found = circles(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
 
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+/// The words that declare a type.
+const TYPES: [&str; 4] = ["struct", "enum", "trait", "type"];
+
+/// Returns the type that a line declares for other files. An indented line belongs to a block, such as a trait or a macro.
+fn declared(line: &str) -> Option<&str> {
+    let (visibility, item) = line.split_once(' ')?;
+    let (word, rest) = item.split_once(' ')?;
+    let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(rest.len());
+    let is_public = visibility == "pub" || visibility.starts_with("pub(");
+    (is_public && TYPES.contains(&word)).then(|| &rest[..end])
+}
+
+/// Returns the names that several public types have, each with their files.
+fn repeated(texts: &[(String, String)]) -> BTreeMap<&str, Vec<&str>> {
+    let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (file, text) in texts {
+        for name in text.lines().filter_map(declared) {
+            found.entry(name).or_default().push(file);
+        }
+    }
+    found.retain(|_, files| files.len() > 1);
+    found
+}
+
+#[test]
+fn every_public_type_has_a_name_of_its_own() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let texts: Vec<_> = sources(&root)
+        .iter()
+        .map(|path| {
+            let file = path.strip_prefix(&root).unwrap().to_str().unwrap();
+            (file.to_owned(), fs::read_to_string(path).unwrap())
+        })
+        .collect();
+
+    let mut found = repeated(&texts);
+    found.retain(|name, _| SHARED_NAMES.iter().all(|(shared, _)| shared != name));
+
+    assert!(found.is_empty(), "give these types names that say whose they are: {found:#?}");
+}
+
+#[test]
+fn a_name_that_two_public_types_have_is_found() {
+    let file = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    let texts = [
+        file("a.rs", "pub struct Answer {\nstruct Line;\n    pub type Line = u8;"),
+        file("b.rs", "pub(crate) enum Answer<'a> {\npub trait Line {\n// pub struct Line"),
+    ];
+
+    assert_eq!(repeated(&texts), BTreeMap::from([("Answer", vec!["a.rs", "b.rs"])]));
 }

@@ -41,7 +41,7 @@ mod writer;
 pub use file::{FILE, has_accounts, quick_check};
 use file::{ReaderSettings, check_version, connect};
 use migrations::migrate;
-use writer::{Claim, RecordWriter};
+use writer::{JobClaim, RecordWriter};
 pub use writer::{RECEIPT_US, Tx, WriteFailure};
 
 const READERS: u32 = 4;
@@ -129,7 +129,7 @@ impl Store {
         verb: impl FnOnce(&mut Tx<'_>) -> Result<T, WriteFailure> + Send + 'static,
     ) -> Result<T, Error> {
         let (answer, mut wait) = oneshot::channel();
-        let claim = Claim::default();
+        let claim = JobClaim::default();
         self.writer.verb(verb, claim.clone(), answer);
         let gone = || Error::audit(anyhow::anyhow!("the writer did not answer"));
         let waited = match tokio::time::timeout(WRITE_WAIT_MAX, &mut wait).await {
@@ -147,7 +147,7 @@ impl Store {
         &self,
         verb: impl FnOnce(&mut Tx<'_>) -> Result<T, WriteFailure> + Send + 'static,
     ) {
-        self.writer.verb(verb, Claim::default(), oneshot::channel().0);
+        self.writer.verb(verb, JobClaim::default(), oneshot::channel().0);
     }
 
     /// Moves everything out of the WAL and empties it, so that erased text is gone from there too.
@@ -233,7 +233,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), Live::new(Settings::default())).unwrap();
         let (answer, wait) = oneshot::channel::<Result<(), Error>>();
-        let claim = Claim::default();
+        let claim = JobClaim::default();
         assert!(claim.take(), "its caller takes it back first");
 
         store.writer.verb(|_| unreachable!("it was given up"), claim, answer);

@@ -114,7 +114,7 @@ enum Job {
     Entry(Sent),
     Verb {
         run: Box<dyn FnOnce(&mut Tx<'_>) -> Ran + Send>,
-        claim: Claim,
+        claim: JobClaim,
     },
     /// Moves the last few pages out of the WAL, between transactions, so that it begins anew.
     Checkpoint,
@@ -127,9 +127,9 @@ enum Job {
 
 /// Decides between the writer that runs a verb and the caller who gives it up: the first to take it wins.
 #[derive(Clone, Default)]
-pub struct Claim(Arc<AtomicBool>);
+pub struct JobClaim(Arc<AtomicBool>);
 
-impl Claim {
+impl JobClaim {
     pub fn take(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
@@ -291,7 +291,7 @@ impl RecordWriter {
     pub fn verb<T: Send + 'static>(
         &self,
         verb: impl FnOnce(&mut Tx<'_>) -> Result<T, WriteFailure> + Send + 'static,
-        claim: Claim,
+        claim: JobClaim,
         answer: oneshot::Sender<Result<T, Error>>,
     ) {
         let run = move |tx: &mut Tx<'_>| {
