@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use lan_gateway::base::clock;
 use lan_gateway::base::error::Error;
 use lan_gateway::dialect::{self, Decoded, Delivery, Dialect, Encoder, Reply};
 use lan_gateway::model::chat::{
@@ -29,8 +28,6 @@ use lan_gateway::provider::{self, Provider, Reading, ollama};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 #[path = "support/events.rs"]
 mod events;
@@ -99,7 +96,7 @@ fn pretty(value: &Value) -> String {
 // --- Events as lines ------------------------------------------------------------------------------------------------
 
 fn event_line(event: &ChatEvent) -> Value {
-    let at = clock::rfc3339(event.at);
+    let at = event.at.to_string();
     match &event.what {
         Piece::Text(text) => json!({"at": at, "text": text}),
         Piece::Reasoning(text) => json!({"at": at, "reasoning": text}),
@@ -136,7 +133,7 @@ fn read_event(line: &Value) -> Result<ChatEvent, Error> {
     if let Some(error) = line.get("error") {
         return Err(Error::UpstreamRefused { message: error["message"].as_str().unwrap().to_owned() });
     }
-    let at = OffsetDateTime::parse(line["at"].as_str().unwrap(), &Rfc3339).unwrap();
+    let at = line["at"].as_str().unwrap().parse().unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let what = if let Some(content) = line.get("text") {
         Piece::Text(text(content))

@@ -3,9 +3,8 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use jiff::fmt::temporal::Pieces;
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::base::error::Error;
 
@@ -41,18 +40,20 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(i64::try_from(time.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    pub fn to_datetime(self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
-    }
-
     /// Returns RFC 3339 with `Z`, the form of every API and export.
     pub fn rfc3339(self) -> String {
-        rfc3339(self.to_datetime())
+        let end = if self.0 < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+        jiff::Timestamp::from_microsecond(self.0).unwrap_or(end).to_string()
     }
 
+    /// Parses RFC 3339. The calendar ends a day before the year 10000, so that no time zone leaves it. Later times are cut to
+    /// its end: people write `9999-12-31T23:59:59Z` for "without an end".
     pub fn parse(text: &str) -> Option<Self> {
-        let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        i64::try_from(moment.unix_timestamp_nanos() / 1000).ok().map(Timestamp)
+        let pieces = Pieces::parse(text).ok()?;
+        let local = pieces.date().to_datetime(pieces.time()?);
+        let cut = if local.year() < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+        let moment = pieces.to_numeric_offset()?.to_timestamp(local).unwrap_or(cut);
+        Some(Timestamp(moment.as_microsecond()))
     }
 
     /// Parses the time in the field `field`.
@@ -131,10 +132,6 @@ fn step_back(expected: Timestamp, read: Timestamp) -> Option<Duration> {
     Some(expected.since(read)).filter(|step| *step > ADJUSTED_MAX)
 }
 
-pub fn rfc3339(moment: OffsetDateTime) -> String {
-    moment.to_offset(time::UtcOffset::UTC).format(&Rfc3339).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +142,26 @@ mod tests {
 
         assert_eq!(Timestamp::parse(&moment.rfc3339()), Some(moment));
         assert!(moment.rfc3339().ends_with("123456Z"));
+    }
+
+    #[test]
+    fn a_time_is_read_with_its_offset_and_written_in_utc_without_trailing_zeros() {
+        for (text, shown) in [
+            ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z"),
+            ("2026-01-31t12:00:00z", "2026-01-31T12:00:00Z"),
+            ("2026-01-31 12:00:00.10+05:30", "2026-01-31T06:30:00.1Z"),
+            ("2026-01-31T12:00:00.1234567-01:00", "2026-01-31T13:00:00.123456Z"),
+            ("1969-12-31T23:59:59Z", "1969-12-31T23:59:59Z"),
+            ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z"),
+            ("9999-12-31T23:59:59Z", "9999-12-30T22:00:00.999999999Z"),
+        ] {
+            assert_eq!(Timestamp::parse(text).map(Timestamp::rfc3339).as_deref(), Some(shown), "{text}");
+        }
+        for wrong in ["", "today", "2026-01-31", "2026-01-31T12:00:00", "2026-02-30T12:00:00Z", "10000-01-01T00:00:00Z"]
+        {
+            assert_eq!(Timestamp::parse(wrong), None, "{wrong}");
+        }
+        assert_eq!(Timestamp(i64::MAX).rfc3339(), "9999-12-30T22:00:00.999999999Z");
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
 
 use crate::model::embed::Embedding;
 use crate::model::model_name::ModelName;
@@ -254,7 +253,7 @@ pub struct Extra {
 /// One event of an answer, in order. `at` is the upstream's time of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatEvent {
-    pub at: OffsetDateTime,
+    pub at: jiff::Timestamp,
     pub what: Piece,
 }
 
@@ -331,7 +330,7 @@ impl Timings {
 /// A stream folded into one answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatReply {
-    pub at: OffsetDateTime,
+    pub at: jiff::Timestamp,
     pub text: String,
     pub reasoning: String,
     pub tool_calls: Vec<ToolCall>,
@@ -348,7 +347,7 @@ pub struct Fold {
     tool_calls: Vec<ToolCall>,
     logprobs: Vec<TokenLogprob>,
     embeddings: Vec<Embedding>,
-    end: Option<(OffsetDateTime, End)>,
+    end: Option<(jiff::Timestamp, End)>,
 }
 
 impl Fold {

@@ -67,7 +67,7 @@ impl Stage {
 
 /// A zone in which no day ends while a test runs.
 fn zone_at_noon() -> String {
-    let hour = i32::from(time::OffsetDateTime::now_utc().hour());
+    let hour = i32::from(jiff::tz::TimeZone::UTC.to_datetime(jiff::Timestamp::now()).hour());
     // In these names the sign says how far UTC is from there.
     format!("Etc/GMT{:+}", hour - 12)
 }

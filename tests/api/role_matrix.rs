@@ -282,7 +282,7 @@ async fn forged(gateway: &TestGateway, admin: &str, name: &str, expires_in: i64)
     let text = std::fs::read_to_string(gateway.data_dir().join("secrets/jwt.json")).unwrap();
     let file: Value = serde_json::from_str(&text).unwrap();
     let key = &file["keys"][0];
-    let now = time::OffsetDateTime::now_utc().unix_timestamp();
+    let now = jiff::Timestamp::now().as_second();
     let header = json!({ "typ": "at+jwt", "alg": "HS256", "kid": key["kid"] });
     let claims = json!({ "iss": "lan-gateway", "aud": file["instance"], "sub": public_id, "ver": version, "jti": "j",
         "iat": now - 60, "nbf": now - 60, "exp": now + expires_in });

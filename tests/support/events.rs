@@ -7,7 +7,6 @@ use lan_gateway::dialect::Head;
 use lan_gateway::model::chat::{ChatEvent, End, Finish, Piece, Timings, TokenLogprob, ToolCall, Usage};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub struct Post {
@@ -93,7 +92,7 @@ pub fn any_events() -> impl Strategy<Value = Vec<ChatEvent>> {
             let usage = Usage { prompt_tokens: a.into(), answer_tokens: b.into() };
             let timings = Timings { total_ns: c.into(), load_ns: d.into(), prompt_ns: e.into(), answer_ns: f.into() };
             pieces.push(Piece::End(End { finish, usage, timings }));
-            let at = |number: usize| OffsetDateTime::from_unix_timestamp_nanos(start + number as i128).unwrap();
+            let at = |number: usize| jiff::Timestamp::from_nanosecond(start + number as i128).unwrap();
             pieces.into_iter().enumerate().map(|(number, what)| ChatEvent { at: at(number), what }).collect()
         },
     )

@@ -3,9 +3,7 @@
 use bytes::BytesMut;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
 
-use crate::base::clock;
 use crate::base::error::Error;
 use crate::dialect::legacy::WireError;
 use crate::dialect::{Encoder, wire};
@@ -60,12 +58,12 @@ impl Encoder for Answer {
 }
 
 impl Answer {
-    fn object<'a>(&'a self, at: OffsetDateTime, message: WireMessage<'a>, end: Option<&End>) -> WireObject<'a> {
+    fn object<'a>(&'a self, at: jiff::Timestamp, message: WireMessage<'a>, end: Option<&End>) -> WireObject<'a> {
         let usage = end.map(|end| end.usage).unwrap_or_default();
         let timings = end.map(|end| end.timings).unwrap_or_default();
         WireObject {
             model: &self.model,
-            created_at: clock::rfc3339(at),
+            created_at: at.to_string(),
             message,
             done: end.is_some(),
             done_reason: end.map(|end| match end.finish {

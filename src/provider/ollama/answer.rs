@@ -7,8 +7,6 @@ use serde::de::{self, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::base::error::Error;
 use crate::base::fields::Fields;
@@ -28,7 +26,7 @@ pub struct TextDecoder {
 
 /// What of the answer has been seen.
 struct State {
-    at: OffsetDateTime,
+    at: jiff::Timestamp,
     /// How the last line with a text began, up to its time. All lines of an answer name the same model.
     head: Vec<u8>,
     /// The text stands in `response`, not in a message.
@@ -91,7 +89,7 @@ impl Decoder for TextDecoder {
 impl State {
     fn new() -> Self {
         State {
-            at: OffsetDateTime::UNIX_EPOCH,
+            at: jiff::Timestamp::UNIX_EPOCH,
             head: Vec::new(),
             is_completion: false,
             must_call: Vec::new(),
@@ -259,7 +257,7 @@ impl State {
     /// Older versions send calls without an id. This one depends on nothing but the bytes, so that a golden file can
     /// hold it; the upstream's clock in it, to the nanosecond, keeps the calls of two answers apart.
     fn made_up_id(&self, name: &str, arguments: &str) -> String {
-        let moment = self.at.unix_timestamp_nanos().to_le_bytes();
+        let moment = self.at.as_nanosecond().to_le_bytes();
         let number = (self.ids.len() as u64).to_le_bytes();
         let hash = fnv1a([&moment[..], &number, name.as_bytes(), b"\0", arguments.as_bytes()]);
         format!("call_{hash:016x}")
@@ -376,11 +374,11 @@ struct HeldCall {
 }
 
 /// A point in time, read in place. One that can't be read is none: it must not cost an answer.
-struct Moment(Option<OffsetDateTime>);
+struct Moment(Option<jiff::Timestamp>);
 
 impl Moment {
     fn parse(text: &str) -> Self {
-        Moment(OffsetDateTime::parse(text, &Rfc3339).ok())
+        Moment(text.parse().ok())
     }
 }
 
