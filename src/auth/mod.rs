@@ -14,7 +14,7 @@ use crate::base::error::Error;
 use crate::base::secret::{Secret, random_bytes};
 use crate::config;
 use crate::model::credential::{Credential, Username};
-use crate::model::model_name::ModelName;
+use crate::model::model_name::{ModelName, SameModel};
 use crate::model::people::User;
 use crate::model::rights::{Class, Scope};
 use crate::model::token::Token;
@@ -105,8 +105,9 @@ impl Identity {
     }
 
     /// Checks that `model` is visible: it is on the person's list and on the token's.
-    pub fn may_name(&self, model: &ModelName) -> bool {
-        self.user.models.include(model) && self.token.as_ref().is_none_or(|token| token.models.include(model))
+    pub fn may_name(&self, model: &ModelName, is_same: SameModel<'_>) -> bool {
+        self.user.models.include(model, is_same)
+            && self.token.as_ref().is_none_or(|token| token.models.include(model, is_same))
     }
 }
 

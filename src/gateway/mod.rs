@@ -141,6 +141,12 @@ impl Gateway {
         })
     }
 
+    /// Returns the model that `name` means to `who`.
+    pub async fn model(&self, who: Option<&Identity>, name: &ModelName) -> Result<Option<ModelCard>, Error> {
+        let served = self.models(who).await?;
+        Ok(served.into_iter().find(|card| self.stages.policy.is_same(&card.name, name)))
+    }
+
     /// Returns the kind of provider that serves `name`, for the record of its refusal. `None` when there is no such model, or
     /// none that the caller may see.
     pub fn provider_of(&self, name: &str, refusal: &Error) -> Option<&'static str> {
@@ -204,6 +210,8 @@ impl Gateway {
         policy.check_model(&asked.who, asked.work.model())?;
         let mut allowed = policy.check(&asked.who, asked.work)?;
         let candidates = routing.candidates(allowed.work.model()).await?;
+        let provider = provider::of(candidates.kind);
+        let canonical = provider.canonical(allowed.work.model());
         let mut ignored = asked.ignored;
         if (allowed.work.optional_thinking().is_some() || allowed.work.first_image().is_some())
             && let Some(skills) = routing.skills(&self.upstream, &candidates, allowed.work.model()).await
@@ -212,26 +220,26 @@ impl Gateway {
         }
         if admission.bounds_cost() {
             let answer = allowed.answer_tokens();
-            let gpu = queue.work_of(allowed.work.model().canonical());
+            let gpu = queue.work_of(&canonical);
             let granted = admission.hold(Cost { prompt: allowed.prompt_tokens, answer, gpu }).await?;
             if granted < answer {
                 allowed.shorten_answer(granted, "that many are left of `tokens_per_day`");
             }
         }
         let answer_tokens = allowed.answer_tokens();
-        let call = provider::of(candidates.kind).call(&allowed.work)?;
+        let call = provider.call(&allowed.work)?;
         let simplified = call.simplified.clone();
         allowed.notes.extend(call.notes.iter().cloned());
         allowed.notes.extend(ignored.iter().map(|field| format!("ignored {field}")));
 
-        let stay = quarantine.admit(&call, allowed.work.model().canonical())?;
+        let stay = quarantine.admit(&call, &canonical)?;
         let passed = breaker.sends(&asked.who, &call.body).await?;
         let place = queue
             .reserve(queue::QueueRequest {
                 id: asked.id,
                 who: &asked.who,
                 class: asked.class,
-                model: allowed.work.model().canonical(),
+                model: &canonical,
                 hosts: &candidates.hosts,
                 bytes: call.bytes_held(),
                 images: !call.images.is_empty(),
@@ -249,6 +257,7 @@ impl Gateway {
                 api: asked.api,
                 provider: candidates.kind.name(),
                 model: allowed.work.model(),
+                canonical: &canonical,
                 call: &call,
                 address: asked.address,
                 notes: allowed.notes,

@@ -2,6 +2,7 @@
 
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 
+use crate::auth::Identity;
 use crate::base::error::Error;
 use crate::config::Config;
 use crate::dialect::{Dialect, Reply, Route, Serves};
@@ -53,14 +54,14 @@ async fn read_models(
             } else {
                 (lookup.name)(head, &id, &body::read_own(request, &mut payload, &config.limits).await?)?
             };
-            (lookup.found)(head, &find(&name, gateway.models(reader.identity()).await?)?)
+            (lookup.found)(head, &find(&name, gateway, reader.identity()).await?)
         }
         Serves::Inference(_) => Err(Error::internal(anyhow::anyhow!("an inference route among lists"))),
     }
 }
 
-fn find(name: &str, cards: Vec<ModelCard>) -> Result<ModelCard, Error> {
+async fn find(name: &str, gateway: &Gateway, who: Option<&Identity>) -> Result<ModelCard, Error> {
     let unknown = || Error::ModelNotFound { model: name.chars().take(SHOWN_LETTERS_MAX).collect() };
     let name = ModelName::parse(name).map_err(|_| unknown())?;
-    cards.into_iter().find(|card| card.name == name).ok_or_else(unknown)
+    gateway.model(who, &name).await?.ok_or_else(unknown)
 }

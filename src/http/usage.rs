@@ -9,6 +9,7 @@ use crate::base::error::Error;
 use crate::http::callers::{Admin, Asker, UsageReader};
 use crate::http::query::query;
 use crate::http::reply::{ApiError, ApiResult, answer};
+use crate::provider;
 use crate::rules::usage::{Question, UsageItem, as_csv, lines};
 use crate::store::Store;
 
@@ -51,7 +52,7 @@ pub async fn of_everybody(admin: Admin, request: HttpRequest, store: web::Data<S
     if matches!(admin.0, Asker::Host) {
         // On the host, sums the record up to the last request: perhaps no gateway runs that would do it.
         let followed = async {
-            while store.follow_usage().await? {}
+            while store.follow_usage(provider::canonical).await? {}
             Ok(())
         };
         followed.await.map_err(|error| ApiError::new(error, &request))?;

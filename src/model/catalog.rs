@@ -10,6 +10,8 @@ pub struct HostId(pub usize);
 #[derive(Debug, Clone)]
 pub struct ModelCard {
     pub name: ModelName,
+    /// The same for all spellings of the name, by the rules of its upstream's kind.
+    pub canonical: String,
     /// When the model was last changed on its upstream.
     pub modified_at: Timestamp,
     /// `None`: its upstream has not reported them yet.

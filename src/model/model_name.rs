@@ -4,12 +4,13 @@ use std::fmt;
 
 use crate::base::error::Error;
 
-/// The name of a model in the caller's spelling, checked. Equality ignores case and a missing `:latest`.
+/// The name of a model in the caller's spelling, checked. Which other spellings mean the same model depends on the kind of
+/// upstream, so there is no equality: `Provider::canonical` decides it.
 #[derive(Clone, Debug)]
-pub struct ModelName {
-    asked: String,
-    canonical: String,
-}
+pub struct ModelName(String);
+
+/// Returns whether two names mean one model.
+pub type SameModel<'a> = &'a dyn Fn(&ModelName, &ModelName) -> bool;
 
 /// No registry has longer names; the limit keeps logs and rows small.
 const MODEL_NAME_BYTES_MAX: usize = 256;
@@ -26,33 +27,17 @@ impl ModelName {
         if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/@-".contains(&b)) {
             return bad("may only hold letters, digits and `. _ : / @ -`");
         }
-        let mut canonical = text.to_ascii_lowercase();
-        let last_part = canonical.rsplit('/').next().unwrap_or(&canonical);
-        if !last_part.contains(':') {
-            canonical.push_str(":latest");
-        }
-        Ok(ModelName { asked: text.to_owned(), canonical })
+        Ok(ModelName(text.to_owned()))
     }
 
     pub fn as_str(&self) -> &str {
-        &self.asked
-    }
-
-    /// Returns the name in lower case and with a tag: equal for all spellings of one model.
-    pub fn canonical(&self) -> &str {
-        &self.canonical
-    }
-}
-
-impl PartialEq for ModelName {
-    fn eq(&self, other: &Self) -> bool {
-        self.canonical == other.canonical
+        &self.0
     }
 }
 
 impl fmt::Display for ModelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.asked)
+        f.write_str(&self.0)
     }
 }
 
@@ -61,20 +46,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_equal_without_regard_to_case_and_default_tag() {
-        let name = |text| ModelName::parse(text).unwrap();
-
-        assert_eq!(name("Llama3.2"), name("llama3.2:latest"));
-        assert_ne!(name("llama3.2:1b"), name("llama3.2"));
-        assert_eq!(name("hf.co/user/Repo"), name("hf.co/user/repo:latest"));
-        assert_eq!(name("Llama3.2").as_str(), "Llama3.2");
-    }
-
-    #[test]
     fn a_name_that_could_hide_something_is_refused() {
         for bad in ["", "a b", "a\nb", "a\"b", "модель", &"x".repeat(257)] {
             assert_eq!(ModelName::parse(bad).unwrap_err().field(), Some("model"), "{bad}");
         }
         assert!(ModelName::parse(&"x".repeat(256)).is_ok());
+        assert_eq!(ModelName::parse("Llama3.2").unwrap().as_str(), "Llama3.2", "as it was written");
     }
 }

@@ -3,7 +3,7 @@
 pub mod quotas;
 
 use crate::base::error::Error;
-use crate::model::model_name::ModelName;
+use crate::model::model_name::{ModelName, SameModel};
 
 /// A permission of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +103,9 @@ impl AllowedModels {
         self.words().map(|words| words.join(" "))
     }
 
-    pub fn include(&self, model: &ModelName) -> bool {
-        self.0.as_ref().is_none_or(|names| names.contains(model))
+    /// Returns whether the list has a name that means `model`.
+    pub fn include(&self, model: &ModelName, is_same: SameModel<'_>) -> bool {
+        self.0.as_ref().is_none_or(|names| names.iter().any(|name| is_same(name, model)))
     }
 
     /// Returns the list; `None` means all.
@@ -210,15 +211,16 @@ mod tests {
 
     #[test]
     fn a_list_of_models_knows_every_spelling_and_none_means_all() {
-        let model = |name: &str| ModelName::parse(name).unwrap();
+        let is_same = |one: &ModelName, other: &ModelName| one.as_str().eq_ignore_ascii_case(other.as_str());
+        let includes = |list: &AllowedModels, name: &str| list.include(&ModelName::parse(name).unwrap(), &is_same);
         let list = AllowedModels::parse(&["Llama3.2".into(), "user/other:1b".into()]).unwrap();
 
-        assert!(list.include(&model("llama3.2:latest")) && list.include(&model("user/other:1b")));
-        assert!(!list.include(&model("llama3.2:1b")));
+        assert!(includes(&list, "llama3.2") && includes(&list, "user/other:1b"));
+        assert!(!includes(&list, "llama3.2:1b"));
         let stored = AllowedModels::from(list.text());
-        assert!(stored.include(&model("llama3.2")) && !stored.include(&model("other")));
-        assert!(AllowedModels::stored(None).include(&model("anything")));
-        assert!(!AllowedModels::stored(Some("")).include(&model("anything")));
+        assert!(includes(&stored, "llama3.2") && !includes(&stored, "other"));
+        assert!(includes(&AllowedModels::stored(None), "anything"));
+        assert!(!includes(&AllowedModels::stored(Some("")), "anything"));
         assert_eq!(AllowedModels::parse(&["a".into(), "b c".into()]).unwrap_err().field(), Some("models[1]"));
     }
 }

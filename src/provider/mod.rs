@@ -27,7 +27,21 @@ pub fn of(kind: ProviderKind) -> &'static dyn Provider {
     }
 }
 
+/// Returns the name in the record of the model that was asked for as `model` of a provider of this name.
+pub fn canonical(provider: &str, model: &ModelName) -> String {
+    let kind = ProviderKind::NAMED.iter().find(|(name, _)| *name == provider);
+    kind.map_or_else(|| model.as_str().to_owned(), |(_, kind)| of(*kind).canonical(model))
+}
+
+/// Returns whether two names mean one model to upstreams of at least one of these kinds.
+pub fn is_same(kinds: &[ProviderKind], one: &ModelName, other: &ModelName) -> bool {
+    kinds.iter().any(|kind| of(*kind).canonical(one) == of(*kind).canonical(other))
+}
+
 pub trait Provider: Sync {
+    /// Returns a name that is the same for all spellings of one model: for comparison, sums and the record.
+    fn canonical(&self, model: &ModelName) -> String;
+
     /// Translates a request into the bytes to forward. Fails when the provider can't express what changes the meaning.
     fn call(&self, work: &Work) -> Result<Call, Error>;
 
@@ -173,4 +187,21 @@ pub trait Decoder {
     fn bytes(&mut self, chunk: &[u8], out: &mut Vec<ChatEvent>) -> Result<(), Error>;
     /// The upstream closed. An error when its own end mark was never seen.
     fn end(&mut self, out: &mut Vec<ChatEvent>) -> Result<(), Error>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kinds_of_upstreams_decide_which_spellings_mean_one_model() {
+        let name = |text| ModelName::parse(text).unwrap();
+        let ollama = [ProviderKind::Ollama];
+
+        assert!(is_same(&ollama, &name("Fake"), &name("fake:latest")));
+        assert!(!is_same(&ollama, &name("fake:1b"), &name("fake")));
+        assert!(!is_same(&[], &name("fake"), &name("fake")), "nothing serves it");
+        assert_eq!(canonical("ollama", &name("Fake")), "fake:latest");
+        assert_eq!(canonical("one of the past", &name("Fake")), "Fake");
+    }
 }

@@ -28,6 +28,10 @@ mod schema;
 pub struct OllamaProvider;
 
 impl Provider for OllamaProvider {
+    fn canonical(&self, model: &ModelName) -> String {
+        naming::canonical(model)
+    }
+
     fn call(&self, work: &Work) -> Result<Call, Error> {
         match work {
             Work::Chat(chat) => request::call(chat, work.prompt_field()),
@@ -257,7 +261,8 @@ fn card(tag: Tag) -> Option<ModelCard> {
     }
     let name = ModelName::parse(&tag.name?).ok().filter(|name| !naming::is_cloud(name))?;
     let modified_at = tag.modified_at.and_then(|text| Timestamp::parse(&text)).unwrap_or(Timestamp(0));
-    Some(ModelCard { name, modified_at, skills: tag.capabilities.as_deref().map(skills) })
+    let canonical = naming::canonical(&name);
+    Some(ModelCard { name, canonical, modified_at, skills: tag.capabilities.as_deref().map(skills) })
 }
 
 #[cfg(test)]

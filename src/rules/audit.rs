@@ -51,6 +51,8 @@ pub struct Intent<'a> {
     pub api: &'static str,
     pub provider: &'static str,
     pub model: &'a ModelName,
+    /// The model's canonical name; the caller's spelling is in `model`.
+    pub canonical: &'a str,
     pub call: &'a Call,
     pub address: Option<IpAddr>,
     /// Fields without effect, hints that were left out, values that were clamped.
@@ -122,7 +124,8 @@ impl Audit {
         }
 
         let slot = IntentSlot::default();
-        let result = NewRow { kind: Kind::Result, commitment: None, ..row.clone() };
+        let model_served = Some(intent.canonical.to_owned());
+        let result = NewRow { kind: Kind::Result, commitment: None, model_served, ..row.clone() };
         // The guard exists before the await: if the client leaves during it, the result row follows the intent's.
         let record = Record::new(self.clone(), slot.clone(), result, parts.len() as i64, salt, opened, for_result);
         let (done, synced) = oneshot::channel();

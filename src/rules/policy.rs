@@ -45,12 +45,18 @@ impl Allowed {
 
 impl Policy {
     pub fn new(settings: Live, kinds: Vec<ProviderKind>) -> Self {
-        Policy { settings, kinds }
+        let mut once = Vec::new();
+        for kind in kinds {
+            if !once.contains(&kind) {
+                once.push(kind);
+            }
+        }
+        Policy { settings, kinds: once }
     }
 
     /// Checks that the caller may use a model. One that they may not use is reported as missing.
     pub fn check_model(&self, who: &Identity, model: &ModelName) -> Result<(), Error> {
-        if who.may_name(model) {
+        if who.may_name(model, &|one, other| self.is_same(one, other)) {
             return Ok(());
         }
         Err(Error::ModelNotFound { model: model.as_str().to_owned() })
@@ -58,7 +64,7 @@ impl Policy {
 
     /// Returns the models that `who` may see.
     pub fn visible(&self, who: &Identity, mut models: Vec<ModelCard>) -> Vec<ModelCard> {
-        models.retain(|card| who.may_name(&card.name));
+        models.retain(|card| who.may_name(&card.name, &|one, other| self.is_same(one, other)));
         models
     }
 
@@ -74,6 +80,11 @@ impl Policy {
             work.leave_out_thinking();
         }
         Ok(wish)
+    }
+
+    /// Returns whether two names mean one model. The upstream is not chosen yet, so it is enough if one kind says so.
+    pub fn is_same(&self, one: &ModelName, other: &ModelName) -> bool {
+        provider::is_same(&self.kinds, one, other)
     }
 
     pub fn check(&self, who: &Identity, work: Work) -> Result<Allowed, Error> {

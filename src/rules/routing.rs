@@ -37,7 +37,6 @@ pub struct Candidates {
 
 struct Shared {
     /// The kind of each upstream, in the order of `HostId`.
-    kinds: Vec<ProviderKind>,
     upstreams: Mutex<Vec<Known>>,
     /// Incremented after each poll.
     looked: watch::Sender<u64>,
@@ -104,10 +103,9 @@ impl Routing {
         tell_down: impl Fn(HostId, bool) + Send + Sync + 'static,
     ) -> Self {
         Routing(Arc::new(Shared {
-            upstreams: Mutex::new(kinds.iter().map(|_| Known::nothing()).collect()),
+            upstreams: Mutex::new(kinds.iter().map(|kind| Known::nothing(*kind)).collect()),
             looked: watch::Sender::new(0),
             wanted: kinds.iter().map(|_| Notify::new()).collect(),
-            kinds,
             fresh,
             tell_down: Box::new(tell_down),
         }))
@@ -212,8 +210,7 @@ impl Routing {
 
     /// Returns the kind of the first upstream whose last list names `model`, whether it is up or not.
     pub fn kind_of(&self, model: &ModelName) -> Option<ProviderKind> {
-        let host = self.lock().iter().position(|known| known.serves(model))?;
-        Some(self.0.kinds[host])
+        self.lock().iter().find(|known| known.serves(model)).map(|known| known.kind)
     }
 
     /// Returns every model that some upstream serves now, by name.
@@ -223,12 +220,12 @@ impl Routing {
         let mut models: Vec<ModelCard> = Vec::new();
         for known in self.lock().iter().filter(|known| known.is_up()) {
             for model in &known.models {
-                if !models.iter().any(|known| known.name == model.name) {
+                if !models.iter().any(|known| known.canonical == model.canonical) {
                     models.push(model.clone());
                 }
             }
         }
-        models.sort_by(|one, other| one.name.canonical().cmp(other.name.canonical()));
+        models.sort_by(|one, other| one.canonical.cmp(&other.canonical));
         Ok(models)
     }
 
@@ -279,17 +276,16 @@ impl Routing {
     }
 
     fn with_card<T>(&self, host: HostId, model: &ModelName, see: impl FnOnce(&mut ModelCard) -> T) -> Option<T> {
-        let mut upstreams = self.lock();
-        upstreams[host.0].models.iter_mut().find(|card| card.name == *model).map(see)
+        self.lock()[host.0].card_mut(model).map(see)
     }
 
     fn serving(&self, model: &ModelName) -> Served {
         let upstreams = self.lock();
         let serving = || upstreams.iter().enumerate().filter(|(_, known)| known.serves(model));
-        let up = || serving().filter(|(_, known)| known.is_up()).map(|(host, _)| host);
-        if let Some(first) = up().next() {
-            let kind = self.0.kinds[first];
-            let hosts = up().filter(|host| self.0.kinds[*host] == kind).map(HostId).collect();
+        let up = || serving().filter(|(_, known)| known.is_up());
+        if let Some((_, Known { kind, .. })) = up().next() {
+            let kind = *kind;
+            let hosts = up().filter(|(_, known)| known.kind == kind).map(|(host, _)| HostId(host)).collect();
             return Served::Here(Candidates { kind, hosts });
         }
         serving().find_map(|(_, known)| down(known)).map_or(Served::Nowhere, Served::Down)
@@ -379,7 +375,8 @@ mod tests {
         let routing = Routing::new(vec![ProviderKind::Ollama; 3], Duration::from_secs(30), |_, _| {});
         for (known, is_up) in routing.lock().iter_mut().zip(up) {
             let name = ModelName::parse("m").unwrap();
-            known.answered(vec![ModelCard { name, modified_at: Timestamp(1), skills: None }], Instant::now());
+            let card = ModelCard { name, canonical: "m:latest".into(), modified_at: Timestamp(1), skills: None };
+            known.answered(vec![card], Instant::now());
             if !is_up {
                 known.failed(Sure::Yes, "it is away".into(), Timestamp(2));
             }

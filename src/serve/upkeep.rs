@@ -9,6 +9,7 @@ use tracing::warn;
 
 use crate::base::vital::panic_on_purpose;
 use crate::http::address_quotas::AddressQuotas;
+use crate::provider;
 use crate::serve::app::App;
 use crate::store::words::Merge;
 use crate::upstream::UpstreamClient;
@@ -94,7 +95,7 @@ async fn watch_disk(app: Arc<App>) {
 /// Keeps the sums of usage up to date, until it is dropped.
 pub async fn follow(app: Arc<App>) {
     loop {
-        match app.store.follow_usage().await {
+        match app.store.follow_usage(provider::canonical).await {
             Ok(true) => {}
             Ok(false) => tokio::time::sleep(FOLLOWERS_REST).await,
             Err(error) => {

@@ -127,8 +127,10 @@ type Key = (i64, i64, i64, String);
 
 impl Store {
     /// Adds up the rows that came since the last call. `true`: there are more.
-    pub async fn follow_usage(&self) -> Result<bool, Error> {
-        let (sums, from, upto, rows) = self.read(add_up).await?;
+    ///
+    /// `canonical` returns the name of a model for the name of its provider and the name that was asked for.
+    pub async fn follow_usage(&self, canonical: fn(&str, &ModelName) -> String) -> Result<bool, Error> {
+        let (sums, from, upto, rows) = self.read(move |connection| add_up(connection, canonical)).await?;
         if rows == 0 {
             return Ok(false);
         }
@@ -224,7 +226,10 @@ struct Ended {
     repeat: Option<i64>,
 }
 
-fn add_up(connection: &mut SqliteConnection) -> QueryResult<(HashMap<Key, Sums>, i64, i64, i64)> {
+fn add_up(
+    connection: &mut SqliteConnection,
+    canonical: fn(&str, &ModelName) -> String,
+) -> QueryResult<(HashMap<Key, Sums>, i64, i64, i64)> {
     let from = audit::watermark_of(connection, USAGE)?;
     let rows: Vec<Ended> = record::table
         .filter(record::log_id.gt(from))
@@ -252,17 +257,17 @@ fn add_up(connection: &mut SqliteConnection) -> QueryResult<(HashMap<Key, Sums>,
             _ => continue,
         };
         let quarter = row.at_us - row.at_us.rem_euclid(QUARTER_US);
-        let key = (quarter, row.user_id.unwrap_or(0), row.token_id.unwrap_or(0), model_of(&row));
+        let key = (quarter, row.user_id.unwrap_or(0), row.token_id.unwrap_or(0), model_of(&row, canonical));
         sums.entry(key).or_default().add(used);
     }
     Ok((sums, from, upto, count))
 }
 
 /// The model's own name; empty: there is no such model. A row names a provider when one of its upstreams had the model.
-fn model_of(row: &Ended) -> String {
-    let asked = row.model_asked.as_deref().filter(|_| row.provider.is_some());
+fn model_of(row: &Ended, canonical: fn(&str, &ModelName) -> String) -> String {
+    let (Some(asked), Some(provider)) = (&row.model_asked, &row.provider) else { return String::new() };
     // The name was checked when it was asked for.
-    asked.and_then(|asked| ModelName::parse(asked).ok()).map_or(String::new(), |model| model.canonical().to_owned())
+    ModelName::parse(asked).map_or(String::new(), |model| canonical(provider, &model))
 }
 
 fn upsert(connection: &mut SqliteConnection, key: &Key, sums: &Sums) -> QueryResult<()> {

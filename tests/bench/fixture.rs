@@ -131,7 +131,7 @@ async fn main() -> anyhow::Result<()> {
     eprintln!("{rows} rows and {parts} contents after {:.0} s", began.elapsed().as_secs_f64());
 
     let store = Store::open(&folder, Live::new(config.settings))?;
-    while store.follow_usage().await? {}
+    while store.follow_usage(lan_gateway::provider::canonical).await? {}
     eprintln!("usage after {:.0} s", began.elapsed().as_secs_f64());
     while store.follow_words().await? {}
     store.advance_closed().await?;

@@ -2,7 +2,18 @@
 
 use crate::model::model_name::ModelName;
 
-/// Ollama passes prompts for models whose tag is `cloud`, or whose name or tag ends in `-cloud`, on to its own servers.
+/// Returns the name in lower case and with a tag: Ollama ignores case, and takes a name without a tag for `:latest`.
+pub fn canonical(model: &ModelName) -> String {
+    let mut name = model.as_str().to_ascii_lowercase();
+    let last_part = name.rsplit('/').next().unwrap_or(&name);
+    if !last_part.contains(':') {
+        name.push_str(":latest");
+    }
+    name
+}
+
+/// Returns whether Ollama sends prompts for this model to its makers' servers: the tag is `cloud`, or the name or the tag ends
+/// in `-cloud`.
 pub fn is_cloud(model: &ModelName) -> bool {
     let name = model.as_str().to_ascii_lowercase();
     name.ends_with(":cloud") || name.ends_with("-cloud")
@@ -11,6 +22,16 @@ pub fn is_cloud(model: &ModelName) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spellings_differ_in_case_and_the_default_tag() {
+        let canonical = |name| canonical(&ModelName::parse(name).unwrap());
+
+        assert_eq!(canonical("Llama3.2"), canonical("llama3.2:latest"));
+        assert_ne!(canonical("llama3.2:1b"), canonical("llama3.2"));
+        assert_eq!(canonical("hf.co/user/Repo"), "hf.co/user/repo:latest");
+        assert_eq!(canonical("localhost:5000/m"), "localhost:5000/m:latest");
+    }
 
     #[test]
     fn cloud_names_are_known_as_such() {

@@ -13,7 +13,6 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::base::error::Error;
 use crate::base::vital::panic_on_purpose;
 use crate::model::chat::{ChatEvent, End, Piece, Spent};
-use crate::model::model_name::ModelName;
 use crate::rules::audit::contents::{
     AnswerContents, COMMITTED_ANSWER, COMMITTED_REASONING, COMMITTED_TOOL_CALLS, commitment, write_call,
 };
@@ -229,10 +228,8 @@ impl Record {
         row.reason = ending.reason();
         row.status = status.map(i64::from);
         row.total_us = Some(micros(self.opened.elapsed()));
-        let asked = row.model_asked.as_deref().filter(|_| self.end.is_some());
-        // The canonical name of the model; the caller's spelling is in `model_asked`.
-        let served = asked.and_then(|asked| ModelName::parse(asked).ok());
-        row.model_served = served.map(|model| model.canonical().to_owned());
+        // Only a complete answer shows that the model was served.
+        row.model_served = row.model_served.filter(|_| self.end.is_some());
         row.commitment = commitment;
         let room = self.room.take();
         let segments = std::mem::take(&mut self.segments);

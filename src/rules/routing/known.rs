@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use crate::base::clock::Timestamp;
 use crate::model::catalog::ModelCard;
 use crate::model::model_name::ModelName;
+use crate::model::provider_kind::ProviderKind;
+use crate::provider;
 
 /// The pause after the first failed poll; it doubles up to the longest, so that a return is noticed within a second.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -36,6 +38,8 @@ pub enum Sure {
 
 #[derive(Debug)]
 pub struct Known {
+    /// What it speaks.
+    pub kind: ProviderKind,
     pub condition: Condition,
     /// Its last list, also while the upstream is down.
     pub models: Vec<ModelCard>,
@@ -47,8 +51,16 @@ pub struct Known {
 }
 
 impl Known {
-    pub fn nothing() -> Known {
-        Known { condition: Condition::Unknown, models: Vec::new(), fetched_at: None, failures: 0, begun: 0, ended: 0 }
+    pub fn nothing(kind: ProviderKind) -> Known {
+        Known {
+            kind,
+            condition: Condition::Unknown,
+            models: Vec::new(),
+            fetched_at: None,
+            failures: 0,
+            begun: 0,
+            ended: 0,
+        }
     }
 
     pub fn is_up(&self) -> bool {
@@ -60,7 +72,17 @@ impl Known {
     }
 
     pub fn serves(&self, model: &ModelName) -> bool {
-        self.models.iter().any(|card| card.name == *model)
+        let canonical = self.canonical(model);
+        self.models.iter().any(|card| card.canonical == canonical)
+    }
+
+    pub fn card_mut(&mut self, model: &ModelName) -> Option<&mut ModelCard> {
+        let canonical = self.canonical(model);
+        self.models.iter_mut().find(|card| card.canonical == canonical)
+    }
+
+    fn canonical(&self, model: &ModelName) -> String {
+        provider::of(self.kind).canonical(model)
     }
 
     pub fn is_fresh(&self, fresh: Duration, now: Instant) -> bool {
@@ -71,7 +93,7 @@ impl Known {
     pub fn answered(&mut self, mut models: Vec<ModelCard>, now: Instant) {
         if self.is_up() {
             for card in &mut models {
-                let same = |old: &&ModelCard| old.name == card.name && old.modified_at == card.modified_at;
+                let same = |old: &&ModelCard| old.canonical == card.canonical && old.modified_at == card.modified_at;
                 card.skills = card.skills.or_else(|| self.models.iter().find(same)?.skills);
             }
         }
@@ -112,16 +134,17 @@ mod tests {
     }
 
     fn card(modified_at: i64) -> ModelCard {
-        ModelCard { name: ModelName::parse("m").unwrap(), modified_at: Timestamp(modified_at), skills: None }
+        let name = ModelName::parse("m").unwrap();
+        ModelCard { name, canonical: "m:latest".into(), modified_at: Timestamp(modified_at), skills: None }
     }
 
     #[test]
     fn a_refused_connection_is_sure_and_a_slow_answer_only_the_second_time() {
-        let mut refused = Known::nothing();
+        let mut refused = Known::nothing(ProviderKind::Ollama);
         fails(&mut refused, Sure::Yes, 1);
         assert!(refused.is_down());
 
-        let mut slow = Known::nothing();
+        let mut slow = Known::nothing(ProviderKind::Ollama);
         slow.answered(vec![card(1)], Instant::now());
         fails(&mut slow, Sure::No, 1);
         assert!(slow.is_up());
@@ -131,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_slow_answer_between_good_ones_does_not_add_up() {
-        let mut known = Known::nothing();
+        let mut known = Known::nothing(ProviderKind::Ollama);
         for at in 0..5 {
             fails(&mut known, Sure::No, at);
             known.answered(Vec::new(), Instant::now());
@@ -142,7 +165,7 @@ mod tests {
 
     #[test]
     fn it_is_down_since_its_first_failure_with_the_last_error_and_keeps_its_models() {
-        let mut known = Known::nothing();
+        let mut known = Known::nothing(ProviderKind::Ollama);
         known.answered(vec![card(1)], Instant::now());
         fails(&mut known, Sure::Yes, 5);
         fails(&mut known, Sure::Yes, 9);
@@ -155,7 +178,7 @@ mod tests {
 
     #[test]
     fn pauses_double_and_stay_below_a_second() {
-        let mut known = Known::nothing();
+        let mut known = Known::nothing(ProviderKind::Ollama);
         assert_eq!(known.pause(FRESH), FRESH);
 
         let pauses: Vec<_> = (0..40)
@@ -173,7 +196,7 @@ mod tests {
     fn what_a_model_can_do_is_asked_again_when_it_changed_or_its_upstream_was_away() {
         let skills = Some(Skills { thinks: true, sees: false });
         let told = |away: bool, modified_at: i64| {
-            let mut known = Known::nothing();
+            let mut known = Known::nothing(ProviderKind::Ollama);
             known.answered(vec![ModelCard { skills, ..card(1) }], Instant::now());
             if away {
                 fails(&mut known, Sure::Yes, 1);
