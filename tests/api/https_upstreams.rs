@@ -1,10 +1,8 @@
 //! Upstreams that are reached over TLS: one whose certificate this host trusts is used as any other, and no other is.
 
+use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::time::Duration;
-
-use serde_json::Value;
 
 use crate::support::fake_ollama::{Ending, FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{TestGateway, hello, hello_stream};
@@ -21,14 +19,8 @@ fn gateway(trusted: Certificate, url: &str) -> TestGateway {
 /// Waits until the upstream is down, and returns what the queue and a caller are told then, and what `doctor` says.
 async fn refusals(gateway: &TestGateway, trusted: Certificate, url: &str) -> (String, Value, String) {
     let admin = gateway.admin().await;
-    let mut host = Value::Null;
-    for _ in 0..1000 {
-        host = gateway.get("/api/v1/queue", Some(&admin)).await.json()["hosts"][0].clone();
-        if host["state"] != "unknown" {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let is_known = |queue: &Value| queue["hosts"][0]["state"] != "unknown";
+    let host = gateway.until_queue(&admin, "the upstream was looked at", is_known).await["hosts"][0].take();
     assert_eq!(host["state"], "down", "{host}");
     let answer = gateway.post(CHAT, Some(&admin), hello()).await;
     assert_eq!(answer.status, 502, "{}", answer.text());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::eventually::until;
+use crate::support::eventually::{until, within};
 use crate::support::fake_ollama::{Ending, FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{TestGateway, hello, hello_stream};
 
@@ -123,15 +123,9 @@ async fn a_reader_who_stalls_does_not_keep_the_upstream() {
     assert_eq!(fake.chats()[0].ended.unwrap().0, Ending::Served);
     // The slot is free, so somebody else is answered while the first still stalls.
     assert_eq!(gateway.post("/v1/chat/completions", Some(&admin), hello()).await.status, 200);
-    let abandoned = async {
-        loop {
-            if gateway.record(&admin).await.iter().any(|row| row["outcome"] == "abandoned") {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(45), abandoned).await.expect("the socket is closed in the end");
+    let abandoned = "SELECT CAST(count(*) AS TEXT) FROM record WHERE outcome = 'abandoned'";
+    let is_closed = async || (gateway.text_of(abandoned) == "1").then_some(());
+    within(Duration::from_secs(45), "the socket is closed", is_closed).await;
     assert!(began.elapsed() < Duration::from_secs(36), "closed after {:?}", began.elapsed());
     drop(stalled);
 }

@@ -9,7 +9,7 @@ use awc::{Client, ClientResponse};
 use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 
-use super::eventually::{eventually, until};
+use super::eventually::{eventually, until, within};
 
 pub const ADMIN_PASSWORD: &str = "an admin's password";
 pub const PASSWORD: &str = "correct horse battery";
@@ -104,14 +104,8 @@ impl TestGateway {
 
     /// Waits for the end, as many seconds at most; the exit code.
     pub async fn wait(&mut self, seconds: u64) -> Option<i32> {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            assert!(tokio::time::Instant::now() < deadline, "the gateway is still there after {seconds} s");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let ended = async || self.child.try_wait().unwrap();
+        within(Duration::from_secs(seconds), "the gateway has ended", ended).await.code()
     }
 
     /// Waits until new connections are refused, as from the beginning of a stop on.
