@@ -9,20 +9,29 @@ source scripts/common.sh
 unset OLLAMA_MODELS
 
 readonly LOGS=.tools/log
-passed=0 failed=0 skipped=0 times=()
+passed=0 failed=0 skipped=0 times=() beside=
 
 main() {
     mkdir -p "$LOGS"
     # Without these nothing that follows can be judged.
     stage tools install_tools || finish
     stage check scripts/check.sh
-    stage tests cargo test --locked --no-fail-fast
+    build_release_beside
+    # Many of the tests wait more than they work, so more of them than cores run at once.
+    stage tests env RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}" cargo test --locked --no-fail-fast
     stage ollama scripts/ollama.sh ensure small &&
         stage release build_gateway &&
         stage sealed no_test_override &&
         stage clients .tools/venv/bin/python tests/sdk/run.py
     [ -x "$GATEWAY_PROGRAM" ] && stage schema .tools/schemathesis/bin/python tests/schemathesis/run.py
     finish
+}
+
+# Begins the release build with what processor time the tests leave. `stage release` waits for it, and shows it if it failed.
+build_release_beside() {
+    nice -n 19 cargo build --release --locked --quiet >/dev/null 2>&1 </dev/null &
+    trap 'kill "$beside" 2>/dev/null' EXIT
+    beside=$!
 }
 
 # Runs one part, its output shown and kept, and adds up what it counted; a part that counts nothing is one test.
