@@ -1,4 +1,4 @@
-//! How the gateway speaks to upstreams: the trait of a provider. The mirror of a dialect, and as pure.
+//! How the gateway speaks to upstreams: the trait of a provider. It is the counterpart of a dialect, and as pure.
 
 use std::borrow::Cow;
 
@@ -15,8 +15,8 @@ use crate::model::work::Work;
 pub mod ollama;
 pub mod wire;
 
-/// In a provider's errors these stand for the fields that hold the prompt and the schema. What a caller names them depends on
-/// the request, and the `Call` says it.
+/// Names in a provider's errors of the fields that hold the prompt and the schema. The caller's names for them depend on the
+/// request; `Call` holds these, and they are put in their place.
 pub const PROMPT_FIELD: &str = "messages";
 pub const SCHEMA_FIELD: &str = "format";
 
@@ -27,7 +27,7 @@ pub fn of(kind: ProviderKind) -> &'static dyn Provider {
     }
 }
 
-/// Returns the name in the record of the model that was asked for as `model` of a provider of this name.
+/// Returns the canonical name of `model` by the rules of the provider of this name, as a row of the record names it.
 pub fn canonical(provider: &str, model: &ModelName) -> String {
     let kind = ProviderKind::NAMED.iter().find(|(name, _)| *name == provider);
     kind.map_or_else(|| model.as_str().to_owned(), |(_, kind)| of(*kind).canonical(model))
@@ -45,28 +45,28 @@ pub trait Provider: Sync {
     /// Translates a request into the bytes to forward. Fails when the provider can't express what changes the meaning.
     fn call(&self, work: &Work) -> Result<Call, Error>;
 
-    /// Returns the reader of the answer to a call.
+    /// Returns a decoder for the answer to a call.
     fn decoder(&self, reading: &Reading) -> Box<dyn Decoder>;
 
     /// Translates an upstream's error answer to a call.
     fn failure(&self, status: u16, body: &[u8]) -> Error;
 
-    /// Returns the header that shows the upstream's secret, where its configuration has one.
+    /// Returns the header that carries the upstream's secret.
     fn credential(&self, secret: &Secret<String>) -> (&'static str, Secret<String>);
 
-    /// Asks for the list of models.
+    /// Returns the query for the list of models.
     fn models_query(&self) -> Query;
 
-    /// Reads the list of models, without those that the upstream would pass on to other servers.
+    /// Parses the list of models, without those whose prompts the upstream would send to other servers.
     fn models(&self, body: &[u8]) -> Result<Vec<ModelCard>, Error>;
 
-    /// Asks what one model can do. `None`: the list of models says all that there is to know.
+    /// Returns the query for what one model can do. `None`: the list of models says all there is to know.
     fn skills_query(&self, model: &ModelName) -> Option<Query>;
 
-    /// Reads the answer to `skills_query`.
+    /// Parses the answer to `skills_query`.
     fn skills(&self, body: &[u8]) -> Result<Skills, Error>;
 
-    /// Whether an upstream would pass prompts for a model of this name on to other servers.
+    /// Returns whether an upstream would send prompts for a model of this name to other servers.
     fn passes_on(&self, model: &ModelName) -> bool;
 }
 
@@ -76,7 +76,7 @@ pub enum Method {
     Post,
 }
 
-/// Headers that a provider adds to a request. None of them is secret: `Provider::credential` is apart.
+/// Headers that a provider adds to a request. None of them is secret; the secret's header comes from `Provider::credential`.
 pub type Headers = Vec<(&'static str, String)>;
 
 /// A request to an upstream about itself, with a short answer.
@@ -98,18 +98,18 @@ impl Query {
     }
 }
 
-/// A request for an answer of a model. `body` holds exactly the bytes that are forwarded and recorded.
+/// A request for a model's answer. `body` holds exactly the bytes that are forwarded and recorded.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub method: Method,
     pub path: Cow<'static, str>,
     pub headers: Headers,
     pub body: Bytes,
-    /// Where images stand in the body, in order.
+    /// The places of images in the body, in order.
     pub images: Vec<ImageAt>,
-    /// Hints of the caller that this provider can't pass on, and what was done in their place: for the record.
+    /// Notes for the record: the caller's hints that this provider can't express, and what was done instead.
     pub notes: Vec<String>,
-    /// Places in the caller's schemas at which something was left out that this provider can't be bound to.
+    /// Places in the caller's schemas at which a constraint was left out that this provider can't enforce.
     pub simplified: Vec<String>,
     pub reading: Reading,
     /// The caller's name of the field that holds the prompt, for errors about its length.
@@ -119,7 +119,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call without images, schemas and headers of its own.
+    /// Returns a call without images, schemas and additional headers.
     pub fn post(
         path: impl Into<Cow<'static, str>>,
         body: impl Into<Bytes>,
@@ -140,7 +140,7 @@ impl Call {
         }
     }
 
-    /// Returns the bytes it holds in memory: images stand in the body as text, and once more as they are.
+    /// Returns the bytes that it holds in memory: each image is in the body as base64, and decoded beside it.
     pub fn bytes_held(&self) -> usize {
         self.body.len() + self.images.iter().map(|image| image.bytes.len()).sum::<usize>()
     }
@@ -150,22 +150,22 @@ impl Call {
 #[derive(Debug, Clone)]
 pub enum Reading {
     Chat {
-        /// The answer's text is a call of one of these functions. Empty: it is a text.
+        /// The answer's text is a call of one of these functions. Empty: it is plain text.
         must_call: Vec<String>,
-        /// Of several calls only the first is given.
+        /// Only the first of several calls is passed on.
         one_call: bool,
     },
     Completion,
     Embeddings {
-        /// Texts that were sent: as many answers must come.
+        /// The number of texts that were sent; as many embeddings must come.
         texts: usize,
-        /// Numbers that each must have, when the caller said so.
+        /// The length of each embedding, if the caller set it.
         dimensions: Option<u32>,
     },
 }
 
 impl Reading {
-    /// An answer that is read as it comes.
+    /// Returns how a chat is read that is not bound to a call.
     pub fn plain_chat() -> Self {
         Reading::Chat { must_call: Vec::new(), one_call: false }
     }
@@ -174,7 +174,7 @@ impl Reading {
 /// An image in a body, written as standard base64 with padding.
 #[derive(Debug, Clone)]
 pub struct ImageAt {
-    /// Where its base64 text begins in the body.
+    /// The offset of its base64 text in the body.
     pub offset: usize,
     /// The length of that text.
     pub length: usize,
@@ -182,10 +182,10 @@ pub struct ImageAt {
     pub bytes: Bytes,
 }
 
-/// Upstream bytes to events, in any split.
+/// Translates an upstream's bytes into events, however they are split.
 pub trait Decoder {
     fn bytes(&mut self, chunk: &[u8], out: &mut Vec<ChatEvent>) -> Result<(), Error>;
-    /// The upstream closed. An error when its own end mark was never seen.
+    /// Handles the end of the connection. Fails if the upstream's own end mark was never seen.
     fn end(&mut self, out: &mut Vec<ChatEvent>) -> Result<(), Error>;
 }
 

@@ -1,4 +1,4 @@
-//! Ollama's native API, as the gateway speaks it to a model server.
+//! The provider for upstreams that speak Ollama's native API.
 
 use std::time::Duration;
 
@@ -82,13 +82,13 @@ impl Provider for OllamaProvider {
 
 // --- Failures -------------------------------------------------------------------------------------------------------
 
-/// Upstream text in an error of ours, at most.
+/// The longest upstream text in an error.
 const ECHO_CHARS_MAX: usize = 300;
 
-/// Ollama's queue is full; it does not say for how long.
+/// `Retry-After` when Ollama's queue is full; Ollama doesn't say how long.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
 
-/// An error in Ollama's words: its text, and what llama-server said if that is wrapped in it.
+/// An error of Ollama, or the one of llama-server that it wraps.
 struct Failure {
     text: String,
     kind: String,
@@ -96,7 +96,7 @@ struct Failure {
 
 impl Failure {
     fn of(error: &Value) -> Self {
-        // llama-server's own JSON comes through as text inside the text.
+        // The JSON of llama-server arrives as a string inside the string.
         let inner = error.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok()).filter(Value::is_object);
         let error = inner.as_ref().map_or(error, |inner| inner.get("error").unwrap_or(inner));
         let field = |name| error.get(name).and_then(Value::as_str);
@@ -112,8 +112,8 @@ impl Failure {
             || text.contains("exceeds the available context size")
     }
 
-    /// Whether the process that runs the model has ended, in the words of several versions. Between Ollama and that process
-    /// there is HTTP, and some pass its broken connection on as Go words it.
+    /// Returns whether the process that runs the model has ended, by the messages of several versions. Ollama talks to that
+    /// process over HTTP, and some versions pass on Go's message about the broken connection.
     fn is_runner_dead(&self) -> bool {
         let text = self.text.to_ascii_lowercase();
         let words = [
@@ -128,7 +128,7 @@ impl Failure {
             || (text.contains("\"http://127.0.0.1:") && broken.iter().any(|end| text.ends_with(end)))
     }
 
-    /// A schema that the grammar compiler or the sampler does not take: answered with 500, but it is the request's fault.
+    /// Returns whether the grammar compiler or the sampler refused a schema: Ollama answers 500, but the request is at fault.
     fn is_about_the_schema(&self) -> bool {
         let text = self.text.to_ascii_lowercase();
         text.contains("invalid json schema in format")
@@ -137,13 +137,13 @@ impl Failure {
             || text.contains("unable to create sampling context")
     }
 
-    /// The error that it is whatever the status says.
+    /// Returns the error that the text alone shows, whatever the status is.
     fn by_text(&self) -> Option<Error> {
         if self.is_about_the_schema() {
             let message = format!("the model server can't use this schema: {}", self.text);
             return Some(Error::invalid(SCHEMA_FIELD, message));
         }
-        // A text of which the model's vocabulary leaves nothing, as of an empty one.
+        // A text without any token in the model's vocabulary, such as an empty one.
         if self.text.to_ascii_lowercase().contains("no input provided") {
             return Some(Error::invalid(PROMPT_FIELD, "the model server found no text to read; send some"));
         }
@@ -160,7 +160,7 @@ impl Failure {
     }
 }
 
-/// On one line, and short: what an upstream says goes into logs, headers and records.
+/// Returns upstream text on one line and short: it goes into logs, headers and records.
 fn bounded(text: &str) -> String {
     let mut short: String =
         text.trim().chars().take(ECHO_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -176,7 +176,7 @@ fn failure(status: u16, body: &[u8]) -> Error {
     struct Body {
         error: Value,
     }
-    // Routes and methods that Ollama does not know are answered in plain text, a wrong host with nothing.
+    // Ollama answers unknown routes and methods in plain text, and a wrong `Host` header with an empty body.
     let json = serde_json::from_slice::<Body>(body).ok();
     let is_json = json.is_some();
     let failure = Failure::of(&json.map_or_else(|| Value::from(String::from_utf8_lossy(body)), |body| body.error));
@@ -211,7 +211,7 @@ fn refused(message: impl Into<String>) -> Error {
     Error::UpstreamRefused { message: message.into() }
 }
 
-/// The name in `model 'm' not found` or `model "m" not found, try pulling it first`.
+/// Returns the name in `model 'm' not found` or `model "m" not found, try pulling it first`.
 fn quoted(text: &str) -> Option<&str> {
     let start = text.find(['\'', '"'])?;
     let quote = &text[start..=start];
@@ -232,7 +232,7 @@ struct Tag {
     modified_at: Option<String>,
     remote_host: Option<String>,
     remote_model: Option<String>,
-    /// Some versions tell it in the list already.
+    /// Some versions report them in the list.
     capabilities: Option<Vec<String>>,
 }
 
@@ -246,8 +246,8 @@ fn skills(capabilities: &[String]) -> Skills {
     Skills { thinks: has("thinking"), sees: has("vision") }
 }
 
-/// The models that this host runs itself. Those that it would pass on to somebody else's servers are left out, and so
-/// are names that no request could carry.
+/// Returns the models that this Ollama runs itself. Those that it would send prompts for to other servers are left out, and so
+/// are names that no request could contain.
 fn models(body: &[u8]) -> Result<Vec<ModelCard>, Error> {
     let tags: Tags =
         serde_json::from_slice(body).map_err(|_| refused("the model server's list of models is not understood"))?;

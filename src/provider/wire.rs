@@ -1,4 +1,4 @@
-//! Reading from upstreams: bytes to lines, in any split.
+//! Splits what upstreams send into lines, however the bytes arrive.
 
 use memchr::memchr;
 
@@ -25,7 +25,7 @@ impl Lines {
         Lines { part: Vec::new(), bytes_max }
     }
 
-    /// Gives every line that `chunk` completes, without its line break. Empty lines are left out.
+    /// Calls `line` for every line that `chunk` completes, without its line break. Empty lines are skipped.
     pub fn feed(&mut self, mut chunk: &[u8], mut line: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
         while let Some(end) = memchr(b'\n', chunk) {
             let (head, rest) = (&chunk[..end], &chunk[end + 1..]);
@@ -36,7 +36,7 @@ impl Lines {
                 continue;
             }
             self.part.extend_from_slice(head);
-            // The buffer goes with its line: one huge line must not be kept for the rest of the answer.
+            // The buffer is dropped with its line, so that one huge line doesn't hold memory for the rest of the answer.
             give(&std::mem::take(&mut self.part), &mut line)?;
         }
         self.check(chunk.len())?;
@@ -44,7 +44,7 @@ impl Lines {
         Ok(())
     }
 
-    /// The stream is over: gives the last line when it had no line break.
+    /// Ends the stream: calls `line` for a last line without a line break.
     pub fn finish(&mut self, mut line: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
         give(&std::mem::take(&mut self.part), &mut line)
     }

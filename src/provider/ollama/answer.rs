@@ -1,4 +1,4 @@
-//! Ollama's stream of a chat or a completion, read in any split.
+//! Decodes Ollama's stream of a chat or a completion, however its bytes are split.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::provider::ollama::count::{Count, count};
 use crate::provider::ollama::{mid_stream_error, refused};
 use crate::provider::wire::Lines;
 
-/// A call that is written as text is held back until it is whole; it must not fill the memory.
+/// The longest call written as text, which is held back until it is complete.
 const CALL_BYTES_MAX: usize = 1024 * 1024;
 
 pub struct TextDecoder {
@@ -24,26 +24,26 @@ pub struct TextDecoder {
     state: State,
 }
 
-/// What of the answer has been seen.
+/// The decoder of an answer, and what it has seen so far.
 struct State {
     at: jiff::Timestamp,
-    /// How the last line with a text began, up to its time. All lines of an answer name the same model.
+    /// The beginning of the last line with text, up to its time. All lines of an answer name the same model.
     head: Vec<u8>,
-    /// The text stands in `response`, not in a message.
+    /// The text is in `response`, not in a message.
     is_completion: bool,
     must_call: Vec<String>,
     one_call: bool,
     /// The ids of the calls so far.
     ids: Vec<String>,
-    /// Text that is to become a call.
+    /// Text that will be read as a call.
     held: String,
-    /// After the end mark nothing is read any more: an answer ends once.
+    /// The end mark was seen; nothing is read after it.
     done: bool,
     failed: bool,
 }
 
 impl TextDecoder {
-    /// `must_call` and `one_call` as in `Reading`.
+    /// Returns a decoder for a chat; `must_call` and `one_call` are those of `Reading`.
     pub fn chat(must_call: Vec<String>, one_call: bool) -> Self {
         TextDecoder::new(State { must_call, one_call, ..State::new() })
     }
@@ -75,7 +75,7 @@ impl Decoder for TextDecoder {
         if state.done {
             return Ok(());
         }
-        // The last line may lack its break; half a line is no garbage, but an answer that was cut.
+        // The last line may lack its break. Half a line is a truncated answer, not garbage.
         let read = lines.finish(|line| {
             let is_whole = serde_json::from_slice::<IgnoredAny>(line).is_ok();
             if is_whole { state.line(line, out) } else { Err(cut_short()) }
@@ -126,9 +126,9 @@ impl State {
         if message.is_none() && !line.done {
             return Err(not_understood());
         }
-        // Older versions may leave the time out; then the time of the line before is near enough.
+        // Older versions may omit the time; then the previous line's is close enough.
         self.at = line.created_at.and_then(|moment| moment.0).unwrap_or(self.at);
-        // Those of a call's letters would be taken for those of a text.
+        // Logprobs of a call's letters would be taken for those of a text.
         let tokens = line.logprobs.filter(|tokens| !tokens.is_empty() && self.must_call.is_empty());
         if let Some(tokens) = tokens {
             self.push(Piece::Logprobs(LineToken::read_all(tokens)), out);
@@ -144,7 +144,7 @@ impl State {
             }
             let finish = match line.done_reason.as_deref() {
                 Some("length") => Finish::Length,
-                // Ollama has no reason of its own for tool calls: it says `stop`, and older versions say nothing.
+                // Ollama has no finish reason for tool calls: it sends `stop`, and older versions send none.
                 _ if !self.ids.is_empty() => Finish::ToolCalls,
                 _ => Finish::Stop,
             };
@@ -174,7 +174,7 @@ impl State {
         true
     }
 
-    /// A line of a chat from its time on. Ollama writes its fields in one order.
+    /// Parses a line of a chat from its time on. Ollama always writes the fields in the same order.
     fn behind_head<'a>(&mut self, line: &'a [u8]) -> Option<&'a [u8]> {
         if self.head.is_empty() || !line.starts_with(&self.head) {
             let (_, rest) = plain_string(line.strip_prefix(br#"{"model":"#)?)?;
@@ -185,7 +185,7 @@ impl State {
     }
 
     fn message(&mut self, message: LineMessage, out: &mut Vec<ChatEvent>) -> Result<(), Error> {
-        // A model thinks before it speaks, so in one line the thinking comes first.
+        // A model reasons before it answers, so the reasoning of a line comes first.
         for text in message.thinking.into_iter().filter(|text| !text.is_empty()) {
             self.push(Piece::Reasoning(text), out);
         }
@@ -204,11 +204,11 @@ impl State {
         Ok(())
     }
 
-    /// Text that was bound to the schema of a call is that call. One that was cut is told as it is; anything else comes
-    /// from a model server that does not hold its models to schemas.
+    /// Turns text that was bound to the schema of a call into that call. Truncated text is passed on as text; any other text
+    /// comes from a model server that does not enforce schemas.
     fn give_held(&mut self, is_cut: bool, out: &mut Vec<ChatEvent>) -> Result<(), Error> {
         let text = std::mem::take(&mut self.held);
-        // Between the parts of JSON only, as texts in it hold none: a call must fit into a line.
+        // Line breaks can only be between the parts of JSON, never in its strings: a call must fit into a line.
         let json = text.replace(['\n', '\r'], " ");
         match serde_json::from_str::<Fields<HeldCall>>(&json) {
             Ok(Fields(call)) if self.must_call.contains(&call.name) && call.arguments.get().starts_with('{') => {
@@ -254,8 +254,8 @@ impl State {
         Ok(ToolCall { id, name, arguments })
     }
 
-    /// Older versions send calls without an id. This one depends on nothing but the bytes, so that a golden file can
-    /// hold it; the upstream's clock in it, to the nanosecond, keeps the calls of two answers apart.
+    /// Returns an id for a call, since older versions send none. It depends on the bytes alone, so that a golden file can hold
+    /// it; the upstream's time, to the nanosecond, distinguishes the calls of two answers.
     fn made_up_id(&self, name: &str, arguments: &str) -> String {
         let moment = self.at.as_nanosecond().to_le_bytes();
         let number = (self.ids.len() as u64).to_le_bytes();
@@ -268,7 +268,7 @@ impl State {
     }
 }
 
-/// FNV-1a, 64 bits: spreads well enough for a name that only has to differ from its neighbours.
+/// Returns FNV-1a with 64 bits: good enough for ids that only have to differ from their neighbours.
 fn fnv1a<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     parts
         .into_iter()
@@ -284,7 +284,7 @@ fn not_understood() -> Error {
     refused("the model server sent a line that is not understood")
 }
 
-/// What most lines hold, from their time on: that and a piece of text, between what is always the same.
+/// The content of most lines from their time on: the time and a piece of text between constant bytes.
 fn text_in(line: &[u8]) -> Option<(Moment, String)> {
     let (time, rest) = plain_string(line)?;
     let rest = rest.strip_prefix(br#","message":{"role":"assistant","content":"#)?;
@@ -296,7 +296,7 @@ fn text_in(line: &[u8]) -> Option<(Moment, String)> {
     Some((Moment::parse(time), text))
 }
 
-/// A JSON string without escapes, and what follows it.
+/// Returns a JSON string without escapes, and the rest behind it.
 fn plain_string(json: &[u8]) -> Option<(&str, &[u8])> {
     let json = json.strip_prefix(b"\"")?;
     let end = memchr2(b'"', b'\\', json)?;
@@ -310,7 +310,7 @@ fn plain_string(json: &[u8]) -> Option<(&str, &[u8])> {
 struct Line {
     created_at: Option<Moment>,
     message: Option<Fields<LineMessage>>,
-    /// Of a completion, and so is `thinking`.
+    /// Only in completions, as `thinking` is.
     response: Option<String>,
     thinking: Option<String>,
     #[serde(default)]
@@ -365,15 +365,15 @@ impl LineToken {
     }
 }
 
-/// A call as the schema of `bound_to_call` makes a model write it. Its arguments are an object, kept as the model wrote it:
-/// `1e400` is JSON, and no number that could be read here.
+/// A call as the schema of `bound_to_call` makes a model write it. Its arguments are an object, kept as text: `1e400` is valid
+/// JSON, but no number that could be read here.
 #[derive(Deserialize)]
 struct HeldCall {
     name: String,
     arguments: Box<RawValue>,
 }
 
-/// A point in time, read in place. One that can't be read is none: it must not cost an answer.
+/// A time. An unreadable one is read as none, so that it doesn't fail the answer.
 struct Moment(Option<jiff::Timestamp>);
 
 impl Moment {

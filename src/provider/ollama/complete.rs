@@ -1,4 +1,4 @@
-//! The rest of a text, as Ollama's `/api/generate` takes it.
+//! The continuation of a text, as a request to Ollama's `/api/generate`.
 
 use serde_json::Map;
 
@@ -19,7 +19,7 @@ pub fn call(request: &CompleteRequest, prompt_field: &'static str) -> Call {
     if !options.is_empty() {
         put_field(&mut out, "options", &options);
     }
-    // Whoever wants the rest of a text wants no thoughts before it; a model that has none does not mind.
+    // A continuation has no reasoning before it; models that don't reason ignore this.
     put_field(&mut out, "think", &false);
     put_end(&mut out, request.logprobs, request.too_long);
     Call { notes, ..Call::post("/api/generate", out, Reading::Completion, prompt_field) }

@@ -1,13 +1,13 @@
-//! A count or a duration in an answer, read leniently: it must never cost the answer that it stands in.
+//! Counts and durations in answers, read leniently: a wrong one must never fail the answer.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// The largest number that is handed on, the largest whole one that JSON carries exactly everywhere. Whatever is larger,
-/// negative or no number at all is read as this, which no answer can have: the gateway then takes its own count instead.
+/// The largest number that is passed on: the largest integer that is exact in every JSON reader. What is larger, negative or no
+/// number is read as this, which no answer can have, and the gateway uses its own count instead.
 pub const ABSURD: u64 = 1 << 53;
 
-/// A number that any JSON value can be read as. Fractions are dropped.
+/// A number as which any JSON value can be read. Fractions are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count(pub u64);
 
@@ -26,12 +26,12 @@ impl Count {
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The text itself: serde_json refuses numbers beyond 64 bits before anybody can look at them.
+        // Parsed from the text, since serde_json refuses numbers beyond 64 bits.
         Ok(Count::parse(<&RawValue>::deserialize(deserializer)?.get()))
     }
 }
 
-/// Returns the number, and 0 for a field that is absent: a zero is absent on this wire.
+/// Returns the number, or 0 for an absent field: Ollama omits zeros.
 pub fn count(field: Option<Count>) -> u64 {
     field.map_or(0, |Count(number)| number)
 }

@@ -1,4 +1,4 @@
-//! Texts as numbers, through Ollama's `/api/embed`: the request, and its answer, which comes in one piece.
+//! Embeddings through Ollama's `/api/embed`: the request, and its answer, which comes in one piece.
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
@@ -26,14 +26,14 @@ pub fn call(request: &EmbedRequest, prompt_field: &'static str) -> Call {
     Call::post("/api/embed", out, reading, prompt_field)
 }
 
-/// 2,048 texts of 2,048 numbers, written out, fit in.
+/// The longest answer. 2,048 embeddings of 2,048 numbers fit in.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 pub struct EmbedDecoder {
     texts: usize,
     dimensions: Option<u32>,
     body: Vec<u8>,
-    /// Read to its end, or not to be read on.
+    /// The body was read, or was too long.
     is_over: bool,
 }
 
@@ -58,7 +58,7 @@ impl EmbedDecoder {
         if sizes().any(|size| size == 0) || sizes().max() != sizes().min() {
             return Err(refused("the model server sent embeddings of different sizes"));
         }
-        // Ollama gives what it has when more is asked for.
+        // Ollama returns what it has when more is requested.
         if let (Some(asked), Some(size)) = (self.dimensions, sizes().next())
             && size != asked as usize
         {
@@ -77,7 +77,7 @@ impl EmbedDecoder {
     }
 }
 
-/// Ollama does not say how long it read; what was not loading was reading.
+/// Returns the timings. Ollama does not report the time for the prompt; it is what is left beside loading.
 fn timings(total_ns: u64, load_ns: u64) -> Timings {
     Timings { total_ns, load_ns, prompt_ns: total_ns.saturating_sub(load_ns), answer_ns: 0 }
 }
@@ -112,8 +112,8 @@ struct Answer {
     prompt_eval_count: Option<Count>,
 }
 
-/// A number that is read as the float that was written. By way of 64 bits it could be rounded twice, and differ in its
-/// last bit.
+/// A float that is parsed from its text directly. Parsed with 64 bits first, it could be rounded twice and differ in its last
+/// bit.
 struct Exact(f32);
 
 impl<'de> Deserialize<'de> for Exact {

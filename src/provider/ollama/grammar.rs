@@ -1,9 +1,9 @@
-//! JSON schemas that bind an answer, written anew for Ollama's grammar compiler.
+//! JSON schemas that bind an answer, rewritten for Ollama's grammar compiler.
 //!
 //! Ollama makes a grammar of a schema in two steps that trust their input: llama.cpp's `json-schema-to-grammar`, in Ollama's
-//! own process, and its parser of grammars, in the process that runs the model. A schema that they don't expect ends the
-//! first or the second, or keeps them busy without an end, for everybody who uses that model server. So no schema is passed
-//! on: what is sent is built here from the few constructs that they are known to take (Ollama 0.24.0), and within bounds:
+//! own process, and its parser of grammars, in the process that runs the model. An unexpected schema crashes either
+//! process or keeps it busy forever, for everybody who uses that model server. So no schema is passed on: what is sent is built
+//! here from the few constructs that both are known to accept (Ollama 0.24.0), and within bounds:
 //!
 //! | construct | as sent |
 //! |---|---|
@@ -17,8 +17,8 @@
 //! | number, boolean, null | as they are |
 //! | recursion | `$ref` to a definition with a name of ours |
 //!
-//! References and `allOf` are put in their places first, so that `$ref` is left where a schema holds itself alone. What has
-//! no construct is left out and noted.
+//! References and `allOf` are expanded first, so that `$ref` is left only where a schema contains itself. What has no construct
+//! is left out and noted.
 
 use std::collections::BTreeMap;
 
@@ -37,18 +37,18 @@ mod size;
 mod writer;
 mod written;
 
-/// The text of the grammar. Ollama's buffer for it ends at a mebibyte.
+/// The longest text of a grammar. Ollama's buffer for it is one mebibyte.
 const GRAMMAR_BYTES_MAX: usize = 256 * 1024;
-/// How a schema that makes no sense is taken.
+/// What is done about a schema that makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Care {
-    /// As an error of its caller, who asked for an answer of just this form.
+    /// It is refused: the caller asked for an answer of exactly this form.
     Strict,
-    /// As far as it goes: tools come from generators, and what they receive they check.
+    /// It is used as far as possible: schemas of tools are generated, and tools check what they receive.
     Lenient,
 }
 
-/// What was written for the schemas of one request.
+/// The rewritten schemas of one request.
 #[derive(Default)]
 pub struct Grammar {
     definitions: BTreeMap<String, Value>,
@@ -60,12 +60,12 @@ pub struct Grammar {
 }
 
 impl Grammar {
-    /// Writes a schema, which stands in the request's field `field`.
+    /// Rewrites a schema that is in the request's field `field`.
     pub fn write(&mut self, schema: &Value, field: &str, care: Care) -> Result<Value, Error> {
         self.write_all(&[schema], Refs::of(schema), field, care)
     }
 
-    /// The same for a schema whose values have to be objects.
+    /// Rewrites a schema whose values have to be objects.
     pub fn write_object(&mut self, schema: Option<&Value>, field: &str, care: Care) -> Result<Value, Error> {
         let (object, no_properties) = (json!({"type": "object"}), json!({"properties": {}}));
         let schema = schema.unwrap_or(&no_properties);
@@ -94,16 +94,16 @@ impl Grammar {
                 return Err(Error::invalid(at, message));
             }
         };
-        // The compiler would take a schema without any limits for an object, and so did clients always get one.
+        // The compiler treats a schema without any constraint as an object, so clients have always got objects.
         Ok(if written == anything() { json!({"type": "object"}) } else { written })
     }
 
-    /// The bytes to send for what was written; `field` names it where it is too large.
+    /// Returns the text to send; `field` names it in the error when it is too large.
     pub fn finish(self, written: Value, field: &str) -> Result<Finished, Error> {
         let Grammar { definitions, noted, more_noted, .. } = self;
         let used = used_definitions(&written, &definitions);
-        // A reference at the top would hide the definitions from the compiler, and so would a property without a name
-        // its own rule. One way alone says the same as itself.
+        // A reference at the top would hide the definitions from the compiler, and a property with an empty name would hide its
+        // own rule. An `anyOf` of one alternative means the same.
         let has_nameless = written["properties"].get("").is_some();
         let mut whole = if used.is_empty() && !has_nameless { written } else { json!({"anyOf": [written]}) };
         if !used.is_empty() {
@@ -114,7 +114,7 @@ impl Grammar {
             return Err(too_large(field, format_args!("makes a grammar of more than {GRAMMAR_BYTES_MAX} bytes")));
         }
         let mut text = whole.to_string();
-        // Ollama gives a grammar four times the room of its schema, and cuts off what is longer.
+        // Ollama's buffer for a grammar is four times as long as the schema; a longer grammar is truncated.
         if bytes > size::ROOM_MIN {
             let missing = bytes.div_ceil(size::ROOM_PER_BYTE).saturating_sub(text.len());
             text.insert_str(1, &" ".repeat(missing));
@@ -127,7 +127,7 @@ impl Grammar {
     }
 }
 
-/// A schema as it is sent, and the places in the caller's own at which something was left out.
+/// A schema as it is sent, and the places in the caller's schema at which something was left out.
 #[derive(Debug)]
 pub struct Finished {
     pub schema: String,

@@ -1,4 +1,4 @@
-//! Where a `$ref` leads inside of its own document.
+//! Resolves a `$ref` inside its own document.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ impl<'a> Refs<'a> {
         Refs { root, named: OnceCell::new() }
     }
 
-    /// The schema that a reference names; `None` when it is not in this document. Nothing is ever fetched.
+    /// Returns the schema that a reference names; `None` if it is not in this document. Nothing is ever fetched.
     pub fn find(&self, reference: &str) -> Option<&'a Value> {
         let (document, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let document = if document.is_empty() { self.root } else { self.named().document(document)? };
@@ -72,7 +72,7 @@ impl<'a> Named<'a> {
         }
     }
 
-    /// By its whole address, or by the end of it as a relative reference has it.
+    /// Returns a document by its whole address, or by the end of it as in a relative reference.
     fn document(&self, reference: &str) -> Option<&'a Value> {
         let end = reference.trim_start_matches("./");
         let is_end =

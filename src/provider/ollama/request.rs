@@ -1,4 +1,4 @@
-//! A chat as Ollama's native API takes it.
+//! A chat as a request to Ollama's `/api/chat`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -49,7 +49,7 @@ fn schema_of_answer(schema: &Value, field: &str) -> Result<Finished, Error> {
     grammar.finish(written, field)
 }
 
-/// A call of one of the functions, and nothing else.
+/// Returns a schema that allows a call of one of the functions and nothing else.
 fn schema_of_calls(tools: &[Tool]) -> Result<Finished, Error> {
     let mut grammar = Grammar::default();
     let mut calls = Vec::with_capacity(tools.len());
@@ -65,8 +65,8 @@ fn schema_of_calls(tools: &[Tool]) -> Result<Finished, Error> {
     grammar.finish(json!({ "anyOf": calls }), "tools")
 }
 
-/// Ollama has no `tool_choice`. A model that must call is told so, and can write nothing but a call: the answer's text is
-/// read back into one. `tools` is then not sent: with it, Ollama would look for calls in its own way as well.
+/// Forces a call, since Ollama has no `tool_choice`: the model is told to call and is bound to the schema of a call, and the
+/// answer's text is read back into one. `tools` is then not sent; with it, Ollama would look for calls as well.
 fn bound_to_call(request: &ChatRequest, tools: &[WireTool<'_>]) -> ChatRequest {
     let functions: Vec<_> = tools.iter().map(|tool| &tool.function).collect();
     let functions = serde_json::to_string(&functions).unwrap_or_default();
@@ -85,8 +85,8 @@ fn bound_to_call(request: &ChatRequest, tools: &[WireTool<'_>]) -> ChatRequest {
     request
 }
 
-/// The envelope is written by hand because the place of each image in it is part of the record. `bound` is a schema in the
-/// compiler's words.
+/// Writes the body by hand, because the record needs the place of each image in it. `bound` is a schema that the grammar
+/// compiler accepts.
 fn body(
     request: &ChatRequest,
     tools: &[WireTool<'_>],
@@ -104,7 +104,7 @@ fn body(
         }
         put_message(&mut out, message, images);
     }
-    // Streaming is the only path: a whole answer is a stream folded.
+    // Every answer is streamed; a whole answer is a folded stream.
     out.extend_from_slice(b"],\"stream\":true");
     if !tools.is_empty() {
         put_field(&mut out, "tools", tools);
@@ -134,7 +134,7 @@ fn body(
     out
 }
 
-/// Writes what a chat and a completion end with.
+/// Writes the end that chats and completions share.
 pub fn put_end(out: &mut Vec<u8>, logprobs: Option<u8>, too_long: Option<TooLong>) {
     if let Some(top) = logprobs {
         put_field(out, "logprobs", &true);
@@ -174,7 +174,7 @@ pub fn put_field<T: Serialize + ?Sized>(out: &mut Vec<u8>, name: &str, value: &T
     put(out, value);
 }
 
-/// Folds the parts of a message into Ollama's fields: all texts are one, and images stand beside it.
+/// Folds the parts of a message into Ollama's fields: texts are joined, and images have a field of their own.
 fn put_message(out: &mut Vec<u8>, message: &Message, images: &mut Vec<ImageAt>) {
     let role = match message.role {
         Role::System => "system",
@@ -223,8 +223,8 @@ fn put_base64(out: &mut Vec<u8>, bytes: &Bytes) -> ImageAt {
     ImageAt { offset, length, bytes: bytes.clone() }
 }
 
-/// Below this a temperature changes nothing any more, since the likeliest token is always taken. Dividing by less than a
-/// 32-bit float can express gives the sampler no numbers, and ends the model's runner.
+/// The lowest temperature that is sent; below it the likeliest token is always taken anyway. Dividing by less than a 32-bit
+/// float can express gives the sampler NaN, and ends the model's runner.
 const TEMPERATURE_MIN: f64 = 1e-5;
 
 pub fn options(
@@ -250,7 +250,7 @@ pub fn options(
     set("seed", sampling.seed.map(Value::from));
     set("presence_penalty", sampling.presence_penalty.map(Value::from));
     set("frequency_penalty", sampling.frequency_penalty.map(Value::from));
-    // Ollama takes a list only, and answers 500 to a bare string.
+    // Ollama accepts only a list, and answers 500 to a string.
     set("stop", (!sampling.stop.is_empty()).then(|| Value::from(sampling.stop.as_slice())));
     options
 }

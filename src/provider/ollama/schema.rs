@@ -1,13 +1,13 @@
-//! JSON schemas of tools, said in the words that Ollama keeps.
+//! JSON schemas of tools, rewritten with the keywords that Ollama keeps.
 //!
-//! Of a schema Ollama passes to the model only a few words; `$ref`, `const`, `oneOf` and `allOf` it drops without saying
-//! so, and a boolean schema is an error there. Here they become what they mean.
+//! Ollama passes only a few keywords of a schema to the model. It silently drops `$ref`, `const`, `oneOf` and `allOf`, and fails
+//! on a boolean schema. Here they are replaced by what they mean.
 
 use serde_json::{Map, Value, json};
 
 use crate::provider::ollama::refs::Refs;
 
-/// A function's parameters, rewritten; `false` when something of their meaning was lost.
+/// Rewrites a function's parameters; returns `false` if a part of their meaning was lost.
 pub fn plain(parameters: Option<&Value>) -> (Value, bool) {
     let mut rewriting = match parameters {
         Some(root) if root.as_object().is_some_and(|fields| !fields.is_empty()) => Rewriting::of(root),
@@ -15,12 +15,12 @@ pub fn plain(parameters: Option<&Value>) -> (Value, bool) {
     };
     let root = rewriting.root;
     let mut fields = rewriting.schema(root, 0);
-    // Arguments are always an object, and Ollama takes no list of types here.
+    // Arguments are always an object, and Ollama accepts no list of types here.
     fields.insert("type".into(), "object".into());
     (fields.into(), !rewriting.lost)
 }
 
-/// What all references of one schema may grow to: a few that name each other twice would otherwise fill the memory.
+/// The bytes to which all references of one schema may expand: a few that name each other twice would otherwise fill the memory.
 const EXPANDED_BYTES_MAX: usize = 256 * 1024;
 
 /// Schemas inside one another, at most; references can make them deeper than any body is nested.
@@ -114,7 +114,7 @@ impl<'a> Rewriting<'a> {
         schemas.iter().map(|schema| Value::from(self.schema(schema, depth + 1))).collect()
     }
 
-    /// What a reference stands for. One that leads back into itself has no plain form: there anything goes.
+    /// Returns the schema behind a reference. A recursive one can't be expanded; it becomes one that allows anything.
     fn follow(&mut self, reference: &'a Value, depth: usize) -> Map<String, Value> {
         let Some(reference) = reference.as_str() else { return self.lose() };
         match self.refs.find(reference) {
@@ -128,7 +128,7 @@ impl<'a> Rewriting<'a> {
         }
     }
 
-    /// Adds what has to hold as well.
+    /// Adds a schema that has to hold, too.
     fn merge(&mut self, plain: &mut Map<String, Value>, more: Map<String, Value>) {
         for (name, value) in more {
             let Some(before) = plain.get_mut(&name) else {
@@ -195,7 +195,7 @@ impl<'a> Rewriting<'a> {
     }
 }
 
-/// The types that both allow; `None` where there is none.
+/// Returns the types that both allow; `None` if there is none.
 fn common_types(one: &Value, other: &Value) -> Option<Value> {
     let list = |types: &Value| match types {
         Value::Array(types) => types.clone(),
@@ -219,7 +219,7 @@ fn common_types(one: &Value, other: &Value) -> Option<Value> {
     if common.len() > 1 { Some(common.into()) } else { common.pop() }
 }
 
-/// About how many bytes a value takes.
+/// Returns about how many bytes a value takes.
 fn size(value: &Value) -> usize {
     16 + match value {
         Value::String(text) => text.len(),

@@ -1,4 +1,4 @@
-//! Sets of characters, as a pattern names them and as they stand in a JSON text.
+//! Sets of characters, as in a pattern and as in a JSON string.
 
 /// Characters as ordered ranges that don't touch each other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Chars {
         Chars(vec![(0, LAST)])
     }
 
-    /// `.`: everything but the ends of lines.
+    /// Returns the set of `.`: everything but line ends.
     pub fn dot() -> Self {
         Chars::of([(0x0A, 0x0A), (0x0D, 0x0D), (0x2028, 0x2029)]).inverted()
     }
@@ -112,13 +112,12 @@ impl Chars {
         false
     }
 
-    /// Those that stand in a JSON text as themselves. A delete is not among them: the compiler's own rule for characters
-    /// leaves it out as well.
+    /// Returns those that are not escaped in a JSON string. DEL is left out, as in the compiler's own rule for characters.
     pub fn plain(&self) -> Chars {
         self.without(&Chars::of([(0, 0x1F), (0x22, 0x22), (0x5C, 0x5C), (0x7F, 0x7F), SURROGATES]))
     }
 
-    /// The letters of the escapes that those of the others have which have a short one.
+    /// Returns the letters of the short escapes of those that are escaped in a JSON string.
     pub fn escapes(&self) -> Chars {
         Chars::of(ESCAPES.iter().filter(|(c, _)| self.contains(*c)).map(|(_, letter)| {
             let letter = *letter as u32;

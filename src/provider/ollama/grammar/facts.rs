@@ -1,4 +1,4 @@
-//! What schemas that hold together say about a value, word by word.
+//! What the schemas that a value has to fit say about it, keyword by keyword.
 
 use std::collections::HashMap;
 
@@ -29,7 +29,7 @@ impl Kind {
         })
     }
 
-    /// The values that are of both kinds.
+    /// Returns the kind of the values that are of both kinds.
     fn and(self, other: Kind) -> Option<Kind> {
         match (self, other) {
             (Kind::Number, Kind::Integer) | (Kind::Integer, Kind::Number) => Some(Kind::Integer),
@@ -55,7 +55,7 @@ impl Kind {
 /// Formats for which the compiler has rules.
 const FORMATS: &[&str] = &["date", "date-time", "time", "uuid"];
 
-/// Words that say nothing about a value, or whose part is played elsewhere.
+/// Keywords that don't constrain a value, or that are handled elsewhere.
 const SILENT: &[&str] = &[
     "$anchor",
     "$comment",
@@ -84,7 +84,7 @@ const SILENT: &[&str] = &[
     "writeOnly",
 ];
 
-/// Words for which a grammar has no rule.
+/// Keywords for which a grammar has no rule.
 const LEFT_OUT: &[&str] = &[
     "$dynamicRef",
     "$recursiveRef",
@@ -104,7 +104,7 @@ const LEFT_OUT: &[&str] = &[
     "uniqueItems",
 ];
 
-/// Whether a word makes a difference to what a schema takes, or may make one.
+/// Returns whether a keyword constrains a value, or may do so.
 pub fn says_something(word: &str) -> bool {
     matches!(word, "anyOf" | "oneOf") || !SILENT.contains(&word)
 }
@@ -124,11 +124,11 @@ pub struct Facts<'a> {
     /// In the order in which they are named.
     pub properties: Vec<(&'a str, Schemas<'a>)>,
     places: HashMap<&'a str, usize>,
-    /// `properties` is there, be it empty.
+    /// `properties` is present, possibly empty.
     names_properties: bool,
     pub required: Names<'a>,
     pub additional: Schemas<'a>,
-    /// Nothing but its properties.
+    /// No properties beside the named ones are allowed.
     pub is_closed: bool,
     pub prefix: Vec<Schemas<'a>>,
     pub items: Schemas<'a>,
@@ -144,7 +144,7 @@ pub struct Facts<'a> {
     most_excluded: Option<f64>,
 }
 
-/// Names in their order, each once.
+/// Names in order, each once.
 #[derive(Debug, Default)]
 pub struct Names<'a> {
     ordered: Vec<&'a str>,
@@ -164,7 +164,7 @@ impl<'a> Names<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// Takes in one word of a schema; an error says why its value makes no sense.
+    /// Adds one keyword of a schema; an error says why its value makes no sense.
     pub fn add(&mut self, word: &'a str, value: &'a Value) -> Result<Taken, &'static str> {
         match word {
             _ if SILENT.contains(&word) => {}
@@ -287,13 +287,13 @@ impl<'a> Facts<'a> {
         &mut self.properties[place].1
     }
 
-    /// Names that must be there and about which nothing else is said.
+    /// Returns required names that have no schema.
     pub fn required_without_schema(&self) -> impl Iterator<Item = (&'a str, &[&'a Value])> {
         let names = self.required.ordered.iter().filter(|name| !self.places.contains_key(*name));
         names.map(|name| (*name, &self.additional[..]))
     }
 
-    /// Whether nothing is said of it but that it has no properties: a function without arguments, say.
+    /// Returns whether the only constraint is that there are no properties, as for a function without arguments.
     pub fn names_no_properties(&self) -> bool {
         self.names_properties && self.properties.is_empty() && self.additional.is_empty()
     }
@@ -302,7 +302,7 @@ impl<'a> Facts<'a> {
         self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|kind| kind.has(value)))
     }
 
-    /// The kind that the words are about where none is named.
+    /// Returns the kind that the keywords are about if none is named.
     pub fn implied_kind(&self) -> Option<Kind> {
         let is_object =
             self.names_properties || !self.required.ordered.is_empty() || !self.additional.is_empty() || self.is_closed;
@@ -342,7 +342,7 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// A whole number that is not negative. One that is too large for 32 bits is too large for everything here.
+/// Parses a whole number that is not negative. One that exceeds 32 bits exceeds every bound here.
 fn count(value: &Value) -> Result<u32, &'static str> {
     const WHY: &str = "must be a whole number, and not a negative one";
     let number = number(value).map_err(|_| WHY)?;

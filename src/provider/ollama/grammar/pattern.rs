@@ -1,12 +1,12 @@
-//! Patterns of texts, written anew for the grammar compiler.
+//! Patterns of strings, rewritten for the grammar compiler.
 //!
-//! The compiler reads patterns character by character and checks little: a group that looks ahead ends the whole model
-//! server, an escape that it does not know ends the model's runner, and a repetition of something that may be empty
-//! sends it into a recursion without an end. So a pattern is read into a tree, brought into a form in which nothing that is
-//! repeated can be empty, and written from that form with few constructs: literal letters, `[…]`, `(…|…)` and counts.
+//! The compiler reads patterns character by character and checks little: a look-ahead crashes the model server, an unknown
+//! escape crashes the model's runner, and a repetition of something that may be empty recurses forever. So a pattern is parsed
+//! into a tree, brought into a form in which nothing that is repeated can be empty, and written from that form with few
+//! constructs: literal letters, `[…]`, `(…|…)` and counts.
 //!
-//! The compiler also knows nothing of JSON's escapes. A set of characters is written as those that a JSON text holds as
-//! they are, and beside them the escapes of the others, so that no quotation mark ends a text too early.
+//! The compiler doesn't know JSON's escapes either. A set of characters is written as those that are not escaped in JSON, or the
+//! escapes of the others, so that no quotation mark ends a string too early.
 
 use crate::provider::ollama::grammar::pattern::anchors::whole_text;
 use crate::provider::ollama::grammar::pattern::normal::Form;
@@ -19,19 +19,19 @@ mod places;
 mod reader;
 mod text;
 
-/// Larger counts are refused by the compiler.
+/// The largest count that the compiler accepts.
 pub const COUNT_MAX: u32 = 2000;
-/// What a grammar takes in place of a pattern.
+/// A rewritten pattern.
 #[derive(Debug, PartialEq)]
 pub struct Written {
     pub text: String,
-    /// Sum of its counts: each makes as many rules.
+    /// The sum of its counts.
     pub repeats: usize,
-    /// Whether the limits of length hold with it.
+    /// Whether it enforces the bounds of the length.
     pub keeps_lengths: bool,
 }
 
-/// The pattern, written anew; `None` where it can't be said. `least` and `most` are limits of the length of the text.
+/// Rewrites a pattern; returns `None` if that is not possible. `least` and `most` bound the length of the string.
 pub fn rewrite(pattern: &str, least: u32, most: Option<u32>) -> Option<Written> {
     let ast = whole_text(reader::read(pattern)?)?;
     let mut form = Form::new().of(&ast)?;

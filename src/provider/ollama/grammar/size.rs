@@ -1,21 +1,21 @@
-//! How long a grammar becomes: an upper bound, rule by rule as the compiler names and writes them.
+//! An upper bound for the length of a grammar, rule by rule as the compiler names and writes them.
 //!
-//! Names of rules are paths of names of properties, so that a deep schema has long ones. Ollama cuts a grammar that does not
-//! fit its buffer, and what was cut ends the model's runner.
+//! Names of rules are paths of property names, so a deep schema has long ones. Ollama truncates a grammar that does not fit its
+//! buffer, and a truncated grammar crashes the model's runner.
 
 use serde_json::Value;
 
-/// The buffer that every schema gets, and how much a longer one has for each of its bytes.
+/// The smallest buffer for a grammar, and the bytes of a larger one for each byte of the schema.
 pub const ROOM_MIN: usize = 32 * 1024;
 pub const ROOM_PER_BYTE: usize = 4;
 
 /// The compiler's own rules for values of all kinds, with room to spare.
 const PRIMITIVES: usize = 2048;
 
-/// What stands around a rule, and the number behind its name when another one has it already.
+/// The characters around a rule, and the number behind a name that is already taken.
 const RULE: usize = 16;
 
-/// What stands between two parts of a rule, with the number behind each name.
+/// The characters between two parts of a rule, and the number behind each name.
 const PART: usize = 32;
 
 pub fn of_grammar(schema: &Value) -> usize {
@@ -25,7 +25,7 @@ pub fn of_grammar(schema: &Value) -> usize {
     PRIMITIVES + of_rule(schema, "alternative".len()) + definitions.sum::<usize>()
 }
 
-/// A schema's rule and those of what it holds. `name` is the length of its name.
+/// Returns the length of a schema's rule and of the rules inside it. `name` is the length of its name.
 fn of_rule(schema: &Value, name: usize) -> usize {
     let field = |field: &str| schema.get(field);
     let list = |name: &str| field(name).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -83,7 +83,7 @@ fn of_rule(schema: &Value, name: usize) -> usize {
     }
 }
 
-/// A text in a grammar: quotation marks and backslashes take two characters.
+/// Returns the length of a string in a grammar: quotation marks and backslashes take two characters.
 fn literal(text: &str) -> usize {
     text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + 2
 }
@@ -105,7 +105,7 @@ fn digits(number: u64) -> usize {
     number.to_string().len()
 }
 
-/// Numbers from `least` to `most`: ranges for each number of digits, each of which is split at most twice for each digit.
+/// Returns the length of a rule for `least` to `most`: a range for each number of digits, split at most twice for each digit.
 fn of_digits(least: u64, most: u64) -> usize {
     let mut bytes = PART;
     let mut from = least.to_string();

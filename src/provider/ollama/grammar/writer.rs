@@ -1,4 +1,4 @@
-//! The walk through a schema: one level of it at a time, and what is known about the place at hand.
+//! Walks through a schema, level by level, and writes each level for the compiler.
 
 use std::collections::HashSet;
 
@@ -19,16 +19,16 @@ mod text;
 mod together;
 mod ways;
 
-/// Schemas in a schema, with what references repeat. As many properties as OpenAI takes.
+/// The most schemas in a schema, repeated ones included. OpenAI accepts as many properties.
 const NODES_MAX: usize = 5_000;
 
-/// Arrays and objects inside one another.
+/// The deepest nesting of arrays and objects.
 const DEPTH_MAX: usize = 64;
 
-/// References and alternatives that follow each other without anything between them.
+/// The most references and alternatives that directly follow each other.
 const CHAIN_MAX: usize = 64;
 
-/// Places that are told, at most; of the rest only the number is.
+/// The most places that are listed in a note; of others only the number is.
 const NOTED_MAX: usize = 32;
 
 /// Why there is no grammar for a schema.
@@ -37,11 +37,11 @@ pub enum Stop {
     Nothing,
     /// It is no schema.
     Wrong(Error),
-    /// It is too large, in whichever way.
+    /// It exceeds a bound.
     TooLarge(Error),
 }
 
-/// How deep in an answer, and how many steps since the last one deeper.
+/// The depth in an answer, and the steps since it last grew.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Level {
     depth: usize,
@@ -58,7 +58,7 @@ impl Level {
     }
 }
 
-/// Schemas that are being written, with their name once something in them refers to them.
+/// Schemas that are being written; they have a name once something in them refers to them.
 struct Open {
     key: Vec<(usize, u8)>,
     depth: usize,
@@ -69,15 +69,15 @@ pub struct SchemaWriter<'a, 'g> {
     grammar: &'g mut Grammar,
     refs: Refs<'a>,
     care: Care,
-    /// Where the schema at hand stands in the request.
+    /// The place of the current schema in the request.
     path: String,
     open: Vec<Open>,
-    /// Where no value fitted.
+    /// The place where no value fits.
     pub contradiction: Option<String>,
 }
 
 impl<'a, 'g> SchemaWriter<'a, 'g> {
-    /// A writer for a schema that stands in the request's field `field`.
+    /// Returns a writer for a schema in the request's field `field`.
     pub fn new(grammar: &'g mut Grammar, refs: Refs<'a>, care: Care, field: &str) -> Self {
         SchemaWriter { grammar, refs, care, path: field.to_owned(), open: Vec::new(), contradiction: None }
     }
@@ -108,13 +108,13 @@ impl<'a> SchemaWriter<'a, '_> {
         let mut key: Vec<_> = keys.into_iter().collect();
         key.sort_unstable();
         if let Some(open) = self.open.iter_mut().find(|open| !key.is_empty() && open.key == key) {
-            // Before anything of an answer was written, a schema that is itself adds no value.
+            // A schema that is its own alternative, without a level between them, adds no value.
             if open.depth == level.depth {
                 return Err(Stop::Nothing);
             }
             let grammar = &mut self.grammar;
             let name = open.name.get_or_insert_with(|| {
-                // Its place is taken before its text is known.
+                // The name is reserved before its text is known.
                 let name = format!("r{}", grammar.definitions.len());
                 grammar.definitions.insert(name.clone(), Value::Null);
                 name
@@ -185,7 +185,7 @@ impl<'a> SchemaWriter<'a, '_> {
         let mut kept = Vec::new();
         let mut seen = HashSet::new();
         for value in values.iter().filter(|value| facts.allows(value)) {
-            // The compiler takes this key for a reference wherever it stands.
+            // The compiler reads this key as a reference wherever it is.
             if holds_ref_key(value) {
                 self.note("enum");
             } else if seen.insert(value.to_string()) {
@@ -206,7 +206,7 @@ impl<'a> SchemaWriter<'a, '_> {
             Kind::String => self.text(facts),
             Kind::Integer => self.integer(facts),
             Kind::Number => {
-                // There is no rule for bounds of fractions.
+                // The compiler has no rule for bounds of fractions.
                 for word in facts.number_bounds() {
                     self.note(word);
                 }
@@ -217,7 +217,7 @@ impl<'a> SchemaWriter<'a, '_> {
         }
     }
 
-    /// A schema inside of the one at hand.
+    /// Writes a schema inside the current one.
     fn child(&mut self, schemas: &[&'a Value], place: std::fmt::Arguments<'_>, level: Level) -> Result<Value, Stop> {
         self.within(place, |writer| match writer.all_of(schemas, level) {
             Err(Stop::Wrong(_)) if writer.care == Care::Lenient => {
@@ -241,7 +241,7 @@ impl<'a> SchemaWriter<'a, '_> {
         if word.is_empty() { self.path.clone() } else { format!("{}.{word}", self.path) }
     }
 
-    /// Notes that something of the schema at hand is not kept.
+    /// Notes that a constraint of the current schema is left out.
     pub fn note(&mut self, word: &str) {
         let place = self.place(word);
         let grammar = &mut self.grammar;
@@ -256,7 +256,7 @@ impl<'a> SchemaWriter<'a, '_> {
     }
 
     fn nothing<T>(&mut self) -> Result<T, Stop> {
-        // The innermost place says most.
+        // The innermost place is the most helpful one.
         if self.contradiction.as_ref().is_none_or(|at| !at.starts_with(&self.path)) {
             self.contradiction = Some(self.path.clone());
         }

@@ -1,10 +1,10 @@
-//! Schemas as they are sent: the values of them that several parts of the writer need, and the references in them.
+//! Parts of schemas as they are sent, and the references in them.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-/// Any value at all. The compiler takes `{}` and `true` for something else.
+/// Returns a schema that allows any value. The compiler reads `{}` and `true` differently.
 pub fn anything() -> Value {
     json!({"type": ["object", "array", "string", "number", "boolean", "null"]})
 }
@@ -32,7 +32,7 @@ pub fn used_definitions(written: &Value, definitions: &BTreeMap<String, Value>) 
     used
 }
 
-/// What was written holds `$ref` as a reference alone.
+/// Calls `each` for the name in each reference. In a rewritten schema `$ref` is always a reference.
 pub fn each_reference(value: &Value, each: &mut impl FnMut(&str)) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| each_reference(item, each)),
@@ -50,7 +50,7 @@ pub fn holds_reference(value: &Value) -> bool {
     holds
 }
 
-/// Puts any value in the place of each reference.
+/// Replaces each reference by a schema that allows any value.
 pub fn open_references(value: &mut Value) {
     if name_of(value).is_some() {
         *value = anything();

@@ -1,10 +1,10 @@
-//! Where a pattern begins and ends: `^` and `$` are taken out, and what they leave open is said.
+//! Removes the anchors of a pattern: without `^` and `$`, anything may be before and after it.
 
 use crate::provider::ollama::grammar::chars::Chars;
 use crate::provider::ollama::grammar::pattern::reader::Ast;
 
-/// A pattern matches anywhere in a text, unless `^` and `$` say otherwise. They may stand at the ends of the whole pattern or
-/// of one of its ways alone.
+/// Returns a pattern for the whole string. A pattern matches anywhere in it, except at the anchors, which may be at the ends of
+/// the whole pattern or of one alternative. `None`: there are anchors elsewhere.
 pub fn whole_text(ast: Ast) -> Option<Ast> {
     let ways = match ast {
         Ast::Either(ways) => ways,

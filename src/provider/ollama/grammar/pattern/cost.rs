@@ -1,18 +1,17 @@
-//! What following a pattern costs a sampler.
+//! The cost of a pattern for a sampler.
 
 use crate::provider::ollama::grammar::pattern::COUNT_MAX;
 use crate::provider::ollama::grammar::pattern::nonempty::NonEmpty;
 use crate::provider::ollama::grammar::pattern::places::Places;
 
-/// States in which a text can be at the same time, where a pattern leaves that open. Each costs a walk through the whole
-/// vocabulary for each token.
+/// The most states in which a match can be at the same time. Each costs a walk through the whole vocabulary for each token.
 const STATES_MAX: usize = 256;
 
-/// Nodes of a pattern whose places are looked at.
+/// The most nodes of a pattern whose places are computed.
 const NODES_MAX: usize = 4096;
 
 impl NonEmpty {
-    /// Whether a sampler can follow it: counts that the compiler takes, and few states at a time.
+    /// Returns whether a sampler can follow it: the compiler accepts its counts, and there are few states at a time.
     pub fn is_cheap(&self) -> bool {
         self.counts_fit()
             && (self.states() <= STATES_MAX || (self.nodes() <= NODES_MAX && Places::of(self).are_plain()))
@@ -29,7 +28,7 @@ impl NonEmpty {
         }
     }
 
-    /// Sets of characters when every count is written out: as many states a text can be in at most.
+    /// Returns the number of sets of characters with every count expanded, which bounds the states at a time.
     fn states(&self) -> usize {
         match self {
             NonEmpty::Class(_) => 1,

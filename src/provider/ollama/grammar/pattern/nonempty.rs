@@ -1,8 +1,8 @@
-//! Texts of at least one character: the form in which nothing that is repeated can be empty.
+//! Patterns that match at least one character: a form in which nothing that is repeated can be empty.
 
 use crate::provider::ollama::grammar::chars::Chars;
 
-/// One or more characters. Only what is in `Optional` may be left out, and what is in it can't be empty itself.
+/// A pattern that matches one or more characters. Only what is in `Optional` may be absent, and it can't be empty itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NonEmpty {
     Class(Class),
@@ -13,7 +13,7 @@ pub enum NonEmpty {
     Optional(Box<NonEmpty>),
 }
 
-/// Characters as a JSON text holds them: plain, or as the letters of escapes. One of them is not empty.
+/// Characters as they are in a JSON string: plain, or as letters of escapes. At least one of the two is not empty.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Class {
     pub plain: Chars,
@@ -54,7 +54,7 @@ impl NonEmpty {
         }
     }
 
-    /// How many characters a text has at least and at most.
+    /// Returns how many characters a match has at least and at most.
     pub fn lengths(&self) -> (u32, Option<u32>) {
         let times = |one: Option<u32>, times: Option<u32>| one?.checked_mul(times?);
         match self {

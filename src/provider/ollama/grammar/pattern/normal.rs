@@ -1,17 +1,17 @@
-//! Patterns in normal form: apart from the question whether the empty text matches.
+//! Brings patterns into a normal form: whether the empty string matches, and the other matches.
 
 use crate::provider::ollama::grammar::pattern::COUNT_MAX;
 use crate::provider::ollama::grammar::pattern::nonempty::{Class, NonEmpty};
 use crate::provider::ollama::grammar::pattern::reader::Ast;
 
-/// Nodes that the normal form may take. It repeats parts of a pattern, and patterns can be made so that it doubles them.
+/// The most nodes of a normal form. It repeats parts of a pattern, and a malicious pattern doubles them.
 const NODES_MAX: usize = 4096;
 
-/// A pattern in two parts: whether the empty text matches, and the texts of at least one character that do.
+/// A pattern in two parts: whether the empty string matches, and the matches of at least one character.
 pub struct Normal {
     pub may_be_empty: bool,
     core: Option<NonEmpty>,
-    /// Both parts in one, where that is shorter: of a sequence that may be empty.
+    /// Both parts in one, for a sequence that may be empty, where that is shorter.
     loose: Option<NonEmpty>,
 }
 
@@ -24,7 +24,7 @@ impl Form {
         Form { nodes_left: NODES_MAX }
     }
 
-    /// `None` when the form would be too large.
+    /// Returns the normal form; `None` if it would be too large.
     pub fn of(&mut self, ast: &Ast) -> Option<Normal> {
         self.pays(1)?;
         match ast {
@@ -45,14 +45,14 @@ impl Form {
                 Some(Normal::of(may_be_empty, NonEmpty::either(cores)))
             }
             Ast::Repeat { what, least, most } => self.repeat(what, *least, *most),
-            // They were taken out.
+            // Anchors were removed before.
             Ast::Start | Ast::End => None,
         }
     }
 
     fn repeat(&mut self, what: &Ast, least: u32, most: Option<u32>) -> Option<Normal> {
         let what = self.of(what)?;
-        // An empty part counts as often as one likes: then any number up to the most will do.
+        // A part that may be empty can be repeated any number of times up to the maximum.
         let may_be_empty = least == 0 || what.may_be_empty;
         let least = if what.may_be_empty { 1 } else { least.max(1) };
         let core = match (what.core, most) {
@@ -104,7 +104,7 @@ impl Normal {
         Normal { may_be_empty, core, loose: None }
     }
 
-    /// All texts that match, the empty one among them; `None` where there is no other.
+    /// Returns a pattern for all matches, the empty string included; `None` if there is no other match.
     pub fn whole(&self) -> Option<NonEmpty> {
         match (&self.loose, &self.core) {
             (Some(loose), _) => Some(loose.clone()),
@@ -113,7 +113,7 @@ impl Normal {
         }
     }
 
-    /// Puts the limits of length into the pattern where that is easy; `false` where they are lost.
+    /// Adds the bounds of the length to the pattern where that is easy; returns `false` where they are lost.
     pub fn limit_length(&mut self, least: u32, most: Option<u32>) -> bool {
         let Some(core) = &mut self.core else { return least == 0 };
         let (shortest, longest) = core.lengths();

@@ -1,18 +1,18 @@
-//! Which characters of a pattern can follow each other: whether a text can be in one place of it alone.
+//! Which sets of characters of a pattern can follow each other, and whether a match is always at one place only.
 
 use crate::provider::ollama::grammar::pattern::nonempty::{Class, NonEmpty};
 
-/// Sets of characters in a pattern that is looked at more closely because its counts are large.
+/// The most sets of characters in a pattern whose places are compared.
 const PLACES_MAX: usize = 128;
 
-/// The sets of characters of a pattern, and which of them can come after each, once for each way to get there.
+/// The sets of characters of a pattern, and for each the ones that can follow it, once for each way to get there.
 pub struct Places<'a> {
     sets: Vec<&'a Class>,
     after: Vec<Vec<usize>>,
     first: Vec<usize>,
 }
 
-/// Where a part begins and ends.
+/// The first and last sets of a part.
 struct Ends {
     first: Vec<usize>,
     last: Vec<usize>,
@@ -28,7 +28,7 @@ impl<'a> Places<'a> {
 
     fn add(&mut self, core: &'a NonEmpty) -> Ends {
         match core {
-            // Too many are not looked at any more.
+            // Beyond the bound, sets are not added.
             NonEmpty::Class(_) if self.sets.len() > PLACES_MAX => {
                 Ends { first: Vec::new(), last: Vec::new(), may_be_empty: false }
             }
@@ -78,7 +78,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// Whether each character of a text decides alone where it goes on.
+    /// Returns whether each character of a match determines the next place.
     pub fn are_plain(&self) -> bool {
         self.sets.len() <= PLACES_MAX && self.after.iter().chain([&self.first]).all(|ways| self.are_apart(ways))
     }

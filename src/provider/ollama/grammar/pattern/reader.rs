@@ -1,22 +1,22 @@
-//! Reads a pattern as JSON Schema means it: a regular expression of ECMA-262.
+//! Parses a pattern of JSON Schema: a regular expression of ECMA-262.
 //!
-//! Whatever has no counterpart in a grammar (looking ahead or behind, references to groups, borders of words, flags) is
-//! `None`, and so is what this reader does not know.
+//! What has no counterpart in a grammar (look-ahead, look-behind, references to groups, word boundaries, flags) is read as
+//! `None`, and so is unknown syntax.
 
 use std::iter::Peekable;
 use std::str::Chars as Letters;
 
 use crate::provider::ollama::grammar::chars::Chars;
 
-/// Longer ones are made by machines, for machines.
+/// The longest pattern that is read.
 const BYTES_MAX: usize = 4096;
 
-/// Groups inside one another.
+/// The deepest nesting of groups.
 const DEPTH_MAX: usize = 20;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ast {
-    /// One character out of a set.
+    /// One character of a set.
     Class(Chars),
     Sequence(Vec<Ast>),
     Either(Vec<Ast>),
@@ -76,7 +76,7 @@ impl Reader<'_> {
             '(' => self.group(),
             '[' => self.class().map(Ast::Class),
             '\\' => self.escape().map(Ast::Class),
-            // There is nothing before it that could be repeated.
+            // There is nothing to repeat before it.
             '*' | '+' | '?' => None,
             '{' if self.counts().is_some() => None,
             other => Some(Ast::Class(Chars::one(other as u32))),
@@ -87,7 +87,7 @@ impl Reader<'_> {
         if self.rest.next_if_eq(&'?').is_some() {
             match self.rest.next()? {
                 ':' => {}
-                // Python writes a name in its own way.
+                // Python's syntax for names.
                 'P' => self.name()?,
                 '<' => self.name_after_bracket()?,
                 _ => return None,
@@ -147,7 +147,7 @@ impl Reader<'_> {
         Some(Ast::Repeat { what: Box::new(atom), least, most })
     }
 
-    /// What stands after `{`, up to its end; nothing is taken where it counts nothing.
+    /// Parses a count after `{`, up to its end; consumes nothing if it is no count.
     fn counts(&mut self) -> Option<(u32, Option<u32>)> {
         let mut ahead = self.rest.clone();
         let number = |ahead: &mut Peekable<Letters<'_>>| {
@@ -176,7 +176,7 @@ impl Reader<'_> {
         Some(counts)
     }
 
-    /// After a backslash, outside of brackets.
+    /// Parses what follows a backslash outside of brackets.
     fn escape(&mut self) -> Option<Chars> {
         match self.rest.peek()? {
             'b' | 'B' | 'k' | '1'..='9' => None,
@@ -202,7 +202,7 @@ impl Reader<'_> {
             '0' if !matches!(self.rest.peek(), Some('0'..='9')) => one('\0'),
             'x' => self.hex(2).map(Chars::one),
             'u' => self.unicode().map(Chars::one),
-            // Every other letter and digit has a meaning somewhere, and none here.
+            // Other letters and digits have a meaning in some dialects, and none here.
             other if other.is_ascii_alphanumeric() => None,
             other => one(other),
         }
@@ -235,7 +235,7 @@ impl Reader<'_> {
         char::from_u32(0x1_0000 + ((first - 0xD800) << 10) + second).map(u32::from)
     }
 
-    /// After `[`, up to its end.
+    /// Parses a set after `[`, up to its end.
     fn class(&mut self) -> Option<Chars> {
         let is_inverted = self.rest.next_if_eq(&'^').is_some();
         let mut chars = Chars::default();
@@ -274,7 +274,7 @@ fn single(chars: &Chars) -> Option<u32> {
     }
 }
 
-/// A number that is too large for 32 bits is too large for everything here.
+/// Parses a number. One that exceeds 32 bits exceeds every bound here.
 fn count(digits: &str) -> u32 {
     digits.parse().unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! Patterns as text, in the few constructs that the compiler reads as they are meant.
+//! Writes patterns with the few constructs that the compiler reads correctly.
 
 use std::fmt::Write;
 
@@ -44,7 +44,7 @@ impl std::fmt::Display for NonEmpty {
     }
 }
 
-/// Something that a count can stand behind. The compiler would repeat the last letter of a literal only, or more of it.
+/// Writes something that a count can follow. Of a literal, the compiler would repeat the last letter only, or too much.
 fn put_atom(f: &mut std::fmt::Formatter<'_>, core: &NonEmpty) -> std::fmt::Result {
     match core {
         NonEmpty::Class(class) => put_class(f, class),
@@ -53,7 +53,7 @@ fn put_atom(f: &mut std::fmt::Formatter<'_>, core: &NonEmpty) -> std::fmt::Resul
     }
 }
 
-/// Letters that mean themselves both in the compiler's patterns and in the grammars that it makes.
+/// Returns the letter of a set of one letter that needs no escape in the compiler's patterns and in its grammars.
 fn literal(class: &Class) -> Option<char> {
     match (class.plain.ranges(), class.escapes.is_empty()) {
         ([(from, to)], true) if from == to => {

@@ -1,4 +1,4 @@
-//! Arrays.
+//! Writes schemas of arrays.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::provider::ollama::grammar::writer::counts::put_counts;
 use crate::provider::ollama::grammar::writer::{Level, SchemaWriter, Stop};
 use crate::provider::ollama::grammar::written::anything;
 
-/// Places of an array after those with a schema of their own; each has to be spelled out.
+/// The most places of an array after those with a schema of their own; each has to be spelled out.
 const PLACES_MORE_MAX: usize = 32;
 
 impl<'a> SchemaWriter<'a, '_> {
@@ -34,7 +34,7 @@ impl<'a> SchemaWriter<'a, '_> {
         Ok(written)
     }
 
-    /// An array with a schema for each of its places; the compiler knows none that go on after these.
+    /// Writes an array with a schema for each place; for the compiler it ends with the last of them.
     fn tuple(&mut self, facts: &Facts<'a>, level: Level) -> Result<Value, Stop> {
         let mut length = facts.prefix.len().max(facts.min_items as usize);
         if length > facts.prefix.len() + PLACES_MORE_MAX {

@@ -1,15 +1,15 @@
-//! How often something may be repeated: lengths of texts and of arrays, and the sum of all of them.
+//! The bounds of repetitions: lengths of strings and arrays, and their sum.
 
 use serde_json::Value;
 
 use crate::provider::ollama::grammar::pattern::COUNT_MAX;
 use crate::provider::ollama::grammar::writer::SchemaWriter;
 
-/// Sum of the counts of all repetitions: each makes as many rules of a grammar.
+/// The largest sum of all counts: a count of n makes n rules in the grammar.
 const REPEATS_MAX: usize = 50_000;
 
 impl SchemaWriter<'_, '_> {
-    /// Counts that the compiler takes; others are left out.
+    /// Returns the counts that the compiler accepts; others are left out and noted.
     pub fn counts(&mut self, least: u32, most: Option<u32>, words: [&str; 2]) -> (u32, Option<u32>) {
         let mut least = least;
         if least > COUNT_MAX || !self.counts_repeats(least as usize) {
@@ -26,7 +26,7 @@ impl SchemaWriter<'_, '_> {
         (least, most)
     }
 
-    /// Whether so many more repetitions have room.
+    /// Adds to the sum of counts; returns `false` if that would exceed it.
     pub fn counts_repeats(&mut self, repeats: usize) -> bool {
         let sum = self.grammar.repeats + repeats;
         let fits = sum <= REPEATS_MAX;

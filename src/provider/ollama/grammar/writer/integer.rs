@@ -1,11 +1,11 @@
-//! Integers.
+//! Writes schemas of integers.
 
 use serde_json::{Value, json};
 
 use crate::provider::ollama::grammar::facts::Facts;
 use crate::provider::ollama::grammar::writer::{SchemaWriter, Stop};
 
-/// Ends of the integers that are bounded. The compiler counts digits, up to 16 of them.
+/// The largest bound of an integer, positive or negative. The compiler counts digits, up to 16.
 pub const INTEGER_MAX: i64 = 999_999_999_999_999;
 
 impl SchemaWriter<'_, '_> {
@@ -24,7 +24,7 @@ impl SchemaWriter<'_, '_> {
         }
         least = least.filter(|least| *least >= -INTEGER_MAX);
         most = most.filter(|most| *most <= INTEGER_MAX);
-        // With one bound alone the compiler counts digits wrongly from 10 on, and below zero it lets zeros lead.
+        // With a single bound the compiler counts digits wrongly from 10 on, and allows leading zeros below zero.
         match (least, most) {
             (Some(10..), None) => most = Some(INTEGER_MAX),
             (None, Some(..0)) => least = Some(-INTEGER_MAX),

@@ -1,4 +1,4 @@
-//! Objects.
+//! Writes schemas of objects.
 
 use serde_json::{Map, Value};
 
@@ -6,10 +6,10 @@ use crate::provider::ollama::grammar::Care;
 use crate::provider::ollama::grammar::facts::Facts;
 use crate::provider::ollama::grammar::writer::{Level, SchemaWriter, Stop};
 
-/// Properties of one object that may be left out. The compiler's time grows with the third power of their number.
+/// The most optional properties of one object. The compiler's time grows with the third power of their number.
 const OPTIONAL_MAX: usize = 300;
 
-/// A text in the compiler's rules for names of properties runs through a recursion of its own for each character.
+/// The longest name of a property: the compiler recurses for each of its characters.
 const NAME_BYTES_MAX: usize = 256;
 
 impl<'a> SchemaWriter<'a, '_> {
@@ -39,11 +39,11 @@ impl<'a> SchemaWriter<'a, '_> {
                 Ok(value) => {
                     properties.insert(name.to_owned(), value);
                 }
-                // There must be no such property.
+                // No value fits, so the property must be absent.
                 Err(Stop::Nothing) if !is_required => continue,
                 Err(stop) => return Err(stop),
             }
-            // Under this name the compiler keeps its rule for additional properties, which may be repeated.
+            // The compiler uses this name for its rule for additional properties, which may be repeated.
             if is_required || name == "*" {
                 required.push(name);
             }
@@ -67,10 +67,10 @@ impl<'a> SchemaWriter<'a, '_> {
             written.insert("required".into(), required.into());
         }
         match additional {
-            // Without properties and without a word about others, any object will do.
+            // Without properties and without a rule for others, any object fits.
             Additional::Open if is_empty => {}
             Additional::Asked if is_empty => {}
-            // The compiler closes objects unless it is told otherwise.
+            // By default the compiler allows no additional properties.
             Additional::Open => {}
             Additional::Closed => {
                 if is_empty {
@@ -84,7 +84,7 @@ impl<'a> SchemaWriter<'a, '_> {
             Additional::Of(schema) if names_are_simple => {
                 written.insert("additionalProperties".into(), schema);
             }
-            // The compiler's rule for names that are none of the others puts their bytes into sets of characters.
+            // The compiler's rule for additional names puts the bytes of the other names into sets of characters.
             Additional::Asked | Additional::Of(_) => self.note("additionalProperties"),
         }
         Ok(written.into())
@@ -108,7 +108,7 @@ impl<'a> SchemaWriter<'a, '_> {
     }
 }
 
-/// What an object may hold beside its properties.
+/// What an object may contain beside its properties.
 enum Additional {
     Open,
     Closed,
@@ -116,7 +116,7 @@ enum Additional {
     Of(Value),
 }
 
-/// A name of the caller's as it may stand in a header and in a log.
+/// Returns a caller's name in a form that is safe in headers and logs.
 fn shown(name: &str) -> String {
     const CHARS_MAX: usize = 64;
     name.chars()

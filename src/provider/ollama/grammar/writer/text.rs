@@ -1,4 +1,4 @@
-//! Texts: patterns, formats and lengths.
+//! Writes schemas of strings: patterns, formats and lengths.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ impl<'a> SchemaWriter<'a, '_> {
         for pattern in &facts.patterns {
             match pattern::rewrite(pattern, least, most).filter(|_| written.is_none()) {
                 Some(pattern) if self.counts_repeats(pattern.repeats) => written = Some(pattern),
-                // One at most is taken.
+                // At most one pattern can be used.
                 _ => self.note("pattern"),
             }
         }

@@ -1,4 +1,4 @@
-//! Collects the schemas that hold together: a schema, what it refers to, and what its `allOf` names.
+//! Collects the schemas that a value has to fit together: a schema, what it refers to, and those in its `allOf`.
 
 use serde_json::Value;
 
@@ -6,8 +6,8 @@ use crate::provider::ollama::grammar::part::SchemaPart;
 use crate::provider::ollama::grammar::writer::{CHAIN_MAX, NODES_MAX, SchemaWriter, Stop};
 
 impl<'a> SchemaWriter<'a, '_> {
-    /// Adds a schema to those that hold together, with what it refers to before it. What says nothing by itself is left out
-    /// later, so that the same schemas look the same.
+    /// Adds a schema and, before it, what it refers to. Schemas that constrain nothing are removed later, so that equal
+    /// collections are recognised.
     pub fn take_in(&mut self, schema: &'a Value, parts: &mut Vec<SchemaPart<'a>>, chain: usize) -> Result<(), Stop> {
         let mut seen = parts.iter().filter(|part| part.decided == 0).map(|part| part.key().0).collect();
         self.take_in_new(schema, parts, &mut seen, chain)
@@ -28,7 +28,7 @@ impl<'a> SchemaWriter<'a, '_> {
         };
         let part = SchemaPart { fields, decided: 0 };
         let key = part.key().0;
-        // Said once is enough; that also ends references that lead back to themselves.
+        // Once is enough; this also ends recursive references.
         if seen.contains(&key) {
             return Ok(());
         }

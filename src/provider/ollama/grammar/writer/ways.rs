@@ -6,12 +6,12 @@ use crate::provider::ollama::grammar::part::{SchemaPart, UNIONS};
 use crate::provider::ollama::grammar::writer::{Level, SchemaWriter, Stop};
 use crate::provider::ollama::grammar::written::{holds_reference, open_references};
 
-/// Ways out of which an answer takes one: values of enumerations and alternatives. As many as OpenAI takes. A sampler tries
-/// each with every token while an answer leaves open which it will be.
+/// The most alternatives and values of enumerations in all; OpenAI accepts as many. While an answer leaves open which one it
+/// will be, a sampler tries each with every token.
 const WAYS_MAX: usize = 1_000;
 
 impl<'a> SchemaWriter<'a, '_> {
-    /// Decides the first alternatives that are open, for each way with all that holds beside them.
+    /// Writes the first undecided `anyOf` or `oneOf`: each alternative with everything that has to hold beside it.
     pub fn one_of(&mut self, mut parts: Vec<SchemaPart<'a>>, level: Level) -> Result<Value, Stop> {
         let open = parts.iter().enumerate().find_map(|(at, part)| {
             let (bit, word) =
@@ -57,8 +57,8 @@ impl<'a> SchemaWriter<'a, '_> {
             return ways.pop().ok_or(Stop::Nothing);
         }
         self.counts_ways(ways.len())?;
-        // Where two ways begin alike and both hold the schema around them, a sampler has to follow each of them through each
-        // of them: with every level of an answer their number would double.
+        // If two alternatives begin alike and both contain the schema around them, a sampler has to follow both at every level:
+        // their number doubles with each level of an answer.
         let recursive: Vec<_> = (0..ways.len()).filter(|at| holds_reference(&ways[*at])).collect();
         let are_apart = |one: usize, other: usize| self.are_apart(&ways[one], &ways[other]);
         let double = recursive
@@ -73,7 +73,7 @@ impl<'a> SchemaWriter<'a, '_> {
         Ok(json!({ "anyOf": ways }))
     }
 
-    /// Whether the first characters of an answer, or of its first property, tell two ways apart.
+    /// Returns whether the first characters of an answer, or of its first property, distinguish two alternatives.
     fn are_apart(&self, one: &Value, other: &Value) -> bool {
         let kind = |way: &Value| match way.get("type") {
             Some(Value::String(kind)) => Some(if kind == "integer" { "number".to_owned() } else { kind.clone() }),
@@ -105,7 +105,7 @@ impl<'a> SchemaWriter<'a, '_> {
     }
 }
 
-/// The property with which every value of an object begins.
+/// Returns the property with which every value of an object begins.
 fn first_required(written: &Value) -> Option<(&String, &Value)> {
     let required = written["required"].as_array()?;
     written["properties"].as_object()?.iter().find(|(name, _)| required.iter().any(|one| one.as_str() == Some(name)))
