@@ -1,14 +1,14 @@
 //! Deleting a user, after a complete export of their record.
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::config::Config;
 use crate::http::body;
 use crate::http::callers::Admin;
-use crate::http::reply::{self, ApiError};
+use crate::http::reply::{ApiResult, answer_as};
 use crate::rules::accounts::Accounts;
 
 #[derive(Deserialize, ToSchema)]
@@ -35,13 +35,11 @@ pub async fn delete_user(
     mut payload: web::Payload,
     accounts: web::Data<Accounts>,
     config: web::Data<Config>,
-) -> Result<HttpResponse, ApiError> {
+) -> ApiResult {
     let deleted = async {
         let asked: Delete = body::json(&request, &mut payload, &config.limits).await?;
-        accounts.delete(admin.0.actor(), &id, &asked.receipt).await
+        accounts.delete(admin.0.actor(), &id, &asked.receipt).await?;
+        Ok(Deleting { status: "erasing" })
     };
-    match deleted.await {
-        Ok(()) => Ok(reply::json(StatusCode::ACCEPTED, &Deleting { status: "erasing" })),
-        Err(error) => Err(ApiError::new(error, &request)),
-    }
+    answer_as(StatusCode::ACCEPTED, &request, deleted.await)
 }

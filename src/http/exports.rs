@@ -16,7 +16,7 @@ use crate::http::callers::Admin;
 use crate::http::head::request_id;
 use crate::http::idle_reader::IdleReader;
 use crate::http::query::query;
-use crate::http::reply::{self, ApiError, ApiResult};
+use crate::http::reply::{self, ApiError, ApiResult, answer_as};
 use crate::rules::export::filter::Filter;
 use crate::rules::export::{ExportFormat, Exporter, Exports, Extent, check_mark};
 
@@ -80,10 +80,7 @@ pub async fn create_export(
             format: format.name(),
         })
     };
-    match result.await {
-        Ok(view) => Ok(reply::json(StatusCode::CREATED, &view)),
-        Err(error) => Err(ApiError::new(error, &request)),
-    }
+    answer_as(StatusCode::CREATED, &request, result.await)
 }
 
 /// Streams an export. The last line is the receipt. An aborted download has none, for example when a user in it is deleted.

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::dialect::{DIALECTS, SharedRoute};
 use crate::gateway::Gateway;
 use crate::http::callers::{Admin, HostDoor};
-use crate::http::reply::{self, ApiError, ApiResult, answer};
+use crate::http::reply::{ApiResult, answer, answer_as};
 use crate::http::users::UserDetail;
 use crate::http::views::{FreshToken, UserView};
 use crate::http::{ApiRoute, ROUTES, Who, body, method, of_dialects, unknown};
@@ -91,7 +91,7 @@ async fn add(
         let id = accounts.find(&email)?.public_id.clone();
         accounts.approve(host.0.actor(), &id).await
     };
-    created(&request, made.await.map(|user| UserView::from(&user)))
+    answer_as(StatusCode::CREATED, &request, made.await.map(|user| UserView::from(&user)))
 }
 
 /// Shows the account with this name.
@@ -125,12 +125,5 @@ async fn create_token(
         let fresh = tokens.create(host.0.actor(), &id, wish).await?;
         Ok(FreshToken::of(&fresh, tokens.owner(&fresh.token)))
     };
-    created(&request, made.await)
-}
-
-fn created(request: &HttpRequest, made: Result<impl serde::Serialize, Error>) -> ApiResult {
-    match made {
-        Ok(view) => Ok(reply::json(StatusCode::CREATED, &view)),
-        Err(error) => Err(ApiError::new(error, request)),
-    }
+    answer_as(StatusCode::CREATED, &request, made.await)
 }

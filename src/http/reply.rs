@@ -87,8 +87,15 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> HttpResponse {
 
 /// Returns a view as JSON with status 200, or the error.
 pub fn answer(request: &HttpRequest, result: Result<impl Serialize, Error>) -> ApiResult {
-    match result {
-        Ok(view) => Ok(json(StatusCode::OK, &view)),
-        Err(error) => Err(ApiError::new(error, request)),
-    }
+    answer_as(StatusCode::OK, request, result)
+}
+
+/// Returns a view as JSON with this status, or the error.
+pub fn answer_as(status: StatusCode, request: &HttpRequest, result: Result<impl Serialize, Error>) -> ApiResult {
+    result.map(|view| json(status, &view)).map_err(|error| ApiError::new(error, request))
+}
+
+/// Returns status 204 without a body, or the error.
+pub fn answer_done(request: &HttpRequest, result: Result<(), Error>) -> ApiResult {
+    result.map(|()| HttpResponse::NoContent().finish()).map_err(|error| ApiError::new(error, request))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::http::body::{self, present};
 use crate::http::callers::{Doer, TokenKeeper, TokenReader};
 use crate::http::query::{page_size, query};
-use crate::http::reply::{self, ApiError, ApiResult, answer};
+use crate::http::reply::{ApiResult, answer, answer_as, answer_done};
 use crate::http::views::{FreshToken, TokenView};
 use crate::model::rights::quotas::Quotas;
 use crate::rules::accounts::Accounts;
@@ -82,12 +82,10 @@ pub async fn create(
 ) -> ApiResult {
     let made = async {
         let wish: Wish = body::json(&request, &mut payload, &config.limits).await?;
-        tokens.create(caller.actor(), &caller.0.user().public_id, wish).await
+        let fresh = tokens.create(caller.actor(), &caller.0.user().public_id, wish).await?;
+        Ok(FreshToken::of(&fresh, tokens.owner(&fresh.token)))
     };
-    match made.await {
-        Ok(fresh) => Ok(reply::json(StatusCode::CREATED, &FreshToken::of(&fresh, tokens.owner(&fresh.token)))),
-        Err(error) => Err(ApiError::new(error, &request)),
-    }
+    answer_as(StatusCode::CREATED, &request, made.await)
 }
 
 /// The fields to change. A field that is left out is not changed; null removes a limit.
@@ -136,10 +134,7 @@ pub async fn revoke(
     id: web::Path<String>,
     tokens: web::Data<Tokens>,
 ) -> ApiResult {
-    match tokens.revoke(caller.0.actor(), &id).await {
-        Ok(_) => Ok(HttpResponse::NoContent().finish()),
-        Err(error) => Err(ApiError::new(error, &request)),
-    }
+    answer_done(&request, tokens.revoke(caller.0.actor(), &id).await.map(drop))
 }
 
 /// Gives your token a new secret. The previous one stays valid for a while.

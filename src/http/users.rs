@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -12,7 +12,7 @@ use crate::gateway::Gateway;
 use crate::http::body::{self, present};
 use crate::http::callers::Admin;
 use crate::http::query::{page_size, query};
-use crate::http::reply::{ApiError, ApiResult, answer};
+use crate::http::reply::{ApiResult, answer, answer_done};
 use crate::http::views::{AccountView, UserView};
 use crate::model::people::User;
 use crate::model::rights::quotas::Quotas;
@@ -161,10 +161,7 @@ pub async fn turn_down(
     id: web::Path<String>,
     accounts: web::Data<Accounts>,
 ) -> ApiResult {
-    match accounts.turn_down(admin.0.actor(), &id).await {
-        Ok(()) => Ok(HttpResponse::NoContent().finish()),
-        Err(error) => Err(ApiError::new(error, &request)),
-    }
+    answer_done(&request, accounts.turn_down(admin.0.actor(), &id).await)
 }
 
 #[derive(Serialize, ToSchema)]

@@ -228,27 +228,13 @@ mod tests {
     use super::*;
     use crate::config::settings::Settings;
     use crate::model::people::Actor;
-    use crate::model::rights::quotas::Quotas;
-    use crate::model::rights::{AllowedModels, Scopes};
     use crate::store::tokens::NewToken;
 
     async fn token(store: &Store) -> Arc<Token> {
         store.create_first_admin("x".into()).await.unwrap();
         let admin = store.people().by_name("admin").unwrap().clone();
         store.change_password(admin.id, "x".into(), "y".into()).await.unwrap();
-        let new = NewToken {
-            public_id: "0123456789".into(),
-            secret_sha256: vec![0; 32],
-            name: "ci".into(),
-            scopes: Scopes::parse(&["chat"]).unwrap(),
-            models: AllowedModels::default(),
-            networks: None,
-            requests_per_minute: None,
-            quotas: Quotas::default(),
-            class: None,
-            lifetime_seconds: 3600,
-        };
-        store.create_token(Actor(Some(admin.id)), &admin.public_id, new, 10).await.unwrap();
+        store.create_token(Actor(Some(admin.id)), &admin.public_id, NewToken::for_test(), 10).await.unwrap();
         store.people().token("0123456789").unwrap().clone()
     }
 

@@ -7,7 +7,7 @@ use ring::digest;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
-use crate::model::people::{Actor, UserRole};
+use crate::model::people::{Actor, User, UserRole};
 use crate::model::record::{Act, Kind};
 use crate::store::people::{check_acting_admin, find};
 use crate::store::schema::{erasure, exports, record, record_image, record_image_use, record_part, users};
@@ -27,10 +27,7 @@ impl Store {
         let id = id.to_owned();
         let receipt = digest_of(receipt);
         self.write(move |tx| {
-            check_acting_admin(tx, by)?;
-            let user = find(tx, &id)?;
-            check_not_last_admin(tx, &user, "deleted")?;
-            let export = find_receipt(tx, user.id, &receipt)?;
+            let (user, export) = find_deletable(tx, by, &id, &receipt)?;
             use_up(tx, user.id, &export)?;
             bury(tx, user.id)?;
             tokens::bury_all(tx, user.id)?;
@@ -46,13 +43,7 @@ impl Store {
     pub async fn check_receipt(&self, by: Actor, id: &str, receipt: &str) -> Result<(), Error> {
         let id = id.to_owned();
         let receipt = digest_of(receipt);
-        self.write(move |tx| {
-            check_acting_admin(tx, by)?;
-            let user = find(tx, &id)?;
-            check_not_last_admin(tx, &user, "deleted")?;
-            find_receipt(tx, user.id, &receipt).map(drop)
-        })
-        .await
+        self.write(move |tx| find_deletable(tx, by, &id, &receipt).map(drop)).await
     }
 
     /// Erases one batch of contents, or merges a part of the search index after the last one; `merge` is the state of that.
@@ -98,6 +89,15 @@ fn digest_of(receipt: &str) -> Vec<u8> {
 
 fn unusable(why: &str) -> WriteFailure {
     Error::conflict(format!("{why}; export this person's record again")).into()
+}
+
+/// Finds the account and its export where this admin may delete it with this receipt.
+fn find_deletable(tx: &mut Tx<'_>, by: Actor, id: &str, receipt: &[u8]) -> Result<(User, Receipt), WriteFailure> {
+    check_acting_admin(tx, by)?;
+    let user = find(tx, id)?;
+    check_not_last_admin(tx, &user, "deleted")?;
+    let export = find_receipt(tx, user.id, receipt)?;
+    Ok((user, export))
 }
 
 fn find_receipt(tx: &mut Tx<'_>, user_id: i64, receipt: &[u8]) -> Result<Receipt, WriteFailure> {

@@ -62,6 +62,25 @@ pub struct NewToken {
     pub lifetime_seconds: i64,
 }
 
+#[cfg(test)]
+impl NewToken {
+    /// Returns a token of tests: `0123456789`, for chats, for an hour.
+    pub fn for_test() -> Self {
+        NewToken {
+            public_id: "0123456789".into(),
+            secret_sha256: vec![0; 32],
+            name: "ci".into(),
+            scopes: Scopes::parse(&["chat"]).unwrap(),
+            models: AllowedModels::default(),
+            networks: None,
+            requests_per_minute: None,
+            quotas: Quotas::default(),
+            class: None,
+            lifetime_seconds: 3600,
+        }
+    }
+}
+
 /// What is changed in a token; `None`: it stays as it is. Its scopes, models and networks can't be changed.
 #[derive(Debug, Default)]
 pub struct TokenChanges {
@@ -462,18 +481,7 @@ mod tests {
         assert!(admin.created_at_us >= ahead, "the stamp never goes back");
         store.change_password(admin.id, "x".into(), "y".into()).await.unwrap();
         let (id, by) = (admin.public_id.as_str(), Actor(Some(admin.id)));
-        let new = NewToken {
-            public_id: "0123456789".into(),
-            secret_sha256: vec![1; 32],
-            name: "ci".into(),
-            scopes: Scopes::parse(&["chat"]).unwrap(),
-            models: AllowedModels::default(),
-            networks: None,
-            requests_per_minute: None,
-            quotas: Quotas::default(),
-            class: None,
-            lifetime_seconds: 600,
-        };
+        let new = NewToken { secret_sha256: vec![1; 32], lifetime_seconds: 600, ..NewToken::for_test() };
         let rotation = |number, grace_seconds, lifetime_seconds| Rotation {
             secret_sha256: vec![number; 32],
             grace_seconds,

@@ -327,19 +327,7 @@ mod tests {
     async fn a_batch_is_written_whole_and_each_result_finds_its_intent() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), Live::new(Settings::default())).unwrap();
-        // What is handed over while a verb holds the writer becomes one batch.
-        let (release, released) = std::sync::mpsc::channel::<()>();
-        let (begins, begun) = oneshot::channel();
-        let holder = store.clone();
-        let held = tokio::spawn(async move {
-            let hold = move |_: &mut Tx<'_>| {
-                let _ = begins.send(());
-                let _ = released.recv();
-                Ok(())
-            };
-            holder.write(hold).await
-        });
-        begun.await.unwrap();
+        let release = hold(&store).await;
         let mut told = Vec::new();
         for number in 0..REQUESTS {
             let slot = IntentSlot::default();
@@ -354,8 +342,7 @@ mod tests {
             store.append(NewEntry::Result(Box::new(closing)), after);
             told.push(written);
         }
-        release.send(()).unwrap();
-        held.await.unwrap().unwrap();
+        release().await;
         for written in told {
             assert!(written.await.unwrap());
         }
