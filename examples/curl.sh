@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Chats from the command line. Needs curl and jq, and in the environment:
 #   LGW_URL=http://192.168.1.2:7000  LGW_USER=you@company.com  LGW_PASSWORD=…
-# Secrets go through standard input, never into arguments: those can be read by everybody on the host.
+# Secrets go through standard input, never into arguments: every user of the host can read those.
 set -euo pipefail
 
 # With the password in the body, as the first version took it. `model` may be left out.

@@ -79,7 +79,7 @@ impl Words {
     }
 }
 
-/// Returns what `password` costs to guess for somebody who knows `names`, the names of the account. At least `COST_MIN` is
+/// Returns what `password` costs to guess for an attacker who knows `names`, the names of the account. At least `COST_MIN` is
 /// required.
 pub fn cost(password: &str, names: &[&str]) -> u32 {
     let letters: Vec<char> = password.to_lowercase().chars().take(READ_LETTERS).collect();

@@ -27,7 +27,7 @@ use memory::Memory;
 
 pub struct Throttle {
     clock: SteadyClock,
-    /// Key for the digests of addresses and names: the file on disk names nobody.
+    /// Key for the digests of addresses and names: the file on disk contains neither.
     key: hmac::Key,
     memory: Memory,
     state: Mutex<State>,

@@ -27,7 +27,7 @@ pub enum Error {
     Unauthenticated { message: String },
     #[error("{message}")]
     Forbidden { message: String },
-    /// An API token that ran away, paused until somebody resumes it.
+    /// An API token that ran away, paused until it is resumed.
     #[error("{message}")]
     TokenPaused { message: String },
     #[error("model `{model}` is not served here; `GET /v1/models` lists those that are")]

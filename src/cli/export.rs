@@ -18,7 +18,7 @@ use crate::rules::export::filter::Filter;
     group(ArgGroup::new("what").required(true).multiple(true)),
     after_help = "USER alone exports all that this person asked, and the receipt in the last line opens `lan-gateway user \
         delete` for 15 minutes. With anything else besides, or without USER, what is found is exported, and its receipt only \
-        says that the file is complete. An export that breaks off, as when somebody is deleted whose record is in it, fails: \
+        says that the file is complete. An export that is aborted, such as when a person in it is deleted, fails: \
         it has no receipt, and leaves no FILE.\n\nExamples:\n  \
         lan-gateway export ann@example.org --output ann.csv\n  \
         lan-gateway export --token lgw_m_4sTq9ZbM1x --from 2026-01-01T00:00:00Z --format jsonl\n  \

@@ -12,7 +12,7 @@ use crate::cli::socket::{Socket, SocketReply, Stream};
 use crate::config::Config;
 use crate::serve::app::App;
 use crate::serve::control::Control;
-use crate::serve::socket::{SOCKET, somebody_answers};
+use crate::serve::socket::{SOCKET, is_answered};
 use crate::store::words::Merge;
 
 /// The socket of a command that has the data folder to itself.
@@ -37,7 +37,7 @@ struct Alone {
 impl HostApi {
     /// Finds the gateway that runs on the data folder, or opens the folder itself.
     pub async fn open(config: &Config) -> anyhow::Result<HostApi> {
-        let asked = somebody_answers(&config.data_dir);
+        let asked = is_answered(&config.data_dir);
         if asked.context("run this as the gateway's user or root")? {
             return Ok(HostApi { socket: Socket::at(&config.data_dir.join(SOCKET)), alone: None });
         }

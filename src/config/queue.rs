@@ -17,8 +17,8 @@ impl Order {
         reader.key(
             "queue.order",
             "\"fair\"",
-            "Who is next when a slot comes free: \"fair\", whoever has had the least GPU time for their weight, or \
-             \"arrival\", whoever came first.",
+            "Which request gets a free slot: \"fair\", one of the person with the least GPU time for their weight, or \
+             \"arrival\", the oldest.",
             one_of(&[("fair", Order::Fair), ("arrival", Order::Arrival)]),
         )
     }

@@ -93,8 +93,8 @@ settings! {
     queue.waiting_bytes_max: usize = 67108864, 1024 to 17_179_869_184 bytes;
     /// The longest wait for a slot.
     queue.wait_seconds_max: u32 = 300, 1 to 3600 seconds;
-    /// Requests of one person that may run at once, all hosts together. A smaller number keeps slots free for others even
-    /// while nobody else waits.
+    /// Requests of one person that may run at once, all model servers together. A smaller number keeps slots free for others
+    /// even while no one else waits.
     queue.running_per_user_max: usize = 1024, 1 to 1024 requests;
     /// Requests with images that run at once, all hosts together; others wait.
     queue.image_requests_max: usize = 1, 1 to 1024 requests;
@@ -117,7 +117,7 @@ settings! {
     breaker.errors_max: usize = 40, 0 to 1000 requests;
     /// A slowed token may send one request in this time.
     breaker.slowed_seconds: u32 = 10, 1 to 600 seconds;
-    // Longer than any client's retries, shorter than the patience of somebody whose request was not to blame.
+    // Longer than any client's retries, shorter than people wait whose request was not to blame.
     /// How long a request is refused that ran when a model server crashed; 0 turns that off.
     answers.quarantine_seconds: u32 = 300, 0 to 86_400 seconds;
     /// Model tokens of one answer, for people who have no other limit. A request may ask for fewer, never for more.

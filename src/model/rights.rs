@@ -156,7 +156,7 @@ impl From<String> for Class {
     }
 }
 
-/// With one weight of 100, nobody else keeps a noticeable share.
+/// With one weight of 100, no one else keeps a noticeable share.
 const WEIGHT_MAX: u32 = 100;
 
 /// Checks a queue weight.

@@ -89,7 +89,7 @@ const IDS_MAX: usize = 1000;
 const TURNED_DOWN_AT_ONCE: usize = 250;
 
 impl Waiting {
-    /// Checks the conditions. At least one is required, so that an empty body rejects nobody.
+    /// Checks the conditions. At least one is required, so that an empty body rejects no one.
     pub fn parse(wish: WaitingWish) -> Result<Waiting, Error> {
         let WaitingWish { ids, network, from, to } = wish;
         if ids.is_none() && network.is_none() && from.is_none() && to.is_none() {
@@ -158,7 +158,7 @@ impl Accounts {
         self.store.create_first_admin(hash).await
     }
 
-    /// Returns whether the first admin still has the initial password, so nobody can be approved yet.
+    /// Returns whether the first admin still has the initial password, so no account can be approved yet.
     pub fn first_admin_waits(&self) -> bool {
         let people = self.store.people();
         people.by_name("admin").is_some_and(|admin| is_first_password(admin))

@@ -1,4 +1,4 @@
-//! Circuit breaker for runaway tokens: slows them first, then pauses them until somebody resumes them.
+//! Circuit breaker for runaway tokens: slows them first, then pauses them until they are resumed.
 //!
 //! A loop that never ends, or a pipeline that fails and retries for ever, looks like ordinary work. Limits and the fair queue
 //! bound its cost for others; the breaker ends it. Only tokens are watched: a token belongs to one machine, while pausing a

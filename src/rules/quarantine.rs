@@ -5,7 +5,7 @@
 //! from then on; of several, each becomes a *suspect*. A suspect is sent again only while no other suspect runs, so that two of
 //! them never meet twice. After a second crash during it, it is refused; after a complete answer it is cleared. So a request
 //! crashes an upstream twice at most, and an innocent one is refused only if it runs beside two that are not. An upstream that
-//! somebody stops in the middle of a request looks like one that crashed.
+//! an admin stops in the middle of a request looks like one that crashed.
 //!
 //! Requests are the same if their forwarded bytes are: a digest under a key of this process (SipHash) is kept and no text.
 //! Memory is bounded by the running requests and by `SUSPECTS_MAX`; a restart forgets everything.

@@ -77,7 +77,7 @@ impl DataDir {
             Err(TryLockError::Error(cause)) => return Err(cause).context("can't lock the data folder"),
         }
         // The lock file may have been removed while a gateway ran; that gateway then holds a lock that no one else can see.
-        if socket::somebody_answers(path)? {
+        if socket::is_answered(path)? {
             bail!(
                 "another lan-gateway runs on {}, as its {} answers, though its {LOCK} is gone; stop it first",
                 path.display(),

@@ -37,7 +37,7 @@ const BACKLOG: i32 = 1024;
 const LAST_BYTES_MIN: Duration = Duration::from_millis(500);
 const LAST_BYTES_MAX: Duration = Duration::from_secs(2);
 
-/// How long the answers that nobody read may take to hand their rows over, once they were told to.
+/// How long unread answers may take to hand over their rows, once they were told to.
 const ROWS_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// How long data in memory may take to reach the disk.

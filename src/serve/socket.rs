@@ -12,7 +12,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 pub const SOCKET: &str = "control.sock";
 
 /// Returns whether a gateway answers at the socket of `data_dir`. The socket of a killed gateway doesn't answer.
-pub fn somebody_answers(data_dir: &Path) -> anyhow::Result<bool> {
+pub fn is_answered(data_dir: &Path) -> anyhow::Result<bool> {
     let path = data_dir.join(SOCKET);
     // Non-blocking: a gateway that hangs, with a full queue of connections, counts as running, too.
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).context("can't make a socket")?;

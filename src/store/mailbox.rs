@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use crate::store::audit::{IntentSlot, NewPart, PART_ANSWER, Segment};
 
-    /// What came back to whoever sent a letter.
+    /// What comes back to the sender of a letter.
     type Back = (NewEntry, Result<(), String>);
 
     fn letter(lost: &Arc<AtomicBool>) -> (Letter, oneshot::Receiver<Back>) {

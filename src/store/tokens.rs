@@ -422,7 +422,7 @@ fn check_alive(token: &Token) -> Result<(), WriteFailure> {
     }
 }
 
-/// Finds a token that `by` may change; for anybody else it doesn't exist.
+/// Finds a token that `by` may change; for others it doesn't exist.
 fn find(tx: &mut Tx<'_>, id: &str, by: Actor, reach: Reach) -> Result<Token, WriteFailure> {
     let missing = || WriteFailure::from(Error::NotFound { what: "such token".into() });
     let row: Option<TokenRow> = tokens::table

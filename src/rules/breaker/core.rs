@@ -69,7 +69,7 @@ pub enum Verdict {
         retry_after: Duration,
         count: usize,
     },
-    /// Refused until somebody resumes the token.
+    /// Refused until the token is resumed.
     RanAway {
         count: usize,
     },

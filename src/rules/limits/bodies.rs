@@ -1,6 +1,6 @@
 //! Memory for request bodies: bounded for each sender and in total.
 //!
-//! A sender may hold as many bytes as are still free: a single sender gets half of all at most, two get a third each, so nobody
+//! A sender may hold as many bytes as are still free: a single sender gets half of all at most, two get a third each; no sender
 //! can keep the others out. Nothing waits here: a body without room is refused and releases its bytes, so two bodies never wait
 //! for each other.
 
