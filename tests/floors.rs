@@ -40,12 +40,9 @@ const DOORS: &[(&str, &[&str])] = &[
 /// Names that several public types may have, each with the reason.
 const SHARED_NAMES: &[(&str, &str)] = &[
     ("Answer", "each dialect encodes its own, and only its folder names it"),
-    ("Asked", "each dialect decodes its own, and the queue is asked for a place"),
-    ("Choice", "of a tool by a request, and of the next request by the queue's core"),
+    ("Asked", "each dialect decodes its own, and only its folder names it"),
     ("Class", "of a request, and of characters in a pattern"),
-    ("End", "of an answer, and of a turn in the queue's core"),
     ("Ollama", "the program itself: as an upstream, and as the protocol of clients that expect it"),
-    ("Part", "of a message, and of a slot's time in the queue's core"),
 ];
 
 /// A file of the product as a module, with the paths that its code names, tests apart.

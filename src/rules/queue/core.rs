@@ -25,7 +25,7 @@ mod host;
 mod parts;
 
 use self::choosing::NextRequest;
-use self::host::QueueHost;
+use self::host::HostState;
 use self::parts::SlotPart;
 
 /// The id of a request in the queue; ids grow in the order of entry.
@@ -119,7 +119,7 @@ const PASSES_MAX: u32 = 8;
 const REQUESTS_OWED_MAX: f64 = 8.0;
 
 pub struct QueueCore {
-    hosts: Vec<QueueHost>,
+    hosts: Vec<HostState>,
     flows: BTreeMap<Key, Flow>,
     running: HashMap<Ticket, Running>,
     /// The flow of each waiting request.
@@ -193,7 +193,7 @@ struct Counts {
 
 impl QueueCore {
     pub fn new(hosts: &[Slots], bounds: QueueBounds) -> Self {
-        let host = |slots: &Slots| QueueHost {
+        let host = |slots: &Slots| HostState {
             slots: *slots,
             free: slots.total,
             down: false,
