@@ -22,18 +22,23 @@ pub mod values;
 pub use at::{At, shown};
 pub use ignored::Ignored;
 pub use parse::NESTING_MAX;
-pub use typed::{NoEffect, Sent, read_body};
+pub use typed::{NoEffect, Sent, Tree, Unread, read_body};
 
 use names::check_names;
 use parse::parse;
 
 /// Returns an object of the client's own as a tree, or refuses what is nested too deeply.
 pub fn tree(data: Data<'_>, at: &At<'_>) -> Result<Value, Error> {
+    parse_tree(data).map_err(|why| at.invalid(why))
+}
+
+/// Returns the tree, or why there is none.
+fn parse_tree(data: Data<'_>) -> Result<Value, String> {
     if data.depth() > NESTING_MAX {
-        return Err(at.invalid(format_args!("is nested more than {NESTING_MAX} levels deep; send a flatter one")));
+        return Err(format!("is nested more than {NESTING_MAX} levels deep; send a flatter one"));
     }
     let read = serde_json::from_str::<Map<String, Value>>(data.text());
-    read.map(Value::Object).map_err(|cause| at.invalid(format_args!("can't be used: {cause}")))
+    read.map(Value::Object).map_err(|cause| format!("can't be used: {cause}"))
 }
 
 /// A JSON value that borrows its text from the body where that has no escapes.

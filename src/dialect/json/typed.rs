@@ -7,6 +7,7 @@
 //! - a field that the struct lacks, or that it holds as `NoEffect`, is noted in `Ignored`;
 //! - another spelling of a field (`Model` for `model`) is refused;
 //! - `None` is a field that is missing, null or empty; `Sent` makes a difference between empty and missing;
+//! - a field of the type `Unread` takes any value and is not noted;
 //! - an enum with variants named after kinds of values (`a string`, `an array of parts`) takes the one that fits the value.
 //!   A kind in parentheses is recognised, but not named among the choices of an error.
 
@@ -19,12 +20,17 @@ use serde::de::{self, DeserializeSeed, EnumAccess, Expected, IntoDeserializer, M
 use serde::de::{Unexpected, VariantAccess, Visitor};
 
 use crate::base::error::Error;
+use crate::dialect::data::Data;
 use crate::dialect::json::at::At;
 use crate::dialect::json::ignored::Ignored;
-use crate::dialect::json::{Json, Object};
+use crate::dialect::json::{Json, Object, parse_tree};
 
 /// The type of a field that has no effect here; its name is noted. Tells a known field from a mistyped one.
 pub type NoEffect = de::IgnoredAny;
+
+/// The type of a field whose value doesn't matter.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+pub struct Unread;
 
 /// Reads a body, and notes in `ignored` what has no effect.
 pub fn read_body<'de, T: Deserialize<'de>>(body: Object<'de>, ignored: &mut Ignored) -> Result<T, Error> {
@@ -200,6 +206,7 @@ impl<'de> de::Deserializer<'de> for Value<'de, '_> {
         match name {
             SENT if self.value.is_null() => visitor.visit_none(),
             SENT => visitor.visit_some(self),
+            TREE => visitor.visit_borrowed_str(self.value.data(self.at)?.text()),
             _ => visitor.visit_newtype_struct(self),
         }
     }
@@ -222,6 +229,10 @@ impl<'de> de::Deserializer<'de> for Value<'de, '_> {
         visitor.visit_enum(Variant { name: Cow::Borrowed(*variant), value: Some(self) })
     }
 
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_unit()
+    }
+
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         if !self.value.is_absent() {
             self.ignored.add(self.at.without_indices());
@@ -230,7 +241,7 @@ impl<'de> de::Deserializer<'de> for Value<'de, '_> {
     }
 
     serde::forward_to_deserialize_any! {
-        i8 i16 i32 u8 u16 u32 u64 i128 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct identifier
+        i8 i16 i32 u8 u16 u32 u64 i128 u128 f32 char bytes byte_buf unit tuple tuple_struct identifier
     }
 }
 
@@ -386,5 +397,32 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Sent<T> {
     }
 }
 
+/// An object of the client's own, such as a schema, as a tree. Its field has to be among the names that `json::read` was given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tree(pub serde_json::Value);
+
+const TREE: &str = "Tree";
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Tree;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Tree, E> {
+                let data = Data::of(text).ok_or_else(|| E::invalid_type(Unexpected::Str(text), &self))?;
+                parse_tree(data).map(Tree).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_newtype_struct(TREE, Reader)
+    }
+}
+
 #[cfg(test)]
-mod tests;
+pub mod tests;

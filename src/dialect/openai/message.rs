@@ -1,11 +1,12 @@
 //! The messages of a chat completion's request.
 
 use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::base::error::Error;
-use crate::dialect::json::{At, Ignored, Json, Object};
-use crate::dialect::openai::tools::read_function;
+use crate::dialect::json::{At, Ignored, Json, Object, Sent, Unread};
+use crate::dialect::openai::tools::function_of;
 use crate::dialect::{data, image};
 use crate::model::chat::{Image, Message, Part, Role, ToolCall, ToolResult};
 
@@ -99,7 +100,7 @@ fn read_message(fields: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Resul
                 read.reasoning = Some(text.into_owned());
             }
             "name" => read.name = Some(value.text(&here)?.into_owned()),
-            "tool_calls" => read.tool_calls = read_tool_calls(value.array(&here)?, &here, ignored)?,
+            "tool_calls" => read.tool_calls = read_tool_calls(value.read(&here, ignored)?, &here, ignored)?,
             "tool_call_id" => read.tool_call_id = Some(value.text(&here)?.into_owned()),
             "function_call" => return Err(here.unsupported("is out of use; send `tool_calls`")),
             "audio" => return Err(here.unsupported("is not offered; send text")),
@@ -180,47 +181,36 @@ fn read_role(role: &str, at: &At<'_>) -> Result<Role, Error> {
     }
 }
 
-fn read_tool_calls(items: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<ToolCall>, Error> {
-    const KNOWN: &[&str] = &["custom", "function", "id", "index", "type"];
-    let mut calls = Vec::with_capacity(items.len());
-    for (number, item) in items.into_iter().enumerate() {
-        let at = at.index(number);
-        let (mut id, mut rest) = (None, Vec::new());
-        for (key, value) in item.object(&at)? {
-            match key.as_ref() {
-                "id" if !value.is_absent() => id = Some(value.text(&at.key("id"))?.into_owned()),
-                // Calls put together from a stream keep it; they are counted anew in their order.
-                "id" | "index" => {}
-                "custom" | "function" | "type" => rest.push((key, value)),
-                other => ignored.unknown(KNOWN, &at, "messages[].tool_calls[].", other, &value)?,
-            }
-        }
-        let id = id.ok_or_else(|| at.key("id").invalid("is missing; send the id that the call came with"))?;
-        let function = read_function(rest, &at, "messages[].tool_calls[].", ignored)?;
-        calls.push(read_called(id, function, &at.key("function"), ignored)?);
-    }
-    Ok(calls)
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireCall {
+    /// `type` refuses it by name.
+    custom: Unread,
+    function: Sent<CalledFunction>,
+    id: Option<String>,
+    /// Calls put together from a stream keep it; they are counted anew in their order.
+    index: Unread,
+    r#type: Option<String>,
 }
 
-fn read_called(id: String, function: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<ToolCall, Error> {
-    let (mut name, mut arguments) = (None, None);
-    for (key, value) in function {
-        match key.as_ref() {
-            _ if value.is_null() => {}
-            "name" => name = Some(value.text(&at.key("name"))?.into_owned()),
-            "arguments" => arguments = Some(read_arguments(&value.text(&at.key("arguments"))?, ignored)?),
-            other => {
-                ignored.unknown(&["arguments", "name"], at, "messages[].tool_calls[].function.", other, &value)?;
-            }
-        }
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct CalledFunction {
+    arguments: Sent<String>,
+    name: Sent<String>,
+}
+
+fn read_tool_calls(calls: Vec<WireCall>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<ToolCall>, Error> {
+    let mut read = Vec::with_capacity(calls.len());
+    for (number, call) in calls.into_iter().enumerate() {
+        let at = at.index(number);
+        let id = call.id.ok_or_else(|| at.key("id").invalid("is missing; send the id that the call came with"))?;
+        let CalledFunction { name, arguments } = function_of(call.r#type.as_deref(), call.function, &at)?;
+        // A model may have called nothing by name, and its client keeps that, too.
+        let name = name.0.ok_or_else(|| at.key("function").key("name").invalid("is missing"))?;
+        read.push(ToolCall { id, name, arguments: read_arguments(&arguments.0.unwrap_or_default(), ignored)? });
     }
-    // A model may have called nothing by name, and its client keeps that, too.
-    let name = name.ok_or_else(|| at.key("name").invalid("is missing"))?;
-    let arguments = match arguments {
-        Some(arguments) => arguments,
-        None => read_arguments("", ignored)?,
-    };
-    Ok(ToolCall { id, name, arguments })
+    Ok(read)
 }
 
 /// JSON inside a string, as OpenAI has it; the model server takes the object. A model may have written something else, which

@@ -1,15 +1,15 @@
 //! A chat completion's request: fields to meaning, or a refusal that names the field.
 
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 
 use crate::base::error::Error;
 use crate::dialect::json::typed::unsupported;
-use crate::dialect::json::{At, Ignored, Json, NoEffect, Object};
+use crate::dialect::json::values::{Integer, NotOffered, Number, Stops, TokenLimit};
+use crate::dialect::json::{self, At, Ignored, Json, NoEffect, Object, Sent, Tree, Unread};
 use crate::dialect::openai::message::read_messages;
-use crate::dialect::openai::tools::{Choice, read_choice, read_tools};
+use crate::dialect::openai::parse_model;
+use crate::dialect::openai::tools::{WireChoice, WireTool, read_choice, read_tools};
 use crate::model::chat::{ChatRequest, Extra, Format, Sampling, Think, Thinking};
-use crate::model::model_name::ModelName;
 use crate::model::too_long::TooLong;
 
 /// OpenAI's own limits.
@@ -23,138 +23,124 @@ pub struct Asked {
     pub ignored: Ignored,
 }
 
-/// Every field that `read` knows: another spelling of one of these is an error.
-const FIELDS: &[&str] = &[
-    "audio",
-    "frequency_penalty",
-    "function_call",
-    "functions",
-    "logit_bias",
-    "logprobs",
-    "max_completion_tokens",
-    "max_tokens",
-    "messages",
-    "metadata",
-    "modalities",
-    "model",
-    "moderation",
-    "n",
-    "parallel_tool_calls",
-    "prediction",
-    "presence_penalty",
-    "prompt_cache_key",
-    "prompt_cache_options",
-    "prompt_cache_retention",
-    "reasoning",
-    "reasoning_effort",
-    "response_format",
-    "safety_identifier",
-    "seed",
-    "service_tier",
-    "stop",
-    "store",
-    "stream",
-    "stream_options",
-    "temperature",
-    "tool_choice",
-    "tools",
-    "top_logprobs",
-    "top_p",
-    "user",
-    "verbosity",
-    "web_search_options",
-];
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Body {
+    audio: Option<NotOffered>,
+    frequency_penalty: Option<Number<-2, 2>>,
+    function_call: Option<Unread>,
+    functions: Option<Unread>,
+    logit_bias: Option<NotOffered>,
+    logprobs: Option<bool>,
+    max_completion_tokens: Option<TokenLimit>,
+    max_tokens: Option<TokenLimit>,
+    /// Taken out before, and read by hand.
+    messages: Unread,
+    metadata: NoEffect,
+    modalities: Option<OnlyText>,
+    model: Option<String>,
+    moderation: NoEffect,
+    n: Option<OneAnswer>,
+    parallel_tool_calls: Option<bool>,
+    /// An empty object here is a wish all the same, and in `web_search_options`: a search with its defaults.
+    prediction: Sent<NotOffered>,
+    presence_penalty: Option<Number<-2, 2>>,
+    prompt_cache_key: NoEffect,
+    prompt_cache_options: NoEffect,
+    prompt_cache_retention: NoEffect,
+    reasoning: Option<Reasoning>,
+    reasoning_effort: Option<Effort>,
+    response_format: Option<WireFormat>,
+    safety_identifier: NoEffect,
+    seed: Option<i64>,
+    service_tier: NoEffect,
+    stop: Option<Stops>,
+    store: NoEffect,
+    stream: Option<bool>,
+    stream_options: Option<StreamOptions>,
+    temperature: Option<Number<0, 2>>,
+    tool_choice: Option<WireChoice>,
+    tools: Option<Vec<WireTool>>,
+    top_logprobs: Option<Integer<0, TOP_LOGPROBS_MAX>>,
+    top_p: Option<Number<0, 1>>,
+    user: NoEffect,
+    verbosity: NoEffect,
+    web_search_options: Sent<NotOffered>,
+}
 
-/// An empty object here is a wish all the same: a search with its defaults.
-const MEANT_WHEN_EMPTY: &[&str] = &["prediction", "web_search_options"];
-
-pub fn read(body: Object<'_>) -> Result<Asked, Error> {
+pub fn read(mut body: Object<'_>) -> Result<Asked, Error> {
     let mut ignored = Ignored::default();
-    let mut model = None;
-    let mut messages = Vec::new();
-    let mut sampling = Sampling::default();
-    let (mut max_tokens, mut max_completion_tokens) = (None, None);
-    let (mut format, mut effort, mut reasoning) = (None, None, None);
-    let (mut tools, mut choice, mut one_call) = (Vec::new(), Choice::Auto, false);
-    let (mut logprobs, mut top_logprobs) = (false, None);
-    let (mut stream, mut stream_options) = (false, None);
-    for (key, value) in body {
-        let key = key.as_ref();
-        let at = At::Body.key(key);
-        if !FIELDS.contains(&key) {
-            ignored.unknown(FIELDS, &At::Body, "", key, &value)?;
-            continue;
+    // Which fields of a message count depends on its role, and which of two names is wrong on their order.
+    let messages =
+        body.iter_mut().find(|(key, _)| key == "messages").map(|(_, value)| std::mem::replace(value, Json::Null));
+    let body: Body = json::read_body(body, &mut ignored)?;
+    let messages = match messages {
+        Some(messages) if !messages.is_absent() => {
+            let at = At::Body.key("messages");
+            read_messages(messages.array(&at)?, &at, &mut ignored)?
         }
-        if value.is_null() || (value.is_absent() && !MEANT_WHEN_EMPTY.contains(&key)) {
-            continue;
-        }
-        match key {
-            "model" => model = Some(ModelName::parse(&value.text(&at)?)?),
-            "messages" => messages = read_messages(value.array(&at)?, &at, &mut ignored)?,
-            "max_tokens" => max_tokens = value.token_limit(&at, &mut ignored)?,
-            "max_completion_tokens" => max_completion_tokens = value.token_limit(&at, &mut ignored)?,
-            "temperature" => sampling.temperature = Some(value.number_in(&at, 0.0..=2.0)?),
-            "top_p" => sampling.top_p = Some(value.number_in(&at, 0.0..=1.0)?),
-            "presence_penalty" => sampling.presence_penalty = Some(value.number_in(&at, -2.0..=2.0)?),
-            "frequency_penalty" => sampling.frequency_penalty = Some(value.number_in(&at, -2.0..=2.0)?),
-            "seed" => sampling.seed = Some(value.integer(&at)?),
-            "stop" => sampling.stop = value.stop_sequences(&at, STOPS_MAX)?,
-            "stream" => stream = value.boolean(&at)?,
-            "stream_options" => stream_options = Some(value.read(&at, &mut ignored)?),
-            "response_format" => format = read_format(value.object(&at)?, &at, &mut ignored)?,
-            "reasoning_effort" => effort = Some(read_effort(value, &at)?),
-            "reasoning" => reasoning = read_reasoning(value.object(&at)?, &at, &mut ignored)?,
-            "n" => {
-                value.read::<OneAnswer>(&at, &mut ignored)?;
-            }
-            "logprobs" => logprobs = value.boolean(&at)?,
-            "top_logprobs" => top_logprobs = Some(value.integer_in(&at, 0..=TOP_LOGPROBS_MAX)? as u8),
-            "modalities" => {
-                if !matches!(&value, Json::Array(kinds) if matches!(&kinds[..], [Json::Text(kind)] if kind == "text")) {
-                    return Err(at.unsupported("may only be `[\"text\"]`: answers are text"));
-                }
-            }
-            "tools" => tools = read_tools(value.array(&at)?, &at, &mut ignored)?,
-            "tool_choice" => choice = read_choice(value, &at, &mut ignored)?,
-            "parallel_tool_calls" => one_call = !value.boolean(&at)?,
-            "functions" => return Err(at.unsupported("is out of use; send `tools`")),
-            "function_call" => return Err(at.unsupported("is out of use; send `tool_choice`")),
-            "audio" | "logit_bias" | "prediction" | "web_search_options" => {
-                return Err(at.unsupported("is not offered; leave it out"));
-            }
-            // What is left of `FIELDS` has no effect on the answer here.
-            _ => ignored.add(key),
-        }
-    }
-    let include_usage = wants_usage(stream, stream_options)?;
-    if top_logprobs.is_some_and(|top| top > 0) && !logprobs {
-        return Err(Error::invalid("top_logprobs", "`top_logprobs` needs `logprobs: true`; send it or leave both out"));
-    }
-    let (tools, must_call) = choice.apply(tools)?;
-    let Some(model) = model else {
-        return Err(Error::invalid("model", "`model` is missing; name one that `GET /v1/models` lists"));
+        _ => Vec::new(),
     };
+    if body.functions.is_some() {
+        return Err(At::Body.key("functions").unsupported("is out of use; send `tools`"));
+    }
+    if body.function_call.is_some() {
+        return Err(At::Body.key("function_call").unsupported("is out of use; send `tool_choice`"));
+    }
+    let stream = body.stream.unwrap_or(false);
+    let include_usage = wants_usage(stream, body.stream_options)?;
+    let logprobs = read_logprobs(body.logprobs.unwrap_or(false), body.top_logprobs)?;
+    let tools = read_tools(body.tools.unwrap_or_default(), &At::Body.key("tools"), &mut ignored)?;
+    let choice = body.tool_choice.map(|choice| read_choice(choice, &At::Body.key("tool_choice"))).transpose()?;
+    let (tools, must_call) = choice.unwrap_or_default().apply(tools)?;
+    let format =
+        body.response_format.map(|format| read_format(format, &At::Body.key("response_format"))).transpose()?;
+    let model = parse_model(body.model)?;
     if messages.is_empty() {
         return Err(Error::invalid("messages", "`messages` is missing or empty; send at least one message"));
     }
+    let stop = body.stop.map(|stops| stops.texts(&At::Body.key("stop"), STOPS_MAX)).transpose()?;
+    let sampling = Sampling {
+        temperature: body.temperature.map(|Number(value)| value),
+        top_p: body.top_p.map(|Number(value)| value),
+        presence_penalty: body.presence_penalty.map(|Number(value)| value),
+        frequency_penalty: body.frequency_penalty.map(|Number(value)| value),
+        seed: body.seed,
+        stop: stop.unwrap_or_default(),
+        ..Sampling::default()
+    };
+    let mut limit = |field, limit: Option<TokenLimit>| limit.and_then(|limit| limit.at_most(field, &mut ignored));
+    let max_tokens = limit("max_tokens", body.max_tokens);
+    let max_completion_tokens = limit("max_completion_tokens", body.max_completion_tokens);
+    let effort = body.reasoning_effort.map(Think::from);
     let effort_name = if effort.is_some() { "reasoning_effort" } else { "reasoning.effort" };
+    let reasoning = body.reasoning.and_then(|reasoning| reasoning.effort).map(Think::from);
     let think = agree(("reasoning_effort", effort), ("reasoning.effort", reasoning))?;
     let chat = ChatRequest {
         model,
         messages,
         tools,
         must_call,
-        one_call,
-        format,
+        one_call: body.parallel_tool_calls == Some(false),
+        format: format.flatten(),
         sampling,
         max_tokens: agree(("max_tokens", max_tokens), ("max_completion_tokens", max_completion_tokens))?,
         think: think.map(|level| Thinking { level, optional: Some(effort_name) }),
-        logprobs: logprobs.then_some(top_logprobs.unwrap_or(0)),
+        logprobs,
         // OpenAI's clients expect an error, not a conversation whose beginning vanished.
         too_long: Some(TooLong::Refuse),
         extra: Extra::default(),
     };
     Ok(Asked { chat, stream, include_usage, ignored })
+}
+
+/// Returns how many alternatives of each token are wanted; `None`: no probabilities.
+fn read_logprobs(wanted: bool, top: Option<Integer<0, TOP_LOGPROBS_MAX>>) -> Result<Option<u8>, Error> {
+    let top = top.map_or(0, |Integer(count)| count as u8);
+    if top > 0 && !wanted {
+        return Err(Error::invalid("top_logprobs", "`top_logprobs` needs `logprobs: true`; send it or leave both out"));
+    }
+    Ok(wanted.then_some(top))
 }
 
 /// Two names for one thing: either, or both with the same value.
@@ -197,24 +183,41 @@ impl<'de> Deserialize<'de> for OneAnswer {
     }
 }
 
-fn read_format(format: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Option<Format>, Error> {
-    let (mut kind, mut schema) = (None, None);
-    for (key, value) in format {
-        match key.as_ref() {
-            "type" => kind = Some(value.text(&at.key("type"))?),
-            "json_schema" if value.is_null() => {}
-            "json_schema" => {
-                let at = at.key("json_schema");
-                schema = read_schema(value.object(&at)?, &at, ignored)?;
-            }
-            other => ignored.unknown(&["json_schema", "type"], at, "response_format.", other, &value)?,
+/// `modalities`, which may only be text.
+struct OnlyText;
+
+impl<'de> Deserialize<'de> for OnlyText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if Vec::<String>::deserialize(deserializer).is_ok_and(|kinds| kinds == ["text"]) {
+            return Ok(OnlyText);
         }
+        Err(unsupported("may only be `[\"text\"]`: answers are text"))
     }
-    match kind.as_deref() {
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireFormat {
+    r#type: Option<String>,
+    json_schema: Option<WireSchema>,
+}
+
+/// `name` and `description` are for people. `strict` is kept in any case: the schema always binds the model.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireSchema {
+    description: Unread,
+    name: Unread,
+    schema: Sent<Tree>,
+    strict: Unread,
+}
+
+fn read_format(format: WireFormat, at: &At<'_>) -> Result<Option<Format>, Error> {
+    match format.r#type.as_deref() {
         Some("text") => Ok(None),
         Some("json_object") => Ok(Some(Format::Json)),
-        Some("json_schema") => match schema {
-            Some(schema) => Ok(Some(Format::Schema { schema, field: "response_format.json_schema.schema" })),
+        Some("json_schema") => match format.json_schema.and_then(|wrapped| wrapped.schema.0) {
+            Some(Tree(schema)) => Ok(Some(Format::Schema { schema, field: "response_format.json_schema.schema" })),
             None => Err(at.key("json_schema").key("schema").invalid("is missing; send the schema as an object")),
         },
         Some(_) => Err(at.key("type").invalid("must be one of `text`, `json_object`, `json_schema`")),
@@ -222,41 +225,34 @@ fn read_format(format: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result
     }
 }
 
-/// `name` and `description` are for people. `strict` is kept in any case: the schema always binds the model.
-fn read_schema(wrapped: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Option<Value>, Error> {
-    const KNOWN: &[&str] = &["description", "name", "schema", "strict"];
-    let mut schema = None;
-    for (key, value) in wrapped {
-        match key.as_ref() {
-            "schema" if value.is_null() => {}
-            "schema" => schema = Some(value.tree(&at.key("schema"))?),
-            known if KNOWN.contains(&known) => {}
-            other => ignored.unknown(KNOWN, at, "response_format.json_schema.", other, &value)?,
-        }
-    }
-    Ok(schema)
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Reasoning {
+    effort: Option<Effort>,
 }
 
-fn read_reasoning(reasoning: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Option<Think>, Error> {
-    let mut effort = None;
-    for (key, value) in reasoning {
-        match key.as_ref() {
-            "effort" if value.is_absent() => {}
-            "effort" => effort = Some(read_effort(value, &at.key("effort"))?),
-            other => ignored.unknown(&["effort"], at, "reasoning.", other, &value)?,
-        }
-    }
-    Ok(effort)
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Effort {
+    None,
+    Minimal,
+    Low,
+    Medium,
+    High,
+    XHigh,
+    Max,
+    Ultra,
 }
 
-fn read_effort(value: Json<'_>, at: &At<'_>) -> Result<Think, Error> {
-    match value.text(at)?.as_ref() {
-        "none" => Ok(Think::Off),
-        "minimal" | "low" => Ok(Think::Low),
-        "medium" => Ok(Think::Medium),
-        "high" => Ok(Think::High),
-        "xhigh" | "max" | "ultra" => Ok(Think::Max),
-        _ => Err(at.invalid("must be one of `none`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max`, `ultra`")),
+impl From<Effort> for Think {
+    fn from(effort: Effort) -> Self {
+        match effort {
+            Effort::None => Think::Off,
+            Effort::Minimal | Effort::Low => Think::Low,
+            Effort::Medium => Think::Medium,
+            Effort::High => Think::High,
+            Effort::XHigh | Effort::Max | Effort::Ultra => Think::Max,
+        }
     }
 }
 

@@ -1,75 +1,61 @@
 //! The tools of a chat completion's request, and which of them the model may or must call.
 
+use serde::Deserialize;
+
 use crate::base::error::Error;
-use crate::dialect::json::{At, Ignored, Json, Object};
+use crate::dialect::json::{At, Ignored, Sent, Tree, Unread};
 use crate::model::chat::Tool;
 
 /// OpenAI's own limit.
 const TOOLS_MAX: usize = 128;
 
-pub fn read_tools(items: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<Tool>, Error> {
-    if items.len() > TOOLS_MAX {
-        return Err(at.invalid(format_args!("may hold at most {TOOLS_MAX} functions")));
-    }
-    let mut tools = Vec::with_capacity(items.len());
-    for (number, item) in items.into_iter().enumerate() {
-        let at = at.index(number);
-        let function = read_function(item.object(&at)?, &at, "tools[].", ignored)?;
-        tools.push(read_tool(function, &at.key("function"), ignored)?);
-    }
-    Ok(tools)
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub struct WireTool {
+    /// `type` refuses it by name.
+    custom: Unread,
+    function: Sent<WireFunction>,
+    r#type: Option<String>,
 }
 
-/// `{"type": "function", "function": {…}}`: what stands in `function`.
-pub fn read_function<'a>(
-    fields: Object<'a>,
-    at: &At<'_>,
-    prefix: &str,
-    ignored: &mut Ignored,
-) -> Result<Object<'a>, Error> {
-    let (mut kind, mut function) = (None, None);
-    for (key, value) in fields {
-        match key.as_ref() {
-            _ if value.is_null() => {}
-            "type" => kind = Some(value.text(&at.key("type"))?),
-            "function" => function = Some(value.object(&at.key("function"))?),
-            // Its `type` is refused below, by name.
-            "custom" => {}
-            other => ignored.unknown(&["custom", "function", "type"], at, prefix, other, &value)?,
-        }
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireFunction {
+    description: Sent<String>,
+    name: Option<String>,
+    parameters: Sent<Tree>,
+    strict: Option<bool>,
+}
+
+pub fn read_tools(tools: Vec<WireTool>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<Tool>, Error> {
+    if tools.len() > TOOLS_MAX {
+        return Err(at.invalid(format_args!("may hold at most {TOOLS_MAX} functions")));
     }
-    match kind.as_deref() {
+    let mut read = Vec::with_capacity(tools.len());
+    for (number, tool) in tools.into_iter().enumerate() {
+        let at = at.index(number);
+        let function = function_of(tool.r#type.as_deref(), tool.function, &at)?;
+        // Models here are not held to the schema of a function that they need not call.
+        if function.strict == Some(true) {
+            ignored.add("tools[].function.strict");
+        }
+        let name = function.name.ok_or_else(|| at.key("function").key("name").invalid("is missing"))?;
+        let parameters = function.parameters.0.map(|Tree(schema)| schema);
+        read.push(Tool { name, description: function.description.0, parameters });
+    }
+    Ok(read)
+}
+
+/// Returns what is in `function`, if that is the type.
+pub fn function_of<F>(kind: Option<&str>, function: Sent<F>, at: &At<'_>) -> Result<F, Error> {
+    match kind {
         Some("function") | None => {}
         Some("custom") => {
             return Err(at.key("type").unsupported("may only be `function`: custom tools are not offered"));
         }
         Some(_) => return Err(at.key("type").unsupported("may only be `function`")),
     }
-    function.ok_or_else(|| at.key("function").invalid("is missing; send an object with `name`"))
-}
-
-fn read_tool(function: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Tool, Error> {
-    const KNOWN: &[&str] = &["description", "name", "parameters", "strict"];
-    let mut tool = Tool { name: String::new(), description: None, parameters: None };
-    for (key, value) in function {
-        match key.as_ref() {
-            _ if value.is_null() => {}
-            "name" => tool.name = value.text(&at.key("name"))?.into_owned(),
-            "description" => tool.description = Some(value.text(&at.key("description"))?.into_owned()),
-            "parameters" => tool.parameters = Some(value.tree(&at.key("parameters"))?),
-            // Models here are not held to the schema of a function that they need not call.
-            "strict" => {
-                if value.boolean(&at.key("strict"))? {
-                    ignored.add("tools[].function.strict");
-                }
-            }
-            other => ignored.unknown(KNOWN, at, "tools[].function.", other, &value)?,
-        }
-    }
-    if tool.name.is_empty() {
-        return Err(at.key("name").invalid("is missing"));
-    }
-    Ok(tool)
+    function.0.ok_or_else(|| at.key("function").invalid("is missing; send an object with `name`"))
 }
 
 /// What the model may do with the tools.
@@ -86,85 +72,89 @@ pub enum Choice {
     },
 }
 
-pub fn read_choice(choice: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Choice, Error> {
-    let fields = match choice {
-        Json::Text(word) => {
-            return match word.as_ref() {
+#[derive(Deserialize)]
+pub enum WireChoice {
+    #[serde(rename = "a string")]
+    Word(String),
+    #[serde(rename = "an object that names a function")]
+    Named(NamedChoice),
+}
+
+/// A function, or a list of those that are allowed.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub struct NamedChoice {
+    allowed_tools: Sent<AllowedTools>,
+    custom: Unread,
+    function: Sent<FunctionName>,
+    r#type: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct AllowedTools {
+    mode: Option<String>,
+    tools: Vec<AllowedTool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct AllowedTool {
+    custom: Unread,
+    function: Sent<FunctionName>,
+    r#type: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct FunctionName {
+    name: Sent<String>,
+}
+
+pub fn read_choice(choice: WireChoice, at: &At<'_>) -> Result<Choice, Error> {
+    let choice = match choice {
+        WireChoice::Word(word) => {
+            return match word.as_str() {
                 "auto" => Ok(Choice::Auto),
                 "none" => Ok(Choice::None),
                 "required" => Ok(Choice::Required),
                 _ => Err(at.invalid("must be `none`, `auto`, `required` or an object that names a function")),
             };
         }
-        other => other.object(at)?,
+        WireChoice::Named(choice) => choice,
     };
-    let is_list = fields.iter().any(|(key, value)| {
-        (key == "type" && *value == Json::Text("allowed_tools".into())) || (key == "allowed_tools" && !value.is_null())
-    });
-    if is_list {
-        return read_allowed(fields, at, ignored);
+    let is_list = choice.r#type.as_deref() == Some("allowed_tools");
+    if is_list || choice.allowed_tools.0.is_some() {
+        if !is_list && choice.r#type.is_some() {
+            return Err(at.key("type").invalid("must be `allowed_tools` beside a field of that name"));
+        }
+        return read_allowed(choice.allowed_tools, &at.key("allowed_tools"));
     }
-    let function = read_function(fields, at, "tool_choice.", ignored)?;
-    let name = read_name(function, &at.key("function"), "tool_choice.function.", ignored)?;
-    Ok(Choice::Among { names: vec![name], must_call: true })
+    let function = function_of(choice.r#type.as_deref(), choice.function, at)?;
+    Ok(Choice::Among { names: vec![name_of(function, &at.key("function"))?], must_call: true })
 }
 
-fn read_allowed(fields: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Choice, Error> {
-    let mut allowed = None;
-    for (key, value) in fields {
-        match key.as_ref() {
-            "type" => {
-                if value.text(&at.key("type"))? != "allowed_tools" {
-                    return Err(at.key("type").invalid("must be `allowed_tools` beside a field of that name"));
-                }
-            }
-            "allowed_tools" => allowed = Some(value.object(&at.key("allowed_tools"))?),
-            other => ignored.unknown(&["allowed_tools", "type"], at, "tool_choice.", other, &value)?,
-        }
-    }
-    let at = &at.key("allowed_tools");
-    let allowed = allowed.ok_or_else(|| at.invalid("is missing; send an object with `mode` and `tools`"))?;
-    let (mut must_call, mut names) = (false, Vec::new());
-    for (key, value) in allowed {
-        match key.as_ref() {
-            "mode" => {
-                must_call = match value.text(&at.key("mode"))?.as_ref() {
-                    "auto" => false,
-                    "required" => true,
-                    _ => return Err(at.key("mode").invalid("must be `auto` or `required`")),
-                }
-            }
-            "tools" => {
-                let at = &at.key("tools");
-                for (number, item) in value.array(at)?.into_iter().enumerate() {
-                    let at = &at.index(number);
-                    let function = read_function(item.object(at)?, at, "tool_choice.allowed_tools.tools[].", ignored)?;
-                    let prefix = "tool_choice.allowed_tools.tools[].function.";
-                    names.push(read_name(function, &at.key("function"), prefix, ignored)?);
-                }
-            }
-            other => ignored.unknown(&["mode", "tools"], at, "tool_choice.allowed_tools.", other, &value)?,
-        }
+fn read_allowed(allowed: Sent<AllowedTools>, at: &At<'_>) -> Result<Choice, Error> {
+    let allowed = allowed.0.ok_or_else(|| at.invalid("is missing; send an object with `mode` and `tools`"))?;
+    let must_call = match allowed.mode.as_deref() {
+        None | Some("auto") => false,
+        Some("required") => true,
+        Some(_) => return Err(at.key("mode").invalid("must be `auto` or `required`")),
+    };
+    let at = &at.key("tools");
+    let mut names = Vec::with_capacity(allowed.tools.len());
+    for (number, tool) in allowed.tools.into_iter().enumerate() {
+        let at = &at.index(number);
+        let function = function_of(tool.r#type.as_deref(), tool.function, at)?;
+        names.push(name_of(function, &at.key("function"))?);
     }
     Ok(Choice::Among { names, must_call })
 }
 
-/// The name of a function, and where it stands.
-fn read_name(
-    function: Object<'_>,
-    at: &At<'_>,
-    prefix: &str,
-    ignored: &mut Ignored,
-) -> Result<(String, String), Error> {
-    let mut name = None;
-    for (key, value) in function {
-        match key.as_ref() {
-            "name" => name = Some(value.text(&at.key("name"))?.into_owned()),
-            other => ignored.unknown(&["name"], at, prefix, other, &value)?,
-        }
-    }
+/// Returns the name of a function, and its place.
+fn name_of(function: FunctionName, at: &At<'_>) -> Result<(String, String), Error> {
     let at = at.key("name");
-    name.map(|name| (name, at.to_string())).ok_or_else(|| at.invalid("is missing"))
+    function.name.0.map(|name| (name, at.to_string())).ok_or_else(|| at.invalid("is missing"))
 }
 
 impl Choice {

@@ -155,3 +155,35 @@ fn what_can_not_be_honoured_has_a_code_of_its_own() {
     assert_eq!(error.to_string(), "`echo` is not offered; leave it out");
     assert!(Json::Null.read::<Option<NotOffered>>(&at, &mut ignored).unwrap().is_none());
 }
+
+/// Returns the names of a struct's fields, as `derive(Deserialize)` has them.
+pub fn fields_of<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
+    struct Fields<'f>(&'f mut &'static [&'static str]);
+
+    impl<'de> de::Deserializer<'de> for Fields<'_> {
+        type Error = Fault;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Fault> {
+            Err(de::Error::custom("no struct"))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            _: V,
+        ) -> Result<V::Value, Fault> {
+            *self.0 = fields;
+            Err(de::Error::custom("only its fields"))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 i128 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    let mut fields: &[&str] = &[];
+    let _never_read = T::deserialize(Fields(&mut fields));
+    fields
+}
