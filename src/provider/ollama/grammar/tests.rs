@@ -1,6 +1,7 @@
 use serde_json::Map;
 
 use super::writer::integer::INTEGER_MAX;
+use super::written::each_reference;
 use super::*;
 
 fn write(schema: &Value, care: Care) -> Result<(Value, Vec<String>), Error> {
@@ -326,4 +327,26 @@ fn places_are_told_in_letters_that_a_header_takes_and_not_without_end() {
     let (_, simplified) = of(json!({ "properties": properties }));
 
     assert_eq!((simplified.len(), &*simplified[0], &*simplified[32]), (33, "f.properties.??0.minimum", "and 8 more"));
+}
+
+#[test]
+fn a_schema_that_holds_itself_under_any_name_is_sent_with_its_definition() {
+    for name in ["a", "enum", "properties", "items", "anyOf", "$defs", "additionalProperties", "required", "type"] {
+        for schema in [
+            json!({"type": "object", "properties": {name: {"$ref": "#"}}}),
+            json!({"type": "object", "properties": {name: {"$ref": "", "minItems": 0}}}),
+            json!({"type": "object", "properties": {name: {"type": "array", "items": {"$ref": "#"}}}}),
+        ] {
+            let written = exact(schema.clone());
+
+            let mut missing = Vec::new();
+            let definitions = written["$defs"].as_object().cloned().unwrap_or_default();
+            for schema in definitions.values().chain([&written]) {
+                each_reference(schema, &mut |name| {
+                    missing.extend((!definitions.contains_key(name)).then(|| name.to_owned()))
+                });
+            }
+            assert!(!definitions.is_empty() && missing.is_empty(), "{schema} became {written}");
+        }
+    }
 }

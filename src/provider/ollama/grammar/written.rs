@@ -32,35 +32,59 @@ pub fn used_definitions(written: &Value, definitions: &BTreeMap<String, Value>) 
     used
 }
 
-/// Calls `each` for the name in each reference. In a rewritten schema `$ref` is always a reference.
-pub fn each_reference(value: &Value, each: &mut impl FnMut(&str)) {
-    match value {
-        Value::Array(items) => items.iter().for_each(|item| each_reference(item, each)),
-        Value::Object(fields) => match name_of(value) {
-            Some(name) => each(name),
-            None => fields.iter().filter(|(key, _)| *key != "enum").for_each(|(_, item)| each_reference(item, each)),
-        },
-        _ => {}
+/// Calls `each` for the name in each reference.
+pub fn each_reference(schema: &Value, each: &mut impl FnMut(&str)) {
+    match name_of(schema) {
+        Some(name) => each(name),
+        None => schema.as_object().into_iter().flatten().for_each(|(word, value)| match inside(word) {
+            Inside::Schema => each_reference(value, each),
+            Inside::Schemas => value.as_array().into_iter().flatten().for_each(|schema| each_reference(schema, each)),
+            Inside::Named => {
+                value.as_object().into_iter().flatten().for_each(|(_, schema)| each_reference(schema, each));
+            }
+            Inside::Nothing => {}
+        }),
     }
 }
 
-pub fn holds_reference(value: &Value) -> bool {
+pub fn holds_reference(schema: &Value) -> bool {
     let mut holds = false;
-    each_reference(value, &mut |_| holds = true);
+    each_reference(schema, &mut |_| holds = true);
     holds
 }
 
 /// Replaces each reference by a schema that allows any value.
-pub fn open_references(value: &mut Value) {
-    if name_of(value).is_some() {
-        *value = anything();
+pub fn open_references(schema: &mut Value) {
+    if name_of(schema).is_some() {
+        *schema = anything();
         return;
     }
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(open_references),
-        Value::Object(fields) => {
-            fields.iter_mut().filter(|(key, _)| *key != "enum").for_each(|(_, item)| open_references(item));
+    for (word, value) in schema.as_object_mut().into_iter().flatten() {
+        match inside(word) {
+            Inside::Schema => open_references(value),
+            Inside::Schemas => value.as_array_mut().into_iter().flatten().for_each(open_references),
+            Inside::Named => {
+                value.as_object_mut().into_iter().flatten().for_each(|(_, schema)| open_references(schema));
+            }
+            Inside::Nothing => {}
         }
-        _ => {}
+    }
+}
+
+/// The schemas in the value of a word.
+enum Inside {
+    Schema,
+    Schemas,
+    /// By names that are the caller's, and may be those of words.
+    Named,
+    Nothing,
+}
+
+fn inside(word: &str) -> Inside {
+    match word {
+        "additionalProperties" | "items" => Inside::Schema,
+        "anyOf" | "prefixItems" => Inside::Schemas,
+        "properties" => Inside::Named,
+        _ => Inside::Nothing,
     }
 }
