@@ -33,8 +33,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("actix_governor", &["http"]),
     ("rustls", &["upstream"]),
     ("rustls_native_certs", &["upstream"]),
-    // The time that an upstream gives an event has nanoseconds, so it is no `Timestamp` of ours.
-    ("jiff", &["base::clock", "model::chat", "dialect::legacy::answer", "provider::ollama"]),
+    ("jiff", &["base::clock"]),
     ("tracing_actix_web", &["http", "serve::server", "serve::telemetry"]),
 ];
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use lan_gateway::base::clock::UpstreamTime;
 use lan_gateway::base::error::Error;
 use lan_gateway::dialect::{self, Decoded, Delivery, Dialect, Encoder, Reply};
 use lan_gateway::model::chat::{
@@ -133,7 +134,7 @@ fn read_event(line: &Value) -> Result<ChatEvent, Error> {
     if let Some(error) = line.get("error") {
         return Err(Error::UpstreamRefused { message: error["message"].as_str().unwrap().to_owned() });
     }
-    let at = line["at"].as_str().unwrap().parse().unwrap();
+    let at = UpstreamTime::parse(line["at"].as_str().unwrap()).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let what = if let Some(content) = line.get("text") {
         Piece::Text(text(content))

@@ -1,5 +1,6 @@
 //! Points in time: microseconds since the Unix epoch, UTC.
 
+use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -60,6 +61,35 @@ impl Timestamp {
     pub fn parse_field(field: &str, text: &str) -> Result<Self, Error> {
         Self::parse(text)
             .ok_or_else(|| Error::invalid(field, format!("`{field}` must be a time, as in 2026-01-31T12:00:00Z")))
+    }
+}
+
+/// A point in time that an upstream gave. It has nanoseconds, so that none of its text form is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UpstreamTime(jiff::Timestamp);
+
+impl UpstreamTime {
+    pub const EPOCH: UpstreamTime = UpstreamTime(jiff::Timestamp::UNIX_EPOCH);
+
+    /// Parses RFC 3339.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().map(UpstreamTime)
+    }
+
+    /// Returns the nanoseconds since the Unix epoch.
+    pub fn nanoseconds(self) -> i128 {
+        self.0.as_nanosecond()
+    }
+
+    pub fn from_nanoseconds(nanoseconds: i128) -> Option<Self> {
+        jiff::Timestamp::from_nanosecond(nanoseconds).ok().map(UpstreamTime)
+    }
+}
+
+/// RFC 3339 with `Z`.
+impl fmt::Display for UpstreamTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

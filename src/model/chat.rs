@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::base::clock::UpstreamTime;
 use crate::model::embed::Embedding;
 use crate::model::model_name::ModelName;
 use crate::model::too_long::TooLong;
@@ -253,7 +254,7 @@ pub struct Extra {
 /// One event of an answer, in order. `at` is the upstream's time of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatEvent {
-    pub at: jiff::Timestamp,
+    pub at: UpstreamTime,
     pub what: Piece,
 }
 
@@ -330,7 +331,7 @@ impl Timings {
 /// A stream folded into one answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatReply {
-    pub at: jiff::Timestamp,
+    pub at: UpstreamTime,
     pub text: String,
     pub reasoning: String,
     pub tool_calls: Vec<ToolCall>,
@@ -347,7 +348,7 @@ pub struct Fold {
     tool_calls: Vec<ToolCall>,
     logprobs: Vec<TokenLogprob>,
     embeddings: Vec<Embedding>,
-    end: Option<(jiff::Timestamp, End)>,
+    end: Option<(UpstreamTime, End)>,
 }
 
 impl Fold {

@@ -1,7 +1,7 @@
 //! Generated answers, and the head of a request that asks for one.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use lan_gateway::base::clock::Timestamp;
+use lan_gateway::base::clock::{Timestamp, UpstreamTime};
 use lan_gateway::base::ids::RequestId;
 use lan_gateway::dialect::Head;
 use lan_gateway::model::chat::{ChatEvent, End, Finish, Piece, Timings, TokenLogprob, ToolCall, Usage};
@@ -92,7 +92,7 @@ pub fn any_events() -> impl Strategy<Value = Vec<ChatEvent>> {
             let usage = Usage { prompt_tokens: a.into(), answer_tokens: b.into() };
             let timings = Timings { total_ns: c.into(), load_ns: d.into(), prompt_ns: e.into(), answer_ns: f.into() };
             pieces.push(Piece::End(End { finish, usage, timings }));
-            let at = |number: usize| jiff::Timestamp::from_nanosecond(start + number as i128).unwrap();
+            let at = |number: usize| UpstreamTime::from_nanoseconds(start + number as i128).unwrap();
             pieces.into_iter().enumerate().map(|(number, what)| ChatEvent { at: at(number), what }).collect()
         },
     )

@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::base::clock::UpstreamTime;
 use crate::base::error::Error;
 use crate::dialect::legacy::WireError;
 use crate::dialect::{Encoder, wire};
@@ -58,7 +59,7 @@ impl Encoder for Answer {
 }
 
 impl Answer {
-    fn object<'a>(&'a self, at: jiff::Timestamp, message: WireMessage<'a>, end: Option<&End>) -> WireObject<'a> {
+    fn object<'a>(&'a self, at: UpstreamTime, message: WireMessage<'a>, end: Option<&End>) -> WireObject<'a> {
         let usage = end.map(|end| end.usage).unwrap_or_default();
         let timings = end.map(|end| end.timings).unwrap_or_default();
         WireObject {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
+use crate::base::clock::UpstreamTime;
 use crate::base::error::Error;
 use crate::base::fields::Fields;
 use crate::model::chat::{ChatEvent, End, Finish, Piece, Timings, TokenLogprob, ToolCall, Usage};
@@ -26,7 +27,7 @@ pub struct TextDecoder {
 
 /// The decoder of an answer, and what it has seen so far.
 struct State {
-    at: jiff::Timestamp,
+    at: UpstreamTime,
     /// The beginning of the last line with text, up to its time. All lines of an answer name the same model.
     head: Vec<u8>,
     /// The text is in `response`, not in a message.
@@ -89,7 +90,7 @@ impl Decoder for TextDecoder {
 impl State {
     fn new() -> Self {
         State {
-            at: jiff::Timestamp::UNIX_EPOCH,
+            at: UpstreamTime::EPOCH,
             head: Vec::new(),
             is_completion: false,
             must_call: Vec::new(),
@@ -257,7 +258,7 @@ impl State {
     /// Returns an id for a call, since older versions send none. It depends on the bytes alone, so that a golden file can hold
     /// it; the upstream's time, to the nanosecond, distinguishes the calls of two answers.
     fn made_up_id(&self, name: &str, arguments: &str) -> String {
-        let moment = self.at.as_nanosecond().to_le_bytes();
+        let moment = self.at.nanoseconds().to_le_bytes();
         let number = (self.ids.len() as u64).to_le_bytes();
         let hash = fnv1a([&moment[..], &number, name.as_bytes(), b"\0", arguments.as_bytes()]);
         format!("call_{hash:016x}")
@@ -374,11 +375,11 @@ struct HeldCall {
 }
 
 /// A time. An unreadable one is read as none, so that it doesn't fail the answer.
-struct Moment(Option<jiff::Timestamp>);
+struct Moment(Option<UpstreamTime>);
 
 impl Moment {
     fn parse(text: &str) -> Self {
-        Moment(text.parse().ok())
+        Moment(UpstreamTime::parse(text))
     }
 }
 

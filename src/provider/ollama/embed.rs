@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::base::clock::UpstreamTime;
 use crate::base::error::Error;
 use crate::base::fields::Fields;
 use crate::model::chat::{ChatEvent, End, Finish, Piece, Timings, Usage};
@@ -65,7 +66,7 @@ impl EmbedDecoder {
             let message = format!("`dimensions` is {asked}, but this model gives {size}; send at most that");
             return Err(Error::invalid("dimensions", message));
         }
-        let push = |what| out.push(ChatEvent { at: jiff::Timestamp::UNIX_EPOCH, what });
+        let push = |what| out.push(ChatEvent { at: UpstreamTime::EPOCH, what });
         let numbers = embeddings.into_iter().map(|numbers| numbers.into_iter().map(|Exact(number)| number).collect());
         let end = End {
             finish: Finish::Stop,
