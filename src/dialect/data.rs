@@ -1,8 +1,7 @@
-//! JSON that is the client's own: arguments of calls, schemas, metadata.
+//! Client data: JSON whose field names are the client's own, such as tool arguments, schemas and metadata.
 //!
-//! Its names are no fields of ours, so any are fine: names that differ by case alone, an empty one, one that is there twice
-//! (the last counts, as for Ollama). It is kept as the text that came, which takes no recursion at any depth and keeps each
-//! number as it was written.
+//! Any names are accepted: names that differ only by case, an empty one, duplicates (the last one counts, as for Ollama). It is
+//! kept as the text that was sent, which needs no recursion at any depth and keeps each number as it was written.
 
 use memchr::memchr2;
 use serde_json::value::{RawValue, to_raw_value};
@@ -11,8 +10,8 @@ use serde_json::{Map, json};
 use crate::base::error::Error;
 use crate::dialect::surrogates;
 
-/// Objects and arrays inside one another in the arguments of a call, at most. A tree of them is never made here, so this
-/// is more than a body may have; Ollama itself refuses 10,000.
+/// Maximum nesting in the arguments of a tool call. They are never parsed into a tree here, so this is more than a body may
+/// have; Ollama itself refuses 10,000.
 pub const ARGUMENTS_NESTING_MAX: usize = 1000;
 
 /// The name under which a model reads arguments that are no JSON object. They are a string of the model's own making, which
@@ -29,7 +28,7 @@ pub struct Data<'a> {
 }
 
 impl<'a> Data<'a> {
-    /// `None`: the text is a string, a number, or another single value. The text has to be JSON.
+    /// Returns the client data in a JSON text. `None`: it is a string, a number, or another single value.
     pub fn of(text: &'a str) -> Option<Self> {
         text.starts_with(['{', '[']).then(|| Data { text, size: Size::of(text) })
     }
@@ -46,7 +45,7 @@ impl<'a> Data<'a> {
         self.text[1..self.text.len() - 1].trim_ascii().is_empty()
     }
 
-    /// About how many values it holds: not fewer.
+    /// Returns an upper bound on the number of values in it.
     pub fn values(&self) -> usize {
         self.size.values
     }
@@ -56,14 +55,14 @@ impl<'a> Data<'a> {
         self.size.depth
     }
 
-    /// The arguments of a call as they came; `None`: Ollama could not read them.
+    /// Returns the arguments of a tool call as they were sent; `None`: Ollama could not parse them.
     pub fn arguments(self) -> Option<Box<RawValue>> {
         let is_read = self.is_object() && self.size.depth <= ARGUMENTS_NESTING_MAX && self.size.has_finite_numbers;
         if is_read { RawValue::from_string(self.text.to_owned()).ok() } else { None }
     }
 }
 
-/// The arguments of a call that came as JSON in a string; `None`: they are no object that Ollama could read.
+/// Returns the arguments of a tool call that were sent as JSON in a string; `None`: Ollama could not parse them as an object.
 pub fn arguments_in(text: &str) -> Option<Box<RawValue>> {
     let text = text.trim_ascii();
     if text.is_empty() || text == "null" {
@@ -74,26 +73,26 @@ pub fn arguments_in(text: &str) -> Option<Box<RawValue>> {
     Data::of(json.get())?.arguments()
 }
 
-/// What a model gets to see of arguments that are no JSON object.
+/// Returns the object that stands in for arguments that are not a JSON object, for the model to see.
 pub fn unreadable_arguments(text: &str) -> Result<Box<RawValue>, Error> {
     to_raw_value(&json!({ UNREADABLE: text })).map_err(Error::internal)
 }
 
-/// What can be said of a JSON text without a tree of it.
+/// Measures of a JSON text, taken without parsing it into a tree.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Size {
-    /// Objects and arrays inside one another.
+    /// Nesting of objects and arrays.
     depth: usize,
     values: usize,
-    /// None is `1e400`: that is JSON, but no number that Ollama could read.
+    /// False for `1e400`, which is JSON, but which Ollama can't parse.
     has_finite_numbers: bool,
 }
 
-/// Digits of the largest number without an exponent.
+/// Number of digits of the largest finite number without an exponent.
 const FINITE_DIGITS_MAX: usize = 308;
 
 impl Size {
-    /// Of a text that is JSON.
+    /// Measures a text that is JSON.
     fn of(json: &str) -> Self {
         let bytes = json.as_bytes();
         let mut size = Size { depth: 0, values: 1, has_finite_numbers: true };
@@ -131,7 +130,7 @@ fn is_finite(number: &str) -> bool {
     !may_be_large || number.parse::<f64>().is_ok_and(f64::is_finite)
 }
 
-/// Where the string ends that begins before `at`.
+/// Returns the position behind the string that begins before `at`.
 fn behind_string(json: &[u8], mut at: usize) -> usize {
     while let Some(found) = json.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         at += found + 1;

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use crate::base::error::Error;
 use crate::dialect::json::At;
 
-/// As lenient as Go's decoder, which is what callers have tested against: bits after the last byte don't matter.
+/// As lenient as Go's decoder, which callers have tested against: bits after the last byte are ignored.
 const BASE64: GeneralPurpose = engine(DecodePaddingMode::RequireCanonical);
 
 /// As lenient as browsers are with data URLs: the padding may be missing as well.
@@ -38,9 +38,9 @@ pub fn of_base64(text: &str, at: &At<'_>) -> Result<Bytes, Error> {
 /// Types that the model server knows. It looks at the bytes themselves, so a type may be missing.
 const TYPES: &[&str] = &["", "image/jpeg", "image/jpg", "image/png", "image/webp"];
 
-/// A data URL as RFC 2397 has it, `data:[type][;parameter…][;base64],data`, read as browsers read it.
+/// Decodes a data URL (RFC 2397), `data:[type][;parameter…][;base64],data`, read as browsers read it.
 ///
-/// No other URLs: fetching an address for a client would let it look around from here.
+/// Other URLs are refused: fetching an address for a client would let it probe this network.
 pub fn of_uri(uri: &str, at: &At<'_>) -> Result<Bytes, Error> {
     let uri = uri.trim_matches(|c: char| c <= ' ');
     let Some(rest) = strip_prefix_any_case(uri, "data:") else {

@@ -1,8 +1,8 @@
-//! Reading a client's JSON body: one pass over it, and readers that name the field.
+//! Reads a client's JSON body: parses it in one pass, and reads values with errors that name the field.
 //!
 //! Parsers disagree about duplicate keys and about case (Go's matches the names of its fields without regard to it), so an
-//! object of ours that has either could mean one thing to us and another to whoever reads the record. Reading its fields
-//! refuses it. What is the client's own, such as a schema, is `Data` and has no such rule.
+//! object that has either could mean one thing to the gateway and another to the upstream. Reading its fields refuses it. Client
+//! data, such as a schema, is `Data` and has no such rule.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -27,7 +27,7 @@ pub use typed::{NoEffect, Sent, Tree, Unread, read_body};
 use names::check_names;
 use parse::parse;
 
-/// Returns an object of the client's own as a tree, or refuses what is nested too deeply.
+/// Returns client data as a tree, or refuses what is nested too deeply.
 pub fn tree(data: Data<'_>, at: &At<'_>) -> Result<Value, Error> {
     parse_tree(data).map_err(|why| at.invalid(why))
 }
@@ -50,7 +50,7 @@ pub enum Json<'a> {
     Text(Cow<'a, str>),
     Array(Vec<Json<'a>>),
     Object(Object<'a>),
-    /// An object or an array of the client's own.
+    /// An object or an array of client data.
     Data(Data<'a>),
 }
 
@@ -77,7 +77,7 @@ fn check_within(value: &Json<'_>, at: &At<'_>) -> Result<(), Error> {
     }
 }
 
-/// Reads a body whose fields have unique names. What stands under a name in `data`, wherever that is, is the client's own.
+/// Reads a body whose fields have unique names. The values of fields named in `data`, at any depth, are client data.
 pub fn read<'a>(body: &'a [u8], data: &[&str]) -> Result<Object<'a>, Error> {
     let fields = parse(body, data)?;
     check_names(&fields, &At::Body)?;
@@ -100,7 +100,7 @@ impl<'a> Json<'a> {
         matches!(self, Json::Null)
     }
 
-    /// Null and empty mean absent: clients send `tools: []` and thirteen options that are all `null`.
+    /// Returns whether the value counts as absent: null or empty. Clients send `tools: []` and options that are all `null`.
     pub fn is_absent(&self) -> bool {
         match self {
             Json::Null => true,
@@ -137,7 +137,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// An object whose fields are ours: each name once, whatever its case.
+    /// Returns the fields of an object that has each name once, ignoring case.
     pub fn object(self, at: &At<'_>) -> Result<Object<'a>, Error> {
         match self {
             Json::Object(fields) => {
@@ -148,7 +148,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// An object of the client's own. Its field has to be among the names that `read` was given.
+    /// Returns an object of client data. Its field must be among the names that `read` was given.
     pub fn data(self, at: &At<'_>) -> Result<Data<'a>, Error> {
         match self {
             Json::Data(data) if data.is_object() => Ok(data),
@@ -161,7 +161,7 @@ impl<'a> Json<'a> {
         tree(self.data(at)?, at)
     }
 
-    /// A whole number that fits 64 bits. `2.0` is one: some languages write all their numbers so.
+    /// Returns a whole number of at most 64 bits. `2.0` is accepted: some languages write all numbers as floats.
     pub fn integer(self, at: &At<'_>) -> Result<i64, Error> {
         let Json::Number(number) = &self else { return Err(self.wrong(at, "an integer")) };
         if let Some(value) = number.as_i64() {
@@ -196,20 +196,7 @@ impl<'a> Json<'a> {
         Ok(value)
     }
 
-    /// A limit of tokens: at least 1. A larger one than 32 bits hold is as good as their largest. Some clients write -1 for
-    /// no limit; no answer runs for ever here, so the gateway's own limit holds, and the caller is told so.
-    pub fn token_limit(self, at: &At<'_>, ignored: &mut Ignored) -> Result<Option<u32>, Error> {
-        match self.integer(at)? {
-            -1 => {
-                ignored.add(at);
-                Ok(None)
-            }
-            ..1 => Err(at.invalid("must be at least 1, or -1 for the gateway's own limit")),
-            limit => Ok(Some(u32::try_from(limit).unwrap_or(u32::MAX))),
-        }
-    }
-
-    /// Stop sequences: one text or a list. An empty one in a list would end every answer at once.
+    /// Returns stop sequences: one text or a list. An empty one in a list would end every answer at once.
     pub fn stop_sequences(self, at: &At<'_>, most: usize) -> Result<Vec<String>, Error> {
         let items = match self {
             Json::Text(text) if text.is_empty() => return Ok(Vec::new()),

@@ -21,7 +21,7 @@ use answer::Answer;
 
 pub struct Legacy;
 
-/// Fields whose objects are the client's own.
+/// Fields that hold client data.
 const OWN: &[&str] = &["arguments", "format", "parameters"];
 
 const ROUTES: &[Route] = &[Route { method: "POST", path: "/chat", serves: Serves::Inference(Scope::Chat) }];
@@ -68,7 +68,7 @@ impl Dialect for Legacy {
     }
 }
 
-/// The statuses of the other dialects, but for the one that the first version promised.
+/// Returns the status as in the other dialects, except for the 403 that the first version promised.
 fn status(error: &Error) -> u16 {
     match error {
         Error::Unauthenticated { .. } => 403,
@@ -82,7 +82,7 @@ struct WireError {
 }
 
 impl WireError {
-    /// Scripts compare the two texts of the first version.
+    /// Returns the error body. Scripts compare two texts of the first version, so these are kept.
     fn of(error: &Error) -> Self {
         let text = match error {
             Error::Unauthenticated { .. } => "unauthorized".to_owned(),

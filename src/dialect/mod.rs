@@ -28,18 +28,18 @@ pub mod wire;
 /// The head of a request: what is known before its body is read.
 pub trait Head {
     fn path(&self) -> &str;
-    /// The value of a header, when it is there once and is text.
+    /// Returns the value of a header if it was sent once and is text.
     fn header(&self, name: &str) -> Option<&str>;
     fn request_id(&self) -> RequestId;
     fn received_at(&self) -> Timestamp;
-    /// The model of a request that names none.
+    /// Returns the model of a request that names none.
     fn default_model(&self) -> &str;
 }
 
 pub trait Dialect: Sync {
-    /// The path below which the routes are; names them in rows of refusals, too.
+    /// Returns the path below which the routes are. It also names them in the record's rows of refusals.
     fn root(&self) -> &'static str;
-    /// The routes of this dialect, and what each serves. `decode` tells those of inference apart by `head.path()`.
+    /// Returns the routes and what each serves. `decode` distinguishes those of inference by `head.path()`.
     fn routes(&self) -> &'static [Route];
     /// Returns whether the client that sent this head reads this dialect: by the path, and where dialects have the same path,
     /// by a header. The first of `DIALECTS` for which this is true answers.
@@ -52,7 +52,7 @@ pub trait Dialect: Sync {
     fn decode(&self, head: &dyn Head, body: &[u8]) -> Result<Decoded, Error>;
     /// Returns status, headers and body of an error before the answer has begun.
     fn error(&self, error: &Error, id: &RequestId) -> Reply;
-    /// The header in which clients look for the milliseconds that the gateway spent.
+    /// Returns the name of the header that reports the processing time in milliseconds, if clients read one.
     fn spent_ms_header(&self) -> Option<&'static str> {
         None
     }
@@ -102,9 +102,9 @@ pub struct Decoded {
     pub work: Work,
     pub reply: Box<dyn Encoder>,
     pub delivery: Delivery,
-    /// Fields that were understood or unknown, and have no effect here: named in `x-ignored-parameters` and the record.
+    /// Fields without effect, known or unknown, for `x-ignored-parameters` and the record.
     pub ignored: Vec<String>,
-    /// `/chat` alone carries its credentials in the body.
+    /// The credentials in the body, which only `/chat` may have.
     pub credential: Option<Credential>,
 }
 
@@ -114,14 +114,14 @@ pub enum Delivery {
     Stream { content_type: &'static str },
 }
 
-/// Meaning to bytes, for one answer. It keeps what `decode` learnt (stream, usage wanted, the model's name as asked).
+/// Encodes one answer. It keeps what `decode` learnt (stream, usage wanted, the model's name as requested).
 pub trait Encoder {
     fn whole(&mut self, reply: &ChatReply, out: &mut BytesMut);
     /// Appends whole frames only. An `End` writes everything up to and including the dialect's end mark.
     fn event(&mut self, event: &ChatEvent, out: &mut BytesMut);
-    /// An error after the answer has begun. No end mark follows it.
+    /// Appends an error after the answer has begun. No end mark follows it.
     fn error(&mut self, error: &Error, out: &mut BytesMut);
-    /// Bytes that keep a connection awake and mean nothing; nothing where the dialect has no safe ones.
+    /// Appends bytes that keep a connection alive and carry no meaning; nothing if the dialect has none that are safe.
     fn heartbeat(&mut self, out: &mut BytesMut);
 }
 
@@ -134,7 +134,7 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// Every dialect whose clients come here, in the order in which they are asked whose a request is.
+/// All dialects, in the order in which `is_read_by` is asked.
 pub static DIALECTS: &[&dyn Dialect] = &[&legacy::Legacy, &unspoken::ANTHROPIC, &unspoken::OLLAMA, &openai::OpenAi];
 
 /// Returns the dialect that the client of a request reads; `None`: it is none of a dialect's routes.
@@ -142,7 +142,7 @@ pub fn of_client(head: &dyn Head) -> Option<&'static dyn Dialect> {
     DIALECTS.iter().copied().find(|dialect| dialect.is_read_by(head))
 }
 
-/// A method on a path, with the dialects that have it as a route.
+/// A method and a path, with the dialects that have this route.
 pub struct SharedRoute {
     pub method: &'static str,
     pub path: &'static str,
@@ -182,7 +182,7 @@ fn is_below(path: &str, root: &str) -> bool {
     path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The path without slashes that are doubled or at its end.
+/// Returns the path without doubled and trailing slashes.
 pub fn plain_path(path: &str) -> Cow<'_, str> {
     if !path.contains("//") && !path.ends_with('/') {
         return path.into();

@@ -1,4 +1,4 @@
-//! Lists of models as OpenAI's clients read them.
+//! Lists and lookups of models in OpenAI's format.
 
 use serde::Serialize;
 use utoipa::ToSchema;

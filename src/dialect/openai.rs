@@ -24,7 +24,7 @@ pub struct OpenAi;
 const COMPLETIONS: &str = "/v1/completions";
 const EMBEDDINGS: &str = "/v1/embeddings";
 
-/// Fields whose objects are the client's own.
+/// Fields that hold client data.
 const OWN: &[&str] = &["arguments", "metadata", "parameters", "schema"];
 
 const ROUTES: &[Route] = &[

@@ -1,4 +1,4 @@
-//! Mends texts that a client cut in the middle of a surrogate pair.
+//! Replaces halves of surrogate pairs, which clients send that cut a text in the middle of a pair.
 //!
 //! JSON's grammar allows `"\ud83d"` (RFC 8259, section 8.2), and clients that cut texts at a number of UTF-16 units send it,
 //! in each later turn of a conversation again. Ollama reads U+FFFD for it, so the same is read here.
@@ -10,8 +10,8 @@ use memchr::memchr;
 /// Bytes of an escape such as `\ud83d`.
 const ESCAPE_BYTES: usize = 6;
 
-/// The JSON text with `\ufffd` for each half of a surrogate pair that stands alone. A text that is not JSON may come out
-/// changed as well, and stays one that is not JSON.
+/// Returns the JSON text with `\ufffd` for each lone half of a surrogate pair. A text that is not JSON may be changed too, and is
+/// still not JSON.
 pub fn mended(json: &[u8]) -> Cow<'_, [u8]> {
     let mut mended = Cow::Borrowed(json);
     let mut at = 0;
@@ -34,7 +34,7 @@ pub fn mended(json: &[u8]) -> Cow<'_, [u8]> {
     mended
 }
 
-/// The UTF-16 unit whose escape begins at `at`.
+/// Returns the UTF-16 unit of the escape that begins at `at`.
 fn unit_at(json: &[u8], at: usize) -> Option<u16> {
     let digits = json.get(at..at + ESCAPE_BYTES)?.strip_prefix(br"\u")?;
     digits.iter().try_fold(0, |unit, digit| Some(unit * 16 + char::from(*digit).to_digit(16)? as u16))

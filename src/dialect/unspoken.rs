@@ -1,4 +1,4 @@
-//! Protocols whose clients come here although they are not spoken: their errors, in the shape that these clients read.
+//! Protocols that are not supported: clients that try them get errors in their own format.
 
 use serde::Serialize;
 

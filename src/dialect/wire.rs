@@ -1,4 +1,4 @@
-//! Writing for clients: frames of a stream, the error envelope with its statuses, and the credential of a request's head.
+//! What dialects share in writing to clients: stream frames, the error envelope and its statuses; and the credential of a head.
 
 use bytes::{BufMut, BytesMut};
 use serde::Serialize;
@@ -23,20 +23,20 @@ pub fn put_json<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
     debug_assert!(written.is_ok(), "{written:?}");
 }
 
-/// One server-sent event: `data: …` and an empty line. JSON holds no line breaks, so one line is enough.
+/// Appends one server-sent event: `data: …` and an empty line. JSON holds no line breaks, so one line is enough.
 pub fn put_sse<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
     out.put_slice(b"data: ");
     put_json(out, value);
     out.put_slice(b"\n\n");
 }
 
-/// One line of NDJSON.
+/// Appends one line of NDJSON.
 pub fn put_line<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
     put_json(out, value);
     out.put_slice(b"\n");
 }
 
-/// OpenAI's error body, which the gateway's own API speaks too.
+/// OpenAI's error body, which the gateway's own API uses too.
 #[derive(Serialize)]
 pub struct Envelope<'a> {
     error: EnvelopeError<'a>,
@@ -61,7 +61,7 @@ pub fn envelope(error: &Error) -> Envelope<'_> {
     }
 }
 
-/// An error as OpenAI's clients and the gateway's own API read it.
+/// Returns an error in OpenAI's format, which the gateway's own API uses too.
 pub fn error_reply(error: &Error) -> Reply {
     let mut headers = retry_headers(error);
     match error {
@@ -105,7 +105,7 @@ pub fn json_bytes<T: Serialize>(value: &T) -> Vec<u8> {
     out.into()
 }
 
-/// The status in OpenAI's dialect and the gateway's own API.
+/// Returns the HTTP status of an error in OpenAI's dialect and the gateway's own API.
 pub fn status(error: &Error) -> u16 {
     match error {
         Error::Invalid { .. }
@@ -130,7 +130,7 @@ pub fn status(error: &Error) -> u16 {
     }
 }
 
-/// OpenAI's coarse `type`. Some frameworks choose their exception by it, so 401 and 403 have their own.
+/// Returns OpenAI's coarse `type`. Some frameworks choose their exception by it, so 401 and 403 have their own.
 fn error_type(error: &Error) -> &'static str {
     match error {
         Error::Invalid { .. }
@@ -160,10 +160,10 @@ fn error_type(error: &Error) -> &'static str {
     }
 }
 
-/// The longest token that is looked at. A JWT of ours has a few hundred bytes.
+/// Maximum length of a JWT or token. The gateway's JWTs have a few hundred bytes.
 const TOKEN_BYTES_MAX: usize = 4096;
 
-/// The credential of the head: `Authorization: Bearer …` or `x-api-key`, or none.
+/// Returns the credential of the head: `Authorization: Bearer …` or `x-api-key`, or none.
 pub fn bearer(head: &dyn Head) -> Result<Option<Credential>, Error> {
     let authorization = match head.header("authorization").map(str::trim) {
         None | Some("") => None,

@@ -1,13 +1,13 @@
-//! The place of a value in the body, for messages.
+//! The path of a value in the body, for messages.
 
 use std::fmt;
 
 use crate::base::error::Error;
 
-/// Client text in an error or a header, at most.
+/// Most characters of client text in an error or a header.
 pub const SHOWN_CHARS_MAX: usize = 64;
 
-/// Client text for an error: bounded, on one line.
+/// Returns client text for an error: bounded, on one line.
 pub fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).map(|c| if c.is_control() { '?' } else { c }).collect();
     if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
@@ -16,7 +16,7 @@ pub fn shown(text: &str) -> String {
     shown
 }
 
-/// Where a value stands in the body. It costs nothing until somebody asks for its text, as in `messages[2].content`.
+/// The path of a value in the body, as in `messages[2].content`. Costs nothing until it is written.
 #[derive(Clone, Copy)]
 pub enum At<'p> {
     Body,

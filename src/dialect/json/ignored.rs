@@ -1,4 +1,4 @@
-//! Fields that have no effect, noted by name.
+//! Notes the fields that have no effect, by name.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use crate::dialect::json::names::same_but_for_case;
 /// some are noted after it was read.
 #[derive(Debug, Default)]
 pub struct Ignored {
-    /// Each with the number of its field of the body.
+    /// Each name with the position of its top-level field.
     names: Vec<(usize, String)>,
     more: usize,
-    /// The fields of the body that were read so far; `None`: one that has no effect.
+    /// The top-level fields read so far; `None`: an unknown one.
     order: Vec<Option<&'static str>>,
 }
 
-/// Names kept, at most; of the rest only the number is told.
+/// Most names kept. Of further ones only the count is reported.
 const IGNORED_MAX: usize = 32;
 
 impl Ignored {
@@ -42,7 +42,7 @@ impl Ignored {
         self.names.push((number.unwrap_or(self.order.len().saturating_sub(1)), name));
     }
 
-    /// Tells the next field of the body.
+    /// Records the next top-level field of the body.
     pub fn comes_next(&mut self, field: Option<&'static str>) {
         self.order.push(field);
     }
@@ -55,8 +55,8 @@ impl Ignored {
         }
     }
 
-    /// A field that is not in `known`. Another spelling of a known one is an error: its author meant something by it.
-    /// `prefix` is the place without indices, as in `messages[].`.
+    /// Notes a field that is not in `known`, or refuses another spelling of a known one. `prefix` is the path without indices, as
+    /// in `messages[].`.
     pub fn unknown(
         &mut self,
         known: &[&str],

@@ -1,4 +1,4 @@
-//! The names of an object's fields: each once, whatever its case.
+//! Checks that an object has each field name once, ignoring case.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -7,7 +7,7 @@ use crate::base::error::Error;
 use crate::dialect::json::at::{At, shown};
 use crate::dialect::json::{Json, Object};
 
-/// The length up to which comparing keys one by one is quicker than hashing them.
+/// Largest number of keys for which comparing is faster than hashing.
 const KEYS_COMPARED_MAX: usize = 16;
 
 /// Refuses an object that has a name twice, in one case or in two.
@@ -47,7 +47,7 @@ pub fn same_but_for_case(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other) || (!(one.is_ascii() && other.is_ascii()) && fold(one) == fold(other))
 }
 
-/// Up and down again: Go's parser takes the Kelvin sign for a `k` and the long s for an `s`.
+/// Returns the name case-folded, by upper and then lower case: Go's parser takes the Kelvin sign for a `k`, the long s for an `s`.
 fn fold(name: &str) -> String {
     if name.is_ascii() {
         return name.to_ascii_lowercase();

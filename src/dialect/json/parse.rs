@@ -1,4 +1,4 @@
-//! One pass over a client's body, which makes the tree and holds the bounds: nesting, number of values, UTF-8.
+//! Parses a client's body into the tree in one pass, within the bounds on nesting and on the number of values.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,10 +11,10 @@ use crate::base::error::Error;
 use crate::dialect::data::Data;
 use crate::dialect::json::{Json, Object};
 
-/// Objects and arrays inside one another, at most. Below serde_json's own limit of 128, so that the message is ours.
+/// Maximum nesting of objects and arrays. Below serde_json's own limit of 128, so that the message is ours.
 pub const NESTING_MAX: usize = 100;
 
-/// Values in one body, at most. A body of nothing but `[0,0,…]` would otherwise take 16 times its size in memory.
+/// Maximum number of values in one body. A body of nothing but `[0,0,…]` would otherwise take 16 times its size in memory.
 pub const VALUES_MAX: usize = 500_000;
 
 pub fn parse<'a>(body: &'a [u8], data: &[&str]) -> Result<Object<'a>, Error> {
@@ -50,11 +50,11 @@ fn malformed(cause: &serde_json::Error) -> Error {
     refused(format!("the body is not valid JSON: {cause}"))
 }
 
-/// What a reading has seen so far.
+/// The state of one parse.
 struct Reading<'d> {
     data: &'d [&'d str],
     values: usize,
-    /// Kept here, because serde's errors add the place in the text, which would say where we stopped.
+    /// Kept here, because serde's errors append a line and column, which would only say where parsing stopped.
     fault: Option<String>,
 }
 
@@ -157,7 +157,7 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
     }
 }
 
-/// Objects and arrays stay the text that they are. What is a single value can't hold names of anybody.
+/// Reads client data: objects and arrays stay text. A single value has no field names, so it is read as usual.
 fn read_data<'de, E: de::Error>(raw: &'de RawValue, reading: &mut Reading<'_>, depth: usize) -> Result<Json<'de>, E> {
     match Data::of(raw.get()) {
         Some(data) => {

@@ -25,10 +25,10 @@ use crate::dialect::json::at::At;
 use crate::dialect::json::ignored::Ignored;
 use crate::dialect::json::{Json, Object, parse_tree};
 
-/// The type of a field that has no effect here; its name is noted. Tells a known field from a mistyped one.
+/// The type of a known field that has no effect here. Its name is noted.
 pub type NoEffect = de::IgnoredAny;
 
-/// The type of a field whose value doesn't matter.
+/// The type of a field that is accepted and not read.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 pub struct Unread;
 
@@ -51,7 +51,7 @@ pub fn unsupported<E: de::Error>(why: &str) -> E {
 
 const UNSUPPORTED: &str = "unsupported";
 
-/// Why a value could not be read, until its place is known.
+/// The reason why a value can't be read, until its path is known.
 #[derive(Debug)]
 enum Fault {
     Placed(Error),
@@ -134,7 +134,7 @@ fn kind_of(found: Unexpected<'_>) -> &'static str {
     }
 }
 
-/// A value with its place, which types are read from.
+/// The deserializer of one value.
 struct Value<'de, 'r> {
     value: Json<'de>,
     at: &'r At<'r>,
@@ -287,7 +287,7 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
 
 struct Fields<'de, 'r> {
     fields: <Object<'de> as IntoIterator>::IntoIter,
-    /// The fields of a struct; `None`: any.
+    /// The fields of the struct that is read; `None`: a map, which may have any.
     known: Option<&'static [&'static str]>,
     next: Option<(Cow<'de, str>, Json<'de>)>,
     at: &'r At<'r>,
@@ -397,7 +397,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Sent<T> {
     }
 }
 
-/// An object of the client's own, such as a schema, as a tree. Its field has to be among the names that `json::read` was given.
+/// Client data, such as a JSON schema, as a tree. Its field must be among the names that `json::read` was given.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tree(pub serde_json::Value);
 

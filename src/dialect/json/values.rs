@@ -36,7 +36,7 @@ impl<'de, const LOW: i64, const HIGH: i64> Deserialize<'de> for Integer<LOW, HIG
     }
 }
 
-/// A limit of tokens. One that 32 bits can't hold is as good as their largest.
+/// A limit of model tokens. Values beyond 32 bits are capped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenLimit {
     /// -1, which some clients write for "no limit".
@@ -67,7 +67,7 @@ impl TokenLimit {
     }
 }
 
-/// A field that is understood, but whatever its value, not offered.
+/// A field that is refused whatever its value.
 #[derive(Debug)]
 pub struct NotOffered;
 

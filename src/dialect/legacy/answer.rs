@@ -13,12 +13,12 @@ use crate::model::chat::{ChatEvent, ChatReply, End, Finish, Piece, ToolCall};
 /// The encoder of one answer.
 pub struct Answer {
     model: String,
-    /// How many it has told.
+    /// Number of tool calls sent so far.
     calls: usize,
 }
 
 impl Answer {
-    /// `model`: its name as it was asked for.
+    /// `model` is the name as requested.
     pub fn of(model: String) -> Self {
         Answer { model, calls: 0 }
     }

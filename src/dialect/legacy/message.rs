@@ -107,7 +107,7 @@ fn read_called(id: String, function: Object<'_>, at: &At<'_>, ignored: &mut Igno
             _ if value.is_null() => {}
             "name" => name = Some(value.text(&at.key("name"))?.into_owned()),
             "arguments" => arguments = Some(read_arguments(value, &at.key("arguments"), ignored)?),
-            // The calls of a message are counted anew in their order.
+            // The calls of a message are renumbered in their order.
             "index" => {}
             other => ignored.unknown(KNOWN, at, "messages[].tool_calls[].function.", other, &value)?,
         }
@@ -121,7 +121,7 @@ fn read_called(id: String, function: Object<'_>, at: &At<'_>, ignored: &mut Igno
     Ok(ToolCall { id, name, arguments })
 }
 
-/// An object as it came. One that Ollama could not read is kept all the same: a refusal would end its conversation for good.
+/// Reads arguments as they were sent. Those that Ollama can't parse are kept: a refusal would make the conversation unusable.
 fn read_arguments(value: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Box<RawValue>, Error> {
     let came = value.data(at)?;
     if let Some(arguments) = came.arguments() {

@@ -15,7 +15,7 @@ pub struct Options {
     pub extra: Extra,
 }
 
-/// A changed value of one of these loads the model anew, for everybody.
+/// Options that reload the model for everybody.
 pub const RUNNER_OPTIONS: &[&str] =
     &["draft_num_predict", "main_gpu", "num_batch", "num_ctx", "num_gpu", "num_thread", "use_mmap"];
 
@@ -77,14 +77,14 @@ impl Options {
             "stop" => sampling.stop = value.stop_sequences(at, STOPS_MAX)?,
             "num_predict" => match value.integer(at)? {
                 0 => return Err(at.invalid("must be at least 1, or negative for the gateway's own limit")),
-                // In Ollama: no limit. Here no answer runs for ever, and the caller is told so.
+                // Ollama has no limit then. Here the gateway's own limit applies, so the field is noted.
                 ..0 => ignored.add("options.num_predict"),
                 limit => self.max_tokens = Some(u32::try_from(limit).unwrap_or(u32::MAX)),
             },
             "min_p" | "typical_p" => self.keep(key, value.number_in(at, 0.0..=1.0)?),
             // A factor of zero would divide by zero in the sampler.
             "repeat_penalty" => self.keep(key, value.number_in(at, FACTOR_MIN..=FACTOR_MAX)?),
-            // -1 stands for the whole context in both.
+            // -1 means the whole context in both.
             "num_keep" | "repeat_last_n" => self.keep(key, value.integer_in(at, -1..=COUNT_MAX)?),
             other => ignored.add(format_args!("options.{other}")),
         }

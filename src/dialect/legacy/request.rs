@@ -66,7 +66,7 @@ pub fn read(body: Object<'_>, head: &dyn Head) -> Result<Asked, Error> {
             "think" => think = Some(read_think(value, &at)?),
             "truncate" => too_long = Some(if value.boolean(&at)? { TooLong::Cut } else { TooLong::Refuse }),
             "shift" => {
-                // `true` is what a model is loaded with; another value loads it anew, for everybody.
+                // Models are loaded with `true`; another value would reload the model for everybody.
                 if !value.boolean(&at)? {
                     return Err(
                         at.unsupported("may only be `true`: another value would reload the model for everybody")
@@ -114,7 +114,7 @@ pub fn read(body: Object<'_>, head: &dyn Head) -> Result<Asked, Error> {
     Ok(Asked { chat, stream, ignored, credential })
 }
 
-/// No account has a longer name or password, and what is longer would cost time before anybody is identified.
+/// Maximum length of a name or password: no account has a longer one, and hashing it would cost time before authentication.
 pub const AUTH_BYTES_MAX: usize = 1024;
 
 fn read_auth(auth: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Credential, Error> {

@@ -91,7 +91,7 @@ impl Answer {
     }
 }
 
-/// What stands around an answer's text, about.
+/// Approximate size of an answer without its text.
 const ENVELOPE_BYTES: usize = 512;
 
 impl Encoder for Answer {
@@ -144,13 +144,14 @@ impl Encoder for Answer {
         wire::put_sse(out, &wire::envelope(error));
     }
 
-    /// A comment: the only thing between events that every SDK bears.
+    /// Appends a comment: the only thing between events that every SDK ignores.
     fn heartbeat(&mut self, out: &mut BytesMut) {
         out.put_slice(b": \n\n");
     }
 }
 
-/// Upstreams say `stop` after a tool call; clients are told what they got. An answer that was cut stays `length`.
+/// Returns OpenAI's finish reason. Upstreams report `stop` after a tool call, where clients expect `tool_calls`. An answer that was
+/// cut stays `length`.
 fn finish_reason(finish: Finish, has_calls: bool) -> &'static str {
     match finish {
         Finish::Length => "length",
@@ -246,7 +247,7 @@ struct WireToken<'a> {
     token: &'a str,
     logprob: f64,
     bytes: &'a [u8],
-    /// Of those that were nearly chosen, none has such a list.
+    /// Alternatives have no such list of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     top_logprobs: Option<Vec<WireToken<'a>>>,
 }

@@ -129,7 +129,7 @@ struct Answer {
     wants_logprobs: bool,
     /// How likely the tokens of the next chunk were.
     logprobs: Vec<TokenLogprob>,
-    /// Letters before that chunk.
+    /// Number of characters before that chunk.
     offset: usize,
 }
 
@@ -188,7 +188,7 @@ impl Encoder for Answer {
         wire::put_sse(out, &wire::envelope(error));
     }
 
-    /// A comment: the only thing between events that every SDK bears.
+    /// Appends a comment: the only thing between events that every SDK ignores.
     fn heartbeat(&mut self, out: &mut BytesMut) {
         out.put_slice(b": \n\n");
     }
@@ -223,7 +223,7 @@ struct Choice<'a> {
     finish_reason: Option<&'static str>,
 }
 
-/// Four lists, of a place each per token.
+/// Four parallel lists with an item per token.
 #[derive(Serialize)]
 struct Logprobs<'a> {
     tokens: Vec<&'a str>,
@@ -234,7 +234,7 @@ struct Logprobs<'a> {
 }
 
 impl<'a> Logprobs<'a> {
-    /// `offset` counts the letters before the first token, and goes on behind the last.
+    /// Converts tokens. `offset` is the number of characters before the first one, and is advanced past the last.
     fn of(tokens: &'a [TokenLogprob], offset: &mut usize) -> Option<Self> {
         let letters = |token: &TokenLogprob| token.bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count();
         let text_offset = tokens.iter().map(|token| std::mem::replace(offset, *offset + letters(token))).collect();

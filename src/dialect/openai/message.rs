@@ -184,11 +184,11 @@ fn read_role(role: &str, at: &At<'_>) -> Result<Role, Error> {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct WireCall {
-    /// `type` refuses it by name.
+    /// Refused by its `type`.
     custom: Unread,
     function: Sent<CalledFunction>,
     id: Option<String>,
-    /// Calls put together from a stream keep it; they are counted anew in their order.
+    /// Calls put together from a stream keep it; they are renumbered in their order.
     index: Unread,
     r#type: Option<String>,
 }
@@ -213,8 +213,8 @@ fn read_tool_calls(calls: Vec<WireCall>, at: &At<'_>, ignored: &mut Ignored) -> 
     Ok(read)
 }
 
-/// JSON inside a string, as OpenAI has it; the model server takes the object. A model may have written something else, which
-/// its client keeps in the conversation: a refusal would end that for good.
+/// Reads arguments, which are JSON inside a string. A model may have written something else, which its client keeps in the
+/// conversation: a refusal would make that unusable.
 fn read_arguments(text: &str, ignored: &mut Ignored) -> Result<Box<RawValue>, Error> {
     if let Some(arguments) = data::arguments_in(text) {
         return Ok(arguments);
@@ -273,7 +273,7 @@ fn read_part(part: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Par
     }
 }
 
-/// `{"url": "data:…", "detail": "auto"}`; some clients send the URI alone.
+/// Reads `{"url": "data:…", "detail": "auto"}`; some clients send the URL alone.
 fn read_image(value: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Bytes, Error> {
     let fields = match value {
         Json::Text(uri) => return image::of_uri(&uri, at),

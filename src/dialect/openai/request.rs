@@ -34,7 +34,7 @@ struct Body {
     logprobs: Option<bool>,
     max_completion_tokens: Option<TokenLimit>,
     max_tokens: Option<TokenLimit>,
-    /// Taken out before, and read by hand.
+    /// Read separately, by `read_messages`.
     messages: Unread,
     metadata: NoEffect,
     modalities: Option<OnlyText>,
@@ -42,7 +42,7 @@ struct Body {
     moderation: NoEffect,
     n: Option<OneAnswer>,
     parallel_tool_calls: Option<bool>,
-    /// An empty object here is a wish all the same, and in `web_search_options`: a search with its defaults.
+    /// Here and in `web_search_options` an empty object counts: it asks for the defaults.
     prediction: Sent<NotOffered>,
     presence_penalty: Option<Number<-2, 2>>,
     prompt_cache_key: NoEffect,
@@ -143,7 +143,7 @@ fn read_logprobs(wanted: bool, top: Option<Integer<0, TOP_LOGPROBS_MAX>>) -> Res
     Ok(wanted.then_some(top))
 }
 
-/// Two names for one thing: either, or both with the same value.
+/// Returns the value of a field that has two names: either may be sent, or both with the same value.
 fn agree<T: PartialEq>(one: (&str, Option<T>), other: (&str, Option<T>)) -> Result<Option<T>, Error> {
     match (one.1, other.1) {
         (Some(first), Some(second)) if first != second => {
@@ -153,7 +153,7 @@ fn agree<T: PartialEq>(one: (&str, Option<T>), other: (&str, Option<T>)) -> Resu
     }
 }
 
-/// Whether a stream ends with its usage.
+/// Returns whether a stream ends with its usage.
 pub fn wants_usage(stream: bool, options: Option<StreamOptions>) -> Result<bool, Error> {
     if options.is_some() && !stream {
         return Err(Error::invalid(

@@ -12,7 +12,7 @@ const TOOLS_MAX: usize = 128;
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct WireTool {
-    /// `type` refuses it by name.
+    /// Refused by its `type`.
     custom: Unread,
     function: Sent<WireFunction>,
     r#type: Option<String>,
@@ -65,7 +65,7 @@ pub enum Choice {
     Auto,
     None,
     Required,
-    /// Only these, each with the place where it was named.
+    /// Only these, each with its path in the request.
     Among {
         names: Vec<(String, String)>,
         must_call: bool,
@@ -158,7 +158,7 @@ fn name_of(function: FunctionName, at: &At<'_>) -> Result<(String, String), Erro
 }
 
 impl Choice {
-    /// The tools that are left, and whether one of them must be called.
+    /// Returns the tools that may be called, and whether one of them must be.
     pub fn apply(self, mut tools: Vec<Tool>) -> Result<(Vec<Tool>, bool), Error> {
         let (names, must_call) = match self {
             Choice::Auto => return Ok((tools, false)),
