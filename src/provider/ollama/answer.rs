@@ -14,7 +14,7 @@ use crate::base::fields::Fields;
 use crate::model::chat::{ChatEvent, End, Finish, Piece, Timings, TokenLogprob, ToolCall, Usage};
 use crate::provider::Decoder;
 use crate::provider::ollama::count::{Count, count};
-use crate::provider::ollama::{mid_stream_error, refused};
+use crate::provider::ollama::failure::{mid_stream_error, refused};
 use crate::provider::wire::Lines;
 
 /// The longest call written as text, which is held back until it is complete.

@@ -10,8 +10,8 @@ use crate::base::fields::Fields;
 use crate::model::chat::{ChatEvent, End, Finish, Piece, Timings, Usage};
 use crate::model::embed::{EmbedRequest, Embedding};
 use crate::provider::ollama::count::{Count, count};
+use crate::provider::ollama::failure::{mid_stream_error, refused};
 use crate::provider::ollama::request::{put, put_field, put_truncate};
-use crate::provider::ollama::{mid_stream_error, refused};
 use crate::provider::{Call, Decoder, Reading};
 
 pub fn call(request: &EmbedRequest, prompt_field: &'static str) -> Call {
