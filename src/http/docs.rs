@@ -14,10 +14,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::dialect::models::{ModelList, ModelObject};
 use crate::dialect::wire;
+use crate::http::described;
 use crate::http::errors::{ErrorBody, LegacyError, Refusals};
-use crate::http::{
-    account, audit, deletion, exports, health, me, queue, quotas, settings, story, tokens, usage, users,
-};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,28 +25,7 @@ use crate::http::{
             your e-mail address and password, then try `POST /v1/chat/completions`. Every prompt and answer is recorded \
             with your name; admins can read them. HEAD is served wherever GET is."
     ),
-    paths(
-        chat, chat_completions, completions, embeddings, list, one, account::token, account::register, account::password, me::me,
-        me::record,
-        me::export,
-        usage::of_mine,
-        quotas::of_mine,
-        usage::of_everybody,
-        queue::show, queue::cancel,
-        tokens::list,
-        tokens::create,
-        tokens::change,
-        tokens::revoke,
-        tokens::rotate,
-        tokens::resume,
-        users::list, users::one, users::change, users::approve, users::turn_down,
-        users::turn_down_all, users::disable, users::enable, users::reset_password,
-        audit::audit,
-        settings::list, settings::change,
-        story::story, deletion::delete_user,
-        exports::create_export, exports::export,
-        health::health, health::live, health::ready
-    ),
+    paths(chat, chat_completions, completions, embeddings, list, one),
     components(schemas(ErrorBody, ChatChunkEvent, LegacyError)),
     modifiers(&Security),
     security(("password" = []), ("bearer" = []), ("x-api-key" = [])),
@@ -65,7 +42,9 @@ use crate::http::{
 struct Document;
 
 pub fn document() -> utoipa::openapi::OpenApi {
-    Document::openapi()
+    let mut document = Document::openapi();
+    document.merge(described());
+    document
 }
 
 struct Security;

@@ -7,6 +7,7 @@ use actix_web::http::Method;
 use actix_web::middleware::Condition;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, Resource, Route as ActixRoute};
+use utoipa::OpenApi;
 
 use crate::dialect::{DIALECTS, SharedRoute};
 use crate::http::head::RequestHead;
@@ -71,53 +72,80 @@ pub struct ApiRoute {
     pub(crate) handler: fn() -> ActixRoute,
 }
 
-const fn route(method: &'static str, path: &'static str, who: Who, handler: fn() -> ActixRoute) -> ApiRoute {
-    ApiRoute { method, path, who, handler }
+/// Makes `ROUTES`, and the description of those that are part of the API.
+macro_rules! routes {
+    (
+        described { $($method:literal $path:literal $who:ident $file:ident::$handler:ident;)+ }
+        undescribed { $($plain_method:literal $plain_path:literal $plain_who:ident $plain_file:ident::$plain_handler:ident;)+ }
+    ) => {
+        /// Every route besides those of the dialects, which all take a `Bearer` (`/chat` credentials in its body, too).
+        pub static ROUTES: &[ApiRoute] = &[
+            $(ApiRoute { method: $method, path: $path, who: Who::$who, handler: || web::to($file::$handler) },)+
+            $(ApiRoute {
+                method: $plain_method,
+                path: $plain_path,
+                who: Who::$plain_who,
+                handler: || web::to($plain_file::$plain_handler),
+            },)+
+        ];
+
+        #[derive(OpenApi)]
+        #[openapi(paths($($file::$handler),+))]
+        struct Described;
+    };
 }
 
-/// Every route besides those of the dialects, which all take a `Bearer` (`/chat` credentials in its body, too).
-pub static ROUTES: &[ApiRoute] = &[
-    route("POST", "/auth/token", Who::Credentials, || web::to(account::token)),
-    route("POST", "/api/v1/register", Who::Anyone, || web::to(account::register)),
-    route("POST", "/api/v1/password", Who::Credentials, || web::to(account::password)),
-    route("GET", "/api/v1/me", Who::Person, || web::to(me::me)),
-    route("GET", "/api/v1/me/record", Who::Person, || web::to(me::record)),
-    route("GET", "/api/v1/me/export", Who::Person, || web::to(me::export)),
-    route("GET", "/api/v1/me/quotas", Who::Bearer, || web::to(quotas::of_mine)),
-    route("GET", "/api/v1/me/usage", Who::Bearer, || web::to(usage::of_mine)),
-    route("GET", "/api/v1/tokens", Who::Person, || web::to(tokens::list)),
-    route("POST", "/api/v1/tokens", Who::Person, || web::to(tokens::create)),
-    route("PATCH", "/api/v1/tokens/{id}", Who::Person, || web::to(tokens::change)),
-    route("DELETE", "/api/v1/tokens/{id}", Who::Person, || web::to(tokens::revoke)),
-    route("POST", "/api/v1/tokens/{id}/rotate", Who::Person, || web::to(tokens::rotate)),
-    route("POST", "/api/v1/tokens/{id}/resume", Who::Person, || web::to(tokens::resume)),
-    route("GET", "/api/v1/users", Who::Admin, || web::to(users::list)),
-    // Before the route whose id could be anything.
-    route("POST", "/api/v1/users/turn-down", Who::Admin, || web::to(users::turn_down_all)),
-    route("GET", "/api/v1/users/{id}", Who::Admin, || web::to(users::one)),
-    route("PATCH", "/api/v1/users/{id}", Who::Admin, || web::to(users::change)),
-    route("DELETE", "/api/v1/users/{id}", Who::Admin, || web::to(deletion::delete_user)),
-    route("POST", "/api/v1/users/{id}/approve", Who::Admin, || web::to(users::approve)),
-    route("POST", "/api/v1/users/{id}/turn-down", Who::Admin, || web::to(users::turn_down)),
-    route("POST", "/api/v1/users/{id}/disable", Who::Admin, || web::to(users::disable)),
-    route("POST", "/api/v1/users/{id}/enable", Who::Admin, || web::to(users::enable)),
-    route("POST", "/api/v1/users/{id}/reset-password", Who::Admin, || web::to(users::reset_password)),
-    route("GET", "/api/v1/audit", Who::Admin, || web::to(audit::audit)),
-    route("GET", "/api/v1/audit/{request_id}", Who::Admin, || web::to(story::story)),
-    route("GET", "/api/v1/usage", Who::Admin, || web::to(usage::of_everybody)),
-    route("GET", "/api/v1/queue", Who::Bearer, || web::to(queue::show)),
-    route("DELETE", "/api/v1/queue/{request_id}", Who::Admin, || web::to(queue::cancel)),
-    route("GET", "/api/v1/settings", Who::Admin, || web::to(settings::list)),
-    route("PATCH", "/api/v1/settings", Who::Admin, || web::to(settings::change)),
-    route("POST", "/api/v1/exports", Who::Admin, || web::to(exports::create_export)),
-    route("GET", "/api/v1/exports/{id}", Who::Admin, || web::to(exports::export)),
-    route("GET", "/health", Who::Anyone, || web::to(health::health)),
-    route("GET", "/health/live", Who::Anyone, || web::to(health::live)),
-    route("GET", "/health/ready", Who::Anyone, || web::to(health::ready)),
-    route("GET", "/openapi.json", Who::Anyone, || web::to(docs::openapi_json)),
-    route("GET", "/docs", Who::Anyone, || web::to(docs::to_docs)),
-    route("HEAD", "/", Who::Anyone, || web::to(health::probe)),
-];
+routes! {
+    described {
+        "POST" "/auth/token" Credentials account::token;
+        "POST" "/api/v1/register" Anyone account::register;
+        "POST" "/api/v1/password" Credentials account::password;
+        "GET" "/api/v1/me" Person me::me;
+        "GET" "/api/v1/me/record" Person me::record;
+        "GET" "/api/v1/me/export" Person me::export;
+        "GET" "/api/v1/me/quotas" Bearer quotas::of_mine;
+        "GET" "/api/v1/me/usage" Bearer usage::of_mine;
+        "GET" "/api/v1/tokens" Person tokens::list;
+        "POST" "/api/v1/tokens" Person tokens::create;
+        "PATCH" "/api/v1/tokens/{id}" Person tokens::change;
+        "DELETE" "/api/v1/tokens/{id}" Person tokens::revoke;
+        "POST" "/api/v1/tokens/{id}/rotate" Person tokens::rotate;
+        "POST" "/api/v1/tokens/{id}/resume" Person tokens::resume;
+        "GET" "/api/v1/users" Admin users::list;
+        // Before the route whose id could be anything.
+        "POST" "/api/v1/users/turn-down" Admin users::turn_down_all;
+        "GET" "/api/v1/users/{id}" Admin users::one;
+        "PATCH" "/api/v1/users/{id}" Admin users::change;
+        "DELETE" "/api/v1/users/{id}" Admin deletion::delete_user;
+        "POST" "/api/v1/users/{id}/approve" Admin users::approve;
+        "POST" "/api/v1/users/{id}/turn-down" Admin users::turn_down;
+        "POST" "/api/v1/users/{id}/disable" Admin users::disable;
+        "POST" "/api/v1/users/{id}/enable" Admin users::enable;
+        "POST" "/api/v1/users/{id}/reset-password" Admin users::reset_password;
+        "GET" "/api/v1/audit" Admin audit::audit;
+        "GET" "/api/v1/audit/{request_id}" Admin story::story;
+        "GET" "/api/v1/usage" Admin usage::of_everybody;
+        "GET" "/api/v1/queue" Bearer queue::show;
+        "DELETE" "/api/v1/queue/{request_id}" Admin queue::cancel;
+        "GET" "/api/v1/settings" Admin settings::list;
+        "PATCH" "/api/v1/settings" Admin settings::change;
+        "POST" "/api/v1/exports" Admin exports::create_export;
+        "GET" "/api/v1/exports/{id}" Admin exports::export;
+        "GET" "/health" Anyone health::health;
+        "GET" "/health/live" Anyone health::live;
+        "GET" "/health/ready" Anyone health::ready;
+    }
+    undescribed {
+        "GET" "/openapi.json" Anyone docs::openapi_json;
+        "GET" "/docs" Anyone docs::to_docs;
+        "HEAD" "/" Anyone health::probe;
+    }
+}
+
+/// Returns the descriptions of the routes that are part of the API.
+pub fn described() -> utoipa::openapi::OpenApi {
+    Described::openapi()
+}
 
 /// Routes that take passwords, and registration: they have a generous rate limit per address.
 const GUARDED: [&str; 3] = ["/auth/token", "/api/v1/register", "/api/v1/password"];
