@@ -156,11 +156,6 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Returns an object of the client's own as a tree.
-    pub fn tree(self, at: &At<'_>) -> Result<Value, Error> {
-        tree(self.data(at)?, at)
-    }
-
     /// Returns a whole number of at most 64 bits. `2.0` is accepted: some languages write all numbers as floats.
     pub fn integer(self, at: &At<'_>) -> Result<i64, Error> {
         let Json::Number(number) = &self else { return Err(self.wrong(at, "an integer")) };

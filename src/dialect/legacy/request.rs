@@ -1,11 +1,11 @@
 //! `POST /chat`'s body: credentials, and Ollama's fields of a chat.
 
-use std::borrow::Cow;
+use serde::Deserialize;
 
 use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::dialect::Head;
-use crate::dialect::json::{At, Ignored, Json, Object, tree};
+use crate::dialect::json::{At, Ignored, Json, Object, Sent, Tree, tree};
 use crate::dialect::legacy::message::read_messages;
 use crate::dialect::legacy::options::Options;
 use crate::model::chat::{ChatRequest, Format, Think, Thinking, Tool};
@@ -56,13 +56,13 @@ pub fn read(body: Object<'_>, head: &dyn Head) -> Result<Asked, Error> {
             continue;
         }
         match key {
-            "auth" => credential = Some(read_auth(value.object(&at)?, &at, &mut ignored)?),
+            "auth" => credential = Some(read_auth(value.read(&at, &mut ignored)?, &at)?),
             "model" => model = Some(ModelName::parse(&value.text(&at)?)?),
             "messages" => messages = read_messages(value.array(&at)?, &at, &mut ignored)?,
             "stream" => stream = value.boolean(&at)?,
             "options" => options = Options::read(value.object(&at)?, &at, &mut ignored)?,
             "format" => format = Some(read_format(value, &at)?),
-            "tools" => tools = read_tools(value.array(&at)?, &at, &mut ignored)?,
+            "tools" => tools = read_tools(value.read(&at, &mut ignored)?, &at)?,
             "think" => think = Some(read_think(value, &at)?),
             "truncate" => too_long = Some(if value.boolean(&at)? { TooLong::Cut } else { TooLong::Refuse }),
             "shift" => {
@@ -117,73 +117,54 @@ pub fn read(body: Object<'_>, head: &dyn Head) -> Result<Asked, Error> {
 /// Maximum length of a name or password: no account has a longer one, and hashing it would cost time before authentication.
 pub const AUTH_BYTES_MAX: usize = 1024;
 
-fn read_auth(auth: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Credential, Error> {
-    let (mut username, mut password) = (None, None);
-    for (key, value) in auth {
-        let key = key.as_ref();
-        let here = at.key(key);
-        match key {
-            "username" => username = Some(Username::of(&auth_text(value, &here)?)),
-            "password" => password = Some(Secret::new(auth_text(value, &here)?.into_owned())),
-            other => ignored.unknown(&["password", "username"], at, "auth.", other, &value)?,
-        }
-    }
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireAuth {
+    password: Sent<Secret<String>>,
+    username: Sent<String>,
+}
+
+fn read_auth(auth: WireAuth, at: &At<'_>) -> Result<Credential, Error> {
     let missing = |name| at.key(name).invalid("is missing; send `username` and `password`");
-    Ok(Credential::Password {
-        username: username.ok_or_else(|| missing("username"))?,
-        password: password.ok_or_else(|| missing("password"))?,
-    })
-}
-
-fn auth_text<'a>(value: Json<'a>, at: &At<'_>) -> Result<Cow<'a, str>, Error> {
-    let text = value.text(at)?;
-    if text.len() > AUTH_BYTES_MAX {
-        return Err(at.invalid(format_args!("is longer than {AUTH_BYTES_MAX} bytes")));
+    let username = auth.username.0.ok_or_else(|| missing("username"))?;
+    let password = auth.password.0.ok_or_else(|| missing("password"))?;
+    for (name, text) in [("username", &username), ("password", password.expose())] {
+        if text.len() > AUTH_BYTES_MAX {
+            return Err(at.key(name).invalid(format_args!("is longer than {AUTH_BYTES_MAX} bytes")));
+        }
     }
-    Ok(text)
+    Ok(Credential::Password { username: Username::of(&username), password })
 }
 
-fn read_tools(items: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<Tool>, Error> {
-    let mut tools = Vec::with_capacity(items.len());
-    for (number, item) in items.into_iter().enumerate() {
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireTool {
+    function: Sent<WireFunction>,
+    r#type: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireFunction {
+    description: Sent<String>,
+    name: Option<String>,
+    parameters: Sent<Tree>,
+}
+
+fn read_tools(tools: Vec<WireTool>, at: &At<'_>) -> Result<Vec<Tool>, Error> {
+    let mut read = Vec::with_capacity(tools.len());
+    for (number, tool) in tools.into_iter().enumerate() {
         let at = at.index(number);
-        let mut function = None;
-        for (key, value) in item.object(&at)? {
-            match key.as_ref() {
-                _ if value.is_null() => {}
-                "type" => {
-                    if value.text(&at.key("type"))? != "function" {
-                        return Err(at.key("type").unsupported("may only be `function`"));
-                    }
-                }
-                "function" => function = Some(value.object(&at.key("function"))?),
-                other => ignored.unknown(&["function", "type"], &at, "tools[].", other, &value)?,
-            }
+        if tool.r#type.is_some_and(|kind| kind != "function") {
+            return Err(at.key("type").unsupported("may only be `function`"));
         }
-        let function = function.ok_or_else(|| at.key("function").invalid("is missing; send an object with `name`"))?;
-        tools.push(read_tool(function, &at.key("function"), ignored)?);
+        let at = at.key("function");
+        let function = tool.function.0.ok_or_else(|| at.invalid("is missing; send an object with `name`"))?;
+        let name = function.name.ok_or_else(|| at.key("name").invalid("is missing"))?;
+        let parameters = function.parameters.0.map(|Tree(schema)| schema);
+        read.push(Tool { name, description: function.description.0, parameters });
     }
-    Ok(tools)
-}
-
-fn read_tool(function: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Tool, Error> {
-    const KNOWN: &[&str] = &["description", "name", "parameters"];
-    let mut tool = Tool { name: String::new(), description: None, parameters: None };
-    for (key, value) in function {
-        match key.as_ref() {
-            _ if value.is_null() => {}
-            "name" => tool.name = value.text(&at.key("name"))?.into_owned(),
-            "description" => tool.description = Some(value.text(&at.key("description"))?.into_owned()),
-            "parameters" => {
-                tool.parameters = Some(value.tree(&at.key("parameters"))?);
-            }
-            other => ignored.unknown(KNOWN, at, "tools[].function.", other, &value)?,
-        }
-    }
-    if tool.name.is_empty() {
-        return Err(at.key("name").invalid("is missing"));
-    }
-    Ok(tool)
+    Ok(read)
 }
 
 fn read_format(format: Json<'_>, at: &At<'_>) -> Result<Format, Error> {
