@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::base::error::Error;
 use crate::config::{self, Config};
-use crate::model::catalog::{HostId, ModelCard, Skills};
+use crate::model::catalog::{ModelCard, Skills, UpstreamId};
 use crate::model::model_name::ModelName;
 use crate::provider::{Call, Headers, Method, PROMPT_FIELD, Query, SCHEMA_FIELD};
 use endpoint::Endpoint;
@@ -25,10 +25,10 @@ pub use events::Events;
 pub use failure::Failure;
 pub use patience::Patience;
 
-/// The client of all configured upstreams. `HostId` is an upstream's place in the configuration.
+/// The client of all configured upstreams. `UpstreamId` is an upstream's place in the configuration.
 pub struct UpstreamClient {
     client: Client,
-    hosts: Vec<Endpoint>,
+    endpoints: Vec<Endpoint>,
     limits: config::UpstreamLimits,
 }
 
@@ -41,12 +41,12 @@ const SHORT_BODY_WAIT_MAX: Duration = Duration::from_secs(10);
 impl UpstreamClient {
     /// Makes a client for the calling thread.
     pub fn new(config: &Config) -> Self {
-        let hosts: Vec<Endpoint> = config.upstreams.iter().map(Endpoint::new).collect();
+        let endpoints: Vec<Endpoint> = config.upstreams.iter().map(Endpoint::new).collect();
         let limits = config.upstream.clone();
         // The queue bounds how many requests run; a second queue in the pool would hide waits.
         let mut connector =
             Connector::new().limit(0).timeout(limits.connect_timeout).handshake_timeout(limits.connect_timeout);
-        if hosts.iter().any(|host| host.url.is_https()) {
+        if endpoints.iter().any(|endpoint| endpoint.url.is_https()) {
             match tls::config() {
                 Ok(config) => connector = connector.rustls_0_23(config),
                 // Each request to such an upstream fails and says so; the others are served.
@@ -59,57 +59,57 @@ impl UpstreamClient {
             .no_default_headers()
             .add_default_header((header::USER_AGENT, concat!("lan-gateway/", env!("CARGO_PKG_VERSION"))))
             .finish();
-        UpstreamClient { client, hosts, limits }
+        UpstreamClient { client, endpoints, limits }
     }
 
-    pub fn hosts(&self) -> impl Iterator<Item = HostId> + use<> {
-        (0..self.hosts.len()).map(HostId)
+    pub fn all(&self) -> impl Iterator<Item = UpstreamId> + use<> {
+        (0..self.endpoints.len()).map(UpstreamId)
     }
 
     pub fn limits(&self) -> &config::UpstreamLimits {
         &self.limits
     }
 
-    pub fn name(&self, host: HostId) -> &str {
-        &self.hosts[host.0].name
+    pub fn name(&self, upstream: UpstreamId) -> &str {
+        &self.endpoints[upstream.0].name
     }
 
     /// Sends `call` and returns when the head of the answer is here. Dropping the answer closes the connection, which
     /// ends the generation.
-    pub async fn send(&self, host: HostId, call: &Call) -> Result<Events, Failure> {
-        let host = &self.hosts[host.0];
+    pub async fn send(&self, upstream: UpstreamId, call: &Call) -> Result<Events, Failure> {
+        let endpoint = &self.endpoints[upstream.0];
         let sent = self
-            .request(host, call.method, &call.path, &call.headers)
+            .request(endpoint, call.method, &call.path, &call.headers)
             .timeout(self.limits.first_byte_timeout)
             .send_body(call.body.clone())
             .await;
         let mut response = sent.map_err(|cause| Failure::of(cause, &self.limits))?;
         if response.status() != 200 {
             let body = short_body(&mut response).await.unwrap_or_default();
-            let failure = host.provider.failure(response.status().as_u16(), &body);
+            let failure = endpoint.provider.failure(response.status().as_u16(), &body);
             let failure = failure.renamed(SCHEMA_FIELD, call.schema_field).renamed(PROMPT_FIELD, call.prompt_field);
             return Err(failure.about(call.prompt_field).into());
         }
-        Ok(Events::new(response, host.provider.decoder(&call.reading)))
+        Ok(Events::new(response, endpoint.provider.decoder(&call.reading)))
     }
 
     /// Returns the models that an upstream serves now.
-    pub async fn models(&self, host: HostId) -> Result<Vec<ModelCard>, Error> {
-        let host = &self.hosts[host.0];
-        let body = self.short_answer(host, host.provider.models_query()).await?;
-        host.provider.models(&body)
+    pub async fn models(&self, upstream: UpstreamId) -> Result<Vec<ModelCard>, Error> {
+        let endpoint = &self.endpoints[upstream.0];
+        let body = self.short_answer(endpoint, endpoint.provider.models_query()).await?;
+        endpoint.provider.models(&body)
     }
 
     /// Returns what a model can do. `None`: this kind of upstream does not tell beyond its list of models.
-    pub async fn skills(&self, host: HostId, model: &ModelName) -> Result<Option<Skills>, Error> {
-        let host = &self.hosts[host.0];
-        let Some(query) = host.provider.skills_query(model) else { return Ok(None) };
-        let body = self.short_answer(host, query).await?;
-        host.provider.skills(&body).map(Some)
+    pub async fn skills(&self, upstream: UpstreamId, model: &ModelName) -> Result<Option<Skills>, Error> {
+        let endpoint = &self.endpoints[upstream.0];
+        let Some(query) = endpoint.provider.skills_query(model) else { return Ok(None) };
+        let body = self.short_answer(endpoint, query).await?;
+        endpoint.provider.skills(&body).map(Some)
     }
 
-    fn request(&self, host: &Endpoint, method: Method, path: &str, headers: &Headers) -> ClientRequest {
-        let url = format!("{}{path}", host.url);
+    fn request(&self, endpoint: &Endpoint, method: Method, path: &str, headers: &Headers) -> ClientRequest {
+        let url = format!("{}{path}", endpoint.url);
         let mut request = match method {
             Method::Get => self.client.get(url),
             Method::Post => self.client.post(url).insert_header((header::CONTENT_TYPE, "application/json")),
@@ -117,20 +117,20 @@ impl UpstreamClient {
         for (name, value) in headers {
             request = request.insert_header((*name, value.as_str()));
         }
-        if let Some((name, value)) = &host.credential {
+        if let Some((name, value)) = &endpoint.credential {
             request = request.insert_header((name, value));
         }
         request.no_decompress()
     }
 
     /// Sends a query and returns the whole body of its answer.
-    async fn short_answer(&self, host: &Endpoint, query: Query) -> Result<Bytes, Error> {
-        let request = self.request(host, query.method, &query.path, &query.headers);
+    async fn short_answer(&self, endpoint: &Endpoint, query: Query) -> Result<Bytes, Error> {
+        let request = self.request(endpoint, query.method, &query.path, &query.headers);
         let sent = request.timeout(SHORT_BODY_WAIT_MAX).send_body(query.body).await;
         let mut response = sent.map_err(|cause| Failure::of(cause, &self.limits).error)?;
         let body = short_body(&mut response).await?;
         if response.status() != 200 {
-            return Err(host.provider.failure(response.status().as_u16(), &body));
+            return Err(endpoint.provider.failure(response.status().as_u16(), &body));
         }
         Ok(body)
     }

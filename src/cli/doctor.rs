@@ -74,7 +74,7 @@ async fn ask_hosts(config: &Config) -> bool {
     let upstream = UpstreamClient::new(config);
     let parallel = parallel_of_ollama(Path::new("/proc"));
     let mut good = true;
-    for (id, host) in upstream.hosts().zip(&config.upstreams) {
+    for (id, host) in upstream.all().zip(&config.upstreams) {
         let models = upstream.models(id).await;
         good &= models.is_ok();
         println!("\nupstream `{}`   {}: {}", host.name, host.url, answers(models.map(|models| models.len())));

@@ -186,9 +186,9 @@ impl Gateway {
         &self.stages.running
     }
 
-    /// Returns the names in the order of `HostId`.
-    pub fn host_names(&self) -> impl Iterator<Item = String> {
-        self.upstream.hosts().map(|host| self.upstream.name(host).to_owned())
+    /// Returns the names in the order of `UpstreamId`.
+    pub fn upstream_names(&self) -> impl Iterator<Item = String> {
+        self.upstream.all().map(|upstream| self.upstream.name(upstream).to_owned())
     }
 
     pub fn answers(&self) -> &config::Answers {
@@ -240,7 +240,7 @@ impl Gateway {
                 who: &asked.who,
                 class: asked.class,
                 model: &canonical,
-                hosts: &candidates.hosts,
+                upstreams: &candidates.upstreams,
                 bytes: call.bytes_held(),
                 images: !call.images.is_empty(),
             })
@@ -276,7 +276,7 @@ impl Gateway {
         let pump = Pump {
             upstream: self.upstream.clone(),
             routing: routing.clone(),
-            hosts: candidates.hosts,
+            upstreams: candidates.upstreams,
             shared: shared.clone(),
             answers: answers.clone(),
             stop_now: stop_now.clone(),

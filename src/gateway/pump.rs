@@ -17,7 +17,7 @@ use crate::base::vital::panic_on_purpose;
 use crate::config;
 use crate::gateway::plausible::Plausible;
 use crate::gateway::shared::{Ended, Shared};
-use crate::model::catalog::HostId;
+use crate::model::catalog::UpstreamId;
 use crate::model::chat::{ChatEvent, Piece};
 use crate::provider::Call;
 use crate::rules::audit::{Ending, Record};
@@ -38,7 +38,7 @@ pub struct Pump {
     pub upstream: Rc<UpstreamClient>,
     pub routing: Routing,
     /// The upstreams that may run the request.
-    pub hosts: Vec<HostId>,
+    pub upstreams: Vec<UpstreamId>,
     pub shared: Rc<Shared>,
     pub answers: config::Answers,
     pub stop_now: CancellationToken,
@@ -119,7 +119,7 @@ impl Pump {
                     match more {
                         Ok(true) => {}
                         Ok(false) => break,
-                        Err(failure) => return Err(self.judge(turn.host, &stay, failure).await.error.into()),
+                        Err(failure) => return Err(self.judge(turn.upstream, &stay, failure).await.error.into()),
                     }
                 }
                 _ = beat.tick() => {
@@ -140,14 +140,14 @@ impl Pump {
             let turn = self.turn(place, stay).await?;
             let began = Instant::now();
             let patience = Patience::new(self.upstream.limits(), self.answers.time_max);
-            let sent = tokio::time::timeout(patience.left(), self.upstream.send(turn.host, call)).await;
+            let sent = tokio::time::timeout(patience.left(), self.upstream.send(turn.upstream, call)).await;
             let failure = match sent {
                 Ok(Ok(upstream)) => return Ok(Sent { turn, upstream, patience, began }),
                 Ok(Err(failure)) => failure,
                 Err(_) => Failure::from(patience.too_long()),
             };
-            let Judged { error, may_go_elsewhere } = self.judge(turn.host, stay, failure).await;
-            let name = self.upstream.name(turn.host);
+            let Judged { error, may_go_elsewhere } = self.judge(turn.upstream, stay, failure).await;
+            let name = self.upstream.name(turn.upstream);
             match (may_go_elsewhere && !is_last).then(|| turn.elsewhere()).flatten() {
                 None => return Err(error.into()),
                 Some(next) => {
@@ -161,18 +161,19 @@ impl Pump {
 
     async fn turn(&self, place: Place, stay: &Stay) -> Result<Turn, Ended> {
         // A request that waited in vain because its upstreams are down is told so.
-        let turn = place.turn().await.map_err(|error| refused(self.routing.all_down(&self.hosts).unwrap_or(error)))?;
-        self.shared.begins(self.upstream.name(turn.host));
-        stay.begins(turn.host);
+        let turn =
+            place.turn().await.map_err(|error| refused(self.routing.all_down(&self.upstreams).unwrap_or(error)))?;
+        self.shared.begins(self.upstream.name(turn.upstream));
+        stay.begins(turn.upstream);
         self.passed.goes();
         panic_on_purpose("pump");
         Ok(turn)
     }
 
     /// Finds out whether the upstream, or its model, crashed during this request.
-    async fn judge(&self, host: HostId, stay: &Stay, failure: Failure) -> Judged {
+    async fn judge(&self, upstream: UpstreamId, stay: &Stay, failure: Failure) -> Judged {
         if failure.is_unconnected() {
-            self.routing.unreachable(&self.upstream, host, &failure.error);
+            self.routing.unreachable(&self.upstream, upstream, &failure.error);
             return Judged { error: failure.error, may_go_elsewhere: true };
         }
         if let Error::UpstreamDied { .. } = failure.error {
@@ -183,7 +184,7 @@ impl Pump {
             return Judged { error: failure.error, may_go_elsewhere: false };
         }
         stay.broke_off();
-        match self.routing.probe(&self.upstream, host).await {
+        match self.routing.probe(&self.upstream, upstream).await {
             Alive::Yes => Judged { error: failure.error, may_go_elsewhere: true },
             Alive::Unclear => Judged { error: failure.error, may_go_elsewhere: false },
             Alive::No => {

@@ -18,7 +18,7 @@ use crate::model::people::People;
 use crate::model::runaway::Runaway;
 use crate::model::token::Token;
 use crate::rules::quarantine::QuarantineEntry;
-use crate::rules::queue::{CardState, Forecast, HostLoad};
+use crate::rules::queue::{CardState, Forecast, UpstreamLoad};
 use crate::rules::routing::Condition;
 use crate::store::Store;
 
@@ -136,7 +136,7 @@ pub async fn show(reader: QueueReader, gateway: web::Data<Gateway>, store: web::
         |user_id: i64, token_id: Option<i64>| sees_all || who.is_some_and(|who| is_own(who, user_id, token_id));
     let sees = |one: &&Forecast| sees_of(one.card.user_id, one.card.token_id);
     let upstreams = gateway.routing().seen();
-    let hosts = gateway.queue().hosts().into_iter().zip(gateway.host_names()).zip(upstreams);
+    let hosts = gateway.queue().upstreams().into_iter().zip(gateway.upstream_names()).zip(upstreams);
     let hosts = hosts.map(|((load, name), seen)| host(load, name, seen.condition, sees_all));
     let quarantined = sees_all.then(|| gateway.quarantine().seen().into_iter().map(quarantined).collect());
     let items = all.iter().filter(sees).map(|one| item(one, &gateway, &store)).collect();
@@ -147,7 +147,7 @@ pub async fn show(reader: QueueReader, gateway: web::Data<Gateway>, store: web::
     )
 }
 
-fn host(load: HostLoad, name: String, condition: Condition, sees_all: bool) -> QueueHost {
+fn host(load: UpstreamLoad, name: String, condition: Condition, sees_all: bool) -> QueueHost {
     let (state, down) = match condition {
         Condition::Unknown => ("unknown", None),
         Condition::Up => ("up", None),
@@ -225,7 +225,7 @@ fn item(one: &Forecast, gateway: &Gateway, store: &Store) -> QueueItem {
     let card = &one.card;
     let (state, host, began_at) = match card.state {
         CardState::Waiting => ("waiting", None, None),
-        CardState::Running { host, since } => ("running", gateway.host_names().nth(host.0), Some(since)),
+        CardState::Running { upstream, since } => ("running", gateway.upstream_names().nth(upstream.0), Some(since)),
     };
     QueueItem {
         request_id: card.request_id.to_string(),

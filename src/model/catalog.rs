@@ -5,7 +5,7 @@ use crate::model::model_name::ModelName;
 
 /// An upstream by its place in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct HostId(pub usize);
+pub struct UpstreamId(pub usize);
 
 #[derive(Debug, Clone)]
 pub struct ModelCard {

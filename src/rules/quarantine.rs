@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, retry_after_seconds};
 use crate::config::settings::Live;
-use crate::model::catalog::HostId;
+use crate::model::catalog::UpstreamId;
 use crate::provider::Call;
 
 /// Requests that are remembered; the oldest are dropped first.
@@ -59,7 +59,7 @@ struct Present {
     digest: Digest,
     model: String,
     /// The upstream that it runs on.
-    host: Option<HostId>,
+    upstream: Option<UpstreamId>,
     /// Whether another request ran beside it when the upstream crashed.
     has_company: bool,
 }
@@ -119,7 +119,7 @@ impl Quarantine {
         }
         let id = state.next;
         state.next += 1;
-        state.present.insert(id, Present { digest, model: model.to_owned(), host: None, has_company: false });
+        state.present.insert(id, Present { digest, model: model.to_owned(), upstream: None, has_company: false });
         Ok(Stay { quarantine: self.clone(), id })
     }
 
@@ -167,10 +167,10 @@ impl State {
     /// Marks `id` and the requests that run beside it as not alone.
     fn look_around(&mut self, id: u64, died: Died) {
         let Some(own) = self.present.get(&id) else { return };
-        let (host, model, digest) = (own.host, own.model.clone(), own.digest);
+        let (upstream, model, digest) = (own.upstream, own.model.clone(), own.digest);
         let mut has_company = false;
         for (other_id, other) in &mut self.present {
-            let is_beside = other.host == host && (died == Died::Server || other.model == model);
+            let is_beside = other.upstream == upstream && (died == Died::Server || other.model == model);
             // Another copy of the same request is not another suspect.
             if *other_id != id && is_beside && other.digest != digest {
                 other.has_company = true;
@@ -203,10 +203,10 @@ pub struct Stay {
 }
 
 impl Stay {
-    /// Records that it was sent to `host`.
-    pub fn begins(&self, host: HostId) {
+    /// Records that it was sent to `upstream`.
+    pub fn begins(&self, upstream: UpstreamId) {
         if let Some(own) = self.quarantine.lock().present.get_mut(&self.id) {
-            own.host = Some(host);
+            own.upstream = Some(upstream);
         }
     }
 
@@ -247,7 +247,7 @@ mod tests {
     use crate::config::settings::Settings;
 
     const LASTS: Duration = Duration::from_secs(60);
-    const HERE: HostId = HostId(0);
+    const HERE: UpstreamId = UpstreamId(0);
 
     fn quarantine_for(seconds: u64) -> Arc<Quarantine> {
         Quarantine::new(Live::new(Settings::default().with([("quarantine_seconds", seconds)])))
@@ -330,14 +330,14 @@ mod tests {
         let quarantine = quarantine();
         let other_model = quarantine.admit_at(Digest(3), "other", Instant::now()).ok().unwrap();
         other_model.begins(HERE);
-        let other_host = admit(&quarantine, 4).ok().unwrap();
-        other_host.begins(HostId(1));
+        let on_another = admit(&quarantine, 4).ok().unwrap();
+        on_another.begins(UpstreamId(1));
 
         runs(&quarantine, 1).died(Died::Model);
         assert!(quarantine.seen()[0].is_refused, "it was alone with its model");
         runs(&quarantine, 2).died(Died::Server);
         assert!(!quarantine.seen()[0].is_refused, "the other model's request was on the server");
-        other_host.died(Died::Server);
+        on_another.died(Died::Server);
         assert!(quarantine.seen()[0].is_refused);
     }
 

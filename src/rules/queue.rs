@@ -1,4 +1,4 @@
-//! The queue for slots of the hosts: fair between people, bounded, visible.
+//! The queue for slots of the upstreams: fair between people, bounded, visible.
 //!
 //! This is the shell: it keeps the time, wakes requests whose turn has come, and frees the slots of those that end. Which
 //! request is next is decided in `queue/core.rs`, under one lock that is never held over an await.
@@ -15,7 +15,7 @@ use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::config::Order;
 use crate::config::settings::Live;
-use crate::model::catalog::HostId;
+use crate::model::catalog::UpstreamId;
 use crate::model::rights::Class;
 
 mod core;
@@ -37,7 +37,7 @@ struct State {
     /// The requests that hold a place or a turn, in the order of entry.
     cards: BTreeMap<Ticket, Card>,
     /// Wakes those that wait.
-    wakes: HashMap<Ticket, oneshot::Sender<HostId>>,
+    wakes: HashMap<Ticket, oneshot::Sender<UpstreamId>>,
 }
 
 /// A request for a place in the queue.
@@ -47,8 +47,8 @@ pub struct QueueRequest<'a> {
     pub class: Class,
     /// The model's canonical name.
     pub model: &'a str,
-    /// Hosts that serve the model, at least one.
-    pub hosts: &'a [HostId],
+    /// Upstreams that serve the model, at least one.
+    pub upstreams: &'a [UpstreamId],
     /// What it holds in memory while it waits.
     pub bytes: usize,
     pub images: bool,
@@ -71,7 +71,7 @@ pub struct Card {
 #[derive(Debug, Clone, Copy)]
 pub enum CardState {
     Waiting,
-    Running { host: HostId, since: Timestamp },
+    Running { upstream: UpstreamId, since: Timestamp },
 }
 
 /// A request and when it will probably begin and end, estimated from past requests.
@@ -85,9 +85,9 @@ pub struct Forecast {
     pub ends_in: Duration,
 }
 
-/// A host as the queue sees it.
+/// An upstream as the queue sees it.
 #[derive(Debug, Clone)]
-pub struct HostLoad {
+pub struct UpstreamLoad {
     pub slots: usize,
     pub free: usize,
     /// The models that ran there last.
@@ -98,8 +98,8 @@ pub struct HostLoad {
 const RETRY_MAX: Duration = Duration::from_secs(120);
 
 impl Queue {
-    pub fn new(hosts: &[Slots], order: Order, settings: Live) -> Arc<Self> {
-        let core = QueueCore::new(hosts, QueueBounds::of(&settings.now(), order));
+    pub fn new(upstreams: &[Slots], order: Order, settings: Live) -> Arc<Self> {
+        let core = QueueCore::new(upstreams, QueueBounds::of(&settings.now(), order));
         let state = State { core, cards: BTreeMap::new(), wakes: HashMap::new() };
         Arc::new(Queue { state: Mutex::new(state), order, settings, epoch: Instant::now() })
     }
@@ -117,7 +117,7 @@ impl Queue {
             weight: asked.who.weight(),
             class: asked.class,
             model: asked.model.to_owned(),
-            hosts: asked.hosts.to_vec(),
+            upstreams: asked.upstreams.to_vec(),
             bytes: asked.bytes,
             images: asked.images,
         };
@@ -170,17 +170,17 @@ impl Queue {
         self.lock().core.work_of(model)
     }
 
-    /// Marks a host as down or up. A host that is down gets no work: requests that another host serves, too, run on that one,
+    /// Marks an upstream as down or up. An upstream that is down gets no work: requests that another upstream serves, too, run on that one,
     /// and the others wait until it is up or their time ends.
-    pub fn set_down(&self, host: HostId, down: bool) {
+    pub fn set_down(&self, upstream: UpstreamId, down: bool) {
         let mut state = self.lock();
-        state.core.set_down(host, down);
+        state.core.set_down(upstream, down);
         state.serve(self.epoch.elapsed());
     }
 
-    /// Returns the load of each host, in the order of `HostId`.
-    pub fn hosts(&self) -> Vec<HostLoad> {
-        self.lock().core.hosts().collect()
+    /// Returns the load of each upstream, in the order of `UpstreamId`.
+    pub fn upstreams(&self) -> Vec<UpstreamLoad> {
+        self.lock().core.upstreams().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -203,11 +203,11 @@ impl State {
     fn serve(&mut self, now: Duration) {
         while let Some(grant) = self.core.grant(now) {
             if let Some(card) = self.cards.get_mut(&grant.ticket) {
-                card.state = CardState::Running { host: grant.host, since: Timestamp::now() };
+                card.state = CardState::Running { upstream: grant.upstream, since: Timestamp::now() };
             }
             // If the receiver is gone, its `Place` releases the ticket when it is dropped.
             if let Some(wake) = self.wakes.remove(&grant.ticket) {
-                let _ = wake.send(grant.host);
+                let _ = wake.send(grant.upstream);
             }
         }
     }
@@ -231,7 +231,7 @@ fn refusal(core: &QueueCore, full: Full) -> Error {
 pub struct Place {
     queue: Arc<Queue>,
     ticket: Option<Ticket>,
-    woken: oneshot::Receiver<HostId>,
+    woken: oneshot::Receiver<UpstreamId>,
     ahead: Option<usize>,
 }
 
@@ -249,13 +249,13 @@ impl Place {
 
     /// Waits for the turn until `patience` ends.
     async fn turn_within(mut self, patience: impl Future<Output = ()>) -> Result<Turn, Error> {
-        let host = tokio::select! {
+        let upstream = tokio::select! {
             biased;
-            host = &mut self.woken => host.ok(),
+            upstream = &mut self.woken => upstream.ok(),
             () = patience => None,
         };
-        match host {
-            Some(host) => Ok(Turn { queue: self.queue.clone(), host, ticket: self.ticket.take() }),
+        match upstream {
+            Some(upstream) => Ok(Turn { queue: self.queue.clone(), upstream, ticket: self.ticket.take() }),
             // A turn that comes at this moment is given back when the place is dropped.
             None => Err(Error::HostBusy {
                 message: format!(
@@ -276,10 +276,10 @@ impl Drop for Place {
     }
 }
 
-/// A slot on a host. Dropping it frees the slot and starts the next request.
+/// A slot on an upstream. Dropping it frees the slot and starts the next request.
 pub struct Turn {
     queue: Arc<Queue>,
-    pub host: HostId,
+    pub upstream: UpstreamId,
     ticket: Option<Ticket>,
 }
 
@@ -293,7 +293,7 @@ impl Turn {
 }
 
 impl Turn {
-    /// Gives up the slot and reserves a place for another host. `None` when no other host that is up serves the model. Refuses
+    /// Gives up the slot and reserves a place for another upstream. `None` when no other upstream that is up serves the model. Refuses
     /// as `reserve` does.
     pub fn elsewhere(self) -> Option<Result<Place, Error>> {
         let ticket = self.ticket?;

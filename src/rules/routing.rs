@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
-use crate::model::catalog::{HostId, ModelCard, Skills};
+use crate::model::catalog::{ModelCard, Skills, UpstreamId};
 use crate::model::model_name::ModelName;
 use crate::model::provider_kind::ProviderKind;
 use crate::upstream::UpstreamClient;
@@ -29,14 +29,14 @@ pub struct Routing(Arc<Shared>);
 /// The upstreams that may run a request.
 #[derive(Debug, Clone)]
 pub struct Candidates {
-    /// The kind of all `hosts`, since a request is translated once.
+    /// The kind of all `upstreams`, since a request is translated once.
     pub kind: ProviderKind,
     /// Never empty.
-    pub hosts: Vec<HostId>,
+    pub upstreams: Vec<UpstreamId>,
 }
 
 struct Shared {
-    /// The kind of each upstream, in the order of `HostId`.
+    /// The kind of each upstream, in the order of `UpstreamId`.
     upstreams: Mutex<Vec<Known>>,
     /// Incremented after each poll.
     looked: watch::Sender<u64>,
@@ -44,7 +44,7 @@ struct Shared {
     wanted: Vec<Notify>,
     fresh: Duration,
     /// Called whenever an upstream goes down or comes up.
-    tell_down: Box<dyn Fn(HostId, bool) + Send + Sync>,
+    tell_down: Box<dyn Fn(UpstreamId, bool) + Send + Sync>,
 }
 
 /// A list younger than this is not fetched again.
@@ -100,7 +100,7 @@ impl Routing {
     pub fn new(
         kinds: Vec<ProviderKind>,
         fresh: Duration,
-        tell_down: impl Fn(HostId, bool) + Send + Sync + 'static,
+        tell_down: impl Fn(UpstreamId, bool) + Send + Sync + 'static,
     ) -> Self {
         Routing(Arc::new(Shared {
             upstreams: Mutex::new(kinds.iter().map(|kind| Known::nothing(*kind)).collect()),
@@ -112,40 +112,40 @@ impl Routing {
     }
 
     /// Polls all upstreams until it is dropped. Must run once only.
-    pub async fn watch(&self, upstream: &UpstreamClient) {
-        join_all(upstream.hosts().map(|host| self.watch_one(upstream, host))).await;
+    pub async fn watch(&self, client: &UpstreamClient) {
+        join_all(client.all().map(|upstream| self.watch_one(client, upstream))).await;
     }
 
-    async fn watch_one(&self, upstream: &UpstreamClient, host: HostId) {
+    async fn watch_one(&self, client: &UpstreamClient, upstream: UpstreamId) {
         loop {
-            self.lock()[host.0].begun += 1;
-            let look = tokio::time::timeout(LOOK_MAX, upstream.models(host)).await;
+            self.lock()[upstream.0].begun += 1;
+            let look = tokio::time::timeout(LOOK_MAX, client.models(upstream)).await;
             let result = look.unwrap_or_else(|_| {
                 let message = format!("it told no list of models within {} s", LOOK_MAX.as_secs());
                 Err(Error::Timeout { message })
             });
-            self.change(upstream, host, |known| {
+            self.change(client, upstream, |known| {
                 known.ended += 1;
                 match result {
                     Ok(models) => known.answered(models, Instant::now()),
                     Err(error) => known.failed(sure(&error), words(&error), Timestamp::now()),
                 }
             });
-            let pause = self.lock()[host.0].pause(self.0.fresh);
+            let pause = self.lock()[upstream.0].pause(self.0.fresh);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.0.wanted[host.0].notified() => {}
+                () = self.0.wanted[upstream.0].notified() => {}
             }
         }
     }
 
     /// Changes what is known of an upstream, and notifies who waits for it.
-    fn change(&self, upstream: &UpstreamClient, host: HostId, change: impl FnOnce(&mut Known)) {
+    fn change(&self, client: &UpstreamClient, upstream: UpstreamId, change: impl FnOnce(&mut Known)) {
         let mut all = self.lock();
-        let known = &mut all[host.0];
+        let known = &mut all[upstream.0];
         let before = known.condition.clone();
         change(known);
-        let name = upstream.name(host);
+        let name = client.name(upstream);
         match (&before, &known.condition) {
             (Condition::Down { .. } | Condition::Unknown, Condition::Up) => {
                 tracing::info!(upstream.name = name, models = known.models.len(), "upstream `{name}` is up");
@@ -157,28 +157,28 @@ impl Routing {
         }
         if before != known.condition {
             // Called under the lock, so that the last call has the current state.
-            (self.0.tell_down)(host, known.is_down());
+            (self.0.tell_down)(upstream, known.is_down());
         }
         drop(all);
         self.0.looked.send_modify(|count| *count += 1);
     }
 
     /// Records that a request could not connect.
-    pub fn unreachable(&self, upstream: &UpstreamClient, host: HostId, error: &Error) {
-        self.change(upstream, host, |known| known.failed(Sure::Yes, words(error), Timestamp::now()));
-        self.0.wanted[host.0].notify_one();
+    pub fn unreachable(&self, client: &UpstreamClient, upstream: UpstreamId, error: &Error) {
+        self.change(client, upstream, |known| known.failed(Sure::Yes, words(error), Timestamp::now()));
+        self.0.wanted[upstream.0].notify_one();
     }
 
     /// Probes an upstream after a connection to it broke. One that has just crashed may take a moment to release its port.
-    pub async fn probe(&self, upstream: &UpstreamClient, host: HostId) -> Alive {
+    pub async fn probe(&self, client: &UpstreamClient, upstream: UpstreamId) -> Alive {
         for probe in 0..PROBES {
             if probe > 0 {
                 tokio::time::sleep(PROBE_PAUSE).await;
             }
-            match tokio::time::timeout(PROBE_MAX, upstream.models(host)).await {
+            match tokio::time::timeout(PROBE_MAX, client.models(upstream)).await {
                 Ok(Ok(_)) => return Alive::Yes,
                 Ok(Err(error)) if sure(&error) == Sure::Yes => {
-                    self.unreachable(upstream, host, &error);
+                    self.unreachable(client, upstream, &error);
                     return Alive::No;
                 }
                 // It hangs.
@@ -186,7 +186,7 @@ impl Routing {
                 Ok(Err(_)) => {}
             }
         }
-        self.0.wanted[host.0].notify_one();
+        self.0.wanted[upstream.0].notify_one();
         Alive::Unclear
     }
 
@@ -235,48 +235,48 @@ impl Routing {
         self.check_any_up().is_ok()
     }
 
-    /// Returns what is known of each upstream, in the order of `HostId`.
+    /// Returns what is known of each upstream, in the order of `UpstreamId`.
     pub fn seen(&self) -> Vec<UpstreamState> {
         let seen = |known: &Known| UpstreamState { condition: known.condition.clone(), models: known.models.len() };
         self.lock().iter().map(seen).collect()
     }
 
     /// Returns the error of a request whose upstreams are all down; `None` if one of them is up.
-    pub fn all_down(&self, hosts: &[HostId]) -> Option<Error> {
-        let upstreams = self.lock();
-        let downs: Option<Vec<Error>> = hosts.iter().map(|host| down(&upstreams[host.0])).collect();
+    pub fn all_down(&self, upstreams: &[UpstreamId]) -> Option<Error> {
+        let all = self.lock();
+        let downs: Option<Vec<Error>> = upstreams.iter().map(|upstream| down(&all[upstream.0])).collect();
         downs?.pop()
     }
 
     /// Returns what `model` can do, as the first candidate reports it: fetched once, and again when the model has changed.
     /// `None` when it doesn't report it; then the upstream decides itself.
-    pub async fn skills(
-        &self,
-        upstream: &UpstreamClient,
-        candidates: &Candidates,
-        model: &ModelName,
-    ) -> Option<Skills> {
-        let host = *candidates.hosts.first()?;
-        let known = self.with_card(host, model, |card| card.skills).flatten();
+    pub async fn skills(&self, client: &UpstreamClient, candidates: &Candidates, model: &ModelName) -> Option<Skills> {
+        let upstream = *candidates.upstreams.first()?;
+        let known = self.with_card(upstream, model, |card| card.skills).flatten();
         if known.is_some() {
             return known;
         }
-        let asked = tokio::time::timeout(SKILLS_WAIT_MAX, upstream.skills(host, model)).await;
+        let asked = tokio::time::timeout(SKILLS_WAIT_MAX, client.skills(upstream, model)).await;
         match asked.unwrap_or_else(|_| Err(Error::Timeout { message: "it took too long".into() })) {
             Ok(skills) => {
-                self.with_card(host, model, |card| card.skills = skills);
+                self.with_card(upstream, model, |card| card.skills = skills);
                 skills
             }
             Err(error) => {
-                tracing::warn!(host = upstream.name(host), cause = %error, "what a model can do can't be read");
-                self.0.wanted[host.0].notify_one();
+                tracing::warn!(upstream.name = client.name(upstream), cause = %error, "what a model can do can't be read");
+                self.0.wanted[upstream.0].notify_one();
                 None
             }
         }
     }
 
-    fn with_card<T>(&self, host: HostId, model: &ModelName, see: impl FnOnce(&mut ModelCard) -> T) -> Option<T> {
-        self.lock()[host.0].card_mut(model).map(see)
+    fn with_card<T>(
+        &self,
+        upstream: UpstreamId,
+        model: &ModelName,
+        see: impl FnOnce(&mut ModelCard) -> T,
+    ) -> Option<T> {
+        self.lock()[upstream.0].card_mut(model).map(see)
     }
 
     fn serving(&self, model: &ModelName) -> Served {
@@ -285,8 +285,8 @@ impl Routing {
         let up = || serving().filter(|(_, known)| known.is_up());
         if let Some((_, Known { kind, .. })) = up().next() {
             let kind = *kind;
-            let hosts = up().filter(|(_, known)| known.kind == kind).map(|(host, _)| HostId(host)).collect();
-            return Served::Here(Candidates { kind, hosts });
+            let upstreams = up().filter(|(_, known)| known.kind == kind).map(|(at, _)| UpstreamId(at)).collect();
+            return Served::Here(Candidates { kind, upstreams });
         }
         serving().find_map(|(_, known)| down(known)).map_or(Served::Nowhere, Served::Down)
     }
@@ -321,14 +321,14 @@ impl Routing {
     async fn look_again(&self, which: impl Fn(&Known) -> bool, enough: impl Fn(&Known) -> bool) {
         let now = Instant::now();
         let mut looks = Vec::new();
-        for (host, known) in self.lock().iter().enumerate() {
+        for (at, known) in self.lock().iter().enumerate() {
             if which(known) && !known.is_fresh(LIST_FRESH, now) {
-                looks.push((host, known.begun + 1));
-                self.0.wanted[host].notify_one();
+                looks.push((at, known.begun + 1));
+                self.0.wanted[at].notify_one();
             }
         }
         let done = |upstreams: &[Known]| {
-            looks.iter().all(|(host, look)| upstreams[*host].ended >= *look) || upstreams.iter().any(&enough)
+            looks.iter().all(|(at, look)| upstreams[*at].ended >= *look) || upstreams.iter().any(&enough)
         };
         self.wait(LOOK_WAIT_MAX, done).await;
     }
@@ -390,7 +390,7 @@ mod tests {
 
         let candidates = serving([false, true, true]).candidates(&model).await.unwrap();
         assert_eq!(candidates.kind, ProviderKind::Ollama);
-        assert_eq!(candidates.hosts, [HostId(1), HostId(2)]);
+        assert_eq!(candidates.upstreams, [UpstreamId(1), UpstreamId(2)]);
 
         assert!(matches!(serving([false; 3]).candidates(&model).await, Err(Error::UpstreamDown { .. })));
         assert_eq!(serving([false; 3]).kind_of(&model), Some(ProviderKind::Ollama));

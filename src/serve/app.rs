@@ -177,12 +177,12 @@ impl App {
         let exports = Arc::new(Exports::new(store.clone()));
         // The gateway may have been started as root by mistake; the service's user must be able to use its files.
         owner::hand_over_all(&config.data_dir)?;
-        let hosts: Vec<Slots> = config.upstreams.iter().map(slots).collect();
-        let queue = Queue::new(&hosts, config.order, store.settings().clone());
+        let slots: Vec<Slots> = config.upstreams.iter().map(slots).collect();
+        let queue = Queue::new(&slots, config.order, store.settings().clone());
         let granting = queue.clone();
         let kinds: Vec<_> = config.upstreams.iter().map(config::Upstream::kind).collect();
-        let routing = Routing::new(kinds.clone(), config.upstream.models_fresh, move |host, is_down| {
-            granting.set_down(host, is_down);
+        let routing = Routing::new(kinds.clone(), config.upstream.models_fresh, move |upstream, is_down| {
+            granting.set_down(upstream, is_down);
         });
         let stages = Stages {
             breaker: Breaker::new(store.clone()),

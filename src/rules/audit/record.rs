@@ -74,13 +74,13 @@ impl Record {
         }
     }
 
-    /// Records that the turn has come, on the upstream `host`.
-    pub fn begins(&mut self, host: &str) {
+    /// Records that the turn has come, on the `upstream`.
+    pub fn begins(&mut self, upstream: &str) {
         let now = Instant::now();
         let waited = micros(now.duration_since(self.opened));
         self.begun = Some(now);
         if let Some(row) = &mut self.row {
-            row.host = Some(host.to_owned());
+            row.host = Some(upstream.to_owned());
             row.queued_us = Some(waited);
         }
     }
@@ -119,12 +119,12 @@ impl Record {
         }
     }
 
-    /// Records that the request did not get through to the upstream `host` and goes to another one as a new attempt.
-    pub fn failed_attempt(&mut self, host: &str, error: &Error) {
+    /// Records that the request did not get through to the `upstream` and goes to another one as a new attempt.
+    pub fn failed_attempt(&mut self, upstream: &str, error: &Error) {
         let Some(row) = &mut self.row else { return };
         let attempt = row.attempt.unwrap_or(1);
         row.attempt = Some(attempt.saturating_add(1));
-        self.notes.push(format!("attempt {attempt} on `{host}` failed with {}: {error}", error.code()));
+        self.notes.push(format!("attempt {attempt} on `{upstream}` failed with {}: {error}", error.code()));
     }
 
     /// Adds a note for readers of the result, on a line of its own.

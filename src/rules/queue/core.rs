@@ -1,11 +1,11 @@
-//! Chooses the next request and its host: a pure core, without clock, await or channel. `now` is an argument.
+//! Chooses the next request and its upstream: a pure core, without clock, await or channel. `now` is an argument.
 //!
 //! A slot goes to the person who is owed most among those who can use it (`share.rs`): by class, where `batch` has a small
 //! share and takes what `interactive` leaves, and within a class by weight. A person's own requests keep their order,
-//! except that one that can't run now (its host or model is busy) is passed by the next that can. A request whose model is
+//! except that one that can't run now (its upstream or model is busy) is passed by the next that can. A request whose model is
 //! not loaded may be passed by those whose model is, for `affinity` at most.
 //!
-//! A grant looks at each flow once, and within a flow at the requests before the first that can run. While no host has a
+//! A grant looks at each flow once, and within a flow at the requests before the first that can run. While no upstream has a
 //! free slot it looks at nothing.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -13,32 +13,32 @@ use std::time::Duration;
 
 use crate::config::Order;
 use crate::config::settings::Settings;
-use crate::model::catalog::HostId;
+use crate::model::catalog::UpstreamId;
 use crate::model::rights::Class;
-use crate::rules::queue::HostLoad;
+use crate::rules::queue::UpstreamLoad;
 use crate::rules::queue::history::History;
 use crate::rules::queue::share::FlowAccount;
 
 mod choosing;
 mod forecast;
-mod host;
 mod parts;
+mod upstream;
 
 use self::choosing::NextRequest;
-use self::host::HostState;
 use self::parts::SlotPart;
+use self::upstream::HostState;
 
 /// The id of a request in the queue; ids grow in the order of entry.
 pub type Ticket = u64;
 
-/// A host, as the queue sees it.
+/// An upstream, as the queue sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct Slots {
     /// Requests that run there at once.
     pub total: usize,
     /// Of these, requests to one model.
     pub per_model: usize,
-    /// Models that the host keeps loaded at once.
+    /// Models that the upstream keeps loaded at once.
     pub models_loaded: usize,
 }
 
@@ -80,8 +80,8 @@ pub struct SlotRequest {
     pub class: Class,
     /// Its canonical name.
     pub model: String,
-    /// Hosts that serve the model, at least one.
-    pub hosts: Vec<HostId>,
+    /// Upstreams that serve the model, at least one.
+    pub upstreams: Vec<UpstreamId>,
     /// What it holds in memory while it waits.
     pub bytes: usize,
     pub images: bool,
@@ -99,7 +99,7 @@ pub enum Full {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
     pub ticket: Ticket,
-    pub host: HostId,
+    pub upstream: UpstreamId,
 }
 
 /// How a turn ended, which decides what it is charged.
@@ -119,7 +119,7 @@ const PASSES_MAX: u32 = 8;
 const REQUESTS_OWED_MAX: f64 = 8.0;
 
 pub struct QueueCore {
-    hosts: Vec<HostState>,
+    upstreams: Vec<HostState>,
     flows: BTreeMap<Key, Flow>,
     running: HashMap<Ticket, Running>,
     /// The flow of each waiting request.
@@ -144,7 +144,7 @@ struct Flow {
     /// Tells apart the flows that had this key one after the other: a request is settled with its own.
     stay: u64,
     waiting: VecDeque<Waiting>,
-    /// How many of these could run on each host, were it free.
+    /// How many of these could run on each upstream, were it free.
     waiting_on: Vec<usize>,
     /// How many of these have images.
     waiting_images: usize,
@@ -168,14 +168,14 @@ struct Waiting {
 struct Passed {
     person: i64,
     images: bool,
-    hosts: Vec<HostId>,
+    upstreams: Vec<UpstreamId>,
     times: u32,
 }
 
 struct Running {
     asking: SlotRequest,
     flow: Key,
-    host: HostId,
+    upstream: UpstreamId,
     /// The estimate, in seconds of work, that its flow was charged.
     charged: f64,
     /// Its flow's stay.
@@ -192,8 +192,8 @@ struct Counts {
 }
 
 impl QueueCore {
-    pub fn new(hosts: &[Slots], bounds: QueueBounds) -> Self {
-        let host = |slots: &Slots| HostState {
+    pub fn new(upstreams: &[Slots], bounds: QueueBounds) -> Self {
+        let upstream = |slots: &Slots| HostState {
             slots: *slots,
             free: slots.total,
             down: false,
@@ -201,7 +201,7 @@ impl QueueCore {
             loaded: VecDeque::new(),
         };
         QueueCore {
-            hosts: hosts.iter().map(host).collect(),
+            upstreams: upstreams.iter().map(upstream).collect(),
             flows: BTreeMap::new(),
             running: HashMap::new(),
             seats: HashMap::new(),
@@ -222,25 +222,25 @@ impl QueueCore {
         self.bounds = bounds;
     }
 
-    /// Marks a host as down or up. Requests that run there go on, and those that wait for it alone go on waiting.
-    pub fn set_down(&mut self, host: HostId, down: bool) {
-        if let Some(host) = self.hosts.get_mut(host.0) {
-            host.down = down;
+    /// Marks an upstream as down or up. Requests that run there go on, and those that wait for it alone go on waiting.
+    pub fn set_down(&mut self, upstream: UpstreamId, down: bool) {
+        if let Some(upstream) = self.upstreams.get_mut(upstream.0) {
+            upstream.down = down;
         }
     }
 
-    /// Returns a running request for another host that is up and serves its model, if there is one.
+    /// Returns a running request for another upstream that is up and serves its model, if there is one.
     pub fn elsewhere(&self, ticket: Ticket) -> Option<SlotRequest> {
         let running = self.running.get(&ticket)?;
-        let mut hosts = running.asking.hosts.clone();
-        hosts.retain(|host| *host != running.host && !self.hosts[host.0].down);
-        (!hosts.is_empty()).then(|| SlotRequest { hosts, ..running.asking.clone() })
+        let mut upstreams = running.asking.upstreams.clone();
+        upstreams.retain(|upstream| *upstream != running.upstream && !self.upstreams[upstream.0].down);
+        (!upstreams.is_empty()).then(|| SlotRequest { upstreams, ..running.asking.clone() })
     }
 
     /// Gives a request a place. `grant` tells whether its turn has come already.
     pub fn enter(&mut self, asking: SlotRequest, now: Duration) -> Result<Ticket, Full> {
         // No free slot is left that a waiting request could use, so a request that can run passes none.
-        let has_to_wait = self.host_for(None, &asking).is_none();
+        let has_to_wait = self.upstream_for(None, &asking).is_none();
         if has_to_wait {
             self.check_room(&asking)?;
         }
@@ -253,16 +253,16 @@ impl QueueCore {
         self.people.entry(asking.person).or_default().waiting += 1;
         self.waiting_bytes += asking.bytes;
         self.seats.insert(ticket, key);
-        let hosts = self.hosts.len();
+        let upstreams = self.upstreams.len();
         let flow = self.flows.entry(key).or_insert_with(|| {
             self.stays += 1;
-            Flow::new(self.stays, hosts)
+            Flow::new(self.stays, upstreams)
         });
         flow.account.weight = match self.bounds.order {
             Order::Fair => f64::from(asking.weight.max(1)),
             Order::Arrival => 1.0,
         };
-        asking.hosts.iter().for_each(|host| flow.waiting_on[host.0] += 1);
+        asking.upstreams.iter().for_each(|upstream| flow.waiting_on[upstream.0] += 1);
         flow.waiting_images += usize::from(asking.images);
         let begins = flow.waiting.is_empty();
         flow.waiting.push_back(Waiting { ticket, asking, passed_since: None, passed_by_own: 0 });
@@ -284,7 +284,7 @@ impl QueueCore {
 
     /// Returns the next request whose turn has come. To be called until it returns `None`, after every `enter` and `release`.
     pub fn grant(&mut self, now: Duration) -> Option<Grant> {
-        if self.hosts.iter().all(|host| host.down || host.free == 0) {
+        if self.upstreams.iter().all(|upstream| upstream.down || upstream.free == 0) {
             return None;
         }
         let Some(choice) = self.choose(now) else {
@@ -295,10 +295,10 @@ impl QueueCore {
     }
 
     fn start(&mut self, choice: NextRequest, now: Duration) -> Grant {
-        let NextRequest { flow: key, at, host, .. } = choice;
+        let NextRequest { flow: key, at, upstream, .. } = choice;
         let asking = &self.flows[&key].waiting[at].asking;
         let work = self.history.work_of(&asking.model);
-        let mut parts = self.claimants(host, asking.images);
+        let mut parts = self.claimants(upstream, asking.images);
         let flow = self.flows.get_mut(&key);
         let taken = flow.and_then(|flow| flow.waiting.remove(at).map(|waiting| (waiting, flow)));
         let (waiting, flow) = taken.unwrap_or_else(|| unreachable!("a choice is made from what waits"));
@@ -311,7 +311,7 @@ impl QueueCore {
         flow.running += 1;
         flow.last = Some(asking.clone());
         let stay = flow.stay;
-        asking.hosts.iter().for_each(|host| flow.waiting_on[host.0] -= 1);
+        asking.upstreams.iter().for_each(|upstream| flow.waiting_on[upstream.0] -= 1);
         flow.waiting_images -= usize::from(asking.images);
         self.settle(&mut parts, work, work);
         self.unseat(ticket, &asking);
@@ -321,10 +321,10 @@ impl QueueCore {
         self.people.entry(asking.person).or_default().running += 1;
         self.image_requests += usize::from(asking.images);
         self.note_passed(ticket, &asking);
-        self.hosts[host.0].takes(&asking.model);
-        let running = Running { asking, flow: key, host, charged: work, stay, parts, since: now };
+        self.upstreams[upstream.0].takes(&asking.model);
+        let running = Running { asking, flow: key, upstream, charged: work, stay, parts, since: now };
         self.running.insert(ticket, running);
-        Grant { ticket, host }
+        Grant { ticket, upstream }
     }
 
     fn unseat(&mut self, ticket: Ticket, asking: &SlotRequest) {
@@ -348,7 +348,7 @@ impl QueueCore {
         let Some(flow) = self.flows.get_mut(&key) else { return };
         let Some(at) = flow.waiting.iter().position(|waiting| waiting.ticket == ticket) else { return };
         let Some(waiting) = flow.waiting.remove(at) else { return };
-        waiting.asking.hosts.iter().for_each(|host| flow.waiting_on[host.0] -= 1);
+        waiting.asking.upstreams.iter().for_each(|upstream| flow.waiting_on[upstream.0] -= 1);
         flow.waiting_images -= usize::from(waiting.asking.images);
         let is_unserved = flow.is_away() && flow.last.is_none();
         self.unseat(ticket, &waiting.asking);
@@ -361,7 +361,7 @@ impl QueueCore {
 
     fn end(&mut self, ticket: Ticket, end: TurnEnd, now: Duration) {
         let Some(running) = self.running.remove(&ticket) else { return };
-        let Running { asking, flow: key, host, charged, stay, mut parts, since } = running;
+        let Running { asking, flow: key, upstream, charged, stay, mut parts, since } = running;
         let held = now.saturating_sub(since);
         let cost = match end {
             // A request cannot use more GPU time than it held the slot.
@@ -371,7 +371,7 @@ impl QueueCore {
         if let TurnEnd::Answered { .. } = end {
             self.history.learn(&asking.model, cost, held);
         }
-        self.hosts[host.0].gives_back(&asking.model);
+        self.upstreams[upstream.0].gives_back(&asking.model);
         self.image_requests -= usize::from(asking.images);
         self.people.entry(asking.person).or_default().running -= 1;
         // The accounts have an estimate; now they get what it really was.
@@ -396,22 +396,22 @@ impl QueueCore {
         }
     }
 
-    pub fn hosts(&self) -> impl Iterator<Item = HostLoad> {
-        self.hosts.iter().map(|host| HostLoad {
-            slots: host.slots.total,
-            free: host.free,
-            loaded: host.loaded.iter().cloned().collect(),
+    pub fn upstreams(&self) -> impl Iterator<Item = UpstreamLoad> {
+        self.upstreams.iter().map(|upstream| UpstreamLoad {
+            slots: upstream.slots.total,
+            free: upstream.free,
+            loaded: upstream.loaded.iter().cloned().collect(),
         })
     }
 }
 
 impl Flow {
-    fn new(stay: u64, hosts: usize) -> Self {
+    fn new(stay: u64, upstreams: usize) -> Self {
         Flow {
             account: FlowAccount::new(),
             stay,
             waiting: VecDeque::new(),
-            waiting_on: vec![0; hosts],
+            waiting_on: vec![0; upstreams],
             waiting_images: 0,
             running: 0,
             last: None,

@@ -12,7 +12,7 @@ const GUESS_SECONDS: f64 = 5.0;
 /// The least cost: work that cost nothing would make turns free.
 const LEAST_SECONDS: f64 = 1e-3;
 
-/// Models that are remembered. Only models that a host serves come here; the bound is for hosts that change theirs often.
+/// Models that are remembered. Only models that an upstream serves come here; the bound is for upstreams that change theirs often.
 const MODELS_MAX: usize = 256;
 
 #[derive(Default)]

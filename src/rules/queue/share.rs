@@ -1,8 +1,8 @@
 //! Fair shares where slots are not interchangeable: what each flow is owed of the slots that it waits for.
 //!
-//! A *flow* is one person's requests of one class. Not every request can use every slot: hosts serve different models, a
+//! A *flow* is one person's requests of one class. Not every request can use every slot: upstreams serve different models, a
 //! model may have slots of its own, and requests with images need a permit. So flows cannot share one virtual clock: an idle
-//! host would drive it, and a newcomer to a crowded host would start behind all others there. Instead, each flow has an
+//! upstream would drive it, and a newcomer to a crowded upstream would start behind all others there. Instead, each flow has an
 //! account in seconds of GPU time; what it is owed, divided by its weight, is its *level*.
 //!
 //! The work of a slot is divided, by class and then by weight, between the flow that has the slot and the flows that wait
@@ -13,7 +13,7 @@
 //!   comes while a request of its class runs counts as if it had come one usual request earlier, at most.)
 //! - A new flow stands where the flow that has the slot stood when it got it, as in start-time fair queueing (Goyal, Vin and
 //!   Cheng, SIGCOMM 1996), where a newcomer's tag is the start tag of the packet in service. So it earns nothing by being
-//!   away, or busy on an idle host, and it does not wait for what others are owed.
+//!   away, or busy on an idle upstream, and it does not wait for what others are owed.
 //! - A flow that has nothing waiting keeps its account, and its part of each slot that it last used, until its level is that
 //!   of the flows that wait there. So nothing is gained by leaving and coming back.
 //! - Two flows that always wait for the same slots get the same parts for their weights. Where all flows wait for the same
@@ -35,7 +35,7 @@
 //! > `P / (s * p) * (p * C + D + 3 * S * W + own) + (k + 1) * N * W`,
 //!
 //! where `own` is the work that its own flow was given meanwhile. For one request of weight 1 among `n` other people, without
-//! affinity, that is some `17 + 6 * S` turns of each. It holds for any hosts, models and late joiners. Where all flows wait
+//! affinity, that is some `17 + 6 * S` turns of each. It holds for any upstreams, models and late joiners. Where all flows wait
 //! for the same slot, each of the others has one or two turns.
 //!
 //! **Proof.** While the request waits, its flow has a part of each slot that it could use. So each second of counted work
@@ -50,14 +50,14 @@
 //! then on it has been served later. That is `N` requests; and once more after each of the `k` older requests of its own,
 //! which lower its account.
 //!
-//! **`own` is bounded, too.** A flow may always be served at one host just before its turn comes at another. So when eight
+//! **`own` is bounded, too.** A flow may always be served at one upstream just before its turn comes at another. So when eight
 //! younger requests of a flow took slots that others wanted, its younger requests stand back until the older one is served,
 //! or the flow is at the limit (`PASSES_MAX` in `core.rs`).
 //!
-//! **What a request could have used.** A slot of a model comes free together with a slot of its host, so a request that
+//! **What a request could have used.** A slot of a model comes free together with a slot of its upstream, so a request that
 //! waits for both can use them at that moment. An image permit, or one of the permits of its person, may come free while the
-//! host is busy, and the host while the permit is not there. (A request that has a slot and waits for an image permit alone
-//! competes with all that take one, on any host.) So a permit that passed such a request several times is kept for it
+//! upstream is busy, and the upstream while the permit is not there. (A request that has a slot and waits for an image permit alone
+//! competes with all that take one, on any upstream.) So a permit that passed such a request several times is kept for it
 //! (`PASSES_MAX`); it then waits for a slot alone. At most one permit of a kind is kept, for the oldest.
 
 use crate::model::rights::Class;

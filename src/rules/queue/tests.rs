@@ -39,7 +39,7 @@ fn place(queue: &Arc<Queue>, person: i64) -> Result<Place, Error> {
         weight: 1,
         class: Class::Interactive,
         model: "m".into(),
-        hosts: vec![HostId(0)],
+        upstreams: vec![UpstreamId(0)],
         bytes: 1,
         images: false,
     };
@@ -58,7 +58,7 @@ fn place(queue: &Arc<Queue>, person: i64) -> Result<Place, Error> {
 
 fn is_empty(queue: &Queue, slots: usize) -> bool {
     let state = queue.lock();
-    state.cards.is_empty() && state.wakes.is_empty() && state.core.hosts().all(|host| host.free == slots)
+    state.cards.is_empty() && state.wakes.is_empty() && state.core.upstreams().all(|upstream| upstream.free == slots)
 }
 
 #[actix_web::test]
@@ -104,14 +104,14 @@ async fn a_wait_ends_after_the_longest_and_its_place_is_given_up() {
 }
 
 #[actix_web::test]
-async fn a_host_that_is_down_takes_no_work_until_it_is_back() {
+async fn a_upstream_that_is_down_takes_no_work_until_it_is_back() {
     let queue = queue(1, 8);
-    queue.set_down(HostId(0), true);
+    queue.set_down(UpstreamId(0), true);
 
     let mut waiting = Box::pin(place(&queue, 1).unwrap().turn());
     assert!(futures_util::poll!(&mut waiting).is_pending(), "down");
 
-    queue.set_down(HostId(0), false);
+    queue.set_down(UpstreamId(0), false);
     assert!(futures_util::poll!(&mut waiting).is_ready(), "back");
 }
 
@@ -124,7 +124,7 @@ async fn everybody_is_shown_with_what_will_probably_become_of_them() {
 
     let shown = queue.forecast();
 
-    assert!(matches!(shown[0].card.state, CardState::Running { host: HostId(0), .. }));
+    assert!(matches!(shown[0].card.state, CardState::Running { upstream: UpstreamId(0), .. }));
     assert!(shown[0].ends_in <= Duration::from_secs(5) && shown[0].ahead.is_none());
     assert_eq!(shown.iter().map(|one| one.ahead).collect::<Vec<_>>(), [None, Some(1), Some(2), Some(0)]);
     assert_eq!(shown[2].begins_in, Some(Duration::from_secs(15)));

@@ -1,8 +1,8 @@
-//! Chooses the waiting request that runs next, and its host.
+//! Chooses the waiting request that runs next, and its upstream.
 
 use std::time::Duration;
 
-use crate::model::catalog::HostId;
+use crate::model::catalog::UpstreamId;
 use crate::model::rights::Class;
 use crate::rules::queue::core::{Flow, Key, PASSES_MAX, Passed, QueueCore, SlotRequest, Ticket, Waiting};
 use crate::rules::queue::share::Urgency;
@@ -12,7 +12,7 @@ pub struct NextRequest {
     pub flow: Key,
     pub at: usize,
     pub ticket: Ticket,
-    pub host: HostId,
+    pub upstream: UpstreamId,
     /// Its model is loaded there.
     pub loaded: bool,
     /// Older ones of its flow were passed too often, so other flows come first.
@@ -55,7 +55,7 @@ impl QueueCore {
             .max_by(NextRequest::cmp);
         let Some(handy) = handy else { return Some(due) };
         self.flows.get_mut(&due.flow)?.waiting[due.at].passed_since.get_or_insert(now);
-        let able = |waiting: &Waiting| self.host_for(Some(waiting.ticket), &waiting.asking).is_some();
+        let able = |waiting: &Waiting| self.upstream_for(Some(waiting.ticket), &waiting.asking).is_some();
         let older = self.flows[&handy.flow].waiting.range(..handy.at).enumerate();
         let older: Vec<usize> = older.filter(|(_, waiting)| able(waiting)).map(|(at, _)| at).collect();
         let flow = self.flows.get_mut(&handy.flow)?;
@@ -66,25 +66,25 @@ impl QueueCore {
     /// Returns the first request of a flow that can run now.
     fn first(&self, key: Key, flow: &Flow, loaded_only: bool) -> Option<NextRequest> {
         flow.waiting.iter().enumerate().find_map(|(at, waiting)| {
-            let (host, loaded) = self.host_for(Some(waiting.ticket), &waiting.asking)?;
+            let (upstream, loaded) = self.upstream_for(Some(waiting.ticket), &waiting.asking)?;
             let urgency = flow.account.urgency(0.0);
             let stands_back = flow.account.level() < self.level_max()
                 && flow.waiting.range(..at).any(|older| older.passed_by_own >= PASSES_MAX);
-            let choice = NextRequest { flow: key, at, ticket: waiting.ticket, host, loaded, stands_back, urgency };
+            let choice = NextRequest { flow: key, at, ticket: waiting.ticket, upstream, loaded, stands_back, urgency };
             (loaded || !loaded_only).then_some(choice)
         })
     }
 
-    /// Returns a host where the request can run now, and whether its model is loaded there. Prefers such a host, then the
+    /// Returns an upstream where the request can run now, and whether its model is loaded there. Prefers such an upstream, then the
     /// emptiest.
-    pub fn host_for(&self, ticket: Option<Ticket>, asking: &SlotRequest) -> Option<(HostId, bool)> {
-        let able = asking.hosts.iter().filter(|host| self.hosts[host.0].can_run(&asking.model));
-        let best = able.max_by_key(|host| {
-            let state = &self.hosts[host.0];
+    pub fn upstream_for(&self, ticket: Option<Ticket>, asking: &SlotRequest) -> Option<(UpstreamId, bool)> {
+        let able = asking.upstreams.iter().filter(|upstream| self.upstreams[upstream.0].can_run(&asking.model));
+        let best = able.max_by_key(|upstream| {
+            let state = &self.upstreams[upstream.0];
             // Of equals `max_by_key` takes the last; the order of the config is the tie-breaker.
-            (state.has_loaded(&asking.model), state.free, usize::MAX - host.0)
+            (state.has_loaded(&asking.model), state.free, usize::MAX - upstream.0)
         })?;
-        self.is_permitted(ticket, asking).then(|| (*best, self.hosts[best.0].has_loaded(&asking.model)))
+        self.is_permitted(ticket, asking).then(|| (*best, self.upstreams[best.0].has_loaded(&asking.model)))
     }
 
     /// Returns whether the request has the permits that it needs. `ticket`: if it waits already.
@@ -96,25 +96,27 @@ impl QueueCore {
             && (!asking.images || images > self.kept(ticket, |passed| passed.images))
     }
 
-    /// Returns 1 if a permit is kept for another request: the oldest of those that were passed too often and have a host.
+    /// Returns 1 if a permit is kept for another request: the oldest of those that were passed too often and have an upstream.
     fn kept(&self, ticket: Option<Ticket>, needs: impl Fn(&Passed) -> bool) -> usize {
         let due = |passed: &Passed| {
-            passed.times >= PASSES_MAX && needs(passed) && passed.hosts.iter().any(|host| !self.hosts[host.0].down)
+            passed.times >= PASSES_MAX
+                && needs(passed)
+                && passed.upstreams.iter().any(|upstream| !self.upstreams[upstream.0].down)
         };
         let first = self.passed.iter().find(|(_, passed)| due(passed)).map(|(first, _)| *first);
         usize::from(first.is_some() && first != ticket)
     }
 
     /// Returns whether a request could use this slot now, or the image permit that goes with it.
-    pub fn could_use(&self, host: HostId, images: bool, ticket: Option<Ticket>, asking: &SlotRequest) -> bool {
-        let slot = asking.hosts.contains(&host) && self.hosts[host.0].can_run(&asking.model);
+    pub fn could_use(&self, upstream: UpstreamId, images: bool, ticket: Option<Ticket>, asking: &SlotRequest) -> bool {
+        let slot = asking.upstreams.contains(&upstream) && self.upstreams[upstream.0].can_run(&asking.model);
         let permit = images && asking.images && self.has_slot(asking);
         (slot || permit) && self.is_permitted(ticket, asking)
     }
 
     /// Returns whether there is a free slot for the request.
     pub fn has_slot(&self, asking: &SlotRequest) -> bool {
-        asking.hosts.iter().any(|host| self.hosts[host.0].can_run(&asking.model))
+        asking.upstreams.iter().any(|upstream| self.upstreams[upstream.0].can_run(&asking.model))
     }
 
     /// Counts the waiting requests that a grant passed by taking the last permit while there was no slot for them.
@@ -128,8 +130,8 @@ impl QueueCore {
             let other = &waiting.asking;
             let needs = (own && other.person == asking.person) || (images && other.images);
             if needs && !self.has_slot(other) && waiting.ticket < by {
-                let SlotRequest { person, images, ref hosts, .. } = *other;
-                let fresh = || Passed { person, images, hosts: hosts.clone(), times: 0 };
+                let SlotRequest { person, images, ref upstreams, .. } = *other;
+                let fresh = || Passed { person, images, upstreams: upstreams.clone(), times: 0 };
                 self.passed.entry(waiting.ticket).or_insert_with(fresh).times += 1;
             }
         }

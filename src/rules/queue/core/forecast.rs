@@ -11,12 +11,12 @@ impl QueueCore {
         let key = *self.seats.get(&ticket)?;
         let own = self.flows.get(&key)?;
         let behind = own.waiting.iter().position(|waiting| waiting.ticket == ticket)?;
-        let hosts = &own.waiting[behind].asking.hosts;
+        let upstreams = &own.waiting[behind].asking.upstreams;
         let work = self.history.service();
         let urgency = own.account.urgency(0.0);
         let before = |(other, flow): (&Key, &Flow)| {
-            // Requests for other hosts are not ahead of it.
-            let competing = hosts.iter().map(|host| flow.waiting_on[host.0]).max().unwrap_or_default();
+            // Requests for other upstreams are not ahead of it.
+            let competing = upstreams.iter().map(|upstream| flow.waiting_on[upstream.0]).max().unwrap_or_default();
             match (other.0, key.0) {
                 _ if *other == key => 0,
                 (Class::Interactive, Class::Batch) => competing,
@@ -42,7 +42,7 @@ impl QueueCore {
 
     /// Returns when a request with `ahead` others before it will probably begin.
     pub fn begins_in(&self, ahead: usize) -> Duration {
-        let slots: usize = self.hosts.iter().map(|host| host.slots.total).sum();
+        let slots: usize = self.upstreams.iter().map(|upstream| upstream.slots.total).sum();
         Duration::from_secs_f64((ahead + 1) as f64 * self.history.service() / slots.max(1) as f64)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::catalog::HostId;
+use crate::model::catalog::UpstreamId;
 use crate::model::rights::Class;
 use crate::rules::queue::core::{Key, QueueCore, REQUESTS_OWED_MAX, Running, SlotRequest, Ticket, Waiting};
 use crate::rules::queue::share::{SlotClaim, divide};
@@ -55,9 +55,9 @@ impl QueueCore {
     /// Returns whether a request could run in place of one that runs, when that is over.
     fn could_use_after(&self, running: &Running, asking: &SlotRequest) -> bool {
         let has_permit = self.image_requests < self.bounds.image_requests_max;
-        let host = &self.hosts[running.host.0];
-        let slot = asking.hosts.contains(&running.host)
-            && host.fits_instead(&asking.model, &running.asking.model)
+        let upstream = &self.upstreams[running.upstream.0];
+        let slot = asking.upstreams.contains(&running.upstream)
+            && upstream.fits_instead(&asking.model, &running.asking.model)
             && (!asking.images || running.asking.images || has_permit);
         let permit = asking.images && running.asking.images && !has_permit && self.has_slot(asking);
         slot || permit
@@ -136,7 +136,8 @@ impl QueueCore {
         let Some(flow) = self.flows.get(&key) else { return };
         let stay = flow.stay;
         let left = |running: &Running| {
-            let still_waits = flow.waiting_on[running.host.0] > 0 || (running.asking.images && flow.waiting_images > 0);
+            let still_waits =
+                flow.waiting_on[running.upstream.0] > 0 || (running.asking.images && flow.waiting_images > 0);
             // The flow that has the slot keeps its part until the end.
             !still_waits && (running.flow, running.stay) != (key, stay)
         };
@@ -153,10 +154,10 @@ impl QueueCore {
         }
     }
 
-    /// Returns an empty part for each flow that could use a slot on this host now, and for each that has nothing waiting but
+    /// Returns an empty part for each flow that could use a slot on this upstream now, and for each that has nothing waiting but
     /// had more of that slot than they. Forgets those that had not.
-    pub fn claimants(&mut self, host: HostId, images: bool) -> Vec<SlotPart> {
-        let fits = |ticket, asking: &SlotRequest| self.could_use(host, images, ticket, asking);
+    pub fn claimants(&mut self, upstream: UpstreamId, images: bool) -> Vec<SlotPart> {
+        let fits = |ticket, asking: &SlotRequest| self.could_use(upstream, images, ticket, asking);
         let (mut keys, mut idle) = (Vec::new(), Vec::new());
         for (key, flow) in &self.flows {
             if flow.waiting.iter().any(|waiting| fits(Some(waiting.ticket), &waiting.asking)) {
@@ -219,9 +220,10 @@ impl QueueCore {
 
     /// Forgets the flows that are away and last used a slot that is free. To be called when no waiting request can run.
     pub fn let_off(&mut self) {
-        let hosts = &self.hosts;
+        let upstreams = &self.upstreams;
         self.flows.retain(|_, flow| {
-            let is_free = |last: &SlotRequest| last.hosts.iter().any(|host| hosts[host.0].can_run(&last.model));
+            let is_free =
+                |last: &SlotRequest| last.upstreams.iter().any(|upstream| upstreams[upstream.0].can_run(&last.model));
             !(flow.is_away() && flow.last.as_ref().is_none_or(is_free))
         });
     }

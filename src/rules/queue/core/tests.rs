@@ -27,7 +27,7 @@ fn asking(person: i64) -> SlotRequest {
         weight: 1,
         class: Class::Interactive,
         model: "m".into(),
-        hosts: vec![HostId(0)],
+        upstreams: vec![UpstreamId(0)],
         bytes: 0,
         images: false,
     }
@@ -79,8 +79,8 @@ struct Watched {
 }
 
 impl House {
-    fn new(hosts: &[Slots], bounds: QueueBounds) -> Self {
-        let core = QueueCore::new(hosts, bounds);
+    fn new(upstreams: &[Slots], bounds: QueueBounds) -> Self {
+        let core = QueueCore::new(upstreams, bounds);
         House { core, now: 0.0, running: Vec::new(), begun: HashMap::new(), entered: HashMap::new(), watched: None }
     }
 
@@ -104,11 +104,11 @@ impl House {
             if let Some(watched) = &mut self.watched {
                 watched.remove(&grant.ticket);
                 let key = (asking.class, asking.person);
-                for (ticket, other, hosts) in able.iter().filter(|one| one.0 != grant.ticket) {
+                for (ticket, other, upstreams) in able.iter().filter(|one| one.0 != grant.ticket) {
                     let other = (other, watched.get_mut(ticket).unwrap());
                     match other {
                         (other, watched) if *other == key => watched.own += work,
-                        (_, watched) if hosts[usize::from(asking.images)].contains(&grant.host) => {
+                        (_, watched) if upstreams[usize::from(asking.images)].contains(&grant.upstream) => {
                             watched.passed += work
                         }
                         _ => {}
@@ -121,16 +121,18 @@ impl House {
         }
     }
 
-    /// Those who wait, and the hosts where each could use the slot now, of a text and of images, where a test wants to know.
-    fn able(&self) -> Vec<(Ticket, Key, [Vec<HostId>; 2])> {
+    /// Those who wait, and the upstreams where each could use the slot now, of a text and of images, where a test wants to know.
+    fn able(&self) -> Vec<(Ticket, Key, [Vec<UpstreamId>; 2])> {
         if self.watched.is_none() {
             return Vec::new();
         }
         let able = |waiting: &Waiting| {
             let asking = &waiting.asking;
             let could_use = |images: bool| {
-                let hosts = (0..self.core.hosts.len()).map(HostId);
-                hosts.filter(|host| self.core.could_use(*host, images, Some(waiting.ticket), asking)).collect()
+                let upstreams = (0..self.core.upstreams.len()).map(UpstreamId);
+                upstreams
+                    .filter(|upstream| self.core.could_use(*upstream, images, Some(waiting.ticket), asking))
+                    .collect()
             };
             (waiting.ticket, (asking.class, asking.person), [could_use(false), could_use(true)])
         };
@@ -326,12 +328,12 @@ fn one_request_with_images_runs_at_a_time_and_others_pass() {
 }
 
 #[test]
-fn a_model_has_slots_of_its_own_and_another_hosts_are_used() {
+fn a_model_has_slots_of_its_own_and_another_upstreams_are_used() {
     let one_per_model = Slots { total: 2, per_model: 1, models_loaded: 2 };
     let mut house = House::new(&[one_per_model, slots(1)], bounds());
-    let on = |model: &str, hosts: &[usize]| SlotRequest {
+    let on = |model: &str, upstreams: &[usize]| SlotRequest {
         model: model.into(),
-        hosts: hosts.iter().map(|host| HostId(*host)).collect(),
+        upstreams: upstreams.iter().map(|upstream| UpstreamId(*upstream)).collect(),
         ..asking(1)
     };
     let first = house.enter(on("a", &[0]), 1.0);
@@ -346,10 +348,10 @@ fn a_model_has_slots_of_its_own_and_another_hosts_are_used() {
 }
 
 #[test]
-fn what_two_hosts_serve_runs_on_the_one_that_is_up() {
+fn what_two_upstreams_serve_runs_on_the_one_that_is_up() {
     let mut house = House::new(&[slots(1), slots(1)], bounds());
-    house.core.set_down(HostId(0), true);
-    let both = || SlotRequest { hosts: vec![HostId(0), HostId(1)], ..asking(1) };
+    house.core.set_down(UpstreamId(0), true);
+    let both = || SlotRequest { upstreams: vec![UpstreamId(0), UpstreamId(1)], ..asking(1) };
 
     let first = house.enter(both(), 1.0);
     let second = house.enter(both(), 1.0);
@@ -487,7 +489,7 @@ enum Step {
         weight: u32,
         batch: bool,
         model: u8,
-        hosts: u8,
+        upstreams: u8,
         images: bool,
     },
     /// The request that entered so many before ends: cut while it waits or runs, or answered.
@@ -502,7 +504,14 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let enter = (0..5i64, 1..4u32, any::<bool>(), 0..3u8, 1..4u8, prop::bool::weighted(0.2)).prop_map(
-        |(person, weight, batch, model, hosts, images)| Step::Enter { person, weight, batch, model, hosts, images },
+        |(person, weight, batch, model, upstreams, images)| Step::Enter {
+            person,
+            weight,
+            batch,
+            model,
+            upstreams,
+            images,
+        },
     );
     let end = (0..20usize, any::<bool>()).prop_map(|(which, answered)| Step::TurnEnd { which, answered });
     let pass = (0..5000u64).prop_map(|millis| Step::Pass { millis });
@@ -524,10 +533,10 @@ proptest! {
         let (mut now, mut inside) = (Duration::ZERO, Vec::new());
         for step in steps {
             match step {
-                Step::Enter { person, weight, batch, model, hosts, images } => {
+                Step::Enter { person, weight, batch, model, upstreams, images } => {
                     let class = if batch { Class::Batch } else { Class::Interactive };
-                    let hosts = (0..2).filter(|host| hosts & (1 << host) != 0).map(HostId).collect();
-                    let asking = SlotRequest { person, weight, class, model: format!("m{model}"), hosts, bytes: 7, images };
+                    let upstreams = (0..2).filter(|upstream| upstreams & (1 << upstream) != 0).map(UpstreamId).collect();
+                    let asking = SlotRequest { person, weight, class, model: format!("m{model}"), upstreams, bytes: 7, images };
                     inside.extend(core.enter(asking, now));
                 }
                 Step::TurnEnd { which, answered } if !inside.is_empty() => {
@@ -542,20 +551,20 @@ proptest! {
                 prop_assert!(inside.contains(&grant.ticket));
             }
             for waiting in core.flows.values().flat_map(|flow| &flow.waiting) {
-                prop_assert!(core.host_for(Some(waiting.ticket), &waiting.asking).is_none(), "could run and waits");
+                prop_assert!(core.upstream_for(Some(waiting.ticket), &waiting.asking).is_none(), "could run and waits");
             }
             prop_assert!(core.seats.len() <= 12);
             prop_assert_eq!(core.seats.len() + core.running.len(), inside.len());
-            for (host, slots) in core.hosts.iter().zip(&all) {
-                let running: usize = host.models.values().sum();
-                prop_assert_eq!(host.free + running, slots.total);
-                prop_assert!(host.models.values().all(|of_model| *of_model <= slots.per_model));
+            for (upstream, slots) in core.upstreams.iter().zip(&all) {
+                let running: usize = upstream.models.values().sum();
+                prop_assert_eq!(upstream.free + running, slots.total);
+                prop_assert!(upstream.models.values().all(|of_model| *of_model <= slots.per_model));
             }
         }
         for ticket in inside {
             core.release(ticket, TurnEnd::Cut, now);
         }
-        prop_assert!(core.hosts.iter().all(|host| host.free == host.slots.total && host.models.is_empty()));
+        prop_assert!(core.upstreams.iter().all(|upstream| upstream.free == upstream.slots.total && upstream.models.is_empty()));
         prop_assert_eq!((core.waiting_bytes, core.image_requests, core.people.len()), (0, 0, 0));
     }
 

@@ -1,4 +1,4 @@
-//! Fair where not every request can use every slot: several hosts, slots of a model, image permits, late joiners.
+//! Fair where not every request can use every slot: several upstreams, slots of a model, image permits, late joiners.
 
 use super::*;
 
@@ -11,7 +11,7 @@ struct Asker {
     from: f64,
 }
 
-/// Askers before some hosts, and what each has had.
+/// Askers before some upstreams, and what each has had.
 struct Scene {
     house: House,
     askers: Vec<Asker>,
@@ -27,8 +27,8 @@ const B: i64 = 2;
 const CARL: i64 = 3;
 const DORA: i64 = 4;
 
-fn on(host: usize, person: i64) -> SlotRequest {
-    SlotRequest { hosts: vec![HostId(host)], model: format!("of host {host}"), ..asking(person) }
+fn on(upstream: usize, person: i64) -> SlotRequest {
+    SlotRequest { upstreams: vec![UpstreamId(upstream)], model: format!("of upstream {upstream}"), ..asking(person) }
 }
 
 fn keeps(outstanding: usize, asking: SlotRequest) -> Asker {
@@ -36,10 +36,10 @@ fn keeps(outstanding: usize, asking: SlotRequest) -> Asker {
 }
 
 impl Scene {
-    fn given(hosts: &[Slots], bounds: QueueBounds, askers: Vec<Asker>) -> Self {
+    fn given(upstreams: &[Slots], bounds: QueueBounds, askers: Vec<Asker>) -> Self {
         let count = askers.len();
         Scene {
-            house: House::new(hosts, bounds),
+            house: House::new(upstreams, bounds),
             askers,
             by: HashMap::new(),
             joined: vec![false; count],
@@ -92,17 +92,17 @@ impl Scene {
 }
 
 /// Ann and Bob crowd something, Carl keeps something else busy; Dora comes after five seconds and sends one at a time.
-fn dora_comes_to_a_crowd(hosts: &[Slots], crowded: impl Fn(i64) -> SlotRequest, other: SlotRequest) -> f64 {
+fn dora_comes_to_a_crowd(upstreams: &[Slots], crowded: impl Fn(i64) -> SlotRequest, other: SlotRequest) -> f64 {
     let crowd = [A, B].map(|person| keeps(8, crowded(person)));
     let dora = Asker { from: 5.0, ..keeps(1, crowded(DORA)) };
     let [ann, bob] = crowd;
-    let mut scene = Scene::given(hosts, bounds(), vec![ann, bob, keeps(2, other), dora]);
+    let mut scene = Scene::given(upstreams, bounds(), vec![ann, bob, keeps(2, other), dora]);
     scene.get_until(5.0);
     scene.get_until(65.0)[3]
 }
 
 #[test]
-fn a_newcomer_to_a_crowded_host_has_its_part_though_another_host_is_idle_enough_for_somebody() {
+fn a_newcomer_to_a_crowded_upstream_has_its_part_though_another_upstream_is_idle_enough_for_somebody() {
     let had = dora_comes_to_a_crowd(&[slots(1), slots(1)], |person| on(0, person), on(1, CARL));
 
     assert!((19.0..=21.0).contains(&had), "a third of 60 s, not {had}");
@@ -137,11 +137,11 @@ fn whoever_was_served_alone_elsewhere_has_its_part_at_once() {
     let had = scene.get_until(660.0);
 
     assert!((19.0..=21.0).contains(&had[3]), "a third of 60 s: {had:?}");
-    assert!(had[2] >= 59.0, "and the other host all the time: {had:?}");
+    assert!(had[2] >= 59.0, "and the other upstream all the time: {had:?}");
 }
 
 #[test]
-fn a_request_that_is_kept_outstanding_on_an_idle_host_earns_nothing_on_a_crowded_one() {
+fn a_request_that_is_kept_outstanding_on_an_idle_upstream_earns_nothing_on_a_crowded_one() {
     let flood = Asker { from: 600.0, ..keeps(8, on(0, B)) };
     let askers = vec![keeps(8, on(0, A)), keeps(1, on(1, B)), flood];
     let mut scene = Scene::given(&[slots(1), slots(1)], bounds(), askers);
@@ -174,8 +174,8 @@ fn a_batch_answer_that_ran_alone_is_not_held_against_batch() {
 }
 
 #[test]
-fn a_class_that_has_another_host_for_itself_has_no_more_and_no_less_where_both_wait() {
-    let batch = |host, person| SlotRequest { class: Class::Batch, ..on(host, person) };
+fn a_class_that_has_another_upstream_for_itself_has_no_more_and_no_less_where_both_wait() {
+    let batch = |upstream, person| SlotRequest { class: Class::Batch, ..on(upstream, person) };
     for alone in [batch(1, B), batch(1, CARL), on(1, A), on(1, CARL)] {
         let askers = vec![keeps(2, on(0, A)), keeps(2, batch(0, B)), keeps(2, alone.clone())];
         let mut scene = Scene::given(&[slots(1), slots(1)], bounds(), askers);
@@ -187,31 +187,34 @@ fn a_class_that_has_another_host_for_itself_has_no_more_and_no_less_where_both_w
 }
 
 /// What Carl needs never comes free at one moment: an image permit that Ann uses, and a slot that Bob uses.
-fn carl_needs_two_things(hosts: &[Slots], ann: SlotRequest, bob: SlotRequest, carl: SlotRequest) -> f64 {
+fn carl_needs_two_things(upstreams: &[Slots], ann: SlotRequest, bob: SlotRequest, carl: SlotRequest) -> f64 {
     let ann = Asker { work: 1.0, ..keeps(4, SlotRequest { images: true, ..ann }) };
     let bob = Asker { work: 0.7, from: 0.1, ..keeps(4, bob) };
     let carl = Asker { from: 1.5, ..keeps(1, SlotRequest { images: true, ..carl }) };
-    let mut scene = Scene::given(hosts, bounds(), vec![ann, bob, carl]);
+    let mut scene = Scene::given(upstreams, bounds(), vec![ann, bob, carl]);
     scene.get_until(200.0)[2]
 }
 
 #[test]
 fn an_image_permit_is_kept_for_a_request_that_others_passed_again_and_again() {
-    let two_hosts = carl_needs_two_things(&[slots(1), slots(1)], on(0, A), on(1, B), on(1, CARL));
+    let two_upstreams = carl_needs_two_things(&[slots(1), slots(1)], on(0, A), on(1, B), on(1, CARL));
     let one_per_model = Slots { total: 2, per_model: 1, models_loaded: 2 };
     let of = |person, model: &str| SlotRequest { model: model.into(), ..asking(person) };
     let two_models = carl_needs_two_things(&[one_per_model], of(A, "a"), of(B, "b"), of(CARL, "b"));
 
-    assert!(two_hosts >= 2.0, "{two_hosts} s of 200 s");
+    assert!(two_upstreams >= 2.0, "{two_upstreams} s of 200 s");
     assert!(two_models >= 2.0, "{two_models} s of 200 s");
 }
 
-/// Each time that host 1 comes free, Bob has just been served at host 0, and it is Ann's turn.
+/// Each time that upstream 1 comes free, Bob has just been served at upstream 0, and it is Ann's turn.
 #[test]
-fn a_request_that_younger_ones_pass_at_another_host_is_served() {
-    let on_both =
-        |person| SlotRequest { hosts: vec![HostId(0), HostId(1)], model: format!("of {person}"), ..asking(person) };
-    let everywhere = SlotRequest { hosts: vec![HostId(0), HostId(1), HostId(2)], ..on_both(A) };
+fn a_request_that_younger_ones_pass_at_another_upstream_is_served() {
+    let on_both = |person| SlotRequest {
+        upstreams: vec![UpstreamId(0), UpstreamId(1)],
+        model: format!("of {person}"),
+        ..asking(person)
+    };
+    let everywhere = SlotRequest { upstreams: vec![UpstreamId(0), UpstreamId(1), UpstreamId(2)], ..on_both(A) };
     let younger = Asker { work: 0.7, ..keeps(2, on_both(B)) };
     let older = Asker { work: 1.3, ..keeps(1, on(1, B)) };
     let ann = Asker { work: 0.5, ..keeps(4, everywhere) };
@@ -222,57 +225,61 @@ fn a_request_that_younger_ones_pass_at_another_host_is_served() {
     assert!(scene.longest_wait[1] <= 20.0 && scene.had[1] >= 13.0, "{:?} {:?}", scene.longest_wait, scene.had);
 }
 
-/// Random hosts and askers, and what bounds their waits.
+/// Random upstreams and askers, and what bounds their waits.
 #[derive(Debug, Clone)]
 struct World {
-    hosts: Vec<Slots>,
+    upstreams: Vec<Slots>,
     bounds: QueueBounds,
     askers: Vec<Asker>,
 }
 
 fn worlds() -> impl Strategy<Value = World> {
-    let host = (1..4usize, 1..4usize, 1..3usize).prop_map(|(total, per_model, models_loaded)| Slots {
+    let upstream = (1..4usize, 1..4usize, 1..3usize).prop_map(|(total, per_model, models_loaded)| Slots {
         total,
         per_model: per_model.min(total),
         models_loaded,
     });
-    let hosts = prop::collection::vec(host, 1..4);
+    let upstreams = prop::collection::vec(upstream, 1..4);
     let limits = (1..3usize, 1..50u32, 0..6u64, prop_oneof![Just(1024usize), 1..5usize]);
     let asker =
         (0..5i64, any::<bool>(), 0..3usize, 1..8usize, prop::bool::weighted(0.3), 1..6usize, 1..40u32, 0..60u32);
     let weights = prop::collection::vec(1..5u32, 5);
     let askers = prop::collection::vec(asker, 2..9);
-    (hosts, limits, weights, askers).prop_map(|(hosts, (images, percent, affinity, running), weights, askers)| {
-        let bounds = QueueBounds {
-            image_requests_max: images,
-            batch_share: f64::from(percent) / 100.0,
-            affinity: Duration::from_secs(affinity),
-            running_per_user_max: running,
-            ..bounds()
-        };
-        let count = hosts.len();
-        let asker = |(person, batch, model, mask, images, outstanding, tenths, from): (
-            i64,
-            bool,
-            usize,
-            usize,
-            _,
-            _,
-            u32,
-            u32,
-        )| {
-            let mut hosts: Vec<HostId> = (0..count).filter(|host| mask & (1 << host) != 0).map(HostId).collect();
-            if hosts.is_empty() {
-                hosts.push(HostId(model % count));
-            }
-            let class = if batch { Class::Batch } else { Class::Interactive };
-            let weight = weights[person as usize];
-            let asking = SlotRequest { person, weight, class, model: format!("m{model}"), hosts, bytes: 0, images };
-            Asker { asking, outstanding, work: f64::from(tenths) / 10.0, from: f64::from(from) }
-        };
-        let askers = askers.into_iter().map(asker).collect();
-        World { hosts, bounds, askers }
-    })
+    (upstreams, limits, weights, askers).prop_map(
+        |(upstreams, (images, percent, affinity, running), weights, askers)| {
+            let bounds = QueueBounds {
+                image_requests_max: images,
+                batch_share: f64::from(percent) / 100.0,
+                affinity: Duration::from_secs(affinity),
+                running_per_user_max: running,
+                ..bounds()
+            };
+            let count = upstreams.len();
+            let asker = |(person, batch, model, mask, images, outstanding, tenths, from): (
+                i64,
+                bool,
+                usize,
+                usize,
+                _,
+                _,
+                u32,
+                u32,
+            )| {
+                let mut upstreams: Vec<UpstreamId> =
+                    (0..count).filter(|upstream| mask & (1 << upstream) != 0).map(UpstreamId).collect();
+                if upstreams.is_empty() {
+                    upstreams.push(UpstreamId(model % count));
+                }
+                let class = if batch { Class::Batch } else { Class::Interactive };
+                let weight = weights[person as usize];
+                let asking =
+                    SlotRequest { person, weight, class, model: format!("m{model}"), upstreams, bytes: 0, images };
+                Asker { asking, outstanding, work: f64::from(tenths) / 10.0, from: f64::from(from) }
+            };
+            let askers = askers.into_iter().map(asker).collect();
+            World { upstreams, bounds, askers }
+        },
+    )
 }
 
 /// The letters of `share.rs`, for a world.
@@ -293,7 +300,7 @@ impl World {
             n: flows.len() as f64,
             // The first estimates are a guess of five seconds.
             w: self.askers.iter().map(|asker| asker.work).fold(5.0, f64::max),
-            s: self.hosts.iter().map(|host| host.total).sum::<usize>() as f64,
+            s: self.upstreams.iter().map(|upstream| upstream.total).sum::<usize>() as f64,
             a: self.bounds.affinity.as_secs_f64(),
         }
     }
@@ -318,7 +325,7 @@ impl Letters {
 /// request that waits.
 fn beyond_the_bounds(world: &World) -> Result<(), String> {
     let letters = world.letters();
-    let mut scene = Scene::given(&world.hosts, world.bounds, world.askers.clone());
+    let mut scene = Scene::given(&world.upstreams, world.bounds, world.askers.clone());
     scene.house.watched = Some(HashMap::new());
     scene.run_until(150.0, |scene| {
         for (key, flow) in &scene.house.core.flows {
@@ -345,13 +352,13 @@ fn beyond_the_bounds(world: &World) -> Result<(), String> {
 /// A person with small requests comes anew while each request of another runs, and each time has a part of it.
 #[test]
 fn what_newcomers_take_of_running_requests_does_not_add_up() {
-    let asks = |person, class, images, hosts: &[usize], outstanding, work| Asker {
+    let asks = |person, class, images, upstreams: &[usize], outstanding, work| Asker {
         asking: SlotRequest {
             person,
             weight: 1,
             class,
             model: "m0".into(),
-            hosts: hosts.iter().copied().map(HostId).collect(),
+            upstreams: upstreams.iter().copied().map(UpstreamId).collect(),
             bytes: 0,
             images,
         },
@@ -360,7 +367,7 @@ fn what_newcomers_take_of_running_requests_does_not_add_up() {
         from: 0.0,
     };
     let world = World {
-        hosts: vec![slots(1), slots(3), slots(2)],
+        upstreams: vec![slots(1), slots(3), slots(2)],
         bounds: QueueBounds { batch_share: 0.01, ..bounds() },
         askers: vec![
             asks(0, Class::Interactive, true, &[1], 1, 0.2),
@@ -386,7 +393,7 @@ proptest! {
     fn nobody_waits_longer_than_a_few_turns_of_everybody(world in worlds()) {
         let letters = world.letters();
         let world = World { bounds: QueueBounds { running_per_user_max: 1024, ..world.bounds }, ..world };
-        let mut scene = Scene::given(&world.hosts, world.bounds, world.askers.clone());
+        let mut scene = Scene::given(&world.upstreams, world.bounds, world.askers.clone());
         let longest = world.askers.iter().map(|asker| asker.work).fold(0.0, f64::max);
         let outstanding: usize = world.askers.iter().map(|asker| asker.outstanding).sum();
         scene.run_until(400.0, |_| Ok(())).unwrap();

@@ -1,4 +1,4 @@
-//! One host: its slots, and the models that it has loaded.
+//! One upstream: its slots, and the models that it has loaded.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -11,7 +11,7 @@ pub struct HostState {
     pub down: bool,
     /// Running requests by model; none is zero.
     pub models: HashMap<String, usize>,
-    /// The models that ran last, newest at the end: what the host probably has loaded.
+    /// The models that ran last, newest at the end: what the upstream probably has loaded.
     pub loaded: VecDeque<String>,
 }
 
