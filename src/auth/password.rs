@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2::{Algorithm, Argon2, Params, Version};
 use ring::digest;
 use tokio::sync::Semaphore;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
@@ -34,10 +34,6 @@ const CODE_MARK_LETTERS: usize = 2;
 
 const SALT_BYTES: usize = 16;
 const DIGEST_BYTES: usize = 32;
-
-/// Blocks of memory for a hash, more than argon2 needs. glibc keeps freed memory of a size that it has seen before, but never
-/// more than 32 MiB in one piece, so asking for more returns it to the system. Untouched pages cost nothing.
-const KEPT_BLOCKS_MAX: usize = 33 * 1024;
 
 pub struct Passwords {
     running: Arc<Semaphore>,
@@ -219,10 +215,8 @@ fn verify(password: &[u8], stored: &str) -> bool {
 
 fn argon2_of(password: &[u8], salt: &[u8], params: &Params) -> anyhow::Result<[u8; DIGEST_BYTES]> {
     let mut digest = [0; DIGEST_BYTES];
-    let mut memory = Vec::with_capacity(params.block_count().max(KEPT_BLOCKS_MAX));
-    memory.resize(params.block_count(), Block::new());
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
-        .hash_password_into_with_memory(password, salt, &mut digest, &mut memory[..])
+        .hash_password_into(password, salt, &mut digest)
         .map_err(|cause| anyhow!("hashing failed: {cause}"))?;
     Ok(digest)
 }
