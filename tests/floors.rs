@@ -37,14 +37,6 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tracing_actix_web", &["http", "serve::server", "serve::telemetry"]),
 ];
 
-/// Names that several public types may have, each with the reason.
-const SHARED_NAMES: &[(&str, &str)] = &[
-    ("Answer", "each dialect encodes its own, and only its folder names it"),
-    ("Asked", "each dialect decodes its own, and only its folder names it"),
-    ("Class", "of a request, and of characters in a pattern"),
-    ("Ollama", "the program itself: as an upstream, and as the protocol of clients that expect it"),
-];
-
 /// A file of the product as a module, with the paths that its code names, tests apart.
 struct Module {
     file: String,
@@ -372,8 +364,7 @@ fn every_public_type_has_a_name_of_its_own() {
         })
         .collect();
 
-    let mut found = repeated(&texts);
-    found.retain(|name, _| SHARED_NAMES.iter().all(|(shared, _)| shared != name));
+    let found = repeated(&texts);
 
     assert!(found.is_empty(), "give these types names that say whose they are: {found:#?}");
 }

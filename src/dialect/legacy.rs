@@ -1,7 +1,7 @@
 //! `POST /chat`, the gateway's first contract: credentials in the body, and Ollama's chat JSON field for field.
 //!
 //! What it takes beyond the first version works as in Ollama's own API, except for what would change the model server
-//! for everybody: such options are refused.
+//! for all users: such options are refused.
 
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ mod message;
 mod options;
 mod request;
 
-use answer::Answer;
+use answer::LegacyAnswer;
 
 pub struct Legacy;
 
@@ -52,7 +52,7 @@ impl Dialect for Legacy {
             asked.credential = None;
             asked.ignored.add("auth");
         }
-        let answer = Answer::of(asked.chat.model.as_str().to_owned());
+        let answer = LegacyAnswer::of(asked.chat.model.as_str().to_owned());
         let delivery = if asked.stream { Delivery::Stream { content_type: wire::NDJSON } } else { Delivery::Whole };
         Ok(Decoded {
             work: Work::Chat(asked.chat),

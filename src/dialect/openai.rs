@@ -4,7 +4,7 @@
 
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
-use crate::dialect::openai::answer::Answer;
+use crate::dialect::openai::answer::OpenAiAnswer;
 use crate::dialect::{Decoded, Delivery, Dialect, Head, Reply, Route, Serves, json, models, surrogates, wire};
 use crate::model::credential::Credential;
 use crate::model::model_name::ModelName;
@@ -70,7 +70,7 @@ impl Dialect for OpenAi {
 fn chat(head: &dyn Head, body: json::Object<'_>) -> Result<Decoded, Error> {
     let asked = request::read(body)?;
     Ok(Decoded {
-        reply: Box::new(Answer::new(head, &asked)),
+        reply: Box::new(OpenAiAnswer::new(head, &asked)),
         work: Work::Chat(asked.chat),
         delivery: delivery(asked.stream),
         ignored: asked.ignored.into_names(),

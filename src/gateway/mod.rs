@@ -92,7 +92,7 @@ pub struct Refused {
     pub recorded: bool,
     /// Its place in the queue, if it had one.
     pub stood: Option<Stood>,
-    /// An intent that may still be written; it has to be closed with what the client is told.
+    /// An intent that may still be written; it has to be closed with the error that the client gets.
     pub late: Option<Box<Record>>,
 }
 

@@ -72,7 +72,7 @@ const OPEN_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Why a request was not opened: its intent is not on disk, or not known to be.
 pub struct Unopened {
     pub error: Error,
-    /// The intent may still be written, so it has to be closed with what the client is told.
+    /// The intent may still be written, so it has to be closed with the error that the client gets.
     pub late: Option<Record>,
 }
 

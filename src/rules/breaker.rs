@@ -144,7 +144,7 @@ fn slowed(token: &Token, way: Runaway, count: usize, settings: &Settings, retry_
 }
 
 /// Returns whether the same request would fail again whenever it is sent. A temporary lack of the gateway or of an upstream is
-/// not the sender's fault, and who is told to retry later may do so.
+/// not the sender's fault, and a client may retry when its answer says so.
 fn is_its_own_fault(error: &Error) -> bool {
     match error {
         Error::Invalid { .. }

@@ -173,7 +173,7 @@ pub fn check_acting_admin(tx: &mut Tx<'_>, by: Actor) -> Result<(), WriteFailure
 }
 
 /// Returns the keys of all users who were deleted. Their contents are erased then or soon after, and nothing else in the record
-/// is. Whoever adds another way to erase has to end exports that are under way, too.
+/// is. Another way to erase must end running exports, too.
 pub fn deleted(connection: &mut SqliteConnection) -> QueryResult<HashSet<i64>> {
     Ok(deleted_among(connection, None)?.into_iter().collect())
 }

@@ -116,7 +116,7 @@ enum Job {
         run: Box<dyn FnOnce(&mut Tx<'_>) -> Ran + Send>,
         claim: JobClaim,
     },
-    /// Moves the last few pages out of the WAL, between transactions, so that it begins anew.
+    /// Moves the last few pages out of the WAL, between transactions, so that the WAL starts from its beginning.
     Checkpoint,
     /// Empties the WAL, between transactions.
     Truncate {

@@ -11,20 +11,20 @@ use crate::dialect::{Encoder, wire};
 use crate::model::chat::{ChatEvent, ChatReply, End, Finish, Piece, ToolCall};
 
 /// The encoder of one answer.
-pub struct Answer {
+pub struct LegacyAnswer {
     model: String,
     /// Number of tool calls sent so far.
     calls: usize,
 }
 
-impl Answer {
+impl LegacyAnswer {
     /// `model` is the name as requested.
     pub fn of(model: String) -> Self {
-        Answer { model, calls: 0 }
+        LegacyAnswer { model, calls: 0 }
     }
 }
 
-impl Encoder for Answer {
+impl Encoder for LegacyAnswer {
     fn whole(&mut self, reply: &ChatReply, out: &mut BytesMut) {
         let tool_calls = reply.tool_calls.iter().enumerate().map(WireCall::of).collect();
         let message =
@@ -58,7 +58,7 @@ impl Encoder for Answer {
     fn heartbeat(&mut self, _: &mut BytesMut) {}
 }
 
-impl Answer {
+impl LegacyAnswer {
     fn object<'a>(&'a self, at: UpstreamTime, message: WireMessage<'a>, end: Option<&End>) -> WireObject<'a> {
         let usage = end.map(|end| end.usage).unwrap_or_default();
         let timings = end.map(|end| end.timings).unwrap_or_default();

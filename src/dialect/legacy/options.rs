@@ -15,7 +15,7 @@ pub struct Options {
     pub extra: Extra,
 }
 
-/// Options that reload the model for everybody.
+/// Options that reload the model for all users.
 pub const RUNNER_OPTIONS: &[&str] =
     &["draft_num_predict", "main_gpu", "num_batch", "num_ctx", "num_gpu", "num_thread", "use_mmap"];
 

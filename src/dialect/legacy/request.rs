@@ -13,7 +13,7 @@ use crate::model::credential::{Credential, Username};
 use crate::model::model_name::ModelName;
 use crate::model::too_long::TooLong;
 
-pub struct Asked {
+pub struct LegacyChat {
     pub chat: ChatRequest,
     pub stream: bool,
     pub ignored: Ignored,
@@ -37,7 +37,7 @@ const FIELDS: &[&str] = &[
     "truncate",
 ];
 
-pub fn read(body: Object<'_>, head: &dyn Head) -> Result<Asked, Error> {
+pub fn read(body: Object<'_>, head: &dyn Head) -> Result<LegacyChat, Error> {
     let mut ignored = Ignored::default();
     let mut credential = None;
     let mut model = None;
@@ -111,7 +111,7 @@ pub fn read(body: Object<'_>, head: &dyn Head) -> Result<Asked, Error> {
         extra,
         ..ChatRequest::new(model, messages)
     };
-    Ok(Asked { chat, stream, ignored, credential })
+    Ok(LegacyChat { chat, stream, ignored, credential })
 }
 
 /// Maximum length of a name or password: no account has a longer one, and hashing it would cost time before authentication.

@@ -4,12 +4,12 @@ use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 
 use crate::base::error::Error;
-use crate::dialect::openai::request::Asked;
+use crate::dialect::openai::request::OpenAiChat;
 use crate::dialect::{Encoder, Head, wire};
 use crate::model::chat::{ChatEvent, ChatReply, End, Finish, Piece, TokenLogprob, ToolCall, Usage};
 
 /// The encoder of one answer.
-pub struct Answer {
+pub struct OpenAiAnswer {
     id: String,
     created: i64,
     model: String,
@@ -23,9 +23,9 @@ pub struct Answer {
     wants_logprobs: bool,
 }
 
-impl Answer {
-    pub fn new(head: &dyn Head, asked: &Asked) -> Self {
-        let mut answer = Answer {
+impl OpenAiAnswer {
+    pub fn new(head: &dyn Head, asked: &OpenAiChat) -> Self {
+        let mut answer = OpenAiAnswer {
             id: head.request_id().with_prefix("chatcmpl-"),
             created: head.received_at().seconds(),
             model: asked.chat.model.as_str().to_owned(),
@@ -94,7 +94,7 @@ impl Answer {
 /// Approximate size of an answer without its text.
 const ENVELOPE_BYTES: usize = 512;
 
-impl Encoder for Answer {
+impl Encoder for OpenAiAnswer {
     fn whole(&mut self, reply: &ChatReply, out: &mut BytesMut) {
         let calls: Vec<_> = reply.tool_calls.iter().map(|call| WireCall::of(call, None)).collect();
         let completion = Completion {

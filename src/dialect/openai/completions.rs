@@ -65,7 +65,7 @@ pub fn decode(head: &dyn Head, body: Object<'_>) -> Result<Decoded, Error> {
     let max_tokens = body.max_tokens.and_then(|limit| limit.at_most("max_tokens", &mut ignored));
     let logprobs = body.logprobs.map(|Integer(count)| count as u8);
     Ok(Decoded {
-        reply: Box::new(Answer {
+        reply: Box::new(OpenAiAnswer {
             id: head.request_id().with_prefix("cmpl-"),
             created: head.received_at().seconds(),
             model: model.as_str().to_owned(),
@@ -121,7 +121,7 @@ impl<'de> Deserialize<'de> for NoEcho {
 }
 
 /// The encoder of one answer.
-struct Answer {
+struct OpenAiAnswer {
     id: String,
     created: i64,
     model: String,
@@ -133,7 +133,7 @@ struct Answer {
     offset: usize,
 }
 
-impl Answer {
+impl OpenAiAnswer {
     fn object<'a>(&'a self, choices: &'a [Choice<'a>], usage: Option<Option<WireUsage>>) -> Completion<'a> {
         Completion {
             id: &self.id,
@@ -152,7 +152,7 @@ impl Answer {
     }
 }
 
-impl Encoder for Answer {
+impl Encoder for OpenAiAnswer {
     fn whole(&mut self, reply: &ChatReply, out: &mut BytesMut) {
         let tokens: &[TokenLogprob] = if self.wants_logprobs { &reply.logprobs } else { &[] };
         let choice = Choice {

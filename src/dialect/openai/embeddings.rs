@@ -39,7 +39,10 @@ pub fn decode(body: Object<'_>) -> Result<Decoded, Error> {
     let texts = check_texts(texts, &At::Body.key("input"))?;
     let dimensions = body.dimensions.map(|Integer(count)| count as u32);
     Ok(Decoded {
-        reply: Box::new(Answer { model: model.as_str().to_owned(), form: body.encoding_format.unwrap_or_default() }),
+        reply: Box::new(OpenAiAnswer {
+            model: model.as_str().to_owned(),
+            form: body.encoding_format.unwrap_or_default(),
+        }),
         // OpenAI's clients expect an error, not the numbers of a text whose end was cut off.
         work: Work::Embed(EmbedRequest { model, texts, dimensions, too_long: Some(TooLong::Refuse) }),
         delivery: Delivery::Whole,
@@ -83,12 +86,12 @@ enum Form {
     Base64,
 }
 
-struct Answer {
+struct OpenAiAnswer {
     model: String,
     form: Form,
 }
 
-impl Encoder for Answer {
+impl Encoder for OpenAiAnswer {
     fn whole(&mut self, reply: &ChatReply, out: &mut BytesMut) {
         let form = self.form;
         let items = reply.embeddings.iter().enumerate();

@@ -16,7 +16,7 @@ use crate::model::too_long::TooLong;
 pub const STOPS_MAX: usize = 4;
 const TOP_LOGPROBS_MAX: i64 = 20;
 
-pub struct Asked {
+pub struct OpenAiChat {
     pub chat: ChatRequest,
     pub stream: bool,
     pub include_usage: bool,
@@ -68,7 +68,7 @@ struct Body {
     web_search_options: Sent<NotOffered>,
 }
 
-pub fn read(mut body: Object<'_>) -> Result<Asked, Error> {
+pub fn read(mut body: Object<'_>) -> Result<OpenAiChat, Error> {
     let mut ignored = Ignored::default();
     // Which fields of a message count depends on its role, and which of two names is wrong on their order.
     let messages =
@@ -131,7 +131,7 @@ pub fn read(mut body: Object<'_>) -> Result<Asked, Error> {
         too_long: Some(TooLong::Refuse),
         extra: Extra::default(),
     };
-    Ok(Asked { chat, stream, include_usage, ignored })
+    Ok(OpenAiChat { chat, stream, include_usage, ignored })
 }
 
 /// Returns how many alternatives of each token are wanted; `None`: no probabilities.

@@ -2,7 +2,7 @@
 //!
 //! Ollama makes a grammar of a schema in two steps that trust their input: llama.cpp's `json-schema-to-grammar`, in Ollama's
 //! own process, and its parser of grammars, in the process that runs the model. An unexpected schema crashes either
-//! process or keeps it busy forever, for everybody who uses that model server. So no schema is passed on: what is sent is built
+//! process or keeps it busy forever, for all users of that model server. So no schema is passed on: what is sent is built
 //! here from the few constructs that both are known to accept (Ollama 0.24.0), and within bounds:
 //!
 //! | construct | as sent |

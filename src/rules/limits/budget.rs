@@ -32,7 +32,7 @@ pub struct Budget {
 
 impl Budget {
     /// Drains the level up to `now`. What exceeds the limit, because the limit was lowered or a prompt was underestimated, is
-    /// dropped: nobody waits for longer than a minute.
+    /// dropped: no request waits longer than a minute.
     fn drain(&mut self, limit: u64, now: Instant) {
         let since = self.at.map_or(MINUTE, |at| now.saturating_duration_since(at)).min(MINUTE);
         let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);

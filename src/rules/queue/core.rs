@@ -26,7 +26,7 @@ mod upstream;
 
 use self::choosing::NextRequest;
 use self::parts::SlotPart;
-use self::upstream::UpstreamState;
+use self::upstream::SlotState;
 
 /// The id of a request in the queue; ids grow in the order of entry.
 pub type Ticket = u64;
@@ -119,7 +119,7 @@ const PASSES_MAX: u32 = 8;
 const REQUESTS_OWED_MAX: f64 = 8.0;
 
 pub struct QueueCore {
-    upstreams: Vec<UpstreamState>,
+    upstreams: Vec<SlotState>,
     flows: BTreeMap<Key, Flow>,
     running: HashMap<Ticket, Running>,
     /// The flow of each waiting request.
@@ -193,7 +193,7 @@ struct Counts {
 
 impl QueueCore {
     pub fn new(upstreams: &[Slots], bounds: QueueBounds) -> Self {
-        let upstream = |slots: &Slots| UpstreamState {
+        let upstream = |slots: &Slots| SlotState {
             slots: *slots,
             free: slots.total,
             down: false,

@@ -50,7 +50,7 @@ pub struct Commits {
 }
 
 impl Commits {
-    /// Writes what the queue brings, until it is told to close.
+    /// Writes what the queue brings, until `Close` comes.
     pub fn run(mut self, mut queue: mpsc::UnboundedReceiver<Job>) {
         let mut jobs = Vec::with_capacity(BATCH_MAX);
         let mut closing = false;

@@ -606,8 +606,8 @@ proptest! {
         }
     }
 
-    /// The same while people come and go, over every stretch in which both of two have something waiting: whoever comes back
-    /// neither catches up on what they missed, nor waits for what others had meanwhile.
+    /// The same while people come and go, over every stretch in which both of two have something waiting: a person who
+    /// comes back neither catches up on what they missed, nor waits for what others had meanwhile.
     #[test]
     fn shares_are_within_one_request_of_the_ideal_also_when_people_come_and_go(
         people in prop::collection::vec((1..5u32, prop::collection::vec((1..8usize, 1..40u32, 1..30usize), 1..8)), 2..5),
@@ -694,7 +694,7 @@ proptest! {
         prop_assert!(had.iter().all(|had| *had > 0.0));
     }
 
-    /// Whoever waits is served, however many others keep asking: after at most this much of their work.
+    /// A request that waits is served after a bounded amount of the work of others, however many keep asking.
     #[test]
     fn nobody_starves(
         people in prop::collection::vec((1..5u32, 1..6usize, 1..40u32, 0..3u8), 2..6),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::rules::queue::core::Slots;
 
-pub struct UpstreamState {
+pub struct SlotState {
     pub slots: Slots,
     pub free: usize,
     /// It takes no new work.
@@ -15,7 +15,7 @@ pub struct UpstreamState {
     pub loaded: VecDeque<String>,
 }
 
-impl UpstreamState {
+impl SlotState {
     pub fn can_run(&self, model: &str) -> bool {
         !self.down && self.free > 0 && self.models.get(model).is_none_or(|running| *running < self.slots.per_model)
     }

@@ -10,7 +10,7 @@ pub fn whole_text(ast: Ast) -> Option<Ast> {
         Ast::Either(ways) => ways,
         other => vec![other],
     };
-    let anything = || Ast::Repeat { what: Box::new(Ast::Class(Chars::any())), least: 0, most: None };
+    let anything = || Ast::Repeat { what: Box::new(Ast::CharClass(Chars::any())), least: 0, most: None };
     let mut whole = Vec::with_capacity(ways.len());
     for way in ways {
         let mut items = match way {
@@ -41,7 +41,7 @@ pub fn whole_text(ast: Ast) -> Option<Ast> {
 fn has_anchor(ast: &Ast) -> bool {
     match ast {
         Ast::Start | Ast::End => true,
-        Ast::Class(_) => false,
+        Ast::CharClass(_) => false,
         Ast::Sequence(items) | Ast::Either(items) => items.iter().any(has_anchor),
         Ast::Repeat { what, .. } => has_anchor(what),
     }

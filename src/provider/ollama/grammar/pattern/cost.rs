@@ -19,7 +19,7 @@ impl NonEmpty {
 
     fn counts_fit(&self) -> bool {
         match self {
-            NonEmpty::Class(_) => true,
+            NonEmpty::CharClass(_) => true,
             NonEmpty::Sequence(items) | NonEmpty::Either(items) => items.iter().all(NonEmpty::counts_fit),
             NonEmpty::Repeat(what, least, most) => {
                 *least <= COUNT_MAX && most.is_none_or(|most| most <= COUNT_MAX) && what.counts_fit()
@@ -31,7 +31,7 @@ impl NonEmpty {
     /// Returns the number of sets of characters with every count expanded, which bounds the states at a time.
     fn states(&self) -> usize {
         match self {
-            NonEmpty::Class(_) => 1,
+            NonEmpty::CharClass(_) => 1,
             NonEmpty::Sequence(items) | NonEmpty::Either(items) => {
                 items.iter().map(NonEmpty::states).fold(0, usize::saturating_add)
             }

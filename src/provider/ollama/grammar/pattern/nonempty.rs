@@ -5,7 +5,7 @@ use crate::provider::ollama::grammar::chars::Chars;
 /// A pattern that matches one or more characters. Only what is in `Optional` may be absent, and it can't be empty itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NonEmpty {
-    Class(Class),
+    CharClass(CharClass),
     Sequence(Vec<NonEmpty>),
     Either(Vec<NonEmpty>),
     /// At least once.
@@ -15,7 +15,7 @@ pub enum NonEmpty {
 
 /// Characters as they are in a JSON string: plain, or as letters of escapes. At least one of the two is not empty.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Class {
+pub struct CharClass {
     pub plain: Chars,
     pub escapes: Chars,
 }
@@ -39,7 +39,7 @@ impl NonEmpty {
 
     pub fn nodes(&self) -> usize {
         1 + match self {
-            NonEmpty::Class(_) => 0,
+            NonEmpty::CharClass(_) => 0,
             NonEmpty::Sequence(items) | NonEmpty::Either(items) => items.iter().map(NonEmpty::nodes).sum(),
             NonEmpty::Repeat(what, ..) | NonEmpty::Optional(what) => what.nodes(),
         }
@@ -47,7 +47,7 @@ impl NonEmpty {
 
     pub fn repeats(&self) -> usize {
         match self {
-            NonEmpty::Class(_) => 0,
+            NonEmpty::CharClass(_) => 0,
             NonEmpty::Sequence(items) | NonEmpty::Either(items) => items.iter().map(NonEmpty::repeats).sum(),
             NonEmpty::Repeat(what, least, most) => what.repeats() + most.unwrap_or(*least) as usize,
             NonEmpty::Optional(what) => what.repeats(),
@@ -58,7 +58,7 @@ impl NonEmpty {
     pub fn lengths(&self) -> (u32, Option<u32>) {
         let times = |one: Option<u32>, times: Option<u32>| one?.checked_mul(times?);
         match self {
-            NonEmpty::Class(_) => (1, Some(1)),
+            NonEmpty::CharClass(_) => (1, Some(1)),
             NonEmpty::Sequence(items) => items.iter().map(NonEmpty::lengths).fold((0, Some(0)), |sum, next| {
                 (sum.0.saturating_add(next.0), sum.1.zip(next.1).and_then(|(sum, next)| sum.checked_add(next)))
             }),

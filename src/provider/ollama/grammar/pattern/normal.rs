@@ -1,7 +1,7 @@
 //! Brings patterns into a normal form: whether the empty string matches, and the other matches.
 
 use crate::provider::ollama::grammar::pattern::COUNT_MAX;
-use crate::provider::ollama::grammar::pattern::nonempty::{Class, NonEmpty};
+use crate::provider::ollama::grammar::pattern::nonempty::{CharClass, NonEmpty};
 use crate::provider::ollama::grammar::pattern::reader::Ast;
 
 /// The most nodes of a normal form. It repeats parts of a pattern, and a malicious pattern doubles them.
@@ -28,10 +28,10 @@ impl Form {
     pub fn of(&mut self, ast: &Ast) -> Option<Normal> {
         self.pays(1)?;
         match ast {
-            Ast::Class(chars) => {
-                let class = Class { plain: chars.plain(), escapes: chars.escapes() };
+            Ast::CharClass(chars) => {
+                let class = CharClass { plain: chars.plain(), escapes: chars.escapes() };
                 let is_empty = class.plain.is_empty() && class.escapes.is_empty();
-                Some(Normal::of(false, (!is_empty).then_some(NonEmpty::Class(class))))
+                Some(Normal::of(false, (!is_empty).then_some(NonEmpty::CharClass(class))))
             }
             Ast::Sequence(items) => self.sequence(items),
             Ast::Either(ways) if ways.len() == 1 => self.of(&ways[0]),
@@ -123,7 +123,7 @@ impl Normal {
             return true;
         }
         let (what, from, to) = match core {
-            NonEmpty::Repeat(what, from, to) if matches!(**what, NonEmpty::Class(_)) => (what.clone(), *from, *to),
+            NonEmpty::Repeat(what, from, to) if matches!(**what, NonEmpty::CharClass(_)) => (what.clone(), *from, *to),
             _ => return false,
         };
         let from = if self.may_be_empty { least } else { from.max(least) };

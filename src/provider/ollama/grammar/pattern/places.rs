@@ -1,13 +1,13 @@
 //! Which sets of characters of a pattern can follow each other, and whether a match is always at one place only.
 
-use crate::provider::ollama::grammar::pattern::nonempty::{Class, NonEmpty};
+use crate::provider::ollama::grammar::pattern::nonempty::{CharClass, NonEmpty};
 
 /// The most sets of characters in a pattern whose places are compared.
 const PLACES_MAX: usize = 128;
 
 /// The sets of characters of a pattern, and for each the ones that can follow it, once for each way to get there.
 pub struct Places<'a> {
-    sets: Vec<&'a Class>,
+    sets: Vec<&'a CharClass>,
     after: Vec<Vec<usize>>,
     first: Vec<usize>,
 }
@@ -29,10 +29,10 @@ impl<'a> Places<'a> {
     fn add(&mut self, core: &'a NonEmpty) -> Ends {
         match core {
             // Beyond the bound, sets are not added.
-            NonEmpty::Class(_) if self.sets.len() > PLACES_MAX => {
+            NonEmpty::CharClass(_) if self.sets.len() > PLACES_MAX => {
                 Ends { first: Vec::new(), last: Vec::new(), may_be_empty: false }
             }
-            NonEmpty::Class(class) => {
+            NonEmpty::CharClass(class) => {
                 let place = self.sets.len();
                 self.sets.push(class);
                 self.after.push(Vec::new());

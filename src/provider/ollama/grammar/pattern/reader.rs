@@ -17,7 +17,7 @@ const DEPTH_MAX: usize = 20;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ast {
     /// One character of a set.
-    Class(Chars),
+    CharClass(Chars),
     Sequence(Vec<Ast>),
     Either(Vec<Ast>),
     Repeat {
@@ -72,14 +72,14 @@ impl Reader<'_> {
 
     fn atom(&mut self, first: char) -> Option<Ast> {
         match first {
-            '.' => Some(Ast::Class(Chars::dot())),
+            '.' => Some(Ast::CharClass(Chars::dot())),
             '(' => self.group(),
-            '[' => self.class().map(Ast::Class),
-            '\\' => self.escape().map(Ast::Class),
+            '[' => self.class().map(Ast::CharClass),
+            '\\' => self.escape().map(Ast::CharClass),
             // There is nothing to repeat before it.
             '*' | '+' | '?' => None,
             '{' if self.counts().is_some() => None,
-            other => Some(Ast::Class(Chars::one(other as u32))),
+            other => Some(Ast::CharClass(Chars::one(other as u32))),
         }
     }
 

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use crate::provider::ollama::grammar::chars::Chars;
-use crate::provider::ollama::grammar::pattern::nonempty::{Class, NonEmpty};
+use crate::provider::ollama::grammar::pattern::nonempty::{CharClass, NonEmpty};
 
 impl std::fmt::Display for NonEmpty {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            NonEmpty::Class(class) => match literal(class) {
+            NonEmpty::CharClass(class) => match literal(class) {
                 Some(letter) => f.write_char(letter),
                 None => put_class(f, class),
             },
@@ -47,14 +47,14 @@ impl std::fmt::Display for NonEmpty {
 /// Writes something that a count can follow. Of a literal, the compiler would repeat the last letter only, or too much.
 fn put_atom(f: &mut std::fmt::Formatter<'_>, core: &NonEmpty) -> std::fmt::Result {
     match core {
-        NonEmpty::Class(class) => put_class(f, class),
+        NonEmpty::CharClass(class) => put_class(f, class),
         NonEmpty::Either(_) => write!(f, "{core}"),
         other => write!(f, "({other})"),
     }
 }
 
 /// Returns the letter of a set of one letter that needs no escape in the compiler's patterns and in its grammars.
-fn literal(class: &Class) -> Option<char> {
+fn literal(class: &CharClass) -> Option<char> {
     match (class.plain.ranges(), class.escapes.is_empty()) {
         ([(from, to)], true) if from == to => {
             char::from_u32(*from).filter(|c| c.is_ascii_alphanumeric() || " _:/@,=%-".contains(*c))
@@ -63,7 +63,7 @@ fn literal(class: &Class) -> Option<char> {
     }
 }
 
-fn put_class(f: &mut std::fmt::Formatter<'_>, class: &Class) -> std::fmt::Result {
+fn put_class(f: &mut std::fmt::Formatter<'_>, class: &CharClass) -> std::fmt::Result {
     match (class.plain.is_empty(), class.escapes.is_empty()) {
         (false, true) => put_set(f, &class.plain),
         (true, _) => {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Somebody who keeps so many requests outstanding: whenever one is answered, sends the next.
+/// A person who keeps so many requests outstanding: whenever one is answered, they send the next.
 #[derive(Debug, Clone)]
 struct Asker {
     asking: SlotRequest,
@@ -387,7 +387,7 @@ proptest! {
         prop_assert!(looked.is_ok(), "{looked:?}");
     }
 
-    /// Far within the bound: whoever waits is served before everybody who competes has had a few turns. A request that can
+    /// Far within the bound: a request is served before all who compete have had a few turns. A request that can
     /// run nowhere but beside its own person's others is not counted.
     #[test]
     fn nobody_waits_longer_than_a_few_turns_of_everybody(world in worlds()) {
