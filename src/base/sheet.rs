@@ -13,8 +13,8 @@
 //! - At the start of a text, also when it begins with a tab, a line end or a NUL, which some readers drop.
 //! - A NUL, at which some readers stop, is written `␀0`, and `␀` itself `␀␀`.
 //!
-//! To read a text back: remove one apostrophe at its start and after each edge, where there is one; then replace `␀0` by NUL
-//! and `␀␀` by `␀`. That restores every byte: after an edge there is an apostrophe if and only if one was inserted. The comma
+//! A reader removes one apostrophe at the start of a text and after each edge, where there is one; then it replaces `␀0` by
+//! NUL and `␀␀` by `␀`. That restores every byte: after an edge there is an apostrophe if and only if one was inserted. The comma
 //! is no edge: a reader that splits at commas finds a quote at the beginning of each field.
 
 /// Marks a CSV as UTF-8 for spreadsheets. Without it, Excel uses the machine's old code page.

@@ -11,7 +11,7 @@ use crate::cli::{print_json, table};
 pub enum RecordCommand {
     /// List requests, refusals and acts, newest first
     List {
-        /// Of this person
+        /// Only of this person
         user: Option<String>,
         /// Sent with this token
         #[arg(long)]

@@ -263,7 +263,7 @@ impl Settings {
             let (said, most_said) = (self.said & bit(setting) != 0, self.said & bit(most) != 0);
             let is_between_steps = pair.kind == Kind::Steps;
             let is_said = said && (most_said || is_between_steps);
-            // 0 turns a limit off. Two defaults, or one that an admin has undercut, are nobody's mistake.
+            // 0 turns a limit off. Defaults that contradict each other, or an admin's lower value, are not a mistake.
             (allowed > 0 && value > allowed && (said || is_between_steps)).then_some(Contradiction {
                 setting,
                 most,

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use crate::base::error::Error;
 use crate::dialect::json::At;
 
-/// As lenient as Go's decoder, which callers have tested against: bits after the last byte are ignored.
+/// Ignores bits after the last byte, as Go's decoder does, which callers have tested against.
 const BASE64: GeneralPurpose = engine(DecodePaddingMode::RequireCanonical);
 
 /// As lenient as browsers are with data URLs: the padding may be missing as well.

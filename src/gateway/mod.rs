@@ -60,7 +60,7 @@ pub struct Stages {
     pub stopping: CancellationToken,
     /// The time to finish is over; readers may take their last bytes.
     pub stop_now: CancellationToken,
-    /// That time is over, too: what was not read is closed in the record.
+    /// The time for last bytes is over: answers that were not read to the end are closed in the record.
     pub readers_over: CancellationToken,
     /// Tracks the tasks of admitted requests.
     pub pumps: TaskTracker,

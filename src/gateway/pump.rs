@@ -160,7 +160,7 @@ impl Pump {
     }
 
     async fn turn(&self, place: Place, stay: &Stay) -> Result<Turn, Ended> {
-        // A request that waited in vain because its upstreams are down is told so.
+        // A request that waited in vain gets the error of its upstreams, if all are down.
         let turn =
             place.turn().await.map_err(|error| refused(self.routing.all_down(&self.upstreams).unwrap_or(error)))?;
         self.shared.begins(self.upstream.name(turn.upstream));
