@@ -5,7 +5,6 @@
 //! data, such as a schema, is `Data` and has no such rule.
 
 use std::borrow::Cow;
-use std::ops::RangeInclusive;
 
 use serde_json::{Map, Number, Value};
 
@@ -170,49 +169,11 @@ impl<'a> Json<'a> {
         }
     }
 
-    pub fn integer_in(self, at: &At<'_>, range: RangeInclusive<i64>) -> Result<i64, Error> {
-        let value = self.integer(at)?;
-        if !range.contains(&value) {
-            return Err(at.invalid(format_args!("must be between {} and {}", range.start(), range.end())));
-        }
-        Ok(value)
-    }
-
     pub fn number(self, at: &At<'_>) -> Result<f64, Error> {
         let Json::Number(number) = &self else { return Err(self.wrong(at, "a number")) };
         number.as_f64().ok_or_else(|| at.invalid("must be a number of at most 64 bits"))
     }
-
-    pub fn number_in(self, at: &At<'_>, range: RangeInclusive<f64>) -> Result<f64, Error> {
-        let value = self.number(at)?;
-        if !range.contains(&value) {
-            return Err(at.invalid(format_args!("must be between {} and {}", range.start(), range.end())));
-        }
-        Ok(value)
-    }
-
-    /// Returns stop sequences: one text or a list. An empty one in a list would end every answer at once.
-    pub fn stop_sequences(self, at: &At<'_>, most: usize) -> Result<Vec<String>, Error> {
-        let items = match self {
-            Json::Text(text) if text.is_empty() => return Ok(Vec::new()),
-            Json::Text(text) => return Ok(vec![text.into_owned()]),
-            Json::Array(items) => items,
-            other => return Err(other.wrong(at, "a string or an array of strings")),
-        };
-        if items.len() > most {
-            return Err(at.invalid(format_args!("may hold at most {most} texts")));
-        }
-        let mut stops = Vec::with_capacity(items.len());
-        for (number, item) in items.into_iter().enumerate() {
-            let at = at.index(number);
-            let text = item.text(&at)?;
-            if text.is_empty() {
-                return Err(at.invalid("is empty; leave it out"));
-            }
-            stops.push(text.into_owned());
-        }
-        Ok(stops)
-    }
 }
+
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,70 @@
 //! Ollama's `options`, of which those are taken that concern one answer.
 
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::base::error::Error;
-use crate::dialect::json::{At, Ignored, Json, Object};
+use crate::dialect::json::typed::unsupported;
+use crate::dialect::json::values::{Integer, Number, Stops};
+use crate::dialect::json::{At, Ignored};
 use crate::model::chat::{Extra, Sampling};
 
 const STOPS_MAX: usize = 16;
+
+// Ollama itself knows no bounds for these; they only keep out what no sampler can use.
+const COUNT_MAX: i64 = 1_000_000;
+const FACTOR_MAX: i32 = 100;
+const REPEAT_PENALTY_MIN: f64 = 0.01;
+
+/// The options on the wire. Ollama leaves out those that it does not know, and says so in its log alone.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub struct WireOptions {
+    draft_num_predict: Option<ReloadsModel>,
+    frequency_penalty: Option<Number<{ -FACTOR_MAX }, FACTOR_MAX>>,
+    main_gpu: Option<ReloadsModel>,
+    min_p: Option<Number<0, 1>>,
+    num_batch: Option<ReloadsModel>,
+    num_ctx: Option<ReloadsModel>,
+    num_gpu: Option<ReloadsModel>,
+    /// -1 means the whole context, here and in `repeat_last_n`.
+    num_keep: Option<Integer<-1, COUNT_MAX>>,
+    num_predict: Option<i64>,
+    num_thread: Option<ReloadsModel>,
+    presence_penalty: Option<Number<{ -FACTOR_MAX }, FACTOR_MAX>>,
+    repeat_last_n: Option<Integer<-1, COUNT_MAX>>,
+    repeat_penalty: Option<RepeatPenalty>,
+    seed: Option<i64>,
+    stop: Option<Stops>,
+    temperature: Option<Number<0, FACTOR_MAX>>,
+    top_k: Option<Integer<0, COUNT_MAX>>,
+    top_p: Option<Number<0, 1>>,
+    typical_p: Option<Number<0, 1>>,
+    use_mmap: Option<ReloadsModel>,
+}
+
+/// An option that would reload the model for all users. It is refused whatever its value.
+struct ReloadsModel;
+
+impl<'de> Deserialize<'de> for ReloadsModel {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(unsupported("is not offered: it would reload the model for everybody; leave it out"))
+    }
+}
+
+/// A factor, by which the sampler divides: it can't be zero.
+struct RepeatPenalty(f64);
+
+impl<'de> Deserialize<'de> for RepeatPenalty {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = f64::deserialize(deserializer)?;
+        if !(REPEAT_PENALTY_MIN..=f64::from(FACTOR_MAX)).contains(&value) {
+            let why = format_args!("must be between {REPEAT_PENALTY_MIN} and {FACTOR_MAX}");
+            return Err(serde::de::Error::custom(why));
+        }
+        Ok(RepeatPenalty(value))
+    }
+}
 
 #[derive(Default)]
 pub struct Options {
@@ -15,83 +73,40 @@ pub struct Options {
     pub extra: Extra,
 }
 
-/// Options that reload the model for all users.
-pub const RUNNER_OPTIONS: &[&str] =
-    &["draft_num_predict", "main_gpu", "num_batch", "num_ctx", "num_gpu", "num_thread", "use_mmap"];
+pub fn read_options(options: WireOptions, at: &At<'_>, ignored: &mut Ignored) -> Result<Options, Error> {
+    let stop = options.stop.map(|stops| stops.texts(&at.key("stop"), STOPS_MAX)).transpose()?;
+    let sampling = Sampling {
+        temperature: options.temperature.map(|Number(value)| value),
+        top_p: options.top_p.map(|Number(value)| value),
+        top_k: options.top_k.map(|Integer(count)| count),
+        seed: options.seed,
+        presence_penalty: options.presence_penalty.map(|Number(value)| value),
+        frequency_penalty: options.frequency_penalty.map(|Number(value)| value),
+        stop: stop.unwrap_or_default(),
+    };
+    let max_tokens = match options.num_predict {
+        Some(limit) => read_limit(limit, &at.key("num_predict"), ignored)?,
+        None => None,
+    };
+    let of_ollama = [
+        ("num_keep", options.num_keep.map(|Integer(count)| Value::from(count))),
+        ("min_p", options.min_p.map(|Number(value)| Value::from(value))),
+        ("typical_p", options.typical_p.map(|Number(value)| Value::from(value))),
+        ("repeat_last_n", options.repeat_last_n.map(|Integer(count)| Value::from(count))),
+        ("repeat_penalty", options.repeat_penalty.map(|RepeatPenalty(value)| Value::from(value))),
+    ];
+    let ollama = of_ollama.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    Ok(Options { sampling, max_tokens, extra: Extra { ollama } })
+}
 
-const OPTIONS: &[&str] = &[
-    "draft_num_predict",
-    "frequency_penalty",
-    "main_gpu",
-    "min_p",
-    "num_batch",
-    "num_ctx",
-    "num_gpu",
-    "num_keep",
-    "num_predict",
-    "num_thread",
-    "presence_penalty",
-    "repeat_last_n",
-    "repeat_penalty",
-    "seed",
-    "stop",
-    "temperature",
-    "top_k",
-    "top_p",
-    "typical_p",
-    "use_mmap",
-];
-
-// Ollama itself knows no bounds for these; they only keep out what no sampler can use.
-const COUNT_MAX: i64 = 1_000_000;
-const FACTOR_MAX: f64 = 100.0;
-const FACTOR_MIN: f64 = 0.01;
-
-impl Options {
-    pub fn read(fields: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Self, Error> {
-        let mut options = Options::default();
-        for (key, value) in fields {
-            let key = key.as_ref();
-            if !OPTIONS.contains(&key) {
-                // Ollama leaves out options that it does not know, and says so in its log alone.
-                ignored.unknown(OPTIONS, at, "options.", key, &value)?;
-            } else if !value.is_absent() {
-                options.set(key, value, &at.key(key), ignored)?;
-            }
+fn read_limit(limit: i64, at: &At<'_>, ignored: &mut Ignored) -> Result<Option<u32>, Error> {
+    match limit {
+        0 => Err(at.invalid("must be at least 1, or negative for the gateway's own limit")),
+        // Ollama has no limit then. Here the gateway's own limit applies, so the field is noted.
+        ..0 => {
+            ignored.add(at.without_indices());
+            Ok(None)
         }
-        Ok(options)
-    }
-
-    fn set(&mut self, key: &str, value: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<(), Error> {
-        if RUNNER_OPTIONS.contains(&key) {
-            return Err(at.unsupported("is not offered: it would reload the model for everybody; leave it out"));
-        }
-        let sampling = &mut self.sampling;
-        match key {
-            "temperature" => sampling.temperature = Some(value.number_in(at, 0.0..=FACTOR_MAX)?),
-            "top_p" => sampling.top_p = Some(value.number_in(at, 0.0..=1.0)?),
-            "top_k" => sampling.top_k = Some(value.integer_in(at, 0..=COUNT_MAX)?),
-            "seed" => sampling.seed = Some(value.integer(at)?),
-            "presence_penalty" => sampling.presence_penalty = Some(value.number_in(at, -FACTOR_MAX..=FACTOR_MAX)?),
-            "frequency_penalty" => sampling.frequency_penalty = Some(value.number_in(at, -FACTOR_MAX..=FACTOR_MAX)?),
-            "stop" => sampling.stop = value.stop_sequences(at, STOPS_MAX)?,
-            "num_predict" => match value.integer(at)? {
-                0 => return Err(at.invalid("must be at least 1, or negative for the gateway's own limit")),
-                // Ollama has no limit then. Here the gateway's own limit applies, so the field is noted.
-                ..0 => ignored.add("options.num_predict"),
-                limit => self.max_tokens = Some(u32::try_from(limit).unwrap_or(u32::MAX)),
-            },
-            "min_p" | "typical_p" => self.keep(key, value.number_in(at, 0.0..=1.0)?),
-            // A factor of zero would divide by zero in the sampler.
-            "repeat_penalty" => self.keep(key, value.number_in(at, FACTOR_MIN..=FACTOR_MAX)?),
-            // -1 means the whole context in both.
-            "num_keep" | "repeat_last_n" => self.keep(key, value.integer_in(at, -1..=COUNT_MAX)?),
-            other => ignored.add(format_args!("options.{other}")),
-        }
-        Ok(())
-    }
-
-    fn keep(&mut self, key: &str, value: impl Into<Value>) {
-        self.extra.ollama.insert(key.to_owned(), value.into());
+        1.. => Ok(Some(u32::try_from(limit).unwrap_or(u32::MAX))),
     }
 }

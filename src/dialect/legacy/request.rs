@@ -7,7 +7,7 @@ use crate::base::secret::Secret;
 use crate::dialect::Head;
 use crate::dialect::json::{At, Ignored, Json, Object, Sent, Tree, tree};
 use crate::dialect::legacy::message::read_messages;
-use crate::dialect::legacy::options::Options;
+use crate::dialect::legacy::options::{Options, read_options};
 use crate::model::chat::{ChatRequest, Format, Think, Thinking, Tool};
 use crate::model::credential::{Credential, Username};
 use crate::model::model_name::ModelName;
@@ -60,7 +60,7 @@ pub fn read(body: Object<'_>, head: &dyn Head) -> Result<LegacyChat, Error> {
             "model" => model = Some(ModelName::parse(&value.text(&at)?)?),
             "messages" => messages = read_messages(value.array(&at)?, &at, &mut ignored)?,
             "stream" => stream = value.boolean(&at)?,
-            "options" => options = Options::read(value.object(&at)?, &at, &mut ignored)?,
+            "options" => options = read_options(value.read(&at, &mut ignored)?, &at, &mut ignored)?,
             "format" => format = Some(read_format(value, &at)?),
             "tools" => tools = read_tools(value.read(&at, &mut ignored)?, &at)?,
             "think" => think = Some(read_think(value, &at)?),
