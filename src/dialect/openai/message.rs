@@ -1,5 +1,7 @@
 //! The messages of a chat completion's request.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -233,33 +235,53 @@ fn read_content(content: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result
     let mut whole = Content { is_empty_list: parts.is_empty(), ..Content::default() };
     for (number, part) in parts.into_iter().enumerate() {
         let at = at.index(number);
-        whole.parts.push(read_part(part.object(&at)?, &at, ignored)?);
+        whole.parts.push(read_part(part.read(&at, ignored)?, &at, ignored)?);
     }
     Ok(whole)
 }
 
-const PART_FIELDS: &[&str] = &["file", "image_url", "input_audio", "refusal", "text", "type"];
+/// A part of a content, before its `type` says which field counts.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WirePart<'a> {
+    /// This and `input_audio` are refused by their `type`.
+    file: Unread,
+    #[serde(borrow)]
+    image_url: Sent<WireImage<'a>>,
+    input_audio: Unread,
+    refusal: Sent<String>,
+    text: Sent<String>,
+    r#type: Option<String>,
+}
 
-fn read_part(part: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Part, Error> {
-    let (mut kind, mut text, mut refusal, mut image) = (None, None, None, None);
-    for (key, value) in part {
-        match key.as_ref() {
-            "type" => kind = Some(value.text(&at.key("type"))?),
-            "text" => text = Some(value),
-            "refusal" => refusal = Some(value),
-            "image_url" => image = Some(value),
-            // Their `type` is refused below, by name.
-            "input_audio" | "file" => {}
-            other => ignored.unknown(PART_FIELDS, at, "messages[].content[].", other, &value)?,
-        }
-    }
-    let (name, value) = match kind.as_deref() {
-        Some("text") => ("text", text),
-        Some("refusal") => ("refusal", refusal),
+/// `{"url": "data:…", "detail": "auto"}`; some clients send the URI alone.
+#[derive(Deserialize)]
+enum WireImage<'a> {
+    #[serde(rename = "an object", borrow)]
+    Object(ImageUrl<'a>),
+    #[serde(rename = "(a string)", borrow)]
+    Uri(ImageUri<'a>),
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ImageUrl<'a> {
+    detail: Option<String>,
+    #[serde(borrow)]
+    url: Sent<ImageUri<'a>>,
+}
+
+/// A data URI. It may hold megabytes, so it is not copied from the body.
+#[derive(Deserialize)]
+struct ImageUri<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn read_part(part: WirePart<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Part, Error> {
+    let (name, text) = match part.r#type.as_deref() {
+        Some("text") => ("text", part.text),
+        Some("refusal") => ("refusal", part.refusal),
         Some("image_url") => {
             let at = at.key("image_url");
-            let image = image.ok_or_else(|| at.invalid("is missing; send an object with `url`"))?;
-            let bytes = read_image(image, &at, ignored)?;
+            let bytes = read_image(part.image_url, &at, ignored)?;
             return Ok(Part::Image(Image { bytes, field: at.to_string() }));
         }
         Some("input_audio") => return Err(at.unsupported("is sound, which is not offered; send text")),
@@ -267,31 +289,19 @@ fn read_part(part: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Par
         Some(_) => return Err(at.key("type").invalid("must be `text` or `image_url`")),
         None => return Err(at.key("type").invalid("is missing; send `text` or `image_url`")),
     };
-    match value {
-        Some(value) => value.text(&at.key(name)).map(|text| Part::Text(text.into_owned())),
-        None => Err(at.key(name).invalid("is missing; send a string")),
-    }
+    text.0.map(Part::Text).ok_or_else(|| at.key(name).invalid("is missing; send a string"))
 }
 
-/// Reads `{"url": "data:…", "detail": "auto"}`; some clients send the URL alone.
-fn read_image(value: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Bytes, Error> {
-    let fields = match value {
-        Json::Text(uri) => return image::of_uri(&uri, at),
-        other => other.object(at)?,
+fn read_image(wire: Sent<WireImage<'_>>, at: &At<'_>, ignored: &mut Ignored) -> Result<Bytes, Error> {
+    let ImageUrl { detail, url } = match wire.0.ok_or_else(|| at.invalid("is missing; send an object with `url`"))? {
+        WireImage::Object(fields) => fields,
+        WireImage::Uri(uri) => return image::of_uri(&uri.0, at),
     };
-    let mut uri = None;
-    for (key, value) in fields {
-        match key.as_ref() {
-            "url" => uri = Some(value.text(&at.key("url"))?),
-            // The model server scales images as its models want them.
-            "detail" => {
-                if !value.is_absent() && value.text(&at.key("detail"))? != "auto" {
-                    ignored.add("messages[].content[].image_url.detail");
-                }
-            }
-            other => ignored.unknown(&["detail", "url"], at, "messages[].content[].image_url.", other, &value)?,
-        }
+    // The upstream scales images as its models want them.
+    if detail.is_some_and(|detail| detail != "auto") {
+        ignored.add("messages[].content[].image_url.detail");
     }
     let at = at.key("url");
-    image::of_uri(&uri.ok_or_else(|| at.invalid("is missing; send `data:image/png;base64,…`"))?, &at)
+    let uri = url.0.ok_or_else(|| at.invalid("is missing; send `data:image/png;base64,…`"))?;
+    image::of_uri(&uri.0, &at)
 }

@@ -393,6 +393,67 @@ fn another_spelling_of_a_field_is_refused_with_the_right_one() {
     refused(decode(r#","response_format":{"Type":"text"}"#), INVALID, "response_format.Type");
 }
 
+const PIXEL: &str = "data:;base64,iVBORw0KGgo=";
+
+#[test]
+fn fields_of_a_part_without_effect_are_named_and_those_of_another_type_are_not() {
+    let ignored = |parts: &str| decode_message(&format!(r#"{{"role":"user","content":[{parts}]}}"#)).unwrap().1;
+
+    for fine in [
+        r#"{"type":"text","text":"a","image_url":null,"refusal":null,"file":{"a":1},"input_audio":"b"}"#.into(),
+        r#"{"type":"text","text":"","image_url":{},"refusal":""}"#.into(),
+        format!(r#"{{"type":"image_url","image_url":"{PIXEL}","text":""}}"#),
+        format!(r#"{{"type":"image_url","image_url":{{"url":"{PIXEL}","detail":"auto"}}}}"#),
+        format!(r#"{{"type":"image_url","image_url":{{"url":"{PIXEL}","detail":null,"x":null}}}}"#),
+    ] {
+        assert_eq!(ignored(&fine), [""; 0], "{fine}");
+    }
+    let noted = format!(
+        r#"{{"type":"text","text":"a","cache_control":{{"type":"ephemeral"}}}},
+        {{"type":"image_url","image_url":{{"url":"{PIXEL}","detail":"high","size":1}}}}"#
+    );
+    assert_eq!(
+        ignored(&noted),
+        [
+            "messages[].content[].cache_control",
+            "messages[].content[].image_url.size",
+            "messages[].content[].image_url.detail",
+        ]
+    );
+}
+
+#[test]
+fn an_image_is_an_object_with_a_uri_or_the_uri_alone() {
+    let image = |value: &str| {
+        let message = format!(r#"{{"role":"user","content":[{{"type":"image_url","image_url":{value}}}]}}"#);
+        decode_message(&message).map(|(chat, _)| chat.messages[1].images().next().unwrap().bytes.clone())
+    };
+    let field = "messages[1].content[0].image_url";
+
+    // A slash may be escaped, as PHP does it.
+    let escaped = r#"{"url":"data:image\/png;base64,iVBORw0KGgo="}"#.into();
+    for good in [format!("\"{PIXEL}\""), format!(r#"{{"url":"{PIXEL}"}}"#), escaped] {
+        assert_eq!(image(&good).unwrap(), b"\x89PNG\r\n\x1a\n"[..], "{good}");
+    }
+    for (bad, place) in [
+        ("null", ""),
+        ("5", ""),
+        ("[]", ""),
+        ("\"\"", ""),
+        ("{}", ".url"),
+        (r#"{"url":null}"#, ".url"),
+        (r#"{"url":""}"#, ".url"),
+        (r#"{"url":5}"#, ".url"),
+        (r#"{"url":"https://example.org/a.png"}"#, ".url"),
+        (r#"{"URL":"x"}"#, ".URL"),
+        (r#"{"url":"x","detail":5}"#, ".detail"),
+    ] {
+        let refusal = image(bad).expect_err(bad);
+        assert_eq!(refusal.field(), Some(&*format!("{field}{place}")), "{bad}: {refusal}");
+    }
+    assert!(image("[]").unwrap_err().to_string().ends_with("must be an object, not an array"));
+}
+
 #[test]
 fn options_of_a_stream_need_a_stream() {
     decode(r#","stream":true,"stream_options":{"include_usage":true}"#).unwrap();
