@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::base::error::Error;
-use crate::dialect::json::{At, Ignored, Json, Object, Sent, Unread};
+use crate::dialect::json::{At, Ignored, Json, NoEffect, Sent, Unread};
 use crate::dialect::openai::tools::function_of;
 use crate::dialect::{data, image};
 use crate::model::chat::{Image, Message, Part, Role, ToolCall, ToolResult};
@@ -16,7 +16,7 @@ pub fn read_messages(items: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -
     let mut messages: Vec<Message> = Vec::with_capacity(items.len());
     for (number, item) in items.into_iter().enumerate() {
         let at = at.index(number);
-        let mut message = read_message(item.object(&at)?, &at, ignored)?;
+        let mut message = read_message(item, &at, ignored)?;
         for part in &mut message.parts {
             if let Part::ToolResult(ToolResult { call_id: Some(id), name, .. }) = part
                 && let Some(called) = name_of_call(&messages, id)
@@ -35,151 +35,120 @@ fn name_of_call(messages: &[Message], id: &str) -> Option<String> {
     calls.find(|call| call.id == id).map(|call| call.name.clone())
 }
 
-pub const MESSAGE_FIELDS: &[&str] = &[
-    "annotations",
-    "audio",
-    "content",
-    "function_call",
-    "name",
-    "reasoning",
-    "reasoning_content",
-    "refusal",
-    "role",
-    "tool_call_id",
-    "tool_calls",
-];
-
 /// The fields of a message, before its role says which of them count.
-#[derive(Default)]
-struct Fields {
-    content: Option<Content>,
-    refusal: Option<String>,
-    reasoning: Option<String>,
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub struct WireMessage<'a> {
+    annotations: NoEffect,
+    audio: Option<Unread>,
+    /// An empty text is a text; in every other field empty means absent.
+    #[serde(borrow)]
+    content: Sent<WireContent<'a>>,
+    function_call: Option<Unread>,
     name: Option<String>,
-    tool_calls: Vec<ToolCall>,
+    reasoning: Option<String>,
+    reasoning_content: Option<String>,
+    refusal: Option<String>,
+    role: Option<String>,
     tool_call_id: Option<String>,
+    tool_calls: Option<Vec<WireCall>>,
 }
 
-/// Texts and images, in their order.
-#[derive(Default)]
-struct Content {
-    parts: Vec<Part>,
-    /// An empty list of parts.
-    is_empty_list: bool,
+const REASONING_NAMES: [&str; 2] = ["reasoning", "reasoning_content"];
+
+/// Returns the name of the reasoning that comes last in a message: where both are there and differ, this one is refused.
+fn later_reasoning(message: &Json<'_>) -> Option<&'static str> {
+    let Json::Object(fields) = message else { return None };
+    fields.iter().rev().find_map(|(key, _)| REASONING_NAMES.into_iter().find(|name| name == key))
 }
 
-impl Content {
-    fn of_text(text: String) -> Self {
-        Content { parts: vec![Part::Text(text)], is_empty_list: false }
+fn read_message(message: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Message, Error> {
+    let later_reasoning = later_reasoning(&message);
+    let wire: WireMessage = message.read(at, ignored)?;
+    if wire.function_call.is_some() {
+        return Err(at.key("function_call").unsupported("is out of use; send `tool_calls`"));
     }
-}
-
-fn read_message(fields: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Message, Error> {
-    let mut role = None;
-    let mut read = Fields::default();
-    for (key, value) in fields {
-        let key = key.as_ref();
-        let here = at.key(key);
-        if !MESSAGE_FIELDS.contains(&key) {
-            ignored.unknown(MESSAGE_FIELDS, at, "messages[].", key, &value)?;
-            continue;
+    if wire.audio.is_some() {
+        return Err(at.key("audio").unsupported("is not offered; send text"));
+    }
+    let role = read_role(wire.role.as_deref(), &at.key("role"))?;
+    let reasoning = match (wire.reasoning, wire.reasoning_content) {
+        (Some(one), Some(other)) if one != other => {
+            let why = "is there under its other name too, and differs; send one of `reasoning`, `reasoning_content`";
+            return Err(at.key(later_reasoning.unwrap_or("reasoning_content")).invalid(why));
         }
-        // An empty text is a text; in every other field empty means absent.
-        if value.is_null() || (key != "content" && value.is_absent()) {
-            continue;
+        (one, other) => one.or(other),
+    };
+    let content = wire.content.0.map(|content| read_content(content, &at.key("content"), ignored)).transpose()?;
+    let tool_calls = read_tool_calls(wire.tool_calls.unwrap_or_default(), &at.key("tool_calls"), ignored)?;
+    let parts = said(content, wire.refusal, role, !tool_calls.is_empty(), &at.key("content"))?;
+    let mut message = Message { role, parts };
+    if let Some(Image { field, .. }) = message.images().next().filter(|_| role != Role::User) {
+        return Err(Error::invalid(field, format!("`{field}` is an image, which only a `user` may send")));
+    }
+    let mut without_effect = |is_there: bool, field: &str| {
+        if is_there {
+            ignored.add(format_args!("messages[].{field}"));
         }
-        match key {
-            "role" => role = Some(read_role(&value.text(&here)?, &here)?),
-            "content" => read.content = Some(read_content(value, &here, ignored)?),
-            "refusal" => read.refusal = Some(value.text(&here)?.into_owned()),
-            "reasoning" | "reasoning_content" => {
-                let text = value.text(&here)?;
-                if read.reasoning.as_ref().is_some_and(|other| *other != text) {
-                    let why =
-                        "is there under its other name too, and differs; send one of `reasoning`, `reasoning_content`";
-                    return Err(here.invalid(why));
-                }
-                read.reasoning = Some(text.into_owned());
+    };
+    match role {
+        Role::Assistant => {
+            message.parts.splice(0..0, reasoning.map(Part::Reasoning));
+            message.parts.extend(tool_calls.into_iter().map(Part::ToolCall));
+            without_effect(wire.name.is_some(), "name");
+            without_effect(wire.tool_call_id.is_some(), "tool_call_id");
+        }
+        Role::Tool => {
+            if wire.tool_call_id.is_none() {
+                return Err(at.key("tool_call_id").invalid("is missing; send the `id` of the call that this answers"));
             }
-            "name" => read.name = Some(value.text(&here)?.into_owned()),
-            "tool_calls" => read.tool_calls = read_tool_calls(value.read(&here, ignored)?, &here, ignored)?,
-            "tool_call_id" => read.tool_call_id = Some(value.text(&here)?.into_owned()),
-            "function_call" => return Err(here.unsupported("is out of use; send `tool_calls`")),
-            "audio" => return Err(here.unsupported("is not offered; send text")),
-            _ => ignored.add(format_args!("messages[].{key}")),
+            let text = message.text().into_owned();
+            let result = ToolResult { call_id: wire.tool_call_id, name: wire.name, text };
+            message.parts = vec![Part::ToolResult(result)];
+            without_effect(reasoning.is_some(), "reasoning");
+            without_effect(!tool_calls.is_empty(), "tool_calls");
+        }
+        Role::System | Role::User => {
+            without_effect(wire.name.is_some(), "name");
+            without_effect(reasoning.is_some(), "reasoning");
+            without_effect(!tool_calls.is_empty(), "tool_calls");
+            without_effect(wire.tool_call_id.is_some(), "tool_call_id");
         }
     }
-    let role = role.ok_or_else(|| {
-        at.key("role").invalid("is missing; send one of `system`, `developer`, `user`, `assistant`, `tool`")
-    })?;
-    read.into_message(role, at, ignored)
+    Ok(message)
 }
 
-impl Fields {
-    fn into_message(self, role: Role, at: &At<'_>, ignored: &mut Ignored) -> Result<Message, Error> {
-        let Fields { content, refusal, reasoning, name, tool_calls, tool_call_id } = self;
+/// Returns what a message says: its content or its refusal, or nothing where its role allows that.
+fn said(
+    content: Option<Vec<Part>>,
+    refusal: Option<String>,
+    role: Role,
+    has_calls: bool,
+    at: &At<'_>,
+) -> Result<Vec<Part>, Error> {
+    match (content, refusal) {
+        (Some(parts), _) if !parts.is_empty() => Ok(parts),
+        (Some(_), _) if matches!(role, Role::System | Role::User) => Err(at.invalid("is empty; send a string")),
+        // A refusal is what the assistant said instead of an answer.
+        (_, Some(text)) => Ok(vec![Part::Text(text)]),
         // Clients write an empty list for what was said beside calls (n8n's agent, through LangChain), or by a tool.
-        let content = match content {
-            Some(Content { is_empty_list: true, .. }) => match role {
-                Role::Assistant | Role::Tool => refusal.is_none().then(Content::default),
-                Role::System | Role::User => return Err(at.key("content").invalid("is empty; send a string")),
-            },
-            content => content,
-        };
-        // A refusal is what the assistant said instead of an answer; beside calls nothing need be said.
-        let content = match (content, refusal) {
-            (Some(content), _) => content,
-            (None, Some(text)) => Content::of_text(text),
-            (None, None) if role == Role::Assistant && !tool_calls.is_empty() => Content::default(),
-            (None, None) => return Err(at.key("content").invalid("is missing; send a string")),
-        };
-        let mut message = Message { role, parts: content.parts };
-        if let Some(Image { field, .. }) = message.images().next().filter(|_| role != Role::User) {
-            return Err(Error::invalid(field, format!("`{field}` is an image, which only a `user` may send")));
-        }
-        let mut without_effect = |is_there: bool, field: &str| {
-            if is_there {
-                ignored.add(format_args!("messages[].{field}"));
-            }
-        };
-        match role {
-            Role::Assistant => {
-                message.parts.splice(0..0, reasoning.map(Part::Reasoning));
-                message.parts.extend(tool_calls.into_iter().map(Part::ToolCall));
-                without_effect(name.is_some(), "name");
-                without_effect(tool_call_id.is_some(), "tool_call_id");
-            }
-            Role::Tool => {
-                if tool_call_id.is_none() {
-                    return Err(at
-                        .key("tool_call_id")
-                        .invalid("is missing; send the `id` of the call that this answers"));
-                }
-                let text = message.text().into_owned();
-                message.parts = vec![Part::ToolResult(ToolResult { call_id: tool_call_id, name, text })];
-                without_effect(reasoning.is_some(), "reasoning");
-                without_effect(!tool_calls.is_empty(), "tool_calls");
-            }
-            Role::System | Role::User => {
-                without_effect(name.is_some(), "name");
-                without_effect(reasoning.is_some(), "reasoning");
-                without_effect(!tool_calls.is_empty(), "tool_calls");
-                without_effect(tool_call_id.is_some(), "tool_call_id");
-            }
-        }
-        Ok(message)
+        (Some(_), None) => Ok(Vec::new()),
+        // Beside calls nothing need be said.
+        (None, None) if role == Role::Assistant && has_calls => Ok(Vec::new()),
+        (None, None) => Err(at.invalid("is missing; send a string")),
     }
 }
 
-fn read_role(role: &str, at: &At<'_>) -> Result<Role, Error> {
+fn read_role(role: Option<&str>, at: &At<'_>) -> Result<Role, Error> {
     match role {
         // Few chat templates know `developer`.
-        "system" | "developer" => Ok(Role::System),
-        "user" => Ok(Role::User),
-        "assistant" => Ok(Role::Assistant),
-        "tool" => Ok(Role::Tool),
-        "function" => Err(at.unsupported("is out of use; send `tool`")),
-        _ => Err(at.invalid("must be one of `system`, `developer`, `user`, `assistant`, `tool`")),
+        Some("system" | "developer") => Ok(Role::System),
+        Some("user") => Ok(Role::User),
+        Some("assistant") => Ok(Role::Assistant),
+        Some("tool") => Ok(Role::Tool),
+        Some("function") => Err(at.unsupported("is out of use; send `tool`")),
+        Some(_) => Err(at.invalid("must be one of `system`, `developer`, `user`, `assistant`, `tool`")),
+        None => Err(at.invalid("is missing; send one of `system`, `developer`, `user`, `assistant`, `tool`")),
     }
 }
 
@@ -225,19 +194,26 @@ fn read_arguments(text: &str, ignored: &mut Ignored) -> Result<Box<RawValue>, Er
     data::unreadable_arguments(text)
 }
 
-/// Reads a text, or a list of texts and images.
-fn read_content(content: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Content, Error> {
-    let parts = match content {
-        Json::Text(text) => return Ok(Content::of_text(text.into_owned())),
-        Json::Array(parts) => parts,
-        other => return Err(at.invalid(format_args!("must be a string or an array of parts, not {}", other.kind()))),
+/// A text, or a list of texts and images.
+#[derive(Deserialize)]
+enum WireContent<'a> {
+    #[serde(rename = "a string")]
+    Text(String),
+    #[serde(rename = "an array of parts", borrow)]
+    Parts(Vec<WirePart<'a>>),
+}
+
+/// Returns the parts of a content. A text is one part, also when it is empty.
+fn read_content(content: WireContent<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<Part>, Error> {
+    let wire = match content {
+        WireContent::Text(text) => return Ok(vec![Part::Text(text)]),
+        WireContent::Parts(wire) => wire,
     };
-    let mut whole = Content { is_empty_list: parts.is_empty(), ..Content::default() };
-    for (number, part) in parts.into_iter().enumerate() {
-        let at = at.index(number);
-        whole.parts.push(read_part(part.read(&at, ignored)?, &at, ignored)?);
+    let mut parts = Vec::with_capacity(wire.len());
+    for (number, part) in wire.into_iter().enumerate() {
+        parts.push(read_part(part, &at.index(number), ignored)?);
     }
-    Ok(whole)
+    Ok(parts)
 }
 
 /// A part of a content, before its `type` says which field counts.

@@ -157,7 +157,7 @@ fn what_can_not_be_honoured_has_a_code_of_its_own() {
 }
 
 /// Returns the names of a struct's fields, as `derive(Deserialize)` has them.
-pub fn fields_of<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
+pub fn fields_of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     struct Fields<'f>(&'f mut &'static [&'static str]);
 
     impl<'de> de::Deserializer<'de> for Fields<'_> {

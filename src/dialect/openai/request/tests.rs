@@ -1,7 +1,7 @@
 use super::*;
 use crate::dialect::json::typed::tests::fields_of;
 use crate::dialect::openai::OpenAi;
-use crate::dialect::openai::message::MESSAGE_FIELDS;
+use crate::dialect::openai::message::WireMessage;
 use crate::dialect::{Dialect, TestHead};
 use crate::model::chat::Role;
 use crate::model::work::Work;
@@ -380,7 +380,8 @@ fn another_spelling_of_a_field_is_refused_with_the_right_one() {
         let message = refused(decode_body(&body), INVALID, &other);
         assert!(message.ends_with(&format!("write `{field}`")), "{message}");
     }
-    for field in MESSAGE_FIELDS {
+    assert_eq!(fields_of::<WireMessage>().len(), 11);
+    for field in fields_of::<WireMessage>() {
         let other = field.to_uppercase();
         let message = refused(decode_message(&format!(r#"{{"{other}":1}}"#)), INVALID, &format!("messages[1].{other}"));
         assert!(message.ends_with(&format!("write `{field}`")), "{message}");
@@ -391,6 +392,31 @@ fn another_spelling_of_a_field_is_refused_with_the_right_one() {
         "stream_options.Include_Usage",
     );
     refused(decode(r#","response_format":{"Type":"text"}"#), INVALID, "response_format.Type");
+}
+
+#[test]
+fn the_role_says_which_fields_of_a_message_count() {
+    let call = r#""tool_calls":[{"id":"c","function":{"name":"f"}}]"#;
+    let others = format!(r#""content":"a","name":"n","reasoning":"hm","tool_call_id":"c","annotations":[1],{call}"#);
+    for (role, ignored) in [
+        ("user", &["annotations", "name", "reasoning", "tool_calls", "tool_call_id"][..]),
+        ("system", &["annotations", "name", "reasoning", "tool_calls", "tool_call_id"]),
+        ("assistant", &["annotations", "name", "tool_call_id"]),
+        ("tool", &["annotations", "reasoning", "tool_calls"]),
+    ] {
+        let noted = decode_message(&format!(r#"{{"role":"{role}",{others}}}"#)).unwrap().1;
+        let expected: Vec<_> = ignored.iter().map(|field| format!("messages[].{field}")).collect();
+        assert_eq!(noted, expected, "{role}");
+    }
+    for field in fields_of::<WireMessage>() {
+        for empty in ["null", "[]", "{}", "\"\""] {
+            if ["role", "content"].contains(field) {
+                continue;
+            }
+            let message = format!(r#"{{"role":"user","content":"a","{field}":{empty}}}"#);
+            assert_eq!(decode_message(&message).unwrap().1, [""; 0], "{message}");
+        }
+    }
 }
 
 const PIXEL: &str = "data:;base64,iVBORw0KGgo=";
