@@ -206,7 +206,7 @@ impl<'de> de::Deserializer<'de> for Value<'de, '_> {
         match name {
             SENT if self.value.is_null() => visitor.visit_none(),
             SENT => visitor.visit_some(self),
-            TREE => visitor.visit_borrowed_str(self.value.data(self.at)?.text()),
+            DATA => visitor.visit_borrowed_str(self.value.data(self.at)?.text()),
             _ => visitor.visit_newtype_struct(self),
         }
     }
@@ -397,30 +397,36 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Sent<T> {
     }
 }
 
-/// Client data, such as a JSON schema, as a tree. Its field must be among the names that `json::read` was given.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tree(pub serde_json::Value);
+const DATA: &str = "Data";
 
-const TREE: &str = "Tree";
-
-impl<'de> Deserialize<'de> for Tree {
+/// Client data as it was sent. Its field must be among the names that `json::read` was given.
+impl<'de: 'a, 'a> Deserialize<'de> for Data<'a> {
     fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Reader;
 
         impl<'de> Visitor<'de> for Reader {
-            type Value = Tree;
+            type Value = Data<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Tree, E> {
-                let data = Data::of(text).ok_or_else(|| E::invalid_type(Unexpected::Str(text), &self))?;
-                parse_tree(data).map(Tree).map_err(E::custom)
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Data<'de>, E> {
+                Data::of(text).ok_or_else(|| E::invalid_type(Unexpected::Str(text), &self))
             }
         }
 
-        deserializer.deserialize_newtype_struct(TREE, Reader)
+        deserializer.deserialize_newtype_struct(DATA, Reader)
+    }
+}
+
+/// Client data, such as a JSON schema, as a tree.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tree(pub serde_json::Value);
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parse_tree(Data::deserialize(deserializer)?).map(Tree).map_err(de::Error::custom)
     }
 }
 

@@ -1,62 +1,84 @@
 //! The messages of a chat, as Ollama writes them.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use serde_json::Map;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::error::Error;
-use crate::dialect::json::{At, Ignored, Json, Object};
+use crate::dialect::data::Data;
+use crate::dialect::json::{At, Ignored, Sent, Unread};
 use crate::dialect::{data, image};
 use crate::model::chat::{Image, Message, Part, Role, ToolCall, ToolResult};
 
-const MESSAGE_FIELDS: &[&str] = &["content", "images", "role", "thinking", "tool_call_id", "tool_calls", "tool_name"];
-
-pub fn read_messages(items: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<Message>, Error> {
-    let mut messages = Vec::with_capacity(items.len());
-    for (number, item) in items.into_iter().enumerate() {
-        let at = at.index(number);
-        messages.push(read_message(item.object(&at)?, &at, ignored)?);
-    }
-    Ok(messages)
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub struct WireMessage<'a> {
+    content: Option<String>,
+    #[serde(borrow)]
+    images: Option<Vec<WireImage<'a>>>,
+    role: Option<String>,
+    thinking: Option<String>,
+    tool_call_id: Option<String>,
+    #[serde(borrow)]
+    tool_calls: Option<Vec<WireCall<'a>>>,
+    tool_name: Option<String>,
 }
 
-fn read_message(fields: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Message, Error> {
-    let mut role = None;
-    let (mut text, mut reasoning, mut images, mut calls) = (None, None, Vec::new(), Vec::new());
-    let (mut call_id, mut name) = (None, None);
-    for (key, value) in fields {
-        let key = key.as_ref();
-        let here = at.key(key);
-        if !MESSAGE_FIELDS.contains(&key) {
-            ignored.unknown(MESSAGE_FIELDS, at, "messages[].", key, &value)?;
-            continue;
-        }
-        if value.is_absent() {
-            continue;
-        }
-        match key {
-            "role" => role = Some(read_role(&value.text(&here)?, &here)?),
-            "content" => text = Some(value.text(&here)?.into_owned()),
-            "thinking" => reasoning = Some(value.text(&here)?.into_owned()),
-            "images" => images = read_images(value.array(&here)?, &here)?,
-            "tool_calls" => calls = read_tool_calls(value.array(&here)?, &here, ignored)?,
-            "tool_name" => name = Some(value.text(&here)?.into_owned()),
-            "tool_call_id" => call_id = Some(value.text(&here)?.into_owned()),
-            other => ignored.add(format_args!("messages[].{other}")),
-        }
+/// An image in base64: not copied, since it may be as large as the body.
+#[derive(Deserialize)]
+struct WireImage<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WireCall<'a> {
+    #[serde(borrow)]
+    function: Sent<CalledFunction<'a>>,
+    id: Sent<String>,
+    /// Clients send back what other APIs gave them; there is only one type.
+    r#type: Unread,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct CalledFunction<'a> {
+    #[serde(borrow)]
+    arguments: Sent<Data<'a>>,
+    /// The calls of a message are renumbered in their order.
+    index: Unread,
+    name: Sent<String>,
+}
+
+pub fn read_messages(
+    messages: Vec<WireMessage<'_>>,
+    at: &At<'_>,
+    ignored: &mut Ignored,
+) -> Result<Vec<Message>, Error> {
+    let mut read = Vec::with_capacity(messages.len());
+    for (number, message) in messages.into_iter().enumerate() {
+        read.push(read_message(message, &at.index(number), ignored)?);
     }
-    let role =
-        role.ok_or_else(|| at.key("role").invalid("is missing; send one of `system`, `user`, `assistant`, `tool`"))?;
+    Ok(read)
+}
+
+fn read_message(message: WireMessage<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Message, Error> {
+    let role = read_role(message.role.as_deref(), &at.key("role"))?;
+    let (call_id, name, text) = (message.tool_call_id, message.tool_name, message.content);
+    let images = read_images(message.images.unwrap_or_default(), &at.key("images"))?;
+    let calls = read_tool_calls(message.tool_calls.unwrap_or_default(), &at.key("tool_calls"), ignored)?;
     let said = if role == Role::Tool || call_id.is_some() || name.is_some() {
         Some(Part::ToolResult(ToolResult { call_id, name, text: text.unwrap_or_default() }))
     } else {
         text.map(Part::Text)
     };
-    let parts = reasoning.map(Part::Reasoning).into_iter().chain(said);
+    let parts = message.thinking.map(Part::Reasoning).into_iter().chain(said);
     let parts = parts.chain(images.into_iter().map(Part::Image)).chain(calls.into_iter().map(Part::ToolCall));
     Ok(Message { role, parts: parts.collect() })
 }
 
-fn read_role(role: &str, at: &At<'_>) -> Result<Role, Error> {
+fn read_role(role: Option<&str>, at: &At<'_>) -> Result<Role, Error> {
+    let role = role.ok_or_else(|| at.invalid("is missing; send one of `system`, `user`, `assistant`, `tool`"))?;
     // Ollama takes roles in any case.
     match role.to_ascii_lowercase().as_str() {
         "system" => Ok(Role::System),
@@ -67,63 +89,34 @@ fn read_role(role: &str, at: &At<'_>) -> Result<Role, Error> {
     }
 }
 
-fn read_images(items: Vec<Json<'_>>, at: &At<'_>) -> Result<Vec<Image>, Error> {
-    let mut images = Vec::with_capacity(items.len());
-    for (number, item) in items.into_iter().enumerate() {
+fn read_images(images: Vec<WireImage<'_>>, at: &At<'_>) -> Result<Vec<Image>, Error> {
+    let mut read = Vec::with_capacity(images.len());
+    for (number, WireImage(text)) in images.into_iter().enumerate() {
         let at = at.index(number);
-        let text = item.text(&at)?;
-        images.push(Image { bytes: image::of_base64(&text, &at)?, field: at.to_string() });
+        read.push(Image { bytes: image::of_base64(&text, &at)?, field: at.to_string() });
     }
-    Ok(images)
+    Ok(read)
 }
 
-fn read_tool_calls(items: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<ToolCall>, Error> {
-    const KNOWN: &[&str] = &["function", "id", "type"];
-    let mut calls = Vec::with_capacity(items.len());
-    for (number, item) in items.into_iter().enumerate() {
+fn read_tool_calls(calls: Vec<WireCall<'_>>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<ToolCall>, Error> {
+    let mut read = Vec::with_capacity(calls.len());
+    for (number, call) in calls.into_iter().enumerate() {
         let at = at.index(number);
-        let (mut id, mut function) = (String::new(), None);
-        for (key, value) in item.object(&at)? {
-            match key.as_ref() {
-                _ if value.is_null() => {}
-                "id" => id = value.text(&at.key("id"))?.into_owned(),
-                "function" => function = Some(value.object(&at.key("function"))?),
-                // Clients send back what other APIs gave them; there is only one type.
-                "type" => {}
-                other => ignored.unknown(KNOWN, &at, "messages[].tool_calls[].", other, &value)?,
-            }
-        }
-        let function = function.ok_or_else(|| at.key("function").invalid("is missing; send an object with `name`"))?;
-        calls.push(read_called(id, function, &at.key("function"), ignored)?);
+        let at = at.key("function");
+        let function = call.function.0.ok_or_else(|| at.invalid("is missing; send an object with `name`"))?;
+        // A model may have called nothing by name, and its client keeps that, too.
+        let name = function.name.0.ok_or_else(|| at.key("name").invalid("is missing"))?;
+        let arguments = match function.arguments.0 {
+            Some(arguments) => read_arguments(arguments, ignored)?,
+            None => to_raw_value(&Map::new()).map_err(Error::internal)?,
+        };
+        read.push(ToolCall { id: call.id.0.unwrap_or_default(), name, arguments });
     }
-    Ok(calls)
-}
-
-fn read_called(id: String, function: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<ToolCall, Error> {
-    const KNOWN: &[&str] = &["arguments", "index", "name"];
-    let (mut name, mut arguments) = (None, None);
-    for (key, value) in function {
-        match key.as_ref() {
-            _ if value.is_null() => {}
-            "name" => name = Some(value.text(&at.key("name"))?.into_owned()),
-            "arguments" => arguments = Some(read_arguments(value, &at.key("arguments"), ignored)?),
-            // The calls of a message are renumbered in their order.
-            "index" => {}
-            other => ignored.unknown(KNOWN, at, "messages[].tool_calls[].function.", other, &value)?,
-        }
-    }
-    // A model may have called nothing by name, and its client keeps that, too.
-    let name = name.ok_or_else(|| at.key("name").invalid("is missing"))?;
-    let arguments = match arguments {
-        Some(arguments) => arguments,
-        None => to_raw_value(&Map::new()).map_err(Error::internal)?,
-    };
-    Ok(ToolCall { id, name, arguments })
+    Ok(read)
 }
 
 /// Reads arguments as they were sent. Those that Ollama can't parse are kept: a refusal would make the conversation unusable.
-fn read_arguments(value: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Box<RawValue>, Error> {
-    let came = value.data(at)?;
+fn read_arguments(came: Data<'_>, ignored: &mut Ignored) -> Result<Box<RawValue>, Error> {
     if let Some(arguments) = came.arguments() {
         return Ok(arguments);
     }

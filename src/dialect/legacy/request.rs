@@ -58,7 +58,7 @@ pub fn read(body: Object<'_>, head: &dyn Head) -> Result<LegacyChat, Error> {
         match key {
             "auth" => credential = Some(read_auth(value.read(&at, &mut ignored)?, &at)?),
             "model" => model = Some(ModelName::parse(&value.text(&at)?)?),
-            "messages" => messages = read_messages(value.array(&at)?, &at, &mut ignored)?,
+            "messages" => messages = read_messages(value.read(&at, &mut ignored)?, &at, &mut ignored)?,
             "stream" => stream = value.boolean(&at)?,
             "options" => options = read_options(value.read(&at, &mut ignored)?, &at, &mut ignored)?,
             "format" => format = Some(read_format(value, &at)?),

@@ -142,6 +142,11 @@ fn a_message_that_is_not_right_is_named() {
             "messages[0].tool_calls[0].function.arguments",
         ),
         (
+            r#"{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":[]}}]}"#,
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+        (r#"{"role":"assistant","tool_calls":[{"id":[],"function":{"name":"f"}}]}"#, "messages[0].tool_calls[0].id"),
+        (
             r#"{"role":"assistant","tool_calls":[{"function":{"arguments":{}}}]}"#,
             "messages[0].tool_calls[0].function.name",
         ),

@@ -156,6 +156,30 @@ fn what_can_not_be_honoured_has_a_code_of_its_own() {
     assert!(Json::Null.read::<Option<NotOffered>>(&at, &mut ignored).unwrap().is_none());
 }
 
+#[test]
+fn client_data_is_read_as_it_was_sent_or_as_a_tree() {
+    #[derive(Debug, Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        own: Data<'a>,
+        tree: Tree,
+    }
+    let read = |body: &'static str| {
+        read_body::<Body<'_>>(json::read(body.as_bytes(), &["own", "tree"])?, &mut Ignored::default())
+    };
+
+    let body = read(r#"{"own":{ "A":1.0,"a":2,"a":3},"tree":{ "A":1.0,"a":2,"a":3}}"#).unwrap();
+    assert_eq!(body.own.text(), r#"{ "A":1.0,"a":2,"a":3}"#);
+    assert_eq!(body.tree.0.to_string(), r#"{"A":1.0,"a":3}"#);
+    for (body, message) in [
+        (r#"{"own":[1],"tree":{}}"#, "`own` must be an object, not an array"),
+        (r#"{"own":{},"tree":"{}"}"#, "`tree` must be an object, not a string"),
+        (r#"{"own":null,"tree":{}}"#, "`own` must be an object, not null"),
+    ] {
+        assert_eq!(read(body).unwrap_err().to_string(), message);
+    }
+}
+
 /// Returns the names of a struct's fields, as `derive(Deserialize)` has them.
 pub fn fields_of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     struct Fields<'f>(&'f mut &'static [&'static str]);
