@@ -146,7 +146,7 @@ fn behind_string(json: &[u8], mut at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::json::{At, NESTING_MAX, tree};
+    use crate::dialect::json::{NESTING_MAX, tree};
 
     fn nested(levels: usize) -> String {
         format!("{}{}", r#"{"a":"#.repeat(levels - 1) + "{", "}".repeat(levels))
@@ -200,12 +200,12 @@ mod tests {
 
     #[test]
     fn a_schema_is_a_tree_of_bounded_depth_in_which_the_last_of_equal_names_counts() {
-        let read = |text: &str| tree(Data::of(text).unwrap(), &At::Body.key("schema"));
+        let read = |text: &str| tree(Data::of(text).unwrap());
 
         assert_eq!(read(r#"{"a":1,"A":2,"":3,"a":4}"#).unwrap().to_string(), r#"{"a":4,"A":2,"":3}"#);
         assert!(read(&nested(NESTING_MAX)).is_ok());
         for bad in [&nested(NESTING_MAX + 1), r#"{"a":1e400}"#, "[]"] {
-            assert_eq!(read(bad).unwrap_err().field(), Some("schema"), "{bad}");
+            assert!(read(bad).is_err(), "{bad}");
         }
     }
 

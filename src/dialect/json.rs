@@ -26,13 +26,8 @@ pub use typed::{NoEffect, Sent, Tree, Unread, read_body};
 use names::check_names;
 use parse::parse;
 
-/// Returns client data as a tree, or refuses what is nested too deeply.
-pub fn tree(data: Data<'_>, at: &At<'_>) -> Result<Value, Error> {
-    parse_tree(data).map_err(|why| at.invalid(why))
-}
-
-/// Returns the tree, or why there is none.
-fn parse_tree(data: Data<'_>) -> Result<Value, String> {
+/// Returns client data as a tree, or why there is none: it may be nested too deeply.
+pub fn tree(data: Data<'_>) -> Result<Value, String> {
     if data.depth() > NESTING_MAX {
         return Err(format!("is nested more than {NESTING_MAX} levels deep; send a flatter one"));
     }

@@ -23,7 +23,7 @@ use crate::base::error::Error;
 use crate::dialect::data::Data;
 use crate::dialect::json::at::At;
 use crate::dialect::json::ignored::Ignored;
-use crate::dialect::json::{Json, Object, parse_tree};
+use crate::dialect::json::{Json, Object, tree};
 
 /// The type of a known field that has no effect here. Its name is noted.
 pub type NoEffect = de::IgnoredAny;
@@ -426,7 +426,7 @@ pub struct Tree(pub serde_json::Value);
 
 impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        parse_tree(Data::deserialize(deserializer)?).map(Tree).map_err(de::Error::custom)
+        tree(Data::deserialize(deserializer)?).map(Tree).map_err(de::Error::custom)
     }
 }
 

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::dialect::Head;
-use crate::dialect::json::{At, Ignored, Json, Object, Sent, Tree, tree};
-use crate::dialect::legacy::message::read_messages;
-use crate::dialect::legacy::options::{Options, read_options};
+use crate::dialect::json::{self, At, Ignored, Object, Sent, Tree, Unread};
+use crate::dialect::legacy::message::{WireMessage, read_messages};
+use crate::dialect::legacy::options::{Options, WireOptions, read_options};
 use crate::model::chat::{ChatRequest, Format, Think, Thinking, Tool};
 use crate::model::credential::{Credential, Username};
 use crate::model::model_name::ModelName;
@@ -20,98 +20,74 @@ pub struct LegacyChat {
     pub credential: Option<Credential>,
 }
 
-const FIELDS: &[&str] = &[
-    "_debug_render_only",
-    "auth",
-    "format",
-    "keep_alive",
-    "logprobs",
-    "messages",
-    "model",
-    "options",
-    "shift",
-    "stream",
-    "think",
-    "tools",
-    "top_logprobs",
-    "truncate",
-];
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Body<'a> {
+    #[serde(rename = "_debug_render_only")]
+    debug_render_only: Option<bool>,
+    auth: Option<WireAuth>,
+    format: Option<WireFormat>,
+    keep_alive: Option<Unread>,
+    logprobs: Option<bool>,
+    #[serde(borrow)]
+    messages: Option<Vec<WireMessage<'a>>>,
+    model: Option<String>,
+    options: Option<WireOptions>,
+    shift: Option<bool>,
+    stream: Option<bool>,
+    think: Option<WireThink>,
+    tools: Option<Vec<WireTool>>,
+    top_logprobs: Option<i64>,
+    truncate: Option<bool>,
+}
 
 pub fn read(body: Object<'_>, head: &dyn Head) -> Result<LegacyChat, Error> {
     let mut ignored = Ignored::default();
-    let mut credential = None;
-    let mut model = None;
-    let (mut messages, mut tools) = (Vec::new(), Vec::new());
-    let (mut format, mut think, mut too_long) = (None, None, None);
-    let mut options = Options::default();
-    let mut stream = false;
-    for (key, value) in body {
-        let key = key.as_ref();
-        let at = At::Body.key(key);
-        if !FIELDS.contains(&key) {
-            ignored.unknown(FIELDS, &At::Body, "", key, &value)?;
-            continue;
-        }
-        if value.is_absent() {
-            continue;
-        }
-        match key {
-            "auth" => credential = Some(read_auth(value.read(&at, &mut ignored)?, &at)?),
-            "model" => model = Some(ModelName::parse(&value.text(&at)?)?),
-            "messages" => messages = read_messages(value.read(&at, &mut ignored)?, &at, &mut ignored)?,
-            "stream" => stream = value.boolean(&at)?,
-            "options" => options = read_options(value.read(&at, &mut ignored)?, &at, &mut ignored)?,
-            "format" => format = Some(read_format(value, &at)?),
-            "tools" => tools = read_tools(value.read(&at, &mut ignored)?, &at)?,
-            "think" => think = Some(read_think(value, &at)?),
-            "truncate" => too_long = Some(if value.boolean(&at)? { TooLong::Cut } else { TooLong::Refuse }),
-            "shift" => {
-                // Models are loaded with `true`; another value would reload the model for everybody.
-                if !value.boolean(&at)? {
-                    return Err(
-                        at.unsupported("may only be `true`: another value would reload the model for everybody")
-                    );
-                }
-            }
-            "keep_alive" => {
-                return Err(
-                    at.unsupported("is not offered: it would change the model server for everybody; leave it out")
-                );
-            }
-            "logprobs" | "_debug_render_only" => {
-                if value.boolean(&at)? {
-                    return Err(at.unsupported("is not offered; leave it out"));
-                }
-            }
-            "top_logprobs" => {
-                if value.integer(&at)? != 0 {
-                    return Err(at.unsupported("is not offered; leave it out"));
-                }
-            }
-            other => ignored.add(other),
-        }
-    }
+    let body: Body<'_> = json::read_body(body, &mut ignored)?;
+    check_offered(&body)?;
+    let credential = body.auth.map(|auth| read_auth(auth, &At::Body.key("auth"))).transpose()?;
+    let messages = read_messages(body.messages.unwrap_or_default(), &At::Body.key("messages"), &mut ignored)?;
     if messages.is_empty() {
         // The first version's words.
         return Err(Error::invalid("messages", "messages required"));
     }
-    let model = match model {
-        Some(model) => model,
-        None => ModelName::parse(head.default_model())?,
-    };
-    let Options { sampling, max_tokens, extra } = options;
-    let think = think.map(|level| Thinking { level, optional: None });
+    let model = ModelName::parse(body.model.as_deref().unwrap_or(head.default_model()))?;
+    let options = body.options.unwrap_or_default();
+    let Options { sampling, max_tokens, extra } = read_options(options, &At::Body.key("options"), &mut ignored)?;
+    let think = body.think.map(|think| read_think(think, &At::Body.key("think"))).transpose()?;
     let chat = ChatRequest {
-        tools,
-        format,
+        tools: read_tools(body.tools.unwrap_or_default(), &At::Body.key("tools"))?,
+        format: body.format.map(|format| read_format(format, &At::Body.key("format"))).transpose()?,
         sampling,
         max_tokens,
-        think,
-        too_long,
+        think: think.map(|level| Thinking { level, optional: None }),
+        too_long: body.truncate.map(|cut| if cut { TooLong::Cut } else { TooLong::Refuse }),
         extra,
         ..ChatRequest::new(model, messages)
     };
-    Ok(LegacyChat { chat, stream, ignored, credential })
+    Ok(LegacyChat { chat, stream: body.stream.unwrap_or(false), ignored, credential })
+}
+
+/// Refuses what is not offered, and what would change the model server for all users.
+fn check_offered(body: &Body<'_>) -> Result<(), Error> {
+    let is_asked = |wanted: Option<bool>| wanted == Some(true);
+    for (field, is_refused, why) in [
+        ("_debug_render_only", is_asked(body.debug_render_only), "is not offered; leave it out"),
+        ("logprobs", is_asked(body.logprobs), "is not offered; leave it out"),
+        ("top_logprobs", body.top_logprobs.is_some_and(|count| count != 0), "is not offered; leave it out"),
+        (
+            "keep_alive",
+            body.keep_alive.is_some(),
+            "is not offered: it would change the model server for everybody; leave it out",
+        ),
+        // Models are loaded with `true`.
+        ("shift", body.shift == Some(false), "may only be `true`: another value would reload the model for everybody"),
+    ] {
+        if is_refused {
+            return Err(At::Body.key(field).unsupported(why));
+        }
+    }
+    Ok(())
 }
 
 /// Maximum length of a name or password: no account has a longer one, and hashing it would cost time before authentication.
@@ -167,25 +143,41 @@ fn read_tools(tools: Vec<WireTool>, at: &At<'_>) -> Result<Vec<Tool>, Error> {
     Ok(read)
 }
 
-fn read_format(format: Json<'_>, at: &At<'_>) -> Result<Format, Error> {
+#[derive(Deserialize)]
+enum WireFormat {
+    #[serde(rename = "a string that is `json`")]
+    Word(String),
+    #[serde(rename = "an object that is a JSON schema")]
+    Schema(Tree),
+}
+
+fn read_format(format: WireFormat, at: &At<'_>) -> Result<Format, Error> {
     match format {
-        Json::Text(text) if text == "json" => Ok(Format::Json),
-        Json::Data(schema) if schema.is_object() => Ok(Format::Schema { schema: tree(schema, at)?, field: "format" }),
-        _ => Err(at.invalid("must be `json` or a JSON schema")),
+        WireFormat::Word(word) if word == "json" => Ok(Format::Json),
+        WireFormat::Word(_) => Err(at.invalid("must be `json` or a JSON schema")),
+        WireFormat::Schema(Tree(schema)) => Ok(Format::Schema { schema, field: "format" }),
     }
 }
 
-fn read_think(think: Json<'_>, at: &At<'_>) -> Result<Think, Error> {
-    match think {
-        Json::Bool(true) => Ok(Think::On),
-        Json::Bool(false) => Ok(Think::Off),
-        Json::Text(level) => match level.as_ref() {
-            "low" => Ok(Think::Low),
-            "medium" => Ok(Think::Medium),
-            "high" => Ok(Think::High),
-            "max" => Ok(Think::Max),
-            _ => Err(at.invalid("must be a boolean or one of `low`, `medium`, `high`, `max`")),
-        },
-        other => Err(at.invalid(format_args!("must be a boolean or a string, not {}", other.kind()))),
+#[derive(Deserialize)]
+enum WireThink {
+    #[serde(rename = "a boolean")]
+    Switch(bool),
+    #[serde(rename = "a string")]
+    Level(String),
+}
+
+fn read_think(think: WireThink, at: &At<'_>) -> Result<Think, Error> {
+    let level = match think {
+        WireThink::Switch(true) => return Ok(Think::On),
+        WireThink::Switch(false) => return Ok(Think::Off),
+        WireThink::Level(level) => level,
+    };
+    match level.as_str() {
+        "low" => Ok(Think::Low),
+        "medium" => Ok(Think::Medium),
+        "high" => Ok(Think::High),
+        "max" => Ok(Think::Max),
+        _ => Err(at.invalid("must be a boolean or one of `low`, `medium`, `high`, `max`")),
     }
 }

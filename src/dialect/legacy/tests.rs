@@ -210,6 +210,8 @@ fn a_negative_limit_is_the_gateways_and_the_caller_is_told() {
 
     assert_eq!(chat.max_tokens, None);
     assert_eq!(ignored, ["options.num_predict"]);
+    let (_, ignored) = decode(r#","options":{"num_predict":-1},"colour":"red""#).unwrap();
+    assert_eq!(ignored, ["options.num_predict", "colour"], "in the order of the body");
 }
 
 #[test]
