@@ -3,7 +3,6 @@
 use std::fmt;
 
 use crate::base::error::Error;
-use crate::dialect::json::Json;
 use crate::dialect::json::at::{At, SHOWN_CHARS_MAX};
 use crate::dialect::json::names::same_but_for_case;
 
@@ -53,23 +52,6 @@ impl Ignored {
             Some(right) => Err(at.key(key).invalid(format_args!("is not a field; write `{right}`"))),
             None => Ok(()),
         }
-    }
-
-    /// Notes a field that is not in `known`, or refuses another spelling of a known one. `prefix` is the path without indices, as
-    /// in `messages[].`.
-    pub fn unknown(
-        &mut self,
-        known: &[&str],
-        at: &At<'_>,
-        prefix: &str,
-        key: &str,
-        value: &Json<'_>,
-    ) -> Result<(), Error> {
-        Ignored::check_spelling(known, at, key)?;
-        if !value.is_absent() {
-            self.add(format_args!("{prefix}{key}"));
-        }
-        Ok(())
     }
 
     pub fn into_names(mut self) -> Vec<String> {
