@@ -38,7 +38,7 @@ fn name_of_call(messages: &[Message], id: &str) -> Option<String> {
 /// The fields of a message, before its role says which of them count.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct WireMessage<'a> {
+pub struct OpenAiMessage<'a> {
     annotations: NoEffect,
     audio: Option<Unread>,
     /// An empty text is a text; in every other field empty means absent.
@@ -64,7 +64,7 @@ fn later_reasoning(message: &Json<'_>) -> Option<&'static str> {
 
 fn read_message(message: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Message, Error> {
     let later_reasoning = later_reasoning(&message);
-    let wire: WireMessage = message.read(at, ignored)?;
+    let wire: OpenAiMessage = message.read(at, ignored)?;
     if wire.function_call.is_some() {
         return Err(at.key("function_call").unsupported("is out of use; send `tool_calls`"));
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::dialect::json::typed::tests::fields_of;
 use crate::dialect::openai::OpenAi;
-use crate::dialect::openai::message::WireMessage;
+use crate::dialect::openai::message::OpenAiMessage;
 use crate::dialect::{Dialect, TestHead};
 use crate::model::chat::Role;
 use crate::model::work::Work;
@@ -380,8 +380,8 @@ fn another_spelling_of_a_field_is_refused_with_the_right_one() {
         let message = refused(decode_body(&body), INVALID, &other);
         assert!(message.ends_with(&format!("write `{field}`")), "{message}");
     }
-    assert_eq!(fields_of::<WireMessage>().len(), 11);
-    for field in fields_of::<WireMessage>() {
+    assert_eq!(fields_of::<OpenAiMessage>().len(), 11);
+    for field in fields_of::<OpenAiMessage>() {
         let other = field.to_uppercase();
         let message = refused(decode_message(&format!(r#"{{"{other}":1}}"#)), INVALID, &format!("messages[1].{other}"));
         assert!(message.ends_with(&format!("write `{field}`")), "{message}");
@@ -408,7 +408,7 @@ fn the_role_says_which_fields_of_a_message_count() {
         let expected: Vec<_> = ignored.iter().map(|field| format!("messages[].{field}")).collect();
         assert_eq!(noted, expected, "{role}");
     }
-    for field in fields_of::<WireMessage>() {
+    for field in fields_of::<OpenAiMessage>() {
         for empty in ["null", "[]", "{}", "\"\""] {
             if ["role", "content"].contains(field) {
                 continue;
