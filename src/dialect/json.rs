@@ -21,7 +21,7 @@ pub mod values;
 pub use at::{At, shown};
 pub use ignored::Ignored;
 pub use parse::NESTING_MAX;
-pub use typed::{NoEffect, Sent, Tree, Unread, read_body};
+pub use typed::{NoEffect, Sent, Tree, Unread, read_body, take};
 
 use names::check_names;
 use parse::parse;

@@ -8,6 +8,7 @@
 //! - another spelling of a field (`Model` for `model`) is refused;
 //! - `None` is a field that is missing, null or empty; `Sent` makes a difference between empty and missing;
 //! - a field of the type `Unread` takes any value and is not noted;
+//! - an array has at most `ITEMS_MAX` items, since a type may need far more memory than `{}`;
 //! - an enum with variants named after kinds of values (`a string`, `an array of parts`) takes the one that fits the value.
 //!   A kind in parentheses is recognised, but not named among the choices of an error.
 
@@ -31,6 +32,15 @@ pub type NoEffect = de::IgnoredAny;
 /// The type of a field that is accepted and not read.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 pub struct Unread;
+
+/// Maximum number of items in an array that is read into a type.
+pub const ITEMS_MAX: usize = 16 * 1024;
+
+/// Takes the value of a field out of an object, to be read apart from the others.
+pub fn take<'de>(object: &mut Object<'de>, name: &str) -> Option<Json<'de>> {
+    let value = object.iter_mut().find(|(key, _)| key == name)?;
+    Some(std::mem::replace(&mut value.1, Json::Null)).filter(|value| !value.is_absent())
+}
 
 /// Reads a body, and notes in `ignored` what has no effect.
 pub fn read_body<'de, T: Deserialize<'de>>(body: Object<'de>, ignored: &mut Ignored) -> Result<T, Error> {
@@ -183,7 +193,11 @@ impl<'de> de::Deserializer<'de> for Value<'de, '_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let items = self.value.array(self.at)?.into_iter();
+        let items = self.value.array(self.at)?;
+        if items.len() > ITEMS_MAX {
+            return Err(Fault::Invalid(format!("may hold at most {ITEMS_MAX} items")));
+        }
+        let items = items.into_iter();
         visitor.visit_seq(Items { items, index: 0, at: self.at, ignored: self.ignored })
     }
 

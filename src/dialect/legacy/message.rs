@@ -8,13 +8,13 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::error::Error;
 use crate::dialect::data::Data;
-use crate::dialect::json::{At, Ignored, Sent, Unread};
+use crate::dialect::json::{At, Ignored, Json, Sent, Unread};
 use crate::dialect::{data, image};
 use crate::model::chat::{Image, Message, Part, Role, ToolCall, ToolResult};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct WireMessage<'a> {
+struct WireMessage<'a> {
     content: Option<String>,
     #[serde(borrow)]
     images: Option<Vec<WireImage<'a>>>,
@@ -50,14 +50,11 @@ struct CalledFunction<'a> {
     name: Sent<String>,
 }
 
-pub fn read_messages(
-    messages: Vec<WireMessage<'_>>,
-    at: &At<'_>,
-    ignored: &mut Ignored,
-) -> Result<Vec<Message>, Error> {
+pub fn read_messages(messages: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<Message>, Error> {
     let mut read = Vec::with_capacity(messages.len());
     for (number, message) in messages.into_iter().enumerate() {
-        read.push(read_message(message, &at.index(number), ignored)?);
+        let at = at.index(number);
+        read.push(read_message(message.read(&at, ignored)?, &at, ignored)?);
     }
     Ok(read)
 }

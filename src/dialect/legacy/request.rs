@@ -6,7 +6,7 @@ use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::dialect::Head;
 use crate::dialect::json::{self, At, Ignored, Object, Sent, Tree, Unread};
-use crate::dialect::legacy::message::{WireMessage, read_messages};
+use crate::dialect::legacy::message::read_messages;
 use crate::dialect::legacy::options::{Options, WireOptions, read_options};
 use crate::model::chat::{ChatRequest, Format, Think, Thinking, Tool};
 use crate::model::credential::{Credential, Username};
@@ -22,15 +22,15 @@ pub struct LegacyChat {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Body<'a> {
+struct Body {
     #[serde(rename = "_debug_render_only")]
     debug_render_only: Option<bool>,
     auth: Option<WireAuth>,
     format: Option<WireFormat>,
     keep_alive: Option<Unread>,
     logprobs: Option<bool>,
-    #[serde(borrow)]
-    messages: Option<Vec<WireMessage<'a>>>,
+    /// Read separately, by `read_messages`.
+    messages: Unread,
     model: Option<String>,
     options: Option<WireOptions>,
     shift: Option<bool>,
@@ -41,12 +41,20 @@ struct Body<'a> {
     truncate: Option<bool>,
 }
 
-pub fn read(body: Object<'_>, head: &dyn Head) -> Result<LegacyChat, Error> {
+pub fn read(mut body: Object<'_>, head: &dyn Head) -> Result<LegacyChat, Error> {
     let mut ignored = Ignored::default();
-    let body: Body<'_> = json::read_body(body, &mut ignored)?;
+    // They are read one by one, and the first that is wrong ends it: all of them at once may need far more memory.
+    let messages = json::take(&mut body, "messages");
+    let body: Body = json::read_body(body, &mut ignored)?;
     check_offered(&body)?;
     let credential = body.auth.map(|auth| read_auth(auth, &At::Body.key("auth"))).transpose()?;
-    let messages = read_messages(body.messages.unwrap_or_default(), &At::Body.key("messages"), &mut ignored)?;
+    let messages = match messages {
+        Some(messages) => {
+            let at = At::Body.key("messages");
+            read_messages(messages.array(&at)?, &at, &mut ignored)?
+        }
+        None => Vec::new(),
+    };
     if messages.is_empty() {
         // The first version's words.
         return Err(Error::invalid("messages", "messages required"));
@@ -69,7 +77,7 @@ pub fn read(body: Object<'_>, head: &dyn Head) -> Result<LegacyChat, Error> {
 }
 
 /// Refuses what is not offered, and what would change the model server for all users.
-fn check_offered(body: &Body<'_>) -> Result<(), Error> {
+fn check_offered(body: &Body) -> Result<(), Error> {
     let is_asked = |wanted: Option<bool>| wanted == Some(true);
     for (field, is_refused, why) in [
         ("_debug_render_only", is_asked(body.debug_render_only), "is not offered; leave it out"),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer};
 use crate::base::error::Error;
 use crate::dialect::json::typed::unsupported;
 use crate::dialect::json::values::{Integer, NotOffered, Number, Stops, TokenLimit};
-use crate::dialect::json::{self, At, Ignored, Json, NoEffect, Object, Sent, Tree, Unread};
+use crate::dialect::json::{self, At, Ignored, NoEffect, Object, Sent, Tree, Unread};
 use crate::dialect::openai::message::read_messages;
 use crate::dialect::openai::parse_model;
 use crate::dialect::openai::tools::{WireChoice, WireTool, read_choice, read_tools};
@@ -71,15 +71,14 @@ struct Body {
 pub fn read(mut body: Object<'_>) -> Result<OpenAiChat, Error> {
     let mut ignored = Ignored::default();
     // Which fields of a message count depends on its role, and which of two names is wrong on their order.
-    let messages =
-        body.iter_mut().find(|(key, _)| key == "messages").map(|(_, value)| std::mem::replace(value, Json::Null));
+    let messages = json::take(&mut body, "messages");
     let body: Body = json::read_body(body, &mut ignored)?;
     let messages = match messages {
-        Some(messages) if !messages.is_absent() => {
+        Some(messages) => {
             let at = At::Body.key("messages");
             read_messages(messages.array(&at)?, &at, &mut ignored)?
         }
-        _ => Vec::new(),
+        None => Vec::new(),
     };
     if body.functions.is_some() {
         return Err(At::Body.key("functions").unsupported("is out of use; send `tools`"));

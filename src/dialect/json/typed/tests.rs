@@ -211,3 +211,11 @@ pub fn fields_of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     let _never_read = T::deserialize(Fields(&mut fields));
     fields
 }
+
+#[test]
+fn an_array_that_is_read_into_a_type_has_a_limit() {
+    let items = |count: usize| format!(r#"{{"items":[{}]}}"#, vec![r#"{"name":""}"#; count].join(","));
+
+    assert_eq!(read(&items(ITEMS_MAX)).unwrap().0.items.map(|items| items.len()), Some(ITEMS_MAX));
+    assert_eq!(refused(&items(ITEMS_MAX + 1)), ("items".into(), "`items` may hold at most 16384 items".into()));
+}
