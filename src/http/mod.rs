@@ -33,6 +33,7 @@ pub mod idle_reader;
 pub mod inference;
 pub mod me;
 pub mod models;
+pub mod pages;
 pub mod query;
 pub mod queue;
 pub mod quotas;

@@ -1,0 +1,1 @@
+//! Times, durations, sizes and numbers as the pages show them.

@@ -1,0 +1,1 @@
+//! Text of others in a page: escaped, with control and bidirectional characters made visible.

@@ -1,0 +1,1 @@
+//! Words of the pages: for every reason, outcome, act and state of the API.
