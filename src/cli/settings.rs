@@ -18,6 +18,12 @@ pub enum SettingsCommand {
     Set { name: String, value: u64 },
     /// Return a setting to its configured value
     Unset { name: String },
+    /// List every key of the configuration that the gateway has read, with where its value comes from; secrets are not shown
+    File {
+        /// Print one JSON list, for scripts
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 pub async fn run(host: &HostApi, command: Option<SettingsCommand>) -> anyhow::Result<()> {
@@ -28,10 +34,15 @@ pub async fn run(host: &HostApi, command: Option<SettingsCommand>) -> anyhow::Re
         }
         SettingsCommand::Set { name, value } => change(host, &name, Some(value)).await,
         SettingsCommand::Unset { name } => change(host, &name, None).await,
+        SettingsCommand::File { json } => {
+            let keys = items(host.get(FILE).await?)?;
+            if json { print_json(&keys) } else { print_keys(&keys) }
+        }
     }
 }
 
 const PATH: &str = "/api/v1/settings";
+const FILE: &str = "/api/v1/settings/file";
 
 fn items(mut answer: Value) -> anyhow::Result<Vec<Value>> {
     match answer["items"].take() {
@@ -61,6 +72,17 @@ fn print_settings(settings: &[Value]) -> anyhow::Result<()> {
     };
     let rows = settings.iter().map(row).collect::<anyhow::Result<Vec<_>>>()?;
     table::print(["SETTING", "CURRENT", "", "CONFIGURED", "CHANGED", "BY"], &rows);
+    Ok(())
+}
+
+fn print_keys(keys: &[Value]) -> anyhow::Result<()> {
+    let row = |key: &Value| {
+        let value = key.get("value").map_or_else(|| "(secret)".to_owned(), Value::to_string);
+        let source = maybe(key, "variable").map_or_else(|| need(key, "source"), Ok)?;
+        Ok([need(key, "key")?, value, source, maybe(key, "changed_to").unwrap_or_default()])
+    };
+    let rows = keys.iter().map(row).collect::<anyhow::Result<Vec<_>>>()?;
+    table::print(["KEY", "VALUE", "FROM", "CHANGED TO"], &rows);
     Ok(())
 }
 

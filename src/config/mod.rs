@@ -17,6 +17,7 @@ use crate::model::model_name::ModelName;
 mod accounts;
 mod answers;
 mod audit;
+mod keys;
 mod limits;
 mod log;
 mod log_level;
@@ -31,6 +32,7 @@ mod values;
 pub use accounts::AccountsSection;
 pub use answers::Answers;
 pub use audit::AuditSection;
+pub use keys::{ConfigKey, KeySource};
 pub use limits::LimitsSection;
 pub use log::{Log, LogFormat};
 pub use origin::Origin;
@@ -68,6 +70,10 @@ pub struct Config {
     pub log: Log,
     /// Values that have no effect, as notes for the operator.
     pub notes: Vec<Problem>,
+    /// The file that was read, if any.
+    pub file: Option<PathBuf>,
+    /// Every key, with where its value was read from.
+    pub keys: Vec<ConfigKey>,
 }
 
 /// The file that is read if it exists and no other is named.
@@ -110,7 +116,7 @@ impl Config {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let origin = Origin { file: file.map(absolute), variables };
         let config = match Config::resolve(&text, env) {
-            Ok(config) if problems.is_empty() => Ok(config),
+            Ok(config) if problems.is_empty() => Ok(Config { file: origin.file.clone(), ..config }),
             Ok(_) => Err(problems),
             Err(more) => Err(problems.into_iter().chain(more).collect()),
         };
@@ -126,6 +132,7 @@ impl Config {
         let mut config = Config::read(&mut reader);
         check_together(&mut reader, &config);
         config.notes = reader.take_notes();
+        config.keys = reader.keys();
         let problems = reader.finish();
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
@@ -219,6 +226,8 @@ impl Config {
             tokens: TokensSection::read(reader),
             log: Log::read(reader),
             notes: Vec::new(),
+            file: None,
+            keys: Vec::new(),
         }
     }
 }

@@ -7,6 +7,8 @@ use std::fmt;
 
 use toml::{Table, Value};
 
+use crate::config::keys::{ConfigKey, KeySource};
+
 /// `LGW_LIMITS__BODY_BYTES_MAX` stands for `limits.body_bytes_max`.
 pub const ENV_PREFIX: &str = "LGW_";
 
@@ -98,6 +100,18 @@ struct Known {
     key: Key,
     default: &'static str,
     doc: &'static str,
+    /// Whether the value must not be shown.
+    is_secret: bool,
+    /// The value that was read; `None`: the default.
+    read: Option<Value>,
+    source: KeySource,
+}
+
+/// A value that was looked up, parsed and as it was written.
+struct Found<T> {
+    parsed: Result<T, Faults>,
+    written: Value,
+    source: KeySource,
 }
 
 /// A variable of the environment.
@@ -149,11 +163,35 @@ impl Reader {
         doc: &'static str,
         parse: impl Fn(&Value) -> Result<T, E>,
     ) -> T {
-        let key = key.into();
-        let parse = |value: &Value| parse(value).map_err(Into::into);
+        self.read(key.into(), default, doc, false, |value| parse(value).map_err(Into::into))
+    }
+
+    /// Returns the value of a key that holds a secret, as `key` does. The value is not among `keys`.
+    pub fn secret_key<T, E: Into<Faults>>(
+        &mut self,
+        key: impl Into<Key>,
+        default: &'static str,
+        doc: &'static str,
+        parse: impl Fn(&Value) -> Result<T, E>,
+    ) -> T {
+        self.read(key.into(), default, doc, true, |value| parse(value).map_err(Into::into))
+    }
+
+    fn read<T>(
+        &mut self,
+        key: Key,
+        default: &'static str,
+        doc: &'static str,
+        is_secret: bool,
+        parse: impl Fn(&Value) -> Result<T, Faults>,
+    ) -> T {
         let found = self.lookup(&key, &parse);
-        self.known.push(Known { key: key.clone(), default, doc });
-        match found {
+        let (read, source) = match &found {
+            Some(found) => (Some(found.written.clone()), found.source.clone()),
+            None => (None, KeySource::Default),
+        };
+        self.known.push(Known { key: key.clone(), default, doc, is_secret, read, source });
+        match found.map(|found| found.parsed) {
             Some(Ok(value)) => {
                 self.said.push(key);
                 return value;
@@ -169,23 +207,46 @@ impl Reader {
         }
     }
 
-    fn lookup<T>(&self, key: &Key, parse: &impl Fn(&Value) -> Result<T, Faults>) -> Option<Result<T, Faults>> {
+    fn lookup<T>(&self, key: &Key, parse: &impl Fn(&Value) -> Result<T, Faults>) -> Option<Found<T>> {
         if let Some(Variable { name, text }) = self.env.get(&key.variable()) {
             // A text such as `0.0.0.0:7000` needs no quotes in the environment; `["a"]` and `10` are parsed as TOML.
-            let as_text = || parse(&Value::String(text.clone()));
-            let parsed = match text.parse::<Value>() {
-                Ok(value) => parse(&value).or_else(|faults| as_text().map_err(|_| faults)),
-                Err(_) => as_text(),
+            let as_text = Value::String(text.clone());
+            let (parsed, written) = match text.parse::<Value>() {
+                Ok(value) => match (parse(&value), parse(&as_text)) {
+                    (Err(_), Ok(parsed)) => (Ok(parsed), as_text),
+                    (parsed, _) => (parsed, value),
+                },
+                Err(_) => (parse(&as_text), as_text),
             };
             let from = |message: String| format!("{message} (from {name})");
-            return Some(parsed.map_err(|Faults(messages)| Faults(messages.into_iter().map(from).collect())));
+            let parsed = parsed.map_err(|Faults(messages)| Faults(messages.into_iter().map(from).collect()));
+            return Some(Found { parsed, written, source: KeySource::Environment(name.clone()) });
         }
         let (last, sections) = key.0.split_last()?;
         let mut table = &self.table;
         for section in sections {
             table = table.get(section)?.as_table()?;
         }
-        table.get(last).map(parse)
+        let value = table.get(last)?;
+        Some(Found { parsed: parse(value), written: value.clone(), source: KeySource::File })
+    }
+
+    /// Returns every key that was read, section by section in the order of the example file.
+    pub fn keys(&self) -> Vec<ConfigKey> {
+        let shown = |known: &Known| {
+            let value = |value: &Value| serde_json::to_value(value).ok().filter(|_| !known.is_secret);
+            let default = value_of(known.default);
+            ConfigKey {
+                key: known.key.to_string(),
+                section: known.key.section(),
+                about: known.doc,
+                value: value(known.read.as_ref().unwrap_or(&default)),
+                default: value(&default),
+                source: known.source.clone(),
+            }
+        };
+        let known = self.sections().into_iter().flat_map(|section| self.known_in(section));
+        known.map(shown).collect()
     }
 
     /// Returns whether the file or the environment has this key, with a valid value.
@@ -293,31 +354,34 @@ impl Reader {
         for line in intro.lines() {
             comment(&mut out, line);
         }
-        let parts = |known: &'_ Known| (known.key.section(), known.key.last().to_owned());
-        // A section may be read in several places, but TOML allows each only once.
-        let mut sections: Vec<String> = Vec::new();
-        for (section, _) in self.known.iter().map(parts) {
-            if !sections.contains(&section) {
-                sections.push(section);
-            }
-        }
-        for section in sections {
+        for section in self.sections() {
             if !section.is_empty() {
                 out.push_str(&format!("\n[{section}]\n"));
             }
-            for known in &self.known {
-                let (in_section, name) = parts(known);
-                if in_section != section {
-                    continue;
-                }
+            for known in self.known_in(section) {
                 out.push('\n');
                 for line in known.doc.lines() {
                     comment(&mut out, line);
                 }
-                out.push_str(&format!("#{name} = {}\n", known.default));
+                out.push_str(&format!("#{} = {}\n", known.key.last(), known.default));
             }
         }
         out
+    }
+
+    /// Returns each section once: it may be read in several places.
+    fn sections(&self) -> Vec<String> {
+        let mut sections: Vec<String> = Vec::new();
+        for section in self.known.iter().map(|known| known.key.section()) {
+            if !sections.contains(&section) {
+                sections.push(section);
+            }
+        }
+        sections
+    }
+
+    fn known_in(&self, section: String) -> impl Iterator<Item = &Known> {
+        self.known.iter().filter(move |known| known.key.section() == section)
     }
 }
 

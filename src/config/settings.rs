@@ -31,8 +31,10 @@ macro_rules! settings {
             name: stringify!($name),
             key: concat!(stringify!($section), ".", stringify!($name)),
             about: concat!($($about),+),
+            section: stringify!($section),
             unit: stringify!($unit),
-            default: stringify!($default),
+            default: $default,
+            default_text: stringify!($default),
             least: $least,
             most: $most,
             get: |settings| u64::try_from(settings.$name).unwrap_or(u64::MAX),
@@ -184,9 +186,12 @@ pub struct Setting {
     pub name: &'static str,
     /// The key in the file: a section and the name.
     pub key: &'static str,
+    pub section: &'static str,
     about: &'static str,
     pub unit: &'static str,
-    default: &'static str,
+    /// The value where neither the file nor an admin sets one.
+    pub default: u64,
+    default_text: &'static str,
     pub least: u64,
     pub most: u64,
     pub get: fn(&Settings) -> u64,
@@ -238,7 +243,7 @@ impl Settings {
         let mut settings = Settings::BLANK;
         for setting in TABLE {
             let within = number(setting.least, setting.most);
-            let value = reader.key(setting.key, setting.default, setting.about(), within);
+            let value = reader.key(setting.key, setting.default_text, setting.about(), within);
             (setting.set)(&mut settings, value);
             if reader.said(setting.key) {
                 settings.said |= bit(setting);

@@ -26,7 +26,8 @@ fn the_example_file_says_what_the_defaults_are() {
     let config = Config::resolve(&uncommented, []).unwrap();
 
     let told = |config: &Config| {
-        let text = format!("{config:?}");
+        // Where a value was read from is no value.
+        let text = format!("{:?}", Config { keys: Vec::new(), ..config.clone() });
         let (before, after) = text.split_once("said: ").unwrap();
         // What was said is no value.
         (before.to_owned(), after.trim_start_matches(|letter: char| letter.is_ascii_digit()).to_owned())

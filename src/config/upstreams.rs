@@ -184,7 +184,7 @@ pub fn read(reader: &mut Reader, allow_remote: bool) -> Vec<Upstream> {
         let key = |field: &str| Key::of(&["upstream", name, field]);
         let kind = reader.key(key("kind"), "\"ollama\"", "", one_of(ProviderKind::NAMED));
         let url = reader.key(key("url"), "\"http://127.0.0.1:11434\"", "", text);
-        let secret = reader.key(key("secret"), "\"\"", "", secret);
+        let secret = reader.secret_key(key("secret"), "\"\"", "", secret);
         let own = KindSettings::read(reader, kind, key);
         let Some(url) = checked(reader, &key("url"), &url, allow_remote) else { continue };
         let upstream = Upstream { name: name.clone(), url, secret, own };

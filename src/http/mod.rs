@@ -17,6 +17,7 @@ pub mod address_quotas;
 pub mod audit;
 pub mod body;
 pub mod callers;
+pub mod configuration;
 pub mod connections;
 pub mod deletion;
 pub mod delivery;
@@ -130,6 +131,7 @@ routes! {
         "DELETE" "/api/v1/queue/{request_id}" Admin queue::cancel;
         "GET" "/api/v1/settings" Admin settings::list;
         "PATCH" "/api/v1/settings" Admin settings::change;
+        "GET" "/api/v1/settings/file" Admin settings::of_file;
         "POST" "/api/v1/exports" Admin exports::create_export;
         "GET" "/api/v1/exports/{id}" Admin exports::export;
         "GET" "/health" Anyone health::health;

@@ -9,8 +9,10 @@ use utoipa::ToSchema;
 
 use crate::base::error::Error;
 use crate::config::Config;
+use crate::config::settings::Live;
 use crate::http::body;
 use crate::http::callers::Admin;
+use crate::http::configuration::ConfigurationView;
 use crate::http::reply::{ApiResult, answer};
 use crate::http::views::SettingView;
 use crate::store::Store;
@@ -18,7 +20,7 @@ use crate::store::settings::check_changes;
 
 #[derive(Serialize, ToSchema)]
 pub struct SettingList {
-    items: Vec<SettingView>,
+    pub items: Vec<SettingView>,
 }
 
 /// The settings that can be changed at run time, with their current values.
@@ -47,7 +49,20 @@ pub async fn change(
     answer(&request, changed.await)
 }
 
-async fn view(store: &Store) -> Result<SettingList, Error> {
+/// The keys of the configuration file with their values, and where each was read from. Secrets are never shown.
+#[utoipa::path(get, path = "/api/v1/settings/file", operation_id = "configuration", tag = "admin",
+    responses((status = 200, body = ConfigurationView), crate::http::errors::Refusals))]
+pub async fn of_file(
+    _: Admin,
+    request: HttpRequest,
+    config: web::Data<Config>,
+    settings: web::Data<Live>,
+) -> ApiResult {
+    answer(&request, Ok(ConfigurationView::of(&config, &settings.now())))
+}
+
+/// Returns all settings with their current values.
+pub async fn view(store: &Store) -> Result<SettingList, Error> {
     let (states, people) = (store.setting_states().await?, store.people());
     let items = states.iter().map(|state| SettingView::of(state, &people)).collect();
     Ok(SettingList { items })

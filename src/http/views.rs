@@ -205,27 +205,33 @@ impl FreshToken {
 #[derive(Serialize, ToSchema)]
 pub struct SettingView {
     #[schema(example = "requests_per_minute")]
-    name: &'static str,
+    pub name: &'static str,
+    /// Its section in the configuration file.
+    #[schema(example = "limits")]
+    pub section: &'static str,
     /// The current value.
     #[schema(example = 20)]
-    value: u64,
+    pub value: u64,
     /// The value in the configuration file, or the default. Null in a change restores it.
     #[schema(example = 10)]
-    of_file: u64,
+    pub of_file: u64,
+    /// The built-in value, where neither the file nor an admin sets one.
+    #[schema(example = 10)]
+    pub default: u64,
     /// Whether `value` was changed at run time.
-    overridden: bool,
+    pub overridden: bool,
     /// Smallest allowed value.
-    least: u64,
+    pub least: u64,
     /// Largest allowed value.
-    most: u64,
+    pub most: u64,
     #[schema(example = "requests")]
-    unit: &'static str,
-    about: &'static str,
+    pub unit: &'static str,
+    pub about: &'static str,
     /// When it was changed at run time.
     #[schema(format = DateTime)]
-    changed_at: Option<String>,
+    pub changed_at: Option<String>,
     /// Who changed it; null when it was changed on the host.
-    changed_by: Option<String>,
+    pub changed_by: Option<String>,
 }
 
 impl SettingView {
@@ -233,8 +239,10 @@ impl SettingView {
         let changed = state.changed.as_ref();
         SettingView {
             name: state.setting.name,
+            section: state.setting.section,
             value: state.value,
             of_file: state.of_file,
+            default: state.setting.default,
             overridden: changed.is_some(),
             least: state.setting.least,
             most: state.setting.most,

@@ -722,6 +722,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("DELETE", "/api/v1/queue/{request_id}", "queue cancel"),
     ("GET", "/api/v1/settings", "settings list"),
     ("PATCH", "/api/v1/settings", "settings set"),
+    ("GET", "/api/v1/settings/file", "settings file"),
     ("POST", "/api/v1/exports", "export"),
     ("GET", "/api/v1/exports/{id}", "export"),
     ("GET", "/openapi.json", "openapi"),
@@ -811,6 +812,7 @@ async fn lists_on_the_host_are_those_of_the_api() {
         ("token list", "/api/v1/tokens", "items"),
         ("record list", "/api/v1/audit", "items"),
         ("settings list", "/api/v1/settings", "items"),
+        ("settings file", "/api/v1/settings/file", "items"),
         ("models", "/v1/models", "data"),
     ] {
         let words: Vec<&str> = words.split(' ').chain(["--json"]).collect();

@@ -191,3 +191,38 @@ async fn a_change_must_not_contradict_what_was_said_before_and_a_default_gives_w
     assert!(!good && text.contains("`repeats_free` is 60, more than the 59"), "{text}");
     assert!(gateway.command(&["settings", "set", "repeats_max", "0"], "").0, "0 turns the pause off");
 }
+
+#[actix_web::test]
+async fn the_keys_of_the_file_are_shown_with_their_sources_and_without_secrets() {
+    let fake = FakeOllama::start();
+    let secret = "s3cret-of-the-proxy";
+    let url = fake.url();
+    let settings = [("UPSTREAM__LOCAL__URL", url.as_str()), ("UPSTREAM__LOCAL__SECRET", secret)];
+    let gateway = TestGateway::start_with("http://127.0.0.1:1", &settings);
+    let admin = gateway.admin().await;
+    gateway.send("PATCH", PATH, Some(&admin), br#"{"repeats_max":90}"#.to_vec()).await;
+
+    let answer = gateway.get("/api/v1/settings/file", Some(&admin)).await;
+
+    assert_eq!(answer.status, 200);
+    assert!(!answer.text().contains(secret));
+    let items = answer.json()["items"].clone();
+    let key = |name: &str| items.as_array().unwrap().iter().find(|item| item["key"] == name).unwrap().clone();
+    let hidden = key("upstream.local.secret");
+    assert_eq!((&hidden["source"], hidden.get("value")), (&json!("environment"), None));
+    assert_eq!(key("upstream.local.url")["value"], url.as_str());
+    assert_eq!(
+        (key("breaker.repeats_max")["value"].clone(), &key("breaker.repeats_max")["changed_to"]),
+        (json!(60), &json!(90))
+    );
+    let (good, table) = gateway.command(&["settings", "file"], "");
+    assert!(good && table.contains("(secret)") && table.contains("LGW_UPSTREAM__LOCAL__SECRET"), "{table}");
+    assert!(!table.contains(secret));
+
+    let listed = gateway.get(PATH, Some(&admin)).await;
+    let repeats = named(&listed, "repeats_max");
+    assert_eq!(
+        (&repeats["section"], &repeats["default"], &repeats["value"]),
+        (&json!("breaker"), &json!(60), &json!(90))
+    );
+}
