@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::error::Error;
 
+pub mod local;
 pub mod zone;
 
 /// Microseconds since 1970-01-01T00:00:00Z. Columns of this type are named `*_at_us`.

@@ -28,6 +28,16 @@ impl Zone {
         Zone(TimeZone::try_system().unwrap_or(TimeZone::UTC))
     }
 
+    /// Returns its name, such as `Europe/Berlin`; of a host that does not know its own, `local time`.
+    pub fn name(&self) -> &str {
+        self.0.iana_name().unwrap_or(if self.0 == TimeZone::UTC { "UTC" } else { "local time" })
+    }
+
+    /// Returns the rules of the zone, for this folder.
+    pub(super) fn rules(&self) -> &TimeZone {
+        &self.0
+    }
+
     pub fn day_of(&self, now: Timestamp) -> Day {
         self.midnights(now).unwrap_or_else(|| Day::of_utc(now))
     }
@@ -48,7 +58,7 @@ const UTC_DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
 
 impl Day {
     fn of_utc(now: Timestamp) -> Day {
-        let begins = now.0 - now.0.rem_euclid(UTC_DAY_US);
+        let begins = now.0.saturating_sub(now.0.rem_euclid(UTC_DAY_US));
         Day { begins: Timestamp(begins), ends: Timestamp(begins.saturating_add(UTC_DAY_US)) }
     }
 }

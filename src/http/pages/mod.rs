@@ -1,7 +1,9 @@
 //! The control plane: pages that the gateway itself serves. They are rendered here, and call the same verbs as the API.
 
 pub mod charts;
+pub mod filters;
 pub mod format;
 pub mod frame;
+pub mod markup;
 pub mod visible;
 pub mod words;
