@@ -4,6 +4,10 @@ pub mod charts;
 pub mod filters;
 pub mod format;
 pub mod frame;
+#[cfg(test)]
+mod gallery;
+pub mod icons;
+pub mod layout;
 pub mod markup;
 pub mod visible;
 pub mod words;
