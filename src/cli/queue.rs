@@ -56,6 +56,7 @@ fn print_queue(queue: &Value) -> anyhow::Result<()> {
             need(item, "request_id")?,
             need(item, "state")?,
             need(item, "user")?,
+            maybe(item, "token_name").unwrap_or_default(),
             need(item, "model")?,
             need(item, "class")?,
             table::minute(&need(item, "entered_at")?),
@@ -64,7 +65,7 @@ fn print_queue(queue: &Value) -> anyhow::Result<()> {
     })?;
     if !items.is_empty() {
         println!();
-        table::print(["REQUEST", "STATE", "USER", "MODEL", "CLASS", "CAME", "PLACE"], &items);
+        table::print(["REQUEST", "STATE", "USER", "TOKEN", "MODEL", "CLASS", "CAME", "PLACE"], &items);
     }
     let runaways = rows(&queue["runaways"], |one| {
         let since = table::minute(&need(one, "since")?);
@@ -74,12 +75,13 @@ fn print_queue(queue: &Value) -> anyhow::Result<()> {
             need(one, "user")?,
             need(one, "state")?,
             need(one, "reason")?,
+            maybe(one, "count").unwrap_or_default(),
             since,
         ])
     })?;
     if !runaways.is_empty() {
         println!();
-        table::print(["TOKEN", "NAME", "USER", "STATE", "REASON", "SINCE"], &runaways);
+        table::print(["TOKEN", "NAME", "USER", "STATE", "REASON", "COUNT", "SINCE"], &runaways);
     }
     Ok(())
 }

@@ -233,7 +233,7 @@ impl Gateway {
         allowed.notes.extend(ignored.iter().map(|field| format!("ignored {field}")));
 
         let stay = quarantine.admit(&call, &canonical)?;
-        let passed = breaker.sends(&asked.who, &call.body).await?;
+        let passed = breaker.sends(&asked.who, asked.id, &call.body).await?;
         let place = queue
             .reserve(queue::QueueRequest {
                 id: asked.id,

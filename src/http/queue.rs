@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::http::callers::{Admin, QueueReader};
 use crate::http::reply::{self, ApiError};
 use crate::model::people::People;
-use crate::model::runaway::Runaway;
+use crate::model::runaway::{Runaway, RunawayEvidence};
 use crate::model::token::Token;
 use crate::rules::quarantine::QuarantineEntry;
 use crate::rules::queue::{CardState, Forecast, UpstreamLoad};
@@ -26,105 +26,132 @@ use crate::store::Store;
 #[derive(Serialize, ToSchema)]
 pub struct QueueItem {
     #[schema(format = Uuid)]
-    request_id: String,
+    pub request_id: String,
     /// `waiting` or `running`
-    state: &'static str,
+    pub state: &'static str,
     #[schema(example = "ann@example.org")]
-    user: String,
+    pub user: String,
+    /// The id of `user`; absent once they are deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = Uuid)]
+    pub user_id: Option<String>,
     /// The id of the token that sent it, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<String>,
+    pub token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "nightly docs build")]
+    pub token_name: Option<String>,
     /// `interactive` or `batch`
-    class: &'static str,
-    model: String,
+    pub class: &'static str,
+    pub model: String,
     /// The upstream that it runs on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
+    pub host: Option<String>,
     #[schema(format = DateTime)]
-    entered_at: String,
+    pub entered_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
-    began_at: Option<String>,
+    pub began_at: Option<String>,
     /// Place in the queue; 1 is the next. Absent while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    position: Option<usize>,
+    pub position: Option<usize>,
     /// Estimated milliseconds until it starts. Absent while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    begins_in_ms: Option<u64>,
+    pub begins_in_ms: Option<u64>,
     /// Estimated milliseconds until it ends; 0 when it runs for longer than most.
-    ends_in_ms: u64,
+    pub ends_in_ms: u64,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct QueueHost {
     #[schema(example = "local")]
-    name: String,
-    slots: usize,
-    free: usize,
+    pub name: String,
+    pub slots: usize,
+    pub free: usize,
     /// Models that ran there last and are probably loaded.
-    loaded: Vec<String>,
+    pub loaded: Vec<String>,
     /// `up`, `down` (it gets no requests), or `unknown` before the first check
-    state: &'static str,
+    pub state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
-    down_since: Option<String>,
+    pub down_since: Option<String>,
     /// The error of the last check, while it is down. For admins.
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_error: Option<String>,
+    pub last_error: Option<String>,
 }
 
 /// A request during which an upstream died, identified by a digest of its bytes.
 #[derive(Serialize, ToSchema)]
 pub struct QuarantinedRequest {
-    digest: String,
-    model: String,
+    pub digest: String,
+    pub model: String,
     /// `refused`, or `suspect` if other requests ran at the same time: it is sent once more, apart from other suspects
-    state: &'static str,
+    pub state: &'static str,
     /// How often an upstream died while it ran.
-    deaths: u32,
+    pub deaths: u32,
     /// When the quarantine ends.
     #[schema(format = DateTime)]
-    until: String,
+    pub until: String,
 }
 
 /// A token that seems to run away. `POST /api/v1/tokens/{id}/resume` resumes a paused one; a slowed one recovers by itself.
 #[derive(Serialize, ToSchema)]
 pub struct RunawayToken {
     /// The token's id.
-    token: String,
-    name: String,
+    pub token: String,
+    pub name: String,
     #[schema(example = "ann@example.org")]
-    user: String,
+    pub user: String,
+    /// The id of `user`; absent once they are deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = Uuid)]
+    pub user_id: Option<String>,
     /// `slowed` or `paused`
-    state: &'static str,
+    pub state: &'static str,
     /// `repeats` (the same request again and again) or `errors` (many failed requests in a row)
-    reason: &'static str,
+    pub reason: &'static str,
     #[schema(format = DateTime)]
-    since: String,
+    pub since: String,
+    /// So many equal requests, or failures in a row, were counted: until now if it is slowed, until it was paused otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 60)]
+    pub count: Option<usize>,
+    /// The seconds in which they were counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 600)]
+    pub window_seconds: Option<u32>,
+    /// The last of them, if it reached a model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = Uuid)]
+    pub request_id: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub struct QueueView {
     /// Number of waiting requests, of all users.
-    waiting: usize,
+    pub waiting: usize,
     /// Number of running requests, of all users.
-    running: usize,
-    hosts: Vec<QueueHost>,
+    pub running: usize,
+    pub hosts: Vec<QueueHost>,
     /// The requests that you may see, in order of arrival.
-    items: Vec<QueueItem>,
+    pub items: Vec<QueueItem>,
     /// Your own tokens, or all for admins.
-    runaways: Vec<RunawayToken>,
+    pub runaways: Vec<RunawayToken>,
     /// Requests that are not sent again, newest first. For admins.
     #[serde(skip_serializing_if = "Option::is_none")]
-    quarantined: Option<Vec<QuarantinedRequest>>,
-    next: Option<String>,
+    pub quarantined: Option<Vec<QuarantinedRequest>>,
+    pub next: Option<String>,
 }
 
 /// Running and waiting requests. Admins see all, users their own, a token those that it sent.
 #[utoipa::path(get, path = "/api/v1/queue", tag = "queue",
     responses((status = 200, body = QueueView), crate::http::errors::Refusals))]
 pub async fn show(reader: QueueReader, gateway: web::Data<Gateway>, store: web::Data<Store>) -> HttpResponse {
-    let who = reader.0.identity();
+    reply::json(StatusCode::OK, &view(reader.0.identity(), &gateway, &store))
+}
+
+/// Returns the queue as `who` may see it; `None` is the host, which sees all.
+pub fn view(who: Option<&Identity>, gateway: &Gateway, store: &Store) -> QueueView {
     let all = gateway.queue().forecast();
     let waiting = all.iter().filter(|one| one.ahead.is_some()).count();
     let running = all.len() - waiting;
@@ -139,12 +166,10 @@ pub async fn show(reader: QueueReader, gateway: web::Data<Gateway>, store: web::
     let hosts = gateway.queue().upstreams().into_iter().zip(gateway.upstream_names()).zip(upstreams);
     let hosts = hosts.map(|((load, name), seen)| host(load, name, seen.condition, sees_all));
     let quarantined = sees_all.then(|| gateway.quarantine().seen().into_iter().map(quarantined).collect());
-    let items = all.iter().filter(sees).map(|one| item(one, &gateway, &store)).collect();
-    let runaways = runaways(&gateway, &store, |token| sees_of(token.user_id, Some(token.id)));
-    reply::json(
-        StatusCode::OK,
-        &QueueView { waiting, running, hosts: hosts.collect(), items, runaways, quarantined, next: None },
-    )
+    let people = store.people();
+    let items = all.iter().filter(sees).map(|one| item(one, gateway, &people)).collect();
+    let runaways = runaways(gateway, &people, |token| sees_of(token.user_id, Some(token.id)));
+    QueueView { waiting, running, hosts: hosts.collect(), items, runaways, quarantined, next: None }
 }
 
 fn host(load: UpstreamLoad, name: String, condition: Condition, sees_all: bool) -> QueueHost {
@@ -169,26 +194,31 @@ fn quarantined(seen: QuarantineEntry) -> QuarantinedRequest {
 }
 
 /// Returns paused tokens, then slowed ones.
-fn runaways(gateway: &Gateway, store: &Store, sees: impl Fn(&Token) -> bool) -> Vec<RunawayToken> {
-    let people = store.people();
-    let shown = |token: &Token, state, way: Runaway, since: Timestamp| RunawayToken {
+fn runaways(gateway: &Gateway, people: &People, sees: impl Fn(&Token) -> bool) -> Vec<RunawayToken> {
+    let shown = |token: &Token, state, way: Runaway, since: Timestamp, seen: Option<RunawayEvidence>| RunawayToken {
         token: token.public_id.clone(),
         name: token.name.clone(),
-        user: name_of(&people, token.user_id),
+        user: name_of(people, token.user_id),
+        user_id: id_of(people, token.user_id),
         state,
         reason: way.name(),
         since: since.rfc3339(),
+        count: seen.map(|seen| seen.count),
+        window_seconds: seen.map(|seen| seen.window_seconds),
+        request_id: seen.and_then(|seen| seen.example).map(|id| id.to_string()),
     };
     let seen: Vec<&Arc<Token>> = people.tokens().filter(|token| sees(token)).collect();
     let mut paused: Vec<_> = seen
         .iter()
-        .filter_map(|token| Some(shown(token, "paused", token.paused?, Timestamp(token.suspended_at_us?))))
+        .filter_map(|token| {
+            Some(shown(token, "paused", token.paused?, Timestamp(token.suspended_at_us?), token.evidence))
+        })
         .collect();
     paused.sort_by(|one, other| one.since.cmp(&other.since));
     let slowed = gateway.breaker().slowed();
     let slowed = slowed.iter().filter_map(|one| {
         let token = seen.iter().find(|token| token.id == one.token_id && token.paused.is_none())?;
-        Some(shown(token, "slowed", one.way, one.since))
+        Some(shown(token, "slowed", one.way, one.since, Some(one.seen)))
     });
     paused.extend(slowed);
     paused
@@ -196,6 +226,10 @@ fn runaways(gateway: &Gateway, store: &Store, sees: impl Fn(&Token) -> bool) -> 
 
 fn name_of(people: &People, user_id: i64) -> String {
     people.by_id(user_id).map_or_else(|| "(deleted)".to_owned(), |user| user.name().to_owned())
+}
+
+fn id_of(people: &People, user_id: i64) -> Option<String> {
+    people.by_id(user_id).map(|user| user.public_id.clone())
 }
 
 /// Cancels a request that waits or runs. Its client gets a 403, or its stream is aborted; it is recorded as `refused`, `cancelled`.
@@ -221,7 +255,7 @@ pub async fn cancel(
     cancelled.await.map_err(|error| ApiError::new(error, &request))
 }
 
-fn item(one: &Forecast, gateway: &Gateway, store: &Store) -> QueueItem {
+fn item(one: &Forecast, gateway: &Gateway, people: &People) -> QueueItem {
     let card = &one.card;
     let (state, host, began_at) = match card.state {
         CardState::Waiting => ("waiting", None, None),
@@ -230,8 +264,10 @@ fn item(one: &Forecast, gateway: &Gateway, store: &Store) -> QueueItem {
     QueueItem {
         request_id: card.request_id.to_string(),
         state,
-        user: name_of(&store.people(), card.user_id),
+        user: name_of(people, card.user_id),
+        user_id: id_of(people, card.user_id),
         token: card.token.clone(),
+        token_name: card.token.as_deref().and_then(|id| people.token(id)).map(|token| token.name.clone()),
         class: card.class.name(),
         model: card.model.clone(),
         host,

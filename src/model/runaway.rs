@@ -1,5 +1,7 @@
 //! How a token runs away: an unattended program repeats what it does.
 
+use crate::base::ids::RequestId;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runaway {
     /// The same request again and again.
@@ -23,6 +25,17 @@ impl Runaway {
             Runaway::Errors => "its requests failed, one after the other",
         }
     }
+}
+
+/// What was seen of a token that ran away: so many requests in so many seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunawayEvidence {
+    /// Equal requests, or failures in a row.
+    pub count: usize,
+    /// The time in which they are counted.
+    pub window_seconds: u32,
+    /// One of them, where it is known.
+    pub example: Option<RequestId>,
 }
 
 /// Reads a stored value. An unknown word comes from another version: the token is paused all the same.

@@ -9,7 +9,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::model::rights::quotas::Quotas;
 use crate::model::rights::{AllowedModels, Class, Scopes};
-use crate::model::runaway::Runaway;
+use crate::model::runaway::{Runaway, RunawayEvidence};
 
 /// How far the stored time of the last use may lag behind.
 const USE_STEP_US: u64 = 5 * 60 * 1_000_000;
@@ -41,6 +41,8 @@ pub struct Token {
     pub suspended_at_us: Option<i64>,
     /// How it ran away, if it is paused for that.
     pub paused: Option<Runaway>,
+    /// What was seen of it then. A token that was paused by an older gateway has none.
+    pub evidence: Option<RunawayEvidence>,
     pub revoked_at_us: Option<i64>,
 }
 

@@ -19,14 +19,15 @@ use tracing::warn;
 use crate::auth::Identity;
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, retry_after_seconds};
+use crate::base::ids::RequestId;
 use crate::config::settings::{Live, Settings};
-use crate::model::runaway::Runaway;
+use crate::model::runaway::{Runaway, RunawayEvidence};
 use crate::model::token::Token;
 use crate::store::Store;
 
 mod core;
 
-use self::core::{BreakerCore, Digest, SentRequest, Thresholds, Verdict};
+use self::core::{BreakerCore, Digest, SentRequest, SlowedSince, Thresholds, Verdict};
 
 pub struct Breaker {
     core: Mutex<BreakerCore>,
@@ -42,6 +43,7 @@ pub struct Slowed {
     pub token_id: i64,
     pub way: Runaway,
     pub since: Timestamp,
+    pub seen: RunawayEvidence,
 }
 
 impl Breaker {
@@ -59,11 +61,16 @@ impl Breaker {
     }
 
     /// Admits a request to a model, unless it is repeated too often. `content` is everything that makes it the same request.
-    pub async fn sends(self: &Arc<Self>, who: &Identity, content: &[u8]) -> Result<Passed, Error> {
+    pub async fn sends(self: &Arc<Self>, who: &Identity, id: RequestId, content: &[u8]) -> Result<Passed, Error> {
         let Some(token) = who.token() else { return Ok(Passed { watched: None, went: Cell::new(false) }) };
         let settings = self.settings.now();
         let digest = Digest(self.key.hash_one(content));
-        let (verdict, sent) = self.lock().sends(token.id, digest, &Thresholds::of(&settings), self.epoch.elapsed());
+        let (verdict, sent) = {
+            // The time is read under the lock, so the times of a token's requests are in order.
+            let mut core = self.lock();
+            let sent = SentRequest { id, digest, at: self.epoch.elapsed() };
+            (core.sends(token.id, sent, &Thresholds::of(&settings)), sent)
+        };
         self.judge(verdict, token, Runaway::Repeats, &settings).await?;
         let watched = Watched { breaker: self.clone(), token_id: token.id, sent };
         Ok(Passed { watched: Some(watched), went: Cell::new(false) })
@@ -74,16 +81,22 @@ impl Breaker {
         if let Some(token) = who.token()
             && is_its_own_fault(error)
         {
-            self.lock().failed(token.id, self.epoch.elapsed());
+            self.lock().failed(token.id, None, self.epoch.elapsed());
         }
     }
 
     /// Returns the tokens that are slowed now; paused ones are in the store.
     pub fn slowed(&self) -> Vec<Slowed> {
         let (now, steady) = (Timestamp::now(), self.epoch.elapsed());
-        let slowed = self.lock().slowed(&Thresholds::of(&self.settings.now()), steady);
+        let settings = self.settings.now();
+        let slowed = self.lock().slowed(&Thresholds::of(&settings), steady);
         let since = |at: Duration| Timestamp(now.0 - steady.saturating_sub(at).as_micros() as i64);
-        slowed.iter().map(|one| Slowed { token_id: one.token, way: one.way, since: since(one.since) }).collect()
+        let shown = |one: &SlowedSince| {
+            let seen =
+                RunawayEvidence { count: one.count, window_seconds: settings.breaker_seconds, example: one.example };
+            Slowed { token_id: one.token, way: one.way, since: since(one.since), seen }
+        };
+        slowed.iter().map(shown).collect()
     }
 
     async fn judge(
@@ -99,8 +112,9 @@ impl Breaker {
                 Err(Error::TokenSlowed { message: slowed(token, way, count, settings, retry_after), retry_after })
             }
             Verdict::RanAway { count } => {
-                let pausing =
-                    self.clone().pause(token.id, token.public_id.clone(), way, count, settings.breaker_seconds);
+                let example = self.lock().example(token.id, way);
+                let seen = RunawayEvidence { count, window_seconds: settings.breaker_seconds, example };
+                let pausing = self.clone().pause(token.id, token.public_id.clone(), way, seen);
                 // A task of its own, because the request's handler is dropped at an await when its client leaves. The pause
                 // would then be written but not forgotten here, and the first request after a resume would pause the token
                 // again.
@@ -116,12 +130,11 @@ impl Breaker {
         token_id: i64,
         public_id: String,
         way: Runaway,
-        count: usize,
-        seconds: u32,
+        seen: RunawayEvidence,
     ) -> Result<(), Error> {
-        self.store.pause_token(token_id, way, count, seconds).await?;
+        self.store.pause_token(token_id, way, seen).await?;
         self.lock().begins_anew(token_id);
-        warn!(token.id = public_id, way = way.name(), count, "paused a token that ran away");
+        warn!(token.id = public_id, way = way.name(), count = seen.count, "paused a token that ran away");
         Ok(())
     }
 
@@ -204,9 +217,9 @@ impl Passed {
     }
 
     pub fn failed(&self, error: &Error) {
-        let Some(Watched { breaker, token_id, .. }) = &self.watched else { return };
+        let Some(Watched { breaker, token_id, sent }) = &self.watched else { return };
         if is_its_own_fault(error) {
-            breaker.lock().failed(*token_id, breaker.epoch.elapsed());
+            breaker.lock().failed(*token_id, Some(sent.id), breaker.epoch.elapsed());
         } else {
             self.went.set(false);
         }
@@ -245,7 +258,7 @@ mod tests {
         let (breaker, token) = (Breaker::new(store.clone()), token(&store).await);
         let settings = Settings::default();
         for _ in 0..settings.errors_max {
-            breaker.lock().failed(token.id, breaker.epoch.elapsed());
+            breaker.lock().failed(token.id, None, breaker.epoch.elapsed());
         }
         let arrives = || breaker.lock().arrives(token.id, &Thresholds::of(&settings), breaker.epoch.elapsed());
         let verdict = arrives();

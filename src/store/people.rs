@@ -8,9 +8,10 @@ use diesel::sql_types::BigInt;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
+use crate::base::ids::RequestId;
 use crate::model::people::{Actor, People, User, UserStatus};
 use crate::model::rights::{Class, Scopes};
-use crate::model::runaway::Runaway;
+use crate::model::runaway::{Runaway, RunawayEvidence};
 use crate::model::token::{LastUse, Token};
 use crate::store::quotas::{OfToken, OfUser};
 use crate::store::schema::{tokens, users};
@@ -95,12 +96,23 @@ pub struct TokenRow {
     suspended_at_us: Option<i64>,
     pause_reason: Option<String>,
     revoked_at_us: Option<i64>,
+    pause_count: Option<i64>,
+    pause_seconds: Option<i64>,
+    pause_example: Option<Vec<u8>>,
 }
 
 impl From<TokenRow> for Token {
     fn from(row: TokenRow) -> Self {
         // A network that can't be read is none, so a damaged list allows less, never more.
         let networks = |text: String| text.split(' ').filter_map(|network| network.parse().ok()).collect();
+        let evidence = || {
+            Some(RunawayEvidence {
+                count: usize::try_from(row.pause_count?).ok()?,
+                window_seconds: u32::try_from(row.pause_seconds?).ok()?,
+                example: row.pause_example.and_then(|id| uuid::Uuid::from_slice(&id).ok()).map(RequestId),
+            })
+        };
+        let evidence = evidence();
         Token {
             id: row.id,
             public_id: row.public_id,
@@ -118,6 +130,7 @@ impl From<TokenRow> for Token {
             expires_at_us: row.expires_at_us,
             used_at: LastUse::new(row.last_used_at_us.map(Timestamp)),
             suspended_at_us: row.suspended_at_us,
+            evidence: evidence.filter(|_| row.pause_reason.is_some()),
             paused: row.pause_reason.map(Runaway::from),
             revoked_at_us: row.revoked_at_us,
         }

@@ -55,6 +55,9 @@ diesel::table! {
         suspended_at_us -> Nullable<BigInt>,
         pause_reason -> Nullable<Text>,
         revoked_at_us -> Nullable<BigInt>,
+        pause_count -> Nullable<BigInt>,
+        pause_seconds -> Nullable<BigInt>,
+        pause_example -> Nullable<Binary>,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::model::people::{Actor, User};
 use crate::model::record::Act;
 use crate::model::rights::quotas::{QuotaChanges, Quotas};
 use crate::model::rights::{AllowedModels, Class, Scope, Scopes};
-use crate::model::runaway::Runaway;
+use crate::model::runaway::{Runaway, RunawayEvidence};
 use crate::model::token::Token;
 use crate::store::audit::TokenAct;
 use crate::store::people::{TokenRow, check_acting_admin, find as find_user, find_by_id};
@@ -226,7 +226,7 @@ impl Store {
     }
 
     /// Pauses a token that ran away, until it is resumed. One that is suspended or has ended stays as it is.
-    pub async fn pause_token(&self, id: i64, way: Runaway, count: usize, seconds: u32) -> Result<(), Error> {
+    pub async fn pause_token(&self, id: i64, way: Runaway, seen: RunawayEvidence) -> Result<(), Error> {
         self.write(move |tx| {
             let row: TokenRow = tokens::table.find(id).select(TokenRow::as_select()).first(tx.connection)?;
             let token = Token::from(row);
@@ -234,9 +234,16 @@ impl Store {
                 return Ok(());
             }
             diesel::update(tokens::table.find(id))
-                .set((tokens::suspended_at_us.eq(tx.now.0), tokens::pause_reason.eq(way.name())))
+                .set((
+                    tokens::suspended_at_us.eq(tx.now.0),
+                    tokens::pause_reason.eq(way.name()),
+                    tokens::pause_count.eq(i64::try_from(seen.count).unwrap_or(i64::MAX)),
+                    tokens::pause_seconds.eq(i64::from(seen.window_seconds)),
+                    tokens::pause_example.eq(seen.example.map(|id| id.0.as_bytes().to_vec())),
+                ))
                 .execute(tx.connection)?;
-            let detail = serde_json::json!({ "reason": way.name(), "count": count, "within_seconds": seconds });
+            let detail =
+                serde_json::json!({ "reason": way.name(), "count": seen.count, "within_seconds": seen.window_seconds });
             // The gateway itself acts.
             let act = TokenAct { act: Act::TokenPaused, by: None, reason: Some(way.name()), detail: Some(detail) };
             Ok(enact(tx, &token, act)?)
@@ -262,7 +269,13 @@ impl Store {
                 .into());
             }
             diesel::update(tokens::table.find(token.id))
-                .set((tokens::suspended_at_us.eq(None::<i64>), tokens::pause_reason.eq(None::<String>)))
+                .set((
+                    tokens::suspended_at_us.eq(None::<i64>),
+                    tokens::pause_reason.eq(None::<String>),
+                    tokens::pause_count.eq(None::<i64>),
+                    tokens::pause_seconds.eq(None::<i64>),
+                    tokens::pause_example.eq(None::<Vec<u8>>),
+                ))
                 .execute(tx.connection)?;
             done(tx, Act::TokenResumed, by, &token, None)?;
             find(tx, &id, by, Reach::OwnerOrAdmin)

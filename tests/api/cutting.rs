@@ -94,6 +94,9 @@ async fn a_token_that_is_revoked_ends_its_answers_and_no_others() {
     let scene = Scene::new().await;
     let (id, token) = scene.token(json!({})).await;
     let revoke = async || {
+        let queue = scene.gateway.get("/api/v1/queue", Some(&scene.admin)).await.json();
+        let item = &queue["items"][0];
+        assert_eq!(json!([item["token"], item["token_name"], item["user_id"]]), json!([id, "ci", scene.id]));
         let path = format!("/api/v1/tokens/{id}");
         assert_eq!(scene.gateway.send("DELETE", &path, Some(&scene.ann), Vec::new()).await.status, 204);
     };

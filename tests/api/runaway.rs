@@ -104,9 +104,18 @@ async fn a_token_that_repeats_itself_is_slowed_and_its_other_requests_are_not() 
     }
     let shown = scene.runaways(&scene.ann).await;
     assert_eq!(
-        json!([shown[0]["token"], shown[0]["state"], shown[0]["reason"]]),
-        json!([scene.pipeline.1, "slowed", "repeats"])
+        json!([
+            shown[0]["token"],
+            shown[0]["state"],
+            shown[0]["reason"],
+            shown[0]["count"],
+            shown[0]["window_seconds"]
+        ]),
+        json!([scene.pipeline.1, "slowed", "repeats", 2, 600])
     );
+    let rows = scene.gateway.record(&scene.admin).await;
+    let sent = rows.iter().any(|row| row["request_id"] == shown[0]["request_id"] && row["token"] == "pipeline");
+    assert!(sent, "{shown} shows one of its requests");
     scene.set_pace(1).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(scene.asks("again").await.status, 200);
@@ -157,6 +166,11 @@ async fn a_token_that_goes_on_is_paused_over_a_restart_until_its_owner_resumes_i
         json!([shown[0]["name"], shown[0]["user"], shown[0]["state"], shown[0]["reason"]]),
         json!(["pipeline", "ann@example.org", "paused", "repeats"])
     );
+    assert_eq!(json!([shown[0]["count"], shown[0]["window_seconds"]]), json!([2, 600]));
+    let rows = scene.gateway.record(&scene.admin).await;
+    assert!(rows.iter().any(|row| row["request_id"] == shown[0]["request_id"] && row["token"] == "pipeline"));
+    let me = scene.gateway.get("/api/v1/me", Some(&scene.ann)).await.json();
+    assert_eq!(shown[0]["user_id"], me["id"]);
 
     let resumed = scene.resume(&scene.ann).await;
 

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use crate::base::ids::RequestId;
 use crate::config::settings::Settings;
 use crate::model::runaway::Runaway;
 
@@ -81,6 +82,10 @@ pub struct SlowedSince {
     pub token: i64,
     pub way: Runaway,
     pub since: Duration,
+    /// Equal requests, or failures in a row.
+    pub count: usize,
+    /// The last of them, where it is known.
+    pub example: Option<RequestId>,
 }
 
 #[derive(Default)]
@@ -98,12 +103,15 @@ struct History {
     errors: VecDeque<Duration>,
     /// When a request was last admitted although the ones before had failed.
     let_in_at: Option<Duration>,
+    /// The last request that reached a model and failed.
+    failed_last: Option<RequestId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SentRequest {
-    digest: Digest,
-    at: Duration,
+    pub id: RequestId,
+    pub digest: Digest,
+    pub at: Duration,
 }
 
 /// Requests, and failures, that are kept of one token: more than the highest threshold that can be set.
@@ -132,8 +140,8 @@ impl BreakerCore {
     }
 
     /// Decides about a request to a model. An admitted one counts from now on.
-    pub fn sends(&mut self, token: i64, digest: Digest, bounds: &Thresholds, now: Duration) -> (Verdict, SentRequest) {
-        let sent = SentRequest { digest, at: now };
+    pub fn sends(&mut self, token: i64, sent: SentRequest, bounds: &Thresholds) -> Verdict {
+        let SentRequest { digest, at: now, .. } = sent;
         let seen = self.tokens.entry(token).or_default();
         seen.forget(bounds, now);
         let mut same = seen.sent.iter().filter(|before| before.digest == digest);
@@ -152,7 +160,7 @@ impl BreakerCore {
             }
             seen.sent.push_back(sent);
         }
-        (verdict, sent)
+        verdict
     }
 
     /// Uncounts an admitted request that never reached a model, or failed by no fault of its own: its sender may retry.
@@ -168,15 +176,24 @@ impl BreakerCore {
         if let Some(seen) = self.tokens.get_mut(&token) {
             seen.errors.clear();
             seen.let_in_at = None;
+            seen.failed_last = None;
         }
     }
 
-    pub fn failed(&mut self, token: i64, now: Duration) {
-        let errors = &mut self.tokens.entry(token).or_default().errors;
+    /// Counts a failure. `reached` is the request, if it reached a model.
+    pub fn failed(&mut self, token: i64, reached: Option<RequestId>, now: Duration) {
+        let seen = self.tokens.entry(token).or_default();
+        seen.failed_last = reached.or(seen.failed_last);
+        let errors = &mut seen.errors;
         if errors.len() == KEPT_MAX {
             errors.pop_front();
         }
         errors.push_back(now);
+    }
+
+    /// Returns the last request of the kind for which the token runs away, where it is known.
+    pub fn example(&self, token: i64, way: Runaway) -> Option<RequestId> {
+        self.tokens.get(&token)?.example(way)
     }
 
     /// Forgets a token: it was paused in the store, or resumed.
@@ -188,8 +205,7 @@ impl BreakerCore {
     pub fn slowed(&mut self, bounds: &Thresholds, now: Duration) -> Vec<SlowedSince> {
         let slowed = |(token, seen): (&i64, &mut History)| {
             seen.forget(bounds, now);
-            let (way, since) = seen.slowed(bounds)?;
-            Some(SlowedSince { token: *token, way, since })
+            seen.slowed(*token, bounds)
         };
         let mut slowed: Vec<SlowedSince> = self.tokens.iter_mut().filter_map(slowed).collect();
         slowed.sort_by_key(|slowed| slowed.since);
@@ -220,11 +236,12 @@ impl History {
         }
     }
 
-    fn slowed(&self, bounds: &Thresholds) -> Option<(Runaway, Duration)> {
+    fn slowed(&self, token: i64, bounds: &Thresholds) -> Option<SlowedSince> {
         if let Some(free) = bounds.errors.free
             && let Some(last_free) = self.errors.get(free - 1)
         {
-            return Some((Runaway::Errors, *last_free));
+            let (way, count) = (Runaway::Errors, self.errors.len());
+            return Some(SlowedSince { token, way, since: *last_free, count, example: self.failed_last });
         }
         let free = bounds.repeats.free?;
         let mut counts: HashMap<u64, usize> = HashMap::new();
@@ -232,10 +249,27 @@ impl History {
             let count = counts.entry(sent.digest.0).or_default();
             *count += 1;
             if *count == free {
-                return Some((Runaway::Repeats, sent.at));
+                let mut same = self.sent.iter().filter(|other| other.digest == sent.digest);
+                let (count, example) = (same.clone().count(), same.next_back().map(|last| last.id));
+                return Some(SlowedSince { token, way: Runaway::Repeats, since: sent.at, count, example });
             }
         }
         None
+    }
+
+    fn example(&self, way: Runaway) -> Option<RequestId> {
+        match way {
+            Runaway::Errors => self.failed_last,
+            Runaway::Repeats => {
+                let mut counts: HashMap<u64, usize> = HashMap::new();
+                let counted = self.sent.iter().map(|sent| {
+                    let count = counts.entry(sent.digest.0).or_default();
+                    *count += 1;
+                    (*count, sent.id)
+                });
+                counted.max_by_key(|(count, _)| *count).map(|(_, id)| id)
+            }
+        }
     }
 }
 

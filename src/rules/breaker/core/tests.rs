@@ -22,7 +22,11 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 fn sends(core: &mut BreakerCore, token: i64, digest: Digest, at: u64) -> Verdict {
-    core.sends(token, digest, &bounds(), seconds(at)).0
+    core.sends(token, request(digest, seconds(at)), &bounds())
+}
+
+fn request(digest: Digest, at: Duration) -> SentRequest {
+    SentRequest { id: RequestId(uuid::Uuid::from_u128(at.as_micros())), digest, at }
 }
 
 fn arrives(core: &mut BreakerCore, at: u64) -> Verdict {
@@ -76,8 +80,8 @@ fn what_was_sent_before_the_window_counts_no_more() {
 fn what_never_came_to_a_model_does_not_count() {
     let mut core = BreakerCore::default();
     for _ in 0..20 {
-        let (verdict, sent) = core.sends(TOKEN, ONE, &bounds(), seconds(0));
-        assert_eq!(verdict, Verdict::Passes);
+        let sent = request(ONE, seconds(0));
+        assert_eq!(core.sends(TOKEN, sent, &bounds()), Verdict::Passes);
         core.takes_back(TOKEN, sent);
     }
 
@@ -87,16 +91,16 @@ fn what_never_came_to_a_model_does_not_count() {
 #[test]
 fn failures_in_a_row_slow_a_token_then_hold_it() {
     let mut core = BreakerCore::default();
-    core.failed(TOKEN, seconds(0));
+    core.failed(TOKEN, None, seconds(0));
     assert_eq!(arrives(&mut core, 1), Verdict::Passes);
-    core.failed(TOKEN, seconds(1));
+    core.failed(TOKEN, None, seconds(1));
 
     assert_eq!(arrives(&mut core, 2), slowed(9, 2));
     assert_eq!(arrives(&mut core, 11), Verdict::Passes);
     assert_eq!(arrives(&mut core, 12), slowed(9, 2), "one in ten seconds, also when it has not failed yet");
-    core.failed(TOKEN, seconds(12));
+    core.failed(TOKEN, None, seconds(12));
     assert_eq!(arrives(&mut core, 22), Verdict::Passes);
-    core.failed(TOKEN, seconds(22));
+    core.failed(TOKEN, None, seconds(22));
     assert_eq!(arrives(&mut core, 50), Verdict::RanAway { count: 4 });
     assert_eq!(core.arrives(TOKEN + 1, &bounds(), seconds(50)), Verdict::Passes, "another token");
 }
@@ -105,7 +109,7 @@ fn failures_in_a_row_slow_a_token_then_hold_it() {
 fn one_answer_says_that_it_works_again() {
     let mut core = BreakerCore::default();
     for at in 0..3 {
-        core.failed(TOKEN, seconds(at));
+        core.failed(TOKEN, None, seconds(at));
     }
     assert!(matches!(arrives(&mut core, 3), Verdict::Slowed { .. }));
 
@@ -118,8 +122,8 @@ fn one_answer_says_that_it_works_again() {
 #[test]
 fn old_failures_are_forgotten() {
     let mut core = BreakerCore::default();
-    core.failed(TOKEN, seconds(0));
-    core.failed(TOKEN, seconds(30));
+    core.failed(TOKEN, None, seconds(0));
+    core.failed(TOKEN, None, seconds(30));
 
     assert!(matches!(arrives(&mut core, 31), Verdict::Slowed { .. }));
     assert_eq!(arrives(&mut core, 60), Verdict::Passes);
@@ -132,9 +136,9 @@ fn a_bound_that_is_turned_off_holds_nobody() {
     let off = Thresholds { repeats: off, errors: off, ..bounds() };
     let mut core = BreakerCore::default();
     for _ in 0..100 {
-        core.failed(TOKEN, seconds(0));
+        core.failed(TOKEN, None, seconds(0));
         assert_eq!(core.arrives(TOKEN, &off, seconds(0)), Verdict::Passes);
-        assert_eq!(core.sends(TOKEN, ONE, &off, seconds(0)).0, Verdict::Passes);
+        assert_eq!(core.sends(TOKEN, request(ONE, seconds(0)), &off), Verdict::Passes);
     }
 
     assert_eq!(core.slowed(&off, seconds(0)), []);
@@ -146,15 +150,22 @@ fn those_that_are_slowed_are_shown_with_the_reason_until_it_is_over() {
     for (digest, at) in [(OTHER, 0), (OTHER, 1), (OTHER, 2), (ONE, 10), (ONE, 11), (ONE, 12)] {
         sends(&mut core, 1, digest, at);
     }
-    core.failed(2, seconds(4));
-    core.failed(2, seconds(5));
-    core.failed(3, seconds(5));
+    let failed = request(ONE, seconds(4)).id;
+    core.failed(2, Some(failed), seconds(4));
+    core.failed(2, None, seconds(5));
+    core.failed(3, None, seconds(5));
 
     let shown = |core: &mut BreakerCore, at| core.slowed(&bounds(), seconds(at));
 
-    let first = SlowedSince { token: 1, way: Runaway::Repeats, since: seconds(2) };
-    assert_eq!(shown(&mut core, 13), [first, SlowedSince { token: 2, way: Runaway::Errors, since: seconds(5) }]);
-    assert_eq!(shown(&mut core, 64), [SlowedSince { since: seconds(12), ..first }]);
+    let example = |at| Some(request(ONE, seconds(at)).id);
+    let first = SlowedSince { token: 1, way: Runaway::Repeats, since: seconds(2), count: 3, example: example(2) };
+    let second = SlowedSince { token: 2, way: Runaway::Errors, since: seconds(5), count: 2, example: Some(failed) };
+    assert_eq!(shown(&mut core, 13), [first, second]);
+    assert_eq!(core.example(1, Runaway::Repeats), example(12));
+    assert_eq!(core.example(2, Runaway::Errors), Some(failed), "the last one that reached a model");
+    core.answered(2);
+    assert_eq!(core.example(2, Runaway::Errors), None);
+    assert_eq!(shown(&mut core, 64), [SlowedSince { since: seconds(12), example: example(12), ..first }]);
     assert_eq!(shown(&mut core, 70), []);
 }
 
@@ -175,7 +186,7 @@ fn what_is_kept_is_bounded_and_forgotten_when_it_is_over() {
     let mut core = BreakerCore::default();
     for number in 0..5000 {
         sends(&mut core, number % 3, Digest(number as u64), 0);
-        core.failed(number % 3, seconds(0));
+        core.failed(number % 3, None, seconds(0));
     }
     assert!(core.tokens.values().all(|seen| seen.sent.len() == KEPT_MAX && seen.errors.len() == KEPT_MAX));
 
@@ -202,7 +213,7 @@ proptest! {
                 3..5 => Verdict::Slowed { retry_after: seconds(10) - since.unwrap(), count: within },
                 _ => Verdict::RanAway { count: within },
             };
-            let (verdict, _) = core.sends(TOKEN, Digest(digest), &bounds(), now);
+            let verdict = core.sends(TOKEN, request(Digest(digest), now), &bounds());
             prop_assert_eq!(verdict, expected);
             if verdict == Verdict::Passes {
                 before.push(now);
