@@ -15,6 +15,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::model::people::People;
+use crate::model::record::{AccessEnd, CANCELLED};
 use crate::store::Store;
 
 /// Interval at which a running request checks its access.
@@ -40,8 +41,7 @@ pub struct Inside {
 /// Why a request is ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// Its access ended; the text says how.
-    AccessEnded(&'static str),
+    AccessEnded(AccessEnd),
     /// An admin cancelled this request.
     Cancelled,
 }
@@ -50,8 +50,8 @@ impl Cut {
     /// Returns the reason for the record.
     pub fn reason(self) -> &'static str {
         match self {
-            Cut::AccessEnded(how) => how,
-            Cut::Cancelled => "cancelled",
+            Cut::AccessEnded(how) => how.name(),
+            Cut::Cancelled => CANCELLED,
         }
     }
 
@@ -148,7 +148,7 @@ impl Run {
         }
     }
 
-    fn access_ended(&self) -> Option<&'static str> {
+    fn access_ended(&self) -> Option<AccessEnd> {
         access_ended(&self.who, &self.running.store.people(), Timestamp::now())
     }
 }
@@ -161,27 +161,27 @@ impl Drop for Run {
 }
 
 /// Returns how the access of `who` has ended since it was verified; `None` while it is valid.
-fn access_ended(who: &Identity, people: &People, now: Timestamp) -> Option<&'static str> {
-    let Some(user) = people.by_id(who.user_id()) else { return Some("account_deleted") };
+fn access_ended(who: &Identity, people: &People, now: Timestamp) -> Option<AccessEnd> {
+    let Some(user) = people.by_id(who.user_id()) else { return Some(AccessEnd::AccountDeleted) };
     if !user.is_active() {
-        return Some("account_disabled");
+        return Some(AccessEnd::AccountDisabled);
     }
     if user.must_change {
-        return Some("password_reset");
+        return Some(AccessEnd::PasswordReset);
     }
     let Some(shown) = who.token() else {
-        return (user.version != who.user().version).then_some("password_changed");
+        return (user.version != who.user().version).then_some(AccessEnd::PasswordChanged);
     };
     // The expiry of a token may have been moved meanwhile.
     let token = people.token(&shown.public_id);
     if token.map_or(shown, |token| token).has_expired(now) {
-        return Some("token_expired");
+        return Some(AccessEnd::TokenExpired);
     }
     match token {
-        None => Some("token_revoked"),
-        Some(token) if token.revoked_at_us.is_some() => Some("token_revoked"),
-        Some(token) if token.paused.is_some() => Some("token_paused"),
-        Some(token) if token.suspended_at_us.is_some() => Some("token_suspended"),
+        None => Some(AccessEnd::TokenRevoked),
+        Some(token) if token.revoked_at_us.is_some() => Some(AccessEnd::TokenRevoked),
+        Some(token) if token.paused.is_some() => Some(AccessEnd::TokenPaused),
+        Some(token) if token.suspended_at_us.is_some() => Some(AccessEnd::TokenSuspended),
         Some(_) => None,
     }
 }

@@ -134,39 +134,6 @@ impl Error {
         Error::Internal { cause: cause.into() }
     }
 
-    /// Returns the stable name of the error: `code` in an error body, `reason` in the record and in metrics.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Error::Invalid { .. } => "invalid_request",
-            Error::Unsupported { .. } => "unsupported_parameter",
-            Error::ContextTooLong { .. } => "context_length_exceeded",
-            Error::Quarantined { .. } => "request_quarantined",
-            Error::Unauthenticated { .. } => "invalid_api_key",
-            Error::Forbidden { .. } => "permission_denied",
-            Error::TokenPaused { .. } => "token_paused",
-            Error::ModelNotFound { .. } => "model_not_found",
-            Error::NotFound { .. } => "not_found",
-            Error::UnknownRoute { .. } => "unknown_url",
-            Error::MethodNotAllowed { .. } => "method_not_allowed",
-            Error::Conflict { .. } => "conflict",
-            Error::TooLarge { .. } => "request_too_large",
-            Error::EncodedBody { .. } => "unsupported_encoding",
-            Error::Misdirected { .. } => "misdirected_request",
-            Error::RateLimited { .. } => "rate_limit_exceeded",
-            Error::TokenSlowed { .. } => "token_slowed",
-            Error::QuotaUsedUp { .. } => "insufficient_quota",
-            Error::QueueFull { .. } => "queue_full",
-            Error::HostBusy { .. } => "host_busy",
-            Error::AuditUnavailable { .. } => "audit_unavailable",
-            Error::Unavailable { .. } => "unavailable",
-            Error::UpstreamDown { .. } => "upstream_unreachable",
-            Error::UpstreamRefused { .. } => "upstream_error",
-            Error::UpstreamDied { .. } => "upstream_died",
-            Error::Timeout { .. } => "upstream_timeout",
-            Error::Internal { .. } => "internal_error",
-        }
-    }
-
     /// Returns the path of the field that is wrong.
     pub fn field(&self) -> Option<&str> {
         match self {
@@ -207,6 +174,53 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Gives each variant its stable name.
+macro_rules! codes {
+    ($($variant:ident = $code:literal,)+) => {
+        impl Error {
+            /// Every code that an error can have.
+            pub const CODES: &[&str] = &[$($code,)+];
+
+            /// Returns the stable name of the error: `code` in an error body, `reason` in the record and in metrics.
+            pub fn code(&self) -> &'static str {
+                match self {
+                    $(Error::$variant { .. } => $code,)+
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    Invalid = "invalid_request",
+    Unsupported = "unsupported_parameter",
+    ContextTooLong = "context_length_exceeded",
+    Quarantined = "request_quarantined",
+    Unauthenticated = "invalid_api_key",
+    Forbidden = "permission_denied",
+    TokenPaused = "token_paused",
+    ModelNotFound = "model_not_found",
+    NotFound = "not_found",
+    UnknownRoute = "unknown_url",
+    MethodNotAllowed = "method_not_allowed",
+    Conflict = "conflict",
+    TooLarge = "request_too_large",
+    EncodedBody = "unsupported_encoding",
+    Misdirected = "misdirected_request",
+    RateLimited = "rate_limit_exceeded",
+    TokenSlowed = "token_slowed",
+    QuotaUsedUp = "insufficient_quota",
+    QueueFull = "queue_full",
+    HostBusy = "host_busy",
+    AuditUnavailable = "audit_unavailable",
+    Unavailable = "unavailable",
+    UpstreamDown = "upstream_unreachable",
+    UpstreamRefused = "upstream_error",
+    UpstreamDied = "upstream_died",
+    Timeout = "upstream_timeout",
+    Internal = "internal_error",
 }
 
 /// Returns `Retry-After` in whole seconds: rounded up, at least 1, so that a client that obeys is not refused again.

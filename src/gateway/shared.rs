@@ -9,6 +9,7 @@ use crate::auth::running::Cut;
 use crate::base::error::Error;
 use crate::gateway::{Stood, stopped};
 use crate::model::chat::ChatEvent;
+use crate::model::record::GATEWAY_STOPPED;
 use crate::rules::audit::{Ending, Record};
 use crate::rules::limits::Hold;
 
@@ -73,7 +74,7 @@ impl Ended {
 impl Ended {
     /// The gateway is stopping.
     pub fn stopped() -> Ended {
-        Ended { error: stopped(), ending: Ending::Interrupted("gateway_stopped") }
+        Ended { error: stopped(), ending: Ending::Interrupted(GATEWAY_STOPPED) }
     }
 }
 

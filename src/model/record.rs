@@ -83,6 +83,25 @@ words! {
 }
 
 words! {
+    /// How the access of a request ended while it waited or ran; a reason of the record.
+    AccessEnd:
+    AccountDeleted = "account_deleted",
+    AccountDisabled = "account_disabled",
+    PasswordReset = "password_reset",
+    PasswordChanged = "password_changed",
+    TokenExpired = "token_expired",
+    TokenRevoked = "token_revoked",
+    TokenPaused = "token_paused",
+    TokenSuspended = "token_suspended",
+}
+
+/// The reason of a request that an admin cancelled.
+pub const CANCELLED: &str = "cancelled";
+
+/// The reason of a request that was interrupted because the gateway stopped.
+pub const GATEWAY_STOPPED: &str = "gateway_stopped";
+
+words! {
     /// What was done.
     Act:
     UserRegistered = "user_registered",
@@ -127,6 +146,9 @@ mod tests {
         }
         for act in Act::ALL {
             assert_eq!(Act::parse(act.name()), Some(*act));
+        }
+        for end in AccessEnd::ALL {
+            assert_eq!(AccessEnd::parse(end.name()), Some(*end));
         }
         assert_eq!((Kind::parse("Act"), Outcome::parse(""), Act::parse("user_praised")), (None, None, None));
     }

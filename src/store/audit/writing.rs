@@ -8,7 +8,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::model::people::Actor;
-use crate::model::record::{Act, Kind, Outcome};
+use crate::model::record::{Act, GATEWAY_STOPPED, Kind, Outcome};
 use crate::model::token::Token;
 use crate::store::Store;
 use crate::store::audit::entries::NewEntry;
@@ -41,7 +41,7 @@ impl Store {
                     attempt: Some(1),
                     model_asked: intent.model_asked.clone(),
                     outcome: Some(Outcome::Interrupted),
-                    reason: Some("gateway_stopped"),
+                    reason: Some(GATEWAY_STOPPED),
                     ..NewRow::default()
                 };
                 insert_row(tx.connection, tx.now, Some(intent.log_id), &row)?;
