@@ -43,6 +43,8 @@ mod memory;
 mod numbers;
 #[path = "api/others.rs"]
 mod others;
+#[path = "api/own_record.rs"]
+mod own_record;
 #[path = "api/panics.rs"]
 mod panics;
 #[path = "api/payloads.rs"]

@@ -5,15 +5,17 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::base::error::Error;
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::http::audit::{AuditPage, audit_page};
 use crate::http::callers::{Caller, Doer};
 use crate::http::exports::download;
 use crate::http::query::query;
+use crate::http::record_items::{AuditPage, own_page};
 use crate::http::reply::{self, ApiResult, answer};
 use crate::http::views::AccountView;
 use crate::http::views::UserView;
+use crate::rules::export::filter::Filter;
 use crate::rules::export::{ExportFormat, Exports, Extent, check_mark};
 use crate::store::Store;
 use crate::store::audit::Wanted;
@@ -39,6 +41,26 @@ pub async fn me(caller: Caller, gateway: web::Data<Gateway>) -> HttpResponse {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct OwnRecordQuery {
+    /// Only this token of yours.
+    token_id: Option<String>,
+    /// `request`, `refusal` or `act`
+    kind: Option<String>,
+    /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`
+    outcome: Option<String>,
+    /// The name of the requested model.
+    model: Option<String>,
+    /// A route, such as `/v1/chat/completions`.
+    api: Option<String>,
+    /// RFC 3339: at this time or later.
+    #[param(format = DateTime)]
+    from: Option<String>,
+    /// RFC 3339: before this time.
+    #[param(format = DateTime)]
+    to: Option<String>,
+    /// Words in prompts and answers: all must occur, quoted ones next to each other; `deploy*` finds every word with this
+    /// beginning. Only the last 64 KiB of a long prompt and the first 64 KiB of an answer are searched.
+    #[param(max_length = 400)]
+    text: Option<String>,
     /// `next` of the previous page.
     cursor: Option<i64>,
     /// Default 50, at most 500.
@@ -46,16 +68,28 @@ pub struct OwnRecordQuery {
     limit: Option<usize>,
 }
 
-/// Your own record, newest first.
+/// Your own record, newest first. A search in your own record is not recorded.
 #[utoipa::path(get, path = "/api/v1/me/record", tag = "account", params(OwnRecordQuery),
     responses((status = 200, body = AuditPage), crate::http::errors::Refusals))]
 pub async fn record(caller: Caller, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
     let page = async {
         let asked: OwnRecordQuery = query(&request)?;
-        let wanted = Wanted { user_id: Some(caller.0.user_id()), ..Wanted::default() };
-        audit_page(&store, wanted, asked.cursor, asked.limit).await
+        let OwnRecordQuery { token_id, kind, outcome, model, api, from, to, text, cursor, limit } = asked;
+        let filter = Filter { user_id: None, token_id, kind, outcome, model, api, from, to, text };
+        let wanted = own_rows(&store, caller.0.user_id(), &filter).await?;
+        own_page(&store, wanted, cursor, limit).await
     };
     answer(&request, page.await)
+}
+
+/// Returns the filter for rows of this user alone. Another user's token looks as if it did not exist.
+pub async fn own_rows(store: &Store, user_id: i64, filter: &Filter) -> Result<Wanted, Error> {
+    if let Some(token) = &filter.token_id
+        && store.token_key(token.clone()).await?.user_id != user_id
+    {
+        return Err(Error::NotFound { what: "such token".into() });
+    }
+    Ok(Wanted { user_id: Some(user_id), ..filter.wanted(store).await? })
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -38,6 +38,7 @@ pub mod pages;
 pub mod query;
 pub mod queue;
 pub mod quotas;
+pub mod record_items;
 pub mod refusals;
 pub mod reply;
 pub mod settings;
@@ -104,6 +105,7 @@ routes! {
         "POST" "/api/v1/password" Credentials account::password;
         "GET" "/api/v1/me" Person me::me;
         "GET" "/api/v1/me/record" Person me::record;
+        "GET" "/api/v1/me/record/{request_id}" Person story::own_story;
         "GET" "/api/v1/me/export" Person me::export;
         "GET" "/api/v1/me/quotas" Bearer quotas::of_mine;
         "GET" "/api/v1/me/usage" Bearer usage::of_mine;

@@ -1,67 +1,102 @@
 //! One request in full, with its contents.
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
-use crate::http::audit::{AuditItem, audit_items};
-use crate::http::callers::Admin;
-use crate::http::reply::{self, ApiError};
+use crate::http::callers::{Admin, Caller};
+use crate::http::record_items::{AuditItem, audit_items};
+use crate::http::reply::{ApiResult, answer};
+use crate::model::people::Actor;
 use crate::model::record::Kind;
 use crate::rules::export::lines::Contents;
 use crate::store::Store;
+use crate::store::audit::Row;
 
 /// A request with its contents, as far as they are kept.
 #[derive(Serialize, ToSchema)]
 pub struct Story {
     #[serde(flatten)]
-    item: AuditItem,
+    pub item: AuditItem,
     /// The request as it was forwarded.
-    request: String,
-    answer: String,
-    reasoning: String,
-    tool_calls: String,
+    pub request: String,
+    pub answer: String,
+    pub reasoning: String,
+    pub tool_calls: String,
     /// Ignored fields and clamped values, one per line.
-    notes: String,
-    client_address: String,
+    pub notes: String,
+    pub client_address: String,
 }
 
 /// One request or act in full. Viewing contents is recorded.
 #[utoipa::path(get, path = "/api/v1/audit/{request_id}", tag = "admin", params(("request_id" = String, Path, format = Uuid)),
     responses((status = 200, body = Story), crate::http::errors::Refusals))]
-pub async fn story(
-    admin: Admin,
+pub async fn story(admin: Admin, request: HttpRequest, id: web::Path<String>, store: web::Data<Store>) -> ApiResult {
+    answer(&request, story_for_admin(&store, admin.0.actor(), &id).await)
+}
+
+/// One of your own requests or acts in full. A look at your own is not recorded.
+#[utoipa::path(get, path = "/api/v1/me/record/{request_id}", tag = "account",
+    params(("request_id" = String, Path, format = Uuid)),
+    responses((status = 200, body = Story), crate::http::errors::Refusals))]
+pub async fn own_story(
+    caller: Caller,
     request: HttpRequest,
     id: web::Path<String>,
     store: web::Data<Store>,
-) -> Result<HttpResponse, ApiError> {
-    let found = async {
-        let missing = || Error::NotFound { what: "such request in the record".into() };
-        let id = uuid::Uuid::parse_str(&id).map_err(|_| missing())?;
-        let found = store.request_rows(RequestId(id)).await?;
-        let (first, last) = (found.first().ok_or_else(missing)?, found.last().ok_or_else(missing)?);
-        // An act has no contents; the list shows all of it.
-        if first.kind() != Some(Kind::Act) {
-            store.note_view(admin.0.actor(), first.user_id, first.log_id).await?;
-        }
-        let item = audit_items(&store, std::slice::from_ref(last)).await?.remove(0);
-        let contents = Contents::of(store.contents(first.log_id).await?);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Story {
-            item,
-            request: text(&contents.request),
-            answer: text(&contents.answer),
-            reasoning: text(&contents.reasoning),
-            tool_calls: contents.tool_calls(),
-            notes: text(&contents.notes),
-            client_address: text(&contents.address),
-        })
-    };
-    match found.await {
-        Ok(story) => Ok(reply::json(StatusCode::OK, &story)),
-        Err(error) => Err(ApiError::new(error, &request)),
+) -> ApiResult {
+    answer(&request, story_for_owner(&store, caller.0.user_id(), &id).await)
+}
+
+/// Returns what an admin sees of a request or act, and records that its contents were viewed.
+pub async fn story_for_admin(store: &Store, by: Actor, request_id: &str) -> Result<Story, Error> {
+    let rows = found(store, request_id).await?;
+    // An act has no contents; the list shows all of it.
+    if rows.first.kind() != Some(Kind::Act) {
+        store.note_view(by, rows.first.user_id, rows.first.log_id).await?;
     }
+    told(store, rows).await
+}
+
+/// Returns a user's own request or act. Another user's looks as if it did not exist.
+pub async fn story_for_owner(store: &Store, user_id: i64, request_id: &str) -> Result<Story, Error> {
+    let rows = found(store, request_id).await?;
+    if rows.first.user_id != Some(user_id) {
+        return Err(missing());
+    }
+    told(store, rows).await
+}
+
+fn missing() -> Error {
+    Error::NotFound { what: "such request in the record".into() }
+}
+
+/// The first and the last row of a request; both are the same for a refusal, an act or a request that is running.
+struct RequestRows {
+    first: Row,
+    last: Row,
+}
+
+async fn found(store: &Store, request_id: &str) -> Result<RequestRows, Error> {
+    let id = uuid::Uuid::parse_str(request_id).map_err(|_| missing())?;
+    let mut rows = store.request_rows(RequestId(id)).await?;
+    let last = rows.pop().ok_or_else(missing)?;
+    Ok(RequestRows { first: rows.pop().unwrap_or_else(|| last.clone()), last })
+}
+
+async fn told(store: &Store, rows: RequestRows) -> Result<Story, Error> {
+    let item = audit_items(store, std::slice::from_ref(&rows.last)).await?.remove(0);
+    let contents = Contents::of(store.contents(rows.first.log_id).await?);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Story {
+        item,
+        request: text(&contents.request),
+        answer: text(&contents.answer),
+        reasoning: text(&contents.reasoning),
+        tool_calls: contents.tool_calls(),
+        notes: text(&contents.notes),
+        client_address: text(&contents.address),
+    })
 }

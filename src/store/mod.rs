@@ -26,6 +26,7 @@ mod file;
 mod mailbox;
 mod migrations;
 mod people;
+mod prompt_starts;
 pub mod quotas;
 pub mod schema;
 pub mod search;
