@@ -142,6 +142,11 @@ fn no_markup_needs_more_than_the_content_security_policy_allows() {
 }
 
 #[test]
+fn the_script_has_at_most_8_kib() {
+    assert!(include_str!("../../../assets/app.js").len() <= 8 * 1024);
+}
+
+#[test]
 fn every_icon_that_a_template_names_exists() {
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/templates")).unwrap() {
         let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
