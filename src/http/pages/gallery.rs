@@ -2,9 +2,9 @@
 
 use askama::Template;
 
-use super::frame::{Flash, Frame, FrameUser, HealthLine, NavEntry, Theme, Undo};
-use super::icons;
-use super::markup::Markup;
+use crate::http::pages::frame::{Flash, Frame, FrameUser, HealthLine, NavEntry, Theme, Undo};
+use crate::http::pages::icons;
+use crate::http::pages::markup::Markup;
 
 const SPARK: &str = r#"<svg class="spark" viewBox="0 0 100 28" preserveAspectRatio="none" aria-hidden="true"><path class="area" d="M0 26L40 25L60 8L70 16L85 6L100 20V28H0z"/><path class="line" d="M0 26L40 25L60 8L70 16L85 6L100 20"/></svg>"#;
 const PULSE: &str = r#"<svg class="pulse" role="group" aria-label="Requests per hour"><rect class="shade" x="75%" width="25%" height="100%"/><a href="/x"><title>14:00: 12 requests</title><rect class="n" x="80%" y="40%" width="2%" height="60%"/><rect class="refused" x="80%" y="36%" width="2%" height="4%"/></a><a href="/y"><title>15:00: 20 requests</title><rect class="n" x="84%" y="20%" width="2%" height="80%"/><rect class="failed" x="84%" y="16%" width="2%" height="4%"/></a></svg>"#;

@@ -1,6 +1,6 @@
 //! Links, title and theme of the layout, read by its templates from `Frame`.
 
-use super::frame::{Frame, NavEntry, Theme};
+use crate::http::pages::frame::{Frame, NavEntry, Theme};
 
 /// A link of the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
