@@ -40,6 +40,12 @@ pub enum TokenCommand {
     /// List tokens, of USER or of all people
     List {
         user: Option<String>,
+        /// Only active, paused, suspended, expired or revoked ones
+        #[arg(long)]
+        status: Option<String>,
+        /// Only those that expire before this time: RFC 3339, such as 2026-01-31T12:00:00Z
+        #[arg(long, value_name = "TIME")]
+        expiring_before: Option<String>,
         /// Print one JSON list, for scripts
         #[arg(long)]
         json: bool,
@@ -80,6 +86,19 @@ pub enum TokenCommand {
         #[arg(long, group = "what")]
         none: bool,
     },
+    /// Give a token another name
+    Rename { token: String, name: String },
+    /// Set the networks that a token may be used from
+    #[command(group(ArgGroup::new("what").required(true)))]
+    Networks {
+        token: String,
+        /// Networks or addresses
+        #[arg(group = "what")]
+        networks: Vec<String>,
+        /// Remove the list: it may be used from every network that is served
+        #[arg(long, group = "what")]
+        any: bool,
+    },
     /// Set a token's class: interactive, or batch, which takes what interactive requests leave
     #[command(group(ArgGroup::new("what").required(true)))]
     Class {
@@ -110,12 +129,17 @@ pub async fn run(host: &HostApi, command: TokenCommand) -> anyhow::Result<()> {
             let path = format!("/host/users/{}/tokens", host.user_id(&user).await?);
             print_secret(&host.post(&path, &wish).await?)
         }
-        TokenCommand::List { user, json } => {
+        TokenCommand::List { user, status, expiring_before, json } => {
             let user_id = match user {
                 Some(user) => Some(host.user_id(&user).await?),
                 None => None,
             };
-            let tokens = host.list(PATH, &[("user_id", user_id.as_deref())], None).await?;
+            let which = [
+                ("user_id", user_id.as_deref()),
+                ("status", status.as_deref()),
+                ("expiring_before", expiring_before.as_deref()),
+            ];
+            let tokens = host.list(PATH, &which, None).await?;
             if json { print_json(&tokens) } else { print_tokens(&tokens) }
         }
         TokenCommand::Revoke { token } => {
@@ -142,6 +166,10 @@ pub async fn run(host: &HostApi, command: TokenCommand) -> anyhow::Result<()> {
         TokenCommand::Quota { token, name, most, .. } => {
             change(host, &token, json!({ "quotas": { name: most } })).await
         }
+        TokenCommand::Rename { token, name } => change(host, &token, json!({ "name": name })).await,
+        TokenCommand::Networks { token, networks, any } => {
+            change(host, &token, json!({ "networks": Some(networks).filter(|_| !any) })).await
+        }
         TokenCommand::Class { token, class, .. } => change(host, &token, json!({ "class": class })).await,
     }
 }
@@ -157,6 +185,7 @@ async fn change(host: &HostApi, token: &str, change: Value) -> anyhow::Result<()
     let quotas = token["quotas"].as_object().into_iter().flatten().filter(|(_, most)| !most.is_null());
     let mut parts: Vec<String> = quotas.map(|(name, most)| format!("{name} {most}")).collect();
     parts.extend(maybe(&token, "requests_per_minute").map(|limit| format!("requests_per_minute {limit}")));
+    parts.extend(maybe(&token, "networks").map(|networks| format!("networks {networks}")));
     parts.push(format!("class {}", maybe(&token, "class").unwrap_or_else(|| "its owner's".into())));
     println!(
         "{} ({} of {}): {}",

@@ -123,7 +123,7 @@ async fn create_token(
     let made = async {
         let wish: Wish = body::json(&request, &mut payload, &config.limits).await?;
         let fresh = tokens.create(host.0.actor(), &id, wish).await?;
-        Ok(FreshToken::of(&fresh, tokens.owner(&fresh.token)))
+        Ok(FreshToken::of(&fresh, tokens.owner(&fresh.token).as_deref()))
     };
     answer_as(StatusCode::CREATED, &request, made.await)
 }

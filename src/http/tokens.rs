@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::auth::Identity;
+use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::config::Config;
 use crate::http::body::{self, present};
@@ -16,8 +17,10 @@ use crate::http::query::{page_size, query};
 use crate::http::reply::{ApiResult, answer, answer_as, answer_done};
 use crate::http::views::{FreshToken, TokenView};
 use crate::model::rights::quotas::Quotas;
+use crate::model::token::TokenStatus;
 use crate::rules::accounts::Accounts;
 use crate::rules::tokens::{RotateWish, TokenEdit, Tokens, Wish};
+use crate::store::tokens::TokenFilter;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -26,6 +29,15 @@ pub struct TokensQuery {
     /// For admins: the owner. Default: yourself.
     #[param(format = Uuid)]
     user_id: Option<String>,
+    /// `true`: everybody's. For admins.
+    #[serde(default)]
+    #[param(required = false)]
+    all: bool,
+    /// `active`, `paused`, `suspended`, `expired` or `revoked`
+    status: Option<String>,
+    /// RFC 3339: those that have not ended and expire before this time.
+    #[param(format = DateTime)]
+    expiring_before: Option<String>,
     /// `next` of the previous page.
     cursor: Option<String>,
     /// Default 50, at most 500.
@@ -40,7 +52,7 @@ pub struct TokenPage {
     next: Option<String>,
 }
 
-/// Your tokens, newest first, including expired and revoked ones.
+/// Your tokens, newest first, including expired and revoked ones. Admins may list another user's, or everybody's.
 #[utoipa::path(get, path = "/api/v1/tokens", operation_id = "list_tokens", tag = "tokens", params(TokensQuery),
     responses((status = 200, body = TokenPage), crate::http::errors::Refusals))]
 pub async fn list(
@@ -53,7 +65,14 @@ pub async fn list(
         let asked: TokensQuery = query(&request)?;
         let limit = page_size(asked.limit)?;
         let own = reader.0.identity().map(Identity::user);
+        if asked.all && asked.user_id.is_some() {
+            return Err(Error::invalid("all", "`all` and `user_id` exclude each other"));
+        }
         let user_id = match (asked.user_id, own) {
+            (None, Some(own)) if asked.all && !own.is_admin() => {
+                return Err(Error::forbidden("only an admin may see others' tokens"));
+            }
+            (None, _) if asked.all => None,
             // The host has no tokens of its own: it sees all.
             (None, own) => own.map(|own| own.id),
             (Some(id), Some(own)) if id == own.public_id => Some(own.id),
@@ -62,9 +81,16 @@ pub async fn list(
             }
             (Some(id), _) => Some(accounts.by_id(&id)?.id),
         };
-        let found = tokens.list(user_id, asked.cursor, limit + 1).await?;
+        let before = asked.expiring_before.as_deref();
+        let which = TokenFilter {
+            user_id,
+            status: asked.status.as_deref().map(TokenStatus::parse).transpose()?,
+            expiring_before: before.map(|text| Timestamp::parse_field("expiring_before", text)).transpose()?,
+        };
+        let found = tokens.list(which, asked.cursor, limit + 1).await?;
         let next = if found.len() > limit { Some(found[limit - 1].public_id.clone()) } else { None };
-        let items = found.iter().take(limit).map(|token| TokenView::of(token, tokens.owner(token))).collect();
+        let items =
+            found.iter().take(limit).map(|token| TokenView::of(token, tokens.owner(token).as_deref())).collect();
         Ok(TokenPage { items, next })
     };
     answer(&request, page.await)
@@ -83,7 +109,7 @@ pub async fn create(
     let made = async {
         let wish: Wish = body::json(&request, &mut payload, &config.limits).await?;
         let fresh = tokens.create(caller.actor(), &caller.0.user().public_id, wish).await?;
-        Ok(FreshToken::of(&fresh, tokens.owner(&fresh.token)))
+        Ok(FreshToken::of(&fresh, tokens.owner(&fresh.token).as_deref()))
     };
     answer_as(StatusCode::CREATED, &request, made.await)
 }
@@ -92,6 +118,13 @@ pub async fn create(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenPatch {
+    /// Says which machine or pipeline it is for. Rows of the record show it under its new name, too.
+    #[schema(example = "nightly docs build", min_length = 1, max_length = 100)]
+    name: Option<String>,
+    /// Addresses and networks that it may be used from. Null: any.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<String>>, example = json!(["192.168.1.0/24"]))]
+    networks: Option<Option<Vec<String>>>,
     /// Null: only its owner's limit.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000_000, example = 5)]
@@ -106,7 +139,7 @@ pub struct TokenPatch {
     class: Option<Option<String>>,
 }
 
-/// Changes a token's limits, effective from its next request. Admins can change any token.
+/// Changes a token's name, networks and limits, effective from its next request. Admins can change any token.
 #[utoipa::path(patch, path = "/api/v1/tokens/{id}", operation_id = "change_token", tag = "tokens", params(("id" = String, Path)),
     request_body = TokenPatch, responses((status = 200, body = TokenView), crate::http::errors::Refusals))]
 pub async fn change(
@@ -118,11 +151,11 @@ pub async fn change(
     config: web::Data<Config>,
 ) -> ApiResult {
     let changed = async {
-        let TokenPatch { requests_per_minute, quotas, class } =
+        let TokenPatch { name, networks, requests_per_minute, quotas, class } =
             body::json(&request, &mut payload, &config.limits).await?;
-        tokens.edit(caller.0.actor(), &id, TokenEdit { requests_per_minute, quotas, class }).await
+        tokens.edit(caller.0.actor(), &id, TokenEdit { name, networks, requests_per_minute, quotas, class }).await
     };
-    answer(&request, changed.await.map(|token| TokenView::of(&token, tokens.owner(&token))))
+    answer(&request, changed.await.map(|token| TokenView::of(&token, tokens.owner(&token).as_deref())))
 }
 
 /// Revokes a token at once.
@@ -152,7 +185,7 @@ pub async fn rotate(
         let bytes = body::read_own(&request, &mut payload, &config.limits).await?;
         let wish = if bytes.is_empty() { RotateWish::default() } else { body::parse(&bytes)? };
         let fresh = tokens.rotate(caller.0.actor(), &id, wish).await?;
-        Ok(FreshToken::of(&fresh, tokens.owner(&fresh.token)))
+        Ok(FreshToken::of(&fresh, tokens.owner(&fresh.token).as_deref()))
     };
     answer(&request, rotated.await)
 }
@@ -167,5 +200,5 @@ pub async fn resume(
     tokens: web::Data<Tokens>,
 ) -> ApiResult {
     let resumed = tokens.resume(caller.0.actor(), &id).await;
-    answer(&request, resumed.map(|token| TokenView::of(&token, tokens.owner(&token))))
+    answer(&request, resumed.map(|token| TokenView::of(&token, tokens.owner(&token).as_deref())))
 }

@@ -121,55 +121,63 @@ impl From<QuotaAccount> for AccountView {
 #[derive(Serialize, ToSchema)]
 pub struct TokenView {
     #[schema(example = "4sTq9ZbM1x")]
-    id: String,
+    pub id: String,
     /// The first characters of the token.
     #[schema(example = "lgw_m_4sTq9ZbM1x")]
-    prefix: String,
-    name: String,
+    pub prefix: String,
+    pub name: String,
     /// The owner.
     #[schema(example = "ann@example.org")]
-    user: String,
+    pub user: String,
+    /// The owner's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = Uuid)]
+    pub user_id: Option<String>,
     /// `active`, `suspended`, `paused`, `expired` or `revoked`
-    status: &'static str,
+    pub status: &'static str,
     /// Why the token was paused: `repeats` or `errors`
     #[serde(skip_serializing_if = "Option::is_none")]
-    pause_reason: Option<&'static str>,
+    pub pause_reason: Option<&'static str>,
     /// When it was suspended or paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
-    suspended_at: Option<String>,
-    scopes: Vec<&'static str>,
+    pub suspended_at: Option<String>,
+    pub scopes: Vec<&'static str>,
     /// Absent: every model of the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
-    models: Option<Vec<String>>,
+    pub models: Option<Vec<String>>,
     /// Absent: every network.
     #[serde(skip_serializing_if = "Option::is_none")]
-    networks: Option<Vec<String>>,
+    pub networks: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    requests_per_minute: Option<i64>,
+    pub requests_per_minute: Option<i64>,
     /// The token's own quotas, in addition to its owner's.
-    quotas: Quotas,
+    pub quotas: Quotas,
     /// `interactive` or `batch`; absent: the owner's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    class: Option<&'static str>,
+    pub class: Option<&'static str>,
     #[schema(format = DateTime)]
-    created_at: String,
+    pub created_at: String,
     #[schema(format = DateTime)]
-    expires_at: String,
+    pub expires_at: String,
     /// Accurate to five minutes; absent: never used.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
-    last_used_at: Option<String>,
+    pub last_used_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub revoked_at: Option<String>,
 }
 
 impl TokenView {
-    pub fn of(token: &Token, owner: String) -> Self {
+    pub fn of(token: &Token, owner: Option<&User>) -> Self {
         TokenView {
             id: token.public_id.clone(),
             prefix: api_token::prefix_of(&token.public_id),
             name: token.name.clone(),
-            user: owner,
-            status: token.status(Timestamp::now()),
+            user: owner.map(|owner| owner.name().to_owned()).unwrap_or_default(),
+            user_id: owner.map(|owner| owner.public_id.clone()),
+            status: token.status(Timestamp::now()).name(),
             pause_reason: token.paused.map(Runaway::name),
             suspended_at: token.suspended_at_us.map(Timestamp).map(Timestamp::rfc3339),
             scopes: token.scopes.words(),
@@ -181,6 +189,7 @@ impl TokenView {
             created_at: Timestamp(token.created_at_us).rfc3339(),
             expires_at: Timestamp(token.expires_at_us).rfc3339(),
             last_used_at: token.last_used_at().map(Timestamp::rfc3339),
+            revoked_at: token.revoked_at_us.map(Timestamp).map(Timestamp::rfc3339),
         }
     }
 }
@@ -196,7 +205,7 @@ pub struct FreshToken {
 }
 
 impl FreshToken {
-    pub fn of(fresh: &Fresh, owner: String) -> Self {
+    pub fn of(fresh: &Fresh, owner: Option<&User>) -> Self {
         FreshToken { token: fresh.secret.expose().clone(), view: TokenView::of(&fresh.token, owner) }
     }
 }

@@ -14,6 +14,46 @@ use crate::model::runaway::{Runaway, RunawayEvidence};
 /// How far the stored time of the last use may lag behind.
 const USE_STEP_US: u64 = 5 * 60 * 1_000_000;
 
+/// Whether a token may be used, and if not, why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenStatus {
+    Active,
+    /// It ran away.
+    Paused,
+    /// Its owner was disabled or reset.
+    Suspended,
+    Expired,
+    Revoked,
+}
+
+impl TokenStatus {
+    pub const ALL: [TokenStatus; 5] =
+        [TokenStatus::Active, TokenStatus::Paused, TokenStatus::Suspended, TokenStatus::Expired, TokenStatus::Revoked];
+
+    /// Returns the word under which the status is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            TokenStatus::Active => "active",
+            TokenStatus::Paused => "paused",
+            TokenStatus::Suspended => "suspended",
+            TokenStatus::Expired => "expired",
+            TokenStatus::Revoked => "revoked",
+        }
+    }
+
+    pub fn parse(word: &str) -> Result<TokenStatus, Error> {
+        TokenStatus::ALL
+            .into_iter()
+            .find(|status| status.name() == word)
+            .ok_or_else(|| Error::invalid("status", "`status` must be active, paused, suspended, expired or revoked"))
+    }
+
+    /// Returns whether it will never be usable again.
+    pub fn is_over(self) -> bool {
+        matches!(self, TokenStatus::Expired | TokenStatus::Revoked)
+    }
+}
+
 /// An API token of a machine. It never has more rights than its owner.
 #[derive(Debug)]
 pub struct Token {
@@ -68,18 +108,17 @@ impl Token {
         now.0 >= self.expires_at_us
     }
 
-    /// Returns `active`, `suspended`, `paused`, `expired` or `revoked`.
-    pub fn status(&self, now: Timestamp) -> &'static str {
+    pub fn status(&self, now: Timestamp) -> TokenStatus {
         if self.revoked_at_us.is_some() {
-            "revoked"
+            TokenStatus::Revoked
         } else if self.has_expired(now) {
-            "expired"
+            TokenStatus::Expired
         } else if self.paused.is_some() {
-            "paused"
+            TokenStatus::Paused
         } else if self.suspended_at_us.is_some() {
-            "suspended"
+            TokenStatus::Suspended
         } else {
-            "active"
+            TokenStatus::Active
         }
     }
 

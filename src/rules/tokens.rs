@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -15,12 +16,12 @@ use crate::base::fields::Fields;
 use crate::base::secret::Secret;
 use crate::base::text::is_hidden;
 use crate::config;
-use crate::model::people::Actor;
+use crate::model::people::{Actor, User};
 use crate::model::rights::quotas::{QuotaChanges, Quotas};
 use crate::model::rights::{AllowedModels, Class, Scopes, check_requests_per_minute};
 use crate::model::token::Token;
 use crate::store::Store;
-use crate::store::tokens::{NewToken, Rotation, TokenChanges};
+use crate::store::tokens::{NewToken, Rotation, TokenChanges, TokenFilter};
 
 pub struct Tokens {
     store: Store,
@@ -61,6 +62,8 @@ pub struct Wish {
 /// Unchecked changes to a token; `None` keeps a value, `Some(None)` removes it.
 #[derive(Debug, Default)]
 pub struct TokenEdit {
+    pub name: Option<String>,
+    pub networks: Option<Option<Vec<String>>>,
     pub requests_per_minute: Option<Option<u32>>,
     /// By name; `None` removes a quota.
     pub quotas: BTreeMap<String, Option<u64>>,
@@ -118,11 +121,13 @@ impl Tokens {
         Ok(Fresh { token, secret: minted.text })
     }
 
-    /// Changes the limits of a token, for its owner or an admin. The owner's own limits apply, too.
+    /// Changes a token, for its owner or an admin. The owner's own limits apply, too.
     pub async fn edit(&self, by: Actor, id: &str, edit: TokenEdit) -> Result<Token, Error> {
         let limit = |limit: Option<u32>| limit.map(check_requests_per_minute).transpose();
         let class = |word: Option<String>| word.as_deref().map(Class::parse).transpose();
         let changes = TokenChanges {
+            name: edit.name.as_deref().map(name).transpose()?,
+            networks: edit.networks.map(|list| networks(list.as_deref())).transpose()?,
             requests_per_minute: edit.requests_per_minute.map(limit).transpose()?,
             quotas: QuotaChanges::parse(&edit.quotas)?,
             class: edit.class.map(class).transpose()?,
@@ -157,14 +162,14 @@ impl Tokens {
         self.store.resume_token(by, id).await
     }
 
-    /// Returns a page of tokens of one user, or of all, newest first; `before` is the id with which the last page ended.
-    pub async fn list(&self, user_id: Option<i64>, before: Option<String>, limit: usize) -> Result<Vec<Token>, Error> {
-        self.store.tokens_page(user_id, before, limit as i64).await
+    /// Returns a page of tokens, newest first; `before` is the id with which the last page ended.
+    pub async fn list(&self, which: TokenFilter, before: Option<String>, limit: usize) -> Result<Vec<Token>, Error> {
+        self.store.tokens_page(which, before, limit as i64).await
     }
 
-    /// Returns the name of a token's owner.
-    pub fn owner(&self, token: &Token) -> String {
-        self.store.people().by_id(token.user_id).map(|user| user.name().to_owned()).unwrap_or_default()
+    /// Returns a token's owner.
+    pub fn owner(&self, token: &Token) -> Option<Arc<User>> {
+        self.store.people().by_id(token.user_id).cloned()
     }
 
     fn lifetime_seconds(&self, days: u32) -> Result<i64, Error> {

@@ -25,6 +25,10 @@ use crate::store::quotas::OfToken;
 use crate::store::schema::tokens;
 use crate::store::{Store, Tx, WriteFailure, audit};
 
+mod pages;
+
+pub use pages::TokenFilter;
+
 #[derive(Debug, Clone, Copy, Queryable, Selectable)]
 #[diesel(table_name = tokens)]
 pub struct TokenKey {
@@ -81,9 +85,11 @@ impl NewToken {
     }
 }
 
-/// What is changed in a token; `None`: it stays as it is. Its scopes, models and networks can't be changed.
+/// What is changed in a token; `None`: it stays as it is. Its scopes and models can't be changed.
 #[derive(Debug, Default)]
 pub struct TokenChanges {
+    pub name: Option<String>,
+    pub networks: Option<Option<Vec<IpNet>>>,
     pub requests_per_minute: Option<Option<i64>>,
     pub quotas: QuotaChanges,
     pub class: Option<Option<Class>>,
@@ -162,7 +168,7 @@ impl Store {
         .await
     }
 
-    /// Changes the limits of a token; the act has the values before and after.
+    /// Changes a token; the act has the values before and after.
     pub async fn edit_token(&self, by: Actor, id: &str, changes: TokenChanges) -> Result<Token, Error> {
         let id = id.to_owned();
         self.write(move |tx| {
@@ -170,6 +176,8 @@ impl Store {
             check_alive(&old)?;
             diesel::update(tokens::table.find(old.id))
                 .set((
+                    tokens::name.eq(changes.name.as_ref().unwrap_or(&old.name)),
+                    tokens::networks.eq(changes.networks.as_ref().unwrap_or(&old.networks).as_deref().map(words_of)),
                     tokens::requests_per_minute.eq(changes.requests_per_minute.unwrap_or(old.requests_per_minute)),
                     OfToken::from(changes.quotas.apply(old.quotas)),
                     tokens::class.eq(changes.class.unwrap_or(old.class).map(Class::name)),
@@ -283,36 +291,6 @@ impl Store {
         .await
     }
 
-    /// Returns tokens of one user, or of all users, newest first, before the one with the id `before`.
-    pub async fn tokens_page(
-        &self,
-        user_id: Option<i64>,
-        before: Option<String>,
-        limit: i64,
-    ) -> Result<Vec<Token>, Error> {
-        let rows = self
-            .read(move |connection| {
-                let mut query = tokens::table
-                    .filter(tokens::name.is_not_null())
-                    .order(tokens::id.desc())
-                    .limit(limit)
-                    .select(TokenRow::as_select())
-                    .into_boxed();
-                if let Some(user_id) = user_id {
-                    query = query.filter(tokens::user_id.eq(user_id));
-                }
-                if let Some(before) = before {
-                    let last = tokens::table.filter(tokens::public_id.eq(before)).select(tokens::id);
-                    // A cursor that names no token ends the list.
-                    let last: i64 = last.first(connection).optional()?.unwrap_or(0);
-                    query = query.filter(tokens::id.lt(last));
-                }
-                query.load::<TokenRow>(connection)
-            })
-            .await?;
-        Ok(rows.into_iter().map(Token::from).collect())
-    }
-
     /// Returns the names of tokens, also of those that have ended.
     pub async fn token_labels(&self, mut ids: Vec<i64>) -> Result<HashMap<i64, Label>, Error> {
         if ids.is_empty() {
@@ -417,9 +395,11 @@ fn owner_of(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<User> {
     find_by_id(tx, user_id)?.ok_or(diesel::result::Error::NotFound)
 }
 
-/// Returns what an act says about a token's limits.
+/// Returns what an act says about what can be changed in a token.
 fn governed(token: &Token) -> serde_json::Value {
     serde_json::json!({
+        "name": token.name,
+        "networks": token.networks.as_deref().map(words_of),
         "requests_per_minute": token.requests_per_minute,
         "quotas": token.quotas,
         "class": token.class.map(Class::name),
@@ -427,12 +407,12 @@ fn governed(token: &Token) -> serde_json::Value {
 }
 
 fn check_alive(token: &Token) -> Result<(), WriteFailure> {
-    match token.status(Timestamp::now()) {
-        ended @ ("revoked" | "expired") => {
-            Err(Error::conflict(format!("the token `{}` is {ended}; make a new one", token.name)).into())
-        }
-        _ => Ok(()),
+    let status = token.status(Timestamp::now());
+    if status.is_over() {
+        let message = format!("the token `{}` is {}; make a new one", token.name, status.name());
+        return Err(Error::conflict(message).into());
     }
+    Ok(())
 }
 
 /// Finds a token that `by` may change; for others it doesn't exist.

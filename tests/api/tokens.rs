@@ -210,6 +210,79 @@ async fn a_token_is_used_from_its_networks_alone() {
 }
 
 #[actix_web::test]
+async fn a_tokens_name_and_networks_are_changed_and_felt_on_its_next_request() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let (token, id) = make(&gateway, &admin, json!({ "name": "ci" })).await;
+    let change = async |change: Value| {
+        let path = format!("/api/v1/tokens/{id}");
+        gateway.send("PATCH", &path, Some(&admin), change.to_string().into_bytes()).await
+    };
+
+    let changed = change(json!({ "networks": ["10.0.0.7/8"], "name": " night build " })).await.json();
+    assert_eq!(json!([changed["name"], changed["networks"]]), json!(["night build", ["10.0.0.0/8"]]));
+    assert_eq!(chat(&gateway, &token).await.status, 403);
+    let told = gateway.detail_of("token_changed");
+    assert_eq!(json!([told["old"]["name"], told["old"]["networks"]]), json!(["ci", null]));
+    assert_eq!(json!([told["new"]["name"], told["new"]["networks"]]), json!(["night build", "10.0.0.0/8"]));
+    assert_eq!(change(json!({ "requests_per_minute": 50 })).await.json()["networks"], json!(["10.0.0.0/8"]));
+    assert_eq!(change(json!({ "networks": null })).await.json()["networks"], Value::Null);
+    assert_eq!(chat(&gateway, &token).await.status, 200);
+    assert_eq!(gateway.record(&admin).await[0]["token"], "night build");
+    for (bad, field) in [
+        (json!({ "networks": [] }), "networks"),
+        (json!({ "networks": ["here"] }), "networks[0]"),
+        (json!({ "name": "" }), "name"),
+        (json!({ "name": "a\u{202e}b" }), "name"),
+        (json!({ "scopes": ["usage"] }), "scopes"),
+    ] {
+        let refused = change(bad.clone()).await;
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!(field)), "{bad}");
+    }
+}
+
+#[actix_web::test]
+async fn an_admin_lists_everybodys_tokens_by_what_they_are_and_by_when_they_end() {
+    let gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    let (ann, bob) = (gateway.user(&admin, "ann").await, gateway.user(&admin, "bob").await);
+    make(&gateway, &ann, json!({ "name": "ci", "expires_in_days": 4 })).await;
+    make(&gateway, &bob, json!({ "name": "docs", "expires_in_days": 40 })).await;
+    let (_, old) = make(&gateway, &bob, json!({ "name": "old", "expires_in_days": 4 })).await;
+    assert_eq!(delete(&gateway, &bob, &old).await.status, 204);
+    let list = async |jwt: &str, query: &str| {
+        let page = gateway.get(&format!("/api/v1/tokens?{query}"), Some(jwt)).await.json();
+        page["items"].as_array().unwrap_or_else(|| panic!("{page}")).clone()
+    };
+    let names = |items: &[Value]| items.iter().map(|item| item["name"].clone()).collect::<Value>();
+
+    let all = list(&admin, "all=true").await;
+
+    assert_eq!(names(&all), json!(["old", "docs", "ci"]));
+    assert_eq!(
+        json!([all[2]["user"], all[2]["user_id"]]),
+        json!(["ann@example.org", gateway.id_of(&admin, "ann").await])
+    );
+    assert!(all[0]["revoked_at"].is_string() && all[1]["revoked_at"].is_null());
+    assert_eq!(names(&list(&admin, "").await), json!([]), "an admin's own, unless asked otherwise");
+    assert_eq!(names(&list(&admin, "all=true&status=revoked").await), json!(["old"]));
+    assert_eq!(names(&list(&admin, "all=true&status=active&limit=1").await), json!(["docs"]));
+    let before = all[1]["expires_at"].as_str().unwrap().replace('+', "%2B");
+    assert_eq!(names(&list(&admin, &format!("all=true&expiring_before={before}")).await), json!(["ci"]));
+    assert_eq!(names(&list(&bob, "status=active").await), json!(["docs"]));
+    for (jwt, query, status) in [
+        (&ann, "all=true", 403),
+        (&admin, "all=true&user_id=x", 400),
+        (&admin, "all=yes", 400),
+        (&admin, "status=sleepy", 400),
+        (&admin, "expiring_before=soon", 400),
+    ] {
+        assert_eq!(gateway.get(&format!("/api/v1/tokens?{query}"), Some(jwt)).await.status, status, "{query}");
+    }
+}
+
+#[actix_web::test]
 async fn a_tokens_own_limit_and_its_owners_must_both_let_it_pass() {
     let fake = FakeOllama::start();
     let gateway = TestGateway::start_with(&fake.url(), &[("LIMITS__REQUESTS_PER_MINUTE", "3")]);
@@ -424,6 +497,11 @@ async fn tokens_are_governed_from_the_host() {
         let prefix = token[..16].to_owned();
         assert!(run(&["token", "list", "ann@example.org"]).contains(&prefix));
         assert!(run(&["token", "list"]).contains("night job"));
+        assert!(run(&["token", "list", "--status", "active"]).contains("night job"));
+        assert!(!run(&["token", "list", "--status", "paused"]).contains("night job"));
+        assert!(run(&["token", "rename", &prefix, "late job"]).contains("late job"));
+        assert!(run(&["token", "networks", &prefix, "10.0.0.0/8", "127.0.0.1"]).contains("10.0.0.0/8 127.0.0.1/32"));
+        assert!(!run(&["token", "networks", &prefix, "--any"]).contains("networks"));
         assert!(run(&["token", "resume", &prefix]).contains("active"));
         let rotated = run(&["token", "rotate", &prefix, "--grace-seconds", "0"]);
         assert!(rotated.contains(&prefix) && !rotated.contains(&token), "{rotated}");
