@@ -102,7 +102,8 @@ async fn find(
     accounts: web::Data<Accounts>,
     gateway: web::Data<Gateway>,
 ) -> ApiResult {
-    answer(&request, accounts.find(&name).map(|user| UserDetail::of(&user, &gateway)))
+    let found = async { UserDetail::of(&*accounts.find(&name)?, &accounts, &gateway).await };
+    answer(&request, found.await)
 }
 
 /// Forgets the failed sign-ins of an account.

@@ -13,9 +13,10 @@ use crate::http::body::{self, present};
 use crate::http::callers::Admin;
 use crate::http::query::{page_size, query};
 use crate::http::reply::{ApiResult, answer, answer_done};
-use crate::http::views::{AccountView, UserView};
-use crate::model::people::User;
+use crate::http::views::{AccountView, UserFactsView, UserView};
+use crate::model::people::{User, UserStatus};
 use crate::model::rights::quotas::Quotas;
+use crate::rules::accounts::lists::{UserCounts, UserFound, UserSort, UsersFound, UsersWanted};
 use crate::rules::accounts::{Accounts, ResetMode, UserEdit, Waiting, WaitingWish};
 
 #[derive(Deserialize, IntoParams)]
@@ -26,33 +27,57 @@ pub struct UsersQuery {
     search: Option<String>,
     /// `pending`, `active` or `disabled`.
     status: Option<String>,
-    /// `next` of the previous page.
-    #[param(format = Uuid)]
+    /// `created` (the default: newest first), `name`, or `last_request` (newest first)
+    sort: Option<String>,
+    /// `next` of the previous page, which had the same `sort`.
     cursor: Option<String>,
     /// Default 50, at most 500.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
+/// An account in a list.
+#[derive(Serialize, ToSchema)]
+pub struct UserLine {
+    #[serde(flatten)]
+    user: UserView,
+    #[serde(flatten)]
+    facts: UserFactsView,
+}
+
+/// How many accounts there are, of those whose name was searched for.
+#[derive(Serialize, ToSchema)]
+pub struct UserCountsView {
+    pending: usize,
+    active: usize,
+    disabled: usize,
+}
+
 #[derive(Serialize, ToSchema)]
 pub struct UserPage {
-    items: Vec<UserView>,
+    items: Vec<UserLine>,
+    counts: UserCountsView,
     /// The cursor of the next page; null on the last.
     next: Option<String>,
 }
 
-/// Accounts, newest first.
+/// Accounts, with the last request and the number of usable tokens of each.
 #[utoipa::path(get, path = "/api/v1/users", operation_id = "users", tag = "admin", params(UsersQuery),
     responses((status = 200, body = UserPage), crate::http::errors::Refusals))]
 pub async fn list(_: Admin, request: HttpRequest, accounts: web::Data<Accounts>) -> ApiResult {
     let page = async {
-        let UsersQuery { search, status, cursor, limit } = query(&request)?;
-        let limit = page_size(limit)?;
-        let found = accounts.list(search.as_deref(), status.as_deref(), cursor, limit + 1).await?;
-        let more = found.len() > limit;
-        let items: Vec<&User> = found.iter().take(limit).map(|user| &**user).collect();
-        let next = items.last().filter(|_| more).map(|user| user.public_id.clone());
-        Ok(UserPage { items: items.into_iter().map(UserView::from).collect(), next })
+        let UsersQuery { search, status, sort, cursor, limit } = query(&request)?;
+        let wanted = UsersWanted {
+            search: search.as_deref(),
+            status: status.as_deref().map(UserStatus::parse).transpose()?,
+            sort: sort.as_deref().map(UserSort::parse).transpose()?.unwrap_or_default(),
+            cursor: cursor.as_deref(),
+        };
+        let UsersFound { users, counts: UserCounts { pending, active, disabled }, next } =
+            accounts.list(wanted, page_size(limit)?).await?;
+        let line = |found: UserFound| UserLine { user: UserView::from(&*found.user), facts: found.facts.into() };
+        let items = users.into_iter().map(line).collect();
+        Ok(UserPage { items, counts: UserCountsView { pending, active, disabled }, next })
     };
     answer(&request, page.await)
 }
@@ -62,15 +87,18 @@ pub async fn list(_: Admin, request: HttpRequest, accounts: web::Data<Accounts>)
 pub struct UserDetail {
     #[serde(flatten)]
     user: UserView,
+    #[serde(flatten)]
+    facts: UserFactsView,
     /// Only admins see it.
     note: Option<String>,
     left: AccountView,
 }
 
 impl UserDetail {
-    pub fn of(user: &User, gateway: &Gateway) -> Self {
+    pub async fn of(user: &User, accounts: &Accounts, gateway: &Gateway) -> Result<Self, Error> {
         let left = AccountView::from(gateway.limits().account_of(user));
-        UserDetail { user: UserView::from(user), note: user.note.clone(), left }
+        let facts = accounts.facts(user).await?.into();
+        Ok(UserDetail { user: UserView::from(user), facts, note: user.note.clone(), left })
     }
 }
 
@@ -84,7 +112,8 @@ pub async fn one(
     accounts: web::Data<Accounts>,
     gateway: web::Data<Gateway>,
 ) -> ApiResult {
-    answer(&request, accounts.by_id(&id).map(|user| UserDetail::of(&user, &gateway)))
+    let found = async { UserDetail::of(&*accounts.by_id(&id)?, &accounts, &gateway).await };
+    answer(&request, found.await)
 }
 
 /// The fields to change. A field that is left out is not changed; null removes a limit, a list or a note.
@@ -135,9 +164,9 @@ pub async fn change(
         let UserPatch { role, note, requests_per_minute, quotas, models, weight, class } =
             body::json(&request, &mut payload, &config.limits).await?;
         let edit = UserEdit { role, note, requests_per_minute, quotas, models, weight, class };
-        accounts.edit(admin.0.actor(), &id, edit).await
+        UserDetail::of(&accounts.edit(admin.0.actor(), &id, edit).await?, &accounts, &gateway).await
     };
-    answer(&request, changed.await.map(|user| UserDetail::of(&user, &gateway)))
+    answer(&request, changed.await)
 }
 
 /// Approves a pending account.

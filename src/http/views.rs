@@ -10,6 +10,7 @@ use crate::model::rights::Class;
 use crate::model::rights::quotas::Quotas;
 use crate::model::runaway::Runaway;
 use crate::model::token::Token;
+use crate::rules::accounts::lists::UserFacts;
 use crate::rules::limits::{Left, QuotaAccount};
 use crate::rules::tokens::Fresh;
 use crate::store::settings::SettingState;
@@ -18,32 +19,32 @@ use crate::store::settings::SettingState;
 #[derive(Serialize, ToSchema)]
 pub struct UserView {
     #[schema(format = Uuid)]
-    id: String,
+    pub id: String,
     #[schema(example = "ann@example.org")]
-    username: String,
+    pub username: String,
     /// `admin` or `user`
-    role: &'static str,
+    pub role: &'static str,
     /// `pending`, `active` or `disabled`
-    status: &'static str,
-    must_change_password: bool,
+    pub status: &'static str,
+    pub must_change_password: bool,
     /// The account's own limit; null: the gateway's.
-    requests_per_minute: Option<i64>,
+    pub requests_per_minute: Option<i64>,
     /// The account's own quotas; null: the gateway's.
-    quotas: Quotas,
+    pub quotas: Quotas,
     /// The models that the user may use; null: all.
-    models: Option<Vec<String>>,
+    pub models: Option<Vec<String>>,
     /// Queue weight, 1 by default: a higher weight gets more GPU time while others wait.
-    weight: i64,
+    pub weight: i64,
     /// `interactive`, or `batch`, which runs when no interactive request waits.
-    class: &'static str,
+    pub class: &'static str,
     /// The network that a registration came from, while it waits for approval: an IPv4 address or an IPv6 /64.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "192.168.1.77")]
-    registered_from: Option<String>,
+    pub registered_from: Option<String>,
     #[schema(format = DateTime)]
-    created_at: String,
+    pub created_at: String,
     #[schema(format = DateTime)]
-    approved_at: Option<String>,
+    pub approved_at: Option<String>,
 }
 
 impl From<&User> for UserView {
@@ -66,19 +67,44 @@ impl From<&User> for UserView {
     }
 }
 
+/// What is known of a person beside their account.
+#[derive(Serialize, ToSchema)]
+pub struct UserFactsView {
+    /// Their last request, also if it was refused; absent: none yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub last_request_at: Option<String>,
+    /// How many of their tokens can be used now.
+    pub open_tokens: usize,
+    /// Who approved the account; absent: somebody on the host, or nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "maria@example.org")]
+    pub approved_by: Option<String>,
+}
+
+impl From<UserFacts> for UserFactsView {
+    fn from(facts: UserFacts) -> Self {
+        UserFactsView {
+            last_request_at: facts.last_request_at.map(Timestamp::rfc3339),
+            open_tokens: facts.open_tokens,
+            approved_by: facts.approved_by,
+        }
+    }
+}
+
 /// The state of one limit.
 #[derive(Serialize, ToSchema)]
 pub struct LeftView {
     /// Null: no limit.
-    limit: Option<u64>,
-    used: u64,
+    pub limit: Option<u64>,
+    pub used: u64,
     /// Reserved for running requests; what they don't use is released.
-    reserved: u64,
+    pub reserved: u64,
     /// Null: no limit.
-    left: Option<u64>,
+    pub left: Option<u64>,
     /// When the whole limit is available again.
     #[schema(format = DateTime)]
-    resets_at: String,
+    pub resets_at: String,
 }
 
 impl LeftView {
@@ -96,11 +122,11 @@ impl LeftView {
 /// All limits of one user or token.
 #[derive(Serialize, ToSchema)]
 pub struct AccountView {
-    requests_per_minute: LeftView,
-    tokens_per_minute: LeftView,
-    requests_per_day: LeftView,
-    tokens_per_day: LeftView,
-    gpu_seconds_per_day: LeftView,
+    pub requests_per_minute: LeftView,
+    pub tokens_per_minute: LeftView,
+    pub requests_per_day: LeftView,
+    pub tokens_per_day: LeftView,
+    pub gpu_seconds_per_day: LeftView,
 }
 
 impl From<QuotaAccount> for AccountView {
@@ -199,9 +225,9 @@ impl TokenView {
 pub struct FreshToken {
     /// Send it as `Authorization: Bearer …` or as `x-api-key`. It is not shown again.
     #[schema(example = "lgw_m_4sTq9ZbM1x_…")]
-    token: String,
+    pub token: String,
     #[serde(flatten)]
-    view: TokenView,
+    pub view: TokenView,
 }
 
 impl FreshToken {

@@ -108,6 +108,8 @@ pub struct User {
     pub registered_from: Option<String>,
     pub created_at_us: i64,
     pub approved_at_us: Option<i64>,
+    /// `None` on an approved account: it was approved on the host.
+    pub approved_by: Option<i64>,
     pub deleted_at_us: Option<i64>,
 }
 

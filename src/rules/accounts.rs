@@ -27,6 +27,8 @@ use crate::model::rights::{AllowedModels, Class, check_requests_per_minute, chec
 use crate::store::Store;
 use crate::store::users::{PasswordReset, Pending, UserChanges};
 
+pub mod lists;
+
 pub struct Accounts {
     store: Store,
     auth: Arc<Auth>,
@@ -309,38 +311,6 @@ impl Accounts {
     pub fn by_id(&self, public_id: &str) -> Result<Arc<User>, Error> {
         let people = self.store.people();
         people.by_public_id(public_id).cloned().ok_or_else(|| Error::NotFound { what: "such user".into() })
-    }
-
-    /// Returns a page of accounts, newest first, whose name contains `search`; `after` is the id with which the last page
-    /// ended.
-    pub async fn list(
-        &self,
-        search: Option<&str>,
-        status: Option<&str>,
-        after: Option<String>,
-        limit: usize,
-    ) -> Result<Vec<Arc<User>>, Error> {
-        let status = status.map(UserStatus::parse).transpose()?;
-        let before = match after {
-            // The next page works also when that account has been deleted meanwhile.
-            Some(id) => {
-                let key = self.store.user_key(id).await;
-                Some(key.map_err(|_| Error::invalid("cursor", "`cursor` is not the `next` of a page"))?)
-            }
-            None => None,
-        };
-        let search = search.map(Username::of);
-        let people = self.store.people();
-        let mut found: Vec<_> = people
-            .all()
-            .filter(|user| search.as_ref().is_none_or(|text| user.name().contains(text.as_str())))
-            .filter(|user| status.is_none_or(|status| user.status == status))
-            .filter(|user| before.is_none_or(|before| user.id < before))
-            .cloned()
-            .collect();
-        found.sort_by_key(|user| std::cmp::Reverse(user.id));
-        found.truncate(limit);
-        Ok(found)
     }
 }
 

@@ -44,6 +44,7 @@ pub struct UserRow {
     created_at_us: i64,
     approved_at_us: Option<i64>,
     deleted_at_us: Option<i64>,
+    approved_by: Option<i64>,
 }
 
 impl From<UserRow> for User {
@@ -68,6 +69,7 @@ impl From<UserRow> for User {
             created_at_us: row.created_at_us,
             approved_at_us: row.approved_at_us,
             deleted_at_us: row.deleted_at_us,
+            approved_by: row.approved_by,
         }
     }
 }

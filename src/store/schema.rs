@@ -26,6 +26,7 @@ diesel::table! {
         created_at_us -> BigInt,
         approved_at_us -> Nullable<BigInt>,
         deleted_at_us -> Nullable<BigInt>,
+        approved_by -> Nullable<BigInt>,
     }
 }
 

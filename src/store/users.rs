@@ -20,6 +20,8 @@ use crate::store::quotas::OfUser;
 use crate::store::schema::{record, users};
 use crate::store::{Store, Tx, WriteFailure, audit, tokens};
 
+mod last_requests;
+
 /// What an admin changes in an account; `None`: it stays as it is.
 #[derive(Debug, Default)]
 pub struct UserChanges {
@@ -268,6 +270,7 @@ impl Store {
                         .set((
                             users::status.eq(UserStatus::Active.name()),
                             users::approved_at_us.eq(tx.now.0),
+                            users::approved_by.eq(by.0),
                             users::registered_from.eq(None::<String>),
                         ))
                         .execute(tx.connection)?

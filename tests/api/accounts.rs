@@ -296,6 +296,67 @@ async fn people_are_found_by_part_of_a_name_in_any_spelling_and_by_status() {
 }
 
 #[actix_web::test]
+async fn a_list_of_people_tells_who_let_them_in_and_when_they_last_asked() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    for name in ["carl", "ann", "bob"] {
+        gateway.user(&admin, name).await;
+    }
+    gateway.post("/api/v1/register", None, json!({ "email": "dora@example.org", "password": PASSWORD })).await;
+    let ann = gateway.token("ann@example.org", PASSWORD).await;
+    let carl = gateway.token("carl@example.org", PASSWORD).await;
+    for jwt in [&carl, &ann] {
+        assert_eq!(gateway.post("/v1/chat/completions", Some(jwt), hello()).await.status, 200);
+    }
+    let made = gateway.post("/api/v1/tokens", Some(&ann), json!({ "name": "ci" })).await.json();
+    gateway.post("/api/v1/tokens", Some(&ann), json!({ "name": "old" })).await;
+    let revoked = format!("/api/v1/tokens/{}", made["id"].as_str().unwrap());
+    gateway.send("DELETE", &revoked, Some(&ann), Vec::new()).await;
+    let page = async |query: &str| gateway.get(&format!("/api/v1/users?{query}"), Some(&admin)).await.json();
+    let names = |page: &Value| {
+        let items = page["items"].as_array().unwrap_or_else(|| panic!("{page}"));
+        items.iter().map(|user| user["username"].as_str().unwrap().split('@').next().unwrap().to_owned()).collect()
+    };
+
+    let by_name = page("sort=name").await;
+
+    let of_ann = &by_name["items"][1];
+    assert_eq!(json!([of_ann["username"], of_ann["approved_by"]]), json!(["ann@example.org", "admin"]));
+    assert_eq!((&of_ann["open_tokens"], of_ann["last_request_at"].is_string()), (&json!(1), true));
+    assert_eq!(
+        (&by_name["items"][2]["open_tokens"], &by_name["items"][2]["last_request_at"]),
+        (&json!(0), &Value::Null)
+    );
+    assert_eq!(by_name["counts"], json!({ "pending": 1, "active": 4, "disabled": 0 }));
+    assert_eq!(page("status=pending").await["counts"]["active"], 4, "of all, whatever the page shows");
+    assert_eq!(page("search=ann&status=disabled").await["counts"], json!({ "pending": 0, "active": 1, "disabled": 0 }));
+    for (sort, expected) in [
+        ("created", ["dora", "bob", "ann", "carl", "admin"]),
+        ("name", ["admin", "ann", "bob", "carl", "dora"]),
+        ("last_request", ["ann", "carl", "dora", "bob", "admin"]),
+    ] {
+        let mut all: Vec<String> = Vec::new();
+        let mut query = format!("sort={sort}&limit=2");
+        loop {
+            let found = page(&query).await;
+            all.extend::<Vec<String>>(names(&found));
+            let Some(next) = found["next"].as_str() else { break };
+            query = format!("sort={sort}&limit=2&cursor={next}");
+        }
+        assert_eq!(all, expected, "{sort}");
+    }
+    for bad in ["sort=age", "sort=last_request&cursor=x", "sort=last_request&cursor=1.x", "cursor=ann@example.org"] {
+        assert_eq!(gateway.get(&format!("/api/v1/users?{bad}"), Some(&admin)).await.status, 400, "{bad}");
+    }
+    let one = gateway.get(&format!("/api/v1/users/{}", of_ann["id"].as_str().unwrap()), Some(&admin)).await.json();
+    assert_eq!(
+        json!([one["approved_by"], one["open_tokens"], one["last_request_at"]]),
+        json!(["admin", 1, of_ann["last_request_at"]])
+    );
+}
+
+#[actix_web::test]
 async fn a_page_of_people_goes_on_after_one_who_was_deleted_meanwhile() {
     let gateway = TestGateway::start("http://127.0.0.1:1");
     let admin = gateway.admin().await;
