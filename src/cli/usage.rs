@@ -1,4 +1,4 @@
-//! `lan-gateway usage`: sums of usage, by person, token, model or hour.
+//! `lan-gateway usage`: sums of usage, by person, token, model, hour or day.
 
 use std::io::Write;
 
@@ -12,9 +12,12 @@ use crate::rules::usage::{UsageItem, as_csv};
 
 #[derive(Args)]
 pub struct UsageCommand {
-    /// user, token, model or hour
+    /// user, token, model, hour or day, or one of the first three in each hour or day, as in user,day
     #[arg(long, default_value = "user")]
     by: String,
+    /// name, gpu, requests, tokens, refused or failed: the largest first
+    #[arg(long, default_value = "name")]
+    sort: String,
     /// Only this person
     #[arg(long)]
     user: Option<String>,
@@ -39,12 +42,13 @@ pub struct UsageCommand {
 }
 
 pub async fn run(host: &HostApi, command: UsageCommand) -> anyhow::Result<()> {
-    let UsageCommand { by, user, token, from, to, csv, bom, json } = command;
+    let UsageCommand { by, sort, user, token, from, to, csv, bom, json } = command;
     let user = host.person(user.as_deref()).await?;
     let path = with_query(
         "/api/v1/usage",
         [
             ("by", Some(by.as_str())),
+            ("sort", Some(sort.as_str())),
             ("user_id", user.as_deref()),
             ("token_id", token.as_deref().map(token_id)),
             ("from", from.as_deref()),
@@ -74,10 +78,11 @@ fn print_items(items: &[UsageItem], title: &str) {
     let rows: Vec<[String; 8]> = items
         .iter()
         .map(|item| {
-            let key = match &item.user {
+            let mut key = match &item.user {
                 Some(user) => format!("{} ({user})", item.key),
                 None => item.key.clone(),
             };
+            key.extend(item.when.iter().flat_map(|when| ["  ", when]));
             [
                 key,
                 item.requests.to_string(),

@@ -5,7 +5,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::base::clock::zone::Zone;
 use crate::base::error::Error;
+use crate::config::Config;
 use crate::http::callers::{Admin, Asker, UsageReader};
 use crate::http::query::query;
 use crate::http::reply::{ApiError, ApiResult, answer};
@@ -28,9 +30,13 @@ pub struct UsageQuery {
     /// RFC 3339: before this time. Default: now.
     #[param(format = DateTime)]
     to: Option<String>,
-    /// `user` (the default), `token`, `model` or `hour`. More than 10,000 hours are refused; a year has fewer. Of more users,
-    /// tokens or models, those with the least usage are summed in one last line, `(others)`.
+    /// `user` (the default), `token`, `model`, `hour` (UTC) or `day` (in the gateway's `timezone`), or one of the first three in
+    /// each hour or day, as in `user,day`. More than 10,000 lines are refused if they are hours or days; a year has fewer hours. Of
+    /// more users, tokens or models, those with the least usage are summed up at the end, `(others)`.
     by: Option<String>,
+    /// `name` (the default: by name, or by time), `gpu`, `requests`, `tokens`, `refused` or `failed`: the largest first. With two
+    /// keys, the user, token or model with the largest total comes first.
+    sort: Option<String>,
     /// `json` (the default) or `csv`
     format: Option<String>,
     /// `true`: starts a CSV with a byte order mark, which Excel needs to read UTF-8.
@@ -48,7 +54,12 @@ pub struct UsagePage {
 /// Usage of all users.
 #[utoipa::path(get, path = "/api/v1/usage", tag = "admin", params(UsageQuery),
     responses((status = 200, content((UsagePage = "application/json"), (String = "text/csv"))), crate::http::errors::Refusals))]
-pub async fn of_everybody(admin: Admin, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
+pub async fn of_everybody(
+    admin: Admin,
+    request: HttpRequest,
+    store: web::Data<Store>,
+    config: web::Data<Config>,
+) -> ApiResult {
     if matches!(admin.0, Asker::Host) {
         // On the host, sums the record up to the last request: perhaps no gateway runs that would do it.
         let followed = async {
@@ -57,23 +68,28 @@ pub async fn of_everybody(admin: Admin, request: HttpRequest, store: web::Data<S
         };
         followed.await.map_err(|error| ApiError::new(error, &request))?;
     }
-    tell(&request, &store, query(&request)).await
+    tell(&request, &store, &config.timezone, query(&request)).await
 }
 
 /// Your own usage. A token needs the scope `usage`.
 #[utoipa::path(get, path = "/api/v1/me/usage", tag = "account", params(UsageQuery),
     responses((status = 200, content((UsagePage = "application/json"), (String = "text/csv"))), crate::http::errors::Refusals))]
-pub async fn of_mine(reader: UsageReader, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
+pub async fn of_mine(
+    reader: UsageReader,
+    request: HttpRequest,
+    store: web::Data<Store>,
+    config: web::Data<Config>,
+) -> ApiResult {
     let asked = query::<UsageQuery>(&request).and_then(|asked| match &asked.user_id {
         Some(_) => Err(Error::invalid("user_id", "`user_id` is for admins, on /api/v1/usage")),
         None => Ok(UsageQuery { user_id: Some(reader.0.user().public_id.clone()), ..asked }),
     });
-    tell(&request, &store, asked).await
+    tell(&request, &store, &config.timezone, asked).await
 }
 
-async fn tell(request: &HttpRequest, store: &Store, asked: Result<UsageQuery, Error>) -> ApiResult {
+async fn tell(request: &HttpRequest, store: &Store, zone: &Zone, asked: Result<UsageQuery, Error>) -> ApiResult {
     let told = async {
-        let UsageQuery { user_id, token_id, from, to, by, format, bom } = asked?;
+        let UsageQuery { user_id, token_id, from, to, by, sort, format, bom } = asked?;
         let csv = match format.as_deref() {
             None | Some("json") => false,
             Some("csv") => true,
@@ -82,7 +98,7 @@ async fn tell(request: &HttpRequest, store: &Store, asked: Result<UsageQuery, Er
         if bom && !csv {
             return Err(Error::invalid("bom", "`bom` is for CSV alone; JSON begins without one"));
         }
-        Ok((csv, bom, lines(store, Question { user_id, token_id, from, to, by }).await?))
+        Ok((csv, bom, lines(store, zone, Question { user_id, token_id, from, to, by, sort }).await?))
     };
     match told.await {
         Ok((true, bom, items)) => Ok(HttpResponse::Ok()

@@ -1,13 +1,17 @@
-//! Usage sums, by user, token, model or hour.
+//! Usage sums, by user, token, model, hour or day, and by one of the first three in each hour or day.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::base::clock::Timestamp;
+use crate::base::clock::zone::Zone;
 use crate::base::error::Error;
 use crate::base::sheet::{BYTE_ORDER_MARK, csv_line};
 use crate::store::Store;
-use crate::store::usage::{Group, Sums, UsageFilter, Used};
+use crate::store::usage::{Group, Measure, QUARTER_US, Sums, UsageFilter, Used, UsedInStep, plus};
 
 /// A query of usage, not yet checked.
 #[derive(Debug, Default)]
@@ -22,19 +26,32 @@ pub struct Question {
     pub to: Option<String>,
     /// `user` by default.
     pub by: Option<String>,
+    /// `name` by default.
+    pub sort: Option<String>,
 }
 
-/// The usage of one user, token or model, or of one hour.
+/// The usage of one user, token or model, or of one hour or day, or of one of the first three in one of the latter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UsageItem {
-    /// Name of the user, the token or the model, or the hour (UTC).
+    /// Name of the user, the token or the model, or the hour (UTC), or the date of the day in the gateway's `timezone`.
     pub key: String,
+    /// The hour (UTC) or the date, when `key` is a name and both were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2026-01-31")]
+    pub when: Option<String>,
+    /// When the hour or day begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub begins_at: Option<String>,
     /// Public id of the user or token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Name of the token's owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// Public id of the token's owner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
     /// Requests that reached the upstream or waited for it.
     pub requests: i64,
     /// Those of `requests` that ended in an error.
@@ -58,15 +75,72 @@ pub const LINES_MAX: usize = 10_000;
 /// Name of the last line when there would be more lines: the sum of those with the least usage.
 const OTHERS: &str = "(others)";
 
-const GROUPS: [(&str, Group); 4] =
-    [("user", Group::User), ("token", Group::Token), ("model", Group::Model), ("hour", Group::Hour)];
+/// A length of time that usage can be told by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Hour,
+    /// From midnight to midnight in the gateway's zone.
+    Day,
+}
 
-/// Returns the lines, in the order of hours or of names.
-pub async fn lines(store: &Store, asked: Question) -> Result<Vec<UsageItem>, Error> {
-    let group = group(asked.by.as_deref().unwrap_or("user"))?;
+/// What makes a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Group(Group),
+    Step(Step),
+    Both(Group, Step),
+}
+
+impl By {
+    fn parse(text: &str) -> Result<By, Error> {
+        let group = |word: &str| match word {
+            "user" => Some(Group::User),
+            "token" => Some(Group::Token),
+            "model" => Some(Group::Model),
+            _ => None,
+        };
+        let step = |word: &str| match word {
+            "hour" => Some(Step::Hour),
+            "day" => Some(Step::Day),
+            _ => None,
+        };
+        let by = match text.split_once(',') {
+            None => group(text).map(By::Group).or_else(|| step(text).map(By::Step)),
+            Some((first, second)) => group(first).zip(step(second)).map(|(group, step)| By::Both(group, step)),
+        };
+        by.ok_or_else(|| {
+            let message = "`by` must be user, token, model, hour or day, or one of the first three and one of the others, \
+                as in user,day";
+            Error::invalid("by", message)
+        })
+    }
+}
+
+/// Parses the order of lines; `None`: by name or time.
+fn measure(word: &str) -> Result<Option<Measure>, Error> {
+    Ok(Some(match word {
+        "name" => return Ok(None),
+        "gpu" => Measure::Gpu,
+        "requests" => Measure::Requests,
+        "tokens" => Measure::Tokens,
+        "refused" => Measure::Refused,
+        "failed" => Measure::Failed,
+        _ => return Err(Error::invalid("sort", "`sort` must be name, gpu, requests, tokens, refused or failed")),
+    }))
+}
+
+/// Returns the lines, in the order that was asked for. What is summed up as others comes last.
+pub async fn lines(store: &Store, zone: &Zone, asked: Question) -> Result<Vec<UsageItem>, Error> {
+    let by = By::parse(asked.by.as_deref().unwrap_or("user"))?;
+    let measure = measure(asked.sort.as_deref().unwrap_or("name"))?;
     let time = |field, text: Option<&str>| text.map(|text| Timestamp::parse_field(field, text)).transpose();
     let to = time("to", asked.to.as_deref())?.unwrap_or_else(Timestamp::now);
-    let from = time("from", asked.from.as_deref())?.unwrap_or_else(|| to.plus_seconds(-DAYS_DEFAULT * 24 * 3600));
+    let from = time("from", asked.from.as_deref())?.unwrap_or_else(|| {
+        let from = to.plus_seconds(-DAYS_DEFAULT * 24 * 3600);
+        let by_day = matches!(by, By::Step(Step::Day) | By::Both(_, Step::Day));
+        // The first of the days is a whole one.
+        if by_day { zone.day_of(from).begins } else { from }
+    });
     let user_id = match asked.user_id {
         Some(id) => Some(store.user_key(id).await?),
         None => None,
@@ -83,29 +157,158 @@ pub async fn lines(store: &Store, asked: Question) -> Result<Vec<UsageItem>, Err
         None => None,
     };
     let wanted = UsageFilter { user_id, token_id, from, to };
-    if group == Group::Hour {
-        let used = store.usage(group, wanted, LINES_MAX + 1).await?;
-        if used.len() > LINES_MAX {
-            let message =
-                format!("that makes more than {LINES_MAX} lines; ask for a shorter time, or `by` something else");
-            return Err(Error::invalid("from", message));
+    match by {
+        By::Group(group) => groups(store, group, wanted, measure).await,
+        By::Step(Step::Hour) => {
+            let used = store.usage(Group::Hour, wanted, LINES_MAX + 1).await?;
+            if used.len() > LINES_MAX {
+                return Err(too_many_lines());
+            }
+            Ok(ordered(named(store, Group::Hour, used).await?, measure))
         }
-        return named(store, group, used).await;
+        By::Step(step) => {
+            let bounds = bounds(step, zone, from, to)?;
+            let steps = store.usage_in_steps(Group::All, wanted, bounds, Measure::Any, 1).await?;
+            let mut items = Vec::new();
+            for UsedInStep { begins, used, .. } in steps {
+                let all = |used: Used| UsageItem {
+                    begins_at: Some(begins.rfc3339()),
+                    ..item(label(step, zone, begins), used.sums)
+                };
+                items.extend(used.into_iter().map(all));
+            }
+            Ok(ordered(items, measure))
+        }
+        By::Both(group, step) => both(store, zone, group, step, wanted, measure).await,
     }
+}
+
+async fn groups(
+    store: &Store,
+    group: Group,
+    wanted: UsageFilter,
+    measure: Option<Measure>,
+) -> Result<Vec<UsageItem>, Error> {
     // Users can make any number of tokens. One who made many must not hide the others from an admin.
-    let (used, rest) = store.most_used(group, wanted, LINES_MAX - 1).await?;
+    let order = measure.unwrap_or(Measure::Any);
+    let (used, rest) = store.most_used(group, wanted, order, LINES_MAX - 1).await?;
     let mut items = named(store, group, used).await?;
-    items.sort_by(|one, other| (&one.key, &one.user, &one.id).cmp(&(&other.key, &other.user, &other.id)));
+    if measure.is_none() {
+        items.sort_by(|one, other| (&one.key, &one.user, &one.id).cmp(&(&other.key, &other.user, &other.id)));
+    }
     items.extend(rest.map(|rest| item(OTHERS.into(), rest)));
     Ok(items)
 }
 
-fn group(name: &str) -> Result<Group, Error> {
-    GROUPS
-        .into_iter()
-        .find(|(word, _)| *word == name)
-        .map(|(_, group)| group)
-        .ok_or_else(|| Error::invalid("by", "`by` must be user, token, model or hour"))
+/// Returns a line for each group in each hour or day. The groups that used most are as many as fit; the others are summed up in a
+/// line for each hour or day.
+async fn both(
+    store: &Store,
+    zone: &Zone,
+    group: Group,
+    step: Step,
+    wanted: UsageFilter,
+    measure: Option<Measure>,
+) -> Result<Vec<UsageItem>, Error> {
+    let bounds = bounds(step, zone, wanted.from, wanted.to)?;
+    let groups_max = (LINES_MAX / bounds.len().max(1)).saturating_sub(1);
+    if groups_max == 0 {
+        return Err(too_many_lines());
+    }
+    let order = measure.unwrap_or(Measure::Any);
+    let steps = store.usage_in_steps(group, wanted, bounds, order, groups_max).await?;
+    let at = |item: UsageItem, begins: Timestamp| UsageItem {
+        when: Some(label(step, zone, begins)),
+        begins_at: Some(begins.rfc3339()),
+        ..item
+    };
+    let (mut used, mut times, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+    let mut totals: HashMap<(i64, String), Sums> = HashMap::new();
+    for one in steps {
+        rest.extend(one.rest.map(|rest| at(item(OTHERS.into(), rest), one.begins)));
+        for group in &one.used {
+            totals.entry((group.number, group.word.clone())).or_default().add(group.sums);
+        }
+        times.extend(one.used.iter().map(|_| one.begins));
+        used.extend(one.used);
+    }
+    let total = |used: &Used| totals.get(&(used.number, used.word.clone())).copied().unwrap_or_default();
+    let sizes: Vec<i64> = used.iter().map(|used| measure.map_or(0, |measure| total(used).of(measure))).collect();
+    let items = named(store, group, used).await?.into_iter().zip(times).zip(sizes);
+    let mut items: Vec<(Reverse<i64>, Timestamp, UsageItem)> =
+        items.map(|((item, begins), size)| (Reverse(size), begins, at(item, begins))).collect();
+    items.sort_by(|(size, begins, one), (other_size, other_begins, other)| {
+        (size, &one.key, &one.user, &one.id, begins).cmp(&(
+            other_size,
+            &other.key,
+            &other.user,
+            &other.id,
+            other_begins,
+        ))
+    });
+    Ok(items.into_iter().map(|(_, _, item)| item).chain(rest).collect())
+}
+
+/// Returns where each hour or day begins, and where the last one ends. Days begin on a quarter of an hour; in a zone where they
+/// don't, what is left of that quarter belongs to the day that begins in it.
+fn bounds(step: Step, zone: &Zone, from: Timestamp, to: Timestamp) -> Result<Vec<Timestamp>, Error> {
+    let floor = |time: Timestamp, unit: i64| Timestamp(time.0.saturating_sub(time.0.rem_euclid(unit)));
+    let mut bounds = Vec::new();
+    let mut next = from;
+    while next < to {
+        if bounds.len() == LINES_MAX {
+            return Err(too_many_lines());
+        }
+        let (begins, ends) = match step {
+            Step::Hour => (floor(next, HOUR_US), floor(next, HOUR_US).plus_seconds(3600)),
+            Step::Day => {
+                let day = zone.day_of(next);
+                (floor(day.begins, QUARTER_US), day.ends)
+            }
+        };
+        bounds.push(begins);
+        next = ends;
+    }
+    if !bounds.is_empty() {
+        bounds.push(if step == Step::Day { floor(next, QUARTER_US) } else { next });
+    }
+    Ok(bounds)
+}
+
+const HOUR_US: i64 = 4 * QUARTER_US;
+
+fn label(step: Step, zone: &Zone, begins: Timestamp) -> String {
+    match step {
+        Step::Hour => begins.rfc3339(),
+        // A day may begin within the quarter of an hour.
+        Step::Day => zone.date_of(Timestamp(begins.0.saturating_add(QUARTER_US - 1))),
+    }
+}
+
+fn too_many_lines() -> Error {
+    let message = format!("that makes more than {LINES_MAX} lines; ask for a shorter time, or `by` something else");
+    Error::invalid("from", message)
+}
+
+/// Sorts lines of hours or days, which are in the order of time, by a measure: the largest first.
+fn ordered(mut items: Vec<UsageItem>, measure: Option<Measure>) -> Vec<UsageItem> {
+    if let Some(measure) = measure {
+        items.sort_by_key(|item| Reverse(item.of(measure)));
+    }
+    items
+}
+
+impl UsageItem {
+    fn of(&self, measure: Measure) -> i64 {
+        match measure {
+            Measure::Any => plus(self.requests, self.refused),
+            Measure::Requests => self.requests,
+            Measure::Tokens => plus(self.prompt_tokens, self.answer_tokens),
+            Measure::Gpu => self.gpu_ms,
+            Measure::Refused => self.refused,
+            Measure::Failed => self.failed,
+        }
+    }
 }
 
 async fn named(store: &Store, group: Group, used: Vec<Used>) -> Result<Vec<UsageItem>, Error> {
@@ -127,12 +330,16 @@ async fn named(store: &Store, group: Group, used: Vec<Used>) -> Result<Vec<Usage
                 Some(token) => UsageItem {
                     id: Some(token.public_id.clone()),
                     user: Some(people.name_of(token.user_id)),
+                    user_id: people.by_id(token.user_id).map(|user| user.public_id.clone()),
                     ..item(token.name().to_owned())
                 },
             },
             Group::Model if used.word.is_empty() => item("(no model)".into()),
             Group::Model => item(used.word.clone()),
-            Group::Hour => item(Timestamp(used.number).rfc3339()),
+            Group::Hour => {
+                let begins = Timestamp(used.number).rfc3339();
+                UsageItem { begins_at: Some(begins.clone()), ..item(begins) }
+            }
             Group::All => item("(all)".into()),
         }
     };
@@ -142,8 +349,11 @@ async fn named(store: &Store, group: Group, used: Vec<Used>) -> Result<Vec<Usage
 fn item(key: String, sums: Sums) -> UsageItem {
     UsageItem {
         key,
+        when: None,
+        begins_at: None,
         id: None,
         user: None,
+        user_id: None,
         requests: sums.requests,
         failed: sums.failed,
         refused: sums.refused,
@@ -156,8 +366,19 @@ fn item(key: String, sums: Sums) -> UsageItem {
 
 pub fn as_csv(items: &[UsageItem], byte_order_mark: bool) -> Vec<u8> {
     let mut out = if byte_order_mark { BYTE_ORDER_MARK.as_bytes().to_vec() } else { Vec::new() };
-    let head =
-        ["key", "requests", "failed", "refused", "prompt_tokens", "answer_tokens", "gpu_ms", "total_ms", "id", "user"];
+    let head = [
+        "key",
+        "requests",
+        "failed",
+        "refused",
+        "prompt_tokens",
+        "answer_tokens",
+        "gpu_ms",
+        "total_ms",
+        "id",
+        "user",
+        "when",
+    ];
     csv_line(&mut out, &head.map(str::to_owned));
     for item in items {
         let numbers = [
@@ -171,7 +392,7 @@ pub fn as_csv(items: &[UsageItem], byte_order_mark: bool) -> Vec<u8> {
         ];
         let mut cells = vec![item.key.clone()];
         cells.extend(numbers.map(|number| number.to_string()));
-        cells.extend([&item.id, &item.user].map(|word| word.clone().unwrap_or_default()));
+        cells.extend([&item.id, &item.user, &item.when].map(|word| word.clone().unwrap_or_default()));
         csv_line(&mut out, &cells);
     }
     out

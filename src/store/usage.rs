@@ -67,6 +67,40 @@ impl Group {
     }
 }
 
+/// By what groups are compared: the largest comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// Requests and refusals.
+    Any,
+    Requests,
+    /// Model tokens of prompts and answers.
+    Tokens,
+    Gpu,
+    Refused,
+    Failed,
+}
+
+impl Measure {
+    fn order(self) -> &'static str {
+        match self {
+            Measure::Any => "requests + refused DESC, 1, 2",
+            Measure::Requests => "requests DESC, 1, 2",
+            Measure::Tokens => "prompt_tokens + answer_tokens DESC, 1, 2",
+            Measure::Gpu => "gpu_us DESC, 1, 2",
+            Measure::Refused => "refused DESC, 1, 2",
+            Measure::Failed => "failed DESC, 1, 2",
+        }
+    }
+}
+
+/// What each group used in one of several times that follow each other.
+pub struct UsedInStep {
+    pub begins: Timestamp,
+    pub used: Vec<Used>,
+    /// The sums of the groups that are not shown by themselves.
+    pub rest: Option<Sums>,
+}
+
 /// Whose usage, and of what time.
 #[derive(Debug, Clone, Copy)]
 pub struct UsageFilter {
@@ -92,7 +126,7 @@ pub struct Used {
 }
 
 impl Sums {
-    fn add(&mut self, other: Sums) {
+    pub fn add(&mut self, other: Sums) {
         let add = |sum: &mut i64, more| *sum = plus(*sum, more);
         add(&mut self.requests, other.requests);
         add(&mut self.failed, other.failed);
@@ -101,6 +135,18 @@ impl Sums {
         add(&mut self.answer_tokens, other.answer_tokens);
         add(&mut self.gpu_us, other.gpu_us);
         add(&mut self.total_us, other.total_us);
+    }
+
+    /// Returns how much there is of what is measured.
+    pub fn of(&self, measure: Measure) -> i64 {
+        match measure {
+            Measure::Any => plus(self.requests, self.refused),
+            Measure::Requests => self.requests,
+            Measure::Tokens => plus(self.prompt_tokens, self.answer_tokens),
+            Measure::Gpu => self.gpu_us,
+            Measure::Refused => self.refused,
+            Measure::Failed => self.failed,
+        }
     }
 
     /// Subtracts a part of these sums.
@@ -158,11 +204,12 @@ impl Store {
         &self,
         by: Group,
         wanted: UsageFilter,
+        measure: Measure,
         limit: usize,
     ) -> Result<(Vec<Used>, Option<Sums>), Error> {
         // One transaction: the follower must not add anything between the two.
         let both = move |connection: &mut SqliteConnection| {
-            let mut used = sums(connection, by, wanted, "requests + refused DESC, 1, 2", limit + 1)?;
+            let mut used = sums(connection, by, wanted, measure.order(), limit + 1)?;
             if used.len() <= limit {
                 return Ok((used, None));
             }
@@ -173,6 +220,40 @@ impl Store {
             Ok((used, Some(rest)))
         };
         self.read(move |connection| connection.transaction(both)).await
+    }
+
+    /// Sums of groups in each of the times that begin at one of `bounds` and end at the next. The `most` groups that used most of
+    /// `measure` in the whole time are returned by themselves, and in that order.
+    pub async fn usage_in_steps(
+        &self,
+        by: Group,
+        wanted: UsageFilter,
+        bounds: Vec<Timestamp>,
+        measure: Measure,
+        most: usize,
+    ) -> Result<Vec<UsedInStep>, Error> {
+        let all = move |connection: &mut SqliteConnection| {
+            let chosen = sums(connection, by, wanted, measure.order(), most)?;
+            let places: HashMap<(i64, String), usize> =
+                chosen.into_iter().enumerate().map(|(place, used)| ((used.number, used.word), place)).collect();
+            let mut steps = Vec::new();
+            for bound in bounds.windows(2) {
+                let within = UsageFilter { from: bound[0].max(wanted.from), to: bound[1].min(wanted.to), ..wanted };
+                let (mut shown, mut rest) = (Vec::new(), None);
+                for used in sums(connection, by, within, "1, 2", i64::MAX as usize)? {
+                    match places.get(&(used.number, used.word.clone())) {
+                        Some(place) => shown.push((*place, used)),
+                        None => rest.get_or_insert(Sums::default()).add(used.sums),
+                    }
+                }
+                shown.sort_by_key(|(place, _)| *place);
+                let used = shown.into_iter().map(|(_, used)| used).collect();
+                steps.push(UsedInStep { begins: bound[0], used, rest });
+            }
+            Ok(steps)
+        };
+        // One transaction: the follower must not add anything between two steps.
+        self.read(move |connection| connection.transaction(all)).await
     }
 }
 

@@ -196,3 +196,78 @@ async fn of_more_tokens_than_lines_those_that_were_used_least_are_one_line() {
     let fewer = gateway.get(&format!("{path}&user_id={}", gateway.id_of(&admin, "admin").await), Some(&admin)).await;
     assert_eq!(fewer.json()["items"].as_array().unwrap().len(), 10_000, "the same for one person");
 }
+
+#[actix_web::test]
+async fn days_are_those_of_the_zone_and_two_keys_make_a_line_for_each_of_both() {
+    let zone = [("TIMEZONE", "Europe/Berlin")];
+    let mut gateway = TestGateway::start_with("http://127.0.0.1:1", &zone);
+    let admin = gateway.admin().await;
+    gateway.user(&admin, "ann").await;
+    let ann = gateway.id_of(&admin, "ann").await;
+    gateway.kill();
+    // The last quarter of the 14th in Berlin, the first of the 15th, and noon.
+    gateway.on_the_file(
+        "INSERT INTO usage SELECT strftime('%s', at) * 1000000, (SELECT id FROM users WHERE username = name), 0, 'm', \
+         requests, 0, 0, tokens, 0, gpu * 1000000, 0 FROM (\
+         SELECT '2026-01-14T22:45:00' AS at, 'admin' AS name, 1 AS requests, 7 AS tokens, 5 AS gpu \
+         UNION ALL SELECT '2026-01-14T23:00:00', 'admin', 2, 7, 1 \
+         UNION ALL SELECT '2026-01-15T11:00:00', 'ann@example.org', 1, 20, 30)",
+    );
+    gateway.restart();
+    let time = "from=2026-01-13T23:00:00Z&to=2026-01-16T00:00:00Z";
+    let usage = async |query: &str| gateway.get(&format!("/api/v1/usage?{time}&{query}"), Some(&admin)).await;
+    let told = async |query: &str| {
+        let page = usage(query).await.json();
+        let items = page["items"].as_array().unwrap_or_else(|| panic!("{page}")).clone();
+        items.iter().map(|item| json!([item["key"], item["when"], item["requests"], item["gpu_ms"]])).collect::<Value>()
+    };
+
+    let days = usage("by=day").await.json();
+
+    assert_eq!(days["items"][0]["begins_at"], "2026-01-13T23:00:00Z");
+    assert_eq!(told("by=day").await, json!([["2026-01-14", null, 1, 5000], ["2026-01-15", null, 3, 31000]]));
+    assert_eq!(told("by=day&sort=gpu").await[0][0], "2026-01-15");
+    let of_ann = json!(["ann@example.org", "2026-01-15", 1, 30000]);
+    let of_admin = [json!(["admin", "2026-01-14", 1, 5000]), json!(["admin", "2026-01-15", 2, 1000])];
+    assert_eq!(told("by=user,day").await, json!([of_admin[0], of_admin[1], of_ann]));
+    assert_eq!(told("by=user,day&sort=gpu").await, json!([of_ann, of_admin[0], of_admin[1]]));
+    assert_eq!(told("by=user,day&sort=requests").await, json!([of_admin[0], of_admin[1], of_ann]));
+    assert_eq!(usage("by=user,day&sort=tokens").await.json()["items"][0]["id"], json!(ann));
+    assert_eq!(told("by=user&sort=gpu").await[0][0], "ann@example.org");
+    assert_eq!(told("by=user&sort=requests").await[0][0], "admin");
+    let hours = told("by=user,hour").await;
+    assert_eq!((&hours[0][1], &hours[1][1]), (&json!("2026-01-14T22:00:00Z"), &json!("2026-01-14T23:00:00Z")));
+    assert_eq!(told(&format!("by=model,day&user_id={ann}")).await, json!([["m", "2026-01-15", 1, 30000]]));
+    assert!(usage("by=user,day&format=csv").await.text().contains("\"2026-01-14\""));
+    let (good, table) =
+        gateway.command(&["usage", "--by", "day", "--sort", "gpu", "--from", "2026-01-14T00:00:00Z"], "");
+    assert!(good && table.contains("2026-01-15"), "{table}");
+    for bad in ["by=user,model", "by=day,user", "by=user,", "by=user,day,hour", "sort=age"] {
+        assert_eq!(usage(bad).await.status, 400, "{bad}");
+    }
+}
+
+#[actix_web::test]
+async fn of_two_keys_those_that_were_used_least_are_a_line_for_each_day() {
+    let mut gateway = TestGateway::start_with("http://127.0.0.1:1", &[("TIMEZONE", "UTC")]);
+    gateway.kill();
+    gateway.on_the_file(
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 10000) \
+         INSERT INTO usage SELECT 0, 1, n, 'm', 1, 0, 0, 2, 3, 4000 + n, 5000 FROM numbers",
+    );
+    gateway.restart();
+    let admin = gateway.admin().await;
+    let usage = async |query: &str| {
+        gateway.get(&format!("/api/v1/usage?from=1970-01-01T00:00:00Z&{query}"), Some(&admin)).await
+    };
+
+    let page = usage("by=token,day&sort=gpu&to=1970-01-03T00:00:00Z").await.json();
+
+    let items = page["items"].as_array().unwrap();
+    assert_eq!(items.len(), 3333, "as many as could be there on each of two days");
+    assert_eq!(json!([items[3332]["key"], items[3332]["requests"]]), json!(["(others)", 10_000 - 3332]));
+    assert_eq!(items[0]["gpu_ms"], 14);
+    let (most, more) = ("by=user,hour&to=1970-07-28T07:00:00Z", "by=user,hour&to=1970-07-28T08:00:00Z");
+    assert_eq!((usage(most).await.status, usage(more).await.status), (200, 400));
+    assert_eq!(usage("by=day&to=2026-01-01T00:00:00Z").await.status, 400, "more than ten thousand days");
+}

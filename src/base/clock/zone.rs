@@ -42,6 +42,12 @@ impl Zone {
         self.midnights(now).unwrap_or_else(|| Day::of_utc(now))
     }
 
+    /// Returns the date of a time, such as `2026-01-31`.
+    pub fn date_of(&self, time: Timestamp) -> String {
+        let zoned = jiff::Timestamp::from_microsecond(time.0).map(|time| time.to_zoned_datetime(self.0.clone()));
+        zoned.map_or_else(|_| time.rfc3339(), |zoned| zoned.date().to_string())
+    }
+
     /// Returns the day that contains `now`; `None` outside of the years that a calendar knows.
     fn midnights(&self, now: Timestamp) -> Option<Day> {
         let now = jiff::Timestamp::from_microsecond(now.0).ok()?.to_zoned_datetime(self.0.clone());
@@ -85,6 +91,15 @@ mod tests {
         assert_ne!(day("Europe/Berlin", "2026-01-15T23:00:00Z"), berlin);
         assert_eq!(day("UTC", "2026-01-15T23:00:00Z"), from_to("2026-01-15T00:00:00Z", "2026-01-16T00:00:00Z"));
         assert_eq!(day("Asia/Kathmandu", "2026-01-15T12:00:00Z").0, "2026-01-14T18:15:00Z");
+    }
+
+    #[test]
+    fn a_date_is_that_of_the_calendar_on_the_wall() {
+        let date = |zone: &str, time: &str| Zone::named(zone).unwrap().date_of(Timestamp::parse(time).unwrap());
+
+        assert_eq!(date("Europe/Berlin", "2026-01-14T22:59:59Z"), "2026-01-14");
+        assert_eq!(date("Europe/Berlin", "2026-01-14T23:00:00Z"), "2026-01-15");
+        assert_eq!(date("UTC", "2026-01-14T23:00:00Z"), "2026-01-14");
     }
 
     #[test]
