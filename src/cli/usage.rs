@@ -4,9 +4,10 @@ use std::io::Write;
 
 use clap::Args;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::base::text::visible;
-use crate::cli::host::{HostApi, token_id, unexpected, with_query};
+use crate::cli::host::{HostApi, maybe, need, token_id, unexpected, with_query};
 use crate::cli::{print_json, table};
 use crate::rules::usage::{UsageItem, as_csv};
 
@@ -36,14 +37,22 @@ pub struct UsageCommand {
     /// Begin the CSV with a byte order mark, which Excel needs to read UTF-8
     #[arg(long, requires = "csv")]
     bom: bool,
-    /// Print one JSON list
+    /// Show who used the GPU in each interval of an hour, a day or a week, and who waited
+    #[arg(long, value_name = "SPAN", conflicts_with_all = ["by", "sort", "token", "from", "csv"])]
+    timeline: Option<String>,
+    /// Print one JSON list, or one object for a timeline
     #[arg(long)]
     json: bool,
 }
 
 pub async fn run(host: &HostApi, command: UsageCommand) -> anyhow::Result<()> {
-    let UsageCommand { by, sort, user, token, from, to, csv, bom, json } = command;
+    let UsageCommand { by, sort, user, token, from, to, csv, bom, timeline, json } = command;
     let user = host.person(user.as_deref()).await?;
+    if let Some(span) = timeline {
+        let asked = [("span", Some(span.as_str())), ("to", to.as_deref()), ("user_id", user.as_deref())];
+        let story = host.get(&with_query("/api/v1/usage/timeline", asked)).await?;
+        return if json { print_json(&story) } else { print_story(&story) };
+    }
     let path = with_query(
         "/api/v1/usage",
         [
@@ -69,6 +78,32 @@ pub async fn run(host: &HostApi, command: UsageCommand) -> anyhow::Result<()> {
         println!("nothing was used in that time");
     } else {
         print_items(&items, &by.to_uppercase());
+    }
+    Ok(())
+}
+
+/// Prints the intervals in which the GPU was used or somebody waited.
+fn print_story(story: &Value) -> anyhow::Result<()> {
+    let list = |value: &Value| value.as_array().cloned().ok_or_else(unexpected);
+    let names: Vec<String> =
+        list(&story["people"])?.iter().map(|person| need(person, "name")).collect::<anyhow::Result<_>>()?;
+    let seconds = |millis: i64| format!("{}.{}", millis / 1000, millis % 1000 / 100);
+    let mut rows = Vec::new();
+    for interval in list(&story["intervals"])? {
+        let parts: Vec<i64> = list(&interval["gpu_ms"])?.iter().filter_map(Value::as_i64).collect();
+        let waited = maybe(&interval, "waited").unwrap_or_default();
+        if parts.iter().all(|part| *part == 0) && ["", "0"].contains(&waited.as_str()) {
+            continue;
+        }
+        let who = names.iter().zip(&parts).filter(|(_, part)| **part > 0);
+        let who: Vec<String> = who.map(|(name, part)| format!("{} {}", visible(name), seconds(*part))).collect();
+        let longest = interval["longest_wait_ms"].as_i64().map(seconds).unwrap_or_default();
+        rows.push([need(&interval, "begins_at")?, seconds(parts.iter().sum()), waited, longest, who.join(", ")]);
+    }
+    if rows.is_empty() {
+        println!("nothing was used in that time");
+    } else {
+        table::print(["BEGINS", "GPU SECONDS", "WAITED", "LONGEST WAIT", "WHO"], &rows);
     }
     Ok(())
 }

@@ -129,6 +129,7 @@ routes! {
         "GET" "/api/v1/audit" Admin audit::audit;
         "GET" "/api/v1/audit/{request_id}" Admin story::story;
         "GET" "/api/v1/usage" Admin usage::of_everybody;
+        "GET" "/api/v1/usage/timeline" Admin usage::story;
         "GET" "/api/v1/queue" Bearer queue::show;
         "DELETE" "/api/v1/queue/{request_id}" Admin queue::cancel;
         "GET" "/api/v1/settings" Admin settings::list;

@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::base::clock::Timestamp;
 use crate::base::clock::zone::Zone;
 use crate::base::error::Error;
 use crate::config::Config;
@@ -12,6 +13,7 @@ use crate::http::callers::{Admin, Asker, UsageReader};
 use crate::http::query::query;
 use crate::http::reply::{ApiError, ApiResult, answer};
 use crate::provider;
+use crate::rules::usage::timeline::{Span, Timeline, timeline};
 use crate::rules::usage::{Question, UsageItem, as_csv, lines};
 use crate::store::Store;
 
@@ -61,14 +63,45 @@ pub async fn of_everybody(
     config: web::Data<Config>,
 ) -> ApiResult {
     if matches!(admin.0, Asker::Host) {
-        // On the host, sums the record up to the last request: perhaps no gateway runs that would do it.
-        let followed = async {
-            while store.follow_usage(provider::canonical).await? {}
-            Ok(())
-        };
-        followed.await.map_err(|error| ApiError::new(error, &request))?;
+        catch_up(&store).await.map_err(|error| ApiError::new(error, &request))?;
     }
     tell(&request, &store, &config.timezone, query(&request)).await
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct TimelineQuery {
+    /// `hour` (the default) in minutes, `day` in quarters of an hour, or `week` in hours
+    span: Option<String>,
+    /// RFC 3339: the last interval holds this time, or ends with it. Default: now.
+    #[param(format = DateTime)]
+    to: Option<String>,
+    /// Only this user.
+    #[param(format = Uuid)]
+    user_id: Option<String>,
+}
+
+/// Who used the GPU in each minute, quarter or hour, and who waited: what happened at 14:05?
+#[utoipa::path(get, path = "/api/v1/usage/timeline", operation_id = "usage_timeline", tag = "admin", params(TimelineQuery),
+    responses((status = 200, body = Timeline), crate::http::errors::Refusals))]
+pub async fn story(admin: Admin, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
+    let told = async {
+        let TimelineQuery { span, to, user_id } = query(&request)?;
+        let span = Span::parse(span.as_deref().unwrap_or("hour"))?;
+        let to = to.as_deref().map(|text| Timestamp::parse_field("to", text)).transpose()?;
+        if matches!(admin.0, Asker::Host) {
+            catch_up(&store).await?;
+        }
+        timeline(&store, span, to, user_id).await
+    };
+    answer(&request, told.await)
+}
+
+/// On the host, sums the record up to the last request: perhaps no gateway runs that would do it.
+async fn catch_up(store: &Store) -> Result<(), Error> {
+    while store.follow_usage(provider::canonical).await? {}
+    Ok(())
 }
 
 /// Your own usage. A token needs the scope `usage`.

@@ -13,6 +13,8 @@ use crate::base::sheet::{BYTE_ORDER_MARK, csv_line};
 use crate::store::Store;
 use crate::store::usage::{Group, Measure, QUARTER_US, Sums, UsageFilter, Used, UsedInStep, plus};
 
+pub mod timeline;
+
 /// A query of usage, not yet checked.
 #[derive(Debug, Default)]
 pub struct Question {

@@ -16,6 +16,10 @@ use crate::model::record::{Kind, Outcome};
 use crate::store::schema::record;
 use crate::store::{Store, audit};
 
+mod ran;
+
+pub use ran::Ran;
+
 /// The name of the follower's watermark.
 pub const USAGE: &str = "usage";
 

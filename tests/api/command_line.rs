@@ -718,6 +718,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/audit", "record list"),
     ("GET", "/api/v1/audit/{request_id}", "record show"),
     ("GET", "/api/v1/usage", "usage"),
+    ("GET", "/api/v1/usage/timeline", "usage"),
     ("GET", "/api/v1/queue", "queue list"),
     ("DELETE", "/api/v1/queue/{request_id}", "queue cancel"),
     ("GET", "/api/v1/settings", "settings list"),

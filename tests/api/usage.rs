@@ -271,3 +271,82 @@ async fn of_two_keys_those_that_were_used_least_are_a_line_for_each_day() {
     assert_eq!((usage(most).await.status, usage(more).await.status), (200, 400));
     assert_eq!(usage("by=day&to=2026-01-01T00:00:00Z").await.status, 400, "more than ten thousand days");
 }
+
+#[actix_web::test]
+async fn the_story_of_the_gpu_tells_who_used_it_when_and_who_waited() {
+    let mut gateway = TestGateway::start("http://127.0.0.1:1");
+    let admin = gateway.admin().await;
+    gateway.user(&admin, "ann").await;
+    let ann = gateway.id_of(&admin, "ann").await;
+    gateway.kill();
+    // Far ahead, because the record is in the order of time. Ann's request arrived at 14:04:30, waited a minute, and ran from
+    // 14:05:30 to 14:07:30; the admin's ran for ten seconds until 14:05:10.
+    gateway.on_the_file(
+        "INSERT INTO record (kind, at_us, request_id, user_id, outcome, queued_us, total_us, gpu_us) \
+         SELECT 'result', strftime('%s', '2099-01-15T' || at) * 1000000, randomblob(16), \
+         (SELECT id FROM users WHERE username = name), 'completed', queued * 1000000, total * 1000000, gpu * 1000000 FROM (\
+         SELECT '14:05:10' AS at, 'admin' AS name, 0 AS queued, 10 AS total, 8 AS gpu \
+         UNION ALL SELECT '14:07:30', 'ann@example.org', 60, 180, 100)",
+    );
+    gateway.restart();
+    let story = async |query: &str| {
+        gateway.get(&format!("/api/v1/usage/timeline?to=2099-01-15T14:30:00Z&{query}"), Some(&admin)).await
+    };
+
+    let told = story("").await.json();
+
+    let head = json!([told["span"], told["from"], told["to"], told["interval_seconds"], told["source"]]);
+    assert_eq!(head, json!(["hour", "2099-01-15T13:30:00Z", "2099-01-15T14:30:00Z", 60, "requests"]));
+    let names = json!([told["people"][0]["name"], told["people"][0]["id"], told["people"][1]["name"]]);
+    assert_eq!(names, json!(["ann@example.org", ann, "admin"]));
+    assert_eq!((&told["people"][0]["gpu_ms"], told["intervals"].as_array().unwrap().len()), (&json!(100_000), 60));
+    let at = |minute: &str| {
+        let begins = format!("2099-01-15T{minute}:00Z");
+        let one = told["intervals"].as_array().unwrap().iter().find(|one| one["begins_at"] == begins.as_str());
+        let one = one.unwrap_or_else(|| panic!("{told}"));
+        json!([one["gpu_ms"], one["waited"], one["longest_wait_ms"]])
+    };
+    assert_eq!(at("14:04"), json!([[0, 0], 1, 60_000]));
+    assert_eq!(at("14:05"), json!([[25_000, 8_000], 1, 60_000]));
+    assert_eq!(at("14:06"), json!([[50_000, 0], 0, 0]));
+    assert_eq!(at("14:08"), json!([[0, 0], 0, 0]));
+    let day = story("span=day").await.json();
+    assert_eq!((&day["interval_seconds"], day["intervals"].as_array().unwrap().len()), (&json!(900), 96));
+    assert_eq!(story("span=week").await.json()["people"][0]["gpu_ms"], 100_000);
+    let own = story(&format!("user_id={ann}")).await.json();
+    assert_eq!(own["people"].as_array().unwrap().len(), 1);
+    let (good, table) = gateway.command(&["usage", "--timeline", "hour", "--to", "2099-01-15T14:30:00Z"], "");
+    assert!(good && table.contains("2099-01-15T14:05:00Z") && table.contains("ann@example.org 25.0"), "{table}");
+    for bad in ["span=month", "user_id=nobody", "by=user"] {
+        assert!([400, 404].contains(&story(bad).await.status), "{bad}");
+    }
+}
+
+#[actix_web::test]
+async fn of_a_time_with_too_many_requests_the_sums_are_shown_and_no_waiting() {
+    let mut gateway = TestGateway::start("http://127.0.0.1:1");
+    gateway.kill();
+    // The numbers of rows may have gaps; this one is as large as 200,001 rows would make it.
+    gateway.on_the_file(
+        "INSERT INTO record (log_id, kind, at_us, request_id, user_id, outcome, queued_us, total_us, gpu_us) \
+         SELECT 300000 + n * 200000, 'result', strftime('%s', '2099-01-15T14:05:00') * 1000000 + n, randomblob(16), 1, \
+         'completed', 5000000, 10000000, 4000000 FROM (SELECT 0 AS n UNION ALL SELECT 2)",
+    );
+    gateway.restart();
+    let admin = gateway.admin().await;
+    let summed = async || {
+        let path = "/api/v1/usage/timeline?to=2099-01-15T14:30:00Z";
+        let told = gateway.get(path, Some(&admin)).await.json();
+        (told["people"][0]["gpu_ms"] == 8_000).then_some(told)
+    };
+
+    let told = eventually("the sums have followed", summed).await;
+
+    assert_eq!(
+        json!([told["source"], told["interval_seconds"], told["people"][0]["name"]]),
+        json!(["sums", 900, "admin"])
+    );
+    let quarters = told["intervals"].as_array().unwrap();
+    assert_eq!((quarters.len(), &quarters[2]["gpu_ms"]), (4, &json!([8_000])));
+    assert!(quarters.iter().all(|one| one["waited"].is_null()));
+}
