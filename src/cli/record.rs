@@ -44,6 +44,14 @@ pub enum RecordCommand {
         #[arg(long)]
         json: bool,
     },
+    /// List the exports that were made, newest first
+    Exports {
+        /// Only of this person's record
+        user: Option<String>,
+        /// Print one JSON list, for scripts
+        #[arg(long)]
+        json: bool,
+    },
     /// Show one request in full, with prompt and answer; viewing it is recorded
     Show {
         request_id: String,
@@ -72,6 +80,11 @@ pub async fn run(host: &HostApi, command: RecordCommand) -> anyhow::Result<()> {
             ];
             let items = host.list(PATH, &asked, Some(usize::from(limit))).await?;
             if json { print_json(&items) } else { print_items(&items) }
+        }
+        RecordCommand::Exports { user, json } => {
+            let user = host.person(user.as_deref()).await?;
+            let exports = host.list("/api/v1/exports", &[("user_id", user.as_deref())], None).await?;
+            if json { print_json(&exports) } else { print_exports(&exports) }
         }
         RecordCommand::Show { request_id, json } => {
             let story = host.get(&format!("{PATH}/{}", escaped(&request_id))).await?;
@@ -103,6 +116,29 @@ fn print_items(items: &[Value]) -> anyhow::Result<()> {
     };
     let rows = items.iter().map(row).collect::<anyhow::Result<Vec<_>>>()?;
     table::print(["AT", "KIND", "USER", "WHAT", "MODEL OR SUBJECT", "OUTCOME", "REASON", "REQUEST"], &rows);
+    Ok(())
+}
+
+fn print_exports(exports: &[Value]) -> anyhow::Result<()> {
+    if exports.is_empty() {
+        println!("nothing was exported");
+        return Ok(());
+    }
+    let row = |one: &Value| {
+        let time = |field: &str| maybe(one, field).as_deref().map_or_else(String::new, table::minute);
+        let user = maybe(one, "user").unwrap_or_else(|| "everybody".into());
+        Ok([
+            need(one, "id")?,
+            table::minute(&need(one, "created_at")?),
+            maybe(one, "by").unwrap_or_else(|| "the host".into()),
+            if one["whole"] == true { user } else { format!("{user}, filtered") },
+            maybe(one, "lines").unwrap_or_default(),
+            if one["running"] == true { "runs".into() } else { time("finished_at") },
+            time("opens_deletion_until"),
+        ])
+    };
+    let rows = exports.iter().map(row).collect::<anyhow::Result<Vec<_>>>()?;
+    table::print(["EXPORT", "MADE", "BY", "OF", "LINES", "FINISHED", "OPENS DELETION UNTIL"], &rows);
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::fields::Fields;
 use crate::config::{Answers, Config};
@@ -15,10 +16,13 @@ use crate::http::body;
 use crate::http::callers::Admin;
 use crate::http::head::request_id;
 use crate::http::idle_reader::IdleReader;
-use crate::http::query::query;
-use crate::http::reply::{self, ApiError, ApiResult, answer_as};
+use crate::http::query::{page_size, query};
+use crate::http::reply::{self, ApiError, ApiResult, answer, answer_as};
+use crate::model::people::People;
 use crate::rules::export::filter::Filter;
 use crate::rules::export::{ExportFormat, Exporter, Exports, Extent, check_mark};
+use crate::store::Store;
+use crate::store::exports::{ErasureState, ListedExport};
 
 /// Either `user_id` or `filter`.
 #[derive(Deserialize, ToSchema)]
@@ -56,6 +60,120 @@ pub struct ExportView {
     format: &'static str,
     /// Path of the download. Each complete download has a receipt of its own; the last one counts.
     url: String,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ExportsQuery {
+    /// Only of this person's record, also if they were deleted.
+    #[param(format = Uuid)]
+    user_id: Option<String>,
+    /// `next` of the previous page.
+    #[param(format = Uuid)]
+    cursor: Option<String>,
+    /// Default 50, at most 500.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+}
+
+/// An export that was made.
+#[derive(Serialize, ToSchema)]
+pub struct ExportLine {
+    #[schema(format = Uuid)]
+    pub id: String,
+    /// `csv` or `jsonl`
+    pub format: &'static str,
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// Who made it; absent: somebody on the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "maria@example.org")]
+    pub by: Option<String>,
+    /// Whose requests it holds; absent: everybody's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "ann@example.org")]
+    pub user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = Uuid)]
+    pub user_id: Option<String>,
+    /// Whether it is the whole record of `user`, and not what a filter finds.
+    pub whole: bool,
+    /// Whether it is being read now.
+    pub running: bool,
+    /// Requests in it: so far while it is being read, and in all once it was read to its end. Absent: it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lines: Option<i64>,
+    /// When it was last read to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub finished_at: Option<String>,
+    /// Until when its receipt opens the deletion of `user`, unless they ask something first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub opens_deletion_until: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct ExportPage {
+    pub items: Vec<ExportLine>,
+    /// With `user_id`, of a person who was deleted: `erasing` or `done`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erasure: Option<&'static str>,
+    /// The cursor of the next page; null on the last.
+    pub next: Option<String>,
+}
+
+/// Exports that were made, newest first.
+#[utoipa::path(get, path = "/api/v1/exports", operation_id = "list_exports", tag = "admin", params(ExportsQuery),
+    responses((status = 200, body = ExportPage), crate::http::errors::Refusals))]
+pub async fn list(_: Admin, request: HttpRequest, exports: web::Data<Exports>, store: web::Data<Store>) -> ApiResult {
+    let page = async {
+        let ExportsQuery { user_id, cursor, limit } = query(&request)?;
+        export_page(&exports, &store, user_id, cursor, page_size(limit)?).await
+    };
+    answer(&request, page.await)
+}
+
+/// Returns a page of exports; of one person's record, or all.
+pub async fn export_page(
+    exports: &Exports,
+    store: &Store,
+    user_id: Option<String>,
+    cursor: Option<String>,
+    limit: usize,
+) -> Result<ExportPage, Error> {
+    let user_id = match user_id {
+        Some(id) => Some(store.user_key(id).await?),
+        None => None,
+    };
+    let erasure = match user_id {
+        Some(id) => store.erasure_of(id).await?.map(ErasureState::name),
+        None => None,
+    };
+    let found = exports.list(user_id, cursor, limit + 1).await?;
+    let next = if found.len() > limit { Some(found[limit - 1].export.public_id.clone()) } else { None };
+    let people = store.people();
+    let items = found.iter().take(limit).map(|one| line(one, exports, &people)).collect::<Result<_, Error>>()?;
+    Ok(ExportPage { items, erasure, next })
+}
+
+fn line(one: &ListedExport, exports: &Exports, people: &People) -> Result<ExportLine, Error> {
+    let export = &one.export;
+    let so_far = exports.lines_so_far(&export.public_id);
+    Ok(ExportLine {
+        id: export.public_id.clone(),
+        format: ExportFormat::parse(Some(&export.format))?.name(),
+        created_at: Timestamp(export.created_at_us).rfc3339(),
+        by: export.by_user_id.map(|id| people.name_of(id)),
+        user: export.user_id.map(|id| people.name_of(id)),
+        user_id: export.user_id.and_then(|id| people.by_id(id)).map(|user| user.public_id.clone()),
+        whole: export.filter.is_none(),
+        running: so_far.is_some(),
+        lines: so_far.or(one.lines),
+        finished_at: export.finished_at_us.map(|at| Timestamp(at).rfc3339()),
+        opens_deletion_until: one.opens_deletion_until(Timestamp::now()).map(Timestamp::rfc3339),
+    })
 }
 
 /// Prepares an export of one user's whole record, or of what a filter finds.

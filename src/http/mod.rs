@@ -135,6 +135,7 @@ routes! {
         "GET" "/api/v1/settings" Admin settings::list;
         "PATCH" "/api/v1/settings" Admin settings::change;
         "GET" "/api/v1/settings/file" Admin settings::of_file;
+        "GET" "/api/v1/exports" Admin exports::list;
         "POST" "/api/v1/exports" Admin exports::create_export;
         "GET" "/api/v1/exports/{id}" Admin exports::export;
         "GET" "/health" Anyone health::health;

@@ -10,14 +10,16 @@ use crate::model::people::Actor;
 use crate::model::record::Kind;
 use crate::store::Store;
 use crate::store::audit::Wanted;
-use crate::store::exports::{Export, NewExportRow};
+use crate::store::exports::{Export, ListedExport, NewExportRow};
 
 mod exporter;
 pub mod filter;
 pub mod lines;
+mod progress;
 
 pub use exporter::Exporter;
 use filter::Filter;
+use progress::Progress;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportFormat {
@@ -76,6 +78,7 @@ pub struct Exports {
     store: Store,
     /// Search texts of filters, by export. They may be what is erased one day, so they are never written to disk.
     words: Cache<String, String>,
+    progress: Progress,
 }
 
 /// How long an export with a search text can be fetched, and how many of those there are at once.
@@ -91,7 +94,7 @@ const WORDS_NOT_KEPT: &str = "(not kept)";
 impl Exports {
     pub fn new(store: Store) -> Self {
         let words = Cache::builder().max_capacity(WORDS_KEPT_MAX).time_to_live(WORDS_KEPT).build();
-        Exports { store, words }
+        Exports { store, words, progress: Progress::default() }
     }
 
     /// Announces an export. Only admins and the host may export the records of others.
@@ -122,6 +125,21 @@ impl Exports {
         }
     }
 
+    /// Returns a page of exports, newest first; of one person's record, or all. `before` is the id with which the last page ended.
+    pub async fn list(
+        &self,
+        user_id: Option<i64>,
+        before: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<ListedExport>, Error> {
+        self.store.exports_page(user_id, before, limit as i64).await
+    }
+
+    /// Returns how many lines an export has so far, while it is being read.
+    pub fn lines_so_far(&self, id: &str) -> Option<i64> {
+        self.progress.of(id)
+    }
+
     /// Starts an export that `by` has announced; a CSV gets a byte order mark if that was asked for.
     pub async fn open(&self, by: Actor, id: &str, byte_order_mark: bool) -> Result<Exporter, Error> {
         let export = self.store.export(by, id.to_owned()).await?;
@@ -145,7 +163,8 @@ impl Exports {
                 filter.wanted(&self.store).await?
             }
         };
-        Exporter::begin(self.store.clone(), export, format, wanted, byte_order_mark).await
+        let told = self.progress.begins(&export.public_id);
+        Exporter::begin(self.store.clone(), export, format, wanted, byte_order_mark, told).await
     }
 }
 

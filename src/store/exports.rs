@@ -17,6 +17,10 @@ use crate::store::people::{check_acting_admin, deleted, deleted_among, find_by_i
 use crate::store::schema::exports;
 use crate::store::{Store, Tx, audit};
 
+mod pages;
+
+pub use pages::{ErasureState, ListedExport};
+
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = exports)]
 pub struct Export {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::eventually::eventually;
 use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{Answer, TestGateway, hello, hello_stream};
 
@@ -353,4 +354,45 @@ async fn a_csv_has_a_byte_order_mark_when_one_is_asked_for_and_no_other_file_has
     assert_eq!(get("/api/v1/me/export?bom=yes").await.status, 400);
     let refused = create(&gateway, &admin, json!({ "filter": {}, "format": "jsonl", "bom": true })).await;
     assert_eq!(refused.status, 400, "{}", refused.text());
+}
+
+#[actix_web::test]
+async fn exports_are_listed_with_what_they_open_and_how_far_an_erasure_is() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    let id = gateway.id_of(&admin, "ann").await;
+    ask(&fake, &gateway, &ann, "hello", "there").await;
+    let list = async |query: &str| gateway.get(&format!("/api/v1/exports?{query}"), Some(&admin)).await.json();
+    export(&gateway, &admin, json!({ "filter": {}, "format": "jsonl" })).await;
+    let made = create(&gateway, &admin, json!({ "user_id": id, "format": "jsonl" })).await.json();
+
+    let unread = list(&format!("user_id={id}")).await["items"][0].clone();
+    let receipt = receipt_of(&gateway.get(made["url"].as_str().unwrap(), Some(&admin)).await.text());
+    let read = list(&format!("user_id={id}")).await;
+
+    assert_eq!(json!([unread["id"], unread["whole"], unread["running"]]), json!([made["id"], true, false]));
+    assert!(["lines", "finished_at", "opens_deletion_until"].iter().all(|field| unread[*field].is_null()), "{unread}");
+    let one = &read["items"][0];
+    let told = json!([one["by"], one["user"], one["user_id"], one["lines"], one["format"]]);
+    assert_eq!(told, json!(["admin", "ann@example.org", id, 1, "jsonl"]));
+    assert!(one["finished_at"].as_str().unwrap() < one["opens_deletion_until"].as_str().unwrap(), "{one}");
+    assert_eq!(read["erasure"], Value::Null);
+    let all = list("").await;
+    let found = json!([all["items"][1]["whole"], all["items"][1]["user"], all["items"][1]["opens_deletion_until"]]);
+    assert_eq!(found, json!([false, null, null]), "{all}");
+    let first = list("limit=1").await;
+    let rest = list(&format!("cursor={}", first["next"].as_str().unwrap())).await;
+    assert_eq!((&rest["items"][0], &rest["next"]), (&all["items"][1], &Value::Null));
+    let (good, table) = gateway.command(&["record", "exports", "ann@example.org"], "");
+    assert!(good && table.contains(made["id"].as_str().unwrap()), "{table}");
+
+    delete(&gateway, &admin, &id, &receipt).await;
+
+    let erased = async || (list(&format!("user_id={id}")).await["erasure"] == "done").then_some(());
+    eventually("the contents are erased", erased).await;
+    assert_eq!(list(&format!("user_id={id}")).await["items"][0]["opens_deletion_until"], Value::Null);
+    assert_eq!(gateway.get("/api/v1/exports?user_id=nobody", Some(&admin)).await.status, 404);
+    assert_eq!(gateway.get("/api/v1/exports", Some(&ann)).await.status, 401);
 }

@@ -4,6 +4,8 @@
 //! contents are erased meanwhile, the export ends without a receipt.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use ring::digest;
 use serde::Serialize;
@@ -44,6 +46,8 @@ pub struct Exporter {
     byte_order_mark: bool,
     stage: Stage,
     lines: i64,
+    /// The same number, for those who look how far it is.
+    told: Arc<AtomicI64>,
     digest: digest::Context,
 }
 
@@ -64,6 +68,7 @@ impl Exporter {
         format: ExportFormat,
         wanted: Wanted,
         byte_order_mark: bool,
+        told: Arc<AtomicI64>,
     ) -> Result<Exporter, Error> {
         let beginning = store.begin_export(&wanted).await?;
         if export.filter.is_none() && wanted.user_id.is_some_and(|id| beginning.deleted.contains(&id)) {
@@ -81,6 +86,7 @@ impl Exporter {
             byte_order_mark,
             stage: Stage::Head,
             lines: 0,
+            told,
             digest: digest::Context::new(&digest::SHA256),
         })
     }
@@ -162,6 +168,7 @@ impl Exporter {
             }
             self.lines += 1;
         }
+        self.told.store(self.lines, Ordering::Relaxed);
         Ok(())
     }
 
