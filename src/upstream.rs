@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::base::error::Error;
 use crate::config::{self, Config};
-use crate::model::catalog::{ModelCard, Skills, UpstreamId};
+use crate::model::catalog::{LoadedModel, ModelCard, Skills, UpstreamId};
 use crate::model::model_name::ModelName;
 use crate::provider::{Call, Headers, Method, PROMPT_FIELD, Query, SCHEMA_FIELD};
 use endpoint::Endpoint;
@@ -106,6 +106,14 @@ impl UpstreamClient {
         let Some(query) = endpoint.provider.skills_query(model) else { return Ok(None) };
         let body = self.short_answer(endpoint, query).await?;
         endpoint.provider.skills(&body).map(Some)
+    }
+
+    /// Returns the models in an upstream's memory. `None`: this kind of upstream does not tell.
+    pub async fn loaded(&self, upstream: UpstreamId) -> Result<Option<Vec<LoadedModel>>, Error> {
+        let endpoint = &self.endpoints[upstream.0];
+        let Some(query) = endpoint.provider.loaded_query() else { return Ok(None) };
+        let body = self.short_answer(endpoint, query).await?;
+        endpoint.provider.loaded(&body).map(Some)
     }
 
     fn request(&self, endpoint: &Endpoint, method: Method, path: &str, headers: &Headers) -> ClientRequest {

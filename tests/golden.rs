@@ -5,6 +5,7 @@
 //!                   (a chat with a call that must be made, a completion, embeddings)
 //!   `failure.txt`   (a status, then an error body)    -> `error.json`
 //!   `tags.json`     (a list of models)                -> `models.json`
+//!   `ps.json`       (the models in memory)            -> `loaded.json`
 //! `tests/golden/dialect/<name>/<case>/` holds
 //!   `request.json`  (a client's body)                 -> `decoded.json` and `forwarded.json`, or `refusal.txt`
 //!   `events.jsonl`  (an answer, if there is one)      -> `answer.txt`
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use lan_gateway::base::clock::UpstreamTime;
+use lan_gateway::base::clock::{Timestamp, UpstreamTime};
 use lan_gateway::base::error::Error;
 use lan_gateway::dialect::{self, Decoded, Delivery, Dialect, Encoder, Reply};
 use lan_gateway::model::chat::{
@@ -247,6 +248,17 @@ fn providers_translate_as_their_files_say() {
                 let (status, body) = failure.split_once('\n').unwrap();
                 let error = provider.failure(status.parse().unwrap(), body.trim_end_matches('\n').as_bytes());
                 outputs.hold(&case, "error.json", &pretty(&error_line(&error)));
+            } else if let Ok(ps) = fs::read(case.join("ps.json")) {
+                let loaded: Value = provider
+                    .loaded(&ps)
+                    .unwrap()
+                    .iter()
+                    .map(|model| {
+                        let until = model.until.map(Timestamp::rfc3339);
+                        json!({"name": model.name.as_str(), "bytes": model.bytes, "gpu_bytes": model.gpu_bytes, "until": until})
+                    })
+                    .collect();
+                outputs.hold(&case, "loaded.json", &pretty(&loaded));
             } else {
                 let tags = fs::read(case.join("tags.json")).unwrap();
                 let cards = provider.models(&tags).unwrap();
@@ -816,7 +828,7 @@ proptest! {
 
     #[test]
     fn no_answer_makes_a_provider_panic_or_end_without_its_mark(
-        body in prop_oneof![prop::collection::vec(any::<u8>(), 0..64), damaged(files(&["answer.ndjson", "failure.txt", "tags.json"]))],
+        body in prop_oneof![prop::collection::vec(any::<u8>(), 0..64), damaged(files(&["answer.ndjson", "failure.txt", "tags.json", "ps.json"]))],
         status: u16,
     ) {
         for provider in ProviderKind::NAMED.iter().map(|(_, kind)| provider::of(*kind)) {
@@ -829,6 +841,7 @@ proptest! {
             let _either = provider.skills(&body);
             prop_assert!(provider.failure(status, &body).to_string().chars().count() < 500);
             let _either = provider.models(&body);
+            let _either = provider.loaded(&body);
         }
     }
 }

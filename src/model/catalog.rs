@@ -26,3 +26,15 @@ pub struct Skills {
     /// It accepts images.
     pub sees: bool,
 }
+
+/// A model in the memory of an upstream, as far as the upstream describes it.
+#[derive(Debug, Clone)]
+pub struct LoadedModel {
+    pub name: ModelName,
+    /// Bytes of memory, of the host and the GPU together.
+    pub bytes: Option<u64>,
+    /// Bytes of these in the memory of the GPU.
+    pub gpu_bytes: Option<u64>,
+    /// When it is unloaded unless another request comes. `None`: not told, or it stays.
+    pub until: Option<Timestamp>,
+}

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::base::error::Error;
 use crate::base::secret::Secret;
-use crate::model::catalog::{ModelCard, Skills};
+use crate::model::catalog::{LoadedModel, ModelCard, Skills};
 use crate::model::chat::ChatEvent;
 use crate::model::model_name::ModelName;
 use crate::model::provider_kind::ProviderKind;
@@ -65,6 +65,12 @@ pub trait Provider: Sync {
 
     /// Parses the answer to `skills_query`.
     fn skills(&self, body: &[u8]) -> Result<Skills, Error>;
+
+    /// Returns the query for the models in the upstream's memory. `None`: upstreams of this kind don't tell.
+    fn loaded_query(&self) -> Option<Query>;
+
+    /// Parses the answer to `loaded_query`.
+    fn loaded(&self, body: &[u8]) -> Result<Vec<LoadedModel>, Error>;
 
     /// Returns whether an upstream would send prompts for a model of this name to other servers.
     fn passes_on(&self, model: &ModelName) -> bool;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::base::error::Error;
 use crate::base::secret::Secret;
-use crate::model::catalog::{ModelCard, Skills};
+use crate::model::catalog::{LoadedModel, ModelCard, Skills};
 use crate::model::model_name::ModelName;
 use crate::model::work::Work;
 use crate::provider::ollama::answer::TextDecoder;
@@ -17,6 +17,7 @@ mod count;
 mod embed;
 mod failure;
 pub mod grammar;
+mod loaded;
 mod models;
 mod naming;
 mod refs;
@@ -69,6 +70,14 @@ impl Provider for OllamaProvider {
 
     fn skills(&self, body: &[u8]) -> Result<Skills, Error> {
         models::skills(body)
+    }
+
+    fn loaded_query(&self) -> Option<Query> {
+        Some(Query::get("/api/ps"))
+    }
+
+    fn loaded(&self, body: &[u8]) -> Result<Vec<LoadedModel>, Error> {
+        loaded::loaded(body)
     }
 
     fn passes_on(&self, model: &ModelName) -> bool {

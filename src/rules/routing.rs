@@ -13,15 +13,17 @@ use tokio::sync::{Notify, watch};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
-use crate::model::catalog::{ModelCard, Skills, UpstreamId};
+use crate::model::catalog::{LoadedModel, ModelCard, Skills, UpstreamId};
 use crate::model::model_name::ModelName;
 use crate::model::provider_kind::ProviderKind;
 use crate::upstream::UpstreamClient;
 
 mod known;
+mod loaded;
 
 pub use known::Condition;
 use known::{Known, Sure};
+use loaded::Loaded;
 
 #[derive(Clone)]
 pub struct Routing(Arc<Shared>);
@@ -43,6 +45,7 @@ struct Shared {
     /// Notified to poll an upstream at once.
     wanted: Vec<Notify>,
     fresh: Duration,
+    loaded: Loaded,
     /// Called whenever an upstream goes down or comes up.
     tell_down: Box<dyn Fn(UpstreamId, bool) + Send + Sync>,
 }
@@ -85,6 +88,8 @@ pub enum Alive {
 pub struct UpstreamState {
     pub condition: Condition,
     pub models: usize,
+    /// How long its last answer to a poll took. `None` unless it is up.
+    pub latency: Option<Duration>,
 }
 
 /// Where a model is served.
@@ -107,6 +112,7 @@ impl Routing {
             looked: watch::Sender::new(0),
             wanted: kinds.iter().map(|_| Notify::new()).collect(),
             fresh,
+            loaded: Loaded::default(),
             tell_down: Box::new(tell_down),
         }))
     }
@@ -119,7 +125,9 @@ impl Routing {
     async fn watch_one(&self, client: &UpstreamClient, upstream: UpstreamId) {
         loop {
             self.lock()[upstream.0].begun += 1;
+            let began = Instant::now();
             let look = tokio::time::timeout(LOOK_MAX, client.models(upstream)).await;
+            let took = began.elapsed();
             let result = look.unwrap_or_else(|_| {
                 let message = format!("it told no list of models within {} s", LOOK_MAX.as_secs());
                 Err(Error::Timeout { message })
@@ -127,7 +135,10 @@ impl Routing {
             self.change(client, upstream, |known| {
                 known.ended += 1;
                 match result {
-                    Ok(models) => known.answered(models, Instant::now()),
+                    Ok(models) => {
+                        known.answered(models, Instant::now());
+                        known.latency = Some(took);
+                    }
                     Err(error) => known.failed(sure(&error), words(&error), Timestamp::now()),
                 }
             });
@@ -237,7 +248,11 @@ impl Routing {
 
     /// Returns what is known of each upstream, in the order of `UpstreamId`.
     pub fn seen(&self) -> Vec<UpstreamState> {
-        let seen = |known: &Known| UpstreamState { condition: known.condition.clone(), models: known.models.len() };
+        let seen = |known: &Known| UpstreamState {
+            condition: known.condition.clone(),
+            models: known.models.len(),
+            latency: known.latency.filter(|_| known.is_up()),
+        };
         self.lock().iter().map(seen).collect()
     }
 
@@ -268,6 +283,12 @@ impl Routing {
                 None
             }
         }
+    }
+
+    /// Returns the models in the memory of each upstream, in the order of `UpstreamId`; see `Loaded`.
+    pub async fn loaded(&self, client: &UpstreamClient) -> Vec<Option<Vec<LoadedModel>>> {
+        let up = || self.lock().iter().map(Known::is_up).collect();
+        self.0.loaded.ask(client, up).await
     }
 
     fn with_card<T>(

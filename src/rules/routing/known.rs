@@ -43,6 +43,8 @@ pub struct Known {
     pub condition: Condition,
     /// Its last list, also while the upstream is down.
     pub models: Vec<ModelCard>,
+    /// How long the last poll took, while it is up.
+    pub latency: Option<Duration>,
     fetched_at: Option<Instant>,
     failures: u32,
     /// Polls that have started, and how many of these have ended.
@@ -56,6 +58,7 @@ impl Known {
             kind,
             condition: Condition::Unknown,
             models: Vec::new(),
+            latency: None,
             fetched_at: None,
             failures: 0,
             begun: 0,
