@@ -13,8 +13,9 @@ pub mod dialect;
 pub mod provider;
 pub mod store;
 
-// Who comes in, and how a call goes out.
+// Who comes in, how a call goes out, and the machine under it all.
 pub mod auth;
+pub mod host;
 pub mod upstream;
 
 // The stages of a request, and the rules about people.

@@ -27,6 +27,8 @@ mod embeddings;
 mod exports;
 #[path = "api/guessing.rs"]
 mod guessing;
+#[path = "api/host.rs"]
+mod host;
 #[path = "api/hosts.rs"]
 mod hosts;
 #[path = "api/http_versions.rs"]

@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["model"],
     &["config"],
     &["dialect", "provider", "store"],
-    &["auth", "upstream"],
+    &["auth", "host", "upstream"],
     &["rules"],
     &["gateway"],
     &["http"],

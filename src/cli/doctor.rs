@@ -4,13 +4,19 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use serde_json::Value;
 
 use crate::base::error::Error;
+use crate::base::text::visible;
+use crate::cli::socket::Socket;
 use crate::config::{Config, Origin, UpstreamSlots};
+use crate::host::files::OpenFiles;
+use crate::host::findings::{FindingCode, HostFacts, RecordFacts, findings, why_down};
+use crate::host::machine::Machine;
+use crate::http::host_view::HostWarning;
 use crate::model::provider_kind::ProviderKind;
-use crate::serve::files;
 use crate::serve::server;
-use crate::serve::socket::SOCKET;
+use crate::serve::socket::{SOCKET, is_answered};
 use crate::store::{self, FILE};
 use crate::upstream::UpstreamClient;
 
@@ -25,15 +31,78 @@ pub struct DoctorCommand {
 /// Interval of progress messages.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// Prints the findings; returns `false` if something is wrong.
+/// How long the running gateway may take to tell what it knows.
+const GATEWAY_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Prints what was looked at and the findings; returns `false` if something is wrong.
 pub async fn run(config: &Config, origin: &Origin, command: &DoctorCommand) -> bool {
+    let files = OpenFiles::raised(config, server::workers(config));
     println!("configuration  good; {origin}");
-    config.notes.iter().for_each(|note| println!("               note: {note}"));
     println!("listens on     {}", config.listen);
     println!("data folder    {}", data_folder(&config.data_dir));
-    println!("files          {}", files_of(config));
+    // A service may have another limit, which its log and the running gateway tell.
+    println!("files          {}", files.describe(&config.settings));
     let whole = !command.deep || check_database(&config.data_dir).await;
-    ask_hosts(config).await && whole
+    let machine = Machine::look(&config.data_dir);
+    let down = ask_upstreams(config, &machine).await;
+    let facts = HostFacts {
+        config,
+        settings: config.settings,
+        listen: config.listen,
+        machine: &machine,
+        files: Some(files),
+        down,
+        record: RecordFacts::default(),
+    };
+    let own: Vec<HostWarning> = findings(&facts).into_iter().map(HostWarning::from).collect();
+    let warnings = with_those_of_the_gateway(own, asked_gateway(config).await);
+    print_warnings(&warnings);
+    whole && !warnings.iter().any(is_failure)
+}
+
+/// Asks the gateway that runs on the data folder for its warnings. `None`: none runs, or none that this user may ask.
+async fn asked_gateway(config: &Config) -> Option<Vec<HostWarning>> {
+    if !is_answered(&config.data_dir).ok()? {
+        return None;
+    }
+    let socket = Socket::at(&config.data_dir.join(SOCKET));
+    let reply = tokio::time::timeout(GATEWAY_WAIT_MAX, socket.ask("GET", "/api/v1/host", None)).await.ok()?.ok()?;
+    let view: Value = serde_json::from_slice(&reply.body).ok()?;
+    let text = |warning: &Value, field: &str| warning[field].as_str().map(str::to_owned);
+    let warning = |warning: &Value| {
+        let code = FindingCode::ALL.iter().find(|code| warning["code"] == code.name())?.name();
+        Some(HostWarning { code, message: text(warning, "message")?, remedy: text(warning, "remedy")? })
+    };
+    Some(view["warnings"].as_array()?.iter().filter_map(warning).collect())
+}
+
+/// Adds what only the running gateway knows. Its limit of open files counts, not that of this shell.
+fn with_those_of_the_gateway(own: Vec<HostWarning>, gateway: Option<Vec<HostWarning>>) -> Vec<HostWarning> {
+    let Some(gateway) = gateway else { return own };
+    let of_gateway_alone = |code| code == FindingCode::FewFiles.name();
+    let mut all: Vec<HostWarning> = own.into_iter().filter(|warning| !of_gateway_alone(warning.code)).collect();
+    // The upstreams were asked a moment ago, so what the gateway saw before is old.
+    let is_known = |all: &[HostWarning], code| {
+        code == FindingCode::UpstreamDown.name() || all.iter().any(|warning| warning.code == code)
+    };
+    let new: Vec<HostWarning> = gateway.into_iter().filter(|warning| !is_known(&all, warning.code)).collect();
+    all.extend(new);
+    all
+}
+
+fn is_failure(warning: &HostWarning) -> bool {
+    FindingCode::ALL.iter().any(|code| code.name() == warning.code && code.is_failure())
+}
+
+fn print_warnings(warnings: &[HostWarning]) {
+    println!();
+    if warnings.is_empty() {
+        println!("warnings       none");
+    }
+    for HostWarning { code, message, remedy } in warnings {
+        println!("{code:<19} {}", visible(message));
+        println!("{:19} {}", "", visible(remedy));
+    }
 }
 
 /// Reads the whole database; returns `false` if it is damaged or can't be read.
@@ -69,33 +138,20 @@ async fn check_database(folder: &Path) -> bool {
     }
 }
 
-/// Asks each upstream for its models; returns `false` if one does not answer.
-async fn ask_hosts(config: &Config) -> bool {
-    let upstream = UpstreamClient::new(config);
-    let parallel = parallel_of_ollama(Path::new("/proc"));
-    let mut good = true;
-    for (id, host) in upstream.all().zip(&config.upstreams) {
-        let models = upstream.models(id).await;
-        good &= models.is_ok();
-        println!("\nupstream `{}`   {}: {}", host.name, host.url, answers(models.map(|models| models.len())));
+/// Asks each upstream for its models, and explains its slots; returns the errors of those that are down.
+async fn ask_upstreams(config: &Config, machine: &Machine) -> Vec<Option<String>> {
+    let client = UpstreamClient::new(config);
+    let mut down = Vec::new();
+    for (id, upstream) in client.all().zip(&config.upstreams) {
+        let models = client.models(id).await;
+        println!("\nupstream `{}`   {}: {}", upstream.name, upstream.url, answers(&models.as_ref().map(Vec::len)));
         // Other kinds of upstreams have none to explain.
-        if host.kind() == ProviderKind::Ollama {
-            println!("{}", about_slots(host.slots(), parallel));
+        if upstream.kind() == ProviderKind::Ollama {
+            println!("{}", about_slots(upstream.slots(), machine.parallel.filter(|_| upstream.url.is_loopback())));
         }
+        down.push(models.err().map(|error| why_down(&error)));
     }
-    good
-}
-
-/// Describes the limit of open files of a gateway that is started from here. A service may have another limit, which its log
-/// shows.
-fn files_of(config: &Config) -> String {
-    let limit = files::raise_limit();
-    let room = files::room_for_connections(limit, config, server::workers(config));
-    let shown = files::describe(limit, room, &config.settings);
-    match files::shortage(limit, room, &config.settings) {
-        Some(shortage) => format!("{shown}\n  {shortage}"),
-        None => shown,
-    }
+    down
 }
 
 fn data_folder(folder: &Path) -> String {
@@ -110,12 +166,11 @@ fn data_folder(folder: &Path) -> String {
     }
 }
 
-fn answers(models: Result<usize, Error>) -> String {
+fn answers(models: &Result<usize, &Error>) -> String {
     match models {
         Ok(0) => "it answers, and has no model; `ollama pull llama3.2` fetches one".to_owned(),
         Ok(models) => format!("it answers, with {models} models"),
-        Err(Error::UpstreamDown { cause }) => format!("down: the model server can't be reached: {cause:#}"),
-        Err(error) => format!("down: {error}"),
+        Err(error) => format!("down: {}", why_down(error)),
     }
 }
 
@@ -129,42 +184,10 @@ fn about_slots(slots: UpstreamSlots, parallel: Option<usize>) -> String {
          Ollama has no API that shows it. With more slots, requests wait inside Ollama, first come, first served; with\n  \
          fewer, Ollama is idle while requests wait."
     );
-    match parallel {
-        Some(parallel) if parallel == own => {
-            text += &format!("\n  The Ollama that runs on this host has OLLAMA_NUM_PARALLEL={parallel}, which fits.");
-        }
-        Some(parallel) => {
-            text += &format!(
-                "\n  The Ollama that runs on this host has OLLAMA_NUM_PARALLEL={parallel}: set slots = {parallel}, or change it."
-            );
-        }
-        None => {}
+    if let Some(parallel) = parallel.filter(|parallel| *parallel == own) {
+        text += &format!("\n  The Ollama that runs on this host has OLLAMA_NUM_PARALLEL={parallel}, which fits.");
     }
     text
-}
-
-/// Returns how many requests this host's Ollama runs at once, as far as this user may read its environment. `None`: there is no
-/// Ollama, several differ, or it is hidden.
-fn parallel_of_ollama(proc: &Path) -> Option<usize> {
-    let processes = std::fs::read_dir(proc).ok()?.flatten();
-    let mut found = processes.filter_map(|process| {
-        let name = std::fs::read_to_string(process.path().join("comm")).ok()?;
-        let environment =
-            (name.trim_end() == "ollama").then(|| std::fs::read(process.path().join("environ")).ok())??;
-        parallel_in(&environment)
-    });
-    let first = found.next()?;
-    found.all(|other| other == first).then_some(first)
-}
-
-/// Reads it from the environment of an Ollama: entries that end with a zero byte (proc(5)).
-fn parallel_in(environment: &[u8]) -> Option<usize> {
-    let entries = environment.split(|byte| *byte == 0).filter_map(|entry| std::str::from_utf8(entry).ok());
-    match entries.filter_map(|entry| entry.strip_prefix("OLLAMA_NUM_PARALLEL=")).next_back() {
-        None | Some("") => Some(1),
-        // Ollama takes 0 for its own choice.
-        Some(number) => number.parse().ok().filter(|number| *number > 0),
-    }
 }
 
 #[cfg(test)]
@@ -172,38 +195,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_ollama_runs_at_once_is_read_from_its_environment() {
-        assert_eq!(parallel_in(b"HOME=/\0OLLAMA_NUM_PARALLEL=4\0"), Some(4));
-        assert_eq!(parallel_in(b"HOME=/\0"), Some(1));
-        assert_eq!(parallel_in(b"OLLAMA_NUM_PARALLEL=many\0"), None);
-        assert_eq!(parallel_in(b"OLLAMA_NUM_PARALLEL=0\0"), None);
-    }
-
-    #[test]
-    fn processes_of_other_names_say_nothing_and_two_that_differ_say_nothing_either() {
-        let proc = tempfile::tempdir().unwrap();
-        let process = |id: &str, name: &str, parallel: usize| {
-            let folder = proc.path().join(id);
-            std::fs::create_dir(&folder).unwrap();
-            std::fs::write(folder.join("comm"), format!("{name}\n")).unwrap();
-            std::fs::write(folder.join("environ"), format!("OLLAMA_NUM_PARALLEL={parallel}\0")).unwrap();
-        };
-        process("1", "init", 9);
-        assert_eq!(parallel_of_ollama(proc.path()), None);
-
-        process("2", "ollama", 4);
-        assert_eq!(parallel_of_ollama(proc.path()), Some(4));
-        process("3", "ollama", 2);
-        assert_eq!(parallel_of_ollama(proc.path()), None);
-    }
-
-    #[test]
-    fn slots_that_do_not_fit_are_named_with_what_to_do() {
+    fn slots_that_fit_are_told() {
         let slots = |total, per_model| UpstreamSlots { total, per_model, models_loaded: 1 };
 
         assert!(about_slots(slots(4, 1024), Some(4)).contains("which fits"));
         assert!(about_slots(slots(4, 2), Some(2)).contains("which fits"), "what one model gets is what counts");
-        assert!(about_slots(slots(1, 1024), Some(4)).contains("set slots = 4"));
-        assert!(!about_slots(slots(1, 1024), None).contains("on this host has"));
+        assert!(!about_slots(slots(1, 1024), Some(4)).contains("which fits"));
+        assert!(!about_slots(slots(1, 1024), None).contains("which fits"));
+    }
+
+    #[test]
+    fn the_running_gateway_adds_what_it_alone_knows() {
+        let warning = |code: FindingCode, message: &str| HostWarning {
+            code: code.name(),
+            message: message.to_owned(),
+            remedy: String::new(),
+        };
+        let own = vec![
+            warning(FindingCode::UpstreamDown, "asked now"),
+            warning(FindingCode::DiskLow, "5 bytes"),
+            warning(FindingCode::FewFiles, "of the shell"),
+        ];
+        let gateway = vec![
+            warning(FindingCode::CannotRecord, "it can't"),
+            warning(FindingCode::UpstreamDown, "seen before"),
+            warning(FindingCode::DiskLow, "6 bytes"),
+        ];
+
+        assert_eq!(with_those_of_the_gateway(own.clone(), None), own);
+        let told: Vec<_> =
+            with_those_of_the_gateway(own, Some(gateway)).into_iter().map(|warning| warning.message).collect();
+
+        assert_eq!(told, ["asked now", "5 bytes", "it can't"]);
     }
 }

@@ -17,7 +17,7 @@ use crate::auth::running::Running;
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::config;
-use crate::model::catalog::ModelCard;
+use crate::model::catalog::{LoadedModel, ModelCard};
 use crate::model::model_name::ModelName;
 use crate::model::rights::Class;
 use crate::model::work::Work;
@@ -184,6 +184,11 @@ impl Gateway {
     /// Returns the waiting and running requests, and how to end them.
     pub fn running(&self) -> &Running {
         &self.stages.running
+    }
+
+    /// Returns the models in the memory of each upstream, in the order of `UpstreamId`. `None`: it did not tell.
+    pub async fn loaded(&self) -> Vec<Option<Vec<LoadedModel>>> {
+        self.stages.routing.loaded(&self.upstream).await
     }
 
     /// Returns the names in the order of `UpstreamId`.

@@ -7,23 +7,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::config::settings::{Live, Settings};
-
-/// The limits of open connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Allowance {
-    pub total: usize,
-    /// Connections that one address may have while no other has any.
-    pub per_address: usize,
-}
-
-impl Allowance {
-    /// Returns the limits of the settings, within `room`, what the limit of open files leaves for connections.
-    pub fn of(settings: &Settings, room: usize) -> Allowance {
-        let total = settings.connections_max.min(room);
-        Allowance { total, per_address: settings.connections_per_address_max.min(total.div_ceil(2)) }
-    }
-}
+use crate::config::settings::Live;
+use crate::host::files::Allowance;
 
 #[derive(Clone)]
 pub struct Connections {
@@ -86,6 +71,7 @@ impl Drop for Connected {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::settings::Settings;
 
     fn connections(total: u64, per_address: u64, room: usize) -> Connections {
         let names = [("connections_max", total), ("connections_per_address_max", per_address)];

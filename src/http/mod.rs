@@ -29,6 +29,7 @@ pub mod framing;
 pub mod head;
 pub mod health;
 pub mod host;
+pub mod host_view;
 pub mod hosts;
 pub mod idle_reader;
 pub mod inference;
@@ -132,6 +133,7 @@ routes! {
         "GET" "/api/v1/usage/timeline" Admin usage::story;
         "GET" "/api/v1/queue" Bearer queue::show;
         "DELETE" "/api/v1/queue/{request_id}" Admin queue::cancel;
+        "GET" "/api/v1/host" Admin host_view::host;
         "GET" "/api/v1/settings" Admin settings::list;
         "PATCH" "/api/v1/settings" Admin settings::change;
         "GET" "/api/v1/settings/file" Admin settings::of_file;

@@ -17,6 +17,7 @@ use crate::base::owner;
 use crate::config::settings::Live;
 use crate::config::{self, Config};
 use crate::gateway::Stages;
+use crate::host::watch::HostWatch;
 use crate::rules::accounts::Accounts;
 use crate::rules::audit::Audit;
 use crate::rules::breaker::Breaker;
@@ -154,6 +155,7 @@ pub struct App {
     pub tokens: Arc<Tokens>,
     pub exports: Arc<Exports>,
     pub stages: Stages,
+    pub watch: Arc<HostWatch>,
     _data_dir: DataDir,
 }
 
@@ -162,7 +164,7 @@ impl App {
         let data_dir = DataDir::open(&config)?;
         let store = Store::open(&config.data_dir, Live::new(config.settings))?;
         let (auth, accounts) = people(&config, &store)?;
-        warn_of_odd(&config, &store, data_dir.found);
+        warn_of_lost_secrets(data_dir.found);
         if accounts.ensure_first_admin().await? {
             info!("created the account `admin` with the password `admin123`, which only allows changing it");
         }
@@ -199,7 +201,8 @@ impl App {
             readers_over: CancellationToken::new(),
             pumps: TaskTracker::new(),
         };
-        Ok(App { config: Arc::new(config), store, auth, accounts, tokens, exports, stages, _data_dir: data_dir })
+        let (config, watch) = (Arc::new(config), Arc::default());
+        Ok(App { config, store, auth, accounts, tokens, exports, stages, watch, _data_dir: data_dir })
     }
 
     /// Writes what is still in memory and ends the writer.
@@ -211,19 +214,12 @@ impl App {
     }
 }
 
-/// Warns of surprising states that don't stop the gateway.
-fn warn_of_odd(config: &Config, store: &Store, found: Found) {
+fn warn_of_lost_secrets(found: Found) {
     if found.accounts && !found.secrets {
         warn!(
             "the database was found without its secrets, as after a restore of it alone: new keys for JWTs were created, so \
              everyone has to sign in again; passwords and API tokens are in the database and stay valid"
         );
-    }
-    for note in &config.notes {
-        warn!("configuration: {note}");
-    }
-    for found in store.settings().now().contradictions().iter().filter(|found| found.is_said) {
-        warn!("settings: {found}; an admin's change and the configuration file contradict each other");
     }
 }
 

@@ -2,8 +2,6 @@
 
 pub mod app;
 pub mod control;
-pub mod files;
-mod open_upstreams;
 pub mod parts;
 pub mod server;
 pub mod socket;

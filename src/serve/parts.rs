@@ -8,6 +8,7 @@ use crate::auth::Auth;
 use crate::config::Config;
 use crate::config::settings::Live;
 use crate::gateway::{Gateway, Stages};
+use crate::host::watch::HostWatch;
 use crate::http::entrance::Networks;
 use crate::http::hosts::Hosts;
 use crate::rules::accounts::Accounts;
@@ -31,6 +32,7 @@ pub struct Parts {
     bodies: web::Data<Bodies>,
     networks: web::Data<Networks>,
     hosts: web::Data<Hosts>,
+    watch: web::Data<HostWatch>,
     stages: Stages,
 }
 
@@ -48,6 +50,7 @@ impl Parts {
             bodies: web::Data::new(Bodies::new(app.store.settings().clone())),
             networks: web::Data::new(Networks(config.allow_networks.clone())),
             hosts: web::Data::new(Hosts::of_this_machine(&config.allowed_hosts)),
+            watch: web::Data::from(app.watch.clone()),
             stages: app.stages.clone(),
         }
     }
@@ -66,6 +69,7 @@ impl Parts {
             .app_data(self.bodies.clone())
             .app_data(self.networks.clone())
             .app_data(self.hosts.clone())
+            .app_data(self.watch.clone())
             .app_data(web::Data::new(gateway));
     }
 }

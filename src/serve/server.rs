@@ -12,16 +12,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 use tracing_actix_web::TracingLogger;
 
+use crate::base::clock::Timestamp;
 use crate::config::Config;
+use crate::host::files::{self, OpenFiles};
+use crate::host::findings::{HostFacts, findings};
+use crate::host::watch::Served;
 use crate::http;
 use crate::http::address_quotas::AddressQuotas;
 use crate::http::connections::Connections;
+use crate::http::host_view::record_facts;
 use crate::http::stamp::stamp;
 use crate::http::transport;
 use crate::serve::app::App;
 use crate::serve::control::Control;
-use crate::serve::files;
-use crate::serve::open_upstreams;
 use crate::serve::parts::Parts;
 use crate::serve::socket;
 use crate::serve::telemetry::QuietSpan;
@@ -50,12 +53,14 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let hangup = signal(SignalKind::hangup()).context("can't catch SIGHUP")?;
     let listener = listen(config.listen)?;
     let address = listener.local_addr()?;
+    let workers = workers(&config);
+    let files = OpenFiles::raised(&config, workers);
+    let room = files.room;
+    app.watch.serves(Served { since: Timestamp::now(), listen: address, files });
     let control = Control::start(&app, socket::SOCKET)?;
     let Some(quotas) = AddressQuotas::new(config.limits.address_requests_per_minute) else {
         bail!("`limits.address_requests_per_minute` can't be made into a quota");
     };
-    let workers = workers(&config);
-    let room = make_room(&app, workers);
     let connections = Connections::new(app.store.settings().clone(), room);
     let parts = Parts::of(&app);
     let mounted = quotas.clone();
@@ -83,7 +88,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let mut signals = Signals::catch().context("signals can't be caught")?;
     let hangups = tokio::task::spawn_local(ignore(hangup));
     let background = upkeep::start(&app, quotas, control.ended());
-    greet(&app, address);
+    greet(&app, address).await;
 
     let handle = server.handle();
     tokio::pin!(server);
@@ -198,18 +203,6 @@ pub fn workers(config: &Config) -> usize {
     }
 }
 
-/// Raises the limit of open files and logs it. Returns how many connections it allows.
-fn make_room(app: &App, workers: usize) -> usize {
-    let limit = files::raise_limit();
-    let room = files::room_for_connections(limit, &app.config, workers);
-    let settings = app.store.settings().now();
-    info!("files: {}", files::describe(limit, room, &settings));
-    if let Some(shortage) = files::shortage(limit, room, &settings) {
-        warn!("{shortage}");
-    }
-    room
-}
-
 fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let open = || -> std::io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
@@ -224,13 +217,18 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     open().with_context(|| format!("can't listen on {address}; is another program there? `listen` chooses the address"))
 }
 
-fn greet(app: &App, address: SocketAddr) {
-    open_upstreams::warn(&app.config);
-    if !address.ip().is_loopback() {
-        warn!("this is plain HTTP: passwords and prompts can be read on the network between clients and this host");
+async fn greet(app: &App, address: SocketAddr) {
+    let (config, settings) = (&app.config, app.store.settings().now());
+    let (machine, (_, record)) =
+        tokio::join!(app.watch.machine(&config.data_dir), record_facts(&app.store, &app.accounts));
+    let files = app.watch.served().map(|served| served.files);
+    if let Some(files) = files {
+        info!("files: {}", files.describe(&settings));
     }
-    if app.accounts.first_admin_waits() {
-        warn!("the password of `admin` must be changed before any account can be approved: POST /api/v1/password");
+    // The upstreams are asked from now on; what comes of it is logged by the one who asks.
+    let facts = HostFacts { config, settings, listen: address, machine: &machine, files, down: Vec::new(), record };
+    for found in findings(&facts) {
+        warn!(finding.code = found.code.name(), "{}; {}", found.message, found.remedy);
     }
     info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
     println!("listening on http://{address}");

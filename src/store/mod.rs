@@ -31,6 +31,7 @@ pub mod quotas;
 pub mod schema;
 pub mod search;
 pub mod settings;
+mod size;
 pub mod today;
 pub mod tokens;
 mod undone;
@@ -42,6 +43,7 @@ mod writer;
 pub use file::{FILE, has_accounts, quick_check};
 use file::{ReaderSettings, check_version, connect};
 use migrations::migrate;
+pub use size::RecordSize;
 use writer::{JobClaim, RecordWriter};
 pub use writer::{RECEIPT_US, Tx, WriteFailure};
 

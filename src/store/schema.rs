@@ -181,6 +181,7 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(
+    erasure,
     exports,
     record,
     record_image,

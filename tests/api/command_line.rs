@@ -721,6 +721,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/usage/timeline", "usage"),
     ("GET", "/api/v1/queue", "queue list"),
     ("DELETE", "/api/v1/queue/{request_id}", "queue cancel"),
+    ("GET", "/api/v1/host", "doctor"),
     ("GET", "/api/v1/settings", "settings list"),
     ("PATCH", "/api/v1/settings", "settings set"),
     ("GET", "/api/v1/settings/file", "settings file"),

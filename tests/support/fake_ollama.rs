@@ -333,6 +333,11 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
                     return;
                 }
             }
+            "/api/ps" => {
+                let loaded = serde_json::json!({ "name": "fake:latest", "model": "fake:latest", "size": 3_000_000, "digest": "d",
+                    "details": {}, "expires_at": "2100-01-01T01:00:00+01:00", "size_vram": 2_000_000 });
+                whole(&mut stream, 200, &serde_json::json!({ "models": [loaded] }).to_string()).await;
+            }
             "/api/show" => {
                 shared.change(|seen| seen.shown += 1);
                 // One model thinks, the others see.

@@ -69,7 +69,8 @@ impl UpstreamUrl {
         }
     }
 
-    fn is_loopback(&self) -> bool {
+    /// Returns whether the upstream runs on this host.
+    pub fn is_loopback(&self) -> bool {
         self.is_localhost() || self.address().is_some_and(|address| address.is_loopback())
     }
 

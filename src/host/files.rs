@@ -7,7 +7,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 use crate::config::settings::Settings;
-use crate::http::connections::Allowance;
 
 /// Enough for every sensible configuration; some systems allow a thousand million.
 const WANTED: u64 = 1 << 16;
@@ -20,6 +19,22 @@ const PER_WORKER: usize = 8;
 const PER_SLOT: usize = 2;
 /// Connections that are accepted and closed at once because there are too many.
 pub const PASSING: usize = 64;
+
+/// The limits of open connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    pub total: usize,
+    /// Connections that one address may have while no other has any.
+    pub per_address: usize,
+}
+
+impl Allowance {
+    /// Returns the limits of the settings, within `room`, what the limit of open files leaves for connections.
+    pub fn of(settings: &Settings, room: usize) -> Allowance {
+        let total = settings.connections_max.min(room);
+        Allowance { total, per_address: settings.connections_per_address_max.min(total.div_ceil(2)) }
+    }
+}
 
 /// Raises the limit of open files as far as this process may, and returns the current limit.
 pub fn raise_limit() -> usize {
@@ -41,24 +56,33 @@ pub fn room_for_connections(limit: usize, config: &Config, workers: usize) -> us
     (limit - own.min(limit / 2)).max(1)
 }
 
-/// Describes the limits, for the log and for `doctor`.
-pub fn describe(limit: usize, room: usize, settings: &Settings) -> String {
-    let Allowance { total, per_address } = Allowance::of(settings, room);
-    format!("{limit} may be open: up to {total} connections, of these {per_address} from one address")
+/// How many files the process may open, and how many of them are left for connections.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenFiles {
+    pub limit: usize,
+    pub room: usize,
 }
 
-/// Returns what to do if the limit allows less than the settings; `None` if it suffices.
-pub fn shortage(limit: usize, room: usize, settings: &Settings) -> Option<String> {
-    let Allowance { total, per_address } = Allowance::of(settings, room);
-    let wanted = settings.connections_max;
-    if total >= wanted && per_address >= settings.connections_per_address_max.min(wanted / 2) {
-        return None;
+impl OpenFiles {
+    /// Raises the limit and returns what it allows.
+    pub fn raised(config: &Config, workers: usize) -> OpenFiles {
+        let limit = raise_limit();
+        OpenFiles { limit, room: room_for_connections(limit, config, workers) }
     }
-    Some(format!(
-        "the limit of open files, {limit}, is too low for connections_max = {wanted} and connections_per_address_max = {}: \
-         raise it (LimitNOFILE= of the service, `ulimit -Hn` of a shell)",
-        settings.connections_per_address_max
-    ))
+
+    /// Describes the limits, for the log and for `doctor`.
+    pub fn describe(self, settings: &Settings) -> String {
+        let Allowance { total, per_address } = Allowance::of(settings, self.room);
+        let limit = self.limit;
+        format!("{limit} may be open: up to {total} connections, of these {per_address} from one address")
+    }
+
+    /// Returns whether the limit allows less than the settings.
+    pub fn are_few(self, settings: &Settings) -> bool {
+        let Allowance { total, per_address } = Allowance::of(settings, self.room);
+        let wanted = settings.connections_max;
+        total < wanted || per_address < settings.connections_per_address_max.min(wanted / 2)
+    }
 }
 
 #[cfg(test)]
@@ -85,8 +109,9 @@ mod tests {
     fn a_limit_that_cuts_a_setting_is_told() {
         let settings = Settings::default().with([("connections_max", 100), ("connections_per_address_max", 100)]);
 
-        assert_eq!(shortage(1024, 100, &settings), None, "half for one address is a rule, not a shortage");
-        assert!(shortage(1024, 99, &settings).unwrap().contains("LimitNOFILE"));
+        let few = |room| OpenFiles { limit: 1024, room }.are_few(&settings);
+        assert!(!few(100), "half for one address is a rule, not a shortage");
+        assert!(few(99));
     }
 
     #[test]

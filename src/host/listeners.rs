@@ -1,30 +1,14 @@
-//! Warns of an upstream that others can reach past the gateway, by the kernel's table of listening sockets.
+//! The listening sockets of this machine, by the kernel's table.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use tracing::warn;
-
-use crate::config::Config;
-
-/// Logs a warning for each upstream on this machine that listens beyond loopback. Ollama has no authentication, so anyone who
-/// reaches it can bypass the gateway.
-pub fn warn(config: &Config) {
-    let listening: Vec<_> = ["/proc/net/tcp", "/proc/net/tcp6"]
+/// Returns addresses and ports of every program that listens for TCP, as far as the kernel shows them.
+pub fn listening() -> Vec<(IpAddr, u16)> {
+    ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| std::fs::read_to_string(table).ok())
         .flat_map(|table| listeners(&table))
-        .collect();
-    for upstream in &config.upstreams {
-        let port = upstream.url.port();
-        let open = listening.iter().find(|(address, on)| *on == port && !address.to_canonical().is_loopback());
-        if let Some((address, port)) = open {
-            warn!(
-                upstream.name = %upstream.name,
-                "the model server listens on {address}:{port}, which others can reach past this gateway; \
-                 set OLLAMA_HOST=127.0.0.1:{port} for it"
-            );
-        }
-    }
+        .collect()
 }
 
 /// Parses addresses and ports of listening sockets from `/proc/net/tcp` or `tcp6` (proc(5)).

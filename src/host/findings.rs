@@ -1,0 +1,258 @@
+//! What is wrong on this host and what to do about it: the one place that knows. Pure: what was read is an argument.
+
+use std::net::SocketAddr;
+
+use crate::base::error::Error;
+use crate::config::settings::Settings;
+use crate::config::{Config, Upstream};
+use crate::host::files::OpenFiles;
+use crate::host::machine::Machine;
+use crate::model::provider_kind::ProviderKind;
+
+/// Something that an admin should look into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub code: FindingCode,
+    /// What is wrong, with names and numbers.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// The kinds of findings, the most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FindingCode {
+    CannotRecord,
+    UpstreamDown,
+    DiskLow,
+    FirstPassword,
+    UpstreamOpen,
+    ErasureLate,
+    SlotsMismatch,
+    FewFiles,
+    SettingsContradict,
+    NoEffect,
+    PlainHttp,
+}
+
+impl FindingCode {
+    pub const ALL: [FindingCode; 11] = [
+        FindingCode::CannotRecord,
+        FindingCode::UpstreamDown,
+        FindingCode::DiskLow,
+        FindingCode::FirstPassword,
+        FindingCode::UpstreamOpen,
+        FindingCode::ErasureLate,
+        FindingCode::SlotsMismatch,
+        FindingCode::FewFiles,
+        FindingCode::SettingsContradict,
+        FindingCode::NoEffect,
+        FindingCode::PlainHttp,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            FindingCode::CannotRecord => "cannot_record",
+            FindingCode::UpstreamDown => "upstream_down",
+            FindingCode::DiskLow => "disk_low",
+            FindingCode::FirstPassword => "first_password",
+            FindingCode::UpstreamOpen => "upstream_open",
+            FindingCode::ErasureLate => "erasure_late",
+            FindingCode::SlotsMismatch => "slots_mismatch",
+            FindingCode::FewFiles => "few_files",
+            FindingCode::SettingsContradict => "settings_contradict",
+            FindingCode::NoEffect => "no_effect",
+            FindingCode::PlainHttp => "plain_http",
+        }
+    }
+
+    /// Returns whether requests fail because of it.
+    pub fn is_failure(self) -> bool {
+        matches!(self, FindingCode::CannotRecord | FindingCode::UpstreamDown)
+    }
+}
+
+/// What is known. Where something is not, nothing is found.
+pub struct HostFacts<'a> {
+    pub config: &'a Config,
+    /// The settings in force.
+    pub settings: Settings,
+    pub listen: SocketAddr,
+    pub machine: &'a Machine,
+    pub files: Option<OpenFiles>,
+    /// The error of each upstream that is down, in the order of the configuration.
+    pub down: Vec<Option<String>>,
+    pub record: RecordFacts,
+}
+
+/// What is known of the record by a process that has opened it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RecordFacts {
+    pub can_record: Option<bool>,
+    pub growth_per_day: Option<u64>,
+    /// Whether `admin` still has the first password.
+    pub first_password: bool,
+    /// Deletions whose contents should have been erased by now.
+    pub late_erasures: u64,
+}
+
+/// With less free space, a disk counts as low however slowly the record grows.
+pub const DISK_FREE_MIN: u64 = 1 << 30;
+
+/// A disk that the record will have filled in fewer days counts as low.
+pub const DISK_DAYS_MIN: u64 = 14;
+
+/// Returns every finding, the most urgent first.
+pub fn findings(facts: &HostFacts<'_>) -> Vec<Finding> {
+    let found = [cannot_record(facts), disk_low(facts), first_password(facts), late_erasures(facts), few_files(facts)];
+    let mut found: Vec<Finding> = found.into_iter().flatten().chain(plain_http(facts)).collect();
+    for (at, upstream) in facts.config.upstreams.iter().enumerate() {
+        found.extend(down(upstream, facts.down.get(at).and_then(Option::as_deref)));
+        found.extend(open_upstream(upstream, facts.machine));
+        found.extend(slots_mismatch(upstream, facts.machine));
+    }
+    found.extend(contradictions(facts));
+    found.sort_by_key(|finding| finding.code);
+    found
+}
+
+/// Describes why an upstream is down, for admins.
+pub fn why_down(error: &Error) -> String {
+    match error {
+        Error::UpstreamDown { cause } => format!("the model server can't be reached: {cause:#}"),
+        error => error.to_string(),
+    }
+}
+
+fn finding(code: FindingCode, message: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    Finding { code, message: message.into(), remedy: remedy.into() }
+}
+
+fn cannot_record(facts: &HostFacts<'_>) -> Option<Finding> {
+    if facts.record.can_record != Some(false) {
+        return None;
+    }
+    let free = facts.machine.disk.map(|disk| format!("; {} are free on the data disk", bytes(disk.free)));
+    let message = format!("the record can't be written, so nothing is answered{}", free.unwrap_or_default());
+    let remedy = format!("free space on the disk of {}, or see the log for the cause", facts.config.data_dir.display());
+    Some(finding(FindingCode::CannotRecord, message, remedy))
+}
+
+fn down(upstream: &Upstream, error: Option<&str>) -> Option<Finding> {
+    let error = error?;
+    let message = format!("upstream `{}` at {} is down: {error}", upstream.name, upstream.url);
+    let remedy = match upstream.url.is_loopback() && upstream.kind() == ProviderKind::Ollama {
+        true => "start it (`systemctl start ollama`), or correct its `url` in the configuration",
+        false => "start it, or correct its `url` in the configuration",
+    };
+    Some(finding(FindingCode::UpstreamDown, message, remedy))
+}
+
+fn disk_low(facts: &HostFacts<'_>) -> Option<Finding> {
+    let disk = facts.machine.disk?;
+    let folder = facts.config.data_dir.display();
+    let growth = facts.record.growth_per_day.filter(|growth| *growth > 0);
+    let days = growth.map(|growth| disk.free / growth).filter(|days| *days < DISK_DAYS_MIN);
+    let message = match days {
+        Some(days) => format!(
+            "{} are free on the disk of {folder}; at {} a day the record fills it in about {days} days",
+            bytes(disk.free),
+            bytes(growth.unwrap_or_default())
+        ),
+        None if disk.free < DISK_FREE_MIN => format!("{} are free on the disk of {folder}", bytes(disk.free)),
+        None => return None,
+    };
+    Some(finding(FindingCode::DiskLow, message, "free space there, or move the data folder to a larger disk"))
+}
+
+fn first_password(facts: &HostFacts<'_>) -> Option<Finding> {
+    let message = "the password of `admin` must be changed before any account can be approved";
+    let remedy = "sign in as `admin` and choose one, or POST /api/v1/password";
+    facts.record.first_password.then(|| finding(FindingCode::FirstPassword, message, remedy))
+}
+
+/// Ollama has no authentication, so anyone who reaches it can bypass the gateway.
+fn open_upstream(upstream: &Upstream, machine: &Machine) -> Option<Finding> {
+    if !upstream.url.is_loopback() {
+        return None;
+    }
+    let port = upstream.url.port();
+    let address = SocketAddr::from((machine.open_listener(port)?, port));
+    let message = format!(
+        "the model server of upstream `{}` listens on {address}, which others can reach past this gateway",
+        upstream.name
+    );
+    Some(finding(FindingCode::UpstreamOpen, message, format!("set OLLAMA_HOST=127.0.0.1:{port} for it")))
+}
+
+fn late_erasures(facts: &HostFacts<'_>) -> Option<Finding> {
+    let late = facts.record.late_erasures;
+    let people = if late == 1 { "one person".to_owned() } else { format!("{late} people") };
+    let message = format!("the prompts and answers of {people} that were deleted are not erased yet");
+    let remedy = "it goes on by itself while the gateway runs; if it does not end, see the log for the cause";
+    (late > 0).then(|| finding(FindingCode::ErasureLate, message, remedy))
+}
+
+/// Of all upstreams, only those on this host run in the Ollama whose environment was read.
+fn slots_mismatch(upstream: &Upstream, machine: &Machine) -> Option<Finding> {
+    let parallel = machine.parallel?;
+    let slots = upstream.slots();
+    let own = slots.per_model.min(slots.total);
+    if own == parallel || !upstream.url.is_loopback() || upstream.kind() != ProviderKind::Ollama {
+        return None;
+    }
+    let message = format!(
+        "upstream `{}` has {own} slots for one model, and the Ollama that runs on this host has \
+         OLLAMA_NUM_PARALLEL={parallel}",
+        upstream.name
+    );
+    let remedy = format!("set slots = {parallel}, or OLLAMA_NUM_PARALLEL={own} for Ollama");
+    Some(finding(FindingCode::SlotsMismatch, message, remedy))
+}
+
+fn few_files(facts: &HostFacts<'_>) -> Option<Finding> {
+    let files = facts.files.filter(|files| files.are_few(&facts.settings))?;
+    let Settings { connections_max, connections_per_address_max, .. } = facts.settings;
+    let message = format!(
+        "the limit of open files, {}, is too low for connections_max = {connections_max} and \
+         connections_per_address_max = {connections_per_address_max}",
+        files.limit
+    );
+    let remedy = "raise it (LimitNOFILE= of the service, `ulimit -Hn` of a shell)";
+    Some(finding(FindingCode::FewFiles, message, remedy))
+}
+
+fn contradictions(facts: &HostFacts<'_>) -> Vec<Finding> {
+    let said = facts.settings.contradictions().into_iter().filter(|found| found.is_said);
+    let said = said.map(|found| {
+        let remedy = "change one of the two; an admin's change and the configuration file contradict each other";
+        finding(FindingCode::SettingsContradict, found.to_string(), remedy)
+    });
+    let notes = facts.config.notes.iter().map(|note| {
+        finding(FindingCode::NoEffect, note.to_string(), "change or remove that line of the configuration")
+    });
+    said.chain(notes).collect()
+}
+
+fn plain_http(facts: &HostFacts<'_>) -> Option<Finding> {
+    let message = "this is plain HTTP: passwords and prompts can be read on the network between clients and this host";
+    let remedy = "use it on a network that you trust, or put a proxy with a certificate in front of it";
+    is_plain(facts.listen).then(|| finding(FindingCode::PlainHttp, message, remedy))
+}
+
+/// Returns whether clients on the network talk to this address without encryption. The gateway itself has no TLS.
+pub fn is_plain(listen: SocketAddr) -> bool {
+    !listen.ip().to_canonical().is_loopback()
+}
+
+/// Writes a number of bytes for people.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match UNITS.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / unit as f64),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Each finding, on both sides of its boundary.
+
+use super::*;
+use crate::host::machine::Disk;
+
+const GIB: u64 = 1 << 30;
+
+struct Case {
+    config: Config,
+    machine: Machine,
+    record: RecordFacts,
+    listen: &'static str,
+    files: Option<OpenFiles>,
+    down: Vec<Option<String>>,
+    settings: Vec<(&'static str, u64)>,
+}
+
+/// A host on which nothing is wrong.
+fn good() -> Case {
+    Case {
+        config: Config::resolve("", []).unwrap(),
+        machine: Machine { disk: Some(Disk { free: 100 * GIB, total: 200 * GIB }), ..Machine::default() },
+        record: RecordFacts { can_record: Some(true), ..RecordFacts::default() },
+        listen: "127.0.0.1:7000",
+        files: Some(OpenFiles { limit: 1 << 16, room: 1 << 16 }),
+        down: vec![None],
+        settings: Vec::new(),
+    }
+}
+
+fn configured(toml: &str) -> Case {
+    Case { config: Config::resolve(toml, []).unwrap(), ..good() }
+}
+
+fn found(case: &Case) -> Vec<Finding> {
+    findings(&HostFacts {
+        config: &case.config,
+        settings: case.config.settings.with(case.settings.iter().copied()),
+        listen: case.listen.parse().unwrap(),
+        machine: &case.machine,
+        files: case.files,
+        down: case.down.clone(),
+        record: case.record,
+    })
+}
+
+fn codes(case: &Case) -> Vec<&'static str> {
+    found(case).iter().map(|finding| finding.code.name()).collect()
+}
+
+#[test]
+fn where_nothing_is_wrong_or_nothing_is_known_nothing_is_found() {
+    let unknown =
+        Case { machine: Machine::default(), record: RecordFacts::default(), files: None, down: vec![], ..good() };
+
+    assert_eq!(codes(&good()), [""; 0]);
+    assert_eq!(codes(&unknown), [""; 0]);
+}
+
+#[test]
+fn each_code_has_a_name_of_its_own_and_their_order_is_how_urgent_they_are() {
+    for (place, code) in FindingCode::ALL.iter().enumerate() {
+        assert_eq!(*code as usize, place);
+        assert_eq!(FindingCode::ALL.iter().filter(|other| other.name() == code.name()).count(), 1, "{code:?}");
+    }
+}
+
+#[test]
+fn everything_at_once_is_told_in_order_each_with_a_remedy() {
+    let case = Case {
+        machine: Machine {
+            disk: Some(Disk { free: 5, total: GIB }),
+            listening: vec![("0.0.0.0".parse().unwrap(), 11434)],
+            parallel: Some(4),
+        },
+        record: RecordFacts { can_record: Some(false), growth_per_day: None, first_password: true, late_erasures: 2 },
+        listen: "0.0.0.0:7000",
+        files: Some(OpenFiles { limit: 8, room: 4 }),
+        down: vec![Some("connection refused".into())],
+        settings: vec![("repeats_free", 60), ("repeats_max", 50)],
+        ..configured("[limits]\nrequests_per_minute = 300")
+    };
+
+    let found = found(&case);
+
+    let told: Vec<_> = found.iter().map(|finding| finding.code).collect();
+    assert_eq!(told, FindingCode::ALL);
+    assert!(found.iter().all(|finding| !finding.message.is_empty() && !finding.remedy.is_empty()));
+    assert!(found.iter().all(|finding| !finding.message.ends_with('.') && !finding.remedy.ends_with('.')));
+    let failures = found.iter().filter(|finding| finding.code.is_failure()).count();
+    assert_eq!(failures, 2);
+}
+
+#[test]
+fn a_disk_is_low_below_a_gibibyte_or_when_the_record_fills_it_in_two_weeks() {
+    let with = |free, growth| {
+        let disk = Some(Disk { free, total: 500 * GIB });
+        let machine = Machine { disk, ..Machine::default() };
+        let record = RecordFacts { growth_per_day: growth, ..good().record };
+        codes(&Case { machine, record, ..good() })
+    };
+
+    assert_eq!(with(GIB, None), [""; 0]);
+    assert_eq!(with(GIB - 1, None), ["disk_low"]);
+    assert_eq!(with(GIB - 1, Some(0)), ["disk_low"]);
+    assert_eq!(with(14 * GIB, Some(GIB)), [""; 0]);
+    assert_eq!(with(14 * GIB - 1, Some(GIB)), ["disk_low"]);
+}
+
+#[test]
+fn slots_fit_when_one_model_gets_what_this_host_s_ollama_runs_at_once() {
+    let with =
+        |toml: &str, parallel| codes(&Case { machine: Machine { parallel, ..good().machine }, ..configured(toml) });
+
+    assert_eq!(with("[ollama]\nslots = 4", Some(4)), [""; 0]);
+    assert_eq!(with("[ollama]\nslots = 4", Some(3)), ["slots_mismatch"]);
+    assert_eq!(with("[ollama]\nslots = 4", Some(5)), ["slots_mismatch"]);
+    assert_eq!(with("[ollama]\nslots = 4", None), [""; 0]);
+    assert_eq!(
+        with("[ollama]\nslots = 4\nslots_per_model = 2", Some(2)),
+        [""; 0],
+        "what one model gets is what counts"
+    );
+    let elsewhere = "allow_remote_upstream = true\n[ollama]\nslots = 4\nurl = \"http://192.168.1.9:11434\"";
+    assert_eq!(with(elsewhere, Some(1)), [""; 0], "this host's Ollama says nothing about another's");
+}
+
+#[test]
+fn an_upstream_of_this_host_is_open_when_its_port_is_on_the_network() {
+    let with = |toml: &str, address: &str, port| {
+        let listening = vec![(address.parse().unwrap(), port)];
+        codes(&Case { machine: Machine { listening, ..good().machine }, ..configured(toml) })
+    };
+
+    assert_eq!(with("", "127.0.0.1", 11434), [""; 0]);
+    assert_eq!(with("", "0.0.0.0", 11435), [""; 0]);
+    assert_eq!(with("", "::", 11434), ["upstream_open"]);
+    let elsewhere = "allow_remote_upstream = true\n[ollama]\nurl = \"http://192.168.1.9:11434\"";
+    assert_eq!(with(elsewhere, "0.0.0.0", 11434), [""; 0]);
+}
+
+#[test]
+fn each_upstream_that_is_down_is_named_and_ollama_of_this_host_with_its_service() {
+    let toml = "allow_remote_upstream = true\n[upstream.far]\nurl = \"http://192.168.1.9:11434\"";
+    let down = vec![Some("refused".to_owned()), Some("slow".to_owned())];
+
+    let found = found(&Case { down, ..configured(toml) });
+
+    let told: Vec<_> =
+        found.iter().map(|finding| (finding.message.as_str(), finding.remedy.contains("systemctl"))).collect();
+    assert_eq!(
+        told,
+        [
+            ("upstream `local` at http://127.0.0.1:11434 is down: refused", true),
+            ("upstream `far` at http://192.168.1.9:11434 is down: slow", false)
+        ]
+    );
+}
+
+#[test]
+fn http_is_plain_unless_only_this_host_reaches_it() {
+    let with = |listen| codes(&Case { listen, ..good() });
+
+    assert_eq!(with("127.0.0.1:7000"), [""; 0]);
+    assert_eq!(with("[::1]:7000"), [""; 0]);
+    for listen in ["0.0.0.0:7000", "[::]:7000", "192.168.1.5:80"] {
+        assert_eq!(with(listen), ["plain_http"]);
+    }
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_told_and_so_is_a_line_without_effect() {
+    let said = Case { settings: vec![("repeats_free", 60), ("repeats_max", 59)], ..good() };
+    let without_effect = configured("[limits]\nrequests_per_minute = 201");
+
+    assert_eq!(codes(&said), ["settings_contradict"]);
+    assert_eq!(codes(&without_effect), ["no_effect"]);
+    assert_eq!(codes(&configured("[limits]\nrequests_per_minute = 200")), [""; 0]);
+}
+
+#[test]
+fn bytes_are_written_in_the_largest_unit_that_fits() {
+    let told = [0, 1023, 1024, (1 << 20) - 1, 1 << 20, 3 * GIB / 2].map(bytes);
+
+    assert_eq!(told, ["0 bytes", "1023 bytes", "1.0 KiB", "1024.0 KiB", "1.0 MiB", "1.5 GiB"]);
+}

@@ -1,0 +1,252 @@
+//! This host, as admins see it: the gateway's process, its record, its upstreams, and what is wrong.
+
+use actix_web::{HttpRequest, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::base::clock::Timestamp;
+use crate::base::clock::zone::Zone;
+use crate::config::{Config, Upstream};
+use crate::gateway::Gateway;
+use crate::host::findings::{Finding, HostFacts, RecordFacts, findings, is_plain};
+use crate::host::machine::host_name;
+use crate::host::watch::HostWatch;
+use crate::http::callers::Admin;
+use crate::http::reply::{ApiResult, answer};
+use crate::model::catalog::LoadedModel;
+use crate::rules::accounts::Accounts;
+use crate::rules::queue::UpstreamLoad;
+use crate::rules::routing::{Condition, UpstreamState};
+use crate::store::{RecordSize, Store};
+
+/// The gateway and the machine it runs on. What is not known is left out.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HostView {
+    /// The name of the machine.
+    #[schema(example = "gpu-box")]
+    pub name: String,
+    #[schema(example = "0.3.0")]
+    pub version: &'static str,
+    /// When the gateway began to listen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub started_at: Option<String>,
+    #[schema(example = "0.0.0.0:7000")]
+    pub listen: String,
+    /// Whether clients on the network talk to it without encryption. A proxy with a certificate on this host needs no such
+    /// address.
+    pub plain_http: bool,
+    /// The IANA name of the zone in which a day ends. Absent: the host's own zone has no name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Europe/Berlin")]
+    pub timezone: Option<String>,
+    /// How many days prompts and answers are kept; null: until the person is deleted.
+    pub retention_days: Option<u64>,
+    pub record: HostRecord,
+    /// The upstreams, in the order of the configuration.
+    pub hosts: Vec<HostUpstream>,
+    /// What is wrong or could be better, the most urgent first.
+    pub warnings: Vec<HostWarning>,
+}
+
+/// The record on the disk.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HostRecord {
+    pub can_record: bool,
+    /// Size of the database and its write-ahead log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// How much the last days added, by the average size of a row. Absent while the record is younger than a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_day: Option<u64>,
+    /// What the gateway may still write on the disk of the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_free_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_total_bytes: Option<u64>,
+}
+
+/// An upstream, as its last check found it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HostUpstream {
+    #[schema(example = "local")]
+    pub name: String,
+    #[schema(example = "ollama")]
+    pub kind: &'static str,
+    #[schema(example = "http://127.0.0.1:11434")]
+    pub url: String,
+    /// `up`, `down` (it gets no requests), or `unknown` before the first check
+    pub state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub down_since: Option<String>,
+    /// The error of the last check, while it is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// How long the last check took, in milliseconds, while it is up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u64>,
+    pub slots: usize,
+    pub free: usize,
+    /// Number of models that it serves.
+    pub models: usize,
+    /// Models in its memory, some seconds ago. Absent: it did not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<Vec<LoadedView>>,
+}
+
+/// A model in the memory of an upstream.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LoadedView {
+    #[schema(example = "llama3.2:latest")]
+    pub name: String,
+    /// Bytes of memory, of the host and the GPU together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Bytes of these in the memory of the GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_bytes: Option<u64>,
+    /// When it is unloaded unless another request comes. Absent: it stays, or its upstream does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub until: Option<String>,
+}
+
+/// Something that an admin should look into.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct HostWarning {
+    /// `cannot_record`, `upstream_down`, `disk_low`, `first_password`, `upstream_open` (others reach it past the gateway),
+    /// `erasure_late`, `slots_mismatch`, `few_files`, `settings_contradict`, `no_effect` (of a line of the configuration) or
+    /// `plain_http`
+    #[schema(example = "slots_mismatch")]
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// The gateway's process, its record, its upstreams with the models in their memory, and what is wrong.
+#[utoipa::path(get, path = "/api/v1/host", operation_id = "host", tag = "admin",
+    responses((status = 200, body = HostView), crate::http::errors::Refusals))]
+pub async fn host(
+    _: Admin,
+    request: HttpRequest,
+    gateway: web::Data<Gateway>,
+    store: web::Data<Store>,
+    accounts: web::Data<Accounts>,
+    config: web::Data<Config>,
+    watch: web::Data<HostWatch>,
+) -> ApiResult {
+    answer(&request, Ok(HostView::look(&gateway, &store, &accounts, &config, &watch).await))
+}
+
+impl HostView {
+    /// Looks at everything. Each part has a time limit, and what can't be read is left out.
+    pub async fn look(
+        gateway: &Gateway,
+        store: &Store,
+        accounts: &Accounts,
+        config: &Config,
+        watch: &HostWatch,
+    ) -> HostView {
+        let (machine, (size, record), loaded) =
+            tokio::join!(watch.machine(&config.data_dir), record_facts(store, accounts), gateway.loaded());
+        let (served, states) = (watch.served(), gateway.routing().seen());
+        let listen = served.map_or(config.listen, |served| served.listen);
+        let found = findings(&HostFacts {
+            config,
+            settings: store.settings().now(),
+            listen,
+            machine: &machine,
+            files: served.map(|served| served.files),
+            down: states.iter().map(error_of).collect(),
+            record,
+        });
+        let loads = gateway.queue().upstreams();
+        let upstreams = config.upstreams.iter().zip(states).zip(loads).zip(loaded);
+        HostView {
+            name: host_name(),
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: served.map(|served| served.since.rfc3339()),
+            listen: listen.to_string(),
+            plain_http: is_plain(listen),
+            timezone: Some(config.timezone.name()).filter(|name| Zone::named(name).is_some()).map(str::to_owned),
+            // Contents go with their person alone.
+            retention_days: None,
+            record: HostRecord {
+                can_record: store.can_write(),
+                bytes: size.map(|size| size.bytes),
+                bytes_per_day: size.and_then(|size| size.growth_per_day),
+                disk_free_bytes: machine.disk.map(|disk| disk.free),
+                disk_total_bytes: machine.disk.map(|disk| disk.total),
+            },
+            hosts: upstreams
+                .map(|(((own, state), load), loaded)| HostUpstream::of(own, state, &load, loaded))
+                .collect(),
+            warnings: found.into_iter().map(HostWarning::from).collect(),
+        }
+    }
+}
+
+/// Returns the size of the record and what findings need to know of it. What can't be read is unknown.
+pub async fn record_facts(store: &Store, accounts: &Accounts) -> (Option<RecordSize>, RecordFacts) {
+    let (size, late) = tokio::join!(store.record_size(), store.late_erasures());
+    let unread = |error| tracing::warn!(cause = %error, "the size of the record can't be read");
+    let size = size.map_err(unread).ok();
+    let record = RecordFacts {
+        can_record: Some(store.can_write()),
+        growth_per_day: size.and_then(|size| size.growth_per_day),
+        first_password: accounts.first_admin_waits(),
+        late_erasures: late.unwrap_or_default(),
+    };
+    (size, record)
+}
+
+fn error_of(state: &UpstreamState) -> Option<String> {
+    match &state.condition {
+        Condition::Down { error, .. } => Some(error.clone()),
+        Condition::Up | Condition::Unknown => None,
+    }
+}
+
+impl HostUpstream {
+    fn of(own: &Upstream, state: UpstreamState, load: &UpstreamLoad, loaded: Option<Vec<LoadedModel>>) -> Self {
+        let last_error = error_of(&state);
+        let (name, down_since) = match state.condition {
+            Condition::Unknown => ("unknown", None),
+            Condition::Up => ("up", None),
+            Condition::Down { since, .. } => ("down", Some(since.rfc3339())),
+        };
+        HostUpstream {
+            name: own.name.clone(),
+            kind: own.kind().name(),
+            url: own.url.to_string(),
+            state: name,
+            down_since,
+            last_error,
+            latency_ms: state.latency.and_then(|latency| u64::try_from(latency.as_millis()).ok()),
+            slots: load.slots,
+            free: load.free,
+            models: state.models,
+            loaded: loaded.map(|models| models.into_iter().map(LoadedView::from).collect()),
+        }
+    }
+}
+
+impl From<LoadedModel> for LoadedView {
+    fn from(model: LoadedModel) -> Self {
+        LoadedView {
+            name: model.name.as_str().to_owned(),
+            bytes: model.bytes,
+            gpu_bytes: model.gpu_bytes,
+            until: model.until.map(Timestamp::rfc3339),
+        }
+    }
+}
+
+impl From<Finding> for HostWarning {
+    fn from(finding: Finding) -> Self {
+        HostWarning { code: finding.code.name(), message: finding.message, remedy: finding.remedy }
+    }
+}
