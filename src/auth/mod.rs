@@ -15,7 +15,7 @@ use crate::base::secret::{Secret, random_bytes};
 use crate::config;
 use crate::model::credential::{Credential, Username};
 use crate::model::model_name::{ModelName, SameModel};
-use crate::model::people::User;
+use crate::model::people::{User, UserStatus};
 use crate::model::rights::{Class, Scope};
 use crate::model::token::Token;
 use crate::store::Store;
@@ -26,6 +26,7 @@ pub mod jwt;
 pub mod own_acts;
 pub mod password;
 pub mod running;
+pub mod sessions;
 pub mod throttle;
 
 use api_token::ApiToken;
@@ -33,6 +34,7 @@ use jwt::JwtKeys;
 use own_acts::OwnActs;
 use password::{Match, Passwords};
 use running::Running;
+use sessions::{OpenSession, SessionId, Sessions};
 use throttle::{Throttle, Try};
 
 /// An authenticated person or machine.
@@ -65,9 +67,14 @@ impl Identity {
         self.token.as_ref().map(|token| token.id)
     }
 
-    /// Returns the kind of credential for the record: `password`, `jwt` or `token`.
+    /// Returns the kind of credential for the record: `password`, `jwt`, `token` or `session`.
     pub fn credential(&self) -> &'static str {
         self.credential
+    }
+
+    /// Returns the identity of a person with a session of the pages.
+    fn of_session(user: Arc<User>) -> Identity {
+        Identity { user, credential: "session", token: None }
     }
 
     pub fn whose(&self) -> Whose {
@@ -154,6 +161,7 @@ pub struct Auth {
     pub throttle: Throttle,
     pub running: Arc<Running>,
     pub own_acts: OwnActs,
+    pub sessions: Sessions,
     keys: JwtKeys,
     /// Cache of verified passwords for `/chat`: a keyed digest of everything that was verified, and the account's id.
     verified: Cache<[u8; 32], i64>,
@@ -174,7 +182,9 @@ impl Auth {
         let cache_key = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>());
         let running = Running::new(store.clone());
         let own_acts = OwnActs::new(store.settings().clone());
-        Ok(Auth { store, passwords: Passwords::new(config)?, throttle, running, own_acts, keys, verified, cache_key })
+        let sessions = Sessions::new(store.clone(), config);
+        let passwords = Passwords::new(config)?;
+        Ok(Auth { store, passwords, throttle, running, own_acts, sessions, keys, verified, cache_key })
     }
 
     /// Authenticates a credential. `source` is the client's address; a password from the host itself has none and is not slowed
@@ -196,6 +206,44 @@ impl Auth {
     ) -> Result<(String, u64), Error> {
         let identity = self.prove(username, password, source).await?.into_identity()?;
         self.keys.issue(&identity.user.public_id, identity.user.version, Timestamp::now())
+    }
+
+    /// Verifies credentials and opens a session of the pages, also for an account that waits for approval or has to change its
+    /// password: such a session opens nothing else.
+    pub async fn sign_in(
+        &self,
+        username: &Username,
+        password: Secret<String>,
+        source: Option<IpAddr>,
+        browser: Option<&str>,
+    ) -> Result<SessionId, Error> {
+        let user = self.prove_for(username, password, source, may_open_session).await?.user;
+        if self.sessions.reset_was_used(&user) {
+            let message = "this password was good for one sign-in and has been used; if that was not you, tell an admin, who \
+                can reset it again";
+            return Err(Error::forbidden(message));
+        }
+        self.sessions.open(&user, source.map(|source| source.to_string()), browser).await
+    }
+
+    /// Verifies the password of a session again. Returns the session's new id. The third wrong password ends the session.
+    pub async fn prove_again(
+        &self,
+        session: &OpenSession,
+        password: Secret<String>,
+        source: Option<IpAddr>,
+    ) -> Result<SessionId, Error> {
+        let username = Username::of(session.user().name());
+        match self.prove(&username, password, source).await {
+            Ok(proof) if proof.user.version == session.user().version => self.sessions.renew(session).await,
+            Ok(_) => Err(Error::bad_credentials()),
+            Err(error) => {
+                if matches!(error, Error::Unauthenticated { .. }) && self.sessions.was_wrong(session) {
+                    self.sessions.sign_out(session).await?;
+                }
+                Err(error)
+            }
+        }
     }
 
     fn bearer(&self, token: &Secret<String>) -> Result<Identity, Denied> {
@@ -245,6 +293,17 @@ impl Auth {
         password: Secret<String>,
         source: Option<IpAddr>,
     ) -> Result<Proof, Error> {
+        self.prove_for(username, password, source, may_enter).await
+    }
+
+    /// Verifies a password of an account that `may` be entered.
+    async fn prove_for(
+        &self,
+        username: &Username,
+        password: Secret<String>,
+        source: Option<IpAddr>,
+        may: fn(&User) -> bool,
+    ) -> Result<Proof, Error> {
         let pass = match source {
             Some(source) => Some(self.throttle.enter(source, username).await?),
             None => None,
@@ -258,7 +317,7 @@ impl Auth {
                 return Err(error);
             }
         };
-        let proof = user.filter(|user| found != Match::Wrong && may_enter(user)).map(|user| Proof { user });
+        let proof = user.filter(|user| found != Match::Wrong && may(user)).map(|user| Proof { user });
         if let Some(pass) = pass {
             pass.ended(proof.is_some());
         }
@@ -321,6 +380,10 @@ impl Auth {
 
 fn may_enter(user: &User) -> bool {
     user.is_active() && !user.reset_is_over(Timestamp::now())
+}
+
+fn may_open_session(user: &User) -> bool {
+    may_enter(user) || user.status == UserStatus::Pending
 }
 
 /// Copies the error of a verification that several requests shared.

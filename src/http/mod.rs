@@ -1,16 +1,20 @@
-//! The edge: HTTP requests and responses. `ROUTES` and each dialect's `routes()` are everything that is served.
+//! The edge: HTTP requests and responses. `ROUTES`, the pages' and each dialect's `routes()` are everything that is served.
 
 use std::rc::Rc;
 
 use actix_governor::Governor;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::middleware::Condition;
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, Resource, Route as ActixRoute};
 use utoipa::OpenApi;
 
 use crate::dialect::{DIALECTS, SharedRoute};
 use crate::http::head::RequestHead;
+use crate::http::pages::door;
+use crate::http::pages::dress::dress;
 
 pub mod account;
 pub mod address_quotas;
@@ -148,6 +152,7 @@ routes! {
         "GET" "/openapi.json" Anyone docs::openapi_json;
         "GET" "/docs" Anyone docs::to_docs;
         "HEAD" "/" Anyone health::probe;
+        "GET" "/" Anyone door::home;
     }
 }
 
@@ -157,49 +162,67 @@ pub fn described() -> utoipa::openapi::OpenApi {
 }
 
 /// Routes that take passwords, and registration: they have a generous rate limit per address.
-const GUARDED: [&str; 3] = ["/auth/token", "/api/v1/register", "/api/v1/password"];
+const GUARDED: [&str; 6] =
+    ["/auth/token", "/api/v1/register", "/api/v1/password", "/sign-in", "/register", "/password"];
 const GUARDED_CHAT: &str = "/chat";
+
+/// A route as it is mounted.
+struct Mounted {
+    method: &'static str,
+    path: &'static str,
+    handler: Rc<dyn Fn() -> ActixRoute>,
+}
 
 /// Mounts everything that is served.
 pub fn mount(config: &mut ServiceConfig, quotas: &AddressQuotas) {
-    mount_dialects(config, quotas);
-    let mut mounted: Vec<&str> = Vec::new();
-    for first in ROUTES {
-        if mounted.contains(&first.path) {
-            continue;
-        }
-        mounted.push(first.path);
-        let same: Vec<&ApiRoute> = ROUTES.iter().filter(|route| route.path == first.path).collect();
-        let allow: Vec<&str> = same.iter().flat_map(|route| methods(route.method)).copied().collect();
-        let resource = same.iter().fold(web::resource(first.path), |resource, route| {
-            methods(route.method)
-                .iter()
-                .fold(resource, |resource, name| resource.route((route.handler)().method(method(name))))
-        });
-        add(config, resource, first.path, &allow.join(", "), quotas);
+    let shared = SharedRoute::all(DIALECTS).into_iter().map(Rc::new);
+    let dialects = shared.map(|route| Mounted {
+        method: route.method,
+        path: route.path,
+        handler: Rc::new(move || of_dialects(Rc::clone(&route))),
+    });
+    let api =
+        ROUTES.iter().map(|route| Mounted { method: route.method, path: route.path, handler: Rc::new(route.handler) });
+    let shown = pages::routes::all().map(|route| Mounted {
+        method: route.method,
+        path: route.path,
+        handler: Rc::new(route.handler),
+    });
+    for (path, resource) in resources(dialects).into_iter().chain(resources(api)) {
+        add(config, resource, path, quotas);
+    }
+    for (path, resource) in resources(shown) {
+        add(config, resource.wrap(from_fn(dress)), path, quotas);
     }
     docs::mount_swagger_ui(config);
     config.default_service(web::to(unknown::unknown_route));
 }
 
-/// Mounts the routes of the dialects. Where several have the same one, the head of a request says which of them answers.
-fn mount_dialects(config: &mut ServiceConfig, quotas: &AddressQuotas) {
-    let routes: Vec<Rc<SharedRoute>> = SharedRoute::all(DIALECTS).into_iter().map(Rc::new).collect();
-    let mut mounted: Vec<&str> = Vec::new();
-    for first in &routes {
-        if mounted.contains(&first.path) {
-            continue;
+/// Returns one resource per path, with all its methods.
+fn resources(routes: impl Iterator<Item = Mounted>) -> Vec<(&'static str, Resource)> {
+    let mut paths: Vec<(&'static str, Vec<Mounted>)> = Vec::new();
+    for route in routes {
+        match paths.iter_mut().find(|(path, _)| *path == route.path) {
+            Some((_, same)) => same.push(route),
+            None => paths.push((route.path, vec![route])),
         }
-        mounted.push(first.path);
-        let same: Vec<_> = routes.iter().filter(|route| route.path == first.path).collect();
-        let allow: Vec<&str> = same.iter().flat_map(|route| methods(route.method)).copied().collect();
-        let resource = same.iter().fold(web::resource(first.path), |resource, route| {
-            methods(route.method)
-                .iter()
-                .fold(resource, |resource, name| resource.route(of_dialects(Rc::clone(route)).method(method(name))))
-        });
-        add(config, resource, first.path, &allow.join(", "), quotas);
     }
+    paths.into_iter().map(|(path, same)| (path, resource(path, &same))).collect()
+}
+
+fn resource(path: &'static str, same: &[Mounted]) -> Resource {
+    let mut allow: Vec<&str> = Vec::new();
+    let mut resource = web::resource(path);
+    for route in same {
+        for name in methods(route.method) {
+            resource = resource.route((route.handler)().method(method(name)));
+            if !allow.contains(name) {
+                allow.push(name);
+            }
+        }
+    }
+    let allow = allow.join(", ");
+    resource.default_service(web::to(move |request: HttpRequest| unknown::wrong_method(request, allow.clone())))
 }
 
 /// Returns the handler of a route that one or several dialects have.
@@ -218,10 +241,17 @@ fn of_dialects(shared: Rc<SharedRoute>) -> ActixRoute {
     })
 }
 
-fn add(config: &mut ServiceConfig, resource: Resource, path: &'static str, allow: &str, quotas: &AddressQuotas) {
-    let allow = allow.to_owned();
-    let resource =
-        resource.default_service(web::to(move |request: HttpRequest| unknown::wrong_method(request, allow.clone())));
+fn add<T, B>(config: &mut ServiceConfig, resource: Resource<T>, path: &'static str, quotas: &AddressQuotas)
+where
+    T: ServiceFactory<
+            ServiceRequest,
+            Config = (),
+            Response = ServiceResponse<B>,
+            Error = actix_web::Error,
+            InitError = (),
+        > + 'static,
+    B: MessageBody + 'static,
+{
     if path == GUARDED_CHAT {
         config.service(resource.wrap(Governor::new(&quotas.chat)));
     } else {

@@ -1,13 +1,21 @@
 //! Requests for unknown routes: 404 or 405 in the shape that the client reads, with a hint at the right one.
 
+use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse};
 
 use crate::base::error::Error;
 use crate::dialect::{DIALECTS, json, plain_path};
 use crate::http::ROUTES;
+use crate::http::pages::dress::{add_headers, missing_page};
+use crate::http::pages::visit::Visit;
 use crate::http::refusals::refuse;
 
 pub async fn unknown_route(request: HttpRequest) -> HttpResponse {
+    if is_for_a_browser(&request) {
+        let mut page = missing_page(&Visit::of(&request));
+        add_headers(page.headers_mut());
+        return page;
+    }
     let message = format!("no such route; {}", hint(request.path()));
     refuse(&request, Error::UnknownRoute { message })
 }
@@ -16,6 +24,13 @@ pub async fn wrong_method(request: HttpRequest, allow: String) -> HttpResponse {
     let error =
         Error::MethodNotAllowed { method: request.method().to_string(), path: request.path().to_owned(), allow };
     refuse(&request, error)
+}
+
+/// Returns whether a person looks at the answer: browsers ask for HTML, and clients of the API don't.
+fn is_for_a_browser(request: &HttpRequest) -> bool {
+    let accepts = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let is_page = ["/admin", "/me", "/live"].iter().any(|root| request.path().starts_with(root));
+    request.method() == Method::GET && (is_page || accepts.is_some_and(|accept| accept.starts_with("text/html")))
 }
 
 /// Returns what to do instead. Base URLs are the usual mistake: each client wants another one.

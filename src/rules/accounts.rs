@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use crate::auth::Auth;
 use crate::auth::own_acts::OwnAct;
 use crate::auth::password::{INITIAL_PASSWORD, composed, one_time_code};
+use crate::auth::sessions::{OpenSession, SessionStanding};
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::secret::Secret;
@@ -220,16 +221,35 @@ impl Accounts {
             return Err(Error::invalid("new_password", "`new_password` must differ from the current one"));
         }
         let proof = self.auth.prove(&username, current, source).await?;
-        if source.is_some() {
-            self.auth.own_acts.count(&proof.user, OwnAct::Password)?;
+        self.replace_password(&proof.user, new, source).await
+    }
+
+    /// Sets a new password in place of one that must be changed. The session was opened with that one.
+    pub async fn choose_password(
+        &self,
+        session: &OpenSession,
+        new: Secret<String>,
+        source: Option<IpAddr>,
+    ) -> Result<(), Error> {
+        let user = session.user();
+        if session.standing() != SessionStanding::MustChange {
+            return Err(Error::conflict("this password need not be changed; give the current one to change it"));
         }
-        if is_first_password(&proof.user) && !source.is_none_or(is_near) {
+        self.auth.passwords.check_new("new_password", new.expose(), &Username::of(user.name()))?;
+        self.replace_password(user, new, source).await
+    }
+
+    async fn replace_password(&self, user: &User, new: Secret<String>, source: Option<IpAddr>) -> Result<(), Error> {
+        if source.is_some() {
+            self.auth.own_acts.count(user, OwnAct::Password)?;
+        }
+        if is_first_password(user) && !source.is_none_or(is_near) {
             let message = "the first password of `admin` is changed on this host or from a private network alone";
             return Err(Error::forbidden(message));
         }
-        let old_hash = proof.user.password_hash.clone().unwrap_or_default();
+        let old_hash = user.password_hash.clone().unwrap_or_default();
         let new_hash = self.auth.passwords.hash(new).await?;
-        self.store.change_password(proof.user.id, old_hash, new_hash).await
+        self.store.change_password(user.id, old_hash, new_hash).await
     }
 
     /// Changes role, limits, quotas, models, weight or note of an account.

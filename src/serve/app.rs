@@ -172,6 +172,7 @@ impl App {
         if interrupted > 0 {
             warn!(interrupted, "the last run ended in the middle of answers; they are recorded as interrupted");
         }
+        auth.sessions.load().await?;
         // After the requests of the last run were closed: they count, too.
         let limits = Arc::new(Limits::new(store.settings().clone(), config.timezone.clone()));
         limits.load(&store).await?;

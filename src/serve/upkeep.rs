@@ -161,6 +161,11 @@ pub async fn run(app: Arc<App>, quotas: AddressQuotas) {
         app.stages.audit.flush_refusals(false);
         app.stages.audit.write_unwritten();
         quotas.sweep();
+        if beat % LADDER_BEATS == 0
+            && let Err(error) = app.auth.sessions.sweep().await
+        {
+            warn!(cause = %error, "sessions that have ended can't be removed");
+        }
         if let Err(error) = app.store.advance_closed().await {
             warn!(cause = %error, "the watermark of closed requests can't be moved");
         }

@@ -107,6 +107,7 @@ mod tests {
             "erasure",
             "usage",
             "settings",
+            "sessions",
         ] {
             // `pragma_table_info` leaves generated columns out, as an INSERT does.
             let query =

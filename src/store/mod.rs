@@ -30,6 +30,7 @@ mod prompt_starts;
 pub mod quotas;
 pub mod schema;
 pub mod search;
+pub mod sessions;
 pub mod settings;
 mod size;
 pub mod today;

@@ -199,3 +199,15 @@ diesel::table! {
         seq -> BigInt,
     }
 }
+
+diesel::table! {
+    sessions (id_sha256) {
+        id_sha256 -> Binary,
+        user_id -> BigInt,
+        version -> BigInt,
+        created_at_us -> BigInt,
+        seen_at_us -> BigInt,
+        address -> Nullable<Text>,
+        browser -> Nullable<Text>,
+    }
+}

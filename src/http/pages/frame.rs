@@ -1,5 +1,7 @@
 //! What the layout shows around a page.
 
+use serde::{Deserialize, Serialize};
+
 /// Entries of the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NavEntry {
@@ -46,14 +48,28 @@ pub struct HealthLine {
 }
 
 /// What was just done, told once at the top of the next page.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Flash {
     pub text: String,
     pub undo: Option<Undo>,
 }
 
+impl<T: Into<String>> From<T> for Flash {
+    fn from(text: T) -> Self {
+        Flash { text: text.into(), undo: None }
+    }
+}
+
+impl Flash {
+    /// Adds a form that does the inverse.
+    pub fn with_undo(text: impl Into<String>, action: impl Into<String>, fields: &[(&str, &str)]) -> Flash {
+        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Flash { text: text.into(), undo: Some(Undo { action: action.into(), fields }) }
+    }
+}
+
 /// A form that does the inverse of what was just done.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Undo {
     pub action: String,
     pub fields: Vec<(String, String)>,
@@ -87,4 +103,23 @@ pub struct Frame {
     pub style_path: &'static str,
     pub script_path: &'static str,
     pub icon_path: &'static str,
+}
+
+/// The cookies with what a person chose for this browser.
+pub const THEME: &str = "lgw_theme";
+pub const KEYS: &str = "lgw_keys";
+
+impl Theme {
+    /// Returns the word that the cookie, the form and `data-theme` have.
+    pub fn name(self) -> &'static str {
+        match self {
+            Theme::Browser => "browser",
+            Theme::Light => "light",
+            Theme::Dark => "dark",
+        }
+    }
+
+    pub fn parse(word: &str) -> Theme {
+        [Theme::Light, Theme::Dark].into_iter().find(|theme| theme.name() == word).unwrap_or_default()
+    }
 }

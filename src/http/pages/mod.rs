@@ -1,13 +1,31 @@
 //! The control plane: pages that the gateway itself serves. They are rendered here, and call the same verbs as the API.
+//!
+//! A page is a handler in one of the files for a group of pages, a template, and a line in that file's `ROUTES`. Extractors of
+//! `visit` say who may see it, as those of `callers` do for the API; `posted` reads forms. A handler returns a `Fault` for
+//! whatever it can't show, and `dress` makes a page of that.
 
+pub mod around;
+pub mod assets;
 pub mod charts;
+pub mod door;
+pub mod dress;
+pub mod fault;
 pub mod filters;
+pub mod form_fields;
 pub mod format;
 pub mod frame;
 #[cfg(test)]
 mod gallery;
 pub mod icons;
 pub mod layout;
+pub mod live;
 pub mod markup;
+pub mod overview;
+pub mod own;
+pub mod posted;
+pub mod problem;
+pub mod route;
+pub mod routes;
 pub mod visible;
+pub mod visit;
 pub mod words;

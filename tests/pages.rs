@@ -1,0 +1,9 @@
+//! The control plane from outside: one gateway per test, asked as a browser asks.
+
+#[path = "support/mod.rs"]
+mod support;
+
+#[path = "pages/door.rs"]
+mod door;
+#[path = "pages/sessions.rs"]
+mod sessions;
