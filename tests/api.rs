@@ -59,6 +59,8 @@ mod quotas;
 mod reasoning;
 #[path = "api/record.rs"]
 mod record;
+#[path = "api/record_filters.rs"]
+mod record_filters;
 #[path = "api/rights.rs"]
 mod rights;
 #[path = "api/role_matrix.rs"]

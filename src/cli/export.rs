@@ -37,7 +37,7 @@ pub struct ExportCommand {
     /// request, refusal or act; acts need the format jsonl
     #[arg(long, group = "what")]
     kind: Option<String>,
-    /// completed, failed, refused, abandoned or interrupted
+    /// completed, failed, refused, abandoned or interrupted; several with commas
     #[arg(long, group = "what")]
     outcome: Option<String>,
     /// The name of a model, as it was asked for
@@ -103,6 +103,7 @@ async fn asked(host: &HostApi, command: &ExportCommand) -> anyhow::Result<Value>
         from: from.clone(),
         to: to.clone(),
         text: text.clone(),
+        ..Filter::default()
     };
     Ok(match user_id {
         Some(user_id) if rest == Filter::default() => json!({ "user_id": user_id, "format": format, "bom": bom }),

@@ -1,6 +1,6 @@
 //! `lan-gateway record …`: lists the record, and shows one request in full.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use crate::base::text::visible;
@@ -10,40 +10,7 @@ use crate::cli::{print_json, table};
 #[derive(Subcommand)]
 pub enum RecordCommand {
     /// List requests, refusals and acts, newest first
-    List {
-        /// Only of this person
-        user: Option<String>,
-        /// Sent with this token
-        #[arg(long)]
-        token: Option<String>,
-        /// request, refusal or act
-        #[arg(long)]
-        kind: Option<String>,
-        /// completed, failed, refused, abandoned or interrupted
-        #[arg(long)]
-        outcome: Option<String>,
-        /// The name of a model, as it was asked for
-        #[arg(long)]
-        model: Option<String>,
-        /// A route, such as /v1/chat/completions
-        #[arg(long)]
-        api: Option<String>,
-        /// RFC 3339, such as 2026-01-31T12:00:00Z: at this time or later
-        #[arg(long, value_name = "TIME")]
-        from: Option<String>,
-        /// RFC 3339: before this time
-        #[arg(long, value_name = "TIME")]
-        to: Option<String>,
-        /// Words in prompts and answers; the search is recorded
-        #[arg(long)]
-        text: Option<String>,
-        /// Number of items at most
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
-        limit: u16,
-        /// Print one JSON list, for scripts
-        #[arg(long)]
-        json: bool,
-    },
+    List(Box<RecordList>),
     /// List the exports that were made, newest first
     Exports {
         /// Only of this person's record
@@ -61,17 +28,69 @@ pub enum RecordCommand {
     },
 }
 
+#[derive(Args)]
+pub struct RecordList {
+    /// Only of this person
+    user: Option<String>,
+    /// Sent with this token
+    #[arg(long)]
+    token: Option<String>,
+    /// request, refusal or act
+    #[arg(long)]
+    kind: Option<String>,
+    /// completed, failed, refused, abandoned or interrupted; several with commas
+    #[arg(long)]
+    outcome: Option<String>,
+    /// What was done, such as user_approved
+    #[arg(long)]
+    act: Option<String>,
+    /// Acts about this person
+    #[arg(long, value_name = "USER")]
+    about: Option<String>,
+    /// Acts about this person, and acts of theirs
+    #[arg(long, value_name = "USER")]
+    history: Option<String>,
+    /// The name of a model, as it was asked for
+    #[arg(long)]
+    model: Option<String>,
+    /// A route, such as /v1/chat/completions
+    #[arg(long)]
+    api: Option<String>,
+    /// RFC 3339, such as 2026-01-31T12:00:00Z: at this time or later
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// RFC 3339: before this time
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// Words in prompts and answers; the search is recorded
+    #[arg(long)]
+    text: Option<String>,
+    /// Number of items at most
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    limit: u16,
+    /// Print one JSON list, for scripts
+    #[arg(long)]
+    json: bool,
+}
+
 const PATH: &str = "/api/v1/audit";
 
 pub async fn run(host: &HostApi, command: RecordCommand) -> anyhow::Result<()> {
     match command {
-        RecordCommand::List { user, token, kind, outcome, model, api, from, to, text, limit, json } => {
+        RecordCommand::List(list) => {
+            let RecordList { user, token, kind, outcome, act, about, history, model, api, from, to, text, limit, json } =
+                *list;
             let user = host.person(user.as_deref()).await?;
+            let about = host.person(about.as_deref()).await?;
+            let history = host.person(history.as_deref()).await?;
             let asked = [
                 ("user_id", user.as_deref()),
                 ("token_id", token.as_deref().map(token_id)),
                 ("kind", kind.as_deref()),
                 ("outcome", outcome.as_deref()),
+                ("act", act.as_deref()),
+                ("subject_id", about.as_deref()),
+                ("history_of", history.as_deref()),
                 ("model", model.as_deref()),
                 ("api", api.as_deref()),
                 ("from", from.as_deref()),

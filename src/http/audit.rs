@@ -6,7 +6,7 @@ use utoipa::IntoParams;
 
 use crate::http::callers::Admin;
 use crate::http::query::query;
-use crate::http::record_items::{AuditPage, audit_page};
+use crate::http::record_items::{AuditPage, PageQuery, audit_page};
 use crate::http::reply::{ApiResult, answer};
 use crate::rules::export::filter::Filter;
 use crate::store::Store;
@@ -22,8 +22,16 @@ pub struct AuditQuery {
     token_id: Option<String>,
     /// `request`, `refusal` or `act`
     kind: Option<String>,
-    /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`
+    /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`, or several of them, separated by commas.
     outcome: Option<String>,
+    /// What was done, such as `user_approved`.
+    act: Option<String>,
+    /// Only acts about this user.
+    #[param(format = Uuid)]
+    subject_id: Option<String>,
+    /// Only acts about this user and acts of this user.
+    #[param(format = Uuid)]
+    history_of: Option<String>,
     /// The name of the requested model.
     model: Option<String>,
     /// A route, such as `/v1/chat/completions`.
@@ -40,6 +48,8 @@ pub struct AuditQuery {
     text: Option<String>,
     /// `next` of the previous page.
     cursor: Option<i64>,
+    /// `newest` of an earlier page: only rows that came after it, oldest first. Not with `cursor`.
+    after: Option<i64>,
     /// Default 50, at most 500.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
@@ -47,8 +57,9 @@ pub struct AuditQuery {
 
 impl AuditQuery {
     fn filter(self) -> Filter {
-        let AuditQuery { user_id, token_id, kind, outcome, model, api, from, to, text, .. } = self;
-        Filter { user_id, token_id, kind, outcome, model, api, from, to, text }
+        let AuditQuery { user_id, token_id, kind, outcome, act, subject_id, history_of, .. } = self;
+        let AuditQuery { model, api, from, to, text, .. } = self;
+        Filter { user_id, token_id, kind, outcome, act, subject_id, history_of, model, api, from, to, text }
     }
 }
 
@@ -59,11 +70,11 @@ impl AuditQuery {
 pub async fn audit(admin: Admin, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
     let result = async {
         let query: AuditQuery = query(&request)?;
-        let (cursor, limit) = (query.cursor, query.limit);
+        let place = PageQuery { cursor: query.cursor, after: query.after, limit: query.limit };
         let wanted = query.filter().wanted(&store).await?;
         let searched = wanted.text.is_some();
         let subject = wanted.user_id;
-        let page = audit_page(&store, wanted, cursor, limit).await?;
+        let page = audit_page(&store, wanted, place).await?;
         if searched {
             store.note_search(admin.0.actor(), subject, page.items.len()).await?;
         }

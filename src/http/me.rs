@@ -11,7 +11,7 @@ use crate::gateway::Gateway;
 use crate::http::callers::{Caller, Doer};
 use crate::http::exports::download;
 use crate::http::query::query;
-use crate::http::record_items::{AuditPage, own_page};
+use crate::http::record_items::{AuditPage, PageQuery, own_page};
 use crate::http::reply::{self, ApiResult, answer};
 use crate::http::views::AccountView;
 use crate::http::views::UserView;
@@ -45,7 +45,7 @@ pub struct OwnRecordQuery {
     token_id: Option<String>,
     /// `request`, `refusal` or `act`
     kind: Option<String>,
-    /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`
+    /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`, or several of them, separated by commas.
     outcome: Option<String>,
     /// The name of the requested model.
     model: Option<String>,
@@ -63,6 +63,8 @@ pub struct OwnRecordQuery {
     text: Option<String>,
     /// `next` of the previous page.
     cursor: Option<i64>,
+    /// `newest` of an earlier page: only rows that came after it, oldest first. Not with `cursor`.
+    after: Option<i64>,
     /// Default 50, at most 500.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
@@ -74,10 +76,10 @@ pub struct OwnRecordQuery {
 pub async fn record(caller: Caller, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
     let page = async {
         let asked: OwnRecordQuery = query(&request)?;
-        let OwnRecordQuery { token_id, kind, outcome, model, api, from, to, text, cursor, limit } = asked;
-        let filter = Filter { user_id: None, token_id, kind, outcome, model, api, from, to, text };
+        let OwnRecordQuery { token_id, kind, outcome, model, api, from, to, text, cursor, after, limit } = asked;
+        let filter = Filter { token_id, kind, outcome, model, api, from, to, text, ..Filter::default() };
         let wanted = own_rows(&store, caller.0.user_id(), &filter).await?;
-        own_page(&store, wanted, cursor, limit).await
+        own_page(&store, wanted, PageQuery { cursor, after, limit }).await
     };
     answer(&request, page.await)
 }

@@ -85,6 +85,10 @@ pub struct AuditItem {
     /// How the last user message begins, with white space as single blanks. Only in your own list; absent for very long requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_start: Option<String>,
+    /// Where a refusal without a user came from: an IPv4 address or an IPv6 /64. Other addresses are shown with the request itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "192.168.1.77")]
+    pub client_address: Option<String>,
 }
 
 impl AuditItem {
@@ -122,6 +126,7 @@ impl AuditItem {
             repeat: row.repeat,
             until: row.until_us.map(|until| Timestamp(until).rfc3339()),
             prompt_start: None,
+            client_address: None,
         }
     }
 }
@@ -131,7 +136,13 @@ pub async fn audit_items(store: &Store, shown: &[Row]) -> Result<Vec<AuditItem>,
     let tokens = store.token_labels(shown.iter().filter_map(|row| row.token_id).collect()).await?;
     let acts = shown.iter().filter(|row| row.kind() == Some(Kind::Act)).map(|row| row.log_id).collect();
     let (details, people) = (store.details(acts).await?, store.people());
-    Ok(shown.iter().map(|row| AuditItem::of(row, &people, &tokens, details.get(&row.log_id))).collect())
+    let strange = shown.iter().filter(|row| row.kind() == Some(Kind::Refusal) && row.user_id.is_none());
+    let mut addresses = store.refused_addresses(strange.map(|row| row.log_id).collect()).await?;
+    let item = |row: &Row| AuditItem {
+        client_address: addresses.remove(&row.log_id),
+        ..AuditItem::of(row, &people, &tokens, details.get(&row.log_id))
+    };
+    Ok(shown.iter().map(item).collect())
 }
 
 #[derive(Serialize, ToSchema)]
@@ -139,6 +150,9 @@ pub struct AuditPage {
     pub items: Vec<AuditItem>,
     /// The cursor of the next page; null on the last.
     pub next: Option<i64>,
+    /// Pass it as `after` to get what came later. Absent on pages with a `cursor`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest: Option<i64>,
     /// With `text`: the newest row that the search covers. Newer rows are indexed shortly.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub searched_to: Option<SearchedToView>,
@@ -151,35 +165,59 @@ pub struct SearchedToView {
     pub at: String,
 }
 
-/// Returns a page of the record. Running requests come first, on the first page.
-pub async fn audit_page(
-    store: &Store,
-    wanted: Wanted,
-    cursor: Option<i64>,
-    limit: Option<usize>,
-) -> Result<AuditPage, Error> {
-    let limit = page_size(limit)?;
-    // Read before the search, so that it never claims to cover more than the search did.
-    let searched_to = match wanted.text {
+/// Which page of a list is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PageQuery {
+    /// Older rows than this.
+    pub cursor: Option<i64>,
+    /// Newer rows than this.
+    pub after: Option<i64>,
+    pub limit: Option<usize>,
+}
+
+/// Returns a page of the record, newest first, running requests before all others on the first page. With `after` it is what came
+/// later, oldest first, and without running requests: each comes when it has ended.
+pub async fn audit_page(store: &Store, wanted: Wanted, place: PageQuery) -> Result<AuditPage, Error> {
+    let limit = page_size(place.limit)?;
+    let PageQuery { cursor, after, .. } = place;
+    if cursor.is_some() && after.is_some() {
+        return Err(Error::invalid("after", "`after` and `cursor` exclude each other"));
+    }
+    // Both are read before the rows, so that a page never claims to cover more than it does.
+    let searched = match wanted.text {
         Some(_) => Some(store.searched_to().await?),
         None => None,
     };
-    let mut rows = if cursor.is_none() { store.running(&wanted).await? } else { Vec::new() };
-    let page = store.record_page(wanted, cursor, limit as i64 + 1).await?;
-    let next = if page.len() > limit { page.get(limit - 1).map(|row| row.log_id) } else { None };
-    rows.extend(page.into_iter().take(limit));
-    let searched_to = searched_to.map(|mark| SearchedToView { log_id: mark.log_id, at: mark.at.rfc3339() });
-    Ok(AuditPage { items: audit_items(store, &rows).await?, next, searched_to })
+    let mut newest = store.newest_row().await?;
+    let (mut rows, mut next) = (Vec::new(), None);
+    if let Some(after) = after {
+        rows = store.record_matching(wanted, after, i64::MAX - 1, limit as i64).await?;
+        newest = match rows.last() {
+            // There may be more.
+            Some(last) if rows.len() == limit => last.log_id,
+            last => newest.max(last.map_or(after, |last| last.log_id)),
+        };
+    } else {
+        if cursor.is_none() {
+            rows = store.running(&wanted).await?;
+        }
+        let page = store.record_page(wanted, cursor, limit as i64 + 1).await?;
+        newest = newest.max(page.first().map_or(0, |first| first.log_id));
+        if page.len() > limit {
+            next = page.get(limit - 1).map(|row| row.log_id);
+        }
+        rows.extend(page.into_iter().take(limit));
+    }
+    // A search sees new rows only once they are indexed.
+    let newest = searched.map_or(newest, |searched| newest.min(searched.log_id.max(after.unwrap_or(0))));
+    let searched_to = searched.map(|mark| SearchedToView { log_id: mark.log_id, at: mark.at.rfc3339() });
+    let items = audit_items(store, &rows).await?;
+    Ok(AuditPage { items, next, newest: Some(newest).filter(|_| cursor.is_none()), searched_to })
 }
 
 /// Returns a page of a person's own record, with the beginnings of their prompts.
-pub async fn own_page(
-    store: &Store,
-    wanted: Wanted,
-    cursor: Option<i64>,
-    limit: Option<usize>,
-) -> Result<AuditPage, Error> {
-    let mut page = audit_page(store, wanted, cursor, limit).await?;
+pub async fn own_page(store: &Store, wanted: Wanted, place: PageQuery) -> Result<AuditPage, Error> {
+    let mut page = audit_page(store, wanted, place).await?;
     let requests = page.items.iter().filter(|item| item.kind == Kind::Result.shown()).map(|item| item.log_id).collect();
     let mut starts = store.prompt_starts(requests).await?;
     page.items.iter_mut().for_each(|item| item.prompt_start = starts.remove(&item.log_id));

@@ -28,6 +28,14 @@ pub struct Story {
     /// Ignored fields and clamped values, one per line.
     pub notes: String,
     pub client_address: String,
+    /// The next newer request or refusal in the record; in your own record, of yours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = Uuid)]
+    pub newer: Option<String>,
+    /// The next older one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = Uuid)]
+    pub older: Option<String>,
 }
 
 /// One request or act in full. Viewing contents is recorded.
@@ -57,7 +65,7 @@ pub async fn story_for_admin(store: &Store, by: Actor, request_id: &str) -> Resu
     if rows.first.kind() != Some(Kind::Act) {
         store.note_view(by, rows.first.user_id, rows.first.log_id).await?;
     }
-    told(store, rows).await
+    told(store, rows, None).await
 }
 
 /// Returns a user's own request or act. Another user's looks as if it did not exist.
@@ -66,7 +74,7 @@ pub async fn story_for_owner(store: &Store, user_id: i64, request_id: &str) -> R
     if rows.first.user_id != Some(user_id) {
         return Err(missing());
     }
-    told(store, rows).await
+    told(store, rows, Some(user_id)).await
 }
 
 fn missing() -> Error {
@@ -86,8 +94,13 @@ async fn found(store: &Store, request_id: &str) -> Result<RequestRows, Error> {
     Ok(RequestRows { first: rows.pop().unwrap_or_else(|| last.clone()), last })
 }
 
-async fn told(store: &Store, rows: RequestRows) -> Result<Story, Error> {
-    let item = audit_items(store, std::slice::from_ref(&rows.last)).await?.remove(0);
+/// `user_id` is the user in whose record it is read; `None`: everybody's.
+async fn told(store: &Store, rows: RequestRows, user_id: Option<i64>) -> Result<Story, Error> {
+    let mut item = audit_items(store, std::slice::from_ref(&rows.last)).await?.remove(0);
+    // The story has it for every row.
+    item.client_address = None;
+    let beside = store.neighbours(rows.last.log_id, user_id).await?;
+    let id = |id: Option<RequestId>| id.map(|id| id.to_string());
     let contents = Contents::of(store.contents(rows.first.log_id).await?);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(Story {
@@ -98,5 +111,7 @@ async fn told(store: &Store, rows: RequestRows) -> Result<Story, Error> {
         tool_calls: contents.tool_calls(),
         notes: text(&contents.notes),
         client_address: text(&contents.address),
+        newer: id(beside.newer),
+        older: id(beside.older),
     })
 }

@@ -7,7 +7,6 @@ use moka::future::Cache;
 
 use crate::base::error::Error;
 use crate::model::people::Actor;
-use crate::model::record::Kind;
 use crate::store::Store;
 use crate::store::audit::Wanted;
 use crate::store::exports::{Export, ListedExport, NewExportRow};
@@ -58,14 +57,14 @@ pub enum Extent {
     /// Everything that one person asked, by public id.
     WholeOf(String),
     /// What a filter finds, of one person or of all. It never allows a deletion, whatever it contains.
-    Found(Filter),
+    Found(Box<Filter>),
 }
 
 impl Extent {
     pub fn of(user_id: Option<String>, filter: Option<Filter>) -> Result<Extent, Error> {
         match (user_id, filter) {
             (Some(user_id), None) => Ok(Extent::WholeOf(user_id)),
-            (None, Some(filter)) => Ok(Extent::Found(filter)),
+            (None, Some(filter)) => Ok(Extent::Found(Box::new(filter))),
             _ => {
                 let message = "either `user_id`, for the whole record of one person, or `filter` must be given";
                 Err(Error::invalid("user_id", message))
@@ -110,7 +109,7 @@ impl Exports {
                 let wanted = filter.wanted(&self.store).await?;
                 check_columns(&wanted, format)?;
                 let text = filter.text.as_ref().map(|_| WORDS_NOT_KEPT.to_owned());
-                let kept = serde_json::to_string(&Filter { text, ..filter.clone() }).map_err(Error::internal)?;
+                let kept = serde_json::to_string(&Filter { text, ..(*filter).clone() }).map_err(Error::internal)?;
                 if kept.len() > FILTER_BYTES_MAX {
                     let message = format!("`filter` may have at most {FILTER_BYTES_MAX} bytes besides its `text`");
                     return Err(Error::invalid("filter", message));
@@ -178,7 +177,7 @@ pub fn check_mark(byte_order_mark: bool, format: ExportFormat) -> Result<(), Err
 
 /// Refuses a CSV of what has no columns: its columns are those of a request.
 fn check_columns(wanted: &Wanted, format: ExportFormat) -> Result<(), Error> {
-    if format == ExportFormat::Csv && wanted.kind == Some(Kind::Act) {
+    if format == ExportFormat::Csv && wanted.takes_acts_alone() {
         return Err(Error::invalid("format", "a CSV has no columns for acts; use the format \"jsonl\""));
     }
     Ok(())

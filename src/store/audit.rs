@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
 use crate::base::clock::Timestamp;
-use crate::model::record::{Kind, Outcome};
+use crate::model::record::{Act, Kind, Outcome};
 use crate::store::schema::watermark;
 use crate::store::search::Search;
 
@@ -17,7 +17,7 @@ mod writing;
 
 pub use entries::{Closing, IntentSlot, NewEntry, NewImage, Opening, Segment, write};
 pub use paging::{Beginning, SearchedTo};
-pub use reading::{contents, last_at, last_before, newest_log_id, open_intents};
+pub use reading::{Neighbours, contents, last_at, last_before, newest_log_id, open_intents};
 pub use rows::{NewPart, NewRow, Row, StoredPart};
 pub use writing::{TokenAct, insert_act, insert_token_act};
 
@@ -42,7 +42,13 @@ pub struct Wanted {
     pub user_id: Option<i64>,
     pub token_id: Option<i64>,
     pub kind: Option<Kind>,
-    pub outcome: Option<Outcome>,
+    /// One of these; empty: any.
+    pub outcomes: Vec<Outcome>,
+    pub act: Option<Act>,
+    /// Acts about this user.
+    pub subject_id: Option<i64>,
+    /// Acts about this user, and acts of this user.
+    pub history_of: Option<i64>,
     pub model: Option<String>,
     pub api: Option<String>,
     /// At this time or later.
@@ -53,14 +59,21 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Whether the search index is needed. A user's rows have an index of their own, and a time is a place in the record.
+    /// Whether only acts can match.
+    pub fn takes_acts_alone(&self) -> bool {
+        self.kind == Some(Kind::Act) || self.act.is_some() || self.subject_id.is_some() || self.history_of.is_some()
+    }
+
+    /// Whether the search index is needed. A user's rows, the acts of a kind and those about a user have indexes of their own, and
+    /// a time is a place in the record.
     fn needs_words(&self) -> bool {
-        self.token_id.is_some()
+        let has_index = self.act.is_some() || self.subject_id.is_some();
+        let filters = self.token_id.is_some()
             || self.kind.is_some()
-            || self.outcome.is_some()
+            || !self.outcomes.is_empty()
             || self.model.is_some()
-            || self.api.is_some()
-            || self.text.is_some()
+            || self.api.is_some();
+        self.text.is_some() || filters && !has_index
     }
 
     /// Whether a running request is looked for. It has no outcome and no end yet.
@@ -68,8 +81,9 @@ impl Wanted {
         self.user_id.is_none_or(|id| row.user_id == Some(id))
             && self.token_id.is_none_or(|id| row.token_id == Some(id))
             && self.kind.is_none_or(|kind| kind == Kind::Result)
+            && !self.takes_acts_alone()
             && self.text.is_none()
-            && self.outcome.is_none()
+            && self.outcomes.is_empty()
             && self.model.as_ref().is_none_or(|model| row.model_asked.as_ref() == Some(model))
             && self.api.as_ref().is_none_or(|api| row.api.as_ref() == Some(api))
             && self.from.is_none_or(|from| row.at_us >= from.0)

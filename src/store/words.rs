@@ -84,12 +84,18 @@ fn expression(wanted: &Wanted) -> String {
         number(TOKEN, wanted.token_id),
         name(API, &wanted.api),
         name(MODEL, &wanted.model),
-        wanted.outcome.map(|outcome| mark(OUTCOME, outcome.name())),
+        any_of(wanted.outcomes.iter().map(|outcome| mark(OUTCOME, outcome.name()))),
     ];
     let marks: Vec<_> = marks.into_iter().flatten().collect();
     let marks = (!marks.is_empty()).then(|| format!("marks : ({})", marks.join(" AND ")));
     let said = wanted.text.as_ref().map(|search| format!("said : ({})", search.expression()));
     [marks, said].into_iter().flatten().collect::<Vec<_>>().join(" AND ")
+}
+
+/// Returns the expression that matches one of these marks.
+fn any_of(marks: impl Iterator<Item = String>) -> Option<String> {
+    let marks: Vec<String> = marks.collect();
+    (!marks.is_empty()).then(|| format!("({})", marks.join(" OR ")))
 }
 
 /// Returns the indexed rows after `after` and before `before` that match `wanted`.

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
-use crate::model::record::{Kind, Outcome};
+use crate::model::record::{Act, Kind, Outcome};
 use crate::store::Store;
 use crate::store::audit::Wanted;
 use crate::store::search::Search;
@@ -24,9 +24,20 @@ pub struct Filter {
     /// `request`, `refusal` or `act`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`
+    /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`, or several of them, separated by commas.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
+    /// What was done, such as `user_approved`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub act: Option<String>,
+    /// Public id of a person: acts about them.
+    #[schema(format = Uuid)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject_id: Option<String>,
+    /// Public id of a person: acts about them, and acts of theirs.
+    #[schema(format = Uuid)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_of: Option<String>,
     /// The name of a model, as it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -51,10 +62,9 @@ pub struct Filter {
 impl Filter {
     /// Checks the filter and returns it in the store's terms.
     pub async fn wanted(&self, store: &Store) -> Result<Wanted, Error> {
-        let user_id = match &self.user_id {
-            Some(id) => Some(store.user_key(id.clone()).await?),
-            None => None,
-        };
+        let user_id = user_key(store, &self.user_id).await?;
+        let subject_id = user_key(store, &self.subject_id).await?;
+        let history_of = user_key(store, &self.history_of).await?;
         let token_id = match &self.token_id {
             Some(id) => Some(store.token_key(id.clone()).await?.id),
             None => None,
@@ -63,7 +73,10 @@ impl Filter {
             user_id,
             token_id,
             kind: self.kind.as_deref().map(record_kind).transpose()?,
-            outcome: self.outcome.as_deref().map(outcome_named).transpose()?,
+            outcomes: self.outcome.as_deref().map_or(Ok(Vec::new()), outcomes_named)?,
+            act: self.act.as_deref().map(act_named).transpose()?,
+            subject_id,
+            history_of,
             model: self.model.clone(),
             api: self.api.clone(),
             from: self.from.as_deref().map(|text| Timestamp::parse_field("from", text)).transpose()?,
@@ -77,10 +90,32 @@ fn record_kind(name: &str) -> Result<Kind, Error> {
     Kind::wanted(name).ok_or_else(|| Error::invalid("kind", "`kind` must be request, refusal or act"))
 }
 
-fn outcome_named(name: &str) -> Result<Outcome, Error> {
+/// Reads outcomes that are separated by commas.
+fn outcomes_named(names: &str) -> Result<Vec<Outcome>, Error> {
     let unknown = || {
         let all: Vec<&str> = Outcome::ALL.iter().map(|outcome| outcome.name()).collect();
-        Error::invalid("outcome", format!("`outcome` must be one of {}", all.join(", ")))
+        Error::invalid(
+            "outcome",
+            format!("`outcome` must be one or several of {}, separated by commas", all.join(", ")),
+        )
     };
-    Outcome::parse(name).ok_or_else(unknown)
+    let mut outcomes = Vec::new();
+    for name in names.split(',') {
+        let outcome = Outcome::parse(name.trim()).ok_or_else(unknown)?;
+        if !outcomes.contains(&outcome) {
+            outcomes.push(outcome);
+        }
+    }
+    Ok(outcomes)
+}
+
+fn act_named(name: &str) -> Result<Act, Error> {
+    Act::parse(name).ok_or_else(|| Error::invalid("act", "`act` must be an act of the record, such as user_approved"))
+}
+
+async fn user_key(store: &Store, public_id: &Option<String>) -> Result<Option<i64>, Error> {
+    match public_id {
+        Some(id) => store.user_key(id.clone()).await.map(Some),
+        None => Ok(None),
+    }
 }

@@ -12,7 +12,7 @@ use diesel::prelude::*;
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::model::record::Kind;
-use crate::store::audit::reading::{last_before, open_intents};
+use crate::store::audit::reading::{last_before, newest_log_id, open_intents};
 use crate::store::audit::{Entry, Row, Wanted};
 use crate::store::people::deleted;
 use crate::store::schema::record;
@@ -53,6 +53,11 @@ impl Store {
     pub async fn record_page(&self, wanted: Wanted, before: Option<i64>, limit: i64) -> Result<Vec<Row>, Error> {
         let between = Between { after: 0, before: before.unwrap_or(i64::MAX) };
         self.matching(wanted, between, Order::NewestFirst, limit).await
+    }
+
+    /// Returns the newest row that was ever written, whatever it is. What came later has a higher number.
+    pub async fn newest_row(&self) -> Result<i64, Error> {
+        self.read(newest_log_id).await
     }
 
     /// Returns the same rows in the order in which they were written, after `after` and up to `upto`.
@@ -105,33 +110,82 @@ impl Store {
         self.read(move |connection| {
             connection.transaction(|connection| {
                 let between = within_times(connection, &wanted, between)?;
-                if !wanted.needs_words() {
-                    return looked_at(connection, &wanted, between, order, limit);
+                match wanted.history_of {
+                    Some(user_id) => history(connection, &wanted, user_id, between, order, limit),
+                    None => found(connection, &wanted, between, order, limit),
                 }
-                let indexed = words::indexed_to(connection)?;
-                let known = Between { before: between.before.min(indexed + 1), ..between };
-                let new = Between { after: between.after.max(indexed), ..between };
-                let pieces = match order {
-                    Order::NewestFirst => [new, known],
-                    Order::OldestFirst => [known, new],
-                };
-                let mut rows = Vec::new();
-                for piece in pieces {
-                    let left = limit - rows.len() as i64;
-                    if left == 0 || piece.before - piece.after < 2 {
-                        continue;
-                    }
-                    if piece.before <= indexed + 1 {
-                        rows.extend(known_rows(connection, &wanted, piece, order, left)?);
-                    } else if wanted.text.is_none() {
-                        rows.extend(looked_at(connection, &wanted, piece, order, left)?);
-                    }
-                }
-                Ok(rows)
             })
         })
         .await
     }
+}
+
+/// Returns the acts about a user and those of the user. Each kind has an index, so they are found apart and put together.
+fn history(
+    connection: &mut SqliteConnection,
+    wanted: &Wanted,
+    user_id: i64,
+    between: Between,
+    order: Order,
+    limit: i64,
+) -> QueryResult<Vec<Row>> {
+    let same = |one: Option<i64>| one.is_none_or(|one| one == user_id);
+    let mut rows = Vec::new();
+    if same(wanted.subject_id) {
+        let about = Wanted { subject_id: Some(user_id), ..wanted.clone() };
+        rows.extend(found(connection, &about, between, order, limit)?);
+    }
+    if same(wanted.user_id) && wanted.kind.is_none_or(|kind| kind == Kind::Act) {
+        let own = Wanted { user_id: Some(user_id), kind: Some(Kind::Act), ..wanted.clone() };
+        rows.extend(found(connection, &own, between, order, limit)?);
+    }
+    sort(&mut rows, order);
+    rows.dedup_by_key(|row| row.log_id);
+    rows.truncate(usize::try_from(limit).unwrap_or(0));
+    Ok(rows)
+}
+
+fn found(
+    connection: &mut SqliteConnection,
+    wanted: &Wanted,
+    between: Between,
+    order: Order,
+    limit: i64,
+) -> QueryResult<Vec<Row>> {
+    if wanted.text.is_some() && wanted.takes_acts_alone() {
+        // Acts have no text.
+        return Ok(Vec::new());
+    }
+    if !wanted.needs_words() {
+        return looked_at(connection, wanted, between, order, limit);
+    }
+    let indexed = words::indexed_to(connection)?;
+    let known = Between { before: between.before.min(indexed + 1), ..between };
+    let new = Between { after: between.after.max(indexed), ..between };
+    let pieces = match order {
+        Order::NewestFirst => [new, known],
+        Order::OldestFirst => [known, new],
+    };
+    let mut rows = Vec::new();
+    for piece in pieces {
+        let left = limit - rows.len() as i64;
+        if left == 0 || piece.before - piece.after < 2 {
+            continue;
+        }
+        if piece.before <= indexed + 1 {
+            rows.extend(known_rows(connection, wanted, piece, order, left)?);
+        } else if wanted.text.is_none() {
+            rows.extend(looked_at(connection, wanted, piece, order, left)?);
+        }
+    }
+    Ok(rows)
+}
+
+fn sort(rows: &mut [Row], order: Order) {
+    rows.sort_unstable_by_key(|row| match order {
+        Order::NewestFirst => -row.log_id,
+        Order::OldestFirst => row.log_id,
+    });
 }
 
 fn within_times(connection: &mut SqliteConnection, wanted: &Wanted, between: Between) -> QueryResult<Between> {
@@ -156,7 +210,7 @@ fn known_rows(
     let ids = words::matching(connection, wanted, between.after, between.before, newest_first, limit)?;
     let mut rows: Vec<Row> =
         record::table.filter(record::log_id.eq_any(ids)).select(Row::as_select()).load(connection)?;
-    rows.sort_unstable_by_key(|row| if newest_first { -row.log_id } else { row.log_id });
+    sort(&mut rows, order);
     Ok(rows)
 }
 
@@ -187,8 +241,14 @@ fn looked_at(
     if let Some(kind) = wanted.kind {
         query = query.filter(record::kind.eq(kind.name()));
     }
-    if let Some(outcome) = wanted.outcome {
-        query = query.filter(record::outcome.eq(outcome.name()));
+    if !wanted.outcomes.is_empty() {
+        query = query.filter(record::outcome.eq_any(wanted.outcomes.iter().map(|outcome| outcome.name())));
+    }
+    if let Some(act) = wanted.act {
+        query = query.filter(record::act.eq(act.name()));
+    }
+    if let Some(id) = wanted.subject_id {
+        query = query.filter(record::subject_id.eq(id));
     }
     if let Some(model) = &wanted.model {
         query = query.filter(record::model_asked.eq(model));

@@ -9,8 +9,15 @@ use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::model::record::Kind;
 use crate::store::Store;
-use crate::store::audit::{CLOSED, PART_DETAIL, PART_REQUEST, Row, StoredPart, Wanted};
+use crate::store::audit::{CLOSED, PART_ADDRESS, PART_DETAIL, PART_REQUEST, Row, StoredPart, Wanted};
 use crate::store::schema::{record, record_image, record_image_use, record_part, sqlite_sequence, watermark};
+
+/// The requests or refusals beside one in the record.
+#[derive(Debug, Default)]
+pub struct Neighbours {
+    pub newer: Option<RequestId>,
+    pub older: Option<RequestId>,
+}
 
 impl Store {
     /// Returns the requests that are running, newest first.
@@ -57,6 +64,45 @@ impl Store {
             })
             .await?;
         Ok(parts.into_iter().map(|(act, body)| (act, String::from_utf8_lossy(&body).into_owned())).collect())
+    }
+
+    /// Returns the addresses of refusals, or the networks that they are counted under, by the refusal's log_id.
+    pub async fn refused_addresses(&self, refusals: Vec<i64>) -> Result<HashMap<i64, String>, Error> {
+        if refusals.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let parts: Vec<(i64, Vec<u8>)> = self
+            .read(move |connection| {
+                record_part::table
+                    .filter(record_part::log_id.eq_any(refusals))
+                    .filter(record_part::kind.eq(PART_ADDRESS))
+                    .select((record_part::log_id, record_part::body))
+                    .load(connection)
+            })
+            .await?;
+        Ok(parts.into_iter().map(|(row, body)| (row, String::from_utf8_lossy(&body).into_owned())).collect())
+    }
+
+    /// Returns the requests and refusals just before and after a row, of one user or of all. Acts are passed over: else a reader
+    /// who goes on to newer ones would meet their own looks.
+    pub async fn neighbours(&self, log_id: i64, user_id: Option<i64>) -> Result<Neighbours, Error> {
+        self.read(move |connection| {
+            let beside = || {
+                let ended = [Kind::Result.name(), Kind::Refusal.name()];
+                let mut rows = record::table.filter(record::kind.eq_any(ended)).select(Row::as_select()).into_boxed();
+                if let Some(id) = user_id {
+                    rows = rows.filter(record::user_id.eq(id));
+                }
+                rows
+            };
+            let newer = beside().filter(record::log_id.gt(log_id)).order(record::log_id.asc());
+            let newer: Option<Row> = newer.first(connection).optional()?;
+            let older = beside().filter(record::log_id.lt(log_id)).order(record::log_id.desc());
+            let older: Option<Row> = older.first(connection).optional()?;
+            let id = |row: Option<Row>| row.and_then(|row| row.request_id());
+            Ok(Neighbours { newer: id(newer), older: id(older) })
+        })
+        .await
     }
 
     /// Returns the contents of a request in order, its images put back into part 0.

@@ -1,0 +1,2 @@
+DROP INDEX record_act;
+DROP INDEX record_subject;
