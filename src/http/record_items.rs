@@ -75,6 +75,18 @@ pub struct AuditItem {
     pub first_token_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_ms: Option<i64>,
+    /// Time that the upstream worked, as it told; for an answer that was cut off, the time since its turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_ms: Option<i64>,
+    /// The part of `gpu_ms` in which the model was loaded. Absent with the next two when the upstream did not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_ms: Option<i64>,
+    /// The part of `gpu_ms` in which the prompt was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_ms: Option<i64>,
+    /// The part of `gpu_ms` in which the answer was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer_ms: Option<i64>,
     /// Number of equal refusals that this row counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeat: Option<i64>,
@@ -123,6 +135,10 @@ impl AuditItem {
             queued_ms: millis(row.queued_us),
             first_token_ms: millis(row.first_token_us),
             total_ms: millis(row.total_us),
+            gpu_ms: millis(row.gpu_us),
+            load_ms: millis(row.load_us),
+            prompt_ms: millis(row.prompt_us),
+            answer_ms: millis(row.answer_us),
             repeat: row.repeat,
             until: row.until_us.map(|until| Timestamp(until).rfc3339()),
             prompt_start: None,

@@ -92,6 +92,9 @@ diesel::table! {
         until_us -> Nullable<BigInt>,
         repeat -> Nullable<BigInt>,
         commitment -> Nullable<Binary>,
+        load_us -> Nullable<BigInt>,
+        prompt_us -> Nullable<BigInt>,
+        answer_us -> Nullable<BigInt>,
     }
 }
 

@@ -38,6 +38,49 @@ async fn an_answer_has_its_row_when_its_last_byte_arrives() {
 }
 
 #[actix_web::test]
+async fn a_row_tells_what_the_time_went_into_as_far_as_the_upstream_did() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let end = |durations: &str| {
+        let end = format!(
+            r#"{{"model":"fake:latest","created_at":"2026-01-01T00:00:00Z","message":{{"role":"assistant","content":""}},"done":true,"done_reason":"stop","prompt_eval_count":5,"eval_count":3{durations}}}"#
+        );
+        // No more time is believed than there was.
+        Script::of(vec![
+            text("x"),
+            Step::Sleep(Duration::from_millis(100)),
+            Step::Send(format!("{end}\n").into_bytes()),
+        ])
+    };
+    let phases = |row: &Value| {
+        ["gpu_ms", "load_ms", "prompt_ms", "answer_ms"].map(|field| row.get(field).and_then(Value::as_i64))
+    };
+    fake.next(end(r#","load_duration":20000000,"prompt_eval_duration":30000000,"eval_duration":40000000"#));
+    gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
+    let told = gateway.record(&admin).await[0].clone();
+    fake.next(end(""));
+    gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
+    let untold = gateway.record(&admin).await[0].clone();
+    fake.next(Script::of(vec![text("x"), Step::Sleep(Duration::from_millis(100)), Step::Die]));
+    gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
+    let cut = gateway.newest_outcome(&admin, "failed").await;
+    let story = format!("/api/v1/audit/{}", told["request_id"].as_str().unwrap());
+    let story = gateway.get(&story, Some(&admin)).await.json();
+    // As a row that was written before the columns were.
+    gateway.on_the_file("UPDATE record SET gpu_us = NULL, load_us = NULL, prompt_us = NULL, answer_us = NULL");
+    let old = gateway.record(&admin).await[0].clone();
+
+    assert_eq!(phases(&told), [Some(90), Some(20), Some(30), Some(40)]);
+    assert_eq!(phases(&story), phases(&told));
+    assert_eq!(phases(&untold), [Some(0), None, None, None]);
+    assert!(matches!(phases(&cut), [Some(50..), None, None, None]), "{cut}");
+    assert_eq!(phases(&old), [None; 4]);
+    let export = gateway.export(&admin, "admin", "csv").await;
+    assert!(!export.lines().next().unwrap().contains("gpu_ms"), "{export}");
+}
+
+#[actix_web::test]
 async fn a_request_that_runs_is_seen_to_run() {
     let fake = FakeOllama::start();
     let gateway = TestGateway::start(&fake.url());

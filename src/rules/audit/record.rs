@@ -111,6 +111,10 @@ impl Record {
                 row.prompt_tokens = Some(column(end.usage.prompt_tokens));
                 row.answer_tokens = Some(column(end.usage.answer_tokens));
                 row.gpu_us = Some(column(end.timings.worked_ns() / 1000));
+                let phase = |ns: u64| Some(column(ns / 1000)).filter(|_| end.timings.worked_ns() > 0);
+                row.load_us = phase(end.timings.load_ns);
+                row.prompt_us = phase(end.timings.prompt_ns);
+                row.answer_us = phase(end.timings.answer_ns);
                 self.end = Some(end.clone());
             }
         }

@@ -54,6 +54,9 @@ impl NewEntry {
             first_token_us: row.first_token_us,
             total_us: row.total_us,
             gpu_us: row.gpu_us,
+            load_us: row.load_us,
+            prompt_us: row.prompt_us,
+            answer_us: row.answer_us,
             ..NewRow::default()
         };
         true

@@ -42,6 +42,9 @@ pub struct Row {
     pub gpu_us: Option<i64>,
     pub until_us: Option<i64>,
     pub repeat: Option<i64>,
+    pub load_us: Option<i64>,
+    pub prompt_us: Option<i64>,
+    pub answer_us: Option<i64>,
 }
 
 impl Row {
@@ -145,6 +148,9 @@ new_row! {
     until_us: Option<i64> as Nullable<BigInt>,
     repeat: Option<i64> as Nullable<BigInt>,
     commitment: Option<[u8; 32]> as Nullable<Binary>,
+    load_us: Option<i64> as Nullable<BigInt>,
+    prompt_us: Option<i64> as Nullable<BigInt>,
+    answer_us: Option<i64> as Nullable<BigInt>,
 }
 
 insert_rows! {

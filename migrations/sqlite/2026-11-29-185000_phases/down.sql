@@ -1,0 +1,3 @@
+ALTER TABLE record DROP COLUMN answer_us;
+ALTER TABLE record DROP COLUMN prompt_us;
+ALTER TABLE record DROP COLUMN load_us;
