@@ -12,6 +12,7 @@ use crate::model::people::People;
 use crate::model::record::Kind;
 use crate::store::Store;
 use crate::store::audit::{Row, Wanted};
+use crate::store::snippets::SnippetPiece;
 use crate::store::tokens::Label;
 
 /// A request, a refusal or an act. Fields without a value are absent.
@@ -97,6 +98,9 @@ pub struct AuditItem {
     /// How the last user message begins, with white space as single blanks. Only in your own list; absent for very long requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_start: Option<String>,
+    /// With `text`: the text around what was found first, at most 200 characters. Absent for very long requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snippet: Option<Vec<SnippetPieceView>>,
     /// Where a refusal without a user came from: an IPv4 address or an IPv6 /64. Other addresses are shown with the request itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "192.168.1.77")]
@@ -142,6 +146,7 @@ impl AuditItem {
             repeat: row.repeat,
             until: row.until_us.map(|until| Timestamp(until).rfc3339()),
             prompt_start: None,
+            snippet: None,
             client_address: None,
         }
     }
@@ -174,6 +179,15 @@ pub struct AuditPage {
     pub searched_to: Option<SearchedToView>,
 }
 
+/// A part of a snippet, as plain text.
+#[derive(Serialize, ToSchema)]
+pub struct SnippetPieceView {
+    #[schema(example = "pump controller")]
+    pub text: String,
+    /// Whether it was searched for.
+    pub hit: bool,
+}
+
 #[derive(Serialize, ToSchema)]
 pub struct SearchedToView {
     pub log_id: i64,
@@ -204,6 +218,7 @@ pub async fn audit_page(store: &Store, wanted: Wanted, place: PageQuery) -> Resu
         Some(_) => Some(store.searched_to().await?),
         None => None,
     };
+    let search = wanted.text.clone();
     let mut newest = store.newest_row().await?;
     let (mut rows, mut next) = (Vec::new(), None);
     if let Some(after) = after {
@@ -227,7 +242,14 @@ pub async fn audit_page(store: &Store, wanted: Wanted, place: PageQuery) -> Resu
     // A search sees new rows only once they are indexed.
     let newest = searched.map_or(newest, |searched| newest.min(searched.log_id.max(after.unwrap_or(0))));
     let searched_to = searched.map(|mark| SearchedToView { log_id: mark.log_id, at: mark.at.rfc3339() });
-    let items = audit_items(store, &rows).await?;
+    let mut items = audit_items(store, &rows).await?;
+    if let Some(search) = search {
+        let mut snippets = store.snippets(search, items.iter().map(|item| item.log_id).collect()).await?;
+        let view = |piece: SnippetPiece| SnippetPieceView { text: piece.text, hit: piece.hit };
+        for item in &mut items {
+            item.snippet = snippets.remove(&item.log_id).map(|pieces| pieces.into_iter().map(view).collect());
+        }
+    }
     Ok(AuditPage { items, next, newest: Some(newest).filter(|_| cursor.is_none()), searched_to })
 }
 

@@ -33,6 +33,7 @@ pub mod search;
 pub mod sessions;
 pub mod settings;
 mod size;
+pub mod snippets;
 pub mod today;
 pub mod tokens;
 mod undone;

@@ -254,7 +254,7 @@ fn changes(connection: &mut SqliteConnection) -> QueryResult<i64> {
 }
 
 /// Returns the text of a request that can be searched: its prompt and its answer.
-fn said(connection: &mut SqliteConnection, intent: i64) -> QueryResult<String> {
+pub fn said(connection: &mut SqliteConnection, intent: i64) -> QueryResult<String> {
     let parts: Vec<(String, Vec<u8>)> = record_part::table
         .filter(record_part::log_id.eq(intent))
         .order(record_part::part)

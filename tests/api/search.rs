@@ -130,3 +130,31 @@ async fn the_index_goes_on_where_it_was_after_a_crash() {
     let page = search(&gateway, &admin, "text=zither").await;
     assert_eq!(page["items"].as_array().unwrap().len(), 2, "{page}");
 }
+
+#[actix_web::test]
+async fn a_hit_shows_the_text_around_what_was_found_in_marked_pieces() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start_with(&fake.url(), &[("LIMITS__REQUESTS_PER_MINUTE", "100")]);
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    ask(&fake, &gateway, &ann, "where is the <b>zither</b>?", "In the attic.").await;
+    ask(&fake, &gateway, &ann, &"zither ".repeat(100_000), "too long for a snippet").await;
+    searchable(&gateway, &admin).await;
+
+    let page = search(&gateway, &admin, "text=zither").await;
+    let own = gateway.get("/api/v1/me/record?text=attic", Some(&ann)).await.json();
+    let without = search(&gateway, &admin, "kind=request").await;
+
+    assert_eq!(page["items"].as_array().unwrap().len(), 2, "{page}");
+    assert!(page["items"][0].get("snippet").is_none(), "{page}");
+    let pieces = json!([
+        { "text": "where is the <b>", "hit": false },
+        { "text": "zither", "hit": true },
+        { "text": "</b>?  In the attic.", "hit": false }
+    ]);
+    assert_eq!(page["items"][1]["snippet"], pieces);
+    assert_eq!(own["items"][0]["snippet"][1], json!({ "text": "attic", "hit": true }), "{own}");
+    assert!(without["items"].as_array().unwrap().iter().all(|item| item.get("snippet").is_none()));
+    let at = page["searched_to"]["at"].as_str().unwrap();
+    assert!(at.ends_with('Z') && at.len() >= 20, "{at}");
+}
