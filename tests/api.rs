@@ -53,6 +53,8 @@ mod panics;
 mod payloads;
 #[path = "api/poison.rs"]
 mod poison;
+#[path = "api/pulse.rs"]
+mod pulse;
 #[path = "api/quotas.rs"]
 mod quotas;
 #[path = "api/reasoning.rs"]

@@ -40,6 +40,7 @@ pub mod inference;
 pub mod me;
 pub mod models;
 pub mod pages;
+pub mod pulse;
 pub mod query;
 pub mod queue;
 pub mod quotas;
@@ -132,6 +133,8 @@ routes! {
         "POST" "/api/v1/users/{id}/enable" Admin users::enable;
         "POST" "/api/v1/users/{id}/reset-password" Admin users::reset_password;
         "GET" "/api/v1/audit" Admin audit::audit;
+        // Before the route whose id could be anything.
+        "GET" "/api/v1/audit/pulse" Admin pulse::show;
         "GET" "/api/v1/audit/{request_id}" Admin story::story;
         "GET" "/api/v1/usage" Admin usage::of_everybody;
         "GET" "/api/v1/usage/timeline" Admin usage::story;

@@ -6,6 +6,7 @@ pub mod breaker;
 pub mod export;
 pub mod limits;
 pub mod policy;
+pub mod pulse;
 pub mod quarantine;
 pub mod queue;
 pub mod routing;

@@ -27,6 +27,7 @@ mod mailbox;
 mod migrations;
 mod people;
 mod prompt_starts;
+pub mod pulse;
 pub mod quotas;
 pub mod schema;
 pub mod search;

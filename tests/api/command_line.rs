@@ -716,6 +716,8 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/users/{id}/enable", "user enable"),
     ("POST", "/api/v1/users/{id}/reset-password", "user reset"),
     ("GET", "/api/v1/audit", "record list"),
+    // The same sums, for terminals: `usage --by hour`.
+    ("GET", "/api/v1/audit/pulse", "usage"),
     ("GET", "/api/v1/audit/{request_id}", "record show"),
     ("GET", "/api/v1/usage", "usage"),
     ("GET", "/api/v1/usage/timeline", "usage"),
