@@ -5,5 +5,7 @@ mod support;
 
 #[path = "pages/door.rs"]
 mod door;
+#[path = "pages/matrix.rs"]
+mod matrix;
 #[path = "pages/sessions.rs"]
 mod sessions;
