@@ -14,7 +14,7 @@ pub use self::axis::{Axis, nice_axis, time_axis, time_marks, whole_axis};
 pub use self::bars::{Bar, BarChart, BarUnit, Hour, bars, pulse};
 pub use self::meters::{BarColour, lane, meter, rank, spark};
 pub use self::phases::{LEAST_SCALE_MS, Phases, phase_bar, phase_bar_large};
-pub use self::timeline::{Interval, Timeline, timeline};
+pub use self::timeline::{Interval, TimelineChart, timeline};
 
 #[cfg(test)]
 mod tests;

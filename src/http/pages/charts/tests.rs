@@ -209,15 +209,15 @@ fn the_timeline_shows_work_and_where_requests_waited() {
     };
     let intervals = [interval(600.0, 300.0, 4), interval(0.0, 0.0, 0), interval(700.0, 0.0, 0), interval(0.0, 0.0, 1)];
 
-    let svg = timeline(&Timeline { name: "The GPU today", intervals: &intervals, capacity_s: 600.0 });
+    let svg = timeline(&TimelineChart { name: "The GPU today", intervals: &intervals, capacity_s: 600.0 });
     assert_eq!(svg.as_str().matches("<a ").count(), 3, "an idle interval is a gap");
     assert!(svg.as_str().contains(r#"<rect class="hi" x="4%" y="61%""#), "{}", svg.as_str());
     assert!(svg.as_str().contains(r#"<rect class="waited" x="4%" y="0%""#));
     check(&svg);
     for capacity_s in [0.0, f64::NAN, -1.0] {
-        check(&timeline(&Timeline { name: "", intervals: &intervals, capacity_s }));
+        check(&timeline(&TimelineChart { name: "", intervals: &intervals, capacity_s }));
     }
-    check(&timeline(&Timeline { name: "", intervals: &[], capacity_s: 0.0 }));
+    check(&timeline(&TimelineChart { name: "", intervals: &[], capacity_s: 0.0 }));
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn texts_of_others_stay_texts_in_every_chart() {
     let all = [
         super::bars(&BarChart { name: HOSTILE, bars: &bars, unit: BarUnit::Things, has_axis: true }),
         pulse(HOSTILE, &hours, None),
-        timeline(&Timeline { name: HOSTILE, intervals: &intervals, capacity_s: 1.0 }),
+        timeline(&TimelineChart { name: HOSTILE, intervals: &intervals, capacity_s: 1.0 }),
     ];
     for markup in all {
         assert!(!markup.as_str().contains("<script") && !markup.as_str().contains('\u{202e}'));

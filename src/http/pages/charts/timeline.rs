@@ -21,7 +21,7 @@ pub struct Interval {
 }
 
 #[derive(Debug, Clone)]
-pub struct Timeline<'a> {
+pub struct TimelineChart<'a> {
     /// What it shows, for screen readers.
     pub name: &'a str,
     pub intervals: &'a [Interval],
@@ -34,7 +34,7 @@ const WAITED: f64 = 16.0;
 const TOP: f64 = 22.0;
 
 /// Returns the timeline: bars for the work, lines at half and full use, and above them marks where requests waited.
-pub fn timeline(timeline: &Timeline<'_>) -> Markup {
+pub fn timeline(timeline: &TimelineChart<'_>) -> Markup {
     let intervals = timeline.intervals;
     let busiest = intervals.iter().map(|interval| drawable(interval.busy_s)).fold(0.0, f64::max);
     // Work that was measured a little beyond its interval fills the bar and no more.
