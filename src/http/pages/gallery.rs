@@ -1,5 +1,7 @@
 //! Every component and layout rendered once. With `GALLERY=folder` the pages are also written there, to look at them.
 
+use std::path::Path;
+
 use askama::Template;
 
 use crate::http::pages::frame::{Flash, Frame, FrameUser, HealthLine, NavEntry, Theme, Undo};
@@ -146,12 +148,42 @@ fn the_script_has_at_most_8_kib() {
     assert!(include_str!("../../../assets/app.js").len() <= 8 * 1024);
 }
 
+/// Returns every template's text.
+fn templates(folder: &Path) -> Vec<String> {
+    let mut texts = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            texts.extend(templates(&path));
+        } else {
+            texts.push(std::fs::read_to_string(path).unwrap());
+        }
+    }
+    texts
+}
+
 #[test]
 fn every_icon_that_a_template_names_exists() {
-    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/templates")).unwrap() {
-        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+    let texts = templates(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/templates")));
+
+    assert!(texts.len() > 10);
+    for text in texts {
         for name in text.split("icon(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
             assert!(!icons::shape(name).is_empty(), "{name}");
         }
+    }
+}
+
+#[test]
+fn no_template_prints_the_text_of_others_unescaped() {
+    for text in templates(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/templates"))) {
+        // The shape of an icon and the theme's attribute are the gateway's own.
+        let raw: Vec<&str> = text
+            .match_indices("|safe }}")
+            .chain(text.match_indices("|safe}}"))
+            .map(|(at, _)| &text[at.saturating_sub(60)..at])
+            .collect();
+        let is_own = |before: &&str| before.contains("icons::shape(") || before.contains("theme_attribute()");
+        assert!(raw.iter().all(is_own), "{raw:?}");
     }
 }
