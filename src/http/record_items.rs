@@ -16,7 +16,7 @@ use crate::store::snippets::SnippetPiece;
 use crate::store::tokens::Label;
 
 /// A request, a refusal or an act. Fields without a value are absent.
-#[derive(Serialize, ToSchema)]
+#[derive(Default, Serialize, ToSchema)]
 pub struct AuditItem {
     /// The number of the row in the record and in exports.
     pub log_id: i64,

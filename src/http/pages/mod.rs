@@ -24,6 +24,7 @@ pub mod overview;
 pub mod own;
 pub mod posted;
 pub mod problem;
+pub mod record_page;
 pub mod route;
 pub mod routes;
 pub mod visible;
