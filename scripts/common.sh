@@ -61,6 +61,31 @@ install_python() {
         "$folder/bin/pip" install --quiet --disable-pip-version-check -r "$wanted" && cp "$wanted" "$folder/requirements.txt"
 }
 
+# Installs Debian's packages, as root or through sudo.
+install_debian() {
+    local as_root=()
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+    say "installing $*"
+    { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$@"; } ||
+        { say "please install: $*"; return 1; }
+}
+
+# Installs what the lock file of a folder of Node scripts names, unless it is there.
+install_node() {
+    local wanted=$1/package-lock.json there=$1/node_modules/installed.json
+    cmp -s "$wanted" "$there" && return
+    say "installing what $wanted names into $1/node_modules"
+    npm ci --prefix "$1" --no-audit --no-fund && cp "$wanted" "$there"
+}
+
+# Sets CHROMIUM to a program that is there or can be installed.
+find_chromium() {
+    CHROMIUM=${CHROMIUM:-$(command -v chromium || command -v google-chrome || true)}
+    [ -n "$CHROMIUM" ] || { install_debian chromium && CHROMIUM=$(command -v chromium); } ||
+        { say "no Chromium here, and none could be installed; name one: CHROMIUM=/path/to/chromium"; return 1; }
+    export CHROMIUM
+}
+
 free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }

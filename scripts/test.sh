@@ -23,6 +23,7 @@ main() {
         stage release build_gateway &&
         stage sealed no_test_override &&
         stage clients .tools/venv/bin/python tests/sdk/run.py
+    [ -x "$GATEWAY_PROGRAM" ] && stage browser browser_tests
     [ -x "$GATEWAY_PROGRAM" ] && stage schema .tools/schemathesis/bin/python tests/schemathesis/run.py
     finish
 }
@@ -80,7 +81,7 @@ install_tools() {
     for tool in cargo cc c++ make python3 node npm; do
         command -v "$tool" >/dev/null || { say "\`$tool\` is missing; install it first"; return 1; }
     done
-    install_packages && install_node &&
+    install_packages && install_node tests/sdk &&
         install_python tests/sdk/requirements.txt .tools/venv && install_python tests/schemathesis/requirements.txt .tools/schemathesis
 }
 
@@ -89,18 +90,11 @@ install_packages() {
     for tool in curl jq strace; do command -v "$tool" >/dev/null || missing+=("$tool"); done
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
     [ ${#missing[@]} -gt 0 ] || return 0
-    local as_root=()
-    [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
-    say "installing ${missing[*]}"
-    { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"; } ||
-        { say "please install: ${missing[*]}"; return 1; }
+    install_debian "${missing[@]}"
 }
 
-install_node() {
-    local wanted=tests/sdk/package-lock.json there=tests/sdk/node_modules/installed.json
-    cmp -s "$wanted" "$there" && return
-    say "installing the Node client into tests/sdk/node_modules"
-    npm ci --prefix tests/sdk --no-audit --no-fund && cp "$wanted" "$there"
+browser_tests() {
+    find_chromium && install_node tests/browser && python3 tests/browser/run.py
 }
 
 finish() {
