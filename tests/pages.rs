@@ -9,3 +9,5 @@ mod door;
 mod matrix;
 #[path = "pages/sessions.rs"]
 mod sessions;
+#[path = "pages/settings.rs"]
+mod settings;

@@ -61,10 +61,21 @@ impl Store {
 
     /// Changes settings, all or none; the act has the values before and after.
     pub async fn change_settings(&self, by: Actor, changes: Vec<Change>) -> Result<(), Error> {
+        self.change_settings_seen(by, changes, Vec::new()).await
+    }
+
+    /// The same, unless one of the settings in `seen` has another value by now than the caller saw.
+    pub async fn change_settings_seen(
+        &self,
+        by: Actor,
+        changes: Vec<Change>,
+        seen: Vec<(&'static Setting, u64)>,
+    ) -> Result<(), Error> {
         let live = self.settings().clone();
         self.write(move |tx| {
             check_acting_admin(tx, by)?;
             let rows = all(tx.connection)?;
+            check_seen(&live, &rows, &seen)?;
             check_together(&live, &rows, &changes)?;
             let (mut old, mut new) = (Map::new(), Map::new());
             for (setting, value) in changes {
@@ -97,6 +108,19 @@ impl Store {
             Ok(())
         })
         .await
+    }
+}
+
+/// Refuses changes that were decided on by values of before.
+fn check_seen(live: &Live, rows: &[Override], seen: &[(&'static Setting, u64)]) -> Result<(), Error> {
+    let rows = rows.iter().filter_map(|row| Some((row.name.as_str(), u64::try_from(row.value).ok()?)));
+    let now = live.start().with(rows);
+    match seen.iter().find(|(setting, value)| (setting.get)(&now) != *value) {
+        None => Ok(()),
+        Some((setting, value)) => {
+            let now = (setting.get)(&now);
+            Err(Error::conflict(format!("`{}` was changed meanwhile from {value} to {now}", setting.name)))
+        }
     }
 }
 

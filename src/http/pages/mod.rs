@@ -27,6 +27,7 @@ pub mod problem;
 pub mod record_page;
 pub mod route;
 pub mod routes;
+pub mod settings_page;
 pub mod visible;
 pub mod visit;
 pub mod words;
