@@ -14,7 +14,7 @@ use crate::base::ids::RequestId;
 use crate::gateway::Gateway;
 use crate::http::callers::{Admin, QueueReader};
 use crate::http::reply::{self, ApiError};
-use crate::model::people::People;
+use crate::model::people::{Actor, People};
 use crate::model::runaway::{Runaway, RunawayEvidence};
 use crate::model::token::Token;
 use crate::rules::quarantine::QuarantineEntry;
@@ -243,16 +243,20 @@ pub async fn cancel(
     gateway: web::Data<Gateway>,
     store: web::Data<Store>,
 ) -> Result<HttpResponse, ApiError> {
-    let cancelled = async {
-        let missing = || Error::NotFound { what: "such request in the queue; it may have ended".into() };
-        let id = RequestId(uuid::Uuid::parse_str(&id).map_err(|_| missing())?);
-        let inside = gateway.running().find(id).ok_or_else(missing)?;
-        // The act is recorded first: what can't be recorded is not done. The request may end by itself meanwhile.
-        store.note_cancel(admin.0.actor(), inside.user_id, id).await?;
-        gateway.running().cancel(id);
-        Ok(HttpResponse::NoContent().finish())
-    };
-    cancelled.await.map_err(|error| ApiError::new(error, &request))
+    let cancelled = cancel_one(admin.0.actor(), &id, &gateway, &store).await;
+    cancelled.map_err(|error| ApiError::new(error, &request))?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Cancels a request for `by`.
+pub async fn cancel_one(by: Actor, id: &str, gateway: &Gateway, store: &Store) -> Result<(), Error> {
+    let missing = || Error::NotFound { what: "such request in the queue; it may have ended".into() };
+    let id = RequestId(uuid::Uuid::parse_str(id).map_err(|_| missing())?);
+    let inside = gateway.running().find(id).ok_or_else(missing)?;
+    // The act is recorded first: what can't be recorded is not done. The request may end by itself meanwhile.
+    store.note_cancel(by, inside.user_id, id).await?;
+    gateway.running().cancel(id);
+    Ok(())
 }
 
 fn item(one: &Forecast, gateway: &Gateway, people: &People) -> QueueItem {

@@ -18,10 +18,7 @@ pub struct NavLink {
 impl Frame {
     /// Returns the title of the window, with the number of requests that wait.
     pub fn window_title(&self) -> String {
-        match self.waiting {
-            0 => format!("{} · lan-gateway", self.title),
-            waiting => format!("({waiting} wait) {} · lan-gateway", self.title),
-        }
+        window_title(&self.title, self.waiting)
     }
 
     /// Returns the attribute of `html` that chooses the colours: markup, and empty when the browser chooses.
@@ -84,6 +81,14 @@ impl Frame {
 
     fn link(&self, entry: NavEntry, href: &'static str, label: &'static str, icon: &'static str) -> NavLink {
         NavLink { href, label, icon, is_current: self.nav == entry, count: 0, is_for_you: false }
+    }
+}
+
+/// Returns the title of the window for a page and the number of requests that wait.
+pub fn window_title(page: &str, waiting: usize) -> String {
+    match waiting {
+        0 => format!("{page} · lan-gateway"),
+        waiting => format!("({waiting} wait) {page} · lan-gateway"),
     }
 }
 

@@ -17,6 +17,7 @@ pub mod frame;
 #[cfg(test)]
 mod gallery;
 pub mod icons;
+pub mod in_queue;
 pub mod layout;
 pub mod live;
 pub mod markup;
@@ -24,6 +25,7 @@ pub mod overview;
 pub mod own;
 pub mod posted;
 pub mod problem;
+pub mod queue_page;
 pub mod record_page;
 pub mod route;
 pub mod routes;

@@ -82,6 +82,23 @@ pub fn paused_for_errors(count: u64) -> String {
     format!("Its last {count} failed, one after the other. Nothing of it runs until somebody resumes it.")
 }
 
+pub const PAUSED_FOR_REPEATS: &str =
+    "It sent the same request again and again. Nothing of it runs until somebody resumes it.";
+pub const PAUSED_FOR_ERRORS: &str =
+    "Its requests failed, one after the other. Nothing of it runs until somebody resumes it.";
+
+/// Says why an access token is slowed: `within` is a time, such as `10 min`.
+pub fn slowed_for_repeats(count: Option<u64>, within: Option<&str>) -> String {
+    let count = count.map_or_else(|| "again and again".to_owned(), |count| counted(count, "time", "times"));
+    let within = within.map(|within| format!(" in {within}")).unwrap_or_default();
+    format!("It sent the same request {count}{within}. It comes back to its own speed by itself.")
+}
+
+pub fn slowed_for_errors(count: Option<u64>) -> String {
+    let count = count.map_or_else(|| "requests".to_owned(), |count| counted(count, "request", "requests"));
+    format!("Its last {count} failed, one after the other. It comes back to its own speed by itself.")
+}
+
 /// Says that a look is recorded.
 pub fn looked(name: &str) -> String {
     format!("This page shows what {name} wrote. That you opened it is on the record.")
