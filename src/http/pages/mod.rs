@@ -23,6 +23,7 @@ pub mod live;
 pub mod markup;
 pub mod overview;
 pub mod own;
+pub mod people;
 pub mod posted;
 pub mod problem;
 pub mod queue_page;

@@ -9,6 +9,9 @@ const ALL: &[&[PageRoute]] = &[
     pages::own::ROUTES,
     pages::overview::ROUTES,
     pages::queue_page::ROUTES,
+    pages::people::list::ROUTES,
+    pages::people::acts::ROUTES,
+    pages::people::person::ROUTES,
     pages::settings_page::ROUTES,
     pages::assets::ROUTES,
 ];

@@ -82,17 +82,8 @@ type Place<'a> = (Reverse<i64>, &'a str, Reverse<i64>);
 impl Accounts {
     /// Returns a page of accounts.
     pub async fn list(&self, wanted: UsersWanted<'_>, limit: usize) -> Result<UsersFound, Error> {
-        let people = self.store.people();
-        let search = wanted.search.map(Username::of);
-        let named = |user: &&Arc<User>| search.as_ref().is_none_or(|text| user.name().contains(text.as_str()));
-        let mut counts = UserCounts::default();
-        let mut found: Vec<Arc<User>> = Vec::new();
-        for user in people.all().filter(named) {
-            counts.add(user.status);
-            if wanted.status.is_none_or(|status| user.status == status) {
-                found.push(user.clone());
-            }
-        }
+        let (mut found, counts) = self.named(wanted.search);
+        found.retain(|user| wanted.status.is_none_or(|status| user.status == status));
         let mut last = HashMap::new();
         if wanted.sort == UserSort::LastRequest {
             last = self.store.last_requests(found.iter().map(|user| user.id).collect()).await?;
@@ -109,10 +100,29 @@ impl Accounts {
         if wanted.sort != UserSort::LastRequest {
             last = self.store.last_requests(found.iter().map(|user| user.id).collect()).await?;
         }
+        let people = self.store.people();
         let open = open_tokens(&people);
         let users =
             found.into_iter().map(|user| UserFound { facts: facts(&user, &people, &last, &open), user }).collect();
         Ok(UsersFound { users, counts, next })
+    }
+
+    /// Returns the accounts whose name has `search` in it, in no order, and how many there are.
+    pub fn named(&self, search: Option<&str>) -> (Vec<Arc<User>>, UserCounts) {
+        let search = search.map(Username::of);
+        let is_named = |user: &&Arc<User>| search.as_ref().is_none_or(|text| user.name().contains(text.as_str()));
+        let found: Vec<Arc<User>> = self.store.people().all().filter(is_named).cloned().collect();
+        let mut counts = UserCounts::default();
+        found.iter().for_each(|user| counts.add(user.status));
+        (found, counts)
+    }
+
+    /// Returns some accounts with what is known of each.
+    pub async fn with_facts(&self, users: Vec<Arc<User>>) -> Result<Vec<UserFound>, Error> {
+        let last = self.store.last_requests(users.iter().map(|user| user.id).collect()).await?;
+        let people = self.store.people();
+        let open = open_tokens(&people);
+        Ok(users.into_iter().map(|user| UserFound { facts: facts(&user, &people, &last, &open), user }).collect())
     }
 
     /// Returns what is known of one person beside their account.

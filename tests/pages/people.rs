@@ -1,0 +1,195 @@
+//! People: who waits, who used what, and what admins do about them.
+
+use serde_json::json;
+
+use crate::support::browser::{Browser, Page};
+use crate::support::fake_ollama::FakeOllama;
+use crate::support::gateway::{ADMIN_PASSWORD, PASSWORD, TestGateway, hello};
+
+/// A gateway with the admin and ann, and a browser of the admin.
+async fn with_ann() -> (TestGateway, String, Browser, String) {
+    let gateway = TestGateway::start(&FakeOllama::start().url());
+    let admin = gateway.admin().await;
+    gateway.user(&admin, "ann").await;
+    let browser = Browser::of_admin(&gateway).await;
+    let id = gateway.id_of(&admin, "ann@example.org").await;
+    (gateway, admin, browser, id)
+}
+
+async fn register(gateway: &TestGateway, name: &str) {
+    let form = json!({ "email": format!("{name}@example.org"), "password": PASSWORD });
+    assert_eq!(gateway.post("/api/v1/register", None, form).await.status, 202);
+}
+
+/// Restarts the gateway: after that the session is there, and the password has to be given again.
+fn forget_proof(gateway: &mut TestGateway, browser: &Browser) -> Browser {
+    let id = browser.cookie("lgw_session").unwrap().to_owned();
+    gateway.kill();
+    gateway.restart();
+    let mut browser = Browser::new(gateway);
+    browser.set_cookie("lgw_session", &id);
+    browser
+}
+
+fn in_order(page: &Page, texts: &[&str]) {
+    let places: Vec<usize> = texts
+        .iter()
+        .map(|text| page.text.find(text).unwrap_or_else(|| panic!("no {text:?} in {}", page.text)))
+        .collect();
+    assert!(places.is_sorted(), "{texts:?} are at {places:?}");
+}
+
+#[actix_web::test]
+async fn the_list_has_everybody_with_tabs_and_a_search() {
+    let (gateway, admin, mut browser, id) = with_ann().await;
+    gateway.user(&admin, "bob").await;
+    register(&gateway, "lena").await;
+    let limits = json!({ "requests_per_minute": 60, "class": "batch" });
+    gateway.send("PATCH", &format!("/api/v1/users/{id}"), Some(&admin), limits.to_string().into_bytes()).await;
+    let bob = gateway.id_of(&admin, "bob@example.org").await;
+    gateway.post(&format!("/api/v1/users/{bob}/disable"), Some(&admin), json!({})).await;
+
+    let page = browser.get("/admin/users").await;
+    assert_eq!(page.status, 200);
+    in_order(
+        &page,
+        &["Wait for approval", "lena@example.org", "asked <time", "All 3", "ann@example.org", "bob@example.org"],
+    );
+    for text in ["Active 2", "Disabled 1", "60 a minute", "batch</span>", "disabled</span>", "3 people", "/register"] {
+        page.says(text);
+    }
+    assert!(!browser.get("/admin/users?status=active").await.has("bob@example.org"));
+    let disabled = browser.get("/admin/users?status=disabled&search=BOB").await;
+    disabled.says("bob@example.org");
+    disabled.says("name=\"status\" value=\"disabled\"");
+    browser.get("/admin/users?search=%3Cb%3E").await.says("Nobody here has “&lt;b&gt;” in their name.");
+    // A cursor that is none begins at the top.
+    browser.get("/admin/users?cursor=x").await.says("ann@example.org");
+}
+
+#[actix_web::test]
+async fn the_only_admin_is_told_where_others_ask_for_an_account() {
+    let gateway = TestGateway::start(&FakeOllama::start().url());
+    gateway.admin().await;
+    let mut browser = Browser::of_admin(&gateway).await;
+
+    let page = browser.get("/admin/users").await;
+
+    page.says("Nobody else yet. Send people to");
+    page.says(&format!("{}/register", gateway.url));
+}
+
+#[actix_web::test]
+async fn who_waits_is_let_in_or_turned_down() {
+    let (mut gateway, admin, browser, _) = with_ann().await;
+    register(&gateway, "lena").await;
+    register(&gateway, "mallory").await;
+    let lena = gateway.id_of(&admin, "lena@example.org").await;
+    let mallory = gateway.id_of(&admin, "mallory@example.org").await;
+    let mut browser = forget_proof(&mut gateway, &browser);
+    browser.get("/admin/users").await;
+
+    let again = browser.post(&format!("/admin/users/{lena}/approve"), &[]).await;
+    assert_eq!(again.status, 200);
+    again.says("With it you let in lena@example.org.");
+    let password = [("password_again", ADMIN_PASSWORD)];
+    let page = browser.submit(&format!("/admin/users/{lena}/approve"), &password).await;
+    page.says("lena@example.org may sign in now.");
+    Browser::of_user(&gateway, "lena").await;
+
+    let sure = browser.get(&format!("/admin/users/{mallory}/turn-down")).await;
+    sure.says("Turn down mallory@example.org");
+    let page = browser.submit(&format!("/admin/users/{mallory}/turn-down"), &[]).await;
+    page.says("mallory@example.org was turned down. They can ask again.");
+    // Nobody is there to be turned down any more, and who was let in does not wait.
+    assert_eq!(browser.get(&format!("/admin/users/{mallory}/turn-down")).await.status, 404);
+    let late = browser.get(&format!("/admin/users/{lena}/turn-down")).await;
+    assert_eq!(late.status, 409);
+    assert_eq!(browser.post(&format!("/admin/users/{lena}/turn-down"), &[]).await.status, 409);
+}
+
+#[actix_web::test]
+async fn an_account_is_disabled_after_a_question_and_enabled_again() {
+    let (gateway, _, mut browser, id) = with_ann().await;
+    let mut ann = Browser::of_user(&gateway, "ann").await;
+
+    browser.get(&format!("/admin/users/{id}/disable")).await.says("What runs is cut off now");
+    let page = browser.submit(&format!("/admin/users/{id}/disable"), &[]).await;
+    page.says("ann@example.org is disabled. What ran was cut off.");
+    page.says(&format!("action=\"/admin/users/{id}/enable\""));
+    assert_eq!(ann.get("/me").await.location(), "/sign-in?next=%2Fme");
+
+    let page = browser.submit(&format!("/admin/users/{id}/enable"), &[]).await;
+    page.says("ann@example.org may sign in again.");
+    Browser::of_user(&gateway, "ann").await;
+}
+
+#[actix_web::test]
+async fn members_and_strangers_find_no_page_about_people() {
+    let (gateway, _, _, id) = with_ann().await;
+    let mut ann = Browser::of_user(&gateway, "ann").await;
+    let missing = ann.get("/admin/nope").await;
+    assert_eq!(missing.status, 404);
+    let pages = ["", "/record", "/usage", "/disable", "/turn-down"];
+    let mut paths: Vec<String> = pages.iter().map(|page| format!("/admin/users/{id}{page}")).collect();
+    paths.extend(["/admin/users"].map(str::to_owned));
+    for path in &paths {
+        let page = ann.get(path).await;
+        assert_eq!((page.status, page.text == missing.text), (404, true), "{path}");
+        let mut stranger = Browser::new(&gateway);
+        assert_eq!(stranger.get(path).await.status, 303, "{path}");
+    }
+    for act in ["approve", "turn-down", "disable", "enable", "note"] {
+        let path = format!("/admin/users/{id}/{act}");
+        assert_eq!(ann.post(&path, &[]).await.status, 404, "{act}");
+    }
+}
+
+#[actix_web::test]
+async fn nobody_has_a_page_under_an_id_of_nobody() {
+    let (_gateway, _, mut browser, _) = with_ann().await;
+    let nobody = "0b7c9a52-3f0e-4a53-9a3e-6f1d3f8c2b11";
+    for page in ["", "/record", "/usage", "/disable", "/turn-down"] {
+        assert_eq!(browser.get(&format!("/admin/users/{nobody}{page}")).await.status, 404, "{page}");
+    }
+}
+
+#[actix_web::test]
+async fn a_person_at_a_glance() {
+    let (gateway, admin, mut browser, id) = with_ann().await;
+    let ann = gateway.token("ann@example.org", PASSWORD).await;
+    assert_eq!(gateway.post("/v1/chat/completions", Some(&ann), hello()).await.status, 200);
+    gateway.newest_outcome(&admin, "completed").await;
+
+    let page = browser.get(&format!("/admin/users/{id}")).await;
+
+    assert_eq!(page.status, 200);
+    page.says("<title>ann@example.org");
+    for text in
+        ["active</span>", "let in by admin", "At a glance", "Completed", "fake", "1</b> of 10 used", "1, as everybody"]
+    {
+        page.says(text);
+    }
+    page.says(&format!("href=\"/admin/users/{id}/delete\""));
+    page.says("Last request");
+    let path = |page: &str| format!("/admin/users/{id}/{page}");
+    assert_eq!(browser.get(&path("record")).await.location(), format!("/admin/record?user_id={id}"));
+    assert_eq!(browser.get(&path("usage")).await.location(), format!("/admin/usage?user_id={id}"));
+}
+
+#[actix_web::test]
+async fn a_note_is_kept_shown_as_text_and_refused_where_it_hides_something() {
+    let (_gateway, _, mut browser, id) = with_ann().await;
+    let path = format!("/admin/users/{id}/note");
+    browser.get(&format!("/admin/users/{id}?edit=note")).await.says("<textarea");
+
+    let page = browser.submit(&path, &[("note", "Vision <b>group</b>.\r\nAsked in March.")]).await;
+    page.says("The note is saved.");
+    page.says("Vision &lt;b&gt;group&lt;/b&gt;.\nAsked in March.");
+
+    let bad = browser.post(&path, &[("note", "turned \u{202e}round")]).await;
+    assert_eq!(bad.status, 400);
+    bad.says("<title>Problem: ann@example.org");
+    bad.says("aria-invalid=\"true\"");
+    browser.submit(&path, &[("note", " ")]).await.says("None.");
+}
