@@ -65,11 +65,6 @@ pub async fn ready(gateway: web::Data<Gateway>) -> HttpResponse {
     status(state, None)
 }
 
-/// Answers the probe of Ollama's clients.
-pub async fn probe() -> HttpResponse {
-    HttpResponse::Ok().finish()
-}
-
 fn recording(gateway: &Gateway) -> Result<(), &'static str> {
     if gateway.audit().can_record() { Ok(()) } else { Err("can't record") }
 }

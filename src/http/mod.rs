@@ -13,7 +13,6 @@ use utoipa::OpenApi;
 
 use crate::dialect::{DIALECTS, SharedRoute};
 use crate::http::head::RequestHead;
-use crate::http::pages::door;
 use crate::http::pages::dress::dress;
 
 pub mod account;
@@ -154,8 +153,6 @@ routes! {
     undescribed {
         "GET" "/openapi.json" Anyone docs::openapi_json;
         "GET" "/docs" Anyone docs::to_docs;
-        "HEAD" "/" Anyone health::probe;
-        "GET" "/" Anyone door::home;
     }
 }
 

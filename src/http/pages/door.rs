@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header;
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpResponse, web};
 use askama::Template;
 
 use crate::auth::Auth;
@@ -27,6 +27,8 @@ use crate::model::credential::Username;
 use crate::rules::accounts::Accounts;
 
 page_routes! {
+    "HEAD" "/" Anyone probe;
+    "GET" "/" Anyone home;
     "GET" "/sign-in" Anyone sign_in_page;
     "POST" "/sign-in" Anyone sign_in;
     "GET" "/register" Anyone register_page;
@@ -43,10 +45,14 @@ const SIGNED_OUT: &str = "Signed out.";
 const SIGNED_OUT_BY_WRONG_PASSWORDS: &str = "You were signed out after three wrong passwords.";
 const SIGN_IN_TO_GO_ON: &str = "Sign in to go on where you were.";
 
-/// `GET /`: leads to the page that fits the visitor.
-pub async fn home(request: HttpRequest) -> PageResult {
-    let visit = Visit::of(&request);
-    visit.to(home_of(&visit))
+/// Answers the probe of Ollama's clients.
+async fn probe() -> HttpResponse {
+    HttpResponse::Ok().finish()
+}
+
+/// Leads to the page that fits the visitor.
+async fn home(guest: Guest) -> PageResult {
+    guest.to(home_of(&guest))
 }
 
 /// Returns the first page of a visitor.
