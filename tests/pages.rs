@@ -7,6 +7,8 @@ mod support;
 mod door;
 #[path = "pages/matrix.rs"]
 mod matrix;
+#[path = "pages/own.rs"]
+mod own;
 #[path = "pages/people.rs"]
 mod people;
 #[path = "pages/queue_page.rs"]

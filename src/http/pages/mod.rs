@@ -19,6 +19,7 @@ mod gallery;
 pub mod icons;
 pub mod in_queue;
 pub mod layout;
+pub mod left;
 pub mod live;
 pub mod markup;
 pub mod overview;

@@ -7,6 +7,8 @@ use crate::http::pages::route::PageRoute;
 const ALL: &[&[PageRoute]] = &[
     pages::door::ROUTES,
     pages::own::ROUTES,
+    pages::own::account::ROUTES,
+    pages::own::export::ROUTES,
     pages::overview::ROUTES,
     pages::queue_page::ROUTES,
     pages::people::list::ROUTES,

@@ -116,7 +116,7 @@ impl Visit {
     /// Leads to another page, which begins with what was just done.
     pub fn done(&self, path: impl AsRef<str>, flash: impl Into<Flash>) -> PageResult {
         if let Some(session) = &self.session {
-            session.keep(FLASH, serde_json::to_string(&flash.into()).unwrap_or_default());
+            keep_flash(session, flash);
         }
         self.to(path)
     }
@@ -257,6 +257,11 @@ pub fn no_session_cookie() -> Cookie<'static> {
     let mut cookie = Cookie::build(SESSION, "").path("/").http_only(true).same_site(SameSite::Strict).finish();
     cookie.make_removal();
     cookie
+}
+
+/// Keeps what was done for the next page of a session.
+pub fn keep_flash(session: &OpenSession, flash: impl Into<Flash>) {
+    session.keep(FLASH, serde_json::to_string(&flash.into()).unwrap_or_default());
 }
 
 pub fn see_other(path: &str) -> HttpResponse {

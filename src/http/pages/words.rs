@@ -13,6 +13,7 @@ use std::fmt;
 
 use askama::filters::HtmlSafe;
 
+use crate::http::pages::markup::Markup;
 use crate::http::pages::visible::visible;
 
 pub use self::acts::{ActSentence, RecordedAct};
@@ -60,6 +61,32 @@ pub fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", crate::http::pages::format::commas(number), if number == 1 { one } else { many })
 }
 
+/// Returns `1st`, `2nd`, `3rd`, `4th`, `11th`, `21st`.
+pub fn ordinal(number: u64) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{}{ending}", crate::http::pages::format::commas(number))
+}
+
+/// Returns a sentence as HTML: what stands between backticks is code.
+pub fn with_code(text: &str) -> Markup {
+    let mut html = String::new();
+    for (at, part) in text.split('`').enumerate() {
+        let shown = visible(part);
+        if at % 2 == 1 {
+            html.push_str(&format!("<code>{shown}</code>"));
+        } else {
+            html.push_str(shown.as_str());
+        }
+    }
+    Markup::of_html(html)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +95,15 @@ mod tests {
     fn an_unknown_code_is_shown_as_it_is_and_never_as_markup() {
         assert_eq!(Word::of(Some("it's"), "x").to_string(), "it&#39;s");
         assert_eq!(Word::of(None, "<new_code>").to_string(), "<code>&lt;new_code&gt;</code>");
+    }
+
+    #[test]
+    fn places_are_ordinals_and_backticks_are_code() {
+        assert_eq!(
+            [1, 2, 3, 4, 11, 12, 13, 21, 112, 1_001].map(ordinal),
+            ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "112th", "1,001st"]
+        );
+        assert_eq!(with_code("as `Retry-After` <says>").as_str(), "as <code>Retry-After</code> &lt;says&gt;");
     }
 
     #[test]
