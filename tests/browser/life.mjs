@@ -1,22 +1,38 @@
 // The whole life of an account, as the admin and the person live it in their browsers.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
-import { Api } from "./api.mjs";
-import { ADMIN_PASSWORD, PASSWORD, Visitor, startBrowser } from "./visitor.mjs";
+import { Api, openai } from "./api.mjs";
+import { ADMIN_PASSWORD, PASSWORD, Visitor, eventually, none, startBrowser } from "./visitor.mjs";
+import { walk } from "./walk.mjs";
 
 const ANN = "ann@example.org";
+const MODEL = process.env.LGW_MODEL;
+const WORD = "zeppelinpost";
+const later = { skip: "its pages are not there yet" };
+// Pages of the site map that a walk along the links must have come by.
+const OF_ADMINS = ["/admin", "/admin/queue", "/admin/users", "/admin/users/{id}", "/admin/users/{id}/limits", "/admin/users/{id}/tokens",
+  "/admin/users/{id}/history", "/admin/tokens", "/admin/record", "/admin/record/{id}", "/admin/usage", "/admin/models",
+  "/admin/settings/limits", "/admin/settings/queue", "/admin/settings/runaways", "/admin/settings/sizes", "/admin/settings/file",
+  "/admin/settings/check"];
+const OF_EVERYBODY = ["/me", "/me/usage", "/me/record", "/me/record/{id}", "/me/export", "/me/setup", "/me/account", "/me/tokens",
+  "/me/tokens/new"];
 
 export function life(name, url, variant) {
   const script = variant.script !== false;
 
   describe(`the life of an account, ${name}`, () => {
-    let browser, admin, ann;
+    let browser, admin, ann, api, secret, id, file;
     before(async () => {
       browser = await startBrowser();
       admin = await Visitor.of(browser, url, variant);
       ann = await Visitor.of(browser, url, variant);
     });
     after(() => browser?.close());
+
+    const ask = (text) => openai(url, secret).chat.completions.create({
+      model: MODEL, max_tokens: 16, temperature: 0, messages: [{ role: "user", content: text }],
+    });
 
     test("the first admin chooses a password before anything else", async () => {
       await admin.open("/");
@@ -32,6 +48,7 @@ export function life(name, url, variant) {
       await admin.press("Save the new password");
       assert.equal(admin.path(), "/admin");
       await admin.isSound();
+      api = await Api.of(url);
     });
 
     test("a person asks for an account", async () => {
@@ -56,14 +73,188 @@ export function life(name, url, variant) {
       assert.equal(await ann.heading(), `Hello, ${ANN}`);
       await ann.isSound();
 
-      const api = await Api.of(url);
-      const { id } = await api.user(ANN);
-      await api.expect(200, "POST", `/api/v1/users/${id}/approve`);
+      await admin.open("/admin/users");
+      await admin.says(ANN);
+      await admin.isSound();
+      await admin.pressAndProve("Approve", ADMIN_PASSWORD);
+      await admin.says(`${ANN} may sign in now.`);
+      await admin.isSound();
+      ({ id } = await api.user(ANN));
 
       if (script) await ann.page.waitForURL("**/me");
       else await ann.follow("Look again");
       assert.equal(ann.path(), "/me");
       await ann.isSound();
     });
+
+    test("an access token made on a page opens the models to a real client", later, async () => {
+      await ann.open("/me/tokens");
+      await ann.says("No access tokens yet.");
+      await ann.isSound();
+      await ann.follow("New access token");
+      await ann.isSound();
+      await ann.field("Name").fill("laptop");
+      await ann.pressAndProve("Create the access token", PASSWORD);
+      secret = (await ann.page.getByText(/^lgw_\S+$/).first().innerText()).trim();
+      await ann.isSound();
+
+      const answer = await ask(`Say one word about a ${WORD}.`);
+      assert.ok(answer.usage.completion_tokens > 0);
+
+      const created = ann.path();
+      await ann.open(created);
+      await ann.says("It was shown once.");
+      assert.ok(!(await ann.page.content()).includes(secret));
+      await ann.isSound();
+    });
+
+    test("a limit edited on a page is felt on the next request", later, async () => {
+      await admin.open(`/admin/users/${id}`);
+      await admin.isSound();
+      await admin.follow("Limits");
+      await admin.isSound();
+      await admin.field("Requests a minute").fill("1");
+      await admin.pressAndProve(/^Save/, ADMIN_PASSWORD);
+      await admin.page.getByRole("status").getByText(/Saved/).first().waitFor();
+      await admin.isSound();
+
+      await assert.rejects(ask("Once more."), { status: 429 });
+
+      await admin.open(`/admin/users/${id}/limits`);
+      assert.equal(await admin.field("Requests a minute").inputValue(), "1");
+      await admin.field("Requests a minute").fill("");
+      await admin.pressAndProve(/^Save/, ADMIN_PASSWORD);
+      await ask("And again.");
+    });
+
+    test("a setting edited on a page is felt on the next request", later, async () => {
+      await admin.open("/admin/settings/limits");
+      const field = admin.field("Requests a minute");
+      const before = await field.inputValue();
+      await field.fill("many");
+      await admin.press("Save", admin.page.locator(".savebar"));
+      assert.match(await admin.page.title(), /^Problem: /);
+      await admin.isSound();
+      assert.equal(await field.inputValue(), "many");
+      await field.fill("1");
+      await admin.press("Save", admin.page.locator(".savebar"));
+      await admin.says("Saved. Felt on the next request.");
+      await admin.isSound();
+      await assert.rejects(ask("Too often."), { status: 429 });
+      await admin.field("Requests a minute").fill(before);
+      await admin.press("Save", admin.page.locator(".savebar"));
+      await admin.says("Saved. Felt on the next request.");
+    });
+
+    test("a record is searched and opened, and both looks are on the record", later, async () => {
+      await eventually("the words are indexed", async () => (await api.record(`&text=${WORD}`)).length > 0);
+      const looks = async () => (await api.record(`&kind=act&subject_id=${id}`)).filter((row) => row.act === "contents_viewed").length;
+      const searches = async () => (await api.record("&kind=act")).filter((row) => row.act === "contents_searched").length;
+      const before = { looks: await looks(), searches: await searches() };
+
+      await admin.open("/admin/record");
+      await admin.isSound();
+      await admin.page.getByRole("searchbox").fill(WORD);
+      await Promise.all([admin.page.waitForEvent("load"), admin.page.getByRole("searchbox").press("Enter")]);
+      await admin.says("This search is on the record.");
+      await admin.isSound();
+      assert.equal(await searches(), before.searches + 1);
+      await admin.follow(ANN, admin.page.getByRole("table", { name: "Rows of the record" }));
+      await admin.says(`Say one word about a ${WORD}.`);
+      await admin.says("That you opened it is on the record.");
+      await admin.isSound();
+      assert.equal(await looks(), before.looks + 1);
+    });
+
+    test("each page that links lead to is sound, for an admin", later, async () => {
+      const found = await walk(admin, ["/admin"]);
+      none([...Object.values(found).flat(), ...missing(found, OF_ADMINS)]);
+    });
+
+    test("each page that links lead to is sound, for a person", later, async () => {
+      const found = await walk(ann, ["/me"]);
+      none([...Object.values(found).flat(), ...missing(found, OF_EVERYBODY)]);
+      assert.deepEqual(Object.keys(found).filter((kind) => kind.startsWith("/admin")), []);
+    });
+
+    test("a person signs out everywhere else", async () => {
+      const elsewhere = await Visitor.of(browser, url, variant);
+      await elsewhere.signIn(ANN, PASSWORD);
+      await elsewhere.open("/me");
+      await ann.open("/me/account");
+      await ann.isSound();
+      await ann.press("Sign out everywhere else");
+      await ann.isSound();
+      await elsewhere.open("/me");
+      assert.match(elsewhere.path(), /^\/sign-in/);
+      await ann.open("/me");
+      assert.equal(ann.path(), "/me");
+      await elsewhere.close();
+    });
+
+    test("an export has its receipt in the last line", later, async () => {
+      await admin.open(`/admin/users/${id}`);
+      await admin.follow("Disable");
+      await admin.isSound();
+      await admin.press(/^Disable/);
+      await admin.isSound();
+      await ann.open("/me");
+      assert.match(ann.path(), /^\/sign-in/);
+
+      await admin.open(`/admin/users/${id}/delete`);
+      await admin.isSound();
+      file = await download(admin, () => admin.page.getByRole("button", { name: /Export|Download/ }).first().click());
+      assert.match(last(file), /receipt/);
+      assert.ok(readFileSync(file, "utf8").includes(WORD));
+    });
+
+    test("a deletion is refused without the receipt, and then done", later, async () => {
+      await admin.open(`/admin/users/${id}/delete`);
+      await admin.isSound();
+      await admin.field("Receipt").fill("not-a-receipt");
+      await admin.pressAndProve(/^Delete .* for good$/, ADMIN_PASSWORD);
+      await admin.page.getByRole("alert").first().waitFor();
+      await admin.isSound();
+      assert.equal((await api.user(ANN))?.status, "disabled");
+
+      if (script) await admin.page.locator("input[type=file]").setInputFiles(file);
+      else await admin.field("Receipt").fill(receipt(file));
+      assert.equal(await admin.field("Receipt").inputValue(), receipt(file));
+      await admin.pressAndProve(/^Delete .* for good$/, ADMIN_PASSWORD);
+      await admin.says(`${ANN} is gone.`);
+      await admin.isSound();
+      await eventually("erased", async () => (await api.acts()).includes("contents_erased"));
+      const found = await api.record(`&text=${WORD}`);
+      assert.deepEqual(found, []);
+    });
+
+    test("an admin signs out", async () => {
+      await admin.open("/admin");
+      if (variant.viewport.width < 761) await admin.page.getByRole("navigation", { name: "Pages" }).getByRole("link", { name: "Menu" }).click();
+      await admin.press("Sign out");
+      await admin.isSound();
+      await admin.open("/admin");
+      assert.match(admin.path(), /^\/sign-in/);
+    });
+
+    test("nothing that axe calls moderate or minor", () => none([...new Set([...admin.moderate, ...ann.moderate])]));
   });
+}
+
+function missing(found, pages) {
+  return pages.filter((page) => !Object.keys(found).some((kind) => kind.split("?")[0] === page)).map((page) => `no link leads to ${page}`);
+}
+
+// Presses what makes a file, and returns where the browser put it.
+async function download({ page }, press) {
+  const [file] = await Promise.all([page.waitForEvent("download"), press()]);
+  return file.path();
+}
+
+function last(file) {
+  return readFileSync(file, "utf8").trimEnd().split("\n").at(-1);
+}
+
+function receipt(file) {
+  return last(file).match(/receipt\W{1,5}([\w-]{8,})/)[1];
 }

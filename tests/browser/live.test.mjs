@@ -1,0 +1,55 @@
+// Live parts: looking at them keeps no session alive and writes no act.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { Api } from "./api.mjs";
+import { ADMIN_PASSWORD, Visitor, eventually, startBrowser } from "./visitor.mjs";
+
+const url = process.env.LGW_SHORT_URL;
+const PARTS = ["/live/now", "/live/queue", "/live/today", "/live/needs", "/live/record", "/live/me"];
+const ROUNDS = 50;
+const later = { skip: "its pages are not there yet" };
+
+describe("live parts", () => {
+  let browser, admin, api;
+  before(async () => {
+    api = await Api.of(url);
+    browser = await startBrowser();
+    admin = await Visitor.of(browser, url, {});
+    await admin.signIn("admin", ADMIN_PASSWORD);
+  });
+  after(() => browser?.close());
+
+  test("never write an act", later, async () => {
+    const before = await api.acts();
+    for (let round = 0; round < ROUNDS; round += 1) {
+      for (const part of PARTS) {
+        const answer = await admin.context.request.get(part);
+        assert.equal(answer.status(), 200, part);
+        assert.ok(answer.headers()["content-security-policy"], part);
+      }
+    }
+    assert.deepEqual(await api.acts(), before);
+  });
+
+  test("are not sent again while they stay the same", later, async () => {
+    const first = await admin.context.request.get("/live/needs");
+    const again = await admin.context.request.get("/live/needs", { headers: { "if-none-match": first.headers().etag } });
+    assert.equal(again.status(), 304);
+  });
+
+  test("keep no session alive, and the page says so when it has ended", async () => {
+    await admin.open("/admin/queue");
+    await admin.page.waitForRequest("**/live/queue");
+    const left = Date.now() + 75_000;
+    // The page asks by itself; this asks more often than it would.
+    await eventually("signed out", async () => (await admin.context.request.get("/live/queue")).status() === 401, left);
+    await admin.page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+    await admin.says("You were signed out after 30 minutes.");
+    await admin.page.getByRole("alert").getByRole("link", { name: "Sign in" }).click();
+    await admin.page.waitForURL("**/sign-in?*");
+    await admin.fill({ "E-mail address": "admin", Password: ADMIN_PASSWORD });
+    await admin.press("Sign in");
+    assert.equal(admin.path(), "/admin/queue");
+    await admin.isSound();
+  });
+});
