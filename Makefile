@@ -1,5 +1,5 @@
 # Everything a newcomer, a developer and CI need; each target is a script that can be read.
-.PHONY: help run demo test hostile check audit release release-pgo bench fixture million
+.PHONY: help run demo test hostile check audit release release-pgo bench fixture million screenshots
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -31,8 +31,11 @@ bench: ## benchmark the release build against nginx, about 15 min (QUICK=1: 2 mi
 fixture: ## write a record of a million rows into target/fixture, once
 	@scripts/fixture.sh
 
-million: ## measure search, usage, export, deletion and start on that record, in ten minutes
+million: ## measure search, usage, pages, export, deletion and start on that record, in ten minutes
 	@scripts/million.sh
+
+screenshots: ## take pictures of the main pages into docs/screens, two minutes
+	@scripts/screenshots.sh
 
 check: ## formatting, lints, docs and spelling; under a minute (before each commit: git config core.hooksPath .githooks)
 	@scripts/check.sh
