@@ -20,6 +20,7 @@ import types
 import urllib.parse
 
 import machine
+from pages import end_today, goals_of_pages, measure_pages
 from report import Report
 from setting import FOLDER, LIFTED, PASSWORD, PROGRAMS, Stage, end
 from stage import ADMIN_PASSWORD
@@ -267,6 +268,17 @@ def measure_starts(stage, ollama, folder, report):
         report.set(f"start_{state}_ms", sorted(times)[len(times) // 2], "ms")
 
 
+def measure_all_pages(stage, ollama, report):
+    folder = stage.folder / "pages"
+    subprocess.run(["cp", "-rL", "--reflink=auto", FIXTURE, folder], check=True)
+    end_today(folder / "lan-gateway.db")
+    os.sync()
+    gateway = stage.gateway("pages", ollama, **LIFTED)
+    gateway.admin_token = gateway.token("admin", ADMIN_PASSWORD)
+    measure_pages(gateway, ("admin", ADMIN_PASSWORD), (LARGEST, PASSWORD), lambda: forget(folder), p95, report)
+    end(gateway.process)
+
+
 def goals(report):
     for name in report.figures:
         if name.endswith("_p95_ms"):
@@ -275,6 +287,7 @@ def goals(report):
             yield name, ("<=", EXPORT_MIB, None)
         elif name.startswith("start_"):
             yield name, ("<=", START_MS, None)
+    yield from goals_of_pages(report)
     yield "delete_longest_wait_ms", ("<=", PAUSE_MS, None)
     yield "delete_left", ("<=", 0, None)
 
@@ -293,7 +306,7 @@ def main():
         said = "listening on "
         process = stage.start([PROGRAMS / "bench-ollama"], log, {})
         ollama = stage.wait_for(process, log, lambda: said in log.read_text() and log.read_text().split(said)[1].strip())
-        parts = os.environ.get("PARTS", "starts questions exports deletion").split()
+        parts = os.environ.get("PARTS", "starts questions pages exports deletion").split()
         if "starts" in parts:
             measure_starts(stage, ollama, folder, report)
         gateway = stage.gateway("gateway", ollama, **LIFTED)
@@ -305,6 +318,8 @@ def main():
         if "deletion" in parts:
             measure_deletion(gateway, folder, report)
         end(gateway.process)
+        if "pages" in parts:
+            measure_all_pages(stage, ollama, report)
     report.write(REPORT)
     missed = report.show(dict(goals(report)))
     print(f"\nwritten to {REPORT}")

@@ -74,7 +74,8 @@ class Report:
         if {"ttft_added_nginx_ms", "fdatasync_p50_ms"} <= self.figures.keys():
             most = self.value("ttft_added_nginx_ms") + 2 * self.value("fdatasync_p50_ms") + 1
             goals["ttft_added_ms"] = ("<=", round(most, 3), None)
-        print(f"\n{'figure':32} {'value':>10} {'unit':9} goal")
+        width = max([32, *map(len, self.figures)])
+        print(f"\n{'figure':{width}} {'value':>10} {'unit':9} goal")
         for name, figure in self.figures.items():
             told = ""
             if name in goals:
@@ -83,7 +84,7 @@ class Report:
                 missed += [] if reached else [name]
                 told = f"{sign} {now:g} {'reached' if reached else 'MISSED'}"
                 told += f" (behind it: {behind:g})" if behind is not None else ""
-            print(f"{name:32} {figure['value']:10g} {figure['unit']:9} {told}")
+            print(f"{name:{width}} {figure['value']:10g} {figure['unit']:9} {told}")
         for why in self.void:
             print(f"\nVOID: {why}")
         return missed
