@@ -3,7 +3,7 @@
 use crate::support::browser::{Browser, form};
 use crate::support::eventually::until;
 use crate::support::fake_ollama::FakeOllama;
-use crate::support::gateway::{PASSWORD, TestGateway};
+use crate::support::gateway::{ADMIN_PASSWORD, PASSWORD, TestGateway};
 
 #[actix_web::test]
 async fn the_cookie_is_strict_hidden_from_scripts_and_new_at_each_sign_in() {
@@ -105,4 +105,62 @@ async fn forms_from_elsewhere_change_nothing_and_are_recorded() {
     until("the refusals are recorded", async || gateway.record(&admin).await.iter().any(of_ann)).await;
     assert_eq!(ann.get("/sign-out").await.status, 405);
     assert_eq!(ann.send("POST", "/sign-out", &[("origin", origin.as_str())], body(&own)).await.status, 303);
+}
+
+#[actix_web::test]
+async fn an_act_that_asks_for_the_password_again_is_done_after_it_without_starting_over() {
+    let mut gateway = TestGateway::start(&FakeOllama::start().url());
+    let admin = gateway.admin().await;
+    let register = serde_json::json!({ "email": "ann@example.org", "password": PASSWORD });
+    gateway.post("/api/v1/register", None, register).await;
+    let id = gateway.id_of(&admin, "ann@example.org").await;
+    let browser = Browser::of_admin(&gateway).await;
+    let session = browser.cookie("lgw_session").unwrap().to_owned();
+    // After a restart nobody has given a password lately.
+    gateway.kill();
+    gateway.restart();
+    let mut browser = Browser::new(&gateway);
+    browser.set_cookie("lgw_session", &session);
+    browser.open("/admin/users").await;
+    let path = format!("/admin/users/{id}/approve");
+
+    let page = browser.post(&path, &[("search", "ann")]).await;
+    page.says("Your password again");
+    page.says("name=\"search\" value=\"ann\"");
+    page.says(&format!("action=\"{path}\""));
+    let wrong = browser.post(&path, &[("search", "ann"), ("password_again", "not the one")]).await;
+    assert_eq!(wrong.status, 400);
+    wrong.says("Wrong user name or password.");
+    let done = browser.post(&path, &[("search", "ann"), ("password_again", ADMIN_PASSWORD)]).await;
+
+    assert_eq!(done.status, 303, "{}", done.text);
+    assert_ne!(browser.cookie("lgw_session"), Some(session.as_str()), "the id is new");
+    let location = done.location().to_owned();
+    browser.open(&location).await.says("ann@example.org may sign in now.");
+    assert_eq!(gateway.token("ann@example.org", PASSWORD).await.split('.').count(), 3);
+}
+
+#[actix_web::test]
+async fn the_third_wrong_password_given_again_signs_out() {
+    let mut gateway = TestGateway::start(&FakeOllama::start().url());
+    let admin = gateway.admin().await;
+    let register = serde_json::json!({ "email": "ann@example.org", "password": PASSWORD });
+    gateway.post("/api/v1/register", None, register).await;
+    let id = gateway.id_of(&admin, "ann@example.org").await;
+    let session = Browser::of_admin(&gateway).await.cookie("lgw_session").unwrap().to_owned();
+    gateway.kill();
+    gateway.restart();
+    let mut browser = Browser::new(&gateway);
+    browser.set_cookie("lgw_session", &session);
+    browser.open("/admin/users").await;
+    let path = format!("/admin/users/{id}/approve");
+
+    for _ in 0..2 {
+        browser.post(&path, &[("password_again", "not the one")]).await.says("Wrong user name or password.");
+    }
+    let third = browser.post(&path, &[("password_again", "not the one")]).await;
+
+    assert_eq!(third.location(), "/sign-in?done=wrong");
+    browser.open("/sign-in?done=wrong").await.says("signed out after three wrong passwords");
+    assert_eq!(browser.get("/admin").await.location(), "/sign-in?next=%2Fadmin");
 }

@@ -84,6 +84,10 @@ async fn prove(request: &HttpRequest, fields: &FormFields) -> Result<(), Fault> 
         }
         Err(error @ (Error::Unauthenticated { .. } | Error::RateLimited { .. })) => {
             note_refusal(request, session.identity().map(|who| who.whose()), &error);
+            if Visit::of(request).session().is_none() {
+                // It was one wrong password too many.
+                return Err(Fault::Away("/sign-in?done=wrong".into()));
+            }
             request.extensions_mut().insert(WrongAgain(error.to_string()));
         }
         Err(error) => return Err(error.into()),
