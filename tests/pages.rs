@@ -13,6 +13,9 @@ mod own;
 mod people;
 #[path = "pages/queue_page.rs"]
 mod queue_page;
+
+#[path = "pages/record.rs"]
+mod record;
 #[path = "pages/sessions.rs"]
 mod sessions;
 #[path = "pages/settings.rs"]

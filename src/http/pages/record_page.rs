@@ -1,5 +1,10 @@
 //! The record: the list with its filters, a request's story, and the table of rows that other pages show, too.
 
+mod address;
+mod asked;
+pub mod list;
+mod pulse_panel;
 pub mod table;
+mod typed_time;
 
 pub use self::table::{RecordLook, RecordTable};

@@ -11,6 +11,7 @@ const ALL: &[&[PageRoute]] = &[
     pages::own::export::ROUTES,
     pages::overview::ROUTES,
     pages::queue_page::ROUTES,
+    pages::record_page::list::ROUTES,
     pages::people::list::ROUTES,
     pages::people::acts::ROUTES,
     pages::people::person::ROUTES,
