@@ -147,6 +147,11 @@ impl Gateway {
         Ok(served.into_iter().find(|card| self.stages.policy.is_same(&card.name, name)))
     }
 
+    /// Returns whether two names mean one model.
+    pub fn is_same_model(&self, one: &ModelName, other: &ModelName) -> bool {
+        self.stages.policy.is_same(one, other)
+    }
+
     /// Returns the kind of provider that serves `name`, for the record of its refusal. `None` when there is no such model, or
     /// none that the caller may see.
     pub fn provider_of(&self, name: &str, refusal: &Error) -> Option<&'static str> {

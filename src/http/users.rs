@@ -163,7 +163,7 @@ pub async fn change(
     let changed = async {
         let UserPatch { role, note, requests_per_minute, quotas, models, weight, class } =
             body::json(&request, &mut payload, &config.limits).await?;
-        let edit = UserEdit { role, note, requests_per_minute, quotas, models, weight, class };
+        let edit = UserEdit { role, note, requests_per_minute, quotas, models, weight, class, made_from: None };
         UserDetail::of(&accounts.edit(admin.0.actor(), &id, edit).await?, &accounts, &gateway).await
     };
     answer(&request, changed.await)

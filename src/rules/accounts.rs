@@ -57,6 +57,8 @@ pub struct UserEdit {
     pub models: Option<Option<Vec<String>>>,
     pub weight: Option<u32>,
     pub class: Option<String>,
+    /// What was seen of the account when the changes were made; they are refused if it is no longer so.
+    pub made_from: Option<serde_json::Value>,
 }
 
 /// Pending registrations to be rejected at once: those that meet every given condition.
@@ -262,6 +264,7 @@ impl Accounts {
             models: edit.models.map(models).transpose()?,
             weight: edit.weight.map(check_weight).transpose()?,
             class: edit.class.as_deref().map(Class::parse).transpose()?,
+            made_from: edit.made_from,
         };
         self.store.edit_user(by, id, changes).await
     }

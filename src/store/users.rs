@@ -32,6 +32,8 @@ pub struct UserChanges {
     pub models: Option<AllowedModels>,
     pub weight: Option<i64>,
     pub class: Option<Class>,
+    /// What was seen when the changes were made, as `governed` tells it: they are refused if it is no longer so.
+    pub made_from: Option<serde_json::Value>,
 }
 
 /// How many registrations may wait for approval.
@@ -222,6 +224,9 @@ impl Store {
         self.write(move |tx| {
             let old = find(tx, &id)?;
             check_acting_admin(tx, by)?;
+            if changes.made_from.as_ref().is_some_and(|seen| *seen != governed(&old)) {
+                return Err(Error::conflict("somebody changed this account meanwhile").into());
+            }
             if changes.role.is_some_and(|role| role != UserRole::Admin) {
                 check_not_last_admin(tx, &old, "made an ordinary user")?;
             }
@@ -330,7 +335,7 @@ impl Store {
 }
 
 /// Returns what an act says about an account. The note is left out, because acts are kept for ever.
-fn governed(user: &User) -> serde_json::Value {
+pub fn governed(user: &User) -> serde_json::Value {
     serde_json::json!({
         "role": user.role.name(),
         "requests_per_minute": user.requests_per_minute,

@@ -193,3 +193,171 @@ async fn a_note_is_kept_shown_as_text_and_refused_where_it_hides_something() {
     bad.says("aria-invalid=\"true\"");
     browser.submit(&path, &[("note", " ")]).await.says("None.");
 }
+
+/// The fields of a form of limits, as the page made it.
+fn limits_of(page: &Page) -> String {
+    page.between("name=\"made_from\" value=\"", "\"").replace("&#34;", "\"")
+}
+
+#[actix_web::test]
+async fn limits_are_changed_in_one_form_and_undone() {
+    let (gateway, admin, mut browser, id) = with_ann().await;
+    let path = format!("/admin/users/{id}/limits");
+    let page = browser.get(&path).await;
+    assert_eq!(page.status, 200);
+    for text in ["default: 10", "default: no limit", ">fake", "interactive, for people"] {
+        page.says(text);
+    }
+    let made_from = limits_of(&page);
+    let form = |requests, role| {
+        [
+            ("role", role),
+            ("class", "batch"),
+            ("requests_per_minute", requests),
+            ("tokens_per_day", "200,000"),
+            ("weight", "2"),
+            ("models", "fake"),
+        ]
+    };
+    let with = |requests, role, made_from| {
+        let mut fields = form(requests, role).to_vec();
+        fields.push(("made_from", made_from));
+        fields
+    };
+
+    let wrong = browser.post(&path, &with("0", "user", made_from.as_str())).await;
+    assert_eq!(wrong.status, 400);
+    for text in
+        ["<title>Problem: ann@example.org", "href=\"#requests_per_minute\"", "Must be from 1 to 1000000.", "200,000"]
+    {
+        wrong.says(text);
+    }
+
+    let saved = browser.submit(&path, &with("20", "user", made_from.as_str())).await;
+    saved.says("Saved. Felt on the next request.");
+    saved.says("Undo");
+    let user = gateway.get(&format!("/api/v1/users/{id}"), Some(&admin)).await.json();
+    assert_eq!(
+        (&user["requests_per_minute"], &user["class"], &user["weight"]),
+        (&json!(20), &json!("batch"), &json!(2))
+    );
+    assert_eq!((&user["models"], &user["quotas"]["tokens_per_day"]), (&json!(["fake"]), &json!(200_000)));
+
+    // The form of an admin who opened the page before keeps what they filled in, and says what was changed.
+    let late = browser.post(&path, &with("30", "user", made_from.as_str())).await;
+    assert_eq!(late.status, 409);
+    late.says("meanwhile:</b>");
+    late.says("requests a minute from the default to 20");
+    late.says("value=\"30\"");
+    let newer = limits_of(&late);
+    let again = browser.submit(&path, &with("30", "user", newer.as_str())).await;
+    again.says("Saved. Felt on the next request.");
+    // Undo is the form as it was before.
+    let newest = limits_of(&again);
+    let undone = browser.submit(&path, &with("20", "user", newest.as_str())).await;
+    undone.says("Saved. Felt on the next request.");
+}
+
+#[actix_web::test]
+async fn a_role_is_changed_after_the_password_was_given_again() {
+    let (mut gateway, admin, browser, id) = with_ann().await;
+    let mut browser = forget_proof(&mut gateway, &browser);
+    let path = format!("/admin/users/{id}/limits");
+    let made_from = limits_of(&browser.get(&path).await);
+    let form = [("role", "admin"), ("class", "interactive"), ("all_models", "yes"), ("made_from", made_from.as_str())];
+
+    browser.post(&path, &form).await.says("With it you make ann@example.org an admin.");
+    let role = async || gateway.get(&format!("/api/v1/users/{id}"), Some(&admin)).await.json()["role"].clone();
+    assert_eq!(role().await, "user");
+    let page = browser.submit(&path, &[&form[..], &[("password_again", ADMIN_PASSWORD)]].concat()).await;
+
+    page.says("Saved.");
+    assert_eq!(role().await, "admin");
+}
+
+#[actix_web::test]
+async fn a_reset_shows_its_code_once_and_admin123_never() {
+    let (gateway, _, mut browser, id) = with_ann().await;
+    let path = format!("/admin/users/{id}/reset");
+    let page = browser.get(&path).await;
+    page.says("value=\"code\" checked");
+    page.says("Their password and every open session end now.");
+    assert_eq!(browser.post(&path, &[("mode", "mail")]).await.status, 400);
+
+    let done = browser.post(&path, &[("mode", "code"), ("revoke_tokens", "yes")]).await;
+    assert_eq!(done.location(), format!("/admin/users/{id}/code"));
+    let shown = browser.get(done.location()).await;
+    shown.says("Give this code to ann@example.org. It is shown this once and good for 60 minutes.");
+    let code = shown.between("data-private>", "</code>").to_owned();
+    let mut ann = Browser::new(&gateway);
+    assert_eq!(ann.sign_in("ann@example.org", &code).await.status, 303);
+    assert_eq!(ann.get("/").await.location(), "/password?must=1");
+    let again = browser.get(done.location()).await;
+    again.says("The code was shown once.");
+    assert!(!again.has(&code));
+
+    let page = browser.submit(&path, &[("mode", "initial")]).await;
+    page.says("The password of ann@example.org is admin123 now");
+    page.says("must set a password");
+}
+
+#[actix_web::test]
+async fn a_reset_asks_for_the_password_again() {
+    let (mut gateway, _, browser, id) = with_ann().await;
+    let mut browser = forget_proof(&mut gateway, &browser);
+    browser.get("/admin").await;
+
+    let page = browser.post(&format!("/admin/users/{id}/reset"), &[("mode", "code")]).await;
+
+    page.says("With it you reset the password of ann@example.org.");
+    page.says("name=\"mode\" value=\"code\"");
+    Browser::of_user(&gateway, "ann").await;
+}
+
+#[actix_web::test]
+async fn the_history_tells_acts_about_a_person_in_words() {
+    let (_gateway, _, mut browser, id) = with_ann().await;
+    browser.post(&format!("/admin/users/{id}/disable"), &[]).await;
+
+    let page = browser.get(&format!("/admin/users/{id}/history")).await;
+
+    assert_eq!(page.status, 200);
+    in_order(&page, &["<b>admin</b> disabled <b>ann@example.org</b>", "<b>admin</b> let in", "asked for an account"]);
+    page.says("3 acts, newest first");
+}
+
+#[actix_web::test]
+async fn access_tokens_of_a_person_and_of_everybody_are_revoked_and_resumed() {
+    let (gateway, _, mut browser, id) = with_ann().await;
+    let ann = gateway.token("ann@example.org", PASSWORD).await;
+    let wish = json!({ "name": "nightly <docs>", "requests_per_minute": 5 });
+    let made = gateway.post("/api/v1/tokens", Some(&ann), wish).await.json();
+    let token = made["id"].as_str().unwrap();
+    let home = format!("/admin/users/{id}/tokens");
+
+    let page = browser.get(&home).await;
+    for text in
+        ["nightly &lt;docs&gt;", "active</span>", "ask models, list models", "5 a minute", "Access tokens 1", "never"]
+    {
+        page.says(text);
+    }
+    let all = browser.get("/admin/tokens?status=active").await;
+    all.says(&format!("href=\"/admin/users/{id}\">ann@example.org"));
+    assert!(!browser.get("/admin/tokens?status=paused").await.has("nightly"));
+
+    // Disabled and enabled, the account is there again, and its access tokens sleep until somebody resumes them.
+    browser.post(&format!("/admin/users/{id}/disable"), &[]).await;
+    browser.post(&format!("/admin/users/{id}/enable"), &[]).await;
+    browser.get(&home).await.says("with its owner");
+    browser.submit(&format!("/admin/tokens/{token}/resume"), &[]).await.says("nightly &#60;docs&#62; may send again.");
+
+    let sure = browser.get(&format!("/admin/tokens/{token}/revoke")).await;
+    sure.says("It ends at once. What it has running is cut off.");
+    let page = browser.submit(&format!("/admin/tokens/{token}/revoke"), &[]).await;
+    page.says("nightly &#60;docs&#62; has ended.");
+    page.says("revoked");
+    assert!(!page.has(&format!("/admin/tokens/{token}/revoke\"")));
+    for path in ["nothing/revoke", "nothing/resume"] {
+        assert_eq!(browser.post(&format!("/admin/tokens/{path}"), &[]).await.status, 404, "{path}");
+    }
+}

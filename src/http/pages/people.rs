@@ -1,7 +1,12 @@
 //! People: the list, a person, and what admins do about them.
 
 pub mod acts;
+pub mod history;
 mod left;
+pub mod limits;
+mod limits_form;
 pub mod list;
 pub mod person;
+pub mod reset;
 mod shown;
+pub mod tokens;

@@ -15,6 +15,10 @@ const ALL: &[&[PageRoute]] = &[
     pages::people::list::ROUTES,
     pages::people::acts::ROUTES,
     pages::people::person::ROUTES,
+    pages::people::limits::ROUTES,
+    pages::people::reset::ROUTES,
+    pages::people::history::ROUTES,
+    pages::people::tokens::ROUTES,
     pages::settings_page::ROUTES,
     pages::assets::ROUTES,
 ];

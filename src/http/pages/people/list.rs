@@ -17,6 +17,7 @@ use crate::http::pages::format::{Moment, PageTimes};
 use crate::http::pages::frame::{Frame, NavEntry};
 use crate::http::pages::markup::Markup;
 use crate::http::pages::people::shown::{Badge, badges, gpu_time, own_limits, whole};
+use crate::http::pages::people::tokens::people_tabs;
 use crate::http::pages::route::page_routes;
 use crate::http::pages::visit::AdminVisit;
 use crate::http::pages::words::counted;
@@ -46,6 +47,7 @@ struct ListPage {
     /// How many more wait.
     pending_more: usize,
     tabs: Vec<(String, String, bool)>,
+    states: Vec<(String, String, bool)>,
     status: String,
     search: String,
     rows: Vec<PersonRow>,
@@ -116,7 +118,7 @@ impl Asked {
         }
     }
 
-    fn tabs(&self, counts: UserCounts) -> Vec<(String, String, bool)> {
+    fn states(&self, counts: UserCounts) -> Vec<(String, String, bool)> {
         let UserCounts { active, disabled, .. } = counts;
         let tab = |status: Option<UserStatus>, label: &str, count: usize| {
             (self.href(status, None), format!("{label} {count}"), self.status == status)
@@ -161,7 +163,8 @@ async fn list_page(
         address: format!("{}/register", visit.base_url()),
         pending,
         pending_more,
-        tabs: asked.tabs(counts),
+        tabs: people_tabs(false),
+        states: asked.states(counts),
         status: asked.status.map(|status| status.name().to_owned()).unwrap_or_default(),
         is_alone: asked.search.is_empty() && all <= 1 && asked.status.is_none(),
         count: if rows.len() == all {

@@ -1,6 +1,6 @@
 //! Acts as sentences: who did what to whom, with what it was before.
 
-mod changes;
+pub mod changes;
 
 use std::fmt;
 use std::time::Duration;
