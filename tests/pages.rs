@@ -7,6 +7,10 @@ mod support;
 mod door;
 #[path = "pages/matrix.rs"]
 mod matrix;
+#[path = "pages/models.rs"]
+mod models;
+#[path = "pages/overview.rs"]
+mod overview;
 #[path = "pages/own.rs"]
 mod own;
 #[path = "pages/people.rs"]

@@ -16,6 +16,8 @@ pub struct ModelCard {
     pub modified_at: Timestamp,
     /// `None`: its upstream has not reported them yet.
     pub skills: Option<Skills>,
+    /// Its size on the disk of its upstream. `None`: not told.
+    pub bytes: Option<u64>,
 }
 
 /// Capabilities that only some models have.
@@ -25,6 +27,8 @@ pub struct Skills {
     pub thinks: bool,
     /// It accepts images.
     pub sees: bool,
+    /// It calls tools.
+    pub calls_tools: bool,
 }
 
 /// A model in the memory of an upstream, as far as the upstream describes it.

@@ -19,6 +19,12 @@ pub fn plain(text: impl Display, _: &dyn Values) -> Result<String> {
     Ok(shown::plain(&text.to_string()).into_owned())
 }
 
+/// Shows a sentence with what stands between backticks as code: `{{ remedy|coded }}`.
+#[askama::filter_fn]
+pub fn coded(text: impl Display, _: &dyn Values) -> Result<Markup> {
+    Ok(shown::with_code(&text.to_string()))
+}
+
 /// Shows a whole number with commas: `{{ requests|commas }}`.
 #[askama::filter_fn]
 pub fn commas(number: impl Display, _: &dyn Values) -> Result<String> {

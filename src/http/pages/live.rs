@@ -2,14 +2,25 @@
 //!
 //! A part is asked for with the tag of the last one, and most answers are a 304 without a body. Asking keeps no session alive.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use ring::digest;
 
+use crate::base::error::Error;
 use crate::http::pages::fault::PageResult;
 use crate::http::pages::visit::{Visit, html, render};
+
+/// How long a page waits for one of its parts. What takes longer is left to a request of its own.
+const PART_WAIT_MAX: Duration = Duration::from_millis(250);
+
+/// Returns a part of a page if it is ready soon.
+pub async fn soon<T>(part: impl Future<Output = Result<T, Error>>) -> Result<Option<T>, Error> {
+    tokio::time::timeout(PART_WAIT_MAX, part).await.ok().transpose()
+}
 
 /// Returns a part, or that it is still as it was.
 pub fn part(visit: &Visit, part: &impl Template) -> PageResult {
@@ -38,4 +49,16 @@ fn tag_of(text: &str) -> String {
 
 fn asked_for(request: &HttpRequest, tag: &str) -> bool {
     request.headers().get(header::IF_NONE_MATCH).is_some_and(|asked| asked.as_bytes() == tag.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_web::test]
+    async fn a_page_does_not_wait_long_for_its_parts() {
+        assert_eq!(soon(async { Ok(1) }).await.unwrap(), Some(1));
+        assert_eq!(soon(std::future::pending::<Result<u8, Error>>()).await.unwrap(), None);
+        assert!(soon(async { Err::<u8, _>(Error::forbidden("no")) }).await.is_err());
+    }
 }

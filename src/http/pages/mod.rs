@@ -7,6 +7,7 @@
 pub mod around;
 pub mod assets;
 pub mod charts;
+pub mod check;
 pub mod door;
 pub mod dress;
 pub mod fault;
@@ -22,6 +23,7 @@ pub mod layout;
 pub mod left;
 pub mod live;
 pub mod markup;
+pub mod models_page;
 pub mod overview;
 pub mod own;
 pub mod people;

@@ -10,6 +10,8 @@ const ALL: &[&[PageRoute]] = &[
     pages::own::account::ROUTES,
     pages::own::export::ROUTES,
     pages::overview::ROUTES,
+    pages::models_page::ROUTES,
+    pages::check::ROUTES,
     pages::queue_page::ROUTES,
     pages::record_page::list::ROUTES,
     pages::people::list::ROUTES,

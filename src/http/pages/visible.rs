@@ -20,6 +20,27 @@ pub fn visible(text: &str) -> Markup {
     Markup::of_html(html)
 }
 
+/// Returns a sentence as HTML, with what stands between backticks as code.
+pub fn with_code(text: &str) -> Markup {
+    let pieces: Vec<&str> = text.split('`').collect();
+    // A last backtick that opens nothing is a character.
+    let (pieces, rest) = if pieces.len() % 2 == 1 {
+        (pieces.as_slice(), None)
+    } else {
+        let (rest, pieces) = pieces.split_last().map_or((None, &[][..]), |(rest, pieces)| (Some(*rest), pieces));
+        (pieces, rest)
+    };
+    let mut html = String::with_capacity(text.len() + 32);
+    for (at, piece) in pieces.iter().enumerate() {
+        let shown = visible(piece);
+        let _ = if at % 2 == 1 { write!(html, "<code>{shown}</code>") } else { write!(html, "{shown}") };
+    }
+    if let Some(rest) = rest {
+        let _ = write!(html, "`{}", visible(rest));
+    }
+    Markup::of_html(html)
+}
+
 /// Returns a text for attributes and titles, which can't hold a chip: invisible characters are numbers in brackets, such as
 /// `[U+202E]`, newlines and tabs included. It is not escaped: the template does that.
 pub fn plain(text: &str) -> Cow<'_, str> {
@@ -85,6 +106,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_stands_between_backticks_is_code_and_all_of_it_is_escaped() {
+        for (text, html) in [
+            ("start it", "start it"),
+            ("run `a <b>` now", "run <code>a &lt;b&gt;</code> now"),
+            ("`a` and `b`", "<code>a</code> and <code>b</code>"),
+            ("a ` b", "a ` b"),
+            ("`a` ` <b>", "<code>a</code> ` &lt;b&gt;"),
+            ("", ""),
+        ] {
+            assert_eq!(with_code(text).as_str(), html, "{text:?}");
+        }
+    }
 
     /// Payloads that run somewhere as soon as one character of them is not escaped.
     const PAYLOADS: &[&str] = &[

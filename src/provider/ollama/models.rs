@@ -18,6 +18,7 @@ struct Tags {
 struct Tag {
     name: Option<String>,
     modified_at: Option<String>,
+    size: Option<u64>,
     remote_host: Option<String>,
     remote_model: Option<String>,
     /// Some versions report them in the list.
@@ -31,7 +32,7 @@ struct Shown {
 
 fn skills_of(capabilities: &[String]) -> Skills {
     let has = |skill: &str| capabilities.iter().any(|word| word == skill);
-    Skills { thinks: has("thinking"), sees: has("vision") }
+    Skills { thinks: has("thinking"), sees: has("vision"), calls_tools: has("tools") }
 }
 
 /// Returns the models that this Ollama runs itself. Those that it would send prompts for to other servers are left out, and so
@@ -50,7 +51,8 @@ fn card(tag: Tag) -> Option<ModelCard> {
     let name = ModelName::parse(&tag.name?).ok().filter(|name| !naming::is_cloud(name))?;
     let modified_at = tag.modified_at.and_then(|text| Timestamp::parse(&text)).unwrap_or(Timestamp(0));
     let canonical = naming::canonical(&name);
-    Some(ModelCard { name, canonical, modified_at, skills: tag.capabilities.as_deref().map(skills_of) })
+    let skills = tag.capabilities.as_deref().map(skills_of);
+    Some(ModelCard { name, canonical, modified_at, skills, bytes: tag.size })
 }
 
 /// Parses the answer of `/api/show`: what one model can do.

@@ -138,7 +138,7 @@ mod tests {
 
     fn card(modified_at: i64) -> ModelCard {
         let name = ModelName::parse("m").unwrap();
-        ModelCard { name, canonical: "m:latest".into(), modified_at: Timestamp(modified_at), skills: None }
+        ModelCard { name, canonical: "m:latest".into(), modified_at: Timestamp(modified_at), skills: None, bytes: None }
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_a_model_can_do_is_asked_again_when_it_changed_or_its_upstream_was_away() {
-        let skills = Some(Skills { thinks: true, sees: false });
+        let skills = Some(Skills { thinks: true, sees: false, calls_tools: false });
         let told = |away: bool, modified_at: i64| {
             let mut known = Known::nothing(ProviderKind::Ollama);
             known.answered(vec![ModelCard { skills, ..card(1) }], Instant::now());

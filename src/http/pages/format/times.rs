@@ -88,6 +88,12 @@ impl PageTimes {
         moment(&local, local.date_in_full_with_year())
     }
 
+    /// Returns `Friday 27 November 2026`.
+    pub fn date_with_weekday(&self, at: Timestamp) -> Moment {
+        let local = self.zone.local(at);
+        moment(&local, format!("{} {}", local.weekday_in_full(), local.date_in_full_with_year()))
+    }
+
     /// Returns `Friday 27 November 2026, 14:30:44`, for the head of a page.
     pub fn in_full(&self, at: Timestamp) -> Moment {
         let local = self.zone.local(at);

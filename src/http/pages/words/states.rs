@@ -119,25 +119,42 @@ pub fn runaway(way: Runaway) -> &'static str {
     }
 }
 
-/// Returns what is wrong with the host, for codes of its warnings.
+/// Returns what is wrong with the host, for codes of its warnings. What a machine reads stands between backticks.
 pub fn warning(code: &str) -> Word {
     let known = match code {
         "cannot_record" => Some("The record can't be written"),
         "upstream_down" => Some("A model server does not answer"),
         "disk_low" => Some("The data disk is nearly full"),
-        "deletion_unfinished" => Some("A deletion is not finished"),
-        "slots_misfit" => Some("`slots` does not fit OLLAMA_NUM_PARALLEL"),
-        "upstream_open" => Some("The model server is open on the network"),
+        "first_password" => Some("`admin` still has the first password"),
+        "upstream_open" => Some("A model server is open on the network"),
+        "erasure_late" => Some("A deletion is not finished"),
+        "slots_mismatch" => Some("`slots` does not fit `OLLAMA_NUM_PARALLEL`"),
+        "few_files" => Some("The limit of open files is low"),
+        "settings_contradict" => Some("Two settings contradict each other"),
+        "no_effect" => Some("A line of the configuration has no effect"),
         "plain_http" => Some("Passwords cross the network unencrypted"),
-        "files_short" => Some("The limit of open files is low"),
         _ => None,
     };
     Word::of(known, code)
 }
 
+/// Returns icon and colour of a warning.
+pub fn look_of_warning(code: &str) -> (&'static str, &'static str) {
+    match code {
+        "cannot_record" | "upstream_down" => ("circle-alert", "bad"),
+        "disk_low" => ("hard-drive", "warn"),
+        "first_password" => ("key-round", "warn"),
+        "upstream_open" => ("unplug", "warn"),
+        "erasure_late" => ("trash-2", "warn"),
+        "plain_http" => ("lock", ""),
+        _ => ("circle-alert", "warn"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::findings::FindingCode;
 
     #[test]
     fn each_outcome_has_a_word_of_its_own_and_an_unknown_one_is_shown_as_it_is() {
@@ -158,6 +175,9 @@ mod tests {
         }
         for known in ["password", "jwt", "token"] {
             assert!(!credential(known).is_code, "{known}");
+        }
+        for code in FindingCode::ALL {
+            assert!(!warning(code.name()).is_code, "{code:?}");
         }
         assert!(token_state("frozen").is_code && credential("passkey").is_code && warning("flood").is_code);
     }
