@@ -24,3 +24,5 @@ mod record;
 mod sessions;
 #[path = "pages/settings.rs"]
 mod settings;
+#[path = "pages/usage.rs"]
+mod usage;

@@ -301,7 +301,8 @@ fn ordered(mut items: Vec<UsageItem>, measure: Option<Measure>) -> Vec<UsageItem
 }
 
 impl UsageItem {
-    fn of(&self, measure: Measure) -> i64 {
+    /// Returns how much there is of what is measured; of GPU time in milliseconds.
+    pub fn of(&self, measure: Measure) -> i64 {
         match measure {
             Measure::Any => plus(self.requests, self.refused),
             Measure::Requests => self.requests,

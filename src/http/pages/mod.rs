@@ -34,6 +34,7 @@ pub mod record_page;
 pub mod route;
 pub mod routes;
 pub mod settings_page;
+pub mod usage_page;
 pub mod visible;
 pub mod visit;
 pub mod words;

@@ -22,6 +22,7 @@ const ALL: &[&[PageRoute]] = &[
     pages::people::history::ROUTES,
     pages::people::tokens::ROUTES,
     pages::settings_page::ROUTES,
+    pages::usage_page::ROUTES,
     pages::assets::ROUTES,
 ];
 

@@ -91,7 +91,7 @@ async fn values_page(
     let path = tab_path(tab);
     let names: Vec<&str> = sent.edits.iter().filter_map(|edit| Some(setting(edit.name)?.label)).collect();
     let unsaved = match names.len() as u64 {
-        0 => "Felt on the next request. Kept over a restart.".to_owned(),
+        0 => "Saved together, or none.".to_owned(),
         changes => format!("{}, not saved yet: {}", counted(changes, "change", "changes"), names.join(", ")),
     };
     let problems = sent.problems.iter().map(|(name, problem)| ((*name).to_owned(), named(name, problem))).collect();

@@ -39,7 +39,7 @@ impl Span {
         }
     }
 
-    fn seconds(self) -> i64 {
+    pub fn seconds(self) -> i64 {
         match self {
             Span::Hour => 3600,
             Span::Day => 24 * 3600,

@@ -74,13 +74,13 @@ pub fn bars(chart: &BarChart<'_>) -> Markup {
             continue;
         }
         let part = height(bar.highlighted, end, 100.0 - head).min(value);
-        write_linked(&mut svg, bar.href.as_deref(), &bar.title, |svg| {
+        write_linked(&mut svg, bar.href.as_deref(), &bar.title, |svg, title| {
             let rect = |class, height| Rect { class, x: place.x, y: 100.0 - height, width: place.width, height };
             if part < value {
-                rect("b", value).write(svg, &bar.title);
+                rect("b", value).write(svg, title);
             }
             if part > 0.0 {
-                rect("b hi", part).write(svg, &bar.title);
+                rect("b hi", part).write(svg, title);
             }
         });
     }
@@ -116,13 +116,13 @@ pub fn pulse(name: &str, hours: &[Hour], shaded: Option<std::ops::Range<usize>>)
         if total(hour) <= 0.0 {
             continue;
         }
-        write_linked(&mut svg, hour.href.as_deref(), &hour.title, |svg| {
+        write_linked(&mut svg, hour.href.as_deref(), &hour.title, |svg, title| {
             let mut y = 100.0;
             for (class, count) in [("n", hour.others), ("refused", hour.refused), ("failed", hour.failed)] {
                 let part = height(count as f64, largest, 100.0).min(y);
                 if part > 0.0 {
                     y -= part;
-                    Rect { class, x: place.x, y, width: place.width, height: part }.write(svg, &hour.title);
+                    Rect { class, x: place.x, y, width: place.width, height: part }.write(svg, title);
                 }
             }
         });

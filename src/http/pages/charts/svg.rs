@@ -62,19 +62,20 @@ pub fn write_attribute(svg: &mut String, name: &str, value: &str) {
     svg.push('"');
 }
 
-/// Writes `inside` into a link to `href`, if there is one. The address must be one of the gateway's own pages.
-pub fn write_linked(svg: &mut String, href: Option<&str>, label: &str, inside: impl FnOnce(&mut String)) {
+/// Writes `inside` into a link to `href`, if there is one. The address must be one of the gateway's own pages. `inside` gets the
+/// title that its own parts have: of a link it stands once, in the link, which is also its name for screen readers.
+pub fn write_linked(svg: &mut String, href: Option<&str>, title: &str, inside: impl FnOnce(&mut String, &str)) {
     // A link that could run a script or lead elsewhere is none.
     let Some(href) = href.filter(|href| href.starts_with(['/', '?', '#']) && !href.starts_with("//")) else {
-        return inside(svg);
+        return inside(svg, title);
     };
     svg.push_str("<a");
     write_attribute(svg, "href", href);
-    if !label.is_empty() {
-        write_attribute(svg, "aria-label", label);
-    }
     svg.push('>');
-    inside(svg);
+    if !title.is_empty() {
+        write_title(svg, title);
+    }
+    inside(svg, "");
     svg.push_str("</a>");
 }
 

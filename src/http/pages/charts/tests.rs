@@ -127,7 +127,7 @@ fn bars_with_links_are_a_group_and_others_an_image_and_only_own_pages_are_linked
     let svg = linked("/admin/usage?from=2026-11-01&to=2026-11-02");
     assert!(svg.as_str().contains(r#"role="group""#));
     assert!(
-        svg.as_str().contains(r#"<a href="/admin/usage?from=2026-11-01&amp;to=2026-11-02" aria-label="1">"#),
+        svg.as_str().contains(r#"<a href="/admin/usage?from=2026-11-01&amp;to=2026-11-02"><title>1</title>"#),
         "{}",
         svg.as_str()
     );

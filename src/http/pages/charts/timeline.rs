@@ -52,16 +52,18 @@ pub fn timeline(timeline: &TimelineChart<'_>) -> Markup {
         if busy <= 0.0 && waited <= 0.0 {
             continue;
         }
-        write_linked(&mut svg, interval.href.as_deref(), &interval.title, |svg| {
+        write_linked(&mut svg, interval.href.as_deref(), &interval.title, |svg, title| {
             let rect = |class, y, height| Rect { class, x: place.x, y, width: place.width, height };
+            // So that a low bar can be hit, too.
+            rect("hit", 0.0, 100.0).write(svg, title);
             if waited > 0.0 {
-                rect("waited", WAITED - waited, waited).write(svg, &interval.title);
+                rect("waited", WAITED - waited, waited).write(svg, title);
             }
             if busy > part {
-                rect("p", 100.0 - busy, busy).write(svg, &interval.title);
+                rect("p", 100.0 - busy, busy).write(svg, title);
             }
             if part > 0.0 {
-                rect("hi", 100.0 - part, part).write(svg, &interval.title);
+                rect("hi", 100.0 - part, part).write(svg, title);
             }
         });
     }
