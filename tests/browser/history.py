@@ -87,7 +87,8 @@ class History:
         self.database.execute("UPDATE record SET at_us = ? + log_id * 60000000", (begin - 5 * DAY_US,))
         self.database.execute("UPDATE users SET created_at_us = ? + id * 60000000 WHERE status != 'pending'", (begin - 6 * DAY_US,))
         self.database.execute("UPDATE users SET approved_at_us = created_at_us + 600000000 WHERE approved_at_us IS NOT NULL")
-        self.database.execute("UPDATE users SET created_at_us = ? WHERE status = 'pending'", (midnight_us + 9.2 * HOUR_US,))
+        self.database.execute("UPDATE users SET created_at_us = ? + id * 900000000, registered_from = '192.168.1.' || (50 + id) WHERE status = 'pending'",
+                              (midnight_us + 6 * HOUR_US,))
         self.database.execute("UPDATE tokens SET created_at_us = ? WHERE name != 'laptop'", (begin - 4 * DAY_US,))
         self.pause("nightly docs", midnight_us + 12 * HOUR_US + 4 * 60 * SECOND_US)
         for event in sorted(self.events(begin, now_us - REST_US)):

@@ -28,6 +28,7 @@ TOKENS = [("jonas", "editor"), ("jonas", "laptop"), ("ci", "nightly eval"), ("ci
 ZONES = ["Pacific/Honolulu", "America/Phoenix", "America/Bogota", "America/Sao_Paulo", "Africa/Abidjan", "Africa/Lagos", "Africa/Nairobi",
          "Asia/Dubai", "Asia/Karachi", "Asia/Kolkata", "Asia/Bangkok", "Asia/Singapore", "Asia/Tokyo", "Australia/Brisbane", "Pacific/Noumea"]
 AFTERNOON = 14.5
+QUESTION = "Compare these two release notes and name what is missing."
 
 
 def main():
@@ -46,7 +47,7 @@ def main():
 
         gateway = stage.gateway("gateway", fake, **settings)
         gateway.admin_token = gateway.token("maria@example.org")
-        happen(gateway, secrets)
+        happen(gateway, fake, secrets)
         wait_for_followers(gateway)
         ids = {name: gateway.user_id(f"{name}@example.org") for name in PEOPLE}
         environment = {**os.environ, "LGW_URL": gateway.url, "LGW_PASSWORD": PASSWORD, "LGW_IDS": json.dumps(ids), "LGW_SHOWN_AS": "gpu-box.lan:7000"}
@@ -74,6 +75,7 @@ def make_people(gateway):
     change(gateway, "maria", {"role": "admin"})
     change(gateway, "ci", {"class": "batch", "requests_per_minute": 600, "note": "The build server. Ask Jonas."})
     change(gateway, "n8n", {"requests_per_minute": 120})
+    change(gateway, "tomas", {"requests_per_minute": 3})
     return secrets
 
 
@@ -81,32 +83,42 @@ def change(gateway, name, what):
     gateway.expect(200, "PATCH", f"/api/v1/users/{gateway.user_id(f'{name}@example.org')}", what, gateway.admin_token)
 
 
-def happen(gateway, secrets):
+def happen(gateway, fake, secrets):
     """What happens while the pages are looked at."""
+    call("POST", fake + "/tell", {"slow": {QUESTION: 45}})
     change(gateway, "fatima", {"quotas": {"tokens_per_day": 200_000}})
     gateway.expect(200, "POST", f"/api/v1/users/{gateway.user_id('carl@example.org')}/disable", token=gateway.admin_token)
     for _ in range(3):
         gateway.call("POST", "/auth/token", {"username": "root@example.org", "password": "letmein please"})
+    # From these the gateway learns how long a request takes.
+    first = [send(gateway, gateway.token("maria@example.org"), model) for model in (history.CODER, history.SMALL)]
+    for thread in first:
+        thread.join()
     tomas = gateway.token("tomas@example.org")
-    for _ in range(14):
-        chat(gateway, tomas, history.CODER, "What does `git rebase --onto` do?", 0)
-    # A search and a look, as acts of the record.
+    for _ in range(7):
+        send(gateway, tomas, history.LARGE, "What does `git rebase --onto` do?").join()
+    # A search, as an act of the record.
     gateway.expect(200, "GET", "/api/v1/audit?text=deploy", token=gateway.admin_token)
-    for name, secret, model, seconds in [
-        ("ci", secrets["nightly eval"], history.CODER, 900), ("priya", None, history.SMALL, 900),
-        ("jonas", secrets["editor"], history.CODER, 900), ("wei", None, history.LARGE, 900),
-        ("n8n", secrets["mail triage"], history.SMALL, 900), ("fatima", None, history.LARGE, 900), ("priya", None, history.SMALL, 900),
+    call("POST", fake + "/tell", {"slow": {QUESTION: 900}})
+    for name, token, model in [
+        ("ci", "nightly eval", history.CODER), ("priya", None, history.SMALL), ("jonas", "editor", history.CODER),
+        ("wei", None, history.LARGE), ("n8n", "mail triage", history.SMALL), ("fatima", None, history.LARGE), ("priya", None, history.SMALL),
     ]:
-        secret = secret or gateway.token(f"{name}@example.org")
-        question = "Compare these two release notes and name what is missing."
-        threading.Thread(target=chat, args=(gateway, secret, model, question, seconds), daemon=True).start()
+        send(gateway, secrets[token] if token else gateway.token(f"{name}@example.org"), model)
+        # Each comes a little later than the one before.
         time.sleep(1.5)
 
 
-def chat(gateway, secret, model, question, seconds):
-    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": f"{question}" + (f" [takes {seconds} s]" if seconds else "")}]}
+def send(gateway, secret, model, question=QUESTION):
+    """Sends a request from a thread of its own, which is returned."""
+    thread = threading.Thread(target=chat, args=(gateway, secret, model, question), daemon=True)
+    thread.start()
+    return thread
+
+
+def chat(gateway, secret, model, question):
     try:
-        gateway.call("POST", "/v1/chat/completions", body, secret)
+        gateway.call("POST", "/v1/chat/completions", {"model": model, "stream": True, "messages": [{"role": "user", "content": question}]}, secret)
     except OSError:
         # The gateway ended first.
         pass

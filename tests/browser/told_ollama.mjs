@@ -1,7 +1,8 @@
-// A stand-in for Ollama that answers what it is told. `POST /tell` with `{ answer, model, seconds }` sets what comes next.
+// A stand-in for Ollama that answers what it is told. `POST /tell` sets what comes next: `answer`, `thinking`, `models`,
+// `slow` (how many seconds an answer takes to a prompt with this text in it).
 import { createServer } from "node:http";
 
-const told = { answer: "Hello there", thinking: "", models: ["told:latest"], seconds: 0, tokens: 40 };
+const told = { answer: "Hello there", thinking: "", models: ["told:latest"], slow: {}, tokens: 40 };
 const DETAILS = { family: "told", families: ["told"], parameter_size: "12B", quantization_level: "Q4_K_M" };
 
 const listed = (name) => ({
@@ -31,7 +32,7 @@ const server = createServer(async (request, response) => {
       capabilities: ["completion", "vision", "tools", "thinking"], details: DETAILS, model_info: { "told.context_length": 8192 },
     });
     case "/api/chat": {
-      const { answer, thinking, seconds } = { ...told, seconds: seconds_of(body) };
+      const { answer, thinking } = told, seconds = secondsOf(body);
       const message = { role: "assistant", content: answer, ...(thinking && { thinking }) };
       const last = end(body.model, Math.max(seconds, 0.2));
       if (body.stream === false) {
@@ -48,10 +49,9 @@ const server = createServer(async (request, response) => {
   }
 });
 
-// A prompt may say how long it takes: "[takes 5 s]".
-function seconds_of(body) {
-  const said = JSON.stringify(body.messages ?? "").match(/\[takes (\d+(?:\.\d+)?) s\]/);
-  return said ? Number(said[1]) : told.seconds;
+function secondsOf(body) {
+  const asked = JSON.stringify(body.messages ?? "");
+  return Object.entries(told.slow).find(([text]) => asked.includes(text))?.[1] ?? 0;
 }
 
 function passed(seconds, response) {
