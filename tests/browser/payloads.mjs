@@ -43,7 +43,7 @@ export const PAYLOADS = Array.from({ length: 200 }, (_, n) => {
 export const HIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/u;
 
 // What pages are made of. Whatever else is in one came out of a text of others.
-const ELEMENTS = `a abbr article aside b body br button caption circle code col colgroup dd defs desc details dialog div dl dt em
+const ELEMENTS = `a abbr article aside b body br button caption circle code col colgroup datalist dd defs desc details dialog div dl dt em
   fieldset figcaption figure footer form g h1 h2 h3 h4 head header hr html i input kbd label legend li line link main mark meta nav noscript
   ol optgroup option p path polygon polyline pre rect script section select small span strong sub summary svg table tbody td text
   textarea tfoot th thead time title tr tspan u ul use`.split(/\s+/);

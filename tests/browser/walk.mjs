@@ -20,7 +20,7 @@ export async function walk(visitor, starts, { inspect = (path) => openAndInspect
     }
     pages += 1;
     faults.push(...await inspect(path));
-    for (const link of await visitor.page.evaluate(() => [...document.querySelectorAll("a[href]")].map((link) => link.href))) {
+    for (const link of await visitor.page.evaluate(() => [...document.querySelectorAll("a[href]")].map((link) => new URL(link.getAttribute("href"), location.href).href))) {
       const { origin, pathname, search } = new URL(link);
       const next = pathname + search;
       if (origin !== visitor.url) faults.push(`${path}: a link to ${link}`);
