@@ -24,5 +24,7 @@ mod record;
 mod sessions;
 #[path = "pages/settings.rs"]
 mod settings;
+#[path = "pages/tokens.rs"]
+mod tokens;
 #[path = "pages/usage.rs"]
 mod usage;

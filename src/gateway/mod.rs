@@ -20,6 +20,7 @@ use crate::config;
 use crate::model::catalog::{LoadedModel, ModelCard};
 use crate::model::model_name::ModelName;
 use crate::model::rights::Class;
+use crate::model::token::Token;
 use crate::model::work::Work;
 use crate::provider;
 use crate::rules::audit::{Audit, Intent, Record, Unopened};
@@ -139,6 +140,13 @@ impl Gateway {
             Some(who) => self.stages.policy.visible(who, served),
             None => served,
         })
+    }
+
+    /// Returns those of `models` that are on a token's list.
+    pub fn models_of_token(&self, token: &Token, mut models: Vec<ModelCard>) -> Vec<ModelCard> {
+        let policy = &self.stages.policy;
+        models.retain(|card| token.models.include(&card.name, &|one, other| policy.is_same(one, other)));
+        models
     }
 
     /// Returns the model that `name` means to `who`.

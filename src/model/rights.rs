@@ -25,6 +25,8 @@ const SCOPES: [(&str, Scope); 5] = [
 ];
 
 impl Scope {
+    pub const ALL: [Scope; 5] = [Scope::Chat, Scope::Embeddings, Scope::Models, Scope::Usage, Scope::ManageModels];
+
     pub fn name(self) -> &'static str {
         SCOPES.iter().find(|(_, scope)| *scope == self).map_or("", |(name, _)| name)
     }
@@ -63,6 +65,10 @@ impl Scopes {
 
     pub fn include(&self, scope: Scope) -> bool {
         self.0.contains(&scope)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Scope> {
+        self.0.iter().copied()
     }
 
     pub fn words(&self) -> Vec<&'static str> {

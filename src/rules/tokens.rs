@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -165,6 +166,26 @@ impl Tokens {
     /// Returns a page of tokens, newest first; `before` is the id with which the last page ended.
     pub async fn list(&self, which: TokenFilter, before: Option<String>, limit: usize) -> Result<Vec<Token>, Error> {
         self.store.tokens_page(which, before, limit as i64).await
+    }
+
+    /// Returns a token of a user, also one that has ended. Another user's looks as if it did not exist.
+    pub async fn one_of(&self, user_id: i64, id: &str) -> Result<Token, Error> {
+        self.store.token_of(user_id, id.to_owned()).await
+    }
+
+    /// Returns for how many days a token may be made, and for how many it is by default.
+    pub fn lifetime_days(&self) -> (u32, u32) {
+        (self.config.lifetime_days_max, self.config.lifetime_days)
+    }
+
+    /// Returns how long the secret before a rotation is accepted by default.
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(u64::from(self.config.grace_seconds))
+    }
+
+    /// Returns how many tokens that have not ended one user may have.
+    pub fn per_user_max(&self) -> u32 {
+        self.config.per_user_max
     }
 
     /// Returns a token's owner.

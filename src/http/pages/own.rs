@@ -8,21 +8,22 @@ use crate::base::clock::Timestamp;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::http::me::own_rows;
-use crate::http::pages::charts::{Bar, BarChart, BarUnit, bars};
+use crate::http::pages::charts::{self, Bar, BarChart, BarColour, BarUnit, bars};
 use crate::http::pages::fault::{Fault, PageResult};
 use crate::http::pages::filters;
 use crate::http::pages::format::{self, Moment, PageTimes};
 use crate::http::pages::frame::{Frame, NavEntry};
-use crate::http::pages::left::{self, LeftLine};
+use crate::http::pages::in_queue::{self, RunningLine, WaitingLine};
 use crate::http::pages::live;
 use crate::http::pages::markup::Markup;
+use crate::http::pages::people::left::{LeftLine, left_lines};
 use crate::http::pages::route::page_routes;
 use crate::http::pages::visible::visible;
 use crate::http::pages::visit::Member;
 use crate::http::pages::words::{self, Word, counted, reasons, with_code};
+use crate::http::queue;
 use crate::http::record_items::{AuditItem, PageQuery, own_page};
 use crate::rules::export::filter::Filter;
-use crate::rules::queue::{CardState, Forecast};
 use crate::rules::usage::{Question, lines};
 use crate::store::Store;
 
@@ -66,24 +67,12 @@ struct OwnNow {
     /// As in `6 requests left`.
     requests_left: String,
     requests_about: String,
-    requests_percent: u64,
-    standing: Vec<StandingRow>,
+    requests_meter: Markup,
+    running: Vec<RunningLine>,
+    waiting: Vec<WaitingLine>,
     left: Vec<LeftLine>,
-    counts_anew: String,
     refusal: Option<OwnRefusal>,
     latest: Vec<LatestRow>,
-}
-
-/// An own request that waits or runs.
-struct StandingRow {
-    id: String,
-    token: Option<String>,
-    model: String,
-    /// Unix milliseconds of its begin, and how long it has run; `None`: it waits.
-    ran: Option<(i64, String)>,
-    about: String,
-    /// As in `4th in line`.
-    place: String,
 }
 
 /// The last refusal, in words.
@@ -124,12 +113,18 @@ async fn own_now(visit: &Member) -> Result<OwnNow, Fault> {
     let (gateway, store, times) = (visit.part::<Gateway>()?, visit.part::<Store>()?, visit.times()?);
     let account = gateway.limits().account_of(visit.who().user());
     let minute = &account.requests_per_minute;
-    let back = if minute.used > 0 { format!("; {}", left::all_back(minute)) } else { String::new() };
-    let mut own = gateway.queue().forecast();
-    own.retain(|one| one.card.user_id == visit.who().user_id());
-    let latest = latest(visit, store, &times, &own).await?;
-    let mut left = left::of_today(&account);
-    left.extend(left::tokens_this_minute(&account));
+    let back = if minute.used > 0 {
+        format!("; all back in {}", format::seconds(minute.resets_in + Duration::from_millis(999)))
+    } else {
+        String::new()
+    };
+    let mut own = queue::view(Some(visit.who()), gateway, store);
+    // Admins see everybody's.
+    own.items.retain(|item| item.user_id.as_ref() == Some(&visit.who().user().public_id));
+    let waiting = in_queue::waiting(&own, &times);
+    let latest = latest(visit, store, &times, &waiting).await?;
+    // Requests of this minute are told at large.
+    let left = left_lines(&account).split_off(1);
     Ok(OwnNow {
         requests_left: match minute.left() {
             Some(left) => format!("{} left", counted(left, "request", "requests")),
@@ -139,31 +134,19 @@ async fn own_now(visit: &Member) -> Result<OwnNow, Fault> {
             Some(limit) => format!("of {} in any 60 seconds{back}.", format::commas(limit)),
             None => format!("{} in the last 60 seconds.", counted(minute.used, "request", "requests")),
         },
-        requests_percent: minute.limit.map_or(0, |limit| left::share(minute.used, limit)),
-        standing: own.iter().map(|one| StandingRow::of(one, store, &times)).collect(),
+        requests_meter: charts::lane(minute.used as f64, minute.limit.map(|limit| limit as f64), BarColour::Now),
+        running: in_queue::running(&own, &times),
+        waiting,
         left,
-        counts_anew: left::counts_anew(&account, &times),
         refusal: last_refusal(visit, store, &times).await?,
         latest,
     })
 }
 
-impl StandingRow {
-    fn of(one: &Forecast, store: &Store, times: &PageTimes) -> StandingRow {
-        let card = &one.card;
-        let token = card.token.as_deref().and_then(|id| store.people().token(id).map(|token| token.name.clone()));
-        let (ran, about) = match card.state {
-            CardState::Running { since, .. } => {
-                let about = (!one.ends_in.is_zero()).then(|| times.now().since(since) + one.ends_in);
-                (
-                    Some((since.0 / 1_000, times.lasting(since))),
-                    about.map(|time| format!(" of {}", format::times::about(time))).unwrap_or_default(),
-                )
-            }
-            CardState::Waiting => (None, one.begins_in.map(format::times::in_about).unwrap_or_default()),
-        };
-        let place = one.ahead.map(|ahead| format!("{} in line", words::ordinal(ahead as u64 + 1))).unwrap_or_default();
-        StandingRow { id: card.request_id.to_string(), token, model: card.model.clone(), ran, about, place }
+impl OwnNow {
+    /// Returns the place of a waiting request: `4th`.
+    fn place(&self, line: &WaitingLine) -> String {
+        words::ordinal(line.place as u64)
     }
 }
 
@@ -185,7 +168,12 @@ async fn last_refusal(visit: &Member, store: &Store, times: &PageTimes) -> Resul
     }))
 }
 
-async fn latest(visit: &Member, store: &Store, times: &PageTimes, own: &[Forecast]) -> Result<Vec<LatestRow>, Fault> {
+async fn latest(
+    visit: &Member,
+    store: &Store,
+    times: &PageTimes,
+    waiting: &[WaitingLine],
+) -> Result<Vec<LatestRow>, Fault> {
     let mut items = Vec::new();
     for kind in ["request", "refusal"] {
         let asked = Filter { kind: Some(kind.into()), ..Filter::default() };
@@ -193,7 +181,7 @@ async fn latest(visit: &Member, store: &Store, times: &PageTimes, own: &[Forecas
     }
     items.sort_by(|one, other| (other.outcome.is_none(), &other.at).cmp(&(one.outcome.is_none(), &one.at)));
     items.truncate(LATEST);
-    Ok(items.into_iter().map(|item| LatestRow::of(item, times, own)).collect())
+    Ok(items.into_iter().map(|item| LatestRow::of(item, times, waiting)).collect())
 }
 
 async fn own_items(visit: &Member, store: &Store, asked: Filter, limit: usize) -> Result<Vec<AuditItem>, Fault> {
@@ -202,12 +190,12 @@ async fn own_items(visit: &Member, store: &Store, asked: Filter, limit: usize) -
 }
 
 impl LatestRow {
-    fn of(item: AuditItem, times: &PageTimes, own: &[Forecast]) -> LatestRow {
+    fn of(item: AuditItem, times: &PageTimes, waiting: &[WaitingLine]) -> LatestRow {
         let id = item.request_id.unwrap_or_default();
-        let waits = |one: &Forecast| one.ahead.is_some() && one.card.request_id.to_string() == id;
+        let waits = |one: &WaitingLine| one.request_id == id;
         let (outcome, word) = match &item.outcome {
             Some(outcome) => (outcome.clone(), words::outcome(Some(outcome)).word),
-            None if own.iter().any(waits) => ("waiting".to_owned(), words::states::WAITING.word),
+            None if waiting.iter().any(waits) => ("waiting".to_owned(), words::states::WAITING.word),
             None => ("running".to_owned(), words::outcome(None).word),
         };
         let millis = item.total_ms.and_then(|millis| u64::try_from(millis).ok());

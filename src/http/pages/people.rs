@@ -2,11 +2,11 @@
 
 pub mod acts;
 pub mod history;
-mod left;
+pub mod left;
 pub mod limits;
 mod limits_form;
 pub mod list;
 pub mod person;
 pub mod reset;
-mod shown;
+pub mod shown;
 pub mod tokens;

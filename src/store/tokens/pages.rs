@@ -21,6 +21,18 @@ pub struct TokenFilter {
 }
 
 impl Store {
+    /// Returns a token of a user, also one that has ended. Another user's looks as if it did not exist.
+    pub async fn token_of(&self, user_id: i64, public_id: String) -> Result<Token, Error> {
+        let row = self
+            .read(move |connection| {
+                let own = tokens::table.filter(tokens::public_id.eq(public_id)).filter(tokens::user_id.eq(user_id));
+                let own = own.filter(tokens::name.is_not_null());
+                own.select(TokenRow::as_select()).first::<TokenRow>(connection).optional()
+            })
+            .await?;
+        row.map(Token::from).ok_or_else(|| Error::NotFound { what: "such token".into() })
+    }
+
     /// Returns tokens, newest first, before the one with the id `before`.
     pub async fn tokens_page(
         &self,
@@ -131,5 +143,10 @@ mod tests {
         assert_eq!(page(expiring(ahead)).await.len(), 0);
         assert_eq!(page(expiring(ahead + 1)).await.len(), 4, "those that have ended expire no more");
         assert_eq!(page(TokenFilter { user_id: Some(2), ..TokenFilter::default() }).await.len(), 0);
+        for token in &all {
+            let id = token.public_id.clone();
+            assert_eq!(store.token_of(1, id.clone()).await.unwrap().public_id, id);
+            assert!(matches!(store.token_of(2, id).await, Err(Error::NotFound { .. })), "of somebody else");
+        }
     }
 }
