@@ -158,7 +158,8 @@ pub async fn export_page(
     Ok(ExportPage { items, erasure, next })
 }
 
-fn line(one: &ListedExport, exports: &Exports, people: &People) -> Result<ExportLine, Error> {
+/// Returns what is told of an export.
+pub fn line(one: &ListedExport, exports: &Exports, people: &People) -> Result<ExportLine, Error> {
     let export = &one.export;
     let so_far = exports.lines_so_far(&export.public_id);
     Ok(ExportLine {

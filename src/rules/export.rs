@@ -134,6 +134,11 @@ impl Exports {
         self.store.exports_page(user_id, before, limit as i64).await
     }
 
+    /// Returns one export, whoever made it.
+    pub async fn one(&self, id: &str) -> Result<ListedExport, Error> {
+        self.store.listed_export(id.to_owned()).await
+    }
+
     /// Returns how many lines an export has so far, while it is being read.
     pub fn lines_so_far(&self, id: &str) -> Option<i64> {
         self.progress.of(id)

@@ -361,3 +361,104 @@ async fn access_tokens_of_a_person_and_of_everybody_are_revoked_and_resumed() {
         assert_eq!(browser.post(&format!("/admin/tokens/{path}"), &[]).await.status, 404, "{path}");
     }
 }
+
+/// The receipt in the last line of an export as CSV.
+fn receipt_of(file: &Page) -> String {
+    let last = file.text.lines().last().unwrap();
+    let code = last.trim_start_matches('"').strip_prefix("receipt:").unwrap_or_else(|| panic!("no receipt in {last}"));
+    code.split('"').next().unwrap().to_owned()
+}
+
+/// The form that deletes a person.
+fn form<'a>(receipt: &'a str, password: &'a str) -> [(&'static str, &'a str); 2] {
+    [("receipt", receipt), ("own_password", password)]
+}
+
+#[actix_web::test]
+async fn a_person_is_deleted_in_three_steps_on_one_page() {
+    let (gateway, admin, mut browser, id) = with_ann().await;
+    let ann = gateway.token("ann@example.org", PASSWORD).await;
+    assert_eq!(gateway.post("/v1/chat/completions", Some(&ann), hello()).await.status, 200);
+    gateway.newest_outcome(&admin, "completed").await;
+    let path = format!("/admin/users/{id}/delete");
+    let page = browser.get(&path).await;
+    page.says("Prompts and answers are erased for good.");
+    page.says("After the account is disabled.");
+    assert!(!page.has("name=\"receipt\""));
+
+    let page = browser.submit(&format!("/admin/users/{id}/disable"), &[("from", "delete")]).await;
+    page.says("Disabled <time");
+    page.says("Nothing of ann@example.org runs.");
+    let file = browser.post(&format!("/admin/users/{id}/export"), &[("format", "csv")]).await;
+    assert_eq!(file.status, 200);
+    assert_eq!(file.header("content-disposition"), Some("attachment; filename=\"record.csv\""));
+    let page = browser.get(&path).await;
+    page.says("1 request, complete today at");
+    page.says("It opens the deletion for 14 more minutes.");
+    page.says("Delete ann@example.org for good");
+
+    let receipt = receipt_of(&file);
+    let wrong = browser.post(&path, &form(&receipt, "a wrong password of mine")).await;
+    assert_eq!(wrong.status, 400);
+    wrong.says("href=\"#own_password\"");
+    wrong.says(&receipt);
+    assert_eq!(browser.post(&path, &form("", ADMIN_PASSWORD)).await.status, 400);
+    let refused = browser.post(&path, &form("aaaaaaaaaaaaaaaa", ADMIN_PASSWORD)).await;
+    assert_eq!(refused.status, 409);
+    refused.says("This is not the receipt of a complete export of this person&#39;s record; export");
+    refused.says(&format!("action=\"/admin/users/{id}/export\""));
+    assert!(!refused.has("name=\"receipt\""));
+
+    let page = browser.submit(&path, &form(&receipt, ADMIN_PASSWORD)).await;
+    page.says("ann@example.org is gone. Prompts and answers are being erased.");
+    assert_eq!(browser.get(&format!("/admin/users/{id}")).await.status, 404);
+}
+
+#[actix_web::test]
+async fn an_export_of_a_person_asks_for_the_password_in_its_own_form() {
+    let (mut gateway, _, browser, id) = with_ann().await;
+    let mut browser = forget_proof(&mut gateway, &browser);
+    let path = format!("/admin/users/{id}/export");
+    browser.get(&path).await.says("name=\"password_again\"");
+
+    let asked = browser.post(&path, &[("format", "jsonl")]).await;
+    asked.says("With it you export all that ann@example.org wrote and got.");
+    let wrong = browser.post(&path, &[("format", "jsonl"), ("password_again", "a wrong password of mine")]).await;
+    assert_eq!(wrong.status, 400);
+    let file = browser.post(&path, &[("format", "jsonl"), ("password_again", ADMIN_PASSWORD)]).await;
+
+    assert!(file.text.lines().last().unwrap().contains("\"receipt\""), "{}", file.text);
+    let page = browser.get(&path).await;
+    page.says("JSON Lines by admin");
+    page.says("0 requests, complete today at");
+    assert!(!page.has("name=\"password_again\""));
+}
+
+#[actix_web::test]
+async fn what_a_filter_finds_is_exported_from_a_page_of_its_own() {
+    let (gateway, admin, mut browser, id) = with_ann().await;
+    let form = [("user_id", id.as_str()), ("outcome", "failed"), ("model", ""), ("text", "pump"), ("format", "csv")];
+    let made = browser.post("/admin/exports", &form).await;
+    let path = made.location().to_owned();
+
+    let page = browser.get(&path).await;
+    for text in
+        ["<dt>Person</dt><dd>ann@example.org", "<dt>Outcome</dt><dd>failed", "<dt>Words</dt><dd>(not kept)", "CSV"]
+    {
+        page.says(text);
+    }
+    page.says("It was not read to its end: its file has no receipt.");
+    let file = browser.post(&path, &[("bom", "yes")]).await;
+    assert!(file.text.starts_with('\u{feff}'), "{}", file.text);
+    browser.get(&path).await.says("0 requests, complete today at");
+
+    assert_eq!(browser.post("/admin/exports", &[("outcomes", "failed")]).await.status, 400);
+    // Others see what was made, and can't fetch it.
+    gateway.user(&admin, "maria").await;
+    let maria = gateway.id_of(&admin, "maria@example.org").await;
+    let role = json!({ "role": "admin" }).to_string().into_bytes();
+    gateway.send("PATCH", &format!("/api/v1/users/{maria}"), Some(&admin), role).await;
+    let mut maria = Browser::of_user(&gateway, "maria").await;
+    maria.get(&path).await.says("Only admin can download it.");
+    assert_eq!(maria.post(&path, &[]).await.status, 404);
+}

@@ -1,6 +1,8 @@
 //! People: the list, a person, and what admins do about them.
 
 pub mod acts;
+pub mod deletion;
+pub mod exports;
 pub mod history;
 pub mod left;
 pub mod limits;

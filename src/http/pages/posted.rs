@@ -8,6 +8,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
 use crate::auth::Auth;
 use crate::base::error::Error;
+use crate::base::secret::Secret;
 use crate::config::Config;
 use crate::http::body;
 use crate::http::head::address;
@@ -31,6 +32,18 @@ impl<E: AsRef<Visit>> Posted<E> {
         }
         let confirmation = Confirmation { deed: deed.into(), fields: self.fields.clone(), problem: wrong_again(self) };
         Err(Fault::Confirm(Box::new(confirmation)))
+    }
+}
+
+impl<E: PageEntry> Posted<E> {
+    /// Verifies the password in `field`, however lately one was given. Returns the form with what is wrong with it, if anything.
+    pub async fn prove_by(self, field: &str) -> Result<(Self, Option<String>), Fault> {
+        let request = self.visit.as_ref().request().clone();
+        prove(&request, self.fields.secret(field)).await?;
+        // The session has a new id now.
+        let proven = Posted { visit: E::enter(Visit::of(&request))?, fields: self.fields };
+        let wrong = wrong_again(&proven);
+        Ok((proven, wrong))
     }
 }
 
@@ -66,7 +79,7 @@ impl<E: PageEntry + 'static> FromRequest for Posted<E> {
             if !fields.has(PASSWORD_AGAIN) || session.is_proven() {
                 return Ok(Posted { visit, fields });
             }
-            prove(&request, &fields).await?;
+            prove(&request, fields.secret(PASSWORD_AGAIN)).await?;
             // The session has a new id now.
             Ok(Posted { visit: E::enter(Visit::of(&request))?, fields })
         })
@@ -74,11 +87,11 @@ impl<E: PageEntry + 'static> FromRequest for Posted<E> {
 }
 
 /// Verifies the password that was given again. A wrong one is told on the page that asks for it.
-async fn prove(request: &HttpRequest, fields: &FormFields) -> Result<(), Fault> {
+async fn prove(request: &HttpRequest, password: Secret<String>) -> Result<(), Fault> {
     let auth = request.app_data::<web::Data<Auth>>().ok_or_else(|| missing("authentication"))?;
     let visit = Visit::of(request);
     let Some(session) = visit.session() else { return Err(Fault::SignedOut) };
-    match auth.prove_again(session, fields.secret(PASSWORD_AGAIN), address(request)).await {
+    match auth.prove_again(session, password, address(request)).await {
         Ok(id) => {
             request.extensions_mut().insert(RenewedId(id));
         }

@@ -26,6 +26,8 @@ const ALL: &[&[PageRoute]] = &[
     pages::people::reset::ROUTES,
     pages::people::history::ROUTES,
     pages::people::tokens::ROUTES,
+    pages::people::exports::ROUTES,
+    pages::people::deletion::ROUTES,
     pages::settings_page::ROUTES,
     pages::usage_page::ROUTES,
     pages::assets::ROUTES,

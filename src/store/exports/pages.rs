@@ -70,6 +70,17 @@ impl Store {
         .await
     }
 
+    /// Returns one export, whoever made it.
+    pub async fn listed_export(&self, id: String) -> Result<ListedExport, Error> {
+        let found: Option<ListedExport> = self
+            .read(move |connection| {
+                let export = exports::table.filter(exports::public_id.eq(id));
+                export.select(ListedExport::as_select()).first(connection).optional()
+            })
+            .await?;
+        found.ok_or_else(|| Error::NotFound { what: "such export".into() })
+    }
+
     /// Returns how far the erasure of a person's contents is; `None`: they were not deleted.
     pub async fn erasure_of(&self, user_id: i64) -> Result<Option<ErasureState>, Error> {
         self.read(move |connection| {
