@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::support::browser::{Browser, Page};
 use crate::support::eventually::until;
-use crate::support::fake_ollama::FakeOllama;
-use crate::support::gateway::{TestGateway, hello};
+use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
+use crate::support::gateway::{TestGateway, hello, hello_stream};
 
 /// Two people who asked a model; ann by an access token, too.
 struct Used {
@@ -197,4 +197,24 @@ async fn the_story_of_the_gpu_names_who_used_it_and_who_waited() {
     assert!(!own.has("ann@"));
     let api: Value = used.gateway.get("/api/v1/usage/timeline", Some(&used.admin)).await.json();
     assert_eq!(api["people"].as_array().unwrap().len(), 2);
+}
+
+#[actix_web::test]
+async fn what_runs_now_is_in_the_story_of_the_gpu() {
+    let ollama = FakeOllama::start();
+    let gateway = TestGateway::start(&ollama.url());
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    ollama.next(Script::of(vec![text("so"), Step::Wait, done("stop")]));
+    let mut browser = Browser::of_admin(&gateway).await;
+    let body = hello_stream().to_string().into_bytes();
+
+    let asking = gateway.open("POST", "/v1/chat/completions", Some(&ann), body).await;
+
+    // Nothing of it is recorded but that it began.
+    until("it runs", async || browser.get("/admin/usage?story=hour").await.has("<b>ann@example.org</b> used")).await;
+    let mut own = Browser::of_user(&gateway, "ann").await;
+    own.get("/me/usage").await.says("You used");
+    ollama.release();
+    drop(asking);
 }

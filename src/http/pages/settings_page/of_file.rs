@@ -5,6 +5,8 @@ use serde_json::Value;
 use crate::config::settings::Setting;
 use crate::http::configuration::{ConfigKeyView, ConfigurationView};
 use crate::http::pages::format::commas;
+use crate::http::pages::markup::Markup;
+use crate::http::pages::settings_page::rows::described;
 use crate::http::pages::settings_page::tabs::tab_path;
 use crate::http::pages::words::settings::setting;
 
@@ -17,7 +19,7 @@ pub struct FileSection {
 
 pub struct FileKey {
     pub key: String,
-    pub about: &'static str,
+    pub about: Markup,
     /// As the file would have it; `None`: a secret, which is never shown.
     pub value: Option<String>,
     /// Where the value was read from: `the file`, a variable, or nowhere.
@@ -45,7 +47,7 @@ fn key(item: &ConfigKeyView) -> FileKey {
     let tab = Setting::named(name).filter(|known| known.key == item.key).and_then(|known| setting(known.name));
     FileKey {
         key: item.key.clone(),
-        about: item.about.unwrap_or_default(),
+        about: described(item.about.unwrap_or_default(), |_| None),
         value: item.value.as_ref().map(as_written),
         source: match (item.source, &item.variable) {
             (_, Some(variable)) => variable.clone(),

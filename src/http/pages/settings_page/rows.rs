@@ -112,13 +112,17 @@ fn row(
 
 /// Returns the description of a setting. It names other settings as the pages do.
 fn about(known: &Setting) -> Markup {
+    described(known.about(), |name| Some(format!("“{}”", setting(name)?.label)))
+}
+
+/// Returns a description with code where it has backticks, or with the words for what stands in them.
+pub fn described(text: &str, words: impl Fn(&str) -> Option<String>) -> Markup {
     let mut html = String::new();
-    for (at, part) in known.about().split('`').enumerate() {
-        let shown = visible(part);
-        match (at % 2, setting(part)) {
-            (0, _) => html.push_str(shown.as_str()),
-            (_, Some(words)) => html.push_str(&format!("“{}”", visible(words.label).as_str())),
-            (_, None) => html.push_str(&format!("<code>{}</code>", shown.as_str())),
+    for (at, part) in text.split('`').enumerate() {
+        match words(part).filter(|_| at % 2 == 1) {
+            Some(words) => html.push_str(visible(&words).as_str()),
+            None if at % 2 == 1 => html.push_str(&format!("<code>{}</code>", visible(part).as_str())),
+            None => html.push_str(visible(part).as_str()),
         }
     }
     Markup::of_html(html)

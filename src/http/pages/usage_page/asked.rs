@@ -249,7 +249,7 @@ impl UsageAsked {
             from: Some(range.from.rfc3339()),
             to: Some(range.to.rfc3339()),
             by: Some(self.by.name().to_owned()),
-            sort: Some(if self.by == UsageBy::Day { "name" } else { self.measure.name() }.to_owned()),
+            sort: Some(self.measure.name().to_owned()),
         }
     }
 }
