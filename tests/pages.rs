@@ -17,13 +17,14 @@ mod own;
 mod people;
 #[path = "pages/queue_page.rs"]
 mod queue_page;
-
 #[path = "pages/record.rs"]
 mod record;
 #[path = "pages/sessions.rs"]
 mod sessions;
 #[path = "pages/settings.rs"]
 mod settings;
+#[path = "pages/story.rs"]
+mod story;
 #[path = "pages/tokens.rs"]
 mod tokens;
 #[path = "pages/usage.rs"]

@@ -2,8 +2,12 @@
 
 mod address;
 mod asked;
+mod bounded;
 pub mod list;
 mod pulse_panel;
+mod said;
+pub mod story;
+pub mod story_files;
 pub mod table;
 mod typed_time;
 

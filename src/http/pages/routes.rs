@@ -19,6 +19,8 @@ const ALL: &[&[PageRoute]] = &[
     pages::check::ROUTES,
     pages::queue_page::ROUTES,
     pages::record_page::list::ROUTES,
+    pages::record_page::story::ROUTES,
+    pages::record_page::story_files::ROUTES,
     pages::people::list::ROUTES,
     pages::people::acts::ROUTES,
     pages::people::person::ROUTES,
