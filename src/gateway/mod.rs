@@ -17,7 +17,7 @@ use crate::auth::running::Running;
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::config;
-use crate::model::catalog::{LoadedModel, ModelCard};
+use crate::model::catalog::{LoadedModel, ModelCard, Skills};
 use crate::model::model_name::ModelName;
 use crate::model::rights::Class;
 use crate::model::token::Token;
@@ -153,6 +153,12 @@ impl Gateway {
     pub async fn model(&self, who: Option<&Identity>, name: &ModelName) -> Result<Option<ModelCard>, Error> {
         let served = self.models(who).await?;
         Ok(served.into_iter().find(|card| self.stages.policy.is_same(&card.name, name)))
+    }
+
+    /// Returns what a model can do, asked where its upstream has not told yet. `None`: it does not tell, or not in time.
+    pub async fn skills(&self, model: &ModelName) -> Option<Skills> {
+        let candidates = self.stages.routing.candidates(model).await.ok()?;
+        self.stages.routing.skills(&self.upstream, &candidates, model).await
     }
 
     /// Returns whether two names mean one model.

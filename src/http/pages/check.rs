@@ -19,7 +19,7 @@ use crate::http::pages::route::page_routes;
 use crate::http::pages::settings_page::tabs::{CHECK, SettingsTabs, settings_tabs};
 use crate::http::pages::visible::with_code;
 use crate::http::pages::visit::AdminVisit;
-use crate::http::pages::words::states::{look_of_warning, warning};
+use crate::http::pages::words::states::{finding, look_of_warning, warning};
 use crate::rules::accounts::Accounts;
 use crate::store::Store;
 
@@ -70,7 +70,7 @@ fn wrong(found: &HostWarning) -> WrongLine {
         icon,
         colour,
         title: with_code(&warning(found.code).text),
-        text: with_code(&sentence(&found.message)),
+        text: with_code(&sentence(&finding(&found.message))),
         remedy: with_code(&sentence(&found.remedy)),
     }
 }

@@ -114,7 +114,9 @@ pub fn waiting(view: &QueueView, times: &PageTimes) -> Vec<WaitingLine> {
         })
     };
     let mut lines: Vec<WaitingLine> = view.items.iter().filter_map(line).collect();
-    lines.sort_by_key(|line| line.place);
+    lines.sort_by_key(|line| (line.place, line.waits.since_unix_ms));
+    // Of several persons, the same number may be ahead; on a page they stand one below the other.
+    lines.iter_mut().zip(1..).for_each(|(line, place)| line.place = place);
     lines
 }
 
@@ -195,5 +197,16 @@ pub mod tests {
         assert_eq!(running[0].runs.since_unix_ms, 1_795_789_879_000);
         let told: Vec<_> = waiting.iter().map(|line| (line.place, &*line.waits.text, &*line.turn)).collect();
         assert_eq!(told, [(1, "12 s", "in about 7 s"), (2, "41 s", "in about 14 s")]);
+    }
+
+    #[test]
+    fn whoever_has_as_many_ahead_stands_in_the_order_of_arrival() {
+        let waits = |name, entered, place| item(name, entered, None, Some(place));
+        let view = view(1, vec![waits("b", "14:31:10", 1), waits("a", "14:31:00", 1), waits("c", "14:30:00", 3)]);
+
+        let lines = waiting(&view, &times());
+
+        let told: Vec<_> = lines.iter().map(|line| (line.place, line.sender.name.as_str())).collect();
+        assert_eq!(told, [(1, "a@example.org"), (2, "b@example.org"), (3, "c@example.org")]);
     }
 }

@@ -2,6 +2,8 @@
 
 mod rows;
 
+use std::time::Duration;
+
 use actix_web::web;
 use askama::Template;
 
@@ -15,6 +17,7 @@ use crate::http::pages::models_page::rows::{ModelFacts, ModelRow};
 use crate::http::pages::problem::sentence;
 use crate::http::pages::route::page_routes;
 use crate::http::pages::visit::AdminVisit;
+use crate::model::catalog::ModelCard;
 use crate::rules::usage::{Question, lines};
 use crate::store::Store;
 
@@ -32,6 +35,21 @@ struct ModelsPage {
     rows: Vec<ModelRow>,
     /// Why there is no list.
     problem: Option<String>,
+}
+
+/// How long the page waits for what models can do. What was told is kept, so the next look knows more.
+const SKILLS_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Asks what models can do where nobody has asked yet, one after the other.
+async fn with_skills(gateway: &Gateway, mut cards: Vec<ModelCard>) -> Vec<ModelCard> {
+    let asks = async {
+        for card in cards.iter_mut().filter(|card| card.skills.is_none()) {
+            card.skills = gateway.skills(&card.name).await;
+        }
+    };
+    // Those that were not asked in time have not told.
+    let _ = tokio::time::timeout(SKILLS_WAIT_MAX, asks).await;
+    cards
 }
 
 async fn models_page(
@@ -54,6 +72,7 @@ async fn models_page(
         Err(error @ (Error::Internal { .. } | Error::AuditUnavailable { .. })) => return Err(error.into()),
         Err(error) => (Vec::new(), Some(sentence(&error.to_string()))),
     };
+    let cards = with_skills(&gateway, cards).await;
     let kinds = config.upstreams.iter().map(|upstream| upstream.kind()).collect();
     let loaded = loaded.into_iter().flatten().flatten().collect();
     let facts = ModelFacts { kinds, loaded, used: used?, people: &store.people() };

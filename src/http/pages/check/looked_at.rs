@@ -12,6 +12,8 @@ use crate::http::pages::words::counted;
 pub struct CheckFact {
     pub label: String,
     pub value: String,
+    /// Whether the value stands below its label.
+    pub is_long: bool,
 }
 
 /// Returns a sentence for everything that was looked at and of which nothing was found.
@@ -35,7 +37,7 @@ fn sentence_of(code: FindingCode, view: &HostView) -> Option<String> {
             }
         }
         FindingCode::DiskLow => format!("{} are free on the data disk.", bytes(view.record.disk_free_bytes?)),
-        FindingCode::FirstPassword => "`admin` has a password of their own.".to_owned(),
+        FindingCode::FirstPassword => "The first password of `admin` was changed.".to_owned(),
         FindingCode::UpstreamOpen => "No model server of this host was seen to be open on the network.".to_owned(),
         FindingCode::ErasureLate => "No deletion is late.".to_owned(),
         FindingCode::SlotsMismatch => "`slots` was not seen to differ from `OLLAMA_NUM_PARALLEL`.".to_owned(),
@@ -48,7 +50,7 @@ fn sentence_of(code: FindingCode, view: &HostView) -> Option<String> {
 
 /// Returns facts about the host that `doctor` tells, too.
 pub fn facts(view: &HostView, config: &Config, times: &PageTimes) -> Vec<CheckFact> {
-    let fact = |label: &str, value: String| CheckFact { label: label.to_owned(), value };
+    let fact = |label: &str, value: String| CheckFact { label: label.to_owned(), value, is_long: false };
     let up = view.started_at.as_deref().and_then(Timestamp::parse);
     let mut facts = vec![
         fact("Version", view.version.to_owned()),
@@ -72,7 +74,9 @@ pub fn facts(view: &HostView, config: &Config, times: &PageTimes) -> Vec<CheckFa
         };
         let models = counted(host.models as u64, "model", "models");
         let slots = counted(host.slots as u64, "slot", "slots");
-        facts.push(fact(&format!("Model server {}", host.name), format!("{}: {state}, {models}, {slots}", host.url)));
+        let loaded = host.loaded.as_ref().map_or(0, Vec::len);
+        let value = format!("{}: {state}, {models}, {loaded} of them loaded, {slots}", host.url);
+        facts.push(CheckFact { is_long: true, ..fact(&format!("Model server {}", host.name), value) });
     }
     facts
 }

@@ -150,7 +150,7 @@ fn of_warning(at: usize, warning: &HostWarning) -> NeedLine {
     // Of some, the title says it all.
     let text = match code {
         "plain_http" => sentence(&warning.remedy),
-        _ => format!("{} {}", sentence(&warning.message), sentence(&warning.remedy)),
+        _ => format!("{} {}", sentence(&words::states::finding(&warning.message)), sentence(&warning.remedy)),
     };
     let (icon, colour) = words::states::look_of_warning(code);
     NeedLine {

@@ -138,6 +138,11 @@ pub fn warning(code: &str) -> Word {
     Word::of(known, code)
 }
 
+/// Returns a message about the host in the words of the pages, where an upstream is a model server.
+pub fn finding(message: &str) -> String {
+    message.replace("model server of upstream `", "model server `").replace("upstream `", "model server `")
+}
+
 /// Returns icon and colour of a warning.
 pub fn look_of_warning(code: &str) -> (&'static str, &'static str) {
     match code {
@@ -166,6 +171,13 @@ mod tests {
         }
         assert_eq!(outcome(None), RUNNING);
         assert!(outcome(Some("exploded")).word.is_code);
+    }
+
+    #[test]
+    fn on_pages_an_upstream_is_a_model_server() {
+        assert_eq!(finding("upstream `local` at x is down"), "model server `local` at x is down");
+        assert_eq!(finding("the model server of upstream `far` listens"), "the model server `far` listens");
+        assert_eq!(finding("5 bytes are free"), "5 bytes are free");
     }
 
     #[test]
