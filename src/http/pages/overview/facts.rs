@@ -29,6 +29,8 @@ pub struct HostFactsPart {
     /// Name, and size if it is known.
     loaded: Vec<(String, String)>,
     loaded_more: usize,
+    /// What is said where no model is named.
+    none_loaded: &'static str,
     record: String,
     growth: String,
     free: String,
@@ -50,6 +52,7 @@ impl HostFactsPart {
             has_several: view.hosts.len() > 1,
             loaded: all.iter().take(LOADED_MAX).map(|model| (model.name.clone(), size(model))).collect(),
             loaded_more: all.len().saturating_sub(LOADED_MAX),
+            none_loaded: if view.hosts.iter().any(|host| host.loaded.is_some()) { "No model" } else { "Not told" },
             record: record.bytes.map_or_else(|| "size not known".to_owned(), bytes),
             growth: match (record.can_record, record.bytes_per_day) {
                 (false, _) => "can't be written".to_owned(),
