@@ -54,10 +54,11 @@ async fn models(visit: &Member, token: Option<&Token>) -> Result<Vec<ModelCard>,
 /// Returns a model that exists and may be used: the default model, else one whose name fits the purpose, else any.
 pub async fn model_for(visit: &Member, token: Option<&Token>, purpose: Purpose) -> Result<Option<String>, Fault> {
     let models = models(visit, token).await?;
-    let usual = visit.part::<Config>()?.default_model.as_str();
+    let usual = visit.part::<Gateway>()?.model(Some(visit.who()), &visit.part::<Config>()?.default_model).await;
+    let usual = usual.ok().flatten().map(|card| card.name.as_str().to_owned());
     let fits = |name: &str| name.contains("embed") == (purpose == Purpose::Embeddings);
     let names: Vec<&str> = models.iter().map(|card| card.name.as_str()).collect();
-    let chosen = names.iter().find(|name| **name == usual && fits(name));
+    let chosen = names.iter().find(|name| Some(**name) == usual.as_deref() && fits(name));
     let chosen = chosen.or_else(|| names.iter().find(|name| fits(name))).or(names.first());
     Ok(chosen.map(|name| (*name).to_owned()))
 }

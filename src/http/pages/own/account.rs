@@ -94,7 +94,7 @@ impl AccountPage {
         Ok(AccountPage {
             name: user.name().to_owned(),
             role: states::role(user.role),
-            since: times.in_sentence(Timestamp(user.approved_at_us.unwrap_or(user.created_at_us))),
+            since: times.date_in_full(Timestamp(user.approved_at_us.unwrap_or(user.created_at_us))),
             themes: [
                 choice(Theme::Browser, "As the browser prefers"),
                 choice(Theme::Light, "Light"),

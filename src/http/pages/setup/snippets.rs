@@ -40,7 +40,7 @@ pub struct Snippet {
 /// Stands for a model's name while none is known.
 const MODEL: &str = "MODEL";
 
-const QUESTION: &str = "Explain MQTT in one sentence.";
+const QUESTION: &str = "Explain MQTT";
 
 const N8N_STEPS: &[&str] = &[
     "In n8n, make a credential of the type OpenAI and fill in these two.",

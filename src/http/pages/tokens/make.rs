@@ -80,7 +80,7 @@ impl NewTokenPage {
             models: served.into_iter().map(|card| model(card.name.as_str().to_owned())).collect(),
             lifetimes: days
                 .into_iter()
-                .map(|days| (days.to_string(), format!("{days} days"), days.to_string() == chosen))
+                .map(|days| (days.to_string(), format!("in {days} days"), days.to_string() == chosen))
                 .collect(),
             is_date: chosen == "date",
             ends_on: fields.map(|fields| fields.text("ends_on").to_owned()).unwrap_or_default(),
