@@ -5,9 +5,8 @@ import { Api } from "./api.mjs";
 import { ADMIN_PASSWORD, Visitor, eventually, startBrowser } from "./visitor.mjs";
 
 const url = process.env.LGW_SHORT_URL;
-const PARTS = ["/live/now", "/live/queue", "/live/today", "/live/needs", "/live/record", "/live/me"];
+const PARTS = ["/live/now", "/live/queue", "/live/today", "/live/needs", "/live/record", "/live/record?after=1", "/live/me"];
 const ROUNDS = 50;
-const later = { skip: "its pages are not there yet" };
 
 describe("live parts", () => {
   let browser, admin, api;
@@ -19,19 +18,20 @@ describe("live parts", () => {
   });
   after(() => browser?.close());
 
-  test("never write an act", later, async () => {
+  test("never write an act", async () => {
     const before = await api.acts();
     for (let round = 0; round < ROUNDS; round += 1) {
       for (const part of PARTS) {
         const answer = await admin.context.request.get(part);
-        assert.equal(answer.status(), 200, part);
+        // Rows that came after a given one: without it, there is nothing new.
+        assert.ok([200, 304].includes(answer.status()), `${part} answers ${answer.status()}`);
         assert.ok(answer.headers()["content-security-policy"], part);
       }
     }
     assert.deepEqual(await api.acts(), before);
   });
 
-  test("are not sent again while they stay the same", later, async () => {
+  test("are not sent again while they stay the same", async () => {
     const first = await admin.context.request.get("/live/needs");
     const again = await admin.context.request.get("/live/needs", { headers: { "if-none-match": first.headers().etag } });
     assert.equal(again.status(), 304);

@@ -1,16 +1,17 @@
 // Walks through every page that links lead to, and says of each what is wrong with it.
 
 const PAGES_MAX = 150;
-// Of one page with different ids, so many are looked at.
-const OF_ONE_KIND_MAX = 2;
+// Of one page with different ids, so many are looked at, and of one page with different questions.
+const OF_ONE_KIND_MAX = 2, QUESTIONS_MAX = 4;
+// The description of the API is no page of the control plane.
+const EXCEPT = ["/docs/"];
 
 // Returns the pages that were seen, by kind, with what is wrong with each: { "/me/tokens/{id}": [faults] }. `inspect` opens a page.
-export async function walk(visitor, starts, { inspect = (path) => openAndInspect(visitor, path), except = [] } = {}) {
+export async function walk(visitor, starts, { inspect = (path) => openAndInspect(visitor, path) } = {}) {
   const waiting = [...starts], known = new Set(starts), counts = new Map(), found = {};
   for (let pages = 0; waiting.length && pages < PAGES_MAX;) {
     const path = waiting.shift(), kind = kindOf(path);
-    if ((counts.get(kind) ?? 0) >= (kind.includes("?") ? 1 : OF_ONE_KIND_MAX) || except.includes(kind)) continue;
-    counts.set(kind, (counts.get(kind) ?? 0) + 1);
+    if (EXCEPT.includes(kind) || !isWanted(kind, counts)) continue;
     const faults = (found[kind] ??= []);
     const answer = await visitor.context.request.fetch(path, { method: "HEAD", headers: { accept: "text/html" } });
     const { "content-type": type = "text/html", "content-disposition": isFile } = answer.headers();
@@ -31,6 +32,15 @@ export async function walk(visitor, starts, { inspect = (path) => openAndInspect
     }
   }
   return found;
+}
+
+// Counts a page, unless enough of its kind were seen.
+function isWanted(kind, counts) {
+  const [path, asked] = kind.split("?");
+  const places = asked ? [[kind, 1], [`${path}?`, QUESTIONS_MAX]] : [[kind, OF_ONE_KIND_MAX]];
+  if (places.some(([place, most]) => (counts.get(place) ?? 0) >= most)) return false;
+  for (const [place] of places) counts.set(place, (counts.get(place) ?? 0) + 1);
+  return true;
 }
 
 async function openAndInspect(visitor, path) {
