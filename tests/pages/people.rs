@@ -336,9 +336,13 @@ async fn access_tokens_of_a_person_and_of_everybody_are_revoked_and_resumed() {
     let home = format!("/admin/users/{id}/tokens");
 
     let page = browser.get(&home).await;
-    for text in
-        ["nightly &lt;docs&gt;", "active</span>", "ask models, list models", "5 a minute", "Access tokens 1", "never"]
-    {
+    for text in [
+        "nightly &lt;docs&gt;",
+        "new</span>",
+        "ask models, list models · 5 requests a minute",
+        "Access tokens 1",
+        "never",
+    ] {
         page.says(text);
     }
     let all = browser.get("/admin/tokens?status=active").await;
@@ -348,13 +352,25 @@ async fn access_tokens_of_a_person_and_of_everybody_are_revoked_and_resumed() {
     // Disabled and enabled, the account is there again, and its access tokens sleep until somebody resumes them.
     browser.post(&format!("/admin/users/{id}/disable"), &[]).await;
     browser.post(&format!("/admin/users/{id}/enable"), &[]).await;
-    browser.get(&home).await.says("with its owner");
+    browser.get(&home).await.says("asleep");
     browser.submit(&format!("/admin/tokens/{token}/resume"), &[]).await.says("nightly &#60;docs&#62; may send again.");
+
+    // Admins change its limits; the form is there again when one of them can't be.
+    let path = format!("/admin/tokens/{token}");
+    browser.get(&path).await.says("They count besides those of ann@example.org.");
+    let bad = browser.post(&path, &[("name", "docs"), ("quotas.tokens_per_day", "0")]).await;
+    assert_eq!(bad.status, 400);
+    bad.says("href=\"#quotas.tokens_per_day\"");
+    let page =
+        browser.submit(&path, &[("name", "docs"), ("quotas.tokens_per_day", "50,000"), ("class", "batch")]).await;
+    page.says("Saved. Felt on the next request.");
+    page.says("class batch");
+    page.says("50,000 model tokens a day");
 
     let sure = browser.get(&format!("/admin/tokens/{token}/revoke")).await;
     sure.says("It ends at once. What it has running is cut off.");
     let page = browser.submit(&format!("/admin/tokens/{token}/revoke"), &[]).await;
-    page.says("nightly &#60;docs&#62; has ended.");
+    page.says("docs has ended.");
     page.says("revoked");
     assert!(!page.has(&format!("/admin/tokens/{token}/revoke\"")));
     for path in ["nothing/revoke", "nothing/resume"] {

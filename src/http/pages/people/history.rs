@@ -5,14 +5,15 @@ use askama::Template;
 
 use crate::http::pages::fault::PageResult;
 use crate::http::pages::filters;
+use crate::http::pages::format::Moment;
 use crate::http::pages::frame::{Frame, NavEntry};
 use crate::http::pages::people::person::{PersonHead, Tab};
-use crate::http::pages::record_page::{RecordLook, RecordTable};
+use crate::http::pages::record_page::table::{act_sentence, at};
 use crate::http::pages::route::page_routes;
 use crate::http::pages::visible::plain;
 use crate::http::pages::visit::AdminVisit;
-use crate::http::pages::words::counted;
-use crate::http::record_items::{PageQuery, audit_page};
+use crate::http::pages::words::{ActSentence, counted};
+use crate::http::record_items::{AuditItem, PageQuery, audit_page};
 use crate::rules::accounts::Accounts;
 use crate::rules::export::filter::Filter;
 use crate::store::Store;
@@ -26,10 +27,17 @@ page_routes! {
 struct HistoryPage {
     frame: Frame,
     head: PersonHead,
-    acts: RecordTable,
+    acts: Vec<ActLine>,
     count: String,
     newest: String,
     older: String,
+}
+
+/// An act in words.
+struct ActLine {
+    log_id: i64,
+    at: Moment,
+    said: ActSentence,
 }
 
 async fn history_page(
@@ -44,11 +52,13 @@ async fn history_page(
     let filter = Filter { history_of: Some(user.public_id.clone()), ..Filter::default() };
     let place = PageQuery { cursor, ..PageQuery::default() };
     let page = audit_page(&store, filter.wanted(&store).await?, place).await?;
+    let line = |item: &AuditItem| ActLine { log_id: item.log_id, at: times.second(at(item)), said: act_sentence(item) };
+    let acts: Vec<ActLine> = page.items.iter().map(line).collect();
     let home = format!("/admin/users/{id}/history");
     visit.page(&HistoryPage {
         frame: visit.frame(plain(user.name()), NavEntry::People),
         head,
-        acts: RecordTable::of(&page.items, &times, RecordLook::Everybody),
+        acts,
         count: format!("{}, newest first", counted(page.items.len() as u64, "act", "acts")),
         newest: cursor.map(|_| home.clone()).unwrap_or_default(),
         older: page.next.map(|next| format!("{home}?cursor={next}")).unwrap_or_default(),

@@ -3,23 +3,23 @@
 use actix_web::web;
 use askama::Template;
 
-use crate::auth::api_token;
-use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::http::pages::fault::{Fault, PageResult};
 use crate::http::pages::filters;
-use crate::http::pages::format::{Moment, PageTimes};
+use crate::http::pages::format::PageTimes;
 use crate::http::pages::frame::{Flash, Frame, NavEntry};
 use crate::http::pages::people::acts::SurePage;
 use crate::http::pages::people::person::{PersonHead, Tab};
-use crate::http::pages::people::shown::limits;
 use crate::http::pages::posted::Posted;
+use crate::http::pages::problem::{FormProblem, about};
 use crate::http::pages::route::page_routes;
+use crate::http::pages::tokens::form::{LimitField, TokenFields, edit_of, problem_of};
+use crate::http::pages::tokens::shown::ShownToken;
 use crate::http::pages::visible::plain;
 use crate::http::pages::visit::AdminVisit;
-use crate::http::pages::words::{Word, counted, sentences, states};
+use crate::http::pages::words::{counted, sentences, states};
 use crate::model::people::User;
-use crate::model::rights::Scope;
+use crate::model::rights::Class;
 use crate::model::token::{Token, TokenStatus};
 use crate::rules::accounts::Accounts;
 use crate::rules::tokens::Tokens;
@@ -29,6 +29,8 @@ use crate::store::tokens::TokenFilter;
 page_routes! {
     "GET" "/admin/users/{id}/tokens" Admin of_person;
     "GET" "/admin/tokens" Admin of_everybody;
+    "GET" "/admin/tokens/{id}" Admin token_page;
+    "POST" "/admin/tokens/{id}" Admin change;
     "GET" "/admin/tokens/{id}/revoke" Admin revoke_page;
     "POST" "/admin/tokens/{id}/revoke" Admin revoke;
     "POST" "/admin/tokens/{id}/resume" Admin resume;
@@ -37,81 +39,18 @@ page_routes! {
 /// Rows of a page.
 const ROWS: usize = 50;
 
-/// From here on an access token says that it ends soon.
-const SOON_DAYS: i64 = 14;
-
 /// An access token in a list.
 struct TokenRow {
-    id: String,
-    name: String,
-    prefix: String,
+    shown: ShownToken,
     /// Name and page of its owner; on a person's own page it is left out.
     owner: Option<(String, String)>,
-    state: Word,
-    kind: &'static str,
-    /// Why it is paused, or that it ends soon.
-    about: String,
-    may: String,
-    limits: String,
-    used: Option<Moment>,
-    ends: Moment,
-    is_over: bool,
-    /// Whether somebody can resume it.
-    sleeps: bool,
 }
 
 impl TokenRow {
     fn of(token: &Token, owner: Option<&User>, times: &PageTimes, with_owner: bool) -> TokenRow {
-        let status = token.status(times.now());
-        let (limits, about) = (own_limits(token), about(token, status, times));
-        TokenRow {
-            id: token.public_id.clone(),
-            name: token.name.clone(),
-            prefix: api_token::prefix_of(&token.public_id),
-            owner: owner
-                .filter(|_| with_owner)
-                .map(|owner| (owner.name().to_owned(), format!("/admin/users/{}", owner.public_id))),
-            state: states::token_state(status.name()),
-            kind: match status {
-                TokenStatus::Active => "ok",
-                TokenStatus::Paused => "bad",
-                TokenStatus::Suspended => "warn",
-                TokenStatus::Expired | TokenStatus::Revoked => "",
-            },
-            about,
-            may: scopes(token),
-            limits,
-            used: token.last_used_at().map(|at| times.minute(at)),
-            ends: times.date(Timestamp(token.revoked_at_us.unwrap_or(token.expires_at_us))),
-            is_over: status.is_over(),
-            sleeps: matches!(status, TokenStatus::Paused | TokenStatus::Suspended),
-        }
+        let link = |owner: &User| (owner.name().to_owned(), format!("/admin/users/{}", owner.public_id));
+        TokenRow { shown: ShownToken::of(token, times), owner: owner.filter(|_| with_owner).map(link) }
     }
-}
-
-fn about(token: &Token, status: TokenStatus, times: &PageTimes) -> String {
-    match status {
-        TokenStatus::Paused => token.paused.map(states::runaway).unwrap_or_default().to_owned(),
-        TokenStatus::Suspended => "with its owner".to_owned(),
-        TokenStatus::Active if token.expires_at_us < times.now().plus_seconds(SOON_DAYS * 24 * 3600).0 => {
-            format!("ends {}", times.until(Timestamp(token.expires_at_us)).text)
-        }
-        _ => String::new(),
-    }
-}
-
-fn scopes(token: &Token) -> String {
-    let all = [Scope::Chat, Scope::Embeddings, Scope::Models, Scope::Usage, Scope::ManageModels];
-    let words: Vec<&str> = all.into_iter().filter(|scope| token.scopes.include(*scope)).map(states::scope).collect();
-    words.join(", ")
-}
-
-fn own_limits(token: &Token) -> String {
-    let mut said = limits(token.requests_per_minute, &token.quotas);
-    said.extend(token.models.words().map(|models| counted(models.len() as u64, "model", "models")));
-    said.extend(token.networks.as_ref().map(|networks| counted(networks.len() as u64, "network", "networks")));
-    said.extend(token.class.map(|class| states::class(class).to_owned()));
-    said.join(", ")
 }
 
 /// A page of access tokens.
@@ -220,6 +159,72 @@ async fn find(store: &Store, tokens: &Tokens, id: &str) -> Result<(Token, std::s
 
 fn home_of(owner: &User) -> String {
     format!("/admin/users/{}/tokens", owner.public_id)
+}
+
+#[derive(Template)]
+#[template(path = "people/token.html")]
+struct TokenPage {
+    frame: Frame,
+    token: ShownToken,
+    owner: String,
+    owner_id: String,
+    fields: TokenFields,
+    limits: Vec<LimitField>,
+    classes: Vec<(&'static str, String, bool)>,
+    problem: Option<FormProblem>,
+}
+
+impl TokenPage {
+    fn of(visit: &AdminVisit, token: &Token, owner: &User, sent: Option<TokenFields>) -> Result<TokenPage, Fault> {
+        let fields = sent.unwrap_or_else(|| TokenFields::of(token));
+        Ok(TokenPage {
+            frame: visit.frame(format!("{} of {}", plain(&token.name), plain(owner.name())), NavEntry::People),
+            token: ShownToken::of(token, &visit.times()?),
+            owner: owner.name().to_owned(),
+            owner_id: owner.public_id.clone(),
+            limits: fields.limits(),
+            classes: classes(owner.class, &fields.class),
+            fields,
+            problem: None,
+        })
+    }
+}
+
+/// Returns the classes to choose from: an access token never has a higher one than its owner.
+fn classes(of_owner: Class, chosen: &str) -> Vec<(&'static str, String, bool)> {
+    let mut all = vec![("", format!("as its owner: {}", states::class(of_owner)), chosen.is_empty())];
+    for class in [Class::Interactive, Class::Batch].into_iter().filter(|class| *class >= of_owner) {
+        let label = format!("{}, {}", states::class(class), states::about_class(class));
+        all.push((class.name(), label, chosen == class.name()));
+    }
+    all
+}
+
+async fn token_page(
+    visit: AdminVisit,
+    id: web::Path<String>,
+    tokens: web::Data<Tokens>,
+    store: web::Data<Store>,
+) -> PageResult {
+    let (token, owner) = find(&store, &tokens, &id).await?;
+    visit.page(&TokenPage::of(&visit, &token, &owner, None)?)
+}
+
+async fn change(
+    form: Posted<AdminVisit>,
+    id: web::Path<String>,
+    tokens: web::Data<Tokens>,
+    store: web::Data<Store>,
+) -> PageResult {
+    let visit = &form.visit;
+    let (token, owner) = find(&store, &tokens, &id).await?;
+    let changed = async { tokens.edit(visit.actor(), &id, edit_of(&form.fields)?).await };
+    let Err(error) = changed.await else { return visit.done(home_of(&owner), sentences::SAVED) };
+    let problem = problem_of(error)?;
+    let mut page = TokenPage::of(visit, &token, &owner, Some(TokenFields::sent(&form.fields)))?;
+    page.frame.title = format!("Problem: {}", page.frame.title);
+    let status = problem.status();
+    visit.page_as(status, &TokenPage { problem: Some(problem), ..page })
 }
 
 async fn revoke_page(

@@ -188,7 +188,8 @@ pub fn sender(item: &AuditItem) -> String {
     item.user.clone().or_else(|| item.client_address.clone()).unwrap_or_else(|| "an unknown sender".to_owned())
 }
 
-fn act_sentence(item: &AuditItem) -> ActSentence {
+/// Returns an act as a sentence.
+pub fn act_sentence(item: &AuditItem) -> ActSentence {
     RecordedAct {
         act: item.act.as_deref().unwrap_or_default(),
         by: item.user.as_deref(),
