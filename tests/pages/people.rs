@@ -463,7 +463,7 @@ async fn what_a_filter_finds_is_exported_from_a_page_of_its_own() {
     {
         page.says(text);
     }
-    page.says("It was not read to its end: its file has no receipt.");
+    page.says("It was not read to its end yet: a file of it has no receipt.");
     let file = browser.post(&path, &[("bom", "yes")]).await;
     assert!(file.text.starts_with('\u{feff}'), "{}", file.text);
     browser.get(&path).await.says("0 requests, complete today at");

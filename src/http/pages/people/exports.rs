@@ -50,7 +50,7 @@ pub fn state_of(one: &ExportLine, times: &PageTimes) -> String {
     let at = |text: &String| Timestamp::parse(text);
     match (one.running, one.finished_at.as_ref().and_then(at)) {
         (true, _) => format!("It is being read: {} so far.", requests(one.lines.unwrap_or(0))),
-        (false, None) => "It was not read to its end: its file has no receipt.".to_owned(),
+        (false, None) => "It was not read to its end yet: a file of it has no receipt.".to_owned(),
         (false, Some(finished)) => {
             let complete =
                 format!("{}, complete {}.", requests(one.lines.unwrap_or(0)), times.in_sentence(finished).text);
