@@ -35,7 +35,8 @@ async fn the_record_lists_requests_refusals_and_acts_without_contents() {
     let mut browser = Browser::of_admin(&gateway).await;
 
     // What the pulse counts is a moment behind the record.
-    until("the pulse shows the request", async || browser.get("/admin/record").await.has("Requests per hour")).await;
+    let counted = "1 request, 1 refused</title>";
+    until("the pulse counts both", async || browser.get("/admin/record").await.has(counted)).await;
     let page = browser.get("/admin/record").await;
 
     assert_eq!(page.status, 200, "{}", page.text);
@@ -43,7 +44,7 @@ async fn the_record_lists_requests_refusals_and_acts_without_contents() {
         page.says(said);
     }
     page.says("Opening what somebody wrote is itself recorded.");
-    page.says("1 request, 1 refused</title>");
+    page.says("Requests per hour");
     assert!(!page.has("zebra"), "a list shows no contents");
     let ann_id = gateway.id_of(&admin, "ann@example.org").await;
     let own = browser.get(&format!("/admin/record?user_id={ann_id}&kind=request")).await;
@@ -205,4 +206,21 @@ async fn ones_own_record_shows_ones_own_rows_and_their_beginnings_and_is_no_act(
     assert!(!browser.get("/me/record?text=salty").await.has("on the record"));
     browser.get("/me/record?text=secret").await.says("Nothing found for these filters.");
     assert_eq!(acts(&gateway, &admin, "contents_searched").await, 0, "one's own search is no act");
+}
+
+#[actix_web::test]
+async fn an_export_takes_the_filter_along_with_its_times_as_of_now() {
+    let (gateway, _, _) = gateway_with_a_request("hello").await;
+    let mut browser = Browser::of_admin(&gateway).await;
+    let page = browser.get("/admin/record?kind=request&from=-2d").await;
+    let form = page.between("action=\"/admin/exports\">", "</form>");
+    let from = form.split("name=\"from\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    assert!(from.starts_with("20") && from.ends_with('Z'), "{from}");
+    assert!(form.contains("name=\"kind\" value=\"request\""));
+
+    let fields = [("kind", "request"), ("from", from.as_str()), ("format", "csv")];
+    let begun = browser.post("/admin/exports", &fields).await;
+
+    // The password was given at the sign-in, a moment ago.
+    assert!(begun.location().starts_with("/admin/exports/"), "{}", begun.location());
 }

@@ -202,9 +202,9 @@ fn time_panel(item: &AuditItem, total: u64) -> TimePanel {
     }
     let server = [
         part("On the model server", item.gpu_ms),
-        part("Loading the model", item.load_ms.filter(|load| *load > 0)),
-        part("Reading the prompt", item.prompt_ms),
-        part("Writing the answer", item.answer_ms),
+        part("Model loaded", item.load_ms.filter(|load| *load > 0)),
+        part("Prompt read", item.prompt_ms),
+        part("Answer written", item.answer_ms),
     ];
     TimePanel {
         total: in_words(total),
