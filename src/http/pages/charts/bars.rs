@@ -192,26 +192,38 @@ fn write_axis(svg: &mut String, axis: &Axis, unit: BarUnit) -> f64 {
     longest as f64 * CHARACTER + 1.5
 }
 
-/// The least distance between the middles of two labels, in percent.
+/// The least room of a label, in percent: that of a date on a phone.
 const LABEL: f64 = 13.0;
+
+/// The room of a letter on a phone, in percent.
+const LETTER: f64 = 2.0;
+
+/// Returns from where to where a label needs room, where it is written, and how it is anchored there.
+fn room_of(place: BarPlace, label: &str) -> (f64, f64, f64, &'static str) {
+    let room = LABEL.max((label.chars().count() + 1) as f64 * LETTER);
+    match place.middle {
+        middle if middle < room / 2.0 => (place.x, place.x + room, place.x, "start"),
+        middle if middle > 100.0 - room / 2.0 => {
+            let end = place.x + place.width;
+            (end - room, end, end, "end")
+        }
+        middle => (middle - room / 2.0, middle + room / 2.0, middle, "middle"),
+    }
+}
 
 /// Writes what stands below the bars. The last label is always there; others are left out where they would touch.
 pub(super) fn write_labels<'a>(svg: &mut String, labels: impl Iterator<Item = (BarPlace, &'a str)>) {
     let labels: Vec<(BarPlace, &str)> = labels.filter(|(_, label)| !label.is_empty()).collect();
-    let Some((last, _)) = labels.last().copied() else { return };
+    let Some((last, last_label)) = labels.last().copied() else { return };
+    let last_begins = room_of(last, last_label).0;
     svg.push_str(r#"<svg class="ticks" width="100%" height="18" aria-hidden="true">"#);
     let mut taken = f64::NEG_INFINITY;
     for (at, (place, label)) in labels.iter().enumerate() {
-        let is_last = at + 1 == labels.len();
-        if !is_last && (place.middle - taken < LABEL || last.middle - place.middle < LABEL) {
+        let (begins, ends, x, anchor) = room_of(*place, label);
+        if at + 1 < labels.len() && (begins < taken || ends > last_begins) {
             continue;
         }
-        taken = place.middle;
-        let (x, anchor) = match place.middle {
-            middle if middle < LABEL / 2.0 => (place.x, "start"),
-            middle if middle > 100.0 - LABEL / 2.0 => (place.x + place.width, "end"),
-            middle => (middle, "middle"),
-        };
+        taken = ends;
         let _ = write!(svg, r#"<text class="axis" x="{}%" y="14" text-anchor="{anchor}">"#, percent(x));
         write_escaped(svg, label);
         svg.push_str("</text>");

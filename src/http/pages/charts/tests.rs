@@ -146,6 +146,18 @@ fn labels_that_would_touch_are_left_out_and_the_last_one_never_is() {
     assert!(svg.as_str().contains(">d0<") && svg.as_str().contains(">d29<") && !svg.as_str().contains(">d28<"));
     assert!(svg.as_str().matches("<text").count() <= 9);
     check(&svg);
+
+    // A long one needs more room.
+    let label = |at| match at {
+        0 => "Fri 13:00",
+        11 => "Sat 00:00",
+        23 => "Sat 12:00",
+        _ => "",
+    };
+    let hours: Vec<Bar> = (0..48).map(|at| Bar { label: label(at).into(), ..bar(1.0) }).collect();
+    let svg = chart(&hours, false);
+    assert!(svg.as_str().contains("Fri 13:00") && svg.as_str().contains("Sat 12:00"));
+    assert!(!svg.as_str().contains("Sat 00:00"), "{}", svg.as_str());
 }
 
 #[test]
