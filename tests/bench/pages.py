@@ -4,6 +4,7 @@ The year of the fixture is moved so that it ends today: else pages that show tod
 """
 
 import contextlib
+import datetime
 import gzip
 import http.client
 import re
@@ -14,7 +15,9 @@ import urllib.parse
 FIRST_BYTE_MS, PAGE_KB = 300, 60
 COLD, WARM = 5, 15
 DAY_US = 86_400_000_000
-YEAR = "from=-365d"
+# Usage is shown for a year at most.
+YEAR = "from=-364d"
+YEAR_OF_USAGE = f"from={datetime.date.today() - datetime.timedelta(days=364)}"
 
 
 def end_today(database):
@@ -70,7 +73,7 @@ def measure_pages(gateway, admin, person, forget, p95, report):
 
 
 def measure_page(visit, path, forget, p95, report):
-    shown = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "{id}", path).replace(YEAR, "year")
+    shown = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "{id}", path).replace(YEAR, "year").replace(YEAR_OF_USAGE, "year")
     for state, count in (("cold", COLD), ("warm", WARM)):
         times = []
         for _ in range(count):
@@ -91,19 +94,20 @@ def pages_of_admins(user_id, request_id):
     person = f"/admin/users/{user_id}"
     return [
         "/admin", "/admin/queue", "/admin/users", "/admin/users?search=person&status=active", "/admin/tokens",
-        person, *(f"{person}/{tab}" for tab in ("limits", "tokens", "record", "usage", "history", "reset", "delete")),
+        person, *(f"{person}/{tab}" for tab in ("limits", "tokens", "history", "reset", "export", "delete")),
         "/admin/record", "/admin/record?outcome=failed&model=qwen2.5:7b", "/admin/record?text=the", "/admin/record?text=zeppelinpost",
         f"/admin/record?user_id={user_id}", "/admin/record?outcome=completed&cursor=100000", f"/admin/record?{YEAR}",
         f"/admin/record/{request_id}",
-        "/admin/usage", f"/admin/usage?{YEAR}", "/admin/models",
+        "/admin/usage", f"/admin/usage?{YEAR_OF_USAGE}", "/admin/usage?time=30d&by=model&story=week", f"/admin/usage?user_id={user_id}",
+        "/admin/models",
         *(f"/admin/settings/{tab}" for tab in ("limits", "queue", "runaways", "sizes", "file", "check")),
-        *(f"/live/{part}" for part in ("now", "queue", "today", "needs", "record")),
+        *(f"/live/{part}" for part in ("now", "queue", "today", "needs", "record?after=1")),
     ]
 
 
 def pages_of_everybody(request_id):
     own = ["usage", "record", f"record/{request_id}", "export", "setup", "account", "tokens", "tokens/new"]
-    return ["/me", *(f"/me/{page}" for page in own), f"/me/usage?{YEAR}", "/me/record?text=the", "/live/me"]
+    return ["/me", *(f"/me/{page}" for page in own), f"/me/usage?{YEAR_OF_USAGE}", "/me/record?text=the", "/live/me"]
 
 
 def goals_of_pages(report):
