@@ -14,6 +14,8 @@ import time
 import uuid
 
 DAYS = 14
+# So much more than `HABITS` say is asked.
+BUSY = 2.5
 DAY_US, HOUR_US, SECOND_US = 86_400_000_000, 3_600_000_000, 1_000_000
 # Nothing is written of the last minute, which the requests of the script fill.
 REST_US = 60 * SECOND_US
@@ -103,7 +105,7 @@ class History:
             weekday = time.gmtime(midnight / 1e6).tm_wday
             for habit in HABITS:
                 works = habit[1] is not None or weekday < 5 or day == DAYS
-                a_day = habit[3] * (1 if works else 0.15) * self.dice.uniform(0.7, 1.3)
+                a_day = BUSY * habit[3] * (1 if works else 0.15) * self.dice.uniform(0.7, 1.3)
                 for _ in range(int(a_day)):
                     first, last = habit[4]
                     at = midnight + int(self.dice.triangular(first, last) * HOUR_US)

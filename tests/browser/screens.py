@@ -85,9 +85,10 @@ def change(gateway, name, what):
 
 def happen(gateway, fake, secrets):
     """What happens while the pages are looked at."""
-    call("POST", fake + "/tell", {"slow": {QUESTION: 45}})
+    call("POST", fake + "/tell", {"slow": {QUESTION: 45, "rebase": 2}})
     change(gateway, "fatima", {"quotas": {"tokens_per_day": 200_000}})
     gateway.expect(200, "POST", f"/api/v1/users/{gateway.user_id('carl@example.org')}/disable", token=gateway.admin_token)
+    export(gateway, gateway.user_id("carl@example.org"))
     for _ in range(3):
         gateway.call("POST", "/auth/token", {"username": "root@example.org", "password": "letmein please"})
     # From these the gateway learns how long a request takes.
@@ -107,6 +108,12 @@ def happen(gateway, fake, secrets):
         send(gateway, secrets[token] if token else gateway.token(f"{name}@example.org"), model)
         # Each comes a little later than the one before.
         time.sleep(1.5)
+
+
+def export(gateway, user_id):
+    """Exports all of a person, which opens the deletion."""
+    made = gateway.expect(201, "POST", "/api/v1/exports", {"user_id": user_id, "format": "csv"}, gateway.admin_token).json
+    gateway.expect(200, "GET", made["url"], token=gateway.admin_token)
 
 
 def send(gateway, secret, model, question=QUESTION):

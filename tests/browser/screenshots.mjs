@@ -15,21 +15,17 @@ const HEIGHT_MAX = { 1280: 1500, 390: 1400 };
 const person = `/admin/users/${ids.jonas}`;
 const PAGES = {
   "sign-in": ["nobody", "/sign-in"],
-  register: ["nobody", "/register"],
   overview: ["maria", "/admin"],
   queue: ["maria", "/admin/queue"],
   people: ["maria", "/admin/users"],
   person: ["maria", person],
-  limits: ["maria", `${person}/limits`],
   record: ["maria", "/admin/record"],
   search: ["maria", "/admin/record?text=deploy"],
   story: ["maria", story],
   usage: ["maria", "/admin/usage"],
-  models: ["maria", "/admin/models"],
   settings: ["maria", "/admin/settings/limits"],
   delete: ["maria", `/admin/users/${ids.carl}/delete`],
   me: ["jonas", "/me"],
-  tokens: ["jonas", "/me/tokens"],
 };
 
 const wanted = process.argv.slice(2);
