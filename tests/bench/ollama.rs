@@ -90,6 +90,9 @@ async fn answer(stream: &mut TcpStream, request: &[u8], answers: &Answers) -> st
         [b'P', ..] => &answers.ollama,
         _ => return stream.write_all(&answers.models).await,
     };
+    if request.starts_with(b"POST /api/show") {
+        return stream.write_all(&answers.shown).await;
+    }
     let asks = |model: &str| memmem::find(request, model.as_bytes()).is_some();
     if asks("\"model\":\"whole") {
         return stream.write_all(&face.whole).await;
@@ -114,6 +117,8 @@ struct Answers {
     openai: Face,
     ollama: Face,
     models: Bytes,
+    /// What a model can do.
+    shown: Bytes,
 }
 
 struct Face {
@@ -126,7 +131,8 @@ struct Face {
 impl Answers {
     fn new() -> Self {
         let text: String = WORDS.iter().copied().cycle().flat_map(str::chars).take(WHOLE_BYTES).collect();
-        Answers { openai: openai(&text), ollama: ollama(&text), models: models() }
+        let shown = with_length("{\"capabilities\":[\"completion\"],\"details\":{},\"model_info\":{}}");
+        Answers { openai: openai(&text), ollama: ollama(&text), models: models(), shown }
     }
 }
 
