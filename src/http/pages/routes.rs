@@ -1,4 +1,4 @@
-//! All pages. `http::mount` mounts what stands here, and `tests/api/page_matrix.txt` says who gets what.
+//! All pages. `http::mount` mounts what stands here, and `tests/pages/matrix.txt` says who gets what.
 
 use crate::http::pages;
 use crate::http::pages::route::PageRoute;

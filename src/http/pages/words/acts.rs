@@ -12,6 +12,7 @@ use crate::base::clock::Timestamp;
 use crate::http::pages::format::{coarse, seconds};
 use crate::http::pages::visible::visible;
 use crate::http::pages::words::{Word, counted};
+use crate::model::people::FIRST_ADMIN;
 use crate::model::record::Act;
 use crate::model::runaway::Runaway;
 
@@ -101,6 +102,9 @@ impl RecordedAct<'_> {
         let host = self.beginning("the host");
         let gateway = self.beginning("the gateway");
         match act {
+            Act::UserRegistered if self.subject == Some(FIRST_ADMIN) => {
+                self.with_subject(gateway.words("made the account"), "")
+            }
             Act::UserRegistered if self.by.is_none() || self.is_about_themselves() => {
                 ActSentence(vec![]).name(self.subject.unwrap_or("a person")).words("asked for an account")
             }

@@ -28,6 +28,7 @@ fn each_act_is_a_sentence_with_every_hole_in_it() {
 fn people_are_let_in_and_what_they_wrote_is_read() {
     assert_eq!(told(Act::UserApproved, MARIA, ANN, json!({})), "maria@example.org let in ann@example.org");
     assert_eq!(told(Act::UserRegistered, None, ANN, json!({})), "ann@example.org asked for an account");
+    assert_eq!(told(Act::UserRegistered, None, Some("admin"), json!({})), "the gateway made the account admin");
     assert_eq!(told(Act::UserDisabled, None, ANN, json!({})), "the host disabled ann@example.org");
     assert_eq!(told(Act::ContentsViewed, MARIA, ANN, json!({})), "maria@example.org read what ann@example.org wrote");
     assert_eq!(
