@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
+use crate::gateway::Gateway;
 use crate::http::pages::charts::{self, BarColour};
 use crate::http::pages::format::times::{about, in_about};
 use crate::http::pages::format::{Moment, PageTimes};
@@ -99,6 +100,12 @@ fn running_line(item: &QueueItem, began: Timestamp, times: &PageTimes) -> Runnin
         // What takes longer than most is probably near its end.
         bar: charts::lane(ran.as_secs_f64().max(0.1), Some(all.unwrap_or(ran).as_secs_f64().max(0.1)), colour),
     }
+}
+
+/// Returns the ids of the requests that wait, of everybody.
+pub fn waiting_ids(gateway: &Gateway) -> Vec<String> {
+    let waiting = gateway.queue().forecast().into_iter().filter(|one| one.ahead.is_some());
+    waiting.map(|one| one.card.request_id.to_string()).collect()
 }
 
 /// Returns the requests that wait, the next one first.

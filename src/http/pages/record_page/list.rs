@@ -9,10 +9,12 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::config::Config;
 use crate::dialect::DIALECTS;
+use crate::gateway::Gateway;
 use crate::http::pages::fault::PageResult;
 use crate::http::pages::filters;
 use crate::http::pages::format::PageTimes;
 use crate::http::pages::frame::{Frame, NavEntry};
+use crate::http::pages::in_queue::waiting_ids;
 use crate::http::pages::live;
 use crate::http::pages::problem::{FormProblem, about};
 use crate::http::pages::record_page::address::RecordAddress;
@@ -146,7 +148,8 @@ fn shown(
 ) -> RecordPage {
     let look = if reader.is_own() { RecordLook::Own } else { RecordLook::Everybody };
     let path = reader.path();
-    let table = RecordTable::of(&page.items, times, look);
+    let waiting = visit.part::<Gateway>().map(waiting_ids).unwrap_or_default();
+    let table = RecordTable::of(&page.items, times, look).with_waiting(&waiting);
     let address = &asked.address;
     let is_search = asked.wanted.text.is_some();
     let is_live = !is_search && address.cursor().is_none() && asked.to.is_none();

@@ -10,7 +10,7 @@ use crate::http::pages::charts::{LEAST_SCALE_MS, Phases, phase_bar};
 use crate::http::pages::filters;
 use crate::http::pages::format::{Moment, PageTimes, duration, model_tokens, seconds};
 use crate::http::pages::markup::Markup;
-use crate::http::pages::words::states::{ACT, OutcomeWord};
+use crate::http::pages::words::states::{ACT, OutcomeWord, WAITING};
 use crate::http::pages::words::{ActSentence, RecordedAct, Word, capitalised, outcome, reason};
 use crate::http::record_items::{AuditItem, SnippetPieceView};
 use crate::model::record::Kind;
@@ -113,6 +113,16 @@ impl RecordTable {
             row
         });
         RecordTable { look, rows: rows.collect() }
+    }
+
+    /// Tells the requests that still wait in the queue, by their ids, from those that run.
+    pub fn with_waiting(mut self, waiting: &[String]) -> RecordTable {
+        for row in &mut self.rows {
+            if row.href.as_ref().is_some_and(|href| waiting.iter().any(|id| href.ends_with(id.as_str()))) {
+                row.outcome = WAITING;
+            }
+        }
+        self
     }
 
     pub fn is_empty(&self) -> bool {

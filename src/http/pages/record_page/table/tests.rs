@@ -125,6 +125,17 @@ fn in_ones_own_list_a_row_begins_with_what_was_asked() {
 }
 
 #[test]
+fn a_request_that_waits_in_the_queue_is_told_from_one_that_runs() {
+    let items = [item(9, "2026-11-27T13:30:44Z"), item(8, "2026-11-27T13:30:44Z")];
+    let first = items[0].request_id.clone().unwrap();
+    let counts = |html: &str| (html.matches("Waiting").count(), html.matches("Running").count());
+
+    assert_eq!(counts(&shown(&items, RecordLook::Everybody)), (0, 2));
+    let table = RecordTable::of(&items[..1], &times(), RecordLook::Everybody).with_waiting(&[first]);
+    assert_eq!(counts(&table.to_string()), (1, 0));
+}
+
+#[test]
 fn the_time_of_a_running_request_goes_on_in_short_lists() {
     let html = shown(&[item(9, "2026-11-27T13:31:26Z")], RecordLook::LatestOfPerson);
 
