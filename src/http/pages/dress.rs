@@ -1,12 +1,11 @@
 //! What every page gets: headers that allow nothing but the gateway's own style and script, and a page in place of a fault.
 
-use actix_web::HttpRequest;
-use actix_web::HttpResponse;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::Next;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use askama::Template;
 
 use crate::base::error::{Error, retry_after_seconds};
@@ -17,7 +16,6 @@ use crate::http::pages::frame::{Frame, NavEntry};
 use crate::http::pages::problem::sentence;
 use crate::http::pages::visit::{RenewedId, Visit, html, is_live, local_path, render, see_other, session_cookie};
 use crate::http::reply;
-use actix_web::HttpMessage;
 
 /// Nothing but the gateway's own files. `connect-src` is for live parts.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
@@ -85,11 +83,9 @@ const FORGED: &str = "It came from another site, or it is older than your last s
 fn sign_in_path(request: &HttpRequest) -> String {
     let asked = request.uri().path_and_query().map(|path| path.as_str().to_owned());
     // A form is not sent again: back to the page that it was on.
-    let referrer = request.headers().get(header::REFERER).and_then(|from| from.to_str().ok());
-    let from = referrer.and_then(|from| {
-        from.split_once("://")?.1.find('/').map(|at| from.split_once("://").map(|(_, rest)| rest[at..].to_owned()))
-    });
-    let back = if request.method() == actix_web::http::Method::GET { asked } else { from.flatten() };
+    let referrer = request.headers().get(header::REFERER).and_then(|from| from.to_str().ok()?.parse::<Uri>().ok());
+    let from = referrer.and_then(|from| from.path_and_query().map(|path| path.as_str().to_owned()));
+    let back = if request.method() == Method::GET { asked } else { from };
     match back.as_deref().and_then(local_path).filter(|path| *path != "/") {
         Some(path) => {
             let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", path).finish();
