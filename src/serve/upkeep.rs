@@ -149,6 +149,11 @@ pub async fn watch_upstreams(app: Arc<App>) {
 
 /// Saves, flushes and sweeps at regular intervals, until it is dropped.
 pub async fn run(app: Arc<App>, quotas: AddressQuotas) {
+    // The first look at a person reads back far; the list of people should not wait for it.
+    let everybody = app.store.people().all().map(|user| user.id).collect();
+    if let Err(error) = app.store.last_requests(everybody).await {
+        warn!(cause = %error, "when people last asked for something can't be read");
+    }
     for beat in 1u32.. {
         tokio::time::sleep(BEAT).await;
         if beat % LADDER_BEATS == 0 {

@@ -63,6 +63,7 @@ pub struct Store {
     settings: Live,
     vitals: Vitals,
     path: Arc<PathBuf>,
+    last_looks: users::LastLooks,
 }
 
 impl Store {
@@ -87,7 +88,15 @@ impl Store {
             .connection_customizer(Box::new(ReaderSettings))
             .build(ConnectionManager::new(path.to_string_lossy()))
             .context("can't open connections for reading")?;
-        Ok(Store { writer: Arc::new(writer), readers, people, settings, vitals, path: Arc::new(path) })
+        Ok(Store {
+            writer: Arc::new(writer),
+            readers,
+            people,
+            settings,
+            vitals,
+            path: Arc::new(path),
+            last_looks: users::LastLooks::default(),
+        })
     }
 
     /// Returns all users and tokens, as of the last commit.

@@ -22,6 +22,8 @@ use crate::store::{Store, Tx, WriteFailure, audit, tokens};
 
 mod last_requests;
 
+pub use last_requests::LastLooks;
+
 /// What an admin changes in an account; `None`: it stays as it is.
 #[derive(Debug, Default)]
 pub struct UserChanges {
