@@ -237,9 +237,14 @@ impl Store {
         most: usize,
     ) -> Result<Vec<UsedInStep>, Error> {
         let all = move |connection: &mut SqliteConnection| {
-            let chosen = sums(connection, by, wanted, measure.order(), most)?;
-            let places: HashMap<(i64, String), usize> =
-                chosen.into_iter().enumerate().map(|(place, used)| ((used.number, used.word), place)).collect();
+            let places: HashMap<(i64, String), usize> = match by {
+                // The one group need not be looked for.
+                Group::All => HashMap::from([((0, String::new()), 0)]),
+                by => {
+                    let chosen = sums(connection, by, wanted, measure.order(), most)?;
+                    chosen.into_iter().enumerate().map(|(place, used)| ((used.number, used.word), place)).collect()
+                }
+            };
             let mut steps = Vec::new();
             for bound in bounds.windows(2) {
                 let within = UsageFilter { from: bound[0].max(wanted.from), to: bound[1].min(wanted.to), ..wanted };

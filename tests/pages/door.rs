@@ -156,3 +156,20 @@ async fn a_password_is_changed_by_whoever_knows_the_one_before() {
     assert_eq!(browser.get("/").await.location(), "/admin");
     assert_eq!(other.get("/").await.location(), "/sign-in", "other sessions have ended");
 }
+
+#[actix_web::test]
+async fn a_form_larger_than_any_is_refused_with_a_page() {
+    let gateway = TestGateway::start(&FakeOllama::start().url());
+    let mut browser = Browser::new(&gateway);
+    let name = |bytes: usize| "a".repeat(bytes);
+
+    let page = browser.post("/register", &[("email", &name(60 << 10)), ("password", PASSWORD)]).await;
+    assert_eq!(page.status, 400, "it is read");
+    page.says("Ask for an account");
+    let page = browser.post("/register", &[("email", &name(1 << 20)), ("password", PASSWORD)]).await;
+
+    assert_eq!(page.status, 413);
+    page.says("<html");
+    page.says("65536 bytes");
+    assert!(page.text.len() < 10_000, "nothing of it is repeated");
+}

@@ -193,8 +193,8 @@ async fn used(
         sort: None,
     };
     let question = question(asked, range, &own);
-    let items = tell(question).await?;
-    let all = tell(in_time(own.clone(), None)).await?;
+    // Each reads the whole time; side by side they take half as long.
+    let (items, all) = tokio::try_join!(tell(question), tell(in_time(own.clone(), None)))?;
     let chosen = match name_of_choice(store, asked, &items).await? {
         None => None,
         Some(name) => {
