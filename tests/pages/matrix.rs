@@ -199,3 +199,50 @@ async fn what_is_somebody_else_s_is_an_unknown_page() {
         }
     }
 }
+
+#[actix_web::test]
+async fn no_field_of_a_form_gives_a_person_more_than_they_have() {
+    let gateway = TestGateway::start(&FakeOllama::start().url());
+    let admin = gateway.admin().await;
+    let ann = gateway.user(&admin, "ann").await;
+    let id = gateway.id_of(&admin, "ann@example.org").await;
+    let account = async || {
+        let mut account = gateway.get(&format!("/api/v1/users/{id}"), Some(&admin)).await.json();
+        // What she does is counted.
+        account
+            .as_object_mut()
+            .unwrap()
+            .retain(|name, _| !["left", "open_tokens", "last_request_at"].contains(&name.as_str()));
+        account
+    };
+    let before = account().await;
+    let mut browser = Browser::of_user(&gateway, "ann").await;
+    let more = [
+        ("role", "admin"),
+        ("is_admin", "true"),
+        ("status", "active"),
+        ("approved", "true"),
+        ("id", "1"),
+        ("user_id", NO_ID),
+        ("requests_per_minute", "100000"),
+        ("tokens_per_day", ""),
+        ("weight", "100"),
+        ("class", "interactive"),
+        ("models", "fake"),
+        ("note", "let me in"),
+        ("name", "one more"),
+        ("scopes", "models:manage"),
+    ];
+
+    for route in routes::all().filter(|route| route.method == "POST" && route.path.starts_with("/me")) {
+        let page = browser.post(&path_of(route), &more).await;
+        assert_ne!(page.status, 500, "{}: {}", route.path, page.text);
+    }
+    let in_the_address = browser.get("/me?role=admin&is_admin=true").await;
+
+    assert_eq!(in_the_address.status, 200);
+    assert_eq!(account().await, before);
+    assert_eq!(browser.get("/admin").await.status, 404);
+    let tokens = gateway.get("/api/v1/tokens", Some(&ann)).await.json();
+    assert!(!tokens.to_string().contains("models:manage"), "{tokens}");
+}
