@@ -54,7 +54,7 @@ pub struct Session {
     created_at: Timestamp,
     address: Option<String>,
     browser: Option<String>,
-    /// When it was opened. Monotonic, so that a clock that is set back prolongs nothing.
+    /// Time of the sign-in. It is monotonic, so setting the host's clock back prolongs nothing.
     began: Instant,
     times: Mutex<Times>,
     wrong: AtomicU32,
@@ -68,7 +68,7 @@ pub struct Session {
 #[derive(Debug, Clone, Copy)]
 struct Times {
     seen: Instant,
-    /// When the use that is on the disk was.
+    /// Time of the last use that was written to the disk.
     written: Instant,
     /// When the password was given last.
     proven: Option<Instant>,

@@ -86,11 +86,11 @@ pub struct ExportLine {
     pub format: &'static str,
     #[schema(format = DateTime)]
     pub created_at: String,
-    /// Who made it; absent: somebody on the host.
+    /// Who made it; absent: the operator, on the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "maria@example.org")]
     pub by: Option<String>,
-    /// Whose requests it holds; absent: everybody's.
+    /// The user whose requests it holds; absent: all users.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "ann@example.org")]
     pub user: Option<String>,

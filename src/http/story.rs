@@ -94,7 +94,7 @@ async fn found(store: &Store, request_id: &str) -> Result<RequestRows, Error> {
     Ok(RequestRows { first: rows.pop().unwrap_or_else(|| last.clone()), last })
 }
 
-/// `user_id` is the user in whose record it is read; `None`: everybody's.
+/// `user_id` is the user in whose record it is read; `None`: the record of all users.
 async fn told(store: &Store, rows: RequestRows, user_id: Option<i64>) -> Result<Story, Error> {
     let mut item = audit_items(store, std::slice::from_ref(&rows.last)).await?.remove(0);
     // The story has it for every row.

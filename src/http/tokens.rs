@@ -29,7 +29,7 @@ pub struct TokensQuery {
     /// For admins: the owner. Default: yourself.
     #[param(format = Uuid)]
     user_id: Option<String>,
-    /// `true`: everybody's. For admins.
+    /// `true`: the tokens of all users. For admins.
     #[serde(default)]
     #[param(required = false)]
     all: bool,
@@ -52,7 +52,7 @@ pub struct TokenPage {
     next: Option<String>,
 }
 
-/// Your tokens, newest first, including expired and revoked ones. Admins may list another user's, or everybody's.
+/// Your tokens, newest first, including expired and revoked ones. Admins may list another user's, or those of all users.
 #[utoipa::path(get, path = "/api/v1/tokens", operation_id = "list_tokens", tag = "tokens", params(TokensQuery),
     responses((status = 200, body = TokenPage), crate::http::errors::Refusals))]
 pub async fn list(

@@ -76,7 +76,7 @@ pub struct UserFactsView {
     pub last_request_at: Option<String>,
     /// How many of their tokens can be used now.
     pub open_tokens: usize,
-    /// Who approved the account; absent: somebody on the host, or nobody.
+    /// Who approved the account; absent: the operator, on the host, or it was not approved.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "maria@example.org")]
     pub approved_by: Option<String>,
