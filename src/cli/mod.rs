@@ -49,7 +49,8 @@ use user::UserCommand;
         point their clients at http://HOST:7000. Swagger UI is at /docs/."
 )]
 pub struct Cli {
-    /// Configuration file [default: lan-gateway.toml in this folder, if it exists]
+    /// Configuration file [default: that of the installation, as in /opt/lan-gateway/lan-gateway.toml, or else
+    /// lan-gateway.toml in this folder, if it exists]
     #[arg(long, global = true, env = "LGW_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]

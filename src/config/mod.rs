@@ -76,7 +76,7 @@ pub struct Config {
     pub keys: Vec<ConfigKey>,
 }
 
-/// The file that is read if it exists and no other is named.
+/// The name of the file that is read if it exists and no other is named; see `origin::default_file`.
 pub const DEFAULT_FILE: &str = "lan-gateway.toml";
 
 const INTRO: &str = "Configuration of lan-gateway: every key with its default. A file is only needed to change one.
@@ -85,17 +85,20 @@ LGW_LIMITS__REQUESTS_PER_MINUTE=20 sets requests_per_minute in [limits].
 `lan-gateway config check` reports every problem of a file at once.";
 
 impl Config {
-    /// Loads `file`, or `lan-gateway.toml` if it exists, with the environment on top.
+    /// Loads `file`, or the default file if it exists, with the environment on top.
     pub fn load(file: Option<&Path>) -> (Origin, Result<Config, Vec<Problem>>) {
-        let default = Path::new(DEFAULT_FILE);
-        // A file whose existence can't be checked is read, so that the error of reading it is reported.
-        let file = file.or_else(|| default.try_exists().unwrap_or(true).then_some(default));
+        let file = file.map(Path::to_owned).or_else(origin::default_file);
         let mut problems = Vec::new();
-        let text = match file.map(std::fs::read_to_string) {
+        let read = |file: &PathBuf| {
+            std::fs::read_to_string(file).map_err(|cause| Problem {
+                key: file.display().to_string(),
+                message: format!("can't be read: {cause}"),
+            })
+        };
+        let text = match file.as_ref().map(read) {
             Some(Ok(text)) => text,
-            Some(Err(cause)) => {
-                let key = file.unwrap_or(default).display().to_string();
-                problems.push(Problem { key, message: format!("can't be read: {cause}") });
+            Some(Err(problem)) => {
+                problems.push(problem);
                 String::new()
             }
             None => String::new(),
@@ -113,7 +116,7 @@ impl Config {
             }
         }
         let variables = Reader::new(Table::new(), env.clone()).variables();
-        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         let origin = Origin { file: file.map(absolute), variables };
         let config = match Config::resolve(&text, env) {
             Ok(config) if problems.is_empty() => Ok(Config { file: origin.file.clone(), ..config }),
