@@ -73,6 +73,8 @@ mod runaway;
 mod schemas;
 #[path = "api/search.rs"]
 mod search;
+#[path = "api/service.rs"]
+mod service;
 #[path = "api/settings.rs"]
 mod settings;
 #[path = "api/sharing.rs"]

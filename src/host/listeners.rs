@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Returns addresses and ports of every program that listens for TCP, as far as the kernel shows them.
 pub fn listening() -> Vec<(IpAddr, u16)> {
-    ["/proc/net/tcp", "/proc/net/tcp6"]
+    // Not `/proc/net`, which a service with `ProcSubset=pid` doesn't have.
+    ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
         .iter()
         .filter_map(|table| std::fs::read_to_string(table).ok())
         .flat_map(|table| listeners(&table))

@@ -28,6 +28,7 @@ use crate::rules::quarantine::Quarantine;
 use crate::rules::queue::{Queue, Slots};
 use crate::rules::routing::Routing;
 use crate::rules::tokens::Tokens;
+use crate::serve::alive::Loops;
 use crate::serve::socket;
 use crate::store::{self, Store};
 
@@ -156,6 +157,7 @@ pub struct App {
     pub exports: Arc<Exports>,
     pub stages: Stages,
     pub watch: Arc<HostWatch>,
+    pub loops: Loops,
     _data_dir: DataDir,
 }
 
@@ -202,8 +204,8 @@ impl App {
             readers_over: CancellationToken::new(),
             pumps: TaskTracker::new(),
         };
-        let (config, watch) = (Arc::new(config), Arc::default());
-        Ok(App { config, store, auth, accounts, tokens, exports, stages, watch, _data_dir: data_dir })
+        let (config, watch, loops) = (Arc::new(config), Arc::default(), Loops::default());
+        Ok(App { config, store, auth, accounts, tokens, exports, stages, watch, loops, _data_dir: data_dir })
     }
 
     /// Writes what is still in memory and ends the writer.

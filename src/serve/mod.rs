@@ -1,9 +1,11 @@
 //! Makes the parts, starts the server, and runs the background work.
 
+pub mod alive;
 pub mod app;
 pub mod control;
 pub mod parts;
 pub mod server;
 pub mod socket;
+pub mod systemd;
 pub mod telemetry;
 pub mod upkeep;

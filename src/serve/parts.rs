@@ -15,6 +15,7 @@ use crate::rules::accounts::Accounts;
 use crate::rules::export::Exports;
 use crate::rules::limits::bodies::Bodies;
 use crate::rules::tokens::Tokens;
+use crate::serve::alive::Loops;
 use crate::serve::app::App;
 use crate::store::Store;
 use crate::upstream::UpstreamClient;
@@ -33,6 +34,7 @@ pub struct Parts {
     networks: web::Data<Networks>,
     hosts: web::Data<Hosts>,
     watch: web::Data<HostWatch>,
+    loops: Loops,
     stages: Stages,
 }
 
@@ -51,12 +53,15 @@ impl Parts {
             networks: web::Data::new(Networks(config.allow_networks.clone())),
             hosts: web::Data::new(Hosts::of_this_machine(&config.allowed_hosts)),
             watch: web::Data::from(app.watch.clone()),
+            loops: app.loops.clone(),
             stages: app.stages.clone(),
         }
     }
 
-    /// Registers the parts with the services of one worker. Each worker has its own connections to the upstreams.
+    /// Registers the parts with the services of one worker. Each worker has its own connections to the upstreams, and its loop
+    /// is watched.
     pub fn install(&self, services: &mut ServiceConfig) {
+        self.loops.watch_here();
         let gateway = Gateway::new(self.stages.clone(), UpstreamClient::new(&self.config));
         services
             .app_data(self.auth.clone())

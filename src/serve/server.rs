@@ -27,6 +27,7 @@ use crate::serve::app::App;
 use crate::serve::control::Control;
 use crate::serve::parts::Parts;
 use crate::serve::socket;
+use crate::serve::systemd;
 use crate::serve::telemetry::QuietSpan;
 use crate::serve::upkeep;
 
@@ -89,6 +90,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let hangups = tokio::task::spawn_local(ignore(hangup));
     let background = upkeep::start(&app, quotas, control.ended());
     greet(&app, address).await;
+    systemd::ready(&app, address);
 
     let handle = server.handle();
     tokio::pin!(server);
@@ -102,6 +104,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         _ = vitals.failed() => false,
     };
     vitals.may_end();
+    systemd::stopping(config.stop_seconds_max + LAST_BYTES_MAX + ROWS_WAIT_MAX + CLOSE_WAIT_MAX);
     app.stages.stopping.cancel();
     if !ended {
         drain(&app, async { tokio::join!(server, handle.stop(true)) }, &mut signals).await;

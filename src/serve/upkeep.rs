@@ -10,7 +10,9 @@ use tracing::warn;
 use crate::base::vital::panic_on_purpose;
 use crate::http::address_quotas::AddressQuotas;
 use crate::provider;
+use crate::serve::alive::WRITE_TIME_MAX;
 use crate::serve::app::App;
+use crate::serve::systemd;
 use crate::store::words::Merge;
 use crate::upstream::UpstreamClient;
 
@@ -35,9 +37,6 @@ const INDEX_REST_SHARE: u32 = 3;
 const BUSY_WRITES_PER_SECOND: f64 = 1000.0;
 const INDEX_REST_BUSY: Duration = Duration::from_secs(1);
 
-/// A transaction that takes this long ends the process: the disk counts as broken, and requests would wait for ever.
-const WRITE_TIME_MAX: Duration = Duration::from_secs(120);
-
 /// The background tasks. If one ends, the process ends.
 pub struct Background(Vec<JoinHandle<()>>);
 
@@ -58,6 +57,7 @@ pub fn start(app: &Arc<App>, quotas: AddressQuotas, control: impl Future<Output 
         spawn("the sums of usage", Box::pin(follow(app.clone()))),
         spawn("the index of words", Box::pin(index(app.clone()))),
         spawn("the watch over the upstreams", Box::pin(watch_upstreams(app.clone()))),
+        spawn("the news for systemd", Box::pin(systemd::attend(app.clone()))),
         spawn("erasing", Box::pin(erase(app.clone()))),
         spawn("the control socket", Box::pin(control)),
     ])
