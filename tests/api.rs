@@ -35,6 +35,8 @@ mod hosts;
 mod http_versions;
 #[path = "api/https_upstreams.rs"]
 mod https_upstreams;
+#[path = "api/keys.rs"]
+mod keys;
 #[path = "api/leaving.rs"]
 mod leaving;
 #[path = "api/limits.rs"]

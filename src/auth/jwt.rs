@@ -6,7 +6,8 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use anyhow::{Context, ensure};
 use base64::Engine;
@@ -21,6 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
+use crate::base::owner;
 use crate::base::secret::random_bytes;
 use crate::config;
 
@@ -70,16 +72,61 @@ struct KeyEntry {
     secret: String,
 }
 
+impl KeyFile {
+    fn read(path: &Path) -> anyhow::Result<KeyFile> {
+        let mode = fs::metadata(path)?.permissions().mode();
+        ensure!(mode & 0o077 == 0, "{} may be read by others; run chmod 600 on it", path.display());
+        let text = Zeroizing::new(fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?);
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+    }
+
+    /// Replaces the file as a whole: after a crash it is the old one or the new one.
+    fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let text = Zeroizing::new(serde_json::to_string_pretty(self)?);
+        let new = path.with_extension("new");
+        let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        out.write_all(text.as_bytes())?;
+        let folder = path.parent().context("a file without a folder")?;
+        owner::hand_over(&out, folder)?;
+        out.sync_all()?;
+        fs::rename(&new, path)?;
+        Ok(fs::File::open(folder)?.sync_all()?)
+    }
+}
+
+impl KeyEntry {
+    fn random() -> KeyEntry {
+        KeyEntry { kid: crate::base::secret::random_code(8), secret: BASE64.encode(random_bytes::<32>()) }
+    }
+}
+
 impl Drop for KeyEntry {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.secret);
     }
 }
 
+/// Keys that sign and verify. A rotation replaces them while requests go on.
 pub struct JwtKeys {
+    ring: RwLock<Arc<KeyRing>>,
+    /// Two rotations at once would write one file.
+    rotating: Mutex<()>,
+    path: PathBuf,
+    lifetime_seconds: i64,
+}
+
+struct KeyRing {
     instance: String,
     keys: Vec<(String, EncodingKey, DecodingKey)>,
-    lifetime_seconds: i64,
+}
+
+/// What a rotation does with the keys that were used until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OldKeys {
+    /// The newest of them still verifies, so that JWTs stay valid until they expire.
+    Keep,
+    /// JWTs end at once.
+    Drop,
 }
 
 impl JwtKeys {
@@ -89,29 +136,40 @@ impl JwtKeys {
         let _ = PROVIDER.install_default();
         let path = secrets_dir.join("jwt.json");
         if !path.exists() {
-            create(&path).with_context(|| format!("can't write {}", path.display()))?;
+            let file = KeyFile { instance: crate::base::ids::public_id(), keys: vec![KeyEntry::random()] };
+            file.write(&path).with_context(|| format!("can't write {}", path.display()))?;
         }
-        let mode = fs::metadata(&path)?.permissions().mode();
-        ensure!(mode & 0o077 == 0, "{} may be read by others; run chmod 600 on it", path.display());
-        let text = Zeroizing::new(fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?);
-        let file: KeyFile = serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
-        ensure!(!file.keys.is_empty(), "{} holds no key", path.display());
-        let mut keys = Vec::new();
-        for entry in &file.keys {
-            let secret = Zeroizing::new(BASE64.decode(&entry.secret).context("a key in jwt.json is damaged")?);
-            ensure!(secret.len() == 32, "a key in {} is not 256 bits long", path.display());
-            keys.push((entry.kid.clone(), EncodingKey::from_secret(&secret), DecodingKey::from_secret(&secret)));
-        }
+        let ring = RwLock::new(Arc::new(KeyRing::of(&KeyFile::read(&path)?, &path)?));
         let lifetime_seconds = config.token_lifetime.as_secs() as i64;
-        Ok(JwtKeys { instance: file.instance, keys, lifetime_seconds })
+        Ok(JwtKeys { ring, rotating: Mutex::default(), path, lifetime_seconds })
+    }
+
+    /// Signs with a new key from now on. The file is on disk before; if it can't be written, nothing changes. Blocks.
+    pub fn rotate(&self, old: OldKeys) -> anyhow::Result<()> {
+        let _one = self.rotating.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = KeyFile::read(&self.path)?;
+        match old {
+            OldKeys::Keep => file.keys.truncate(1),
+            OldKeys::Drop => file.keys.clear(),
+        }
+        file.keys.insert(0, KeyEntry::random());
+        file.write(&self.path).with_context(|| format!("can't write {}", self.path.display()))?;
+        let ring = Arc::new(KeyRing::of(&file, &self.path)?);
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
+        Ok(())
+    }
+
+    fn ring(&self) -> Arc<KeyRing> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn issue(&self, subject: &str, version: i64, now: Timestamp) -> Result<(String, u64), Error> {
-        let (kid, key, _) = &self.keys[0];
+        let ring = self.ring();
+        let (kid, key, _) = &ring.keys[0];
         let now = now.seconds();
         let claims = Claims {
             iss: ISSUER.into(),
-            aud: self.instance.clone(),
+            aud: ring.instance.clone(),
             sub: subject.into(),
             ver: version,
             jti: crate::base::ids::public_id(),
@@ -136,9 +194,22 @@ impl JwtKeys {
         if token.len() > TOKEN_BYTES_MAX {
             return None;
         }
-        let claims = self.open(token)?;
+        let claims = self.ring().open(token)?;
         let in_time = claims.nbf <= now + LEEWAY_SECONDS && now < claims.exp && claims.iat <= now + LEEWAY_SECONDS;
         in_time.then_some(claims)
+    }
+}
+
+impl KeyRing {
+    fn of(file: &KeyFile, path: &Path) -> anyhow::Result<KeyRing> {
+        ensure!(!file.keys.is_empty(), "{} holds no key", path.display());
+        let mut keys = Vec::new();
+        for entry in &file.keys {
+            let secret = Zeroizing::new(BASE64.decode(&entry.secret).context("a key in jwt.json is damaged")?);
+            ensure!(secret.len() == 32, "a key in {} is not 256 bits long", path.display());
+            keys.push((entry.kid.clone(), EncodingKey::from_secret(&secret), DecodingKey::from_secret(&secret)));
+        }
+        Ok(KeyRing { instance: file.instance.clone(), keys })
     }
 
     /// Returns the claims of a JWT that one of the keys has signed, without checking its times.
@@ -162,16 +233,6 @@ impl JwtKeys {
 fn object<T: serde::de::DeserializeOwned>(part: &str) -> Option<T> {
     let text = BASE64.decode(part).ok().filter(|text| text.starts_with(b"{"))?;
     serde_json::from_slice(&text).ok()
-}
-
-fn create(path: &Path) -> anyhow::Result<()> {
-    let entry = KeyEntry { kid: crate::base::secret::random_code(8), secret: BASE64.encode(random_bytes::<32>()) };
-    let file = KeyFile { instance: crate::base::ids::public_id(), keys: vec![entry] };
-    let text = Zeroizing::new(serde_json::to_string_pretty(&file)?);
-    let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    out.write_all(text.as_bytes())?;
-    out.sync_all()?;
-    Ok(())
 }
 
 /// HS256 over ring: jsonwebtoken's own back ends bring RSA with a known flaw, or a slow build.
@@ -226,6 +287,37 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
 
+    #[test]
+    fn after_a_rotation_the_last_key_still_verifies_and_no_older_one() {
+        let (folder, keys) = keys();
+        let issue = || keys.issue("subject", 1, NOW).unwrap().0;
+        let first = issue();
+        keys.rotate(OldKeys::Keep).unwrap();
+        let second = issue();
+        assert!(keys.verify(&first, NOW).is_ok() && keys.verify(&second, NOW).is_ok());
+
+        keys.rotate(OldKeys::Keep).unwrap();
+
+        assert!(keys.verify(&first, NOW).is_err(), "two keys at most");
+        assert!(keys.verify(&second, NOW).is_ok());
+        let again = JwtKeys::load(folder.path(), &Config::resolve("", []).unwrap().accounts).unwrap();
+        assert!(again.verify(&second, NOW).is_ok() && again.verify(&issue(), NOW).is_ok(), "the file says the same");
+    }
+
+    #[test]
+    fn a_rotation_can_end_every_jwt_and_one_that_fails_ends_none() {
+        let (folder, keys) = keys();
+        let old = keys.issue("subject", 1, NOW).unwrap().0;
+        keys.rotate(OldKeys::Drop).unwrap();
+        assert!(keys.verify(&old, NOW).is_err());
+        let new = keys.issue("subject", 1, NOW).unwrap().0;
+
+        fs::write(folder.path().join("jwt.json"), "damaged").unwrap();
+
+        assert!(keys.rotate(OldKeys::Drop).is_err());
+        assert!(keys.verify(&new, NOW).is_ok());
+    }
+
     fn keys() -> (tempfile::TempDir, JwtKeys) {
         let folder = tempfile::tempdir().unwrap();
         let keys = JwtKeys::load(folder.path(), &Config::resolve("", []).unwrap().accounts).unwrap();
@@ -234,7 +326,8 @@ mod tests {
 
     fn signed(keys: &JwtKeys, header: &str, claims: &str) -> String {
         let message = format!("{}.{}", BASE64.encode(header), BASE64.encode(claims));
-        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &keys.keys[0].1, Algorithm::HS256).unwrap();
+        let signature =
+            jsonwebtoken::crypto::sign(message.as_bytes(), &keys.ring().keys[0].1, Algorithm::HS256).unwrap();
         format!("{message}.{signature}")
     }
 
@@ -274,9 +367,10 @@ mod tests {
     #[test]
     fn whatever_we_do_not_write_ourselves_is_refused() {
         let (_folder, keys) = keys();
-        let kid = &keys.keys[0].0;
+        let ring = keys.ring();
+        let kid = &ring.keys[0].0;
         let now = NOW.seconds();
-        let aud = &keys.instance;
+        let aud = &ring.instance;
         let header = format!(r#"{{"typ":"at+jwt","alg":"HS256","kid":"{kid}"}}"#);
         let claims = |change: &dyn Fn(&mut serde_json::Value)| {
             let mut claims = serde_json::json!({ "iss": "lan-gateway", "aud": aud, "sub": "s", "ver": 1, "jti": "j",

@@ -15,7 +15,7 @@ use crate::base::secret::{Secret, random_bytes};
 use crate::config;
 use crate::model::credential::{Credential, Username};
 use crate::model::model_name::{ModelName, SameModel};
-use crate::model::people::{User, UserStatus};
+use crate::model::people::{Actor, User, UserStatus};
 use crate::model::rights::{Class, Scope};
 use crate::model::token::Token;
 use crate::store::Store;
@@ -30,7 +30,7 @@ pub mod sessions;
 pub mod throttle;
 
 use api_token::ApiToken;
-use jwt::JwtKeys;
+use jwt::{JwtKeys, OldKeys};
 use own_acts::OwnActs;
 use password::{Match, Passwords};
 use running::Running;
@@ -162,7 +162,7 @@ pub struct Auth {
     pub running: Arc<Running>,
     pub own_acts: OwnActs,
     pub sessions: Sessions,
-    keys: JwtKeys,
+    keys: Arc<JwtKeys>,
     /// Cache of verified passwords for `/chat`: a keyed digest of everything that was verified, and the account's id.
     verified: Cache<[u8; 32], i64>,
     cache_key: hmac::Key,
@@ -184,7 +184,7 @@ impl Auth {
         let own_acts = OwnActs::new(store.settings().clone());
         let sessions = Sessions::new(store.clone(), config);
         let passwords = Passwords::new(config)?;
-        Ok(Auth { store, passwords, throttle, running, own_acts, sessions, keys, verified, cache_key })
+        Ok(Auth { store, passwords, throttle, running, own_acts, sessions, keys: Arc::new(keys), verified, cache_key })
     }
 
     /// Authenticates a credential. `source` is the client's address; a password from the host itself has none and is not slowed
@@ -206,6 +206,14 @@ impl Auth {
     ) -> Result<(String, u64), Error> {
         let identity = self.prove(username, password, source).await?.into_identity()?;
         self.keys.issue(&identity.user.public_id, identity.user.version, Timestamp::now())
+    }
+
+    /// Signs JWTs with a new key from now on. The act is on record first: no record, no rotation.
+    pub async fn rotate_keys(&self, by: Actor, old: OldKeys) -> Result<(), Error> {
+        self.store.note_key_rotation(by, old == OldKeys::Drop).await?;
+        let keys = self.keys.clone();
+        let rotated = tokio::task::spawn_blocking(move || keys.rotate(old)).await;
+        rotated.map_err(anyhow::Error::from).flatten().map_err(Error::internal)
     }
 
     /// Verifies credentials and opens a session of the pages, also for an account that waits for approval or has to change its

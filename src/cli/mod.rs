@@ -16,11 +16,13 @@ use crate::serve::telemetry;
 mod doctor;
 mod export;
 mod host;
+mod keys;
 mod models;
 mod queue;
 mod record;
 mod settings;
 mod socket;
+mod status;
 mod table;
 mod token;
 mod usage;
@@ -29,10 +31,12 @@ mod user;
 use doctor::DoctorCommand;
 use export::ExportCommand;
 use host::HostApi;
+use keys::KeysCommand;
 use models::ModelsCommand;
 use queue::QueueCommand;
 use record::RecordCommand;
 use settings::SettingsCommand;
+use status::StatusCommand;
 use token::TokenCommand;
 use usage::UsageCommand;
 use user::UserCommand;
@@ -84,6 +88,11 @@ enum Command {
     Models(ModelsCommand),
     /// Export the record of one person, or what a filter finds, as CSV or JSON Lines
     Export(ExportCommand),
+    /// The keys that sign JWTs: change them
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Whether the gateway runs, since when, what it can do, and what is wrong; fails unless it answers requests
+    Status(StatusCommand),
     /// The configuration: an example with every key, or a check of yours
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -133,6 +142,7 @@ pub fn run(cli: Cli) -> ExitCode {
                 false => Err(anyhow::anyhow!("something is wrong; see above")),
             }
         }
+        Command::Status(command) => actix_web::rt::System::new().block_on(status::run(&config, &command)),
         Command::Config(_) | Command::Openapi => {
             println!("the configuration is good; {origin}");
             config.notes.iter().for_each(|note| println!("note: {note}"));
@@ -171,7 +181,8 @@ async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
         Command::Queue(command) => queue::run(&host, config, command).await,
         Command::Models(command) => models::run(&host, config, command).await,
         Command::Export(command) => export::run(&host, command).await,
-        Command::Serve | Command::Doctor(_) | Command::Config(_) | Command::Openapi => Ok(()),
+        Command::Keys(command) => keys::run(&host, &command).await,
+        Command::Serve | Command::Doctor(_) | Command::Status(_) | Command::Config(_) | Command::Openapi => Ok(()),
     };
     let closed = host.close().await;
     done.and(closed)

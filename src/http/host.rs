@@ -7,13 +7,15 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, Route as ActixRoute};
 use serde::Deserialize;
 
+use crate::auth::Auth;
+use crate::auth::jwt::OldKeys;
 use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::config::Config;
 use crate::dialect::{DIALECTS, SharedRoute};
 use crate::gateway::Gateway;
 use crate::http::callers::{Admin, HostDoor};
-use crate::http::reply::{ApiResult, answer, answer_as};
+use crate::http::reply::{ApiResult, answer, answer_as, answer_done};
 use crate::http::users::UserDetail;
 use crate::http::views::{FreshToken, UserView};
 use crate::http::{ApiRoute, ROUTES, Who, body, method, of_dialects, unknown};
@@ -37,6 +39,7 @@ pub static HOST_ROUTES: &[HostRoute] = &[
     route("GET", "/host/users/{name}", || web::to(find)),
     route("POST", "/host/users/{id}/unlock", || web::to(unlock)),
     route("POST", "/host/users/{id}/tokens", || web::to(create_token)),
+    route("POST", "/host/keys/rotate", || web::to(rotate_keys)),
 ];
 
 /// Mounts the services of the control socket, whose callers are the operator of the host.
@@ -110,6 +113,28 @@ async fn find(
 async fn unlock(_: Admin, request: HttpRequest, id: web::Path<String>, accounts: web::Data<Accounts>) -> ApiResult {
     let unlocked = accounts.by_id(&id).and_then(|user| accounts.unlock(user.name()));
     answer(&request, unlocked.map(|user| UserView::from(&*user)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    #[serde(default)]
+    end_older: bool,
+}
+
+/// Signs JWTs with a new key from now on.
+async fn rotate_keys(
+    host: Admin,
+    request: HttpRequest,
+    mut payload: web::Payload,
+    auth: web::Data<Auth>,
+    config: web::Data<Config>,
+) -> ApiResult {
+    let rotated = async {
+        let Rotation { end_older } = body::json(&request, &mut payload, &config.limits).await?;
+        auth.rotate_keys(host.0.actor(), if end_older { OldKeys::Drop } else { OldKeys::Keep }).await
+    };
+    answer_done(&request, rotated.await)
 }
 
 /// Creates a token for a user's machine.

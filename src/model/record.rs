@@ -129,6 +129,8 @@ words! {
     ExportCreated = "export_created",
     ExportFinished = "export_finished",
     SettingsChanged = "settings_changed",
+    /// JWTs are signed with a new key.
+    KeysRotated = "keys_rotated",
     ClockSetBack = "clock_set_back",
 }
 

@@ -80,6 +80,16 @@ impl Store {
         .await
     }
 
+    /// Notes that JWTs are about to be signed with a new key, and whether older ones end.
+    pub async fn note_key_rotation(&self, by: Actor, ends_older: bool) -> Result<(), Error> {
+        self.write(move |tx| {
+            let detail = serde_json::json!({ "ends_older": ends_older }).to_string();
+            insert_act(tx.connection, tx.now, Act::KeysRotated, by.0, None, Some(detail))?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Notes that an admin cancelled a user's request.
     pub async fn note_cancel(&self, by: Actor, subject: i64, request: RequestId) -> Result<(), Error> {
         self.write(move |tx| {

@@ -137,6 +137,10 @@ impl RecordedAct<'_> {
             Act::SettingsChanged => {
                 host.words(format!("set {}", self.detail.map(changes::of_settings).unwrap_or_default()))
             }
+            Act::KeysRotated if self.detail.is_some_and(|detail| detail["ends_older"] == true) => {
+                host.words("changed the key of JWTs and ended all JWTs")
+            }
+            Act::KeysRotated => host.words("changed the key of JWTs"),
             Act::ClockSetBack => host_clock(self.detail),
         }
     }
@@ -247,6 +251,7 @@ pub fn act_name(act: Act) -> &'static str {
         Act::ExportCreated => "began an export",
         Act::ExportFinished => "finished an export",
         Act::SettingsChanged => "changed settings",
+        Act::KeysRotated => "changed the key of JWTs",
         Act::ClockSetBack => "clock set back",
     }
 }
