@@ -4,6 +4,7 @@
 // Words that everything else is written in.
 pub mod base;
 pub mod config;
+pub mod metrics;
 
 // What is talked about.
 pub mod model;

@@ -43,6 +43,8 @@ mod leaving;
 mod limits;
 #[path = "api/memory.rs"]
 mod memory;
+#[path = "api/metrics.rs"]
+mod metrics;
 #[path = "api/numbers.rs"]
 mod numbers;
 #[path = "api/others.rs"]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["base"],
     &["model"],
-    &["config"],
+    &["config", "metrics"],
     &["dialect", "provider", "store"],
     &["auth", "host", "upstream"],
     &["rules"],
@@ -34,6 +34,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rustls", &["upstream"]),
     ("rustls_native_certs", &["upstream"]),
     ("jiff", &["base::clock"]),
+    ("prometheus", &["metrics"]),
     ("tracing_actix_web", &["http", "serve::server", "serve::telemetry"]),
 ];
 

@@ -21,6 +21,7 @@ use crate::model::token::Token;
 use crate::store::Store;
 
 pub mod api_token;
+mod failures;
 mod guessable;
 pub mod jwt;
 pub mod own_acts;
@@ -30,6 +31,7 @@ pub mod sessions;
 pub mod throttle;
 
 use api_token::ApiToken;
+use failures::AuthFailures;
 use jwt::{JwtKeys, OldKeys};
 use own_acts::OwnActs;
 use password::{Match, Passwords};
@@ -91,7 +93,7 @@ impl Identity {
         if !token.may_come_from(source) {
             return Err(Error::forbidden(format!("the token `{}` may not be used from this address", token.name)));
         }
-        let has = |scope: &Scope| token.scopes.include(*scope) && (*scope != Scope::ManageModels || self.is_admin());
+        let has = |scope: &Scope| token.scopes.include(*scope) && (!scope.needs_admin() || self.is_admin());
         if !scopes.iter().any(has) {
             let needed: Vec<_> = scopes.iter().map(|scope| format!("`{}`", scope.name())).collect();
             let needed = needed.join(" or ");
@@ -162,6 +164,7 @@ pub struct Auth {
     pub running: Arc<Running>,
     pub own_acts: OwnActs,
     pub sessions: Sessions,
+    pub failures: AuthFailures,
     keys: Arc<JwtKeys>,
     /// Cache of verified passwords for `/chat`: a keyed digest of everything that was verified, and the account's id.
     verified: Cache<[u8; 32], i64>,
@@ -184,15 +187,18 @@ impl Auth {
         let own_acts = OwnActs::new(store.settings().clone());
         let sessions = Sessions::new(store.clone(), config);
         let passwords = Passwords::new(config)?;
-        Ok(Auth { store, passwords, throttle, running, own_acts, sessions, keys: Arc::new(keys), verified, cache_key })
+        let (failures, keys) = (AuthFailures::default(), Arc::new(keys));
+        Ok(Auth { store, passwords, throttle, running, own_acts, sessions, failures, keys, verified, cache_key })
     }
 
     /// Authenticates a credential. `source` is the client's address; a password from the host itself has none and is not slowed
     /// down.
     pub async fn identify(&self, credential: Credential, source: Option<IpAddr>) -> Result<Identity, Denied> {
         match credential {
-            Credential::Bearer(text) if text.expose().starts_with(api_token::PREFIX) => self.machine(&text),
-            Credential::Bearer(jwt) => self.bearer(&jwt),
+            Credential::Bearer(text) if text.expose().starts_with(api_token::PREFIX) => {
+                self.machine(&text).inspect_err(|_| self.failures.token.add())
+            }
+            Credential::Bearer(jwt) => self.bearer(&jwt).inspect_err(|_| self.failures.jwt.add()),
             Credential::Password { username, password } => Ok(self.known_password(&username, password, source).await?),
         }
     }
@@ -329,7 +335,7 @@ impl Auth {
         if let Some(pass) = pass {
             pass.ended(proof.is_some());
         }
-        let proof = proof.ok_or_else(Error::bad_credentials)?;
+        let proof = proof.ok_or_else(Error::bad_credentials).inspect_err(|_| self.failures.password.add())?;
         match (found, hash) {
             (Match::RightAsTyped, Some(old)) => Ok(self.renew_hash(proof, password, old).await),
             _ => Ok(proof),

@@ -17,6 +17,7 @@ mod doctor;
 mod export;
 mod host;
 mod keys;
+mod metrics;
 mod models;
 mod queue;
 mod record;
@@ -96,6 +97,8 @@ enum Command {
     /// The configuration: an example with every key, or a check of yours
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print what monitoring reads at /metrics
+    Metrics,
     /// Check the configuration, the data folder and each model server, and explain its slots
     Doctor(DoctorCommand),
     /// Print the OpenAPI document
@@ -180,6 +183,7 @@ async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
         Command::Record(command) => record::run(&host, command).await,
         Command::Queue(command) => queue::run(&host, config, command).await,
         Command::Models(command) => models::run(&host, config, command).await,
+        Command::Metrics => metrics::run(&host, config).await,
         Command::Export(command) => export::run(&host, command).await,
         Command::Keys(command) => keys::run(&host, &command).await,
         Command::Serve | Command::Doctor(_) | Command::Status(_) | Command::Config(_) | Command::Openapi => Ok(()),

@@ -15,7 +15,7 @@ pub enum TokenCommand {
         user: String,
         /// Says which machine or pipeline it is for
         name: String,
-        /// chat, embeddings, models, usage, models:manage; may be given several times [default: chat, models]
+        /// chat, embeddings, models, usage, models:manage, metrics; may be given several times [default: chat, models]
         #[arg(long = "scope")]
         scopes: Vec<String>,
         /// A model that it may use; may be given several times [default: all]

@@ -21,6 +21,7 @@ mod keys;
 mod limits;
 mod log;
 mod log_level;
+mod metrics;
 mod origin;
 mod queue;
 mod reader;
@@ -35,6 +36,7 @@ pub use audit::AuditSection;
 pub use keys::{ConfigKey, KeySource};
 pub use limits::LimitsSection;
 pub use log::{Log, LogFormat};
+pub use metrics::MetricsSection;
 pub use origin::Origin;
 pub use queue::Order;
 pub use reader::Problem;
@@ -68,6 +70,7 @@ pub struct Config {
     pub accounts: AccountsSection,
     pub tokens: TokensSection,
     pub log: Log,
+    pub metrics: MetricsSection,
     /// Values that have no effect, as notes for the operator.
     pub notes: Vec<Problem>,
     /// The file that was read, if any.
@@ -228,6 +231,7 @@ impl Config {
             accounts: AccountsSection::read(reader),
             tokens: TokensSection::read(reader),
             log: Log::read(reader),
+            metrics: MetricsSection::read(reader),
             notes: Vec::new(),
             file: None,
             keys: Vec::new(),

@@ -6,4 +6,5 @@ pub mod findings;
 pub mod listeners;
 pub mod machine;
 pub mod parallel;
+pub mod process;
 pub mod watch;

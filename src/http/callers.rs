@@ -76,6 +76,9 @@ pub struct TokenKeeper(pub Asker);
 /// An admin with a JWT, or the host.
 pub struct Admin(pub Asker);
 
+/// An admin with a JWT, a token of an admin with the scope `metrics`, or the host.
+pub struct MetricsReader(pub Asker);
+
 type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
 
 impl FromRequest for Caller {
@@ -131,6 +134,20 @@ impl FromRequest for QueueReader {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let scopes = [Scope::Chat, Scope::Embeddings, Scope::Usage];
         extract_asker(request, move |request, who| who.check_use(&scopes, address(request)), QueueReader)
+    }
+}
+
+impl FromRequest for MetricsReader {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let check = |request: &HttpRequest, who: &Identity| match who.token() {
+            Some(_) => who.check_use(&[Scope::Metrics], address(request)),
+            None if who.is_admin() => Ok(()),
+            None => Err(Error::forbidden("only an admin may do this")),
+        };
+        extract_asker(request, check, MetricsReader)
     }
 }
 

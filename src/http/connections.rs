@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::config::settings::Live;
 use crate::host::files::Allowance;
+use crate::metrics::OpenConnections;
 
 #[derive(Clone)]
 pub struct Connections {
     open: Arc<Mutex<Open>>,
     settings: Live,
     room: usize,
+    meter: Option<OpenConnections>,
 }
 
 #[derive(Default)]
@@ -32,7 +34,12 @@ pub struct Connected {
 impl Connections {
     /// `room` is the number of connections that the limit of open files allows.
     pub fn new(settings: Live, room: usize) -> Self {
-        Connections { open: Arc::default(), settings, room }
+        Connections { open: Arc::default(), settings, room, meter: None }
+    }
+
+    /// Counts open connections in `meter`, too.
+    pub fn metered(self, meter: OpenConnections) -> Self {
+        Connections { meter: Some(meter), ..self }
     }
 
     /// Counts a connection, or returns `None` when there are too many from this address, or in total.
@@ -47,6 +54,7 @@ impl Connections {
         }
         open.total += 1;
         open.by_address.insert(address, count + 1);
+        self.meter.iter().for_each(OpenConnections::opened);
         Some(Connected { connections: self.clone(), address })
     }
 
@@ -57,6 +65,7 @@ impl Connections {
 
 impl Drop for Connected {
     fn drop(&mut self) {
+        self.connections.meter.iter().for_each(OpenConnections::closed);
         let mut open = self.connections.lock();
         open.total -= 1;
         if let Some(count) = open.by_address.get_mut(&self.address) {

@@ -14,6 +14,7 @@ use utoipa::OpenApi;
 use crate::dialect::{DIALECTS, SharedRoute};
 use crate::http::head::RequestHead;
 use crate::http::pages::dress::dress;
+use crate::metrics::LabelValues;
 
 pub mod account;
 pub mod address_quotas;
@@ -37,6 +38,7 @@ pub mod hosts;
 pub mod idle_reader;
 pub mod inference;
 pub mod me;
+pub mod metrics;
 pub mod models;
 pub mod pages;
 pub mod pulse;
@@ -146,6 +148,7 @@ routes! {
         "GET" "/api/v1/exports" Admin exports::list;
         "POST" "/api/v1/exports" Admin exports::create_export;
         "GET" "/api/v1/exports/{id}" Admin exports::export;
+        "GET" "/metrics" Bearer metrics::show;
         "GET" "/health" Anyone health::health;
         "GET" "/health/live" Anyone health::live;
         "GET" "/health/ready" Anyone health::ready;
@@ -160,6 +163,22 @@ routes! {
 pub fn described() -> utoipa::openapi::OpenApi {
     Described::openapi()
 }
+
+/// Returns the values that labels of metrics may have.
+pub fn label_values(upstreams: Vec<String>) -> LabelValues {
+    let shared = || DIALECTS.iter().flat_map(|dialect| dialect.routes());
+    let inference: Vec<&str> = shared().filter(|route| route.is_inference()).map(|route| route.path).collect();
+    let mut apis: Vec<&str> = inference.iter().copied().chain(DIALECTS.iter().map(|dialect| dialect.root())).collect();
+    apis.extend(GUARDED.iter().copied().chain([OWN_API]));
+    apis.sort_unstable();
+    apis.dedup();
+    let routes = shared().map(|route| route.path).chain(ROUTES.iter().map(|route| route.path));
+    let routes = routes.chain(pages::routes::all().map(|route| route.path)).collect();
+    LabelValues { apis, inference, routes, upstreams }
+}
+
+/// The name in the record of the gateway's own API.
+const OWN_API: &str = "/api/v1";
 
 /// Routes that take passwords, and registration: they have a generous rate limit per address.
 const GUARDED: [&str; 6] =

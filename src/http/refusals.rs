@@ -7,9 +7,9 @@ use crate::auth::Whose;
 use crate::base::error::Error;
 use crate::dialect::{Dialect, of_client, openai::OpenAi};
 use crate::gateway::Gateway;
-use crate::http::GUARDED;
 use crate::http::head::{RequestHead, address, request_id};
 use crate::http::reply::respond;
+use crate::http::{GUARDED, OWN_API};
 use crate::rules::audit::Refusal;
 
 /// Records a refusal of one of the gateway's own routes.
@@ -18,7 +18,7 @@ pub fn note_refusal(request: &HttpRequest, who: Option<Whose>, error: &Error) {
     let path = request.path();
     let api = GUARDED.iter().copied().find(|guarded| *guarded == path);
     let dialect = of_client(&RequestHead::of(request, ""));
-    let family = dialect.map_or("/api/v1", Dialect::root);
+    let family = dialect.map_or(OWN_API, Dialect::root);
     gateway.audit().refused(Refusal {
         id: request_id(request),
         who,

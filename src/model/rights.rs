@@ -14,18 +14,30 @@ pub enum Scope {
     Usage,
     /// Needs an owner who is an admin.
     ManageModels,
+    /// Needs an owner who is an admin.
+    Metrics,
 }
 
-const SCOPES: [(&str, Scope); 5] = [
+const SCOPES: [(&str, Scope); 6] = [
     ("chat", Scope::Chat),
     ("embeddings", Scope::Embeddings),
     ("models", Scope::Models),
     ("usage", Scope::Usage),
     ("models:manage", Scope::ManageModels),
+    ("metrics", Scope::Metrics),
 ];
 
 impl Scope {
-    pub const ALL: [Scope; 5] = [Scope::Chat, Scope::Embeddings, Scope::Models, Scope::Usage, Scope::ManageModels];
+    pub const ALL: [Scope; 6] =
+        [Scope::Chat, Scope::Embeddings, Scope::Models, Scope::Usage, Scope::ManageModels, Scope::Metrics];
+
+    /// Returns whether only an admin's token may have it.
+    pub fn needs_admin(self) -> bool {
+        match self {
+            Scope::ManageModels | Scope::Metrics => true,
+            Scope::Chat | Scope::Embeddings | Scope::Models | Scope::Usage => false,
+        }
+    }
 
     pub fn name(self) -> &'static str {
         SCOPES.iter().find(|(_, scope)| *scope == self).map_or("", |(name, _)| name)

@@ -16,6 +16,7 @@ use crate::base::ids::RequestId;
 use crate::base::secret::thread_random_bytes;
 use crate::base::vital::Vitals;
 use crate::config;
+use crate::metrics::{ModelIndex, RequestEnd, RequestMeters};
 use crate::model::model_name::ModelName;
 use crate::model::record::{Kind, Outcome};
 use crate::provider::Call;
@@ -40,8 +41,9 @@ pub struct Audit {
     room: Arc<Semaphore>,
     config: config::AuditSection,
     refusals: RefusalTallies,
+    meters: Arc<RequestMeters>,
     /// Results whose transaction failed; at most as many as requests run at once.
-    unwritten: Mutex<Vec<Closing>>,
+    unwritten: Mutex<Vec<(Closing, ModelIndex)>>,
 }
 
 /// What the intent row of a request is made of.
@@ -83,9 +85,10 @@ impl From<Error> for Unopened {
 }
 
 impl Audit {
-    pub fn new(store: Store, config: config::AuditSection) -> Self {
+    pub fn new(store: Store, config: config::AuditSection, meters: Arc<RequestMeters>) -> Self {
         Audit {
             store,
+            meters,
             room: Arc::new(Semaphore::new(config.queue_bytes_max)),
             config,
             refusals: RefusalTallies::default(),
@@ -151,27 +154,58 @@ impl Audit {
     }
 
     /// Hands a result to the writer; one that could not be written is tried again by `write_unwritten`.
-    fn write_result(self: Arc<Self>, closing: Closing, done: impl FnOnce(Result<(), &str>) + Send + 'static) {
+    fn write_result(
+        self: Arc<Self>,
+        closing: Closing,
+        model: ModelIndex,
+        done: impl FnOnce(Result<(), &str>) + Send + 'static,
+    ) {
         let store = self.store.clone();
         store.append(NewEntry::Result(Box::new(closing)), move |entry, committed| {
-            if let (NewEntry::Result(closing), Err(_)) = (entry, committed)
-                && !closing.is_short
-            {
-                self.unwritten.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(*closing);
+            match entry {
+                NewEntry::Result(closing) if committed.is_ok() || closing.is_short => self.count(&closing, model),
+                NewEntry::Result(closing) => {
+                    let mut unwritten = self.unwritten.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    unwritten.push((*closing, model));
+                }
+                NewEntry::Intent(_) | NewEntry::Segment { .. } | NewEntry::Refusal { .. } => {}
             }
             done(committed);
+        });
+    }
+
+    /// Counts a result whose row was written. Without an intent there is no row.
+    fn count(&self, closing: &Closing, model: ModelIndex) {
+        if closing.slot.get().is_none() {
+            return;
+        }
+        let row = &closing.row;
+        let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        let time = |micros: Option<i64>| number(micros).map(Duration::from_micros);
+        self.meters.ended(&RequestEnd {
+            api: row.api.as_deref(),
+            outcome: row.outcome,
+            reason: row.reason,
+            model: Some(model),
+            upstream: row.host.as_deref(),
+            tokens_in: number(row.prompt_tokens).unwrap_or(0),
+            tokens_out: number(row.answer_tokens).unwrap_or(0),
+            gpu: time(row.gpu_us).unwrap_or_default(),
+            queued: time(row.queued_us),
+            first_token: time(row.first_token_us),
+            total: time(row.total_us),
         });
     }
 
     /// Tries again to write results that could not be written. Their clients were told that the answer failed.
     pub fn write_unwritten(self: &Arc<Self>) {
         let unwritten = std::mem::take(&mut *self.unwritten.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
-        for mut closing in unwritten {
+        for (mut closing, model) in unwritten {
             let row = &mut closing.row;
             if row.outcome == Some(Outcome::Completed) {
                 (row.outcome, row.reason) = (Some(Outcome::Failed), Some("audit_unavailable"));
             }
-            self.clone().write_result(closing, |_| {});
+            self.clone().write_result(closing, model, |_| {});
         }
     }
 
@@ -182,6 +216,11 @@ impl Audit {
 
     pub fn vitals(&self) -> &Vitals {
         self.store.vitals()
+    }
+
+    /// Returns how many bytes wait for the disk, or are reserved for the ends of answers that run.
+    pub fn waiting_bytes(&self) -> usize {
+        self.config.queue_bytes_max.saturating_sub(self.room.available_permits())
     }
 
     pub fn can_record(&self) -> bool {

@@ -11,6 +11,7 @@
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ pub struct Breaker {
     settings: Live,
     key: RandomState,
     epoch: Instant,
+    /// Tokens that were paused for repeats, and for errors.
+    trips: [AtomicU64; 2],
 }
 
 /// A token that is slowed.
@@ -49,7 +52,8 @@ pub struct Slowed {
 impl Breaker {
     pub fn new(store: Store) -> Arc<Self> {
         let settings = store.settings().clone();
-        Arc::new(Breaker { core: Mutex::default(), store, settings, key: RandomState::new(), epoch: Instant::now() })
+        let (core, trips) = (Mutex::default(), Default::default());
+        Arc::new(Breaker { core, store, settings, key: RandomState::new(), epoch: Instant::now(), trips })
     }
 
     /// Admits a request whose content is not known yet, unless the ones before it failed too often.
@@ -99,6 +103,13 @@ impl Breaker {
         slowed.iter().map(shown).collect()
     }
 
+    /// Returns how many tokens were paused since the start, by the way in which they ran away.
+    pub fn trips(&self) -> [(&'static str, u64); 2] {
+        let [repeats, errors] = &self.trips;
+        [(Runaway::Repeats, repeats), (Runaway::Errors, errors)]
+            .map(|(way, trips)| (way.name(), trips.load(Ordering::Relaxed)))
+    }
+
     async fn judge(
         self: &Arc<Self>,
         verdict: Verdict,
@@ -134,6 +145,9 @@ impl Breaker {
     ) -> Result<(), Error> {
         self.store.pause_token(token_id, way, seen).await?;
         self.lock().begins_anew(token_id);
+        let [repeats, errors] = &self.trips;
+        let trips = if way == Runaway::Repeats { repeats } else { errors };
+        trips.fetch_add(1, Ordering::Relaxed);
         warn!(token.id = public_id, way = way.name(), count = seen.count, "paused a token that ran away");
         Ok(())
     }

@@ -183,6 +183,11 @@ impl Queue {
         self.lock().core.upstreams().collect()
     }
 
+    /// Returns how many requests wait for their turn.
+    pub fn waiting(&self) -> usize {
+        self.lock().cards.values().filter(|card| matches!(card.state, CardState::Waiting)).count()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         #[cfg(test)]
         tests::threads::stop();

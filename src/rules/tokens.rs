@@ -36,7 +36,7 @@ pub struct Wish {
     /// Says which machine or pipeline it is for; shown in the record.
     #[schema(example = "nightly docs build", min_length = 1, max_length = 100)]
     pub name: String,
-    /// `chat`, `embeddings`, `models`, `usage`, `models:manage`; `chat` and `models` by default.
+    /// `chat`, `embeddings`, `models`, `usage`, `models:manage`, `metrics`; `chat` and `models` by default.
     #[schema(example = json!(["chat", "models"]))]
     pub scopes: Option<Vec<String>>,
     /// The models that it may use; by default all that you may.

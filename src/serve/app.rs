@@ -18,6 +18,9 @@ use crate::config::settings::Live;
 use crate::config::{self, Config};
 use crate::gateway::Stages;
 use crate::host::watch::HostWatch;
+use crate::http;
+use crate::http::metrics::MetricsText;
+use crate::metrics::Metrics;
 use crate::rules::accounts::Accounts;
 use crate::rules::audit::Audit;
 use crate::rules::breaker::Breaker;
@@ -158,6 +161,7 @@ pub struct App {
     pub stages: Stages,
     pub watch: Arc<HostWatch>,
     pub loops: Loops,
+    pub metrics: Arc<MetricsText>,
     _data_dir: DataDir,
 }
 
@@ -170,7 +174,11 @@ impl App {
         if accounts.ensure_first_admin().await? {
             info!("created the account `admin` with the password `admin123`, which only allows changing it");
         }
+        let names = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+        let metrics = Arc::new(Metrics::new(&http::label_values(names))?);
+        store.measure_commits(metrics.commits.clone());
         let interrupted = store.close_interrupted().await?;
+        metrics.requests.interrupted(interrupted);
         if interrupted > 0 {
             warn!(interrupted, "the last run ended in the middle of answers; they are recorded as interrupted");
         }
@@ -196,7 +204,7 @@ impl App {
             quarantine: Quarantine::new(store.settings().clone()),
             routing,
             queue,
-            audit: Arc::new(Audit::new(store.clone(), config.audit.clone())),
+            audit: Arc::new(Audit::new(store.clone(), config.audit.clone(), metrics.requests.clone())),
             running: auth.running.clone(),
             answers: config.answers.clone(),
             stopping: CancellationToken::new(),
@@ -204,8 +212,13 @@ impl App {
             readers_over: CancellationToken::new(),
             pumps: TaskTracker::new(),
         };
-        let (config, watch, loops) = (Arc::new(config), Arc::default(), Loops::default());
-        Ok(App { config, store, auth, accounts, tokens, exports, stages, watch, loops, _data_dir: data_dir })
+        let (config, watch, loops): (Arc<Config>, Arc<HostWatch>, _) =
+            (Arc::new(config), Arc::default(), Loops::default());
+        let data_dir_path = config.data_dir.clone();
+        let metrics =
+            MetricsText::new(metrics, store.clone(), auth.clone(), stages.clone(), watch.clone(), data_dir_path);
+        let metrics = Arc::new(metrics);
+        Ok(App { config, store, auth, accounts, tokens, exports, stages, watch, loops, metrics, _data_dir: data_dir })
     }
 
     /// Writes what is still in memory and ends the writer.

@@ -3,6 +3,7 @@
 pub mod alive;
 pub mod app;
 pub mod control;
+pub mod metrics_server;
 pub mod parts;
 pub mod server;
 pub mod socket;

@@ -11,6 +11,7 @@ use crate::gateway::{Gateway, Stages};
 use crate::host::watch::HostWatch;
 use crate::http::entrance::Networks;
 use crate::http::hosts::Hosts;
+use crate::http::metrics::MetricsText;
 use crate::rules::accounts::Accounts;
 use crate::rules::export::Exports;
 use crate::rules::limits::bodies::Bodies;
@@ -35,6 +36,7 @@ pub struct Parts {
     hosts: web::Data<Hosts>,
     watch: web::Data<HostWatch>,
     loops: Loops,
+    metrics: web::Data<MetricsText>,
     stages: Stages,
 }
 
@@ -54,6 +56,7 @@ impl Parts {
             hosts: web::Data::new(Hosts::of_this_machine(&config.allowed_hosts)),
             watch: web::Data::from(app.watch.clone()),
             loops: app.loops.clone(),
+            metrics: web::Data::from(app.metrics.clone()),
             stages: app.stages.clone(),
         }
     }
@@ -75,6 +78,7 @@ impl Parts {
             .app_data(self.networks.clone())
             .app_data(self.hosts.clone())
             .app_data(self.watch.clone())
+            .app_data(self.metrics.clone())
             .app_data(web::Data::new(gateway));
     }
 }

@@ -25,6 +25,7 @@ use crate::http::stamp::stamp;
 use crate::http::transport;
 use crate::serve::app::App;
 use crate::serve::control::Control;
+use crate::serve::metrics_server::MetricsServer;
 use crate::serve::parts::Parts;
 use crate::serve::socket;
 use crate::serve::systemd;
@@ -59,10 +60,12 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let room = files.room;
     app.watch.serves(Served { since: Timestamp::now(), listen: address, files });
     let control = Control::start(&app, socket::SOCKET)?;
+    let monitoring = MetricsServer::start(&app)?;
     let Some(quotas) = AddressQuotas::new(config.limits.address_requests_per_minute) else {
         bail!("`limits.address_requests_per_minute` can't be made into a quota");
     };
-    let connections = Connections::new(app.store.settings().clone(), room);
+    let connections =
+        Connections::new(app.store.settings().clone(), room).metered(app.metrics.metrics.connections.clone());
     let parts = Parts::of(&app);
     let mounted = quotas.clone();
     let factory = move || {
@@ -111,6 +114,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     }
     background.stop();
     control.stop().await;
+    monitoring.stop().await;
     hangups.abort();
     close(&app).await;
     match vitals.reason() {

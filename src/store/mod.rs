@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::base::error::Error;
 use crate::base::vital::Vitals;
 use crate::config::settings::Live;
+use crate::metrics::Histogram;
 use crate::model::people::People;
 
 pub mod audit;
@@ -122,6 +123,11 @@ impl Store {
     /// Returns how many jobs were written since the start: intents, results, segments and verbs.
     pub fn written(&self) -> u64 {
         self.writer.written()
+    }
+
+    /// Measures from now on how long transactions take. Only the first call counts.
+    pub fn measure_commits(&self, commits: Histogram) {
+        self.writer.measure_commits(commits);
     }
 
     /// Returns for how long the current transaction has been running.

@@ -1,5 +1,6 @@
 //! How large the database is, how fast it grows, and which deletions are late.
 
+use std::path::Path;
 use std::time::Duration;
 
 use diesel::prelude::*;
@@ -7,8 +8,10 @@ use diesel::sql_types::BigInt;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
-use crate::store::audit::{last_before, newest_log_id};
+use crate::store::audit::{last_before, newest_log_id, watermark_of};
 use crate::store::schema::{erasure, record, users};
+use crate::store::usage::USAGE;
+use crate::store::words::indexed_to;
 use crate::store::{FILE, Store};
 
 /// The size of the database and its growth.
@@ -51,6 +54,23 @@ impl Store {
             let bytes = |path| std::fs::metadata(path).map_or(0, |file| file.len());
             let size = bytes(&file).saturating_add(bytes(&wal));
             Ok(RecordSize { bytes: size, growth_per_day: growth_per_day(connection, Timestamp::now())? })
+        })
+        .await
+    }
+
+    /// Returns the sizes of the database file and of its WAL. Looks at the disk.
+    pub fn file_sizes(&self) -> (Option<u64>, Option<u64>) {
+        let bytes = |path: &Path| std::fs::metadata(path).map(|file| file.len()).ok();
+        (bytes(self.file()), bytes(&self.file().with_file_name(format!("{FILE}-wal"))))
+    }
+
+    /// Returns how many rows the sums of usage and the index of words are behind the record.
+    pub async fn rows_behind(&self) -> Result<[(&'static str, u64); 2], Error> {
+        self.read(|connection| {
+            let newest = newest_log_id(connection)?;
+            let behind = |upto: i64| u64::try_from(newest - upto).unwrap_or(0);
+            let (usage, words) = (watermark_of(connection, USAGE)?, indexed_to(connection)?);
+            Ok([("usage", behind(usage)), ("words", behind(words))])
         })
         .await
     }

@@ -16,7 +16,7 @@ use crate::base::error::Error;
 use crate::model::people::{Actor, User};
 use crate::model::record::Act;
 use crate::model::rights::quotas::{QuotaChanges, Quotas};
-use crate::model::rights::{AllowedModels, Class, Scope, Scopes};
+use crate::model::rights::{AllowedModels, Class, Scopes};
 use crate::model::runaway::{Runaway, RunawayEvidence};
 use crate::model::token::Token;
 use crate::store::audit::TokenAct;
@@ -385,8 +385,8 @@ fn check_may_own(owner: &User, new: &NewToken) -> Result<(), WriteFailure> {
         ))
         .into());
     }
-    if new.scopes.include(Scope::ManageModels) && !owner.is_admin() {
-        return Err(Error::forbidden("only an admin's token may have the scope `models:manage`").into());
+    if let Some(scope) = new.scopes.iter().find(|scope| scope.needs_admin() && !owner.is_admin()) {
+        return Err(Error::forbidden(format!("only an admin's token may have the scope `{}`", scope.name())).into());
     }
     Ok(())
 }

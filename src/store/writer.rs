@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc as std_mpsc;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use crate::base::clock::{RECORD_CLOCK, Timestamp};
 use crate::base::error::Error;
 use crate::base::vital::{Vitals, Watched};
 use crate::config::settings::Live;
+use crate::metrics::Histogram;
 use crate::model::people::People;
 use crate::store::mailbox::{Letter, Mailbox, Post};
 use crate::store::undone::Undone;
@@ -159,6 +160,8 @@ struct State {
     began: Mutex<Option<Instant>>,
     /// Jobs of the record that came to disk.
     written: AtomicU64,
+    /// How long transactions take, if it is measured.
+    commits: OnceLock<Histogram>,
 }
 
 impl State {
@@ -216,6 +219,7 @@ impl RecordWriter {
             alive: AtomicBool::new(true),
             began: Mutex::default(),
             written: AtomicU64::new(0),
+            commits: OnceLock::new(),
         });
         let post = Post::default();
         let mailboxes = post.clone();
@@ -276,6 +280,11 @@ impl RecordWriter {
     pub fn writing_for(&self) -> Duration {
         let began = *self.state.began.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         began.map_or(Duration::ZERO, |began| began.elapsed())
+    }
+
+    /// Measures from now on how long transactions take. Only the first call counts.
+    pub fn measure_commits(&self, commits: Histogram) {
+        let _ = self.state.commits.set(commits);
     }
 
     /// How many times something of the record was written, since the start.

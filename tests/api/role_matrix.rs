@@ -180,6 +180,7 @@ impl Stage {
             ("model", "models"),
             ("usage", "usage"),
             ("manage", "models:manage"),
+            ("meter", "metrics"),
         ] {
             let wish = json!({ "name": column, "scopes": [scope] });
             callers.push(caller(column, PASSWORD, Some(make_token(&gateway, &admin, wish).await.0)));

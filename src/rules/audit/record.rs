@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::base::error::Error;
 use crate::base::vital::panic_on_purpose;
+use crate::metrics::ModelIndex;
 use crate::model::chat::{ChatEvent, End, Piece, Spent};
 use crate::rules::audit::contents::{
     AnswerContents, COMMITTED_ANSWER, COMMITTED_REASONING, COMMITTED_TOOL_CALLS, commitment, write_call,
@@ -25,6 +26,8 @@ pub struct Record {
     audit: Arc<Audit>,
     slot: IntentSlot,
     next_part: i64,
+    /// The model that the request is forwarded to.
+    model: ModelIndex,
     salt: [u8; rows::SALT_BYTES],
     /// The result row, until it is handed to the writer.
     row: Option<NewRow>,
@@ -55,10 +58,12 @@ impl Record {
         opened: Instant,
         room: Option<OwnedSemaphorePermit>,
     ) -> Record {
+        let model = audit.meters.model(row.model_served.as_deref().unwrap_or_default());
         Record {
             audit,
             slot,
             next_part,
+            model,
             salt,
             row: Some(row),
             opened,
@@ -238,7 +243,7 @@ impl Record {
         let room = self.room.take();
         let segments = std::mem::take(&mut self.segments);
         let closing = Closing { slot: self.slot.clone(), row, parts, segments, is_short: false };
-        self.audit.clone().write_result(closing, move |committed| {
+        self.audit.clone().write_result(closing, self.model, move |committed| {
             drop(room);
             done(committed);
         });

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use crate::auth::Whose;
 use crate::base::clock::Timestamp;
 use crate::base::ids::RequestId;
+use crate::metrics::RequestEnd;
 use crate::model::record::{Kind, Outcome};
 use crate::rules::audit::Audit;
 use crate::store::audit::{self as rows, NewEntry, NewPart, NewRow};
@@ -55,6 +56,12 @@ pub struct RefusalTallies(Mutex<HashMap<RefusalKey, Tally>>);
 impl Audit {
     /// Counts a refusal.
     pub fn refused(&self, refusal: Refusal<'_>) {
+        self.meters.ended(&RequestEnd {
+            api: Some(refusal.api),
+            outcome: Some(Outcome::Refused),
+            reason: Some(refusal.reason),
+            ..RequestEnd::default()
+        });
         let now = Timestamp::now();
         let minute = now.seconds().div_euclid(60);
         let prefix = if refusal.who.is_some() { None } else { refusal.address.map(address_prefix) };

@@ -64,9 +64,13 @@ impl Commits {
                 std::thread::yield_now();
             }
             closing = jobs.iter().any(|job| matches!(job, Job::Close));
-            self.life.state.began(Some(Instant::now()));
+            let began = Instant::now();
+            self.life.state.began(Some(began));
             self.commit(&mut jobs);
             self.life.state.began(None);
+            if let Some(commits) = self.life.state.commits.get() {
+                commits.observe(began.elapsed().as_secs_f64());
+            }
         }
         // An operator who copies the file of a stopped gateway may not think of the WAL beside it.
         if self.life.state.alive.load(Ordering::Acquire) && !self.empty_wal() {

@@ -57,7 +57,7 @@ impl NewTokenPage {
         let fields = sent.map(|form| &form.fields);
         let is_chosen =
             |name: &str, value: &str| fields.is_some_and(|fields| fields.values(name).any(|one| one == value));
-        let scopes = Scope::ALL.into_iter().filter(|scope| *scope != Scope::ManageModels || visit.who().is_admin());
+        let scopes = Scope::ALL.into_iter().filter(|scope| !scope.needs_admin() || visit.who().is_admin());
         let scope = |scope: Scope| {
             let is_checked = if fields.is_some() { is_chosen("scopes", scope.name()) } else { SCOPES.contains(&scope) };
             (scope.name().to_owned(), states::scope(scope).to_owned(), is_checked)

@@ -84,6 +84,7 @@ pub fn scope(scope: Scope) -> &'static str {
         Scope::Models => "list models",
         Scope::Usage => "read its usage",
         Scope::ManageModels => "manage models",
+        Scope::Metrics => "read metrics",
     }
 }
 

@@ -1,0 +1,152 @@
+//! `GET /metrics`: what monitoring reads.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use tokio::sync::{Mutex, Semaphore};
+
+use crate::auth::Auth;
+use crate::base::error::Error;
+use crate::gateway::Stages;
+use crate::host::process;
+use crate::host::watch::HostWatch;
+use crate::http::callers::MetricsReader;
+use crate::http::reply::ApiError;
+use crate::metrics::{Metrics, MetricsLook, ProcessUse, UpstreamLook};
+use crate::model::people::UserStatus;
+use crate::rules::routing::Condition;
+use crate::store::Store;
+
+/// A text younger than this is given to the next who asks.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How long a look at the disk may take. After that its values are not known.
+const LOOK_MAX: Duration = Duration::from_secs(2);
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// Reads the metrics, one caller at a time.
+pub struct MetricsText {
+    pub metrics: Arc<Metrics>,
+    pub store: Store,
+    pub auth: Arc<Auth>,
+    pub stages: Stages,
+    pub watch: Arc<HostWatch>,
+    pub data_dir: PathBuf,
+    last: Mutex<Option<(Instant, Bytes)>>,
+    /// A look that hangs is not joined by further ones.
+    looking: Arc<Semaphore>,
+}
+
+/// What is read from the disk and the kernel.
+struct FilesLook {
+    database: Option<u64>,
+    wal: Option<u64>,
+    process: Option<ProcessUse>,
+}
+
+impl MetricsText {
+    pub fn new(
+        metrics: Arc<Metrics>,
+        store: Store,
+        auth: Arc<Auth>,
+        stages: Stages,
+        watch: Arc<HostWatch>,
+        data_dir: PathBuf,
+    ) -> Self {
+        let (last, looking) = (Mutex::default(), Arc::new(Semaphore::new(1)));
+        MetricsText { metrics, store, auth, stages, watch, data_dir, last, looking }
+    }
+
+    /// Returns the metrics, at most a second old.
+    pub async fn read(&self) -> Result<Bytes, Error> {
+        let mut last = self.last.lock().await;
+        if let Some((at, text)) = &*last
+            && at.elapsed() < FRESH
+        {
+            return Ok(text.clone());
+        }
+        let look = self.look().await;
+        let metrics = self.metrics.clone();
+        let text = tokio::task::spawn_blocking(move || metrics.text(&look)).await;
+        let text = Bytes::from(text.map_err(Error::internal)?.map_err(Error::internal)?);
+        *last = Some((Instant::now(), text.clone()));
+        Ok(text)
+    }
+
+    async fn look(&self) -> MetricsLook {
+        let (machine, files, behind) =
+            tokio::join!(self.watch.machine(&self.data_dir), self.look_at_files(), self.rows_behind());
+        let files = files.unwrap_or(FilesLook { database: None, wal: None, process: None });
+        let Stages { queue, routing, audit, breaker, .. } = &self.stages;
+        let conditions = routing.seen().into_iter().map(|seen| seen.condition);
+        let upstreams = queue.upstreams().into_iter().zip(conditions).map(|(load, condition)| UpstreamLook {
+            slots: load.slots,
+            running: load.slots.saturating_sub(load.free),
+            is_up: condition == Condition::Up,
+        });
+        let people = self.store.people();
+        let count = |status: UserStatus| (status.name(), people.all().filter(|user| user.status == status).count());
+        MetricsLook {
+            waiting: queue.waiting(),
+            upstreams: upstreams.collect(),
+            can_record: audit.can_record(),
+            record_waiting_bytes: audit.waiting_bytes(),
+            rows_behind: behind,
+            database_bytes: files.database,
+            wal_bytes: files.wal,
+            disk_free_bytes: machine.disk.map(|disk| disk.free),
+            disk_size_bytes: machine.disk.map(|disk| disk.total),
+            accounts: [UserStatus::Active, UserStatus::Pending, UserStatus::Disabled].map(count),
+            tokens_paused: people.tokens().filter(|token| token.paused.is_some()).count(),
+            auth_failures: self.auth.failures.counts(),
+            breaker_trips: breaker.trips(),
+            log_lines_dropped: 0,
+            process: files.process,
+        }
+    }
+
+    async fn look_at_files(&self) -> Option<FilesLook> {
+        let place = self.looking.clone().try_acquire_owned().ok()?;
+        let store = self.store.clone();
+        let look = tokio::task::spawn_blocking(move || {
+            let (database, wal) = store.file_sizes();
+            drop(place);
+            FilesLook { database, wal, process: process::look() }
+        });
+        tokio::time::timeout(LOOK_MAX, look).await.ok()?.ok()
+    }
+
+    async fn rows_behind(&self) -> Option<[(&'static str, u64); 2]> {
+        tokio::time::timeout(LOOK_MAX, self.store.rows_behind()).await.ok()?.ok()
+    }
+}
+
+/// Counts and times of the gateway as a whole, in Prometheus' text format: for admins, and for tokens with the scope `metrics`.
+///
+/// No metric tells people apart; `GET /api/v1/usage` does. They are at most a second old.
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "health",
+    responses((status = 200, body = String, content_type = "text/plain"), crate::http::errors::Refusals))]
+pub async fn show(
+    _: MetricsReader,
+    request: HttpRequest,
+    text: web::Data<MetricsText>,
+) -> Result<HttpResponse, ApiError> {
+    let text = text.read().await.map_err(|error| ApiError::new(error, &request))?;
+    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, TEXT)).body(text))
+}
+
+/// The same at an address of its own, where there are no callers.
+pub async fn show_to_all(text: web::Data<MetricsText>) -> HttpResponse {
+    match text.read().await {
+        Ok(text) => HttpResponse::Ok().insert_header((CONTENT_TYPE, TEXT)).body(text),
+        Err(error) => {
+            tracing::error!(cause = %error, "the metrics can't be read");
+            HttpResponse::InternalServerError().finish()
+        }
+    }
+}
