@@ -33,6 +33,8 @@ mod host;
 mod hosts;
 #[path = "api/http_versions.rs"]
 mod http_versions;
+#[path = "api/https.rs"]
+mod https;
 #[path = "api/https_upstreams.rs"]
 mod https_upstreams;
 #[path = "api/keys.rs"]

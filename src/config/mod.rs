@@ -26,6 +26,7 @@ mod origin;
 mod queue;
 mod reader;
 pub mod settings;
+mod tls;
 mod tokens;
 mod upstreams;
 mod values;
@@ -42,6 +43,7 @@ pub use queue::Order;
 pub use reader::Problem;
 use reader::{Key, Reader};
 use settings::Settings;
+pub use tls::{TlsFiles, TlsSection};
 pub use tokens::TokensSection;
 pub use upstreams::{KindSettings, Upstream, UpstreamLimits, UpstreamSlots, UpstreamUrl};
 use values::{flag, host, list, number, parsed, seconds, text, zone};
@@ -69,6 +71,7 @@ pub struct Config {
     pub audit: AuditSection,
     pub accounts: AccountsSection,
     pub tokens: TokensSection,
+    pub tls: TlsSection,
     pub log: Log,
     pub metrics: MetricsSection,
     /// Values that have no effect, as notes for the operator.
@@ -230,6 +233,7 @@ impl Config {
             audit: AuditSection::read(reader),
             accounts: AccountsSection::read(reader),
             tokens: TokensSection::read(reader),
+            tls: TlsSection::read(reader),
             log: Log::read(reader),
             metrics: MetricsSection::read(reader),
             notes: Vec::new(),
@@ -252,11 +256,17 @@ fn check_together(reader: &mut Reader, config: &Config) {
     ] {
         reader.within(part, answer.clone());
     }
-    for upstream in &config.upstreams {
-        if upstream.url.port() == config.listen.port() && upstream.url.may_be_at(config.listen.ip()) {
+    let own = [("listen", Some(config.listen)), ("tls.listen", config.tls.served())];
+    let own = own.into_iter().filter_map(|(key, address)| Some((key, address?)));
+    for ((key, address), upstream) in own.flat_map(|own| config.upstreams.iter().map(move |upstream| (own, upstream))) {
+        if upstream.url.port() == address.port() && upstream.url.may_be_at(address.ip()) {
             let message = format!("is the address of upstream `{}`, so the gateway would ask itself", upstream.name);
-            reader.problem("listen", message);
+            reader.problem(key, message);
         }
+    }
+    // Port 0 takes a free one for each.
+    if config.tls.served() == Some(config.listen) && config.listen.port() != 0 {
+        reader.problem("tls.listen", "is the same as `listen`; https needs an address or port of its own");
     }
 }
 

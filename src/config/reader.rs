@@ -344,7 +344,11 @@ impl Reader {
             let same_section = !section.is_empty() && plain(section) == plain(&known.key.section());
             if same_section { word } else { word.max(alike(asked, &known.key.to_string())) }
         };
-        let nearest = self.known.iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)))?;
+        // Several sections may have the same word; then the whole name decides.
+        let whole = |known: &Known| alike(asked, &known.key.to_string());
+        let nearest = self.known.iter().max_by(|one, other| {
+            likeness(one).total_cmp(&likeness(other)).then_with(|| whole(one).total_cmp(&whole(other)))
+        })?;
         (likeness(nearest) >= LIKENESS_LEAST).then_some(&nearest.key)
     }
 

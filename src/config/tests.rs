@@ -251,3 +251,22 @@ fn more_hosts_have_sections_of_their_own() {
     let names: Vec<_> = config.upstreams.iter().map(|u| (u.name.as_str(), u.slots().total)).collect();
     assert_eq!(names, [("local", 1), ("big", 3)]);
 }
+
+#[test]
+fn https_needs_a_certificate_with_its_key_and_an_address_of_its_own() {
+    let files = "[tls]\ncertificate = \"own.pem\"\nkey = \"own.key\"\n";
+    assert_eq!(Config::resolve("", []).unwrap().tls.served(), None);
+    let config = Config::resolve(files, []).unwrap();
+    assert_eq!(config.tls.served(), Some("0.0.0.0:7443".parse().unwrap()));
+    assert!(Config::resolve(&format!("listen = \"127.0.0.1:0\"\n{files}listen = \"127.0.0.1:0\""), []).is_ok());
+
+    for (text, key) in [
+        ("[tls]\ncertificate = \"own.pem\"", "tls.key"),
+        ("[tls]\nkey = \"own.key\"\ncertificate = \"\"", "tls.certificate"),
+        (&format!("{files}listen = \"0.0.0.0:7000\""), "tls.listen"),
+        (&format!("{files}listen = \"127.0.0.1:11434\""), "tls.listen"),
+    ] {
+        let problems = Config::resolve(text, []).unwrap_err();
+        assert_eq!(problems.iter().map(|problem| problem.key.as_str()).collect::<Vec<_>>(), [key], "{text}");
+    }
+}

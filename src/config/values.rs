@@ -1,6 +1,7 @@
 //! Kinds of values: each function parses one kind, or says what is wrong.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Value;
@@ -25,6 +26,12 @@ pub fn text(value: &Value) -> Result<String, String> {
         Some(text) if !text.is_empty() => Ok(text.to_owned()),
         _ => Err(format!("`{value}` must be a text in quotes")),
     }
+}
+
+/// Parses the path of a file; an empty one is none.
+pub fn optional_path(value: &Value) -> Result<Option<PathBuf>, String> {
+    let path = value.as_str().ok_or_else(|| format!("`{value}` must be the path of a file in quotes"))?;
+    Ok(Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty()))
 }
 
 pub fn one_of<T: Copy>(choices: &'static [(&'static str, T)]) -> impl Fn(&Value) -> Result<T, String> {

@@ -3,10 +3,12 @@
 pub mod alive;
 pub mod app;
 pub mod control;
+pub mod listeners;
 pub mod metrics_server;
 pub mod parts;
 pub mod server;
 pub mod socket;
 pub mod systemd;
 pub mod telemetry;
+pub mod tls;
 pub mod upkeep;

@@ -1,13 +1,13 @@
 //! The HTTP server: sockets, layers in order, workers, and a stop after which every request has its record.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_server::Server;
+use actix_web::App as ActixApp;
 use actix_web::middleware::from_fn;
-use actix_web::{App as ActixApp, HttpServer};
 use anyhow::{Context, bail};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 use tracing_actix_web::TracingLogger;
@@ -22,21 +22,16 @@ use crate::http::address_quotas::AddressQuotas;
 use crate::http::connections::Connections;
 use crate::http::host_view::record_facts;
 use crate::http::stamp::stamp;
-use crate::http::transport;
 use crate::serve::app::App;
 use crate::serve::control::Control;
+use crate::serve::listeners::{ServedApp, listen};
 use crate::serve::metrics_server::MetricsServer;
 use crate::serve::parts::Parts;
 use crate::serve::socket;
 use crate::serve::systemd;
 use crate::serve::telemetry::QuietSpan;
+use crate::serve::tls::Certificates;
 use crate::serve::upkeep;
-
-/// How long the kernel keeps a connection whose peer acknowledges nothing. Without it, a client that never reads would never be
-/// noticed.
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
-
-const BACKLOG: i32 = 1024;
 
 /// Bounds of the time that closed answers have for their last bytes; see `last_bytes`.
 const LAST_BYTES_MIN: Duration = Duration::from_millis(500);
@@ -51,21 +46,22 @@ const CLOSE_WAIT_MAX: Duration = Duration::from_secs(30);
 pub async fn run(app: App) -> anyhow::Result<()> {
     let app = Arc::new(app);
     let config = app.config.clone();
-    // From here on SIGHUP, which a closed terminal sends, doesn't end the gateway.
+    // From here on SIGHUP, which a closed terminal sends, too, doesn't end the gateway.
     let hangup = signal(SignalKind::hangup()).context("can't catch SIGHUP")?;
-    let listener = listen(config.listen)?;
-    let address = listener.local_addr()?;
+    let certificates = config.tls.files.clone().map(Certificates::read).transpose()?.map(Arc::new);
+    let plain = listen("listen", config.listen)?;
+    let tls = certificates.as_ref().map(|_| listen("tls.listen", config.tls.listen)).transpose()?;
+    let addresses =
+        Addresses { plain: plain.local_addr()?, tls: tls.as_ref().map(|listener| listener.local_addr()).transpose()? };
     let workers = workers(&config);
     let files = OpenFiles::raised(&config, workers);
     let room = files.room;
-    app.watch.serves(Served { since: Timestamp::now(), listen: address, files });
+    app.watch.serves(Served { since: Timestamp::now(), listen: addresses.plain, files });
     let control = Control::start(&app, socket::SOCKET)?;
     let monitoring = MetricsServer::start(&app)?;
     let Some(quotas) = AddressQuotas::new(config.limits.address_requests_per_minute) else {
         bail!("`limits.address_requests_per_minute` can't be made into a quota");
     };
-    let connections =
-        Connections::new(app.store.settings().clone(), room).metered(app.metrics.metrics.connections.clone());
     let parts = Parts::of(&app);
     let mounted = quotas.clone();
     let factory = move || {
@@ -75,25 +71,27 @@ pub async fn run(app: App) -> anyhow::Result<()> {
             .wrap(from_fn(stamp))
             .wrap(TracingLogger::<QuietSpan>::new())
     };
-    let server = HttpServer::new(factory)
-        // A client that hangs up ends its request, at any await.
-        .h1_allow_half_closed(false)
-        .on_connect(move |connection, data| transport::on_connect(&connections, connection, data))
+    let builder = Server::build()
         .workers(workers)
         // Further ones wait in the kernel: every accepted connection uses a file, even if it is closed at once.
-        .max_connections((room + files::PASSING).div_ceil(workers))
+        .max_concurrent_connections((room + files::PASSING).div_ceil(workers))
         .worker_max_blocking_threads(16)
         .shutdown_timeout((config.stop_seconds_max + LAST_BYTES_MAX + ROWS_WAIT_MAX).as_secs())
-        .disable_signals()
-        .listen(listener)
-        .context("can't serve")?
-        .run();
+        .disable_signals();
+    let connections =
+        Connections::new(app.store.settings().clone(), room).metered(app.metrics.metrics.connections.clone());
+    let served = ServedApp::new(factory, connections, builder.graceful_shutdown_signal());
+    let mut builder = served.plain(builder, plain).context("can't serve")?;
+    if let (Some(listener), Some(certificates)) = (tls, &certificates) {
+        builder = served.tls(builder, listener, certificates.server_config()?).context("can't serve https")?;
+    }
+    let server = builder.run();
 
     let mut signals = Signals::catch().context("signals can't be caught")?;
-    let hangups = tokio::task::spawn_local(ignore(hangup));
+    let hangups = tokio::task::spawn_local(reload(hangup, certificates));
     let background = upkeep::start(&app, quotas, control.ended());
-    greet(&app, address).await;
-    systemd::ready(&app, address);
+    greet(&app, addresses).await;
+    systemd::ready(&app, addresses.plain);
 
     let handle = server.handle();
     tokio::pin!(server);
@@ -176,10 +174,15 @@ async fn close(app: &Arc<App>) {
     }
 }
 
-/// Logs each SIGHUP and continues. Runs until it is aborted.
-async fn ignore(mut hangup: Signal) {
+/// Reads the certificate again at each SIGHUP. Runs until it is aborted.
+async fn reload(mut hangup: Signal, certificates: Option<Arc<Certificates>>) {
     while hangup.recv().await.is_some() {
-        info!("SIGHUP was ignored: nothing is reloaded; restart the gateway to read its configuration again");
+        match &certificates {
+            Some(certificates) => certificates.read_again().await,
+            None => {
+                info!("SIGHUP was ignored: nothing is reloaded; restart the gateway to read its configuration again")
+            }
+        }
     }
 }
 
@@ -210,21 +213,14 @@ pub fn workers(config: &Config) -> usize {
     }
 }
 
-fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let open = || -> std::io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        // Accepted connections inherit both.
-        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-        socket.set_tcp_nodelay(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(socket.into())
-    };
-    open().with_context(|| format!("can't listen on {address}; is another program there? `listen` chooses the address"))
+/// The addresses that clients are served at.
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    plain: SocketAddr,
+    tls: Option<SocketAddr>,
 }
 
-async fn greet(app: &App, address: SocketAddr) {
+async fn greet(app: &App, addresses: Addresses) {
     let (config, settings) = (&app.config, app.store.settings().now());
     let (machine, (_, record)) =
         tokio::join!(app.watch.machine(&config.data_dir), record_facts(&app.store, &app.accounts));
@@ -233,12 +229,19 @@ async fn greet(app: &App, address: SocketAddr) {
         info!("files: {}", files.describe(&settings));
     }
     // The upstreams are asked from now on; what comes of it is logged by the one who asks.
-    let facts = HostFacts { config, settings, listen: address, machine: &machine, files, down: Vec::new(), record };
+    let facts =
+        HostFacts { config, settings, listen: addresses.plain, machine: &machine, files, down: Vec::new(), record };
     for found in findings(&facts) {
         warn!(finding.code = found.code.name(), "{}; {}", found.message, found.remedy);
     }
-    info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
-    println!("listening on http://{address}");
+    let plain = format!("http://{}", addresses.plain);
+    let tls = addresses.tls.map(|address| format!("https://{address}"));
+    let mut lines = String::new();
+    for url in std::iter::once(plain).chain(tls) {
+        info!(version = env!("CARGO_PKG_VERSION"), "listening on {url}");
+        lines.push_str(&format!("listening on {url}\n"));
+    }
+    print!("{lines}");
 }
 
 #[cfg(test)]

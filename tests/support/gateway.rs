@@ -1,13 +1,16 @@
 //! A gateway in a process of its own, on a fresh data folder and a free port.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use awc::{Client, ClientResponse};
 use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
+use tokio_rustls::rustls::ClientConfig;
 
 use super::eventually::{eventually, until, within};
 
@@ -19,7 +22,12 @@ pub fn binary() -> &'static str {
 }
 
 pub struct TestGateway {
+    /// The first address that it serves.
     pub url: String,
+    /// Where it serves https, if it serves plain HTTP, too.
+    pub https_url: Option<String>,
+    /// How https is trusted; see `over_https`.
+    trusts: Option<Arc<ClientConfig>>,
     child: Child,
     folder: Folder,
     settings: Vec<(String, String)>,
@@ -75,13 +83,25 @@ impl TestGateway {
         let mut all = vec![("LISTEN".to_owned(), "127.0.0.1:0".to_owned()), ("OLLAMA__URL".into(), upstream.into())];
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let wrapper: Vec<String> = wrapper.iter().map(|word| (*word).to_owned()).collect();
-        let (child, url) = spawn(folder.path(), &all, &wrapper);
-        TestGateway { url, child, folder, settings: all, wrapper }
+        let (child, url, https_url) = spawn(folder.path(), &all, &wrapper);
+        TestGateway { url, https_url, trusts: None, child, folder, settings: all, wrapper }
+    }
+
+    /// From now on, requests go to the https address with a client that trusts it.
+    pub fn over_https(&mut self, trusts: ClientConfig) {
+        self.url = self.https_url.clone().unwrap_or_else(|| self.url.clone());
+        self.trusts = Some(Arc::new(trusts));
+    }
+
+    /// The address and port of its https.
+    pub fn https_address(&self) -> SocketAddr {
+        let url = self.https_url.as_ref().unwrap_or(&self.url);
+        url.strip_prefix("https://").expect("the gateway serves https").parse().unwrap()
     }
 
     /// Starts again on the same folder, after `kill` or `terminate`.
     pub fn restart(&mut self) {
-        (self.child, self.url) = spawn(self.folder.path(), &self.settings, &self.wrapper);
+        (self.child, self.url, self.https_url) = spawn(self.folder.path(), &self.settings, &self.wrapper);
     }
 
     pub fn data_dir(&self) -> &Path {
@@ -183,7 +203,8 @@ impl TestGateway {
         body: Vec<u8>,
     ) -> ClientResponse<impl futures_util::Stream<Item = Result<bytes::Bytes, awc::error::PayloadError>> + Unpin + use<>>
     {
-        let mut request = client()
+        let client = self.trusts.clone().map_or_else(client, client_of_https);
+        let mut request = client
             .request(method.parse().unwrap(), format!("{}{path}", self.url))
             .insert_header(("content-type", "application/json"));
         if let Some(token) = bearer {
@@ -299,7 +320,7 @@ impl Folder {
     }
 }
 
-fn spawn(folder: &Path, settings: &[(String, String)], wrapper: &[String]) -> (Child, String) {
+fn spawn(folder: &Path, settings: &[(String, String)], wrapper: &[String]) -> (Child, String, Option<String>) {
     let mut command = match wrapper {
         [] => Command::new(binary()),
         [program, words @ ..] => {
@@ -313,11 +334,16 @@ fn spawn(folder: &Path, settings: &[(String, String)], wrapper: &[String]) -> (C
         command.env(format!("LGW_{name}"), value);
     }
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let url =
-        line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("the gateway did not start: {line:?}"));
-    (child, url.to_owned())
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut url = || {
+        let line = lines.next().and_then(Result::ok).unwrap_or_default();
+        let url = line.strip_prefix("listening on ").map(str::to_owned);
+        url.unwrap_or_else(|| panic!("the gateway did not start: {line:?}"))
+    };
+    let has = |name: &str| settings.iter().any(|(key, _)| key == name);
+    let first = url();
+    let https = (has("TLS__CERTIFICATE") && first.starts_with("http:")).then(url);
+    (child, first, https)
 }
 
 fn log_level() -> String {
@@ -347,6 +373,11 @@ fn command_with(folder: &Path, variables: &[(&str, &str)], words: &[&str], input
 
 pub fn client() -> Client {
     Client::builder().timeout(Duration::from_secs(60)).disable_redirects().finish()
+}
+
+fn client_of_https(trusts: Arc<ClientConfig>) -> Client {
+    let connector = awc::Connector::new().rustls_0_23(trusts).timeout(Duration::from_secs(20));
+    Client::builder().connector(connector).timeout(Duration::from_secs(60)).disable_redirects().finish()
 }
 
 pub fn hello() -> Value {

@@ -1,6 +1,7 @@
 //! What the tests share: a gateway in a process of its own, and a scripted Ollama.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod authority;
 pub mod browser;
 pub mod eventually;
 pub mod fake_ollama;
