@@ -19,6 +19,8 @@ mod completions;
 mod cutting;
 #[path = "api/deletion.rs"]
 mod deletion;
+#[path = "api/disk_full.rs"]
+mod disk_full;
 #[path = "api/durability.rs"]
 mod durability;
 #[path = "api/embeddings.rs"]

@@ -67,6 +67,9 @@ pub enum Error {
         #[source]
         cause: anyhow::Error,
     },
+    /// Fewer bytes are free on the data disk than those that run may need for their record.
+    #[error("the gateway's data disk is nearly full, so nothing is answered; try again later, or tell an admin")]
+    DiskFull,
     #[error("{message}")]
     Unavailable { message: String, retry_after: Duration },
     #[error("the model server can't be reached; try again later, or ask an admin to start it")]
@@ -170,7 +173,7 @@ impl Error {
             | Error::QueueFull { retry_after, .. }
             | Error::HostBusy { retry_after, .. }
             | Error::Unavailable { retry_after, .. } => Some(*retry_after),
-            Error::AuditUnavailable { .. } => Some(RETRY_SOON),
+            Error::AuditUnavailable { .. } | Error::DiskFull => Some(RETRY_SOON),
             _ => None,
         }
     }
@@ -215,6 +218,7 @@ codes! {
     QueueFull = "queue_full",
     HostBusy = "host_busy",
     AuditUnavailable = "audit_unavailable",
+    DiskFull = "audit_unavailable",
     Unavailable = "unavailable",
     UpstreamDown = "upstream_unreachable",
     UpstreamRefused = "upstream_error",

@@ -79,7 +79,8 @@ async fn asked_gateway(config: &Config) -> Option<Vec<HostWarning>> {
 /// Adds what only the running gateway knows. Its limit of open files counts, not that of this shell.
 fn with_those_of_the_gateway(own: Vec<HostWarning>, gateway: Option<Vec<HostWarning>>) -> Vec<HostWarning> {
     let Some(gateway) = gateway else { return own };
-    let of_gateway_alone = |code| code == FindingCode::FewFiles.name();
+    // It also knows the room inside the database.
+    let of_gateway_alone = |code| [FindingCode::FewFiles, FindingCode::DiskFull].iter().any(|own| own.name() == code);
     let mut all: Vec<HostWarning> = own.into_iter().filter(|warning| !of_gateway_alone(warning.code)).collect();
     // The upstreams were asked a moment ago, so what the gateway saw before is old.
     let is_known = |all: &[HostWarning], code| {

@@ -17,6 +17,7 @@ use crate::model::model_name::ModelName;
 mod accounts;
 mod answers;
 mod audit;
+mod disk;
 mod keys;
 mod limits;
 mod log;
@@ -34,6 +35,7 @@ mod values;
 pub use accounts::AccountsSection;
 pub use answers::Answers;
 pub use audit::AuditSection;
+pub use disk::DiskSection;
 pub use keys::{ConfigKey, KeySource};
 pub use limits::LimitsSection;
 pub use log::{Log, LogFormat};
@@ -69,6 +71,7 @@ pub struct Config {
     pub order: Order,
     pub answers: Answers,
     pub audit: AuditSection,
+    pub disk: DiskSection,
     pub accounts: AccountsSection,
     pub tokens: TokensSection,
     pub tls: TlsSection,
@@ -231,6 +234,7 @@ impl Config {
             order: Order::read(reader),
             answers: Answers::read(reader),
             audit: AuditSection::read(reader),
+            disk: DiskSection::read(reader),
             accounts: AccountsSection::read(reader),
             tokens: TokensSection::read(reader),
             tls: TlsSection::read(reader),

@@ -123,7 +123,7 @@ pub fn status(error: &Error) -> u16 {
         Error::RateLimited { .. } | Error::TokenSlowed { .. } | Error::QuotaUsedUp { .. } | Error::QueueFull { .. } => {
             429
         }
-        Error::HostBusy { .. } | Error::AuditUnavailable { .. } | Error::Unavailable { .. } => 503,
+        Error::HostBusy { .. } | Error::AuditUnavailable { .. } | Error::DiskFull | Error::Unavailable { .. } => 503,
         Error::UpstreamDown { .. } | Error::UpstreamRefused { .. } | Error::UpstreamDied { .. } => 502,
         Error::Timeout { .. } => 504,
         Error::Internal { .. } => 500,
@@ -151,6 +151,7 @@ fn error_type(error: &Error) -> &'static str {
         Error::QuotaUsedUp { .. } => "insufficient_quota",
         Error::HostBusy { .. }
         | Error::AuditUnavailable { .. }
+        | Error::DiskFull
         | Error::Unavailable { .. }
         | Error::UpstreamDown { .. }
         | Error::UpstreamRefused { .. }

@@ -1,12 +1,14 @@
 //! What is wrong on this host and what to do about it: the one place that knows. Pure: what was read is an argument.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::base::error::Error;
 use crate::config::settings::Settings;
 use crate::config::{Config, Upstream};
 use crate::host::files::OpenFiles;
 use crate::host::machine::Machine;
+use crate::host::room::{DiskMarks, Room};
 use crate::model::provider_kind::ProviderKind;
 
 /// Something that an admin should look into.
@@ -23,6 +25,7 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FindingCode {
     CannotRecord,
+    DiskFull,
     UpstreamDown,
     DiskLow,
     FirstPassword,
@@ -36,8 +39,9 @@ pub enum FindingCode {
 }
 
 impl FindingCode {
-    pub const ALL: [FindingCode; 11] = [
+    pub const ALL: [FindingCode; 12] = [
         FindingCode::CannotRecord,
+        FindingCode::DiskFull,
         FindingCode::UpstreamDown,
         FindingCode::DiskLow,
         FindingCode::FirstPassword,
@@ -53,6 +57,7 @@ impl FindingCode {
     pub fn name(self) -> &'static str {
         match self {
             FindingCode::CannotRecord => "cannot_record",
+            FindingCode::DiskFull => "disk_full",
             FindingCode::UpstreamDown => "upstream_down",
             FindingCode::DiskLow => "disk_low",
             FindingCode::FirstPassword => "first_password",
@@ -68,7 +73,7 @@ impl FindingCode {
 
     /// Returns whether requests fail because of it.
     pub fn is_failure(self) -> bool {
-        matches!(self, FindingCode::CannotRecord | FindingCode::UpstreamDown)
+        matches!(self, FindingCode::CannotRecord | FindingCode::DiskFull | FindingCode::UpstreamDown)
     }
 }
 
@@ -94,17 +99,23 @@ pub struct RecordFacts {
     pub first_password: bool,
     /// Deletions whose contents should have been erased by now.
     pub late_erasures: u64,
+    /// Bytes of free pages inside the database; unknown counts as none.
+    pub reusable: u64,
 }
-
-/// With less free space, a disk counts as low however slowly the record grows.
-pub const DISK_FREE_MIN: u64 = 1 << 30;
 
 /// A disk that the record will have filled in fewer days counts as low.
 pub const DISK_DAYS_MIN: u64 = 14;
 
 /// Returns every finding, the most urgent first.
 pub fn findings(facts: &HostFacts<'_>) -> Vec<Finding> {
-    let found = [cannot_record(facts), disk_low(facts), first_password(facts), late_erasures(facts), few_files(facts)];
+    let found = [
+        cannot_record(facts),
+        disk_full(facts),
+        disk_low(facts),
+        first_password(facts),
+        late_erasures(facts),
+        few_files(facts),
+    ];
     let mut found: Vec<Finding> = found.into_iter().flatten().chain(plain_http(facts)).collect();
     for (at, upstream) in facts.config.upstreams.iter().enumerate() {
         found.extend(down(upstream, facts.down.get(at).and_then(Option::as_deref)));
@@ -148,21 +159,48 @@ fn down(upstream: &Upstream, error: Option<&str>) -> Option<Finding> {
     Some(finding(FindingCode::UpstreamDown, message, remedy))
 }
 
-fn disk_low(facts: &HostFacts<'_>) -> Option<Finding> {
+/// Returns the room on the data disk, and its marks.
+fn room(facts: &HostFacts<'_>) -> Option<(Room, DiskMarks)> {
     let disk = facts.machine.disk?;
-    let folder = facts.config.data_dir.display();
+    Some((Room { disk, reusable: facts.record.reusable }, DiskMarks::of(&facts.config.disk, disk)))
+}
+
+/// Describes the room for admins: `900.0 MiB are free on the disk of /opt/data`.
+pub fn describe_room(room: &Room, folder: &Path) -> String {
+    let inside = match room.reusable {
+        0 => String::new(),
+        reusable => format!(", and {} inside the database", bytes(reusable)),
+    };
+    format!("{} are free on the disk of {}{inside}", bytes(room.disk.free), folder.display())
+}
+
+fn disk_full(facts: &HostFacts<'_>) -> Option<Finding> {
+    let (room, marks) = room(facts).filter(|(room, marks)| room.is_full(*marks))?;
+    let message = format!(
+        "requests to models are refused: {}, less than the {} that must stay free",
+        describe_room(&room, &facts.config.data_dir),
+        bytes(marks.min)
+    );
+    let remedy = "free space there, or set retention to fewer days; it goes on by itself within seconds";
+    Some(finding(FindingCode::DiskFull, message, remedy))
+}
+
+fn disk_low(facts: &HostFacts<'_>) -> Option<Finding> {
+    let (room, marks) = room(facts)?;
     let growth = facts.record.growth_per_day.filter(|growth| *growth > 0);
-    let days = growth.map(|growth| disk.free / growth).filter(|days| *days < DISK_DAYS_MIN);
+    let days = growth.map(|growth| room.bytes() / growth).filter(|days| *days < DISK_DAYS_MIN);
+    let free = describe_room(&room, &facts.config.data_dir);
     let message = match days {
-        Some(days) => format!(
-            "{} are free on the disk of {folder}; at {} a day the record fills it in about {days} days",
-            bytes(disk.free),
-            bytes(growth.unwrap_or_default())
-        ),
-        None if disk.free < DISK_FREE_MIN => format!("{} are free on the disk of {folder}", bytes(disk.free)),
+        Some(days) => {
+            format!("{free}; at {} a day the record fills it in about {days} days", bytes(growth.unwrap_or_default()))
+        }
+        None if room.is_low(marks) => {
+            format!("{free}; below {} requests to models are refused", bytes(marks.min))
+        }
         None => return None,
     };
-    Some(finding(FindingCode::DiskLow, message, "free space there, or move the data folder to a larger disk"))
+    let remedy = "free space there, set retention to fewer days, or move the data folder to a larger disk";
+    Some(finding(FindingCode::DiskLow, message, remedy))
 }
 
 fn first_password(facts: &HostFacts<'_>) -> Option<Finding> {

@@ -37,7 +37,8 @@ impl Machine {
 }
 
 impl Disk {
-    fn of(folder: &Path) -> Option<Disk> {
+    /// Returns the disk of a folder. It blocks for as long as the disk hangs.
+    pub fn of(folder: &Path) -> Option<Disk> {
         let disk = rustix::fs::statvfs(folder).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
         Some(Disk { free: bytes(disk.f_bavail), total: bytes(disk.f_blocks) })

@@ -8,4 +8,5 @@ pub mod listeners;
 pub mod machine;
 pub mod parallel;
 pub mod process;
+pub mod room;
 pub mod watch;

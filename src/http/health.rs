@@ -12,7 +12,7 @@ use crate::http::reply;
 
 #[derive(Serialize, ToSchema)]
 pub struct Health {
-    /// `ok`, or what is wrong: `can't record`, `no model server`, `stopping`
+    /// `ok`, or what is wrong: `can't record`, `disk full`, `no model server`, `stopping`
     #[schema(example = "ok")]
     status: &'static str,
     /// For admins.
@@ -53,12 +53,13 @@ pub async fn live(gateway: web::Data<Gateway>) -> HttpResponse {
     status(recording(&gateway), None)
 }
 
-/// 503 also while no upstream can be reached, or the gateway is stopping.
+/// 503 also while no upstream can be reached, the data disk is nearly full, or the gateway is stopping.
 #[utoipa::path(get, path = "/health/ready", tag = "health", security(()),
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 pub async fn ready(gateway: web::Data<Gateway>) -> HttpResponse {
     let state = match recording(&gateway) {
         Ok(()) if gateway.is_stopping() => Err("stopping"),
+        Ok(()) if gateway.audit().check_disk().is_err() => Err("disk full"),
         Ok(()) if !gateway.reaches_an_upstream().await => Err("no model server"),
         other => other,
     };

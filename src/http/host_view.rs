@@ -9,7 +9,8 @@ use crate::base::clock::zone::Zone;
 use crate::config::{Config, Upstream};
 use crate::gateway::Gateway;
 use crate::host::findings::{Finding, HostFacts, RecordFacts, findings, is_plain};
-use crate::host::machine::host_name;
+use crate::host::machine::{Machine, host_name};
+use crate::host::room::DiskMarks;
 use crate::host::watch::HostWatch;
 use crate::http::callers::Admin;
 use crate::http::reply::{ApiResult, answer};
@@ -64,6 +65,15 @@ pub struct HostRecord {
     pub disk_free_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_total_bytes: Option<u64>,
+    /// Free pages inside the database, which are filled before it grows. They count as free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reusable_bytes: Option<u64>,
+    /// With fewer free bytes, requests to models are refused (503).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_free_bytes_min: Option<u64>,
+    /// With fewer free bytes, admins are warned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_free_bytes_warn: Option<u64>,
 }
 
 /// An upstream, as its last check found it.
@@ -115,7 +125,7 @@ pub struct LoadedView {
 /// Something that an admin should look into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HostWarning {
-    /// `cannot_record`, `upstream_down`, `disk_low`, `first_password`, `upstream_open` (others reach it past the gateway),
+    /// `cannot_record`, `disk_full` (requests to models are refused), `upstream_down`, `disk_low`, `first_password`, `upstream_open` (others reach it past the gateway),
     /// `erasure_late`, `slots_mismatch`, `few_files`, `settings_contradict`, `no_effect` (of a line of the configuration) or
     /// `plain_http`
     #[schema(example = "slots_mismatch")]
@@ -152,6 +162,9 @@ impl HostView {
     ) -> HostView {
         let (machine, (size, record), loaded) =
             tokio::join!(watch.machine(&config.data_dir), record_facts(store, accounts), gateway.loaded());
+        // What the guard saw is newer, and what it refuses requests by.
+        let disk = gateway.audit().disk().or(machine.disk);
+        let machine = Machine { disk, ..Machine::clone(&machine) };
         let (served, states) = (watch.served(), gateway.routing().seen());
         let listen = served.map_or(config.listen, |served| served.listen);
         let found = findings(&HostFacts {
@@ -163,6 +176,7 @@ impl HostView {
             down: states.iter().map(error_of).collect(),
             record,
         });
+        let marks = machine.disk.map(|disk| DiskMarks::of(&config.disk, disk));
         let loads = gateway.queue().upstreams();
         let upstreams = config.upstreams.iter().zip(states).zip(loads).zip(loaded);
         HostView {
@@ -180,6 +194,9 @@ impl HostView {
                 bytes_per_day: size.and_then(|size| size.growth_per_day),
                 disk_free_bytes: machine.disk.map(|disk| disk.free),
                 disk_total_bytes: machine.disk.map(|disk| disk.total),
+                reusable_bytes: size.map(|size| size.reusable),
+                disk_free_bytes_min: marks.map(|marks| marks.min),
+                disk_free_bytes_warn: marks.map(|marks| marks.warn),
             },
             hosts: upstreams
                 .map(|(((own, state), load), loaded)| HostUpstream::of(own, state, &load, loaded))
@@ -199,6 +216,7 @@ pub async fn record_facts(store: &Store, accounts: &Accounts) -> (Option<RecordS
         growth_per_day: size.and_then(|size| size.growth_per_day),
         first_password: accounts.first_admin_waits(),
         late_erasures: late.unwrap_or_default(),
+        reusable: size.map_or(0, |size| size.reusable),
     };
     (size, record)
 }

@@ -221,6 +221,7 @@ impl Door<'_> {
         caller.whose = identified.as_ref().map_or_else(|denied| denied.whose, |who| Some(who.whose()));
         let who = identified.map_err(|denied| denied.error)?;
         who.check_use(&[self.route.scope()], address(self.request))?;
+        self.gateway.audit().check_disk()?;
         self.gateway.arrives(&who).await?;
         match self.gateway.admit(&who).await {
             Ok(admission) => Ok(caller.admitted.insert(Admitted { who, admission })),

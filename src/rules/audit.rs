@@ -16,6 +16,8 @@ use crate::base::ids::RequestId;
 use crate::base::secret::thread_random_bytes;
 use crate::base::vital::Vitals;
 use crate::config;
+use crate::host::machine::Disk;
+use crate::host::room::DiskGuard;
 use crate::metrics::{ModelIndex, RequestEnd, RequestMeters};
 use crate::model::model_name::ModelName;
 use crate::model::record::{Kind, Outcome};
@@ -42,6 +44,7 @@ pub struct Audit {
     config: config::AuditSection,
     refusals: RefusalTallies,
     meters: Arc<RequestMeters>,
+    disk: Arc<DiskGuard>,
     /// Results whose transaction failed; at most as many as requests run at once.
     unwritten: Mutex<Vec<(Closing, ModelIndex)>>,
 }
@@ -85,13 +88,14 @@ impl From<Error> for Unopened {
 }
 
 impl Audit {
-    pub fn new(store: Store, config: config::AuditSection, meters: Arc<RequestMeters>) -> Self {
+    pub fn new(store: Store, config: config::AuditSection, meters: Arc<RequestMeters>, disk: Arc<DiskGuard>) -> Self {
         Audit {
             store,
             meters,
             room: Arc::new(Semaphore::new(config.queue_bytes_max)),
             config,
             refusals: RefusalTallies::default(),
+            disk,
             unwritten: Mutex::default(),
         }
     }
@@ -99,6 +103,9 @@ impl Audit {
     /// Writes the intent and returns after its sync. On an error nothing may be forwarded.
     pub async fn open(self: &Arc<Self>, intent: Intent<'_>) -> Result<Record, Unopened> {
         let opened = Instant::now();
+        // The disk may have filled since the request came.
+        self.check_disk()?;
+        self.disk.takes(intent.call.body.len() + ROW_BYTES);
         let mut room = self.room_for(intent.call.body.len() + RESULT_BYTES + 2 * ROW_BYTES).await?;
         // The intent's part is released after its sync; the result's part stays reserved.
         let for_result = room.split(RESULT_BYTES + ROW_BYTES);
@@ -221,6 +228,16 @@ impl Audit {
     /// Returns how many bytes wait for the disk, or are reserved for the ends of answers that run.
     pub fn waiting_bytes(&self) -> usize {
         self.config.queue_bytes_max.saturating_sub(self.room.available_permits())
+    }
+
+    /// Refuses a request to a model while so little is free on the data disk that those that run may need it all.
+    pub fn check_disk(&self) -> Result<(), Error> {
+        if self.disk.is_full() { Err(Error::DiskFull) } else { Ok(()) }
+    }
+
+    /// Returns the data disk as it was about a second ago.
+    pub fn disk(&self) -> Option<Disk> {
+        self.disk.disk()
     }
 
     pub fn can_record(&self) -> bool {

@@ -198,6 +198,7 @@ fn is_its_own_fault(error: &Error) -> bool {
         | Error::QueueFull { .. }
         | Error::HostBusy { .. }
         | Error::AuditUnavailable { .. }
+        | Error::DiskFull
         | Error::Unavailable { .. }
         | Error::UpstreamDown { .. }
         | Error::Timeout { .. }

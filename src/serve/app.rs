@@ -17,6 +17,7 @@ use crate::base::owner;
 use crate::config::settings::Live;
 use crate::config::{self, Config};
 use crate::gateway::Stages;
+use crate::host::room::DiskGuard;
 use crate::host::watch::HostWatch;
 use crate::http;
 use crate::http::metrics::MetricsText;
@@ -32,6 +33,7 @@ use crate::rules::queue::{Queue, Slots};
 use crate::rules::routing::Routing;
 use crate::rules::tokens::Tokens;
 use crate::serve::alive::Loops;
+use crate::serve::disk::Looks;
 use crate::serve::socket;
 use crate::store::{self, Store};
 
@@ -162,6 +164,7 @@ pub struct App {
     pub watch: Arc<HostWatch>,
     pub loops: Loops,
     pub metrics: Arc<MetricsText>,
+    pub disk: Arc<DiskGuard>,
     _data_dir: DataDir,
 }
 
@@ -197,6 +200,8 @@ impl App {
         let routing = Routing::new(kinds.clone(), config.upstream.models_fresh, move |upstream, is_down| {
             granting.set_down(upstream, is_down);
         });
+        let disk = Arc::new(DiskGuard::default());
+        Looks::default().look(&config, &store, &disk).await;
         let stages = Stages {
             breaker: Breaker::new(store.clone()),
             limits,
@@ -204,7 +209,7 @@ impl App {
             quarantine: Quarantine::new(store.settings().clone()),
             routing,
             queue,
-            audit: Arc::new(Audit::new(store.clone(), config.audit.clone(), metrics.requests.clone())),
+            audit: Arc::new(Audit::new(store.clone(), config.audit.clone(), metrics.requests.clone(), disk.clone())),
             running: auth.running.clone(),
             answers: config.answers.clone(),
             stopping: CancellationToken::new(),
@@ -218,7 +223,20 @@ impl App {
         let metrics =
             MetricsText::new(metrics, store.clone(), auth.clone(), stages.clone(), watch.clone(), data_dir_path);
         let metrics = Arc::new(metrics);
-        Ok(App { config, store, auth, accounts, tokens, exports, stages, watch, loops, metrics, _data_dir: data_dir })
+        Ok(App {
+            config,
+            store,
+            auth,
+            accounts,
+            tokens,
+            exports,
+            stages,
+            watch,
+            loops,
+            metrics,
+            disk,
+            _data_dir: data_dir,
+        })
     }
 
     /// Writes what is still in memory and ends the writer.

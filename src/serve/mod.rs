@@ -3,6 +3,7 @@
 pub mod alive;
 pub mod app;
 pub mod control;
+pub mod disk;
 pub mod listeners;
 pub mod metrics_server;
 pub mod parts;

@@ -12,6 +12,7 @@ use crate::http::address_quotas::AddressQuotas;
 use crate::provider;
 use crate::serve::alive::WRITE_TIME_MAX;
 use crate::serve::app::App;
+use crate::serve::disk::Looks;
 use crate::serve::systemd;
 use crate::store::words::Merge;
 use crate::upstream::UpstreamClient;
@@ -20,6 +21,9 @@ const BEAT: Duration = Duration::from_secs(5);
 
 /// Beats between two saves of the failed sign-ins: a minute.
 const LADDER_BEATS: u32 = 12;
+
+/// How often free space is looked at.
+const ROOM_LOOK: Duration = Duration::from_secs(1);
 
 /// How often deleted users are looked for.
 const ERASING_LOOK: Duration = Duration::from_millis(500);
@@ -54,6 +58,7 @@ pub fn start(app: &Arc<App>, quotas: AddressQuotas, control: impl Future<Output 
     Background(vec![
         spawn("the upkeep", Box::pin(run(app.clone(), quotas))),
         spawn("the watch over the disk", Box::pin(watch_disk(app.clone()))),
+        spawn("the watch over free space", Box::pin(watch_room(app.clone()))),
         spawn("the sums of usage", Box::pin(follow(app.clone()))),
         spawn("the index of words", Box::pin(index(app.clone()))),
         spawn("the watch over the upstreams", Box::pin(watch_upstreams(app.clone()))),
@@ -88,6 +93,27 @@ async fn watch_disk(app: Arc<App>) {
         let writing = app.store.writing_for();
         if writing > WRITE_TIME_MAX {
             app.store.vitals().fail(format!("the disk has not finished a write for {} s", writing.as_secs()));
+        }
+    }
+}
+
+/// Looks at the free space every second and after each write that failed, until it is dropped.
+async fn watch_room(app: Arc<App>) {
+    let mut looks = Looks::default();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(ROOM_LOOK) => {}
+            () = app.store.write_failed() => {}
+        }
+        let was_full = app.disk.is_full();
+        looks.look(&app.config, &app.store, &app.disk).await;
+        if was_full && !app.disk.is_full() {
+            // What waited for room is written now, and shows that rows can be written again.
+            app.stages.audit.write_unwritten();
+            app.stages.audit.flush_refusals(false);
+            if let Err(error) = app.store.advance_closed().await {
+                warn!(cause = %error, "there is room again, and still nothing can be written");
+            }
         }
     }
 }

@@ -120,6 +120,11 @@ impl Store {
         self.writer.healthy()
     }
 
+    /// Returns after something could not be written, for one caller at a time.
+    pub async fn write_failed(&self) {
+        self.writer.failed().await;
+    }
+
     /// Returns how many jobs were written since the start: intents, results, segments and verbs.
     pub fn written(&self) -> u64 {
         self.writer.written()

@@ -21,6 +21,8 @@ pub struct RecordSize {
     pub bytes: u64,
     /// What the rows of the last days take, by the average size of all rows. `None`: the record is younger than a day.
     pub growth_per_day: Option<u64>,
+    /// Bytes of free pages inside the file, which are filled before it grows.
+    pub reusable: u64,
 }
 
 /// How many days are looked at. Fewer, if the record is younger.
@@ -35,10 +37,14 @@ const DAY_US: u128 = 24 * 60 * 60 * 1_000_000;
 const ERASURE_MAX: Duration = Duration::from_secs(15 * 60);
 
 #[derive(QueryableByName)]
-struct UsedBytes {
+struct PageBytes {
     #[diesel(sql_type = BigInt)]
     bytes: i64,
 }
+
+/// Pages that hold nothing, as erased contents leave them.
+const REUSABLE_BYTES: &str =
+    "SELECT freelist_count * page_size AS bytes FROM pragma_freelist_count(), pragma_page_size()";
 
 /// Pages that hold something; free ones are filled before the file grows.
 const USED_BYTES: &str = "SELECT (page_count - freelist_count) * page_size AS bytes \
@@ -53,7 +59,8 @@ impl Store {
             // A file that can't be looked at is counted as empty; without a WAL there is none.
             let bytes = |path| std::fs::metadata(path).map_or(0, |file| file.len());
             let size = bytes(&file).saturating_add(bytes(&wal));
-            Ok(RecordSize { bytes: size, growth_per_day: growth_per_day(connection, Timestamp::now())? })
+            let growth_per_day = growth_per_day(connection, Timestamp::now())?;
+            Ok(RecordSize { bytes: size, growth_per_day, reusable: reusable(connection)? })
         })
         .await
     }
@@ -75,6 +82,11 @@ impl Store {
         .await
     }
 
+    /// Returns the bytes of free pages inside the file.
+    pub async fn reusable_bytes(&self) -> Result<u64, Error> {
+        self.read(reusable).await
+    }
+
     /// Returns how many deleted people have contents that should have been erased by now.
     pub async fn late_erasures(&self) -> Result<u64, Error> {
         let before = Timestamp::now().0.saturating_sub(ERASURE_MAX.as_micros() as i64);
@@ -88,6 +100,11 @@ impl Store {
     }
 }
 
+fn reusable(connection: &mut SqliteConnection) -> QueryResult<u64> {
+    let free: PageBytes = diesel::sql_query(REUSABLE_BYTES).get_result(connection)?;
+    Ok(u64::try_from(free.bytes).unwrap_or(0))
+}
+
 fn growth_per_day(connection: &mut SqliteConnection, now: Timestamp) -> QueryResult<Option<u64>> {
     let first: Option<i64> =
         record::table.order(record::log_id.asc()).select(record::at_us).first(connection).optional()?;
@@ -98,7 +115,7 @@ fn growth_per_day(connection: &mut SqliteConnection, now: Timestamp) -> QueryRes
     }
     let since = Timestamp(now.0.saturating_sub(window.as_micros() as i64));
     let (before, rows) = (last_before(connection, since)?, newest_log_id(connection)?);
-    let used: UsedBytes = diesel::sql_query(USED_BYTES).get_result(connection)?;
+    let used: PageBytes = diesel::sql_query(USED_BYTES).get_result(connection)?;
     let part = |number: i64| u128::try_from(number).unwrap_or(0);
     // What came is what all rows take, by its share of the rows.
     let came = part(used.bytes) * part(rows - before) / part(rows).max(1);
@@ -151,7 +168,7 @@ mod tests {
                 assert!(growth > 0 && growth <= used, "{growth} of {used}");
             }
             if hours == 24 * 20 {
-                let used: UsedBytes =
+                let used: PageBytes =
                     store.read(|connection| diesel::sql_query(USED_BYTES).get_result(connection)).await.unwrap();
                 let day = used.bytes as f64 / 20.0;
                 let growth = size.growth_per_day.unwrap() as f64;

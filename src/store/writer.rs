@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use diesel::prelude::*;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::error;
 
 use crate::base::clock::{RECORD_CLOCK, Timestamp};
@@ -162,6 +162,8 @@ struct State {
     written: AtomicU64,
     /// How long transactions take, if it is measured.
     commits: OnceLock<Histogram>,
+    /// Told of each transaction that failed.
+    failed: Notify,
 }
 
 impl State {
@@ -220,6 +222,7 @@ impl RecordWriter {
             began: Mutex::default(),
             written: AtomicU64::new(0),
             commits: OnceLock::new(),
+            failed: Notify::new(),
         });
         let post = Post::default();
         let mailboxes = post.clone();
@@ -290,6 +293,11 @@ impl RecordWriter {
     /// How many times something of the record was written, since the start.
     pub fn written(&self) -> u64 {
         self.state.written.load(Ordering::Relaxed)
+    }
+
+    /// Returns after a transaction has failed, once for all that failed since the last call.
+    pub async fn failed(&self) {
+        self.state.failed.notified().await;
     }
 
     /// Takes an entry, which is answered on the calling thread if a mailbox is served there, or else on the writer's.

@@ -73,7 +73,13 @@ fn everything_at_once_is_told_in_order_each_with_a_remedy() {
             listening: vec![("0.0.0.0".parse().unwrap(), 11434)],
             parallel: Some(4),
         },
-        record: RecordFacts { can_record: Some(false), growth_per_day: None, first_password: true, late_erasures: 2 },
+        record: RecordFacts {
+            can_record: Some(false),
+            growth_per_day: None,
+            first_password: true,
+            late_erasures: 2,
+            reusable: 0,
+        },
         listen: "0.0.0.0:7000",
         files: Some(OpenFiles { limit: 8, room: 4 }),
         down: vec![Some("connection refused".into())],
@@ -88,11 +94,11 @@ fn everything_at_once_is_told_in_order_each_with_a_remedy() {
     assert!(found.iter().all(|finding| !finding.message.is_empty() && !finding.remedy.is_empty()));
     assert!(found.iter().all(|finding| !finding.message.ends_with('.') && !finding.remedy.ends_with('.')));
     let failures = found.iter().filter(|finding| finding.code.is_failure()).count();
-    assert_eq!(failures, 2);
+    assert_eq!(failures, 3);
 }
 
 #[test]
-fn a_disk_is_low_below_a_gibibyte_or_when_the_record_fills_it_in_two_weeks() {
+fn a_disk_is_low_below_its_mark_or_when_the_record_fills_it_in_two_weeks() {
     let with = |free, growth| {
         let disk = Some(Disk { free, total: 500 * GIB });
         let machine = Machine { disk, ..Machine::default() };
@@ -100,11 +106,26 @@ fn a_disk_is_low_below_a_gibibyte_or_when_the_record_fills_it_in_two_weeks() {
         codes(&Case { machine, record, ..good() })
     };
 
-    assert_eq!(with(GIB, None), [""; 0]);
-    assert_eq!(with(GIB - 1, None), ["disk_low"]);
-    assert_eq!(with(GIB - 1, Some(0)), ["disk_low"]);
+    assert_eq!(with(4 * GIB, None), [""; 0]);
+    assert_eq!(with(4 * GIB - 1, None), ["disk_low"]);
+    assert_eq!(with(4 * GIB - 1, Some(0)), ["disk_low"]);
     assert_eq!(with(14 * GIB, Some(GIB)), [""; 0]);
     assert_eq!(with(14 * GIB - 1, Some(GIB)), ["disk_low"]);
+}
+
+#[test]
+fn a_disk_is_full_below_the_mark_under_which_requests_are_refused() {
+    let with = |free, reusable, toml: &str| {
+        let machine = Machine { disk: Some(Disk { free, total: 500 * GIB }), ..Machine::default() };
+        let record = RecordFacts { reusable, ..good().record };
+        codes(&Case { machine, record, ..configured(toml) })
+    };
+
+    assert_eq!(with(GIB, 0, ""), ["disk_low"]);
+    assert_eq!(with(GIB - 1, 0, ""), ["disk_full", "disk_low"]);
+    assert_eq!(with(GIB - 1, 1, ""), ["disk_low"], "pages inside the database count");
+    assert_eq!(with(20 * GIB, 0, "[disk]\nfree_bytes_min = 21474836480"), [""; 0]);
+    assert_eq!(with(20 * GIB - 1, 0, "[disk]\nfree_bytes_min = 21474836480"), ["disk_full", "disk_low"]);
 }
 
 #[test]

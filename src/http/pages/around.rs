@@ -15,6 +15,7 @@ impl Visit {
     pub fn frame(&self, title: impl Into<String>, nav: NavEntry) -> Frame {
         let gateway = self.request().app_data::<web::Data<Gateway>>();
         let can_record = gateway.is_none_or(|gateway| gateway.audit().can_record());
+        let is_full = gateway.is_some_and(|gateway| gateway.audit().check_disk().is_err());
         let who = self.session().and_then(|session| session.identity());
         let is_admin = who.as_ref().is_some_and(|who| who.is_admin());
         let (in_queue, waiting) = gateway.filter(|_| is_admin).map(|gateway| queue_counts(gateway)).unwrap_or_default();
@@ -36,7 +37,7 @@ impl Visit {
             pending,
             health: gateway.map(|gateway| health(gateway, is_admin, can_record)).unwrap_or_default(),
             flash: self.take_flash(),
-            alarm: (!can_record).then(|| ALARM.to_owned()),
+            alarm: alarm(can_record, is_full).map(str::to_owned),
             is_plain: true,
             style_path: assets::path("style.css"),
             script_path: assets::path("app.js"),
@@ -47,6 +48,17 @@ impl Visit {
 
 const ALARM: &str =
     "The record can't be written, so nothing is answered. Look at the log, and whether the data disk is full.";
+
+const ALARM_DISK: &str =
+    "The data disk is nearly full, so nothing is answered. Free space on it: it then goes on by itself.";
+
+fn alarm(can_record: bool, is_full: bool) -> Option<&'static str> {
+    match (can_record, is_full) {
+        (false, _) => Some(ALARM),
+        (true, true) => Some(ALARM_DISK),
+        (true, false) => None,
+    }
+}
 
 fn queue_counts(gateway: &Gateway) -> (usize, usize) {
     let all = gateway.queue().forecast();
@@ -62,10 +74,14 @@ fn health(gateway: &Gateway, is_admin: bool, can_record: bool) -> Vec<HealthLine
         is_good,
         text: if is_good { good } else { bad }.to_owned(),
     };
+    let is_full = gateway.audit().check_disk().is_err();
     if !is_admin {
-        return vec![line(can_record, "The gateway is up", "Nothing is answered now")];
+        return vec![line(can_record && !is_full, "The gateway is up", "Nothing is answered now")];
     }
     let mut lines = vec![line(can_record, "Recording", "Can't record")];
+    if is_full {
+        lines.push(line(false, "", "The data disk is full"));
+    }
     for (name, seen) in gateway.upstream_names().zip(gateway.routing().seen()) {
         let shown = if name == "local" { "Ollama".to_owned() } else { name };
         let text = match seen.condition {

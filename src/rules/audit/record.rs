@@ -155,6 +155,7 @@ impl Record {
             return;
         };
         self.flushed_at = Instant::now();
+        self.audit.disk.takes(bytes);
         let room = Arc::new(room);
         for part in self.contents.take(&mut self.next_part) {
             let (segment, room) = (Segment::new(part), room.clone());

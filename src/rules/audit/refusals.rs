@@ -77,7 +77,8 @@ impl Audit {
             key = RefusalKey { user_id: None, token_id: None, prefix: None, reason: refusal.reason, model: None };
         }
         if let Some(tally) = tallies.get_mut(&key) {
-            if tally.minute == minute {
+            // On a full disk the counts wait for room, so that refusals don't fill what is left.
+            if tally.minute == minute || self.disk.is_full() {
                 tally.repeat += 1;
                 tally.until_us = now.0;
                 return;
@@ -104,8 +105,11 @@ impl Audit {
         tallies.insert(key, tally);
     }
 
-    /// Writes the counts of past minutes; with `all` also those of the current one.
+    /// Writes the counts of past minutes, unless the disk is full; with `all` also those of the current one, in any case.
     pub fn flush_refusals(&self, all: bool) {
+        if self.disk.is_full() && !all {
+            return;
+        }
         let minute = Timestamp::now().seconds().div_euclid(60);
         let mut tallies = self.refusals.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         tallies.retain(|_, tally| {

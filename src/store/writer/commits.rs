@@ -196,6 +196,7 @@ impl Commits {
             Undone::Later(cause) => {
                 error!(cause, "nothing can be recorded");
                 self.life.state.healthy.store(false, Ordering::Relaxed);
+                self.life.state.failed.notify_one();
                 cause
             }
             // After a failed sync the kernel may have dropped the pages: trying again could report success for lost rows.

@@ -26,6 +26,10 @@ pub fn fine(view: &HostView) -> Vec<String> {
 fn sentence_of(code: FindingCode, view: &HostView) -> Option<String> {
     Some(match code {
         FindingCode::CannotRecord => "The record is written.".to_owned(),
+        FindingCode::DiskFull => {
+            let min = view.record.disk_free_bytes_min?;
+            format!("Requests are answered as long as {} of the data disk are free.", bytes(min))
+        }
         FindingCode::UpstreamDown => {
             let up = view.hosts.iter().filter(|host| host.state == "up").count();
             if up == 0 || up < view.hosts.len() {
@@ -102,6 +106,9 @@ mod tests {
                 bytes_per_day: None,
                 disk_free_bytes: Some(21_000_000_000),
                 disk_total_bytes: None,
+                reusable_bytes: None,
+                disk_free_bytes_min: Some(1 << 30),
+                disk_free_bytes_warn: None,
             },
             hosts: vec![HostUpstream {
                 name: "local".into(),

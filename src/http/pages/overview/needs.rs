@@ -209,8 +209,8 @@ mod tests {
         let lines = lines(&warnings, &[paused("docs", "repeats")], false);
 
         assert_eq!(lines.len(), warnings.len() + 1);
-        let order: Vec<&str> = lines.iter().take(3).map(|line| line.id.as_str()).collect();
-        assert_eq!(order, ["need-cannot_record-0", "need-upstream_down-1", "need-paused-docs"]);
+        let order: Vec<&str> = lines.iter().take(4).map(|line| line.id.as_str()).collect();
+        assert_eq!(order, ["need-cannot_record-0", "need-disk_full-1", "need-upstream_down-2", "need-paused-docs"]);
         assert_eq!(lines.last().unwrap().act, NeedAct::Hide);
         for line in &lines {
             assert!(!line.title.as_str().contains('_') || line.title.as_str().contains("<code>"), "{:?}", line.title);

@@ -124,8 +124,9 @@ pub fn runaway(way: Runaway) -> &'static str {
 pub fn warning(code: &str) -> Word {
     let known = match code {
         "cannot_record" => Some("The record can't be written"),
+        "disk_full" => Some("The data disk is full, so nothing is answered"),
         "upstream_down" => Some("A model server does not answer"),
-        "disk_low" => Some("The data disk is nearly full"),
+        "disk_low" => Some("The data disk is filling up"),
         "first_password" => Some("`admin` still has the first password"),
         "upstream_open" => Some("A model server is open on the network"),
         "erasure_late" => Some("A deletion is not finished"),
@@ -148,6 +149,7 @@ pub fn finding(message: &str) -> String {
 pub fn look_of_warning(code: &str) -> (&'static str, &'static str) {
     match code {
         "cannot_record" | "upstream_down" => ("circle-alert", "bad"),
+        "disk_full" => ("hard-drive", "bad"),
         "disk_low" => ("hard-drive", "warn"),
         "first_password" => ("key-round", "warn"),
         "upstream_open" => ("unplug", "warn"),
