@@ -1,5 +1,5 @@
 # Everything a newcomer, a developer and CI need; each target is a script that can be read.
-.PHONY: help run demo test hostile check audit release release-pgo bench fixture million screenshots
+.PHONY: help run demo test test-host hostile check audit release release-pgo bench fixture million screenshots
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -15,6 +15,9 @@ demo: ## walk the whole path once on a fresh data folder: accounts, chat, stream
 
 test: ## install what the tests need and run them all
 	@scripts/test.sh
+
+test-host: ## install, upgrade, break and remove it on a fresh Debian with systemd, in a container; needs root, 6 min
+	@scripts/test_host.sh
 
 hostile: ## send 10,000 hostile JSON schemas through a gateway to a real Ollama of its own
 	@tests/hostile/run.sh

@@ -87,7 +87,7 @@ install_tools() {
 
 install_packages() {
     local missing=()
-    for tool in curl jq strace; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+    for tool in curl jq strace shellcheck; do command -v "$tool" >/dev/null || missing+=("$tool"); done
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
     [ ${#missing[@]} -gt 0 ] || return 0
     install_debian "${missing[@]}"
