@@ -5,6 +5,8 @@ mod support;
 
 #[path = "api/accounts.rs"]
 mod accounts;
+#[path = "api/backups.rs"]
+mod backups;
 #[path = "api/bad_input.rs"]
 mod bad_input;
 #[path = "api/canaries.rs"]

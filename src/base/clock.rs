@@ -48,6 +48,11 @@ impl Timestamp {
         jiff::Timestamp::from_microsecond(self.0).unwrap_or(end).to_string()
     }
 
+    /// Returns the second in a form for names of files: `20261129T030000Z`. `parse` reads it, too.
+    pub fn compact(self) -> String {
+        Timestamp(self.seconds().saturating_mul(1_000_000)).rfc3339().replace(['-', ':'], "")
+    }
+
     /// Parses RFC 3339. The calendar ends a day before the year 10000, so that no time zone leaves it. Later times are cut to
     /// its end: people write `9999-12-31T23:59:59Z` for "without an end".
     pub fn parse(text: &str) -> Option<Self> {

@@ -1,6 +1,7 @@
 //! Basic types that every other room uses: errors, time, ids, secrets, text. Knows nothing of HTTP.
 
 pub mod clock;
+pub mod durable;
 pub mod error;
 pub mod fields;
 pub mod ids;

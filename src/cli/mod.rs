@@ -13,6 +13,7 @@ use crate::serve::app::App;
 use crate::serve::server;
 use crate::serve::telemetry;
 
+mod backup;
 mod doctor;
 mod export;
 mod host;
@@ -29,6 +30,7 @@ mod token;
 mod usage;
 mod user;
 
+use backup::{BackupCommand, RestoreCommand};
 use doctor::DoctorCommand;
 use export::ExportCommand;
 use host::HostApi;
@@ -94,6 +96,10 @@ enum Command {
     Keys(KeysCommand),
     /// Whether the gateway runs, since when, what it can do, and what is wrong; fails unless it answers requests
     Status(StatusCommand),
+    /// Back up accounts, settings and the record to one file, while the gateway runs or not
+    Backup(BackupCommand),
+    /// Put a backup in the place of the database, or check one
+    Restore(RestoreCommand),
     /// The configuration: an example with every key, or a check of yours
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -151,6 +157,8 @@ pub fn run(cli: Cli) -> ExitCode {
             config.notes.iter().for_each(|note| println!("note: {note}"));
             Ok(())
         }
+        Command::Backup(command) => actix_web::rt::System::new().block_on(backup::make(&config, command)),
+        Command::Restore(command) => actix_web::rt::System::new().block_on(backup::bring_back(&config, command)),
         command => actix_web::rt::System::new().block_on(govern(&config, command)),
     };
     match result {
@@ -186,7 +194,13 @@ async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
         Command::Metrics => metrics::run(&host, config).await,
         Command::Export(command) => export::run(&host, command).await,
         Command::Keys(command) => keys::run(&host, &command).await,
-        Command::Serve | Command::Doctor(_) | Command::Status(_) | Command::Config(_) | Command::Openapi => Ok(()),
+        Command::Serve
+        | Command::Doctor(_)
+        | Command::Status(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
+        | Command::Config(_)
+        | Command::Openapi => Ok(()),
     };
     let closed = host.close().await;
     done.and(closed)

@@ -21,6 +21,8 @@ use crate::http::views::{FreshToken, UserView};
 use crate::http::{ApiRoute, ROUTES, Who, body, method, of_dialects, unknown};
 use crate::rules::accounts::Accounts;
 use crate::rules::tokens::{Tokens, Wish};
+use crate::store::Store;
+use crate::store::backup::BackupNote;
 
 /// A route that exists on the control socket only: neither over TCP nor in the OpenAPI document.
 pub struct HostRoute {
@@ -40,6 +42,7 @@ pub static HOST_ROUTES: &[HostRoute] = &[
     route("POST", "/host/users/{id}/unlock", || web::to(unlock)),
     route("POST", "/host/users/{id}/tokens", || web::to(create_token)),
     route("POST", "/host/keys/rotate", || web::to(rotate_keys)),
+    route("POST", "/host/backups", || web::to(note_backup)),
 ];
 
 /// Mounts the services of the control socket, whose callers are the operator of the host.
@@ -152,4 +155,19 @@ async fn create_token(
         Ok(FreshToken::of(&fresh, tokens.owner(&fresh.token).as_deref()))
     };
     answer_as(StatusCode::CREATED, &request, made.await)
+}
+
+/// Writes the row that tells of a backup, which a command has made.
+async fn note_backup(
+    _: Admin,
+    request: HttpRequest,
+    mut payload: web::Payload,
+    store: web::Data<Store>,
+    config: web::Data<Config>,
+) -> ApiResult {
+    let noted = async {
+        let note: BackupNote = body::json(&request, &mut payload, &config.limits).await?;
+        store.note_backup(note).await
+    };
+    answer_as(StatusCode::CREATED, &request, noted.await)
 }

@@ -132,6 +132,9 @@ words! {
     /// JWTs are signed with a new key.
     KeysRotated = "keys_rotated",
     ClockSetBack = "clock_set_back",
+    BackupMade = "backup_made",
+    /// The database was put in place of another one, from a backup.
+    Restored = "restored",
 }
 
 #[cfg(test)]

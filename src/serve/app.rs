@@ -59,42 +59,49 @@ const NETWORK_FILESYSTEMS: [(i64, &str); 9] = [
 ];
 
 impl DataDir {
-    /// Creates the folder if needed and locks it. A second gateway on it would take running answers for interrupted ones, so it
-    /// is refused.
+    /// Creates the folder if needed and locks it. Without a database, the remains of one are refused.
     pub fn open(config: &Config) -> anyhow::Result<DataDir> {
+        let lock = lock(config)?;
         let path = &config.data_dir;
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .with_context(|| format!("can't make the data folder {}", path.display()))?;
-        if !config.allow_network_filesystem {
-            refuse_network_filesystem(path)?;
-        }
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path.join(LOCK))
-            .with_context(|| format!("can't write in the data folder {}", path.display()))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!("another lan-gateway runs on {}; stop it first", path.display()),
-            Err(TryLockError::Error(cause)) => return Err(cause).context("can't lock the data folder"),
-        }
-        // The lock file may have been removed while a gateway ran; that gateway then holds a lock that no one else can see.
-        if socket::is_answered(path)? {
-            bail!(
-                "another lan-gateway runs on {}, as its {} answers, though its {LOCK} is gone; stop it first",
-                path.display(),
-                socket::SOCKET
-            );
-        }
         let found = Found::look(path)?;
         found.refuse_remains(path)?;
         Ok(DataDir { found, _lock: lock })
     }
+}
+
+/// Creates the data folder if needed and locks it. A second gateway on it would take running answers for interrupted ones, so it
+/// is refused.
+pub fn lock(config: &Config) -> anyhow::Result<File> {
+    let path = &config.data_dir;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("can't make the data folder {}", path.display()))?;
+    if !config.allow_network_filesystem {
+        refuse_network_filesystem(path)?;
+    }
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path.join(LOCK))
+        .with_context(|| format!("can't write in the data folder {}", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => bail!("another lan-gateway runs on {}; stop it first", path.display()),
+        Err(TryLockError::Error(cause)) => return Err(cause).context("can't lock the data folder"),
+    }
+    // The lock file may have been removed while a gateway ran; that gateway then holds a lock that no one else can see.
+    if socket::is_answered(path)? {
+        bail!(
+            "another lan-gateway runs on {}, as its {} answers, though its {LOCK} is gone; stop it first",
+            path.display(),
+            socket::SOCKET
+        );
+    }
+    Ok(lock)
 }
 
 /// Files found in the data folder that belong together.
@@ -104,9 +111,15 @@ struct Found {
     secrets: bool,
     /// Commits that are not in the database file yet.
     wal: bool,
+    /// A restore that was interrupted.
+    restoring: bool,
 }
 
-const SECRETS: &str = "secrets";
+/// The folder of the keys.
+pub const SECRETS: &str = "secrets";
+
+/// A database that a restore is about to put in place.
+pub const RESTORING: &str = "lan-gateway.db.restoring";
 
 impl Found {
     fn look(folder: &Path) -> anyhow::Result<Found> {
@@ -117,7 +130,8 @@ impl Found {
         };
         let wal = fs::metadata(folder.join(format!("{}-wal", store::FILE))).is_ok_and(|wal| wal.len() > 0);
         // Without the database, SQLite would discard a WAL that belongs to it.
-        Ok(Found { wal, secrets, accounts: store::has_accounts(folder)? })
+        let restoring = folder.join(RESTORING).exists();
+        Ok(Found { wal, secrets, restoring, accounts: store::has_accounts(folder)? })
     }
 
     /// Refuses to start without the database if other files remain: a lost or moved database must not be replaced by a new one,
@@ -126,8 +140,14 @@ impl Found {
         let file = folder.join(store::FILE);
         let (file, secrets) = (file.display(), folder.join(SECRETS));
         let secrets = secrets.display();
-        if self.accounts || !(self.secrets || self.wal) {
+        if self.accounts || !(self.secrets || self.wal || self.restoring) {
             return Ok(());
+        }
+        if self.restoring {
+            bail!(
+                "a restore to {} was interrupted; run `lan-gateway restore` again, with the same backup",
+                folder.display()
+            );
         }
         let left = if self.secrets { format!("secrets in {secrets}") } else { format!("a {file}-wal") };
         bail!(

@@ -7,6 +7,7 @@ pub mod disk;
 pub mod listeners;
 pub mod metrics_server;
 pub mod parts;
+pub mod restore;
 pub mod server;
 pub mod socket;
 pub mod systemd;

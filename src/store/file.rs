@@ -50,7 +50,12 @@ const DAMAGE_LINES_MAX: usize = 100;
 pub fn quick_check(path: &Path) -> anyhow::Result<Vec<String>> {
     let mut connection = SqliteConnection::establish(&path.to_string_lossy())?;
     connection.batch_execute("PRAGMA busy_timeout=5000; PRAGMA query_only=ON; PRAGMA trusted_schema=OFF;")?;
-    let lines = diesel::sql_query(format!("PRAGMA quick_check({DAMAGE_LINES_MAX})")).load::<Damage>(&mut connection);
+    quick_check_of(&mut connection)
+}
+
+/// Returns what is damaged in an open file.
+pub fn quick_check_of(connection: &mut SqliteConnection) -> anyhow::Result<Vec<String>> {
+    let lines = diesel::sql_query(format!("PRAGMA quick_check({DAMAGE_LINES_MAX})")).load::<Damage>(connection);
     match lines {
         Ok(lines) => Ok(lines.into_iter().map(|line| line.quick_check).filter(|line| line != "ok").collect()),
         Err(cause) if cause.to_string().contains("locked") => Err(cause.into()),

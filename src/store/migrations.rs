@@ -2,42 +2,59 @@
 
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use diesel::prelude::*;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use crate::store::backup::{self, BackupWish};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 
 /// Brings the schema up to date. A file of a newer gateway is refused; one of an older gateway is copied first.
 pub fn migrate(connection: &mut SqliteConnection, path: &Path) -> anyhow::Result<()> {
-    let explain = |cause| anyhow::anyhow!("the database schema can't be read or changed: {cause}");
     let applied = connection.applied_migrations().map_err(explain)?;
-    let known: Vec<_> = {
-        use diesel::migration::MigrationSource;
-        let all = MigrationSource::<diesel::sqlite::Sqlite>::migrations(&MIGRATIONS).map_err(explain)?;
-        all.iter().map(|migration| migration.name().version().as_owned()).collect()
-    };
-    if let Some(newer) = applied.iter().find(|version| !known.contains(version)) {
+    let known = known()?;
+    if let Some(newer) = applied.iter().find(|version| !known.contains(&version.to_string())) {
         bail!(
             "{} was written by a newer lan-gateway or by one before 0.2.0 (schema {newer}); install that one, restore a backup, \
              or begin with a new data folder",
             path.display()
         );
     }
-    if applied.is_empty() || applied.len() < known.len() {
+    if applied.len() < known.len() {
         if !applied.is_empty() {
-            let copy =
-                path.with_extension(format!("db.before-{}", known.last().map(ToString::to_string).unwrap_or_default()));
+            let copy = path.with_extension(format!("db.before-{}", known.last().map_or("", String::as_str)));
             if !copy.exists() {
-                let statement = diesel::sql_query("VACUUM INTO ?");
-                statement
-                    .bind::<diesel::sql_types::Text, _>(copy.to_string_lossy().into_owned())
-                    .execute(connection)?;
+                let wish = BackupWish { database: path, file: &copy, replace: false, leave_free: 0 };
+                backup::make(&wish, |_, _| {}).context("can't back up the database before its schema is changed")?;
             }
         }
-        connection.run_pending_migrations(MIGRATIONS).map_err(explain)?;
+        run_pending(connection)?;
     }
     Ok(())
+}
+
+/// Applies the migrations that a database doesn't have yet.
+pub fn run_pending(connection: &mut SqliteConnection) -> anyhow::Result<()> {
+    connection.run_pending_migrations(MIGRATIONS).map(drop).map_err(explain)
+}
+
+/// Whether a database has every migration of this version and no other.
+pub fn is_current(connection: &mut SqliteConnection) -> anyhow::Result<bool> {
+    let applied = connection.applied_migrations().map_err(explain)?;
+    let known = known()?;
+    Ok(applied.len() == known.len() && applied.iter().all(|version| known.contains(&version.to_string())))
+}
+
+/// Returns the migrations of this version, in their order.
+pub fn known() -> anyhow::Result<Vec<String>> {
+    use diesel::migration::MigrationSource;
+    let all = MigrationSource::<diesel::sqlite::Sqlite>::migrations(&MIGRATIONS).map_err(explain)?;
+    Ok(all.iter().map(|migration| migration.name().version().to_string()).collect())
+}
+
+fn explain(cause: Box<dyn std::error::Error + Send + Sync>) -> anyhow::Error {
+    anyhow::anyhow!("the database schema can't be read or changed: {cause}")
 }
 
 #[cfg(test)]
@@ -120,6 +137,25 @@ mod tests {
                 body.lines().skip(1).map(|line| line.trim().trim_end_matches(',').to_owned()).collect();
             assert_eq!(told, made, "{table}");
         }
+    }
+
+    #[test]
+    fn a_database_of_an_older_gateway_is_backed_up_before_its_schema_is_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let mut connection = connect(&path).unwrap();
+        connection.run_next_migration(MIGRATIONS).unwrap();
+        connection
+            .batch_execute("INSERT INTO record (kind, at_us, request_id) VALUES ('intent', 1, zeroblob(16))")
+            .unwrap();
+        drop(connection);
+
+        Store::open(folder.path(), Live::new(Settings::default())).unwrap().close();
+
+        let newest = known().unwrap().pop().unwrap();
+        let backup = backup::check(&folder.path().join(format!("{FILE}.before-{newest}"))).unwrap();
+        assert_eq!((backup.about.requests, backup.about.schema.as_str()), (1, "20261129000000"));
+        assert!(backup.about.schema < newest);
     }
 
     fn in_diesel(column: &str) -> String {

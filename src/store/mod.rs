@@ -20,6 +20,7 @@ use crate::metrics::Histogram;
 use crate::model::people::People;
 
 pub mod audit;
+pub mod backup;
 mod checkpoints;
 pub mod erasure;
 pub mod exports;

@@ -47,7 +47,7 @@ const REUSABLE_BYTES: &str =
     "SELECT freelist_count * page_size AS bytes FROM pragma_freelist_count(), pragma_page_size()";
 
 /// Pages that hold something; free ones are filled before the file grows.
-const USED_BYTES: &str = "SELECT (page_count - freelist_count) * page_size AS bytes \
+pub const USED_BYTES: &str = "SELECT (page_count - freelist_count) * page_size AS bytes \
     FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()";
 
 impl Store {

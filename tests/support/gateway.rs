@@ -79,6 +79,10 @@ impl TestGateway {
         Self::launch(Folder::Ours(tempfile::tempdir().unwrap()), upstream, settings, wrapper)
     }
 
+    pub fn start_in_under(folder: &Path, wrapper: &[&str], upstream: &str, settings: &[(&str, &str)]) -> Self {
+        Self::launch(Folder::Theirs(folder.to_owned()), upstream, settings, wrapper)
+    }
+
     fn launch(folder: Folder, upstream: &str, settings: &[(&str, &str)], wrapper: &[&str]) -> Self {
         let mut all = vec![("LISTEN".to_owned(), "127.0.0.1:0".to_owned()), ("OLLAMA__URL".into(), upstream.into())];
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));

@@ -27,8 +27,13 @@ use crate::store::{checkpoints, people, settings};
 const BATCH_MAX: usize = 256;
 
 /// How often, and after which pauses, the WAL is emptied at the stop: while another connection moves it, SQLite refuses at once.
-const LAST_TRIES: u32 = 100;
+/// With `TRUNCATION_WAIT` it is about four seconds, if a backup is reading.
+const LAST_TRIES: u32 = 50;
 const LAST_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long the writer waits for readers of the WAL to empty it, in milliseconds, and for locks otherwise.
+const TRUNCATION_WAIT: &str = "PRAGMA busy_timeout=50";
+const LOCK_WAIT: &str = "PRAGMA busy_timeout=5000";
 
 /// The state of the writer's thread.
 pub struct Commits {
@@ -175,13 +180,18 @@ impl Commits {
         })
     }
 
+    /// Empties the WAL. A reader who takes long, such as a backup, must not keep requests from their rows: it is tried again later.
     fn truncate_wal(&mut self) -> bool {
         #[derive(QueryableByName)]
         struct Busy {
             #[diesel(sql_type = diesel::sql_types::BigInt)]
             busy: i64,
         }
-        let result = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result::<Busy>(&mut self.connection);
+        let result = self.connection.batch_execute(TRUNCATION_WAIT).and_then(|()| {
+            diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result::<Busy>(&mut self.connection)
+        });
+        let waits_again = self.connection.batch_execute(LOCK_WAIT);
+        let result = result.and_then(|row| waits_again.map(|()| row));
         match result {
             Ok(row) => row.busy == 0,
             Err(cause) => {

@@ -9,7 +9,7 @@ use askama::filters::HtmlSafe;
 use serde_json::Value;
 
 use crate::base::clock::Timestamp;
-use crate::http::pages::format::{coarse, seconds};
+use crate::http::pages::format::{bytes, coarse, seconds};
 use crate::http::pages::visible::visible;
 use crate::http::pages::words::{Word, counted};
 use crate::model::people::FIRST_ADMIN;
@@ -142,6 +142,16 @@ impl RecordedAct<'_> {
             }
             Act::KeysRotated => host.words("changed the key of JWTs"),
             Act::ClockSetBack => host_clock(self.detail),
+            Act::BackupMade => {
+                let by_itself = self.detail.and_then(|detail| detail.get("scheduled")?.as_bool()) == Some(true);
+                let size = self.number("bytes").map(|size| format!(", {}", bytes(size))).unwrap_or_default();
+                self.beginning(if by_itself { "the gateway" } else { "the host" }).words(format!("made a backup{size}"))
+            }
+            Act::Restored => {
+                let made_at = self.detail.and_then(|detail| detail.get("made_at")?.as_str());
+                let of = made_at.map(|time| format!(" of {time}")).unwrap_or_default();
+                host.words(format!("restored accounts and record from a backup{of}"))
+            }
         }
     }
 
@@ -253,6 +263,8 @@ pub fn act_name(act: Act) -> &'static str {
         Act::SettingsChanged => "changed settings",
         Act::KeysRotated => "changed the key of JWTs",
         Act::ClockSetBack => "clock set back",
+        Act::BackupMade => "made a backup",
+        Act::Restored => "restored a backup",
     }
 }
 
