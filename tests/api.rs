@@ -3,6 +3,8 @@
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "api/access_log.rs"]
+mod access_log;
 #[path = "api/accounts.rs"]
 mod accounts;
 #[path = "api/backups.rs"]

@@ -142,8 +142,12 @@ pub fn run(cli: Cli) -> ExitCode {
         Err(problems) => return report(&problems, &origin),
     };
     let result = match cli.command {
-        Command::Serve => telemetry::init(&config.log).and_then(|()| {
-            actix_web::rt::System::new().block_on(async { server::run(App::build(config).await?).await })
+        Command::Serve => telemetry::init(&config.log).and_then(|log| {
+            actix_web::rt::System::new().block_on(async {
+                let app = App::build(config).await?;
+                app.metrics.count_dropped_lines(log.dropped());
+                server::run(app).await
+            })
         }),
         Command::Doctor(command) => {
             match actix_web::rt::System::new().block_on(doctor::run(&config, &origin, &command)) {

@@ -28,7 +28,8 @@ impl Log {
             level: reader.key(
                 "log.level",
                 "\"info,actix_server=warn\"",
-                "\"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a filter as in \"info,lan_gateway=debug\".",
+                "\"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a filter as in \"info,lan_gateway=debug\". \
+                 With \"info,lan_gateway::access=off\" requests have no lines of their own.",
                 log_level::filter,
             ),
         }

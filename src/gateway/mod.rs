@@ -23,7 +23,7 @@ use crate::model::rights::Class;
 use crate::model::token::Token;
 use crate::model::work::Work;
 use crate::provider;
-use crate::rules::audit::{Audit, Intent, Record, Unopened};
+use crate::rules::audit::{Audit, EndNote, Intent, Record, Unopened};
 use crate::rules::breaker::Breaker;
 use crate::rules::limits::bodies::BodyBytes;
 use crate::rules::limits::{Admission, Cost, Denial, Limits};
@@ -85,6 +85,8 @@ pub struct DecodedRequest {
     pub ignored: Vec<String>,
     /// The memory of its body, released once it is forwarded.
     pub memory: BodyBytes,
+    /// Where its end is noted.
+    pub end: EndNote,
 }
 
 /// A refusal, and whether it has its row in the record already.
@@ -285,6 +287,7 @@ impl Gateway {
                 call: &call,
                 address: asked.address,
                 notes: allowed.notes,
+                end: asked.end,
             })
             .await;
         let mut record = match opened {

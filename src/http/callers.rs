@@ -10,6 +10,7 @@ use crate::auth::own_acts::OwnAct;
 use crate::auth::{Auth, Denied, Identity};
 use crate::base::error::Error;
 use crate::dialect::{Dialect, openai::OpenAi};
+use crate::http::access::sent_by;
 use crate::http::head::{RequestHead, address};
 use crate::http::refusals::note_refusal;
 use crate::http::reply::ApiError;
@@ -205,10 +206,13 @@ async fn checked(
     check: impl Fn(&HttpRequest, &Identity) -> Result<(), Error>,
 ) -> Result<Identity, Error> {
     let denied = match identify(dialect, request).await {
-        Ok(who) => match check(request, &who) {
-            Ok(()) => return Ok(who),
-            Err(error) => Denied { error, whose: Some(who.whose()) },
-        },
+        Ok(who) => {
+            sent_by(request, &who);
+            match check(request, &who) {
+                Ok(()) => return Ok(who),
+                Err(error) => Denied { error, whose: Some(who.whose()) },
+            }
+        }
         Err(denied) => denied,
     };
     note_refusal(request, denied.whose, &denied.error);

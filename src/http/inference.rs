@@ -6,7 +6,6 @@ use std::time::Instant;
 use actix_web::http::{ConnectionType, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::FutureExt;
-use tracing::info;
 
 use crate::auth::{Auth, Identity, Whose};
 use crate::base::error::Error;
@@ -15,13 +14,14 @@ use crate::base::vital::panic_on_purpose;
 use crate::config::Config;
 use crate::dialect::{Decoded, Delivery, Dialect, Route};
 use crate::gateway::{DecodedRequest, Gateway, Refused, stopped};
+use crate::http::access::{asks_a_model, sent_by, was_refused};
 use crate::http::delivery::{Exchange, panicked};
 use crate::http::head::{RequestHead, address, request_id};
 use crate::http::standing::{Named, add_headers, limit_headers, queue_headers};
 use crate::http::{body, reply};
 use crate::model::credential::Credential;
 use crate::model::rights::Class;
-use crate::rules::audit::{Ending, Refusal};
+use crate::rules::audit::{EndNote, Ending, Refusal};
 use crate::rules::limits::bodies::{BodyBytes, Sender};
 use crate::rules::limits::{Admission, Standing};
 
@@ -42,7 +42,8 @@ pub async fn answer(
     };
     let mut known = Known::default();
     let api = route.path;
-    let door = Door { dialect, route, id, request: &request, gateway: &gateway, auth: &auth, config: &config };
+    let end = asks_a_model(&request, api);
+    let door = Door { dialect, route, id, request: &request, gateway: &gateway, auth: &auth, config: &config, end };
     let mut refused = match AssertUnwindSafe(door.pass(payload, &mut known)).catch_unwind().await {
         Ok(Ok(response)) => return response,
         Ok(Err(refused)) => refused,
@@ -57,6 +58,7 @@ pub async fn answer(
         if let Some(admitted) = &known.caller.admitted {
             gateway.breaker().refused(&admitted.who, &refused.error);
         }
+        was_refused(&request, refused.error.code());
         gateway.audit().refused(Refusal {
             id,
             who: known.caller.whose,
@@ -68,7 +70,6 @@ pub async fn answer(
             status: told.status,
         });
     }
-    info!(request.id = %id, code = refused.error.code(), status = told.status, "refused `{api}`");
     let mut response = reply::respond(told);
     let stood = refused.stood.into_iter().flat_map(queue_headers);
     for (name, value) in known.caller.limit_headers().chain(stood) {
@@ -136,6 +137,7 @@ struct Door<'a> {
     gateway: &'a web::Data<Gateway>,
     auth: &'a Auth,
     config: &'a Config,
+    end: EndNote,
 }
 
 impl Door<'_> {
@@ -156,6 +158,7 @@ impl Door<'_> {
             work,
             ignored,
             memory,
+            end: self.end.clone(),
         };
         let answer = self.gateway.answer(asked, &mut admitted.admission).await?;
         known.is_on_record = true;
@@ -220,6 +223,7 @@ impl Door<'_> {
         let identified = self.auth.identify(credential, address(self.request)).await;
         caller.whose = identified.as_ref().map_or_else(|denied| denied.whose, |who| Some(who.whose()));
         let who = identified.map_err(|denied| denied.error)?;
+        sent_by(self.request, &who);
         who.check_use(&[self.route.scope()], address(self.request))?;
         self.gateway.audit().check_disk()?;
         self.gateway.arrives(&who).await?;

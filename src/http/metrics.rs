@@ -1,7 +1,7 @@
 //! `GET /metrics`: what monitoring reads.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
@@ -37,6 +37,7 @@ pub struct MetricsText {
     pub stages: Stages,
     pub watch: Arc<HostWatch>,
     pub data_dir: PathBuf,
+    dropped_lines: OnceLock<Box<dyn Fn() -> u64 + Send + Sync>>,
     last: Mutex<Option<(Instant, Bytes)>>,
     /// A look that hangs is not joined by further ones.
     looking: Arc<Semaphore>,
@@ -59,7 +60,18 @@ impl MetricsText {
         data_dir: PathBuf,
     ) -> Self {
         let (last, looking) = (Mutex::default(), Arc::new(Semaphore::new(1)));
-        MetricsText { metrics, store, auth, stages, watch, data_dir, last, looking }
+        let dropped_lines = OnceLock::new();
+        MetricsText { metrics, store, auth, stages, watch, data_dir, dropped_lines, last, looking }
+    }
+
+    /// Counts the lines of the log that were dropped, by what `dropped` returns. Only the first call counts.
+    pub fn count_dropped_lines(&self, dropped: impl Fn() -> u64 + Send + Sync + 'static) {
+        let _ = self.dropped_lines.set(Box::new(dropped));
+    }
+
+    /// Returns how many lines of the log were dropped since the start.
+    pub fn dropped_lines(&self) -> u64 {
+        self.dropped_lines.get().map_or(0, |dropped| dropped())
     }
 
     /// Returns the metrics, at most a second old.
@@ -105,7 +117,7 @@ impl MetricsText {
             tokens_paused: people.tokens().filter(|token| token.paused.is_some()).count(),
             auth_failures: self.auth.failures.counts(),
             breaker_trips: breaker.trips(),
-            log_lines_dropped: 0,
+            log_lines_dropped: self.dropped_lines(),
             process: files.process,
         }
     }

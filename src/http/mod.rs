@@ -12,10 +12,12 @@ use actix_web::{HttpRequest, Resource, Route as ActixRoute};
 use utoipa::OpenApi;
 
 use crate::dialect::{DIALECTS, SharedRoute};
+use crate::http::access::{CONTROL, DOCS, MatchedRoute};
 use crate::http::head::RequestHead;
 use crate::http::pages::dress::dress;
 use crate::metrics::LabelValues;
 
+pub mod access;
 pub mod account;
 pub mod address_quotas;
 pub mod audit;
@@ -173,7 +175,7 @@ pub fn label_values(upstreams: Vec<String>) -> LabelValues {
     apis.sort_unstable();
     apis.dedup();
     let routes = shared().map(|route| route.path).chain(ROUTES.iter().map(|route| route.path));
-    let routes = routes.chain(pages::routes::all().map(|route| route.path)).collect();
+    let routes = routes.chain(pages::routes::all().map(|route| route.path)).chain([DOCS, CONTROL]).collect();
     LabelValues { apis, inference, routes, upstreams }
 }
 
@@ -271,6 +273,7 @@ where
         > + 'static,
     B: MessageBody + 'static,
 {
+    let resource = resource.app_data(MatchedRoute(path));
     if path == GUARDED_CHAT {
         config.service(resource.wrap(Governor::new(&quotas.chat)));
     } else {

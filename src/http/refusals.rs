@@ -7,6 +7,7 @@ use crate::auth::Whose;
 use crate::base::error::Error;
 use crate::dialect::{Dialect, of_client, openai::OpenAi};
 use crate::gateway::Gateway;
+use crate::http::access::was_refused;
 use crate::http::head::{RequestHead, address, request_id};
 use crate::http::reply::respond;
 use crate::http::{GUARDED, OWN_API};
@@ -14,6 +15,7 @@ use crate::rules::audit::Refusal;
 
 /// Records a refusal of one of the gateway's own routes.
 pub fn note_refusal(request: &HttpRequest, who: Option<Whose>, error: &Error) {
+    was_refused(request, error.code());
     let Some(gateway) = request.app_data::<web::Data<Gateway>>() else { return };
     let path = request.path();
     let api = GUARDED.iter().copied().find(|guarded| *guarded == path);

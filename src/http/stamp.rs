@@ -1,16 +1,20 @@
-//! The outermost layer: checks the entrance, catches panics, frames the answer and adds the headers that each answer has.
+//! The outermost layer: checks the entrance, catches panics, frames the answer, adds the headers that each answer has, and begins
+//! its line in the log.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use futures_util::FutureExt;
 
 use crate::base::error::Error;
 use crate::dialect::{Dialect, of_client};
+use crate::http::access::{AccessLine, was_refused};
+use crate::http::callers::is_from_the_host;
 use crate::http::entrance::check_entrance;
 use crate::http::framing::Framing;
 use crate::http::head::{RequestHead, request_id};
@@ -24,15 +28,24 @@ pub async fn stamp(
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started = Instant::now();
     let id = request_id(request.request());
+    let mut line = AccessLine::begin(request.request(), id, is_from_the_host(request.request()));
     let spent_header = of_client(&RequestHead::of(request.request(), "")).and_then(Dialect::spent_ms_header);
     let framing = Framing::of(&mut request);
     let mut response = match check_entrance(request.request()) {
         Ok(()) => match AssertUnwindSafe(next.call(request)).catch_unwind().await {
-            Ok(response) => response?.map_into_boxed_body(),
+            Ok(Ok(response)) => response.map_into_boxed_body(),
+            Ok(Err(error)) => {
+                line.answered(error.as_response_error().status_code().as_u16());
+                return Err(error);
+            }
             // The panic itself is in the log. Without an answer the client would wait.
-            Err(_) => return Err(ApiError::of(Error::internal(anyhow::anyhow!("a request panicked")), id).into()),
+            Err(_) => {
+                line.answered(StatusCode::INTERNAL_SERVER_ERROR.as_u16());
+                return Err(ApiError::of(Error::internal(anyhow::anyhow!("a request panicked")), id).into());
+            }
         },
         Err(error) => {
+            was_refused(request.request(), error.code());
             let refusal = refuse(request.request(), error);
             request.into_response(refusal).map_into_boxed_body()
         }
@@ -54,5 +67,5 @@ pub async fn stamp(
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    Ok(framing.apply(response))
+    Ok(line.follow(framing.apply(response)))
 }

@@ -32,7 +32,7 @@ mod record;
 mod refusals;
 
 use contents::{COMMITTED_REQUEST, commitment, cut_images, origin};
-pub use ending::Ending;
+pub use ending::{EndNote, Ending, NotedEnd};
 pub use record::Record;
 pub use refusals::Refusal;
 use refusals::RefusalTallies;
@@ -62,6 +62,8 @@ pub struct Intent<'a> {
     pub address: Option<IpAddr>,
     /// Fields without effect, hints that were left out, values that were clamped.
     pub notes: Vec<String>,
+    /// Where the end of the request is noted.
+    pub end: EndNote,
 }
 
 /// Bytes of the queue for the last segment of a result, reserved before the intent is written. A single event can exceed them,
@@ -138,6 +140,7 @@ impl Audit {
         let result = NewRow { kind: Kind::Result, commitment: None, model_served, ..row.clone() };
         // The guard exists before the await: if the client leaves during it, the result row follows the intent's.
         let record = Record::new(self.clone(), slot.clone(), result, parts.len() as i64, salt, opened, for_result);
+        let record = record.noted_in(intent.end);
         let (done, synced) = oneshot::channel();
         let opening = NewEntry::Intent(Box::new(Opening { slot, row, parts, images }));
         self.store.append(opening, move |_, committed| {

@@ -79,6 +79,7 @@ impl Parts {
             .app_data(self.hosts.clone())
             .app_data(self.watch.clone())
             .app_data(self.metrics.clone())
+            .app_data(web::Data::from(self.metrics.metrics.clone()))
             .app_data(web::Data::new(gateway));
     }
 }

@@ -173,6 +173,15 @@ pub async fn watch_upstreams(app: Arc<App>) {
     app.stages.routing.watch(&UpstreamClient::new(&app.config)).await;
 }
 
+/// Warns of lines of the log that were dropped since `told`. The warning may be dropped, too, and is then repeated with the next.
+fn tell_dropped_lines(app: &App, told: &mut u64) {
+    let dropped = app.metrics.dropped_lines();
+    if dropped > *told {
+        warn!(lines = dropped - *told, "lines of the log were dropped, since whoever reads it is too slow");
+        *told = dropped;
+    }
+}
+
 /// Saves, flushes and sweeps at regular intervals, until it is dropped.
 pub async fn run(app: Arc<App>, quotas: AddressQuotas) {
     // The first look at a person reads back far; the list of people should not wait for it.
@@ -180,8 +189,10 @@ pub async fn run(app: Arc<App>, quotas: AddressQuotas) {
     if let Err(error) = app.store.last_requests(everybody).await {
         warn!(cause = %error, "when people last asked for something can't be read");
     }
+    let mut dropped = 0;
     for beat in 1u32.. {
         tokio::time::sleep(BEAT).await;
+        tell_dropped_lines(&app, &mut dropped);
         if beat % LADDER_BEATS == 0 {
             let auth = app.auth.clone();
             // A failed save is logged there, and retried at a later beat.

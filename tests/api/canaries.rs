@@ -120,6 +120,7 @@ async fn at_debug_level_no_line_of_the_log_holds_a_secret_a_prompt_or_an_answer(
     ]);
     let log = std::fs::read_to_string(log.path()).unwrap();
     assert!(log.contains("DEBUG") && log.contains("the model server failed"), "it did log: {log}");
+    assert!(log.contains("route=\"unmatched\"") && log.contains("outcome=\"completed\""), "requests have lines: {log}");
     for line in log.lines() {
         for (what, canary) in &canaries {
             assert!(!line.contains(canary.as_str()), "{what} is in the log: {line}");

@@ -14,6 +14,7 @@ use crate::auth::{Auth, Identity};
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::config::Config;
+use crate::http::access::sent_by;
 use crate::http::pages::fault::{Fault, PageResult};
 use crate::http::pages::format::PageTimes;
 use crate::http::pages::frame::Flash;
@@ -194,7 +195,10 @@ impl PageEntry for Member {
     fn enter(visit: Visit) -> Result<Self, Fault> {
         let session = visit.session.clone().ok_or(Fault::SignedOut)?;
         match (session.standing(), session.identity()) {
-            (_, Some(who)) => Ok(Member { visit, session, who }),
+            (_, Some(who)) => {
+                sent_by(&visit.request, &who);
+                Ok(Member { visit, session, who })
+            }
             (SessionStanding::Waiting, _) => Err(Fault::Away("/waiting".into())),
             (_, None) => Err(Fault::Away("/password?must=1".into())),
         }

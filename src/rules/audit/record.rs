@@ -17,7 +17,7 @@ use crate::model::chat::{ChatEvent, End, Piece, Spent};
 use crate::rules::audit::contents::{
     AnswerContents, COMMITTED_ANSWER, COMMITTED_REASONING, COMMITTED_TOOL_CALLS, commitment, write_call,
 };
-use crate::rules::audit::ending::Ending;
+use crate::rules::audit::ending::{EndNote, Ending, NotedEnd};
 use crate::rules::audit::{Audit, ROW_BYTES, came_to_disk};
 use crate::store::audit::{self as rows, Closing, IntentSlot, NewEntry, NewPart, NewRow, Segment};
 
@@ -42,6 +42,8 @@ pub struct Record {
     pieces: u64,
     end: Option<End>,
     room: Option<OwnedSemaphorePermit>,
+    /// Where the end is noted, for the line of the log.
+    end_note: EndNote,
     segments: Vec<Segment>,
     /// Notes that came after the intent's; they are written with the result.
     notes: Vec<String>,
@@ -74,9 +76,16 @@ impl Record {
             pieces: 0,
             end: None,
             room,
+            end_note: EndNote::default(),
             segments: Vec::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// Notes its end in `end`, too.
+    pub fn noted_in(mut self, end: EndNote) -> Record {
+        self.end_note = end;
+        self
     }
 
     /// Records that the turn has come, on the `upstream`.
@@ -183,7 +192,6 @@ impl Record {
             row.prompt_tokens = row.prompt_tokens.or(read);
             row.gpu_us = row.gpu_us.or(self.begun.map(|begun| micros(begun.elapsed())));
         }
-        let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
         Spent {
             prompt_tokens: number(row.prompt_tokens),
             answer_tokens: number(row.answer_tokens).unwrap_or(0),
@@ -203,11 +211,12 @@ impl Record {
     /// the process.
     pub async fn close(mut self, ending: Ending, status: u16) -> Result<(), Error> {
         let (done, synced) = oneshot::channel();
+        let end_note = self.end_note.clone();
         let recorded = self.hand_over(ending, Some(status), move |committed| {
             // The receiver may be gone.
             let _ = done.send(committed.map_err(|cause| anyhow!("{cause}")));
         });
-        came_to_disk(synced.await)?;
+        came_to_disk(synced.await).inspect_err(|error| end_note.has_failed(error.code()))?;
         if recorded != Some(ending) {
             return Err(Error::internal(anyhow!("the result of a request could not be put together")));
         }
@@ -241,6 +250,16 @@ impl Record {
         // Only a complete answer shows that the model was served.
         row.model_served = row.model_served.filter(|_| self.end.is_some());
         row.commitment = commitment;
+        let time = |micros: Option<i64>| number(micros).map(Duration::from_micros);
+        self.end_note.tell(NotedEnd {
+            outcome: ending.outcome(),
+            reason: ending.reason(),
+            model: self.model,
+            queued: time(row.queued_us),
+            first_token: time(row.first_token_us),
+            tokens_in: number(row.prompt_tokens),
+            tokens_out: number(row.answer_tokens),
+        });
         let room = self.room.take();
         let segments = std::mem::take(&mut self.segments);
         let closing = Closing { slot: self.slot.clone(), row, parts, segments, is_short: false };
@@ -276,6 +295,11 @@ impl Drop for Record {
         let ending = if std::thread::panicking() { Ending::Failed(PANICKED) } else { Ending::Abandoned };
         self.hand_over(ending, None, |_| {});
     }
+}
+
+/// Returns the number in a column.
+fn number(column: Option<i64>) -> Option<u64> {
+    column.and_then(|number| u64::try_from(number).ok())
 }
 
 /// Converts a number to a column's type.
