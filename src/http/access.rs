@@ -91,11 +91,7 @@ impl AccessLine {
     pub fn begin(request: &HttpRequest, id: RequestId, is_from_the_host: bool) -> AccessLine {
         let line = Rc::<ForLine>::default();
         request.extensions_mut().insert(line.clone());
-        let route = if is_from_the_host {
-            Some(CONTROL)
-        } else {
-            request.path().starts_with("/docs/").then_some(DOCS)
-        };
+        let route = if is_from_the_host { Some(CONTROL) } else { request.path().starts_with("/docs/").then_some(DOCS) };
         AccessLine {
             started: Instant::now(),
             id,
