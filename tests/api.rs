@@ -25,6 +25,8 @@ mod cutting;
 mod deletion;
 #[path = "api/disk_full.rs"]
 mod disk_full;
+#[path = "api/doctor.rs"]
+mod doctor;
 #[path = "api/durability.rs"]
 mod durability;
 #[path = "api/embeddings.rs"]
