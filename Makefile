@@ -1,5 +1,5 @@
 # Everything a newcomer, a developer and CI need; each target is a script that can be read.
-.PHONY: help run demo test test-host hostile check audit release release-pgo bench fixture million screenshots
+.PHONY: help run demo test test-host hostile check audit release release-pgo dist bench fixture million screenshots
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -25,8 +25,11 @@ hostile: ## send 10,000 hostile JSON schemas through a gateway to a real Ollama 
 release: ## build target/release/lan-gateway, some minutes
 	@cargo build --release --locked --bin lan-gateway
 
-release-pgo: ## build target/dist/lan-gateway with profile-guided optimisation, about 15 min
+release-pgo: ## build target/release-pgo/lan-gateway with profile-guided optimisation, about 15 min
 	@scripts/release_pgo.sh
+
+dist: ## make what is released, in target/dist: a tarball with a static binary, a Debian package, checksums
+	@scripts/dist.sh
 
 bench: ## benchmark the release build against nginx, about 15 min (QUICK=1: 2 min; PGO=1: the build of release-pgo)
 	@scripts/bench.sh

@@ -131,7 +131,7 @@ one_at_a_time() {
 
 check_sources() {
     if [ -z "$binary" ]; then
-        for candidate in "$here/$NAME" "$here/../target/dist/$NAME" "$here/../target/release/$NAME"; do
+        for candidate in "$here/$NAME" "$here/../target/release/$NAME"; do
             [ ! -f "$candidate" ] || { binary=$candidate; break; }
         done
         [ -n "$binary" ] || refuse "there is no program to install; build it first (make release), or name one with --binary"

@@ -4,7 +4,7 @@
 GATEWAY_PROGRAM=${CARGO_TARGET_DIR:-target}/release/lan-gateway
 export GATEWAY_PROGRAM
 # What `release_pgo.sh` builds.
-PGO_PROGRAM=${CARGO_TARGET_DIR:-target}/dist/lan-gateway
+PGO_PROGRAM=${CARGO_TARGET_DIR:-target}/release-pgo/lan-gateway
 
 say() { echo "$*" >&2; }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make release-pgo`: a release build with profile-guided optimisation, in `target/dist/`. A first build runs under load, and the
+# `make release-pgo`: a release build with profile-guided optimisation, in `target/release-pgo/`. A first build runs under load, and the
 # compiler lays out the second by that profile. Takes a quarter of an hour on two cores.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
