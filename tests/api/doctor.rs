@@ -123,7 +123,13 @@ async fn a_record_that_another_program_has_locked_is_told() {
 
     let refused = async || gateway.get("/health/live", None).await.status == 503;
     until("it can't record", async || {
-        gateway.post("/api/v1/register", None, serde_json::json!({ "email": "ann@example.org", "password": "x y z x y z" })).await;
+        gateway
+            .post(
+                "/api/v1/register",
+                None,
+                serde_json::json!({ "email": "ann@example.org", "password": "x y z x y z" }),
+            )
+            .await;
         refused().await
     })
     .await;
