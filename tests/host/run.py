@@ -3,12 +3,14 @@
 The checks build on each other, so they run in order. Each one prints a line with its seconds; the last line counts them.
 """
 
+import hashlib
 import json
 import os
 import pathlib
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -62,6 +64,7 @@ WantedBy=multi-user.target
     (root / "etc/hosts").write_text("127.0.0.1 localhost\n192.168.77.2 gpu.lan\n")
     (root / "root/password").write_text(PASSWORD + "\n")
     pack(root, PACKAGE, PROGRAM.read_bytes())
+    shutil.copytree(PROJECT / "deploy", root / "root/clone/deploy")
 
 
 def pack(root, folder, program):
@@ -150,6 +153,9 @@ def unchanged(machine, before, but=r"^$"):
 def what_stands_in_the_way_is_said_before_anything_is_changed(machine):
     before = machine.listing()
     want("dry run" in install(machine, "--dry-run"), "no dry run")
+    want("there is no program to install" in install(machine, folder="/root/clone/deploy", code=2), "a clone that was not built")
+    want("/root/clone/target/release/lan-gateway" in install(machine, "--dry-run --binary /root/clone/target/release/lan-gateway",
+                                                              "/root/clone/deploy", code=2), "a program that is not there")
     sums = machine.root / PACKAGE.lstrip("/") / "SHA256SUMS"
     right = sums.read_text()
     sums.write_text(re.sub(r"(?m)^.{8}(.*  lan-gateway)$", r"00000000\1", right))
@@ -230,6 +236,52 @@ def upstreams_on_the_network_and_by_name_are_reached_and_others_are_not(machine)
     restart(machine)
     until("Ollama is up", lambda: is_ready(machine), 60)
     want(reached == {"192.168.77.2": True, "gpu.lan": True, "203.0.113.2": False}, f"reached: {reached}")
+
+
+@check
+def https_works_and_its_certificate_is_read_again_on_reload(machine):
+    folder, file = machine.root / "opt/lan-gateway/tls", machine.root / "opt/lan-gateway/lan-gateway.toml"
+    before = file.read_text()
+    machine.do("install -d -m 750 -g lan-gateway /opt/lan-gateway/tls")
+    certify(folder)
+    certificate, key = (f'{name} = "/opt/lan-gateway/tls/{name}.pem"' for name in ("certificate", "key"))
+    file.write_text(before.replace("[tls]", f"[tls]\n{certificate}\n{key}", 1))
+    restart(machine)
+    until("https answers", lambda: served(machine) == digest_of(folder), 30)
+    process = machine.process()
+    certify(folder)
+    machine.do(f"systemctl reload {SERVICE}")
+    until("the other certificate is shown", lambda: served(machine) == digest_of(folder), 30)
+    want(machine.process() == process, "it was restarted")
+    file.write_text(before)
+    shutil.rmtree(folder)
+    restart(machine)
+    until("Ollama is up", lambda: is_ready(machine), 60)
+
+
+def certify(folder):
+    """Makes a key and a certificate for it, which the service's group may read."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=vm",
+                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "key.pem", "-out", folder / "certificate.pem"],
+                   check=True, capture_output=True)
+    group = folder.stat().st_gid
+    for file in folder.iterdir():
+        os.chown(file, 0, group)
+        file.chmod(0o640)
+
+
+def digest_of(folder):
+    text = (folder / "certificate.pem").read_text()
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(text)).hexdigest()
+
+
+def served(machine):
+    """Returns the digest of the certificate that the gateway shows, if it answers over it."""
+    said = machine.run("curl -sk -m 5 -o /dev/null -w '%{http_code}\\n%{certs}' https://127.0.0.1:7443/health/live").text
+    status, _, text = said.partition("\n")
+    if status != "200" or "-----BEGIN" not in text:
+        return None
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(text[text.index("-----BEGIN"):text.index("-----END") + 25])).hexdigest()
 
 
 @check
