@@ -1,6 +1,5 @@
 //! `GET /metrics`: what monitoring reads.
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -10,9 +9,13 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::auth::Auth;
+use crate::base::clock::Timestamp;
 use crate::base::error::Error;
+use crate::config::Config;
 use crate::gateway::Stages;
+use crate::host::machine::Disk;
 use crate::host::process;
+use crate::host::room::{DiskGuard, DiskMarks};
 use crate::host::watch::HostWatch;
 use crate::http::callers::MetricsReader;
 use crate::http::reply::ApiError;
@@ -36,8 +39,10 @@ pub struct MetricsText {
     pub auth: Arc<Auth>,
     pub stages: Stages,
     pub watch: Arc<HostWatch>,
-    pub data_dir: PathBuf,
+    pub config: Arc<Config>,
+    pub disk: Arc<DiskGuard>,
     dropped_lines: OnceLock<Box<dyn Fn() -> u64 + Send + Sync>>,
+    certificate: OnceLock<Box<dyn Fn() -> Timestamp + Send + Sync>>,
     last: Mutex<Option<(Instant, Bytes)>>,
     /// A look that hangs is not joined by further ones.
     looking: Arc<Semaphore>,
@@ -57,16 +62,22 @@ impl MetricsText {
         auth: Arc<Auth>,
         stages: Stages,
         watch: Arc<HostWatch>,
-        data_dir: PathBuf,
+        config: Arc<Config>,
+        disk: Arc<DiskGuard>,
     ) -> Self {
         let (last, looking) = (Mutex::default(), Arc::new(Semaphore::new(1)));
-        let dropped_lines = OnceLock::new();
-        MetricsText { metrics, store, auth, stages, watch, data_dir, dropped_lines, last, looking }
+        let (dropped_lines, certificate) = (OnceLock::new(), OnceLock::new());
+        MetricsText { metrics, store, auth, stages, watch, config, disk, dropped_lines, certificate, last, looking }
     }
 
     /// Counts the lines of the log that were dropped, by what `dropped` returns. Only the first call counts.
     pub fn count_dropped_lines(&self, dropped: impl Fn() -> u64 + Send + Sync + 'static) {
         let _ = self.dropped_lines.set(Box::new(dropped));
+    }
+
+    /// Tells when the certificate ends that clients are shown. Only the first call counts.
+    pub fn watch_certificate(&self, ends: impl Fn() -> Timestamp + Send + Sync + 'static) {
+        let _ = self.certificate.set(Box::new(ends));
     }
 
     /// Returns how many lines of the log were dropped since the start.
@@ -91,8 +102,8 @@ impl MetricsText {
     }
 
     async fn look(&self) -> MetricsLook {
-        let (machine, files, behind) =
-            tokio::join!(self.watch.machine(&self.data_dir), self.look_at_files(), self.rows_behind());
+        let (disk, files, behind) = tokio::join!(self.look_at_disk(), self.look_at_files(), self.rows_behind());
+        let marks = disk.map(|disk| DiskMarks::of(&self.config.disk, disk));
         let files = files.unwrap_or(FilesLook { database: None, wal: None, process: None });
         let Stages { queue, routing, audit, breaker, .. } = &self.stages;
         let conditions = routing.seen().into_iter().map(|seen| seen.condition);
@@ -111,14 +122,26 @@ impl MetricsText {
             rows_behind: behind,
             database_bytes: files.database,
             wal_bytes: files.wal,
-            disk_free_bytes: machine.disk.map(|disk| disk.free),
-            disk_size_bytes: machine.disk.map(|disk| disk.total),
+            disk_free_bytes: disk.map(|disk| disk.free),
+            disk_size_bytes: disk.map(|disk| disk.total),
+            disk_free_warn_bytes: marks.map(|marks| marks.warn),
+            disk_free_min_bytes: marks.map(|marks| marks.min),
+            disk_full: self.disk.is_full(),
+            certificate_ends: self.certificate.get().and_then(|ends| u64::try_from(ends().seconds()).ok()),
             accounts: [UserStatus::Active, UserStatus::Pending, UserStatus::Disabled].map(count),
             tokens_paused: people.tokens().filter(|token| token.paused.is_some()).count(),
             auth_failures: self.auth.failures.counts(),
             breaker_trips: breaker.trips(),
             log_lines_dropped: self.dropped_lines(),
             process: files.process,
+        }
+    }
+
+    /// Returns the disk as the guard saw it, or looks, as long as the guard has seen nothing.
+    async fn look_at_disk(&self) -> Option<Disk> {
+        match self.disk.disk() {
+            Some(disk) => Some(disk),
+            None => self.watch.machine(&self.config.data_dir).await.disk,
         }
     }
 

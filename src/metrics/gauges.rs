@@ -19,6 +19,13 @@ pub struct MetricsLook {
     pub wal_bytes: Option<u64>,
     pub disk_free_bytes: Option<u64>,
     pub disk_size_bytes: Option<u64>,
+    /// Below these marks admins are warned, and requests to models are refused.
+    pub disk_free_warn_bytes: Option<u64>,
+    pub disk_free_min_bytes: Option<u64>,
+    /// Requests to models are refused for lack of room.
+    pub disk_full: bool,
+    /// When the certificate that clients are shown ends, in seconds since 1970.
+    pub certificate_ends: Option<u64>,
     /// Accounts by status.
     pub accounts: [(&'static str, usize); 3],
     pub tokens_paused: usize,
@@ -57,6 +64,10 @@ pub struct Gauges {
     wal_bytes: Gauge,
     disk_free_bytes: Gauge,
     disk_size_bytes: Gauge,
+    disk_free_warn_bytes: Gauge,
+    disk_free_min_bytes: Gauge,
+    disk_full: Gauge,
+    certificate_ends: Gauge,
     accounts: GaugeVec,
     tokens_paused: Gauge,
     auth_failures: IntCounterVec,
@@ -108,6 +119,22 @@ impl Gauges {
             disk_free_bytes: maker
                 .gauge("disk_free_bytes", "Bytes that the gateway may still write on the disk of its data folder.")?,
             disk_size_bytes: maker.gauge("disk_size_bytes", "Size of the disk of the data folder.")?,
+            disk_free_warn_bytes: maker.gauge(
+                "disk_free_warn_bytes",
+                "With fewer free bytes admins are warned; `disk.free_bytes_warn` of the configuration.",
+            )?,
+            disk_free_min_bytes: maker.gauge(
+                "disk_free_min_bytes",
+                "With fewer free bytes requests to models are refused; `disk.free_bytes_min` of the configuration.",
+            )?,
+            disk_full: maker.gauge(
+                "disk_full",
+                "1 while requests to models are refused because the disk is nearly full, else 0.",
+            )?,
+            certificate_ends: maker.gauge(
+                "certificate_ends_timestamp_seconds",
+                "When the certificate that clients are shown ends, in seconds since 1970; NaN without one.",
+            )?,
             accounts: maker.gauges("accounts", "Accounts by status.", &["status"])?,
             tokens_paused: maker.gauge("tokens_paused", "API tokens that ran away and are paused.")?,
             auth_failures: maker.counters(
@@ -152,6 +179,10 @@ impl Gauges {
         known(&self.wal_bytes, look.wal_bytes);
         known(&self.disk_free_bytes, look.disk_free_bytes);
         known(&self.disk_size_bytes, look.disk_size_bytes);
+        known(&self.disk_free_warn_bytes, look.disk_free_warn_bytes);
+        known(&self.disk_free_min_bytes, look.disk_free_min_bytes);
+        flag(&self.disk_full, look.disk_full);
+        known(&self.certificate_ends, look.certificate_ends);
         look.accounts.iter().for_each(|(status, count)| set(&self.accounts, status, *count as f64));
         self.tokens_paused.set(look.tokens_paused as f64);
         look.auth_failures.iter().for_each(|(kind, count)| raise(&self.auth_failures, kind, *count));

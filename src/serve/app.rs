@@ -239,9 +239,15 @@ impl App {
         };
         let (config, watch, loops): (Arc<Config>, Arc<HostWatch>, _) =
             (Arc::new(config), Arc::default(), Loops::default());
-        let data_dir_path = config.data_dir.clone();
-        let metrics =
-            MetricsText::new(metrics, store.clone(), auth.clone(), stages.clone(), watch.clone(), data_dir_path);
+        let metrics = MetricsText::new(
+            metrics,
+            store.clone(),
+            auth.clone(),
+            stages.clone(),
+            watch.clone(),
+            config.clone(),
+            disk.clone(),
+        );
         let metrics = Arc::new(metrics);
         Ok(App {
             config,

@@ -49,6 +49,9 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     // From here on SIGHUP, which a closed terminal sends, too, doesn't end the gateway.
     let hangup = signal(SignalKind::hangup()).context("can't catch SIGHUP")?;
     let certificates = config.tls.files.clone().map(Certificates::read).transpose()?.map(Arc::new);
+    if let Some(certificates) = certificates.clone() {
+        app.metrics.watch_certificate(move || certificates.valid_until());
+    }
     let plain = listen("listen", config.listen)?;
     let tls = certificates.as_ref().map(|_| listen("tls.listen", config.tls.listen)).transpose()?;
     let addresses =

@@ -11,6 +11,7 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use tracing::{info, warn};
 
+use crate::base::clock::Timestamp;
 use crate::config::TlsFiles;
 use crate::host::certificate::OwnCertificate;
 
@@ -21,13 +22,18 @@ pub struct Certificates {
 }
 
 /// Shows each new client the certificate of now.
-struct Shown(RwLock<Arc<CertifiedKey>>);
+struct Shown(RwLock<OwnCertificate>);
 
 impl Certificates {
     /// Reads the files. Blocks.
     pub fn read(files: TlsFiles) -> anyhow::Result<Certificates> {
-        let OwnCertificate { pair, .. } = OwnCertificate::read(&files)?;
-        Ok(Certificates { files, now: Arc::new(Shown(RwLock::new(pair))) })
+        let own = OwnCertificate::read(&files)?;
+        Ok(Certificates { files, now: Arc::new(Shown(RwLock::new(own))) })
+    }
+
+    /// Returns when the certificate ends that new connections get.
+    pub fn valid_until(&self) -> Timestamp {
+        self.now.0.read().unwrap_or_else(PoisonError::into_inner).facts.valid_until
     }
 
     /// Returns how connections are accepted. HTTP/1.1 alone: closing an HTTP/2 stream does not end its request.
@@ -48,8 +54,9 @@ impl Certificates {
         let files = self.files.clone();
         let read = tokio::task::spawn_blocking(move || OwnCertificate::read(&files)).await;
         match read.map_err(anyhow::Error::from).flatten() {
-            Ok(OwnCertificate { pair, facts }) => {
-                *self.now.0.write().unwrap_or_else(PoisonError::into_inner) = pair;
+            Ok(own) => {
+                let facts = own.facts.clone();
+                *self.now.0.write().unwrap_or_else(PoisonError::into_inner) = own;
                 info!(serial = facts.serial, valid_until = facts.valid_until.rfc3339(), "read the certificate again");
             }
             Err(cause) => warn!("the certificate was not changed: {cause:#}; the one of before is still in use"),
@@ -59,7 +66,7 @@ impl Certificates {
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).pair.clone())
     }
 }
 

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use futures_util::future::join_all;
 use serde_json::json;
 
+use crate::support::authority::Authority;
 use crate::support::eventually::until;
 use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{TestGateway, client, hello, hello_stream};
@@ -215,6 +216,51 @@ async fn the_sums_are_those_of_the_record_by_outcome_and_reason() {
     // Interrupted ones are counted by the next run, which writes their rows.
     gateway.restart();
     assert_eq!(sums(&read(&gateway, &admin).await, "lan_gateway_requests_total", "outcome"), BTreeMap::new());
+}
+
+#[actix_web::test]
+async fn what_the_last_run_left_open_is_counted_as_interrupted() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    fake.next(Script::of(vec![text("hi"), Step::Wait, done("stop")]));
+    let open =
+        gateway.open("POST", "/v1/chat/completions", Some(&admin), hello_stream().to_string().into_bytes()).await;
+
+    gateway.kill();
+    drop(open);
+    gateway.restart();
+
+    let counted = sums(&read(&gateway, &admin).await, "lan_gateway_requests_total", "outcome");
+    assert_eq!(counted, BTreeMap::from([("interrupted".to_owned(), 1)]));
+}
+
+#[actix_web::test]
+async fn the_end_of_the_certificate_and_the_marks_of_the_disk_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Authority::new().write_until(folder.path(), 1, 2101);
+    let gateway = TestGateway::start_with(
+        "http://127.0.0.1:1",
+        &[
+            ("TLS__CERTIFICATE", files.certificate.to_str().unwrap()),
+            ("TLS__KEY", files.key.to_str().unwrap()),
+            ("TLS__LISTEN", "127.0.0.1:0"),
+            ("DISK__FREE_BYTES_MIN", "1000"),
+            ("DISK__FREE_BYTES_WARN", "2000"),
+        ],
+    );
+    let metrics = read(&gateway, &gateway.admin().await).await;
+
+    let year_2101 = 4_133_980_800.0;
+    let ends = metrics["lan_gateway_certificate_ends_timestamp_seconds"];
+    assert!((year_2101 - 86_400.0..year_2101 + 366.0 * 86_400.0).contains(&ends), "{ends}");
+    for (series, wanted) in [
+        ("lan_gateway_disk_free_min_bytes", 1000.0),
+        ("lan_gateway_disk_free_warn_bytes", 2000.0),
+        ("lan_gateway_disk_full", 0.0),
+    ] {
+        assert_eq!(metrics[series], wanted, "{series}");
+    }
 }
 
 /// How many requests are sent at a time.
