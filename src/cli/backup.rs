@@ -8,11 +8,13 @@ use anyhow::{bail, ensure};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::base::durable::folder_of;
 use crate::base::owner;
 use crate::cli::socket::Socket;
 use crate::config::Config;
 use crate::host::findings::bytes;
 use crate::serve::app::lock;
+use crate::serve::backups::{to_leave_free, yield_to_others};
 use crate::serve::restore::restore;
 use crate::serve::socket::{SOCKET, is_answered};
 use crate::store::FILE;
@@ -57,11 +59,13 @@ pub async fn make(config: &Config, command: BackupCommand) -> anyhow::Result<()>
     let BackupCommand { file, force } = command;
     let database = config.data_dir.join(FILE);
     let (wanted, to) = (database.clone(), file.clone());
+    let leave_free = to_leave_free(config, &folder_of(&file));
     // A thread of its own, and not one of the runtime: that would wait for it, though the command was interrupted.
     let (done, made) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("backup".into()).spawn(move || {
+        yield_to_others();
         let mut progress = Progress::new();
-        let wish = BackupWish { database: &wanted, file: &to, replace: force, leave_free: 0 };
+        let wish = BackupWish { database: &wanted, file: &to, replace: force, leave_free };
         // The command may have been interrupted.
         let _ = done.send(backup::make(&wish, move |written, expected| progress.tell(written, expected)));
     })?;

@@ -10,8 +10,9 @@ use crate::base::error::Error;
 use crate::base::text::visible;
 use crate::cli::socket::Socket;
 use crate::config::{Config, Origin, UpstreamSlots};
+use crate::host::backups::BackupFacts;
 use crate::host::files::OpenFiles;
-use crate::host::findings::{FindingCode, HostFacts, RecordFacts, findings, why_down};
+use crate::host::findings::{FindingCode, HostFacts, RecordFacts, bytes, findings, why_down};
 use crate::host::machine::Machine;
 use crate::http::host_view::HostWarning;
 use crate::model::provider_kind::ProviderKind;
@@ -43,6 +44,7 @@ pub async fn run(config: &Config, origin: &Origin, command: &DoctorCommand) -> b
     // A service may have another limit, which its log and the running gateway tell.
     println!("files          {}", files.describe(&config.settings));
     let whole = !command.deep || check_database(&config.data_dir).await;
+    let backups = look_at_backups(config);
     let machine = Machine::look(&config.data_dir);
     let down = ask_upstreams(config, &machine).await;
     let facts = HostFacts {
@@ -53,6 +55,7 @@ pub async fn run(config: &Config, origin: &Origin, command: &DoctorCommand) -> b
         files: Some(files),
         down,
         record: RecordFacts::default(),
+        backups,
     };
     let own: Vec<HostWarning> = findings(&facts).into_iter().map(HostWarning::from).collect();
     let warnings = with_those_of_the_gateway(own, asked_gateway(config).await);
@@ -153,6 +156,21 @@ async fn ask_upstreams(config: &Config, machine: &Machine) -> Vec<Option<String>
         down.push(models.err().map(|error| why_down(&error)));
     }
     down
+}
+
+/// Looks into the folder of the scheduled backups, and prints what is there.
+fn look_at_backups(config: &Config) -> BackupFacts {
+    let schedule = config.backup.schedule.as_ref();
+    let facts = BackupFacts::look(schedule.map(|schedule| schedule.folder.as_path()));
+    let told = match (schedule, &facts.newest) {
+        (None, _) => "none are scheduled; `backup.folder` names a folder for them".to_owned(),
+        (Some(schedule), None) => format!("none in {}", schedule.folder.display()),
+        (Some(schedule), Some(newest)) => {
+            format!("the newest in {} is {}, {}", schedule.folder.display(), newest.file, bytes(newest.bytes))
+        }
+    };
+    println!("backups        {told}");
+    facts
 }
 
 fn data_folder(folder: &Path) -> String {

@@ -17,6 +17,7 @@ use crate::model::model_name::ModelName;
 mod accounts;
 mod answers;
 mod audit;
+mod backup;
 mod disk;
 mod keys;
 mod limits;
@@ -35,6 +36,7 @@ mod values;
 pub use accounts::AccountsSection;
 pub use answers::Answers;
 pub use audit::AuditSection;
+pub use backup::{BackupSchedule, BackupSection};
 pub use disk::DiskSection;
 pub use keys::{ConfigKey, KeySource};
 pub use limits::LimitsSection;
@@ -71,6 +73,7 @@ pub struct Config {
     pub order: Order,
     pub answers: Answers,
     pub audit: AuditSection,
+    pub backup: BackupSection,
     pub disk: DiskSection,
     pub accounts: AccountsSection,
     pub tokens: TokensSection,
@@ -234,6 +237,7 @@ impl Config {
             order: Order::read(reader),
             answers: Answers::read(reader),
             audit: AuditSection::read(reader),
+            backup: BackupSection::read(reader),
             disk: DiskSection::read(reader),
             accounts: AccountsSection::read(reader),
             tokens: TokensSection::read(reader),
@@ -259,6 +263,10 @@ fn check_together(reader: &mut Reader, config: &Config) {
         seconds("ollama.idle_seconds_max", upstream.idle_timeout),
     ] {
         reader.within(part, answer.clone());
+    }
+    if config.backup.schedule.as_ref().is_some_and(|schedule| schedule.is_inside(&config.data_dir)) {
+        let message = "is in `data_dir`: a backup must not be lost with what it is a backup of; name another folder";
+        reader.problem("backup.folder", message);
     }
     let own = [("listen", Some(config.listen)), ("tls.listen", config.tls.served())];
     let own = own.into_iter().filter_map(|(key, address)| Some((key, address?)));

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::base::error::Error;
 use crate::config::settings::Settings;
 use crate::config::{Config, Upstream};
+use crate::host::backups::BackupFacts;
 use crate::host::files::OpenFiles;
 use crate::host::machine::Machine;
 use crate::host::room::{DiskMarks, Room};
@@ -31,6 +32,7 @@ pub enum FindingCode {
     FirstPassword,
     UpstreamOpen,
     ErasureLate,
+    BackupLate,
     SlotsMismatch,
     FewFiles,
     SettingsContradict,
@@ -39,7 +41,7 @@ pub enum FindingCode {
 }
 
 impl FindingCode {
-    pub const ALL: [FindingCode; 12] = [
+    pub const ALL: [FindingCode; 13] = [
         FindingCode::CannotRecord,
         FindingCode::DiskFull,
         FindingCode::UpstreamDown,
@@ -47,6 +49,7 @@ impl FindingCode {
         FindingCode::FirstPassword,
         FindingCode::UpstreamOpen,
         FindingCode::ErasureLate,
+        FindingCode::BackupLate,
         FindingCode::SlotsMismatch,
         FindingCode::FewFiles,
         FindingCode::SettingsContradict,
@@ -63,6 +66,7 @@ impl FindingCode {
             FindingCode::FirstPassword => "first_password",
             FindingCode::UpstreamOpen => "upstream_open",
             FindingCode::ErasureLate => "erasure_late",
+            FindingCode::BackupLate => "backup_late",
             FindingCode::SlotsMismatch => "slots_mismatch",
             FindingCode::FewFiles => "few_files",
             FindingCode::SettingsContradict => "settings_contradict",
@@ -88,6 +92,7 @@ pub struct HostFacts<'a> {
     /// The error of each upstream that is down, in the order of the configuration.
     pub down: Vec<Option<String>>,
     pub record: RecordFacts,
+    pub backups: BackupFacts,
 }
 
 /// What is known of the record by a process that has opened it.
@@ -114,6 +119,7 @@ pub fn findings(facts: &HostFacts<'_>) -> Vec<Finding> {
         disk_low(facts),
         first_password(facts),
         late_erasures(facts),
+        late_backup(facts),
         few_files(facts),
     ];
     let mut found: Vec<Finding> = found.into_iter().flatten().chain(plain_http(facts)).collect();
@@ -229,6 +235,26 @@ fn late_erasures(facts: &HostFacts<'_>) -> Option<Finding> {
     let message = format!("the prompts and answers of {people} that were deleted are not erased yet");
     let remedy = "it goes on by itself while the gateway runs; if it does not end, see the log for the cause";
     (late > 0).then(|| finding(FindingCode::ErasureLate, message, remedy))
+}
+
+/// A scheduled backup is late after twice its interval.
+fn late_backup(facts: &HostFacts<'_>) -> Option<Finding> {
+    let schedule = facts.config.backup.schedule.as_ref()?;
+    let BackupFacts { newest, failed, looked_at } = &facts.backups;
+    let age = newest.as_ref().map(|newest| looked_at.since(newest.at));
+    if failed.is_none() && age.is_none_or(|age| age <= 2 * schedule.every) {
+        return None;
+    }
+    let newest = match (newest, age) {
+        (Some(newest), Some(age)) => format!("the newest is {}, {} hours old", newest.file, age.as_secs() / 3600),
+        _ => "there is none".to_owned(),
+    };
+    let message = match failed {
+        Some(cause) => format!("the last scheduled backup to {} failed: {cause}; {newest}", schedule.folder.display()),
+        None => format!("there is no current backup in {}: {newest}", schedule.folder.display()),
+    };
+    let remedy = "it is tried again within an hour; mend the cause, or make one with `lan-gateway backup FILE`";
+    Some(finding(FindingCode::BackupLate, message, remedy))
 }
 
 /// Of all upstreams, only those on this host run in the Ollama whose environment was read.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::base::clock::Timestamp;
+use crate::host::backups::BackupWatch;
 use crate::host::files::OpenFiles;
 use crate::host::machine::Machine;
 
@@ -20,6 +21,8 @@ const LOOK_MAX: Duration = Duration::from_secs(2);
 /// What this process knows of itself and of its machine; shared by all workers.
 #[derive(Default)]
 pub struct HostWatch {
+    /// The scheduled backups.
+    pub backups: BackupWatch,
     served: OnceLock<Served>,
     last: Mutex<Option<(Instant, Arc<Machine>)>>,
 }

@@ -8,6 +8,7 @@ use crate::base::clock::Timestamp;
 use crate::base::clock::zone::Zone;
 use crate::config::{Config, Upstream};
 use crate::gateway::Gateway;
+use crate::host::backups::KeptBackup;
 use crate::host::findings::{Finding, HostFacts, RecordFacts, findings, is_plain};
 use crate::host::machine::{Machine, host_name};
 use crate::host::room::DiskMarks;
@@ -18,6 +19,7 @@ use crate::model::catalog::LoadedModel;
 use crate::rules::accounts::Accounts;
 use crate::rules::queue::UpstreamLoad;
 use crate::rules::routing::{Condition, UpstreamState};
+use crate::store::backup::BackupNote;
 use crate::store::{RecordSize, Store};
 
 /// The gateway and the machine it runs on. What is not known is left out.
@@ -44,6 +46,8 @@ pub struct HostView {
     /// How many days prompts and answers are kept; null: until the person is deleted.
     pub retention_days: Option<u64>,
     pub record: HostRecord,
+    /// The newest backup: a scheduled one that still lies in its folder, or one that `lan-gateway backup` made; null: none is known.
+    pub last_backup: Option<LastBackup>,
     /// The upstreams, in the order of the configuration.
     pub hosts: Vec<HostUpstream>,
     /// What is wrong or could be better, the most urgent first.
@@ -74,6 +78,27 @@ pub struct HostRecord {
     /// With fewer free bytes, admins are warned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_free_bytes_warn: Option<u64>,
+}
+
+/// A backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LastBackup {
+    /// The time of its state: what was committed before is in it.
+    #[schema(format = DateTime)]
+    pub at: String,
+    pub bytes: u64,
+    /// The name of the file, without its folder.
+    #[schema(example = "lan-gateway-20261129T030000Z.db")]
+    pub file: String,
+}
+
+impl LastBackup {
+    /// Returns the newer one of a scheduled backup and of one that the record tells of.
+    fn of(kept: Option<KeptBackup>, noted: Option<BackupNote>) -> Option<LastBackup> {
+        let noted = noted.and_then(|note| Some(KeptBackup { at: note.made_at()?, file: note.file, bytes: note.bytes }));
+        let newest = kept.into_iter().chain(noted).max_by_key(|backup| backup.at)?;
+        Some(LastBackup { at: newest.at.rfc3339(), bytes: newest.bytes, file: newest.file })
+    }
 }
 
 /// An upstream, as its last check found it.
@@ -126,7 +151,7 @@ pub struct LoadedView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HostWarning {
     /// `cannot_record`, `disk_full` (requests to models are refused), `upstream_down`, `disk_low`, `first_password`, `upstream_open` (others reach it past the gateway),
-    /// `erasure_late`, `slots_mismatch`, `few_files`, `settings_contradict`, `no_effect` (of a line of the configuration) or
+    /// `erasure_late`, `backup_late`, `slots_mismatch`, `few_files`, `settings_contradict`, `no_effect` (of a line of the configuration) or
     /// `plain_http`
     #[schema(example = "slots_mismatch")]
     pub code: &'static str,
@@ -160,8 +185,13 @@ impl HostView {
         config: &Config,
         watch: &HostWatch,
     ) -> HostView {
-        let (machine, (size, record), loaded) =
-            tokio::join!(watch.machine(&config.data_dir), record_facts(store, accounts), gateway.loaded());
+        let (machine, (size, record), loaded, noted) = tokio::join!(
+            watch.machine(&config.data_dir),
+            record_facts(store, accounts),
+            gateway.loaded(),
+            store.last_backup()
+        );
+        let backups = watch.backups.now();
         // What the guard saw is newer, and what it refuses requests by.
         let disk = gateway.audit().disk().or(machine.disk);
         let machine = Machine { disk, ..Machine::clone(&machine) };
@@ -175,6 +205,7 @@ impl HostView {
             files: served.map(|served| served.files),
             down: states.iter().map(error_of).collect(),
             record,
+            backups: backups.clone(),
         });
         let marks = machine.disk.map(|disk| DiskMarks::of(&config.disk, disk));
         let loads = gateway.queue().upstreams();
@@ -198,6 +229,8 @@ impl HostView {
                 disk_free_bytes_min: marks.map(|marks| marks.min),
                 disk_free_bytes_warn: marks.map(|marks| marks.warn),
             },
+            // A row that can't be read tells of none.
+            last_backup: LastBackup::of(backups.newest, noted.unwrap_or_default()),
             hosts: upstreams
                 .map(|(((own, state), load), loaded)| HostUpstream::of(own, state, &load, loaded))
                 .collect(),

@@ -2,6 +2,7 @@
 
 pub mod alive;
 pub mod app;
+pub mod backups;
 pub mod control;
 pub mod disk;
 pub mod listeners;

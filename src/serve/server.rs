@@ -232,8 +232,9 @@ async fn greet(app: &App, addresses: Addresses) {
         info!("files: {}", files.describe(&settings));
     }
     // The upstreams are asked from now on; what comes of it is logged by the one who asks.
+    let (down, backups) = (Vec::new(), app.watch.backups.now());
     let facts =
-        HostFacts { config, settings, listen: addresses.plain, machine: &machine, files, down: Vec::new(), record };
+        HostFacts { config, settings, listen: addresses.plain, machine: &machine, files, down, record, backups };
     for found in findings(&facts) {
         warn!(finding.code = found.code.name(), "{}; {}", found.message, found.remedy);
     }

@@ -12,6 +12,7 @@ use crate::http::address_quotas::AddressQuotas;
 use crate::provider;
 use crate::serve::alive::WRITE_TIME_MAX;
 use crate::serve::app::App;
+use crate::serve::backups;
 use crate::serve::disk::Looks;
 use crate::serve::systemd;
 use crate::store::words::Merge;
@@ -64,6 +65,7 @@ pub fn start(app: &Arc<App>, quotas: AddressQuotas, control: impl Future<Output 
         spawn("the watch over the upstreams", Box::pin(watch_upstreams(app.clone()))),
         spawn("the news for systemd", Box::pin(systemd::attend(app.clone()))),
         spawn("erasing", Box::pin(erase(app.clone()))),
+        spawn("the scheduled backups", Box::pin(backups::keep_up(app.clone()))),
         spawn("the control socket", Box::pin(control)),
     ])
 }

@@ -23,7 +23,7 @@ mod seal;
 
 pub use check::{about, check};
 pub use live::{NewestRow, make_live, newest_row};
-pub use make::{BackupWish, make, remove_partials};
+pub use make::{BackupWish, make, partial_of, remove_partials};
 pub use noted::{BackupNote, note_without_gateway};
 
 /// `PRAGMA application_id` of a backup: `LGWB`. That of a database in use is 0.

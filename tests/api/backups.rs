@@ -353,3 +353,71 @@ async fn root_leaves_no_file_that_the_services_user_cannot_use() {
     assert!(good, "{text}");
     assert_eq!(strangers(&folder), [""; 0].map(PathBuf::from));
 }
+
+#[actix_web::test]
+async fn scheduled_backups_are_made_told_and_only_the_newest_are_kept() {
+    let places = tempfile::tempdir().unwrap();
+    let folder = places.path().to_str().unwrap();
+    let stay = [
+        "lan-gateway.db",
+        "lan-gateway-before-upgrade.db",
+        "lan-gateway-20200101T000000Z.db.bak",
+        "x.0a1b2c3d.partial",
+    ];
+    let older =
+        ["lan-gateway-20200103T000000Z.db", "lan-gateway-20200102T000000Z.db", "lan-gateway-20200101T000000Z.db"];
+    let crashed = "lan-gateway-20200104T000000Z.db.0a1b2c3d.partial";
+    for name in stay.iter().chain(&older).chain([&crashed]) {
+        std::fs::write(places.path().join(name), "x").unwrap();
+    }
+    let settings = [("BACKUP__FOLDER", folder), ("BACKUP__EVERY_HOURS", "1"), ("BACKUP__KEEP", "2")];
+
+    let mut gateway = TestGateway::start_with("http://127.0.0.1:1", &settings);
+
+    let admin = gateway.admin().await;
+    gateway.until_text("SELECT CAST(count(*) AS TEXT) FROM record WHERE act = 'backup_made'", "1").await;
+    let mut now = names(places.path());
+    now.retain(|name| !stay.contains(&name.as_str()));
+    now.sort();
+    assert_eq!((now.len(), now[0].as_str()), (2, older[0]), "{now:?}");
+    assert_eq!(names(places.path()).len(), 2 + stay.len(), "what has another name stays");
+    let file = places.path().join(&now[1]);
+    let (good, text) = gateway.command(&["restore", "--check", file.to_str().unwrap()], "");
+    assert!(good, "{text}");
+    let last = gateway.get("/api/v1/host", Some(&admin)).await.json()["last_backup"].clone();
+    assert_eq!(last["file"], now[1].as_str(), "{last}");
+    assert_eq!(last["bytes"], std::fs::metadata(&file).unwrap().len());
+    assert_eq!(gateway.detail_of("backup_made")["scheduled"], true);
+    // The next is due in an hour, also after a restart.
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(20).await, Some(0));
+    gateway.restart();
+    let admin = gateway.admin().await;
+    until("it knows the newest", async || {
+        gateway.get("/api/v1/host", Some(&admin)).await.json()["last_backup"]["file"] == now[1].as_str()
+    })
+    .await;
+    assert_eq!(names(places.path()).len(), 2 + stay.len());
+}
+
+#[actix_web::test]
+async fn a_scheduled_backup_that_fails_is_told_with_its_cause() {
+    let places = tempfile::tempdir().unwrap();
+    let missing = places.path().join("not-mounted");
+    let gateway = TestGateway::start_with("http://127.0.0.1:1", &[("BACKUP__FOLDER", missing.to_str().unwrap())]);
+    let admin = gateway.admin().await;
+
+    let late = async || {
+        let view = gateway.get("/api/v1/host", Some(&admin)).await.json();
+        let late = view["warnings"].as_array().unwrap().iter().find(|one| one["code"] == "backup_late")?.clone();
+        Some((late["message"].as_str().unwrap().to_owned(), view["last_backup"].clone()))
+    };
+    let (message, last) = crate::support::eventually::eventually("it is told", late).await;
+
+    assert!(message.contains("failed") && message.contains("not-mounted"), "{message}");
+    assert_eq!(last, Value::Null);
+    let setting = [("LGW_BACKUP__FOLDER", missing.to_str().unwrap())];
+    let (_, told) = gateway.command_with(&setting, &["doctor"], "");
+    assert!(told.contains("backup_late") && told.contains("not-mounted"), "{told}");
+    assert!(!missing.exists(), "it is not made");
+}

@@ -56,6 +56,7 @@ async fn what_the_configuration_causes_is_told() {
         (vec![at_home, ("LGW_LISTEN", "0.0.0.0:7000")], "plain_http", false),
         (vec![at_home, local, ("LGW_LIMITS__REQUESTS_PER_MINUTE", "201")], "no_effect", false),
         (vec![at_home, local, ("LGW_DISK__FREE_BYTES_WARN", ALL_OF_THE_DISK)], "disk_low", false),
+        (vec![at_home, local, ("LGW_BACKUP__FOLDER", "/nowhere/backups")], "backup_late", false),
         (vec![local, ("LGW_OLLAMA__URL", "http://127.0.0.1:1")], "upstream_down", true),
     ] {
         let (good, codes) = told(&gateway, &variables);

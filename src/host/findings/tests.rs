@@ -1,6 +1,8 @@
 //! Each finding, on both sides of its boundary.
 
 use super::*;
+use crate::base::clock::Timestamp;
+use crate::host::backups::KeptBackup;
 use crate::host::machine::Disk;
 
 const GIB: u64 = 1 << 30;
@@ -13,6 +15,7 @@ struct Case {
     files: Option<OpenFiles>,
     down: Vec<Option<String>>,
     settings: Vec<(&'static str, u64)>,
+    backups: BackupFacts,
 }
 
 /// A host on which nothing is wrong.
@@ -25,6 +28,7 @@ fn good() -> Case {
         files: Some(OpenFiles { limit: 1 << 16, room: 1 << 16 }),
         down: vec![None],
         settings: Vec::new(),
+        backups: BackupFacts::default(),
     }
 }
 
@@ -41,6 +45,7 @@ fn found(case: &Case) -> Vec<Finding> {
         files: case.files,
         down: case.down.clone(),
         record: case.record,
+        backups: case.backups.clone(),
     })
 }
 
@@ -84,7 +89,8 @@ fn everything_at_once_is_told_in_order_each_with_a_remedy() {
         files: Some(OpenFiles { limit: 8, room: 4 }),
         down: vec![Some("connection refused".into())],
         settings: vec![("repeats_free", 60), ("repeats_max", 50)],
-        ..configured("[limits]\nrequests_per_minute = 300")
+        backups: BackupFacts { failed: Some("no space".into()), ..BackupFacts::default() },
+        ..configured("[limits]\nrequests_per_minute = 300\n[backup]\nfolder = \"/mnt/backups\"")
     };
 
     let found = found(&case);
@@ -204,4 +210,39 @@ fn bytes_are_written_in_the_largest_unit_that_fits() {
     let told = [0, 1023, 1024, (1 << 20) - 1, 1 << 20, 3 * GIB / 2].map(bytes);
 
     assert_eq!(told, ["0 bytes", "1023 bytes", "1.0 KiB", "1024.0 KiB", "1.0 MiB", "1.5 GiB"]);
+}
+
+#[test]
+fn a_scheduled_backup_is_late_after_twice_its_interval_or_when_the_last_one_failed() {
+    let now = Timestamp::parse("2026-11-29T12:00:00Z").unwrap();
+    let made = |hours: i64, seconds: i64| {
+        let at = now.plus_seconds(-(hours * 3600 + seconds));
+        Some(KeptBackup { at, file: "kept.db".into(), bytes: 1 })
+    };
+    let case = |toml: &str, newest: Option<KeptBackup>, failed: Option<&str>| Case {
+        backups: BackupFacts { newest, failed: failed.map(str::to_owned), looked_at: now },
+        ..configured(toml)
+    };
+    const DAILY: &str = "[backup]\nfolder = \"/mnt/backups\"";
+
+    for (toml, newest, failed, is_late) in [
+        (DAILY, made(48, 0), None, false),
+        (DAILY, made(48, 1), None, true),
+        (DAILY, None, None, false),
+        (DAILY, made(1, 0), Some("no space"), true),
+        (DAILY, None, Some("no space"), true),
+        ("", made(480, 0), Some("no space"), false),
+        ("[backup]\nfolder = \"/mnt/backups\"\nevery_hours = 0", made(480, 0), None, false),
+        ("[backup]\nfolder = \"/mnt/backups\"\nevery_hours = 1", made(2, 0), None, false),
+        ("[backup]\nfolder = \"/mnt/backups\"\nevery_hours = 1", made(2, 1), None, true),
+    ] {
+        let case = case(toml, newest.clone(), failed);
+        let expected = if is_late { vec!["backup_late"] } else { vec![] };
+        assert_eq!(codes(&case), expected, "{toml} {newest:?} {failed:?}");
+    }
+    let told = found(&case(DAILY, made(50, 0), Some("no space"))).remove(0).message;
+    assert!(
+        told.contains("no space") && told.contains("kept.db, 50 hours old") && told.contains("/mnt/backups"),
+        "{told}"
+    );
 }

@@ -44,6 +44,10 @@ fn sentence_of(code: FindingCode, view: &HostView) -> Option<String> {
         FindingCode::FirstPassword => "The first password of `admin` was changed.".to_owned(),
         FindingCode::UpstreamOpen => "No model server of this host was seen to be open on the network.".to_owned(),
         FindingCode::ErasureLate => "No deletion is late.".to_owned(),
+        FindingCode::BackupLate => {
+            let backup = view.last_backup.as_ref()?;
+            format!("A backup was made, of {}.", bytes(backup.bytes))
+        }
         FindingCode::SlotsMismatch => "`slots` was not seen to differ from `OLLAMA_NUM_PARALLEL`.".to_owned(),
         FindingCode::FewFiles => "The limit of open files is high enough for the connections.".to_owned(),
         FindingCode::SettingsContradict => "No settings contradict each other.".to_owned(),
@@ -69,6 +73,11 @@ pub fn facts(view: &HostView, config: &Config, times: &PageTimes) -> Vec<CheckFa
     if let Some((free, total)) = view.record.disk_free_bytes.zip(view.record.disk_total_bytes) {
         facts.push(fact("Free on its disk", format!("{} of {}", bytes(free), bytes(total))));
     }
+    if let Some(backup) = &view.last_backup {
+        let at = Timestamp::parse(&backup.at).map(|at| times.minute(at).text).unwrap_or_default();
+        let value = format!("{at}: {}, {}", backup.file, bytes(backup.bytes));
+        facts.push(CheckFact { is_long: true, ..fact("The last backup", value) });
+    }
     for host in &view.hosts {
         let state = match (host.state, host.latency_ms) {
             ("up", Some(latency)) => format!("answers in {latency} ms"),
@@ -88,7 +97,7 @@ pub fn facts(view: &HostView, config: &Config, times: &PageTimes) -> Vec<CheckFa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::host_view::{HostRecord, HostUpstream, HostWarning};
+    use crate::http::host_view::{HostRecord, HostUpstream, HostWarning, LastBackup};
 
     fn view(found: &[FindingCode], state: &'static str) -> HostView {
         let warning = |code: &FindingCode| HostWarning { code: code.name(), message: "m".into(), remedy: "r".into() };
@@ -110,6 +119,7 @@ mod tests {
                 disk_free_bytes_min: Some(1 << 30),
                 disk_free_bytes_warn: None,
             },
+            last_backup: Some(LastBackup { at: "2026-11-29T03:00:00Z".into(), bytes: 1000, file: "b.db".into() }),
             hosts: vec![HostUpstream {
                 name: "local".into(),
                 kind: "ollama",

@@ -130,6 +130,7 @@ pub fn warning(code: &str) -> Word {
         "first_password" => Some("`admin` still has the first password"),
         "upstream_open" => Some("A model server is open on the network"),
         "erasure_late" => Some("A deletion is not finished"),
+        "backup_late" => Some("The last backup is old, or it failed"),
         "slots_mismatch" => Some("`slots` does not fit `OLLAMA_NUM_PARALLEL`"),
         "few_files" => Some("The limit of open files is low"),
         "settings_contradict" => Some("Two settings contradict each other"),
@@ -154,6 +155,7 @@ pub fn look_of_warning(code: &str) -> (&'static str, &'static str) {
         "first_password" => ("key-round", "warn"),
         "upstream_open" => ("unplug", "warn"),
         "erasure_late" => ("trash-2", "warn"),
+        "backup_late" => ("hard-drive", "warn"),
         "plain_http" => ("lock", ""),
         _ => ("circle-alert", "warn"),
     }
