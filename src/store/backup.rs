@@ -114,13 +114,14 @@ fn read_only(path: &Path, how: ReadAs) -> anyhow::Result<SqliteConnection> {
     Ok(connection)
 }
 
-/// Opens a copy that no other process knows, for changing it. What is written is synced when the copy is complete.
+/// Opens a copy that no other process knows, for changing it. What is written is synced when the copy is complete. Nothing is undone
+/// in it: after a failure it is removed.
 fn unpublished(path: &Path) -> anyhow::Result<SqliteConnection> {
     let mut connection = SqliteConnection::establish(&path.to_string_lossy())
         .with_context(|| format!("can't open {}", path.display()))?;
     connection
         .batch_execute(
-            "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA secure_delete=ON; \
+            "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA secure_delete=ON; \
              PRAGMA trusted_schema=OFF; PRAGMA temp_store=MEMORY",
         )
         .with_context(|| format!("can't read {}", path.display()))?;

@@ -241,6 +241,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_reader_who_takes_long_such_as_a_backup_does_not_hold_up_the_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Live::new(Settings::default())).unwrap();
+        let row = "INSERT INTO record_part (log_id, part, kind, body) SELECT coalesce(max(log_id), 0) + 1, 0, 'detail', \
+            zeroblob(16000) FROM record_part";
+        let add = || store.write(move |tx| Ok(diesel::sql_query(row).execute(tx.connection)?));
+        add().await.unwrap();
+        let mut reader = connect(&folder.path().join(FILE)).unwrap();
+        diesel::connection::SimpleConnection::batch_execute(&mut reader, "BEGIN; SELECT count(*) FROM users").unwrap();
+        add().await.unwrap();
+        let begun = std::time::Instant::now();
+
+        assert!(store.truncate_wal().await.is_err(), "the reader needs what is in the WAL");
+        add().await.unwrap();
+
+        assert!(begun.elapsed() < Duration::from_secs(4), "SQLite would have waited for five seconds");
+        drop(reader);
+        store.truncate_wal().await.unwrap();
+        store.close();
+        assert_eq!(store.vitals().reason(), None);
+    }
+
+    #[tokio::test]
     async fn a_writer_that_has_died_records_nothing_and_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), Live::new(Settings::default())).unwrap();
