@@ -19,7 +19,7 @@ use crate::host::room::{DiskGuard, DiskMarks};
 use crate::host::watch::HostWatch;
 use crate::http::callers::MetricsReader;
 use crate::http::reply::ApiError;
-use crate::metrics::{Metrics, MetricsLook, ProcessUse, UpstreamLook};
+use crate::metrics::{BackupLook, Metrics, MetricsLook, ProcessUse, UpstreamLook};
 use crate::model::people::UserStatus;
 use crate::rules::routing::Condition;
 use crate::store::Store;
@@ -128,6 +128,7 @@ impl MetricsText {
             disk_free_min_bytes: marks.map(|marks| marks.min),
             disk_full: self.disk.is_full(),
             certificate_ends: self.certificate.get().and_then(|ends| u64::try_from(ends().seconds()).ok()),
+            backups: self.look_at_backups(),
             accounts: [UserStatus::Active, UserStatus::Pending, UserStatus::Disabled].map(count),
             tokens_paused: people.tokens().filter(|token| token.paused.is_some()).count(),
             auth_failures: self.auth.failures.counts(),
@@ -143,6 +144,18 @@ impl MetricsText {
             Some(disk) => Some(disk),
             None => self.watch.machine(&self.config.data_dir).await.disk,
         }
+    }
+
+    /// Returns what is known of the scheduled backups. `None`: there are none.
+    fn look_at_backups(&self) -> Option<BackupLook> {
+        let schedule = self.config.backup.schedule.as_ref()?;
+        let facts = self.watch.backups.now();
+        let newest = facts.newest.and_then(|newest| u64::try_from(newest.at.seconds()).ok());
+        Some(BackupLook {
+            newest_at: newest.unwrap_or(0),
+            interval_seconds: schedule.every.as_secs(),
+            failed: facts.failed.is_some(),
+        })
     }
 
     async fn look_at_files(&self) -> Option<FilesLook> {

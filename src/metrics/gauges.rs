@@ -26,6 +26,8 @@ pub struct MetricsLook {
     pub disk_full: bool,
     /// When the certificate that clients are shown ends, in seconds since 1970.
     pub certificate_ends: Option<u64>,
+    /// The scheduled backups, if there are any.
+    pub backups: Option<BackupLook>,
     /// Accounts by status.
     pub accounts: [(&'static str, usize); 3],
     pub tokens_paused: usize,
@@ -34,6 +36,16 @@ pub struct MetricsLook {
     pub breaker_trips: [(&'static str, u64); 2],
     pub log_lines_dropped: u64,
     pub process: Option<ProcessUse>,
+}
+
+/// The scheduled backups.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BackupLook {
+    /// When the newest was begun, in seconds since 1970; 0: there is none.
+    pub newest_at: u64,
+    pub interval_seconds: u64,
+    /// The last try failed.
+    pub failed: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -68,6 +80,9 @@ pub struct Gauges {
     disk_free_min_bytes: Gauge,
     disk_full: Gauge,
     certificate_ends: Gauge,
+    backup_newest: Gauge,
+    backup_interval: Gauge,
+    backup_failed: Gauge,
     accounts: GaugeVec,
     tokens_paused: Gauge,
     auth_failures: IntCounterVec,
@@ -135,6 +150,15 @@ impl Gauges {
                 "certificate_ends_timestamp_seconds",
                 "When the certificate that clients are shown ends, in seconds since 1970; NaN without one.",
             )?,
+            backup_newest: maker.gauge(
+                "backup_newest_timestamp_seconds",
+                "When the newest scheduled backup was begun, in seconds since 1970; 0: there is none, NaN: none are scheduled.",
+            )?,
+            backup_interval: maker.gauge(
+                "backup_interval_seconds",
+                "The time between two scheduled backups; NaN: none are scheduled.",
+            )?,
+            backup_failed: maker.gauge("backup_failed", "1 if the last scheduled backup failed, else 0.")?,
             accounts: maker.gauges("accounts", "Accounts by status.", &["status"])?,
             tokens_paused: maker.gauge("tokens_paused", "API tokens that ran away and are paused.")?,
             auth_failures: maker.counters(
@@ -183,6 +207,9 @@ impl Gauges {
         known(&self.disk_free_min_bytes, look.disk_free_min_bytes);
         flag(&self.disk_full, look.disk_full);
         known(&self.certificate_ends, look.certificate_ends);
+        known(&self.backup_newest, look.backups.map(|backups| backups.newest_at));
+        known(&self.backup_interval, look.backups.map(|backups| backups.interval_seconds));
+        flag(&self.backup_failed, look.backups.is_some_and(|backups| backups.failed));
         look.accounts.iter().for_each(|(status, count)| set(&self.accounts, status, *count as f64));
         self.tokens_paused.set(look.tokens_paused as f64);
         look.auth_failures.iter().for_each(|(kind, count)| raise(&self.auth_failures, kind, *count));

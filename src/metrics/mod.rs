@@ -14,7 +14,7 @@ mod requests;
 
 pub use edge::{OpenConnections, RouteMeters};
 use gauges::Gauges;
-pub use gauges::{MetricsLook, ProcessUse, UpstreamLook};
+pub use gauges::{BackupLook, MetricsLook, ProcessUse, UpstreamLook};
 use making::{Maker, SECONDS_OF_A_COMMIT};
 pub use models::ModelIndex;
 pub use prometheus::Histogram;

@@ -236,7 +236,7 @@ async fn what_the_last_run_left_open_is_counted_as_interrupted() {
 }
 
 #[actix_web::test]
-async fn the_end_of_the_certificate_and_the_marks_of_the_disk_are_told() {
+async fn the_certificate_the_disk_and_the_backups_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let files = Authority::new().write_until(folder.path(), 1, 2101);
     let gateway = TestGateway::start_with(
@@ -247,9 +247,15 @@ async fn the_end_of_the_certificate_and_the_marks_of_the_disk_are_told() {
             ("TLS__LISTEN", "127.0.0.1:0"),
             ("DISK__FREE_BYTES_MIN", "1000"),
             ("DISK__FREE_BYTES_WARN", "2000"),
+            ("BACKUP__FOLDER", folder.path().to_str().unwrap()),
+            ("BACKUP__EVERY_HOURS", "6"),
         ],
     );
-    let metrics = read(&gateway, &gateway.admin().await).await;
+    let admin = gateway.admin().await;
+    // The first backup is due at the start.
+    let is_made = async || read(&gateway, &admin).await["lan_gateway_backup_newest_timestamp_seconds"] > 1.6e9;
+    until("a backup is made", is_made).await;
+    let metrics = read(&gateway, &admin).await;
 
     let year_2101 = 4_133_980_800.0;
     let ends = metrics["lan_gateway_certificate_ends_timestamp_seconds"];
@@ -258,6 +264,8 @@ async fn the_end_of_the_certificate_and_the_marks_of_the_disk_are_told() {
         ("lan_gateway_disk_free_min_bytes", 1000.0),
         ("lan_gateway_disk_free_warn_bytes", 2000.0),
         ("lan_gateway_disk_full", 0.0),
+        ("lan_gateway_backup_interval_seconds", 21_600.0),
+        ("lan_gateway_backup_failed", 0.0),
     ] {
         assert_eq!(metrics[series], wanted, "{series}");
     }
