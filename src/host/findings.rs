@@ -31,6 +31,7 @@ pub enum FindingCode {
     DiskLow,
     FirstPassword,
     UpstreamOpen,
+    FolderOpen,
     ErasureLate,
     BackupLate,
     SlotsMismatch,
@@ -41,13 +42,14 @@ pub enum FindingCode {
 }
 
 impl FindingCode {
-    pub const ALL: [FindingCode; 13] = [
+    pub const ALL: [FindingCode; 14] = [
         FindingCode::CannotRecord,
         FindingCode::DiskFull,
         FindingCode::UpstreamDown,
         FindingCode::DiskLow,
         FindingCode::FirstPassword,
         FindingCode::UpstreamOpen,
+        FindingCode::FolderOpen,
         FindingCode::ErasureLate,
         FindingCode::BackupLate,
         FindingCode::SlotsMismatch,
@@ -65,6 +67,7 @@ impl FindingCode {
             FindingCode::DiskLow => "disk_low",
             FindingCode::FirstPassword => "first_password",
             FindingCode::UpstreamOpen => "upstream_open",
+            FindingCode::FolderOpen => "folder_open",
             FindingCode::ErasureLate => "erasure_late",
             FindingCode::BackupLate => "backup_late",
             FindingCode::SlotsMismatch => "slots_mismatch",
@@ -121,6 +124,7 @@ pub fn findings(facts: &HostFacts<'_>) -> Vec<Finding> {
         late_erasures(facts),
         late_backup(facts),
         few_files(facts),
+        open_folder(facts),
     ];
     let mut found: Vec<Finding> = found.into_iter().flatten().chain(plain_http(facts)).collect();
     for (at, upstream) in facts.config.upstreams.iter().enumerate() {
@@ -227,6 +231,17 @@ fn open_upstream(upstream: &Upstream, machine: &Machine) -> Option<Finding> {
         upstream.name
     );
     Some(finding(FindingCode::UpstreamOpen, message, format!("set OLLAMA_HOST=127.0.0.1:{port} for it")))
+}
+
+fn open_folder(facts: &HostFacts<'_>) -> Option<Finding> {
+    let first = facts.machine.exposed.first()?;
+    let more = match facts.machine.exposed.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more files"),
+    };
+    let message = format!("other users of this host can read or change {}{more}", first.display());
+    let remedy = format!("run chmod -R go= {}", facts.config.data_dir.display());
+    Some(finding(FindingCode::FolderOpen, message, remedy))
 }
 
 fn late_erasures(facts: &HostFacts<'_>) -> Option<Finding> {

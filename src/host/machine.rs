@@ -1,8 +1,9 @@
 //! What is read from this machine: its disk, who listens, how its Ollama was started. Reading blocks.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::host::exposed::exposed;
 use crate::host::listeners::listening;
 use crate::host::parallel::parallel_of_ollama;
 
@@ -14,6 +15,8 @@ pub struct Machine {
     pub listening: Vec<(IpAddr, u16)>,
     /// Requests that this host's Ollama runs at once; see `parallel_of_ollama`.
     pub parallel: Option<usize>,
+    /// What others on this host can read or change in the data folder.
+    pub exposed: Vec<PathBuf>,
 }
 
 /// The file system of a folder.
@@ -26,7 +29,12 @@ pub struct Disk {
 
 impl Machine {
     pub fn look(data_dir: &Path) -> Machine {
-        Machine { disk: Disk::of(data_dir), listening: listening(), parallel: parallel_of_ollama(Path::new("/proc")) }
+        Machine {
+            disk: Disk::of(data_dir),
+            listening: listening(),
+            parallel: parallel_of_ollama(Path::new("/proc")),
+            exposed: exposed(data_dir),
+        }
     }
 
     /// Returns where a program listens on `port` such that others on the network reach it.

@@ -3,6 +3,7 @@
 
 pub mod backups;
 pub mod certificate;
+pub mod exposed;
 pub mod files;
 pub mod findings;
 pub mod listeners;

@@ -151,6 +151,7 @@ pub struct LoadedView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HostWarning {
     /// `cannot_record`, `disk_full` (requests to models are refused), `upstream_down`, `disk_low`, `first_password`, `upstream_open` (others reach it past the gateway),
+    /// `folder_open` (others on this host read the data folder),
     /// `erasure_late`, `backup_late`, `slots_mismatch`, `few_files`, `settings_contradict`, `no_effect` (of a line of the configuration) or
     /// `plain_http`
     #[schema(example = "slots_mismatch")]

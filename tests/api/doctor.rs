@@ -1,5 +1,8 @@
 //! Every finding of `doctor`, provoked on the real program: it is told, with a remedy, and not where nothing is wrong.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use lan_gateway::host::findings::FindingCode;
@@ -88,6 +91,20 @@ async fn a_first_password_and_an_upstream_that_others_reach_are_told() {
     gateway.admin().await;
 
     assert!(!is_told(&gateway, "first_password"));
+}
+
+#[actix_web::test]
+async fn a_data_folder_that_others_can_read_is_told_until_it_is_closed() {
+    let fake = FakeOllama::start();
+    let (gateway, _) = well(&fake, &[]).await;
+    let rights = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    rights(gateway.data_dir(), 0o755);
+    rights(&gateway.data_dir().join("lan-gateway.db"), 0o644);
+    assert!(is_told(&gateway, "folder_open"));
+
+    rights(gateway.data_dir(), 0o700);
+
+    assert!(!is_told(&gateway, "folder_open"));
 }
 
 #[actix_web::test]

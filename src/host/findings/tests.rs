@@ -77,6 +77,7 @@ fn everything_at_once_is_told_in_order_each_with_a_remedy() {
             disk: Some(Disk { free: 5, total: GIB }),
             listening: vec![("0.0.0.0".parse().unwrap(), 11434)],
             parallel: Some(4),
+            exposed: vec!["data/lan-gateway.db".into()],
         },
         record: RecordFacts {
             can_record: Some(false),
@@ -150,6 +151,21 @@ fn slots_fit_when_one_model_gets_what_this_host_s_ollama_runs_at_once() {
     );
     let elsewhere = "allow_remote_upstream = true\n[ollama]\nslots = 4\nurl = \"http://192.168.1.9:11434\"";
     assert_eq!(with(elsewhere, Some(1)), [""; 0], "this host's Ollama says nothing about another's");
+}
+
+#[test]
+fn the_first_file_that_others_can_read_is_named_and_the_rest_counted() {
+    let with = |files: &[&str]| {
+        let exposed = files.iter().map(Into::into).collect();
+        found(&Case { machine: Machine { exposed, ..good().machine }, ..good() }).pop().unwrap()
+    };
+
+    assert_eq!(with(&["d/a"]).message, "other users of this host can read or change d/a");
+    assert_eq!(
+        with(&["d/a", "d/b", "d/c"]).message,
+        "other users of this host can read or change d/a and 2 more files"
+    );
+    assert_eq!(with(&["d/a"]).remedy, "run chmod -R go= data");
 }
 
 #[test]

@@ -43,6 +43,7 @@ fn sentence_of(code: FindingCode, view: &HostView) -> Option<String> {
         FindingCode::DiskLow => format!("{} are free on the data disk.", bytes(view.record.disk_free_bytes?)),
         FindingCode::FirstPassword => "The first password of `admin` was changed.".to_owned(),
         FindingCode::UpstreamOpen => "No model server of this host was seen to be open on the network.".to_owned(),
+        FindingCode::FolderOpen => "No other user of the host can read the data folder.".to_owned(),
         FindingCode::ErasureLate => "No deletion is late.".to_owned(),
         FindingCode::BackupLate => {
             let backup = view.last_backup.as_ref()?;
