@@ -50,7 +50,12 @@ pub fn make(wish: &BackupWish<'_>, progress: impl FnMut(u64, u64) + Send) -> any
     let BackupWish { database, file, replace, leave_free } = *wish;
     ensure!(replace || file.symlink_metadata().is_err(), "{} is there already; name another file", file.display());
     ensure!(!file.is_dir(), "{} is a folder; name a file in it", file.display());
-    ensure!(database.exists(), "there is no database at {}", database.display());
+    let shown = database.display();
+    match database.try_exists() {
+        Ok(false) => bail!("there is no database at {shown}"),
+        Ok(true) => {}
+        Err(cause) => bail!("can't look at {shown} ({cause}); run this as the gateway's user or root"),
+    }
     let mut source = read_only(database, ReadAs::InUse).context("run this as the gateway's user or root")?;
     let draft = Draft::create(file, database)?;
     let made_at = copy(&mut source, &draft.path, leave_free, progress)?;
