@@ -46,6 +46,7 @@ tarball() {
     mkdir -p "$folder/deploy"
     install -m 644 deploy/nginx.conf deploy/Caddyfile deploy/prometheus-rules.yml deploy/grafana-dashboard.json "$folder/deploy/"
     cp -r examples "$folder/examples"
+    # shellcheck disable=SC2094  # what is written is left out of what is read
     (cd "$folder" && find . -type f ! -name SHA256SUMS -print0 | sort -z | xargs -0 sha256sum >SHA256SUMS)
     tar --create --directory "$dist" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" "$name" |
         gzip --best --no-name >"$folder.tar.gz"
