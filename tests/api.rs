@@ -77,6 +77,8 @@ mod reasoning;
 mod record;
 #[path = "api/record_filters.rs"]
 mod record_filters;
+#[path = "api/retention.rs"]
+mod retention;
 #[path = "api/rights.rs"]
 mod rights;
 #[path = "api/role_matrix.rs"]

@@ -124,6 +124,12 @@ settings! {
     answers.quarantine_seconds: u32 = 300, 0 to 86_400 seconds;
     /// Model tokens of one answer, for people who have no other limit. A request may ask for fewer, never for more.
     answers.answer_tokens_max: u32 = 8192, 1 to 10_000_000 tokens;
+    /// Days after which prompts, answers, images and client addresses are erased for good; 0 keeps them until their person is
+    /// deleted. Lowering it erases at once all that is older, and nothing brings that back.
+    retention.content_days: u32 = 0, 0 to 36_500 days;
+    /// Days after which rows of the record are removed, with what was left of them; 0 keeps them for ever. Sums of usage stay.
+    /// Lowering it removes at once all that is older.
+    retention.record_days: u32 = 0, 0 to 36_500 days;
 }
 
 /// Two settings of which the first must not exceed the second.
@@ -150,9 +156,10 @@ const fn bounds(name: &'static str, most: &'static str) -> Pair {
 }
 
 /// Where 0 turns the second setting off, the first may have any value.
-const PAIRS: [Pair; 9] = [
+const PAIRS: [Pair; 10] = [
     steps("repeats_free", "repeats_max"),
     steps("errors_free", "errors_max"),
+    steps("content_days", "record_days"),
     bounds("requests_per_minute", "requests_per_minute_total"),
     bounds("waiting_per_user_max", "waiting_max"),
     bounds("prompt_bytes_max", "body_bytes_max"),

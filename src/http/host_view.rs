@@ -20,6 +20,7 @@ use crate::rules::accounts::Accounts;
 use crate::rules::queue::UpstreamLoad;
 use crate::rules::routing::{Condition, UpstreamState};
 use crate::store::backup::BackupNote;
+use crate::store::retention::RetentionDays;
 use crate::store::{RecordSize, Store};
 
 /// The gateway and the machine it runs on. What is not known is left out.
@@ -45,6 +46,8 @@ pub struct HostView {
     pub timezone: Option<String>,
     /// How many days prompts and answers are kept; null: until the person is deleted.
     pub retention_days: Option<u64>,
+    /// How many days rows of the record are kept; null: for ever.
+    pub record_days: Option<u64>,
     pub record: HostRecord,
     /// The newest backup: a scheduled one that still lies in its folder, or one that `lan-gateway backup` made; null: none is known.
     pub last_backup: Option<LastBackup>,
@@ -208,6 +211,7 @@ impl HostView {
             record,
             backups: backups.clone(),
         });
+        let kept = RetentionDays::of(&store.settings().now());
         let marks = machine.disk.map(|disk| DiskMarks::of(&config.disk, disk));
         let loads = gateway.queue().upstreams();
         let upstreams = config.upstreams.iter().zip(states).zip(loads).zip(loaded);
@@ -218,8 +222,8 @@ impl HostView {
             listen: listen.to_string(),
             plain_http: is_plain(listen),
             timezone: Some(config.timezone.name()).filter(|name| Zone::named(name).is_some()).map(str::to_owned),
-            // Contents go with their person alone.
-            retention_days: None,
+            retention_days: kept.of_contents().map(u64::from),
+            record_days: kept.of_rows().map(u64::from),
             record: HostRecord {
                 can_record: store.can_write(),
                 bytes: size.map(|size| size.bytes),

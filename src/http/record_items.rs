@@ -88,6 +88,10 @@ pub struct AuditItem {
     /// The part of `gpu_ms` in which the answer was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer_ms: Option<i64>,
+    /// Why its contents were erased: `retention` (for their age) or `deletion` (of its person). Absent while they are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "retention")]
+    pub erased: Option<&'static str>,
     /// Number of equal refusals that this row counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeat: Option<i64>,
@@ -143,6 +147,7 @@ impl AuditItem {
             load_ms: millis(row.load_us),
             prompt_ms: millis(row.prompt_us),
             answer_ms: millis(row.answer_us),
+            erased: None,
             repeat: row.repeat,
             until: row.until_us.map(|until| Timestamp(until).rfc3339()),
             prompt_start: None,
@@ -152,6 +157,15 @@ impl AuditItem {
     }
 }
 
+/// Returns why the contents of a request were erased; `None`: they are kept, or it has none.
+fn why_erased(row: &Row, erased_to: i64, people: &People) -> Option<&'static str> {
+    if row.kind() != Some(Kind::Result) {
+        return None;
+    }
+    let is_deleted = row.user_id.is_some_and(|id| people.by_id(id).is_none());
+    (row.log_id <= erased_to).then_some("retention").or(is_deleted.then_some("deletion"))
+}
+
 /// Returns rows as they are shown, with the names that belong to them.
 pub async fn audit_items(store: &Store, shown: &[Row]) -> Result<Vec<AuditItem>, Error> {
     let tokens = store.token_labels(shown.iter().filter_map(|row| row.token_id).collect()).await?;
@@ -159,8 +173,10 @@ pub async fn audit_items(store: &Store, shown: &[Row]) -> Result<Vec<AuditItem>,
     let (details, people) = (store.details(acts).await?, store.people());
     let strange = shown.iter().filter(|row| row.kind() == Some(Kind::Refusal) && row.user_id.is_none());
     let mut addresses = store.refused_addresses(strange.map(|row| row.log_id).collect()).await?;
+    let erased_to = store.contents_erased_to().await?;
     let item = |row: &Row| AuditItem {
         client_address: addresses.remove(&row.log_id),
+        erased: why_erased(row, erased_to, &people),
         ..AuditItem::of(row, &people, &tokens, details.get(&row.log_id))
     };
     Ok(shown.iter().map(item).collect())

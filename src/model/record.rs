@@ -113,6 +113,10 @@ words! {
     UserDeleted = "user_deleted",
     /// The contents of a deleted user are gone from the file.
     ContentsErased = "contents_erased",
+    /// Contents were erased because of their age.
+    ContentsExpired = "contents_expired",
+    /// Rows were removed because of their age.
+    RowsRemoved = "rows_removed",
     PasswordChanged = "password_changed",
     PasswordReset = "password_reset",
     PasswordResetWithCode = "password_reset_with_code",

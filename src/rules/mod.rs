@@ -9,6 +9,7 @@ pub mod policy;
 pub mod pulse;
 pub mod quarantine;
 pub mod queue;
+pub mod retention;
 pub mod routing;
 pub mod tokens;
 pub mod usage;

@@ -10,6 +10,7 @@ use tracing::warn;
 use crate::base::vital::panic_on_purpose;
 use crate::http::address_quotas::AddressQuotas;
 use crate::provider;
+use crate::rules::retention::Retention;
 use crate::serve::alive::WRITE_TIME_MAX;
 use crate::serve::app::App;
 use crate::serve::backups;
@@ -66,6 +67,7 @@ pub fn start(app: &Arc<App>, quotas: AddressQuotas, control: impl Future<Output 
         spawn("the news for systemd", Box::pin(systemd::attend(app.clone()))),
         spawn("erasing", Box::pin(erase(app.clone()))),
         spawn("the scheduled backups", Box::pin(backups::keep_up(app.clone()))),
+        spawn("the retention", Box::pin(retain(app.clone()))),
         spawn("the control socket", Box::pin(control)),
     ])
 }
@@ -164,6 +166,21 @@ pub async fn erase(app: Arc<App>) {
             Ok(false) => tokio::time::sleep(ERASING_LOOK).await,
             Err(error) => {
                 warn!(cause = %error, "erasing contents failed; it is retried later");
+                tokio::time::sleep(BEAT).await;
+            }
+        }
+    }
+}
+
+/// Erases what is older than the settings allow, batch by batch, until it is dropped.
+pub async fn retain(app: Arc<App>) {
+    let mut retention = Retention::new(app.store.clone());
+    loop {
+        match retention.step().await {
+            Ok(true) => tokio::time::sleep(ERASING_REST).await,
+            Ok(false) => tokio::time::sleep(ERASING_LOOK).await,
+            Err(error) => {
+                warn!(cause = %error, "erasing what is too old failed; it is retried later");
                 tokio::time::sleep(BEAT).await;
             }
         }

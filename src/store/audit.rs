@@ -106,6 +106,11 @@ impl Entry {
     }
 }
 
+/// Returns up to which row every intent has its result.
+pub fn closed_to(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    watermark_of(connection, CLOSED)
+}
+
 pub fn watermark_of(connection: &mut SqliteConnection, name: &str) -> QueryResult<i64> {
     Ok(watermark::table.find(name).select(watermark::log_id).first(connection).optional()?.unwrap_or(0))
 }

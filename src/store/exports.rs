@@ -15,7 +15,7 @@ use crate::model::record::Act;
 use crate::store::audit::StoredPart;
 use crate::store::people::{check_acting_admin, deleted, deleted_among, find_by_id};
 use crate::store::schema::exports;
-use crate::store::{Store, Tx, audit};
+use crate::store::{Store, Tx, audit, retention};
 
 mod pages;
 
@@ -49,6 +49,21 @@ pub struct FinishedExport {
     pub sha256: Vec<u8>,
     /// SHA-256 of the receipt's code.
     pub receipt: Vec<u8>,
+}
+
+/// How far an export has read, and up to which row contents were erased for their age when it began.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadSoFar {
+    pub read_to: i64,
+    pub erased_to: i64,
+}
+
+impl ReadSoFar {
+    /// Returns whether rows that are not read yet have lost their contents since the export began.
+    fn has_lost(self, connection: &mut SqliteConnection) -> QueryResult<bool> {
+        let erased_to = retention::erased_to(connection)?;
+        Ok(erased_to > self.erased_to && erased_to > self.read_to)
+    }
 }
 
 impl Store {
@@ -88,18 +103,19 @@ impl Store {
 
     /// Returns the contents of the first of these requests, each a log_id and its user: as many as `bytes` allow, and at least one.
     /// Users who were `deleted` when the export began have no contents in it. It is an error when another user was deleted since,
-    /// because their contents are being erased.
+    /// because their contents are being erased, and when unread ones were erased for their age.
     pub async fn export_contents(
         &self,
         requests: Vec<(i64, Option<i64>)>,
         bytes: usize,
         deleted: Arc<HashSet<i64>>,
+        so_far: ReadSoFar,
     ) -> Result<Vec<Vec<StoredPart>>, Error> {
         let some = move |connection: &mut SqliteConnection| {
             // In one transaction, so that nothing is erased between the check and the reads.
             let people: Vec<i64> = requests.iter().filter_map(|(_, user_id)| *user_id).collect();
             let now = deleted_among(connection, Some(people))?;
-            if now.iter().any(|id| !deleted.contains(id)) {
+            if now.iter().any(|id| !deleted.contains(id)) || so_far.has_lost(connection)? {
                 return Ok(None);
             }
             let (mut found, mut read) = (Vec::new(), 0);
@@ -117,18 +133,19 @@ impl Store {
         self.read(move |connection| connection.transaction(some)).await?.ok_or_else(contents_vanished)
     }
 
-    /// Completes an export, unless one of `people` was deleted while it was read.
+    /// Completes an export, unless one of `people` was deleted while it was read, or unread rows were erased.
     pub async fn finish_export(
         &self,
         export: &Export,
         finished: FinishedExport,
         people: BTreeSet<i64>,
         deleted_before: Arc<HashSet<i64>>,
+        so_far: ReadSoFar,
     ) -> Result<(), Error> {
         let export = export.clone();
         self.write(move |tx| {
             let gone = |id: &i64| people.contains(id) && !deleted_before.contains(id);
-            if deleted(tx.connection)?.iter().any(gone) {
+            if deleted(tx.connection)?.iter().any(gone) || so_far.has_lost(tx.connection)? {
                 return Err(contents_vanished().into());
             }
             let opens_deletion = export.filter.is_none() && is_trusted(tx, export.by_user_id)?;
@@ -152,7 +169,9 @@ impl Store {
 
 /// Returns why an export breaks off.
 pub fn contents_vanished() -> Error {
-    Error::conflict("a person in this export was deleted while it was read; create a new one")
+    Error::conflict(
+        "a person in this export was deleted, or old contents were erased, while it was read; create a new one",
+    )
 }
 
 /// Whether an export of `by` allows deletion: only one that an admin or the host made does.

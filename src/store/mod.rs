@@ -31,6 +31,7 @@ mod people;
 mod prompt_starts;
 pub mod pulse;
 pub mod quotas;
+pub mod retention;
 pub mod schema;
 pub mod search;
 pub mod sessions;

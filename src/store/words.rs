@@ -224,6 +224,16 @@ pub fn forget(tx: &mut Tx<'_>, rows: &[Row]) -> QueryResult<()> {
     Ok(())
 }
 
+/// Removes rows whose words were forgotten from the index, with their marks. Rows that are not indexed are passed over.
+pub fn remove_rows(tx: &mut Tx<'_>, rows: &[Row]) -> QueryResult<()> {
+    let indexed = indexed_to(tx.connection)?;
+    for row in rows.iter().filter(|row| row.kind() != Some(Kind::Intent) && row.log_id <= indexed) {
+        let known = Indexed { log_id: row.log_id, marks: marks_of(row), said: String::new() };
+        remove(tx.connection, &known)?;
+    }
+    Ok(())
+}
+
 /// The state of a merge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Merge {

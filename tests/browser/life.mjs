@@ -12,7 +12,7 @@ const WORD = "zeppelinpost";
 // Pages of the site map that a walk along the links must have come by.
 const OF_ADMINS = ["/admin", "/admin/queue", "/admin/users", "/admin/users/{id}", "/admin/users/{id}/limits", "/admin/users/{id}/tokens",
   "/admin/users/{id}/history", "/admin/tokens", "/admin/record", "/admin/record/{id}", "/admin/usage", "/admin/models",
-  "/admin/settings/limits", "/admin/settings/queue", "/admin/settings/runaways", "/admin/settings/sizes", "/admin/settings/file",
+  "/admin/settings/limits", "/admin/settings/queue", "/admin/settings/runaways", "/admin/settings/sizes", "/admin/settings/record", "/admin/settings/file",
   "/admin/settings/check"];
 const OF_EVERYBODY = ["/me", "/me/usage", "/me/record", "/me/record/{id}", "/me/export", "/me/setup", "/me/account", "/me/tokens",
   "/me/tokens/new"];

@@ -168,7 +168,7 @@ async fn every_setting_is_on_a_tab_and_the_file_shows_no_secret() {
     let admin = gateway.admin().await;
     let mut browser = Browser::of_admin(&gateway).await;
     let mut all = String::new();
-    for tab in ["limits", "queue", "runaways", "sizes"] {
+    for tab in ["limits", "queue", "runaways", "sizes", "record"] {
         all += &browser.get(&format!("/admin/settings/{tab}")).await.text;
     }
 
@@ -194,7 +194,7 @@ async fn settings_are_for_admins_and_forms_of_this_gateway_alone() {
     let form = [("requests_per_minute", "20"), ("was_requests_per_minute", "10")];
 
     let nowhere = ann.get("/admin/nope").await;
-    for tab in ["limits", "queue", "runaways", "sizes", "file"] {
+    for tab in ["limits", "queue", "runaways", "sizes", "record", "file"] {
         let page = ann.get(&format!("/admin/settings/{tab}")).await;
         assert_eq!((page.status, &page.text), (404, &nowhere.text), "{tab}");
     }

@@ -25,6 +25,8 @@ use crate::http::pages::words::sentences;
 use crate::http::refusals::note_refusal;
 use crate::model::credential::Username;
 use crate::rules::accounts::Accounts;
+use crate::store::Store;
+use crate::store::retention::RetentionDays;
 
 page_routes! {
     "HEAD" "/" Anyone probe;
@@ -162,14 +164,20 @@ struct RegisterPage {
     frame: Frame,
     email: String,
     problem: Option<FormProblem>,
+    /// For how many days contents are kept; `None`: until the account is deleted.
+    kept_days: Option<u64>,
 }
 
-async fn register_page(guest: Guest) -> PageResult {
+fn kept_days(store: &Store) -> Option<u64> {
+    RetentionDays::of(&store.settings().now()).of_contents().map(u64::from)
+}
+
+async fn register_page(guest: Guest, store: web::Data<Store>) -> PageResult {
     let frame = guest.frame("Ask for an account", NavEntry::Elsewhere);
-    guest.page(&RegisterPage { frame, email: String::new(), problem: None })
+    guest.page(&RegisterPage { frame, email: String::new(), problem: None, kept_days: kept_days(&store) })
 }
 
-async fn register(form: Posted<Guest>, accounts: web::Data<Accounts>) -> PageResult {
+async fn register(form: Posted<Guest>, accounts: web::Data<Accounts>, store: web::Data<Store>) -> PageResult {
     let (visit, fields) = (&form.visit, &form.fields);
     let email = fields.text("email");
     let registered = async {
@@ -179,7 +187,8 @@ async fn register(form: Posted<Guest>, accounts: web::Data<Accounts>) -> PageRes
     let Err(error) = registered.await else { return visit.to("/sign-in?done=registered") };
     let problem = FormProblem::of(error)?;
     let frame = visit.frame("Problem: Ask for an account", NavEntry::Elsewhere);
-    visit.page_as(problem.status(), &RegisterPage { frame, email: email.to_owned(), problem: Some(problem) })
+    let page = RegisterPage { frame, email: email.to_owned(), problem: Some(problem), kept_days: kept_days(&store) };
+    visit.page_as(page.problem.as_ref().map_or(StatusCode::BAD_REQUEST, FormProblem::status), &page)
 }
 
 fn check_repeated(password: &str, repeated: &str) -> Result<(), Error> {

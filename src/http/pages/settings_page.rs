@@ -42,6 +42,8 @@ page_routes! {
     "POST" "/admin/settings/runaways" Admin save_runaways;
     "GET" "/admin/settings/sizes" Admin sizes;
     "POST" "/admin/settings/sizes" Admin save_sizes;
+    "GET" "/admin/settings/record" Admin kept;
+    "POST" "/admin/settings/record" Admin save_kept;
     "GET" "/admin/settings/file" Admin of_file_page;
 }
 
@@ -67,6 +69,7 @@ tab!(Limits, limits, save_limits);
 tab!(Queue, queue, save_queue);
 tab!(Runaways, runaways, save_runaways);
 tab!(Sizes, sizes, save_sizes);
+tab!(Record, kept, save_kept);
 
 /// The values of one tab.
 #[derive(Template)]

@@ -20,7 +20,7 @@ use crate::rules::export::ExportFormat;
 use crate::rules::export::lines::{COLUMNS, Contents, Line, hex};
 use crate::store::Store;
 use crate::store::audit::{Beginning, Entry, Wanted};
-use crate::store::exports::{Export, FinishedExport};
+use crate::store::exports::{Export, FinishedExport, ReadSoFar};
 
 /// Requests that are looked up at once.
 const ENTRIES_PER_PAGE: i64 = 200;
@@ -37,6 +37,8 @@ pub struct Exporter {
     format: ExportFormat,
     wanted: Wanted,
     after: i64,
+    /// The last row whose contents were read.
+    read_to: i64,
     /// The end of the record when the export began. Requests that ran then come last, without a result.
     beginning: Beginning,
     /// The next lines, oldest first.
@@ -81,6 +83,7 @@ impl Exporter {
             format,
             wanted,
             after: 0,
+            read_to: 0,
             beginning,
             page: VecDeque::new(),
             byte_order_mark,
@@ -151,17 +154,24 @@ impl Exporter {
         self.format == ExportFormat::JsonLines && self.export.filter.is_some()
     }
 
+    fn so_far(&self) -> ReadSoFar {
+        ReadSoFar { read_to: self.read_to, erased_to: self.beginning.erased_to }
+    }
+
     async fn write_some(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         let requests = self.page.iter().map(|entry| (entry.first.log_id, entry.first.user_id)).collect();
         let deleted = self.beginning.deleted.clone();
-        let contents = self.store.export_contents(requests, CONTENTS_BYTES, deleted).await?;
+        let so_far = self.so_far();
+        let contents = self.store.export_contents(requests, CONTENTS_BYTES, deleted, so_far).await?;
         let read: Vec<Entry> = self.page.drain(..contents.len().min(self.page.len())).collect();
+        self.read_to = read.iter().map(Entry::log_id).fold(self.read_to, i64::max);
         self.people.extend(read.iter().filter_map(|entry| entry.first.user_id));
         let tokens = read.iter().filter_map(|entry| entry.first.token_id).collect();
         let (tokens, people) = (self.store.token_labels(tokens).await?, self.store.people());
         for (entry, parts) in read.iter().zip(contents) {
             let token = entry.first.token_id.and_then(|id| tokens.get(&id));
-            let line = Line { entry, contents: &Contents::of(parts), people: &people, token };
+            let is_expired = entry.first.kind() == Some(Kind::Intent) && entry.log_id() <= self.beginning.erased_to;
+            let line = Line { entry, contents: &Contents::of(parts), people: &people, token, is_expired };
             match self.format {
                 ExportFormat::Csv => csv_line(out, &line.csv()),
                 ExportFormat::JsonLines => json_line(out, &line.json())?,
@@ -182,7 +192,7 @@ impl Exporter {
             receipt: digest::digest(&digest::SHA256, code.as_bytes()).as_ref().to_vec(),
         };
         let (people, deleted) = (std::mem::take(&mut self.people), self.beginning.deleted.clone());
-        self.store.finish_export(&self.export, finished, people, deleted).await?;
+        self.store.finish_export(&self.export, finished, people, deleted, self.so_far()).await?;
         match self.format {
             ExportFormat::Csv => {
                 let mut cells = vec![String::new(); COLUMNS.len()];

@@ -120,6 +120,8 @@ pub struct Line<'a> {
     pub people: &'a People,
     /// Name of the token that was used, or that an act is about.
     pub token: Option<&'a Label>,
+    /// Whether its contents were erased for their age.
+    pub is_expired: bool,
 }
 
 impl Line<'_> {
@@ -181,6 +183,9 @@ impl Line<'_> {
             ("repeat", repeat.into()),
         ] {
             fields.push((name.to_owned(), Field::Value(value)));
+        }
+        if self.is_expired {
+            fields.push(("erased".to_owned(), Field::Value("retention".into())));
         }
         LineFields(fields)
     }

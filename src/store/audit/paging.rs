@@ -16,7 +16,7 @@ use crate::store::audit::reading::{last_before, newest_log_id, open_intents};
 use crate::store::audit::{Entry, Row, Wanted};
 use crate::store::people::deleted;
 use crate::store::schema::record;
-use crate::store::{Store, words};
+use crate::store::{Store, retention, words};
 
 /// A range of the record without both its ends.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +46,8 @@ pub struct Beginning {
     pub running: Vec<Entry>,
     /// People who were deleted before.
     pub deleted: Arc<HashSet<i64>>,
+    /// Up to which row contents were erased for their age before.
+    pub erased_to: i64,
 }
 
 impl Store {
@@ -85,14 +87,16 @@ impl Store {
     /// Returns where an export of `wanted` begins. A search sees what is in the search index, so that is brought up to the end of
     /// the record first.
     pub async fn begin_export(&self, wanted: &Wanted) -> Result<Beginning, Error> {
-        let begun = |connection: &mut SqliteConnection| Ok((open_intents(connection)?, deleted(connection)?));
-        let ((open, upto), deleted) = self.read(move |connection| connection.transaction(begun)).await?;
+        let begun = |connection: &mut SqliteConnection| {
+            Ok((open_intents(connection)?, deleted(connection)?, retention::erased_to(connection)?))
+        };
+        let ((open, upto), deleted, erased_to) = self.read(move |connection| connection.transaction(begun)).await?;
         if wanted.text.is_some() {
             while self.searched_to().await?.log_id < upto && self.follow_words().await? {}
         }
         let running = open.into_iter().filter(|row| wanted.takes_running(row));
         let running = running.map(|first| Entry { first, last: None }).collect();
-        Ok(Beginning { upto, running, deleted: Arc::new(deleted) })
+        Ok(Beginning { upto, running, deleted: Arc::new(deleted), erased_to })
     }
 
     /// Returns up to where searches see the record.

@@ -110,6 +110,7 @@ mod tests {
             plain_http: false,
             timezone: None,
             retention_days: None,
+            record_days: None,
             record: HostRecord {
                 can_record: true,
                 bytes: None,

@@ -261,6 +261,8 @@ fn answer(story: &Story, is_own: bool) -> AnswerShown {
                 ""
             } else if !story.tool_calls.is_empty() {
                 "No text: the model called a function, see below."
+            } else if item.erased == Some("retention") {
+                ERASED_FOR_AGE
             } else if story.request.is_empty() {
                 "Prompt and answer are erased."
             } else {
@@ -275,9 +277,14 @@ fn answer(story: &Story, is_own: bool) -> AnswerShown {
         None => ("", ""),
     };
     let code = item.reason.as_deref();
-    let why = code.map_or(fallback.to_owned(), |code| sentence_of(&reason(code)));
+    let mut why = code.map_or(fallback.to_owned(), |code| sentence_of(&reason(code)));
+    if item.erased == Some("retention") {
+        why = format!("{why} {ERASED_FOR_AGE}");
+    }
     AnswerShown { why, kind, remedy: code.filter(|_| is_own).and_then(remedy).unwrap_or_default(), ..shown }
 }
+
+const ERASED_FOR_AGE: &str = "Prompt and answer were erased for their age (retention).";
 
 fn sentence_of(word: &Word) -> String {
     if word.is_code { format!("{}.", word.text) } else { format!("{}.", capitalised(&word.text)) }

@@ -13,7 +13,8 @@ pub type SettingsTabs = Vec<(&'static str, &'static str, bool)>;
 
 /// Returns the tabs, of which the one with the path `current` is the current one.
 pub fn settings_tabs(current: &str) -> SettingsTabs {
-    let of_values = [SettingTab::Limits, SettingTab::Queue, SettingTab::Runaways, SettingTab::Sizes];
+    let of_values =
+        [SettingTab::Limits, SettingTab::Queue, SettingTab::Runaways, SettingTab::Sizes, SettingTab::Record];
     let of_values = of_values.map(|tab| (tab_path(tab), label(tab)));
     let others = [(OF_FILE, "From the file"), (CHECK, "Self-check")];
     of_values.into_iter().chain(others).map(|(path, label)| (path, label, path == current)).collect()
@@ -25,6 +26,7 @@ pub fn tab_path(tab: SettingTab) -> &'static str {
         SettingTab::Queue => "/admin/settings/queue",
         SettingTab::Runaways => "/admin/settings/runaways",
         SettingTab::Sizes => "/admin/settings/sizes",
+        SettingTab::Record => "/admin/settings/record",
     }
 }
 
@@ -34,5 +36,6 @@ fn label(tab: SettingTab) -> &'static str {
         SettingTab::Queue => "Queue",
         SettingTab::Runaways => "Runaways",
         SettingTab::Sizes => "Sizes",
+        SettingTab::Record => "Record",
     }
 }

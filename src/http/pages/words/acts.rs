@@ -116,6 +116,16 @@ impl RecordedAct<'_> {
             Act::UserEnabled => self.with_subject(host.words("enabled"), ""),
             Act::UserDeleted => self.with_subject(host.words("deleted"), ""),
             Act::ContentsErased => self.with_subject(gateway.words("erased the prompts and answers of"), ""),
+            Act::ContentsExpired => gateway.words(format!(
+                "erased the prompts and answers of {} for their age{}",
+                counted(self.number("requests").unwrap_or(0), "request", "requests"),
+                self.older_than()
+            )),
+            Act::RowsRemoved => gateway.words(format!(
+                "removed {} of the record for their age{}",
+                counted(self.number("rows").unwrap_or(0), "row", "rows"),
+                self.older_than()
+            )),
             Act::PasswordChanged if self.is_about_themselves() => host.words("changed their password"),
             Act::PasswordChanged => self.with_subject(host.words("changed the password of"), ""),
             Act::PasswordReset => self.with_subject(host.words("reset the password of"), "to admin123"),
@@ -198,6 +208,11 @@ impl RecordedAct<'_> {
         if changes.is_empty() { changes } else { format!(": {changes}") }
     }
 
+    fn older_than(&self) -> String {
+        let days = self.number("days").map(|days| counted(days, "day", "days"));
+        days.map(|days| format!(", more than {days}")).unwrap_or_default()
+    }
+
     fn number(&self, field: &str) -> Option<u64> {
         self.detail?.get(field)?.as_u64()
     }
@@ -246,6 +261,8 @@ pub fn act_name(act: Act) -> &'static str {
         Act::UserEnabled => "enabled",
         Act::UserDeleted => "deleted",
         Act::ContentsErased => "contents erased",
+        Act::ContentsExpired => "old contents erased",
+        Act::RowsRemoved => "old rows removed",
         Act::PasswordChanged => "changed a password",
         Act::PasswordReset => "reset a password",
         Act::PasswordResetWithCode => "gave a one-time code",

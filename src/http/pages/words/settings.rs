@@ -11,6 +11,7 @@ pub enum SettingTab {
     Queue,
     Runaways,
     Sizes,
+    Record,
 }
 
 /// What a page says about a setting.
@@ -32,7 +33,7 @@ const fn all(tab: SettingTab, label: &'static str) -> SettingWords {
 
 /// Returns the words for a setting; `None` for a name that is none.
 pub fn setting(name: &str) -> Option<SettingWords> {
-    use SettingTab::{Limits, Queue, Runaways, Sizes};
+    use SettingTab::{Limits, Queue, Record, Runaways, Sizes};
 
     Some(match name {
         "requests_per_minute" => each(Limits, "Requests a minute"),
@@ -68,6 +69,8 @@ pub fn setting(name: &str) -> Option<SettingWords> {
         "own_body_bytes_max" => all(Sizes, "Largest request to the gateway itself"),
         "bodies_bytes_max" => all(Sizes, "Memory for requests"),
         "stranger_bytes_max" => all(Sizes, "Memory for requests of unknown senders"),
+        "content_days" => all(Record, "Prompts and answers are kept for"),
+        "record_days" => all(Record, "Rows of the record are kept for"),
         _ => return None,
     })
 }
@@ -94,7 +97,7 @@ pub fn in_larger_units(value: u64, unit: &str) -> Option<String> {
 /// Returns a value with its unit, as a sentence about a change has it: `20`, `300 seconds`.
 pub fn value(value: u64, unit: &str) -> String {
     match unit {
-        "seconds" | "bytes" => format!("{} {unit}", commas(value)),
+        "seconds" | "bytes" | "days" => format!("{} {unit}", commas(value)),
         "percent" => format!("{} %", commas(value)),
         _ => commas(value),
     }

@@ -32,6 +32,9 @@ fn where_no_answer_is_there_is_a_reason_in_words() {
     assert_eq!(answer(&calls, false).why, "No text: the model called a function, see below.");
     let erased = Story { request: String::new(), ..story(ended("completed", None)) };
     assert_eq!(answer(&erased, false).why, "Prompt and answer are erased.");
+    let old =
+        Story { request: String::new(), ..story(AuditItem { erased: Some("retention"), ..ended("completed", None) }) };
+    assert_eq!(answer(&old, false).why, "Prompt and answer were erased for their age (retention).");
     let running = answer(&story(AuditItem::default()), false);
     assert!(running.is_running && running.why.is_empty());
     let own = answer(&story(ended("refused", Some("queue_full"))), true);

@@ -45,6 +45,14 @@ fn people_are_let_in_and_what_they_wrote_is_read() {
         "the gateway erased the prompts and answers of ann@example.org"
     );
     assert_eq!(
+        told(Act::ContentsExpired, None, None, json!({ "requests": 1204, "days": 30 })),
+        "the gateway erased the prompts and answers of 1,204 requests for their age, more than 30 days"
+    );
+    assert_eq!(
+        told(Act::RowsRemoved, None, None, json!({ "rows": 1, "days": 365 })),
+        "the gateway removed 1 row of the record for their age, more than 365 days"
+    );
+    assert_eq!(
         told(Act::ExportFinished, MARIA, ANN, json!({ "lines": 1204 })),
         "maria@example.org finished an export of the record of ann@example.org, 1,204 lines"
     );

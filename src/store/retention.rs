@@ -1,0 +1,299 @@
+//! Retention: erases contents and removes rows that are older than the settings allow, in bounded batches that go on after a crash.
+//!
+//! Watermarks say up to which row contents are erased and rows are removed, and where the run began, for its act. Rows are removed
+//! from the beginning of the record only, and after their contents.
+
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use serde_json::json;
+
+use crate::base::clock::Timestamp;
+use crate::base::error::Error;
+use crate::config::settings::Settings;
+use crate::model::record::{Act, Kind};
+use crate::store::audit::{self, Row, last_before, set_watermark, watermark_of};
+use crate::store::schema::{record, record_image, record_image_use, record_part};
+use crate::store::words::{self, Merge};
+use crate::store::{Store, Tx, usage};
+
+/// The contents of every request that ended up to this row are erased.
+const ERASED: &str = "contents_erased";
+/// Where the run began whose act is not written yet.
+const ERASED_FROM: &str = "contents_erased_from";
+/// Every row up to this one is removed.
+const REMOVED: &str = "rows_removed";
+const REMOVED_FROM: &str = "rows_removed_from";
+/// Rows that this run has removed.
+const REMOVED_ROWS: &str = "rows_removed_count";
+/// When the host's clock was last believed, in microseconds.
+const CLOCK: &str = "retention_clock";
+
+/// What is erased in one transaction: so little that other writes don't wait long. A single larger request takes longer.
+const ERASED_PER_BATCH: i64 = 16;
+const BYTES_PER_BATCH: i64 = 1 << 20;
+
+/// Rows that are removed in one transaction.
+const REMOVED_PER_BATCH: i64 = 128;
+
+/// Meanwhile the checkpoints empty the WAL, so that little is left for the writer, which blocks other writes.
+const REST_BEFORE_TRUNCATION: Duration = Duration::from_secs(2);
+
+/// How many days are kept; 0: for ever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RetentionDays {
+    pub contents: u32,
+    pub record: u32,
+}
+
+impl RetentionDays {
+    pub fn of(settings: &Settings) -> RetentionDays {
+        RetentionDays { contents: settings.content_days, record: settings.record_days }
+    }
+
+    pub fn is_for_ever(self) -> bool {
+        self.contents == 0 && self.record == 0
+    }
+
+    /// Returns for how many days contents are kept. They go with their rows at the latest.
+    pub fn of_contents(self) -> Option<u32> {
+        [self.contents, self.record].into_iter().filter(|days| *days > 0).min()
+    }
+
+    pub fn of_rows(self) -> Option<u32> {
+        Some(self.record).filter(|days| *days > 0)
+    }
+}
+
+/// How far a run erases and removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetentionRun {
+    pub days: RetentionDays,
+    erase_to: i64,
+    remove_to: i64,
+    /// Whether that is all that is old enough. What is not indexed or summed up yet takes another run.
+    pub is_whole: bool,
+}
+
+enum Batch {
+    More,
+    Done,
+}
+
+impl Store {
+    /// Begins a run: what is older than `days` when it is `now`.
+    pub async fn begin_retention(&self, days: RetentionDays, now: Timestamp) -> Result<RetentionRun, Error> {
+        self.read(move |connection| {
+            connection.transaction(|connection| {
+                let indexed = words::indexed_to(connection)?;
+                let mut older = |days: Option<u32>| match days {
+                    Some(days) => last_before(connection, now.plus_seconds(-i64::from(days) * 86_400)),
+                    None => Ok(0),
+                };
+                let (erase_to, remove_to) = (older(days.of_contents())?, older(days.of_rows())?);
+                // Only indexed words can be removed, and what is not summed up yet would be missing in the sums.
+                let followed = indexed.min(watermark_of(connection, usage::USAGE)?).min(audit::closed_to(connection)?);
+                let is_whole = erase_to <= indexed && remove_to <= followed;
+                Ok(RetentionRun { days, erase_to: erase_to.min(indexed), remove_to: remove_to.min(followed), is_whole })
+            })
+        })
+        .await
+    }
+
+    /// Erases or removes one batch, or finishes a part of the run; `merge` is the state of the search index. `false`: the run is
+    /// over.
+    pub async fn retention_step(&self, run: RetentionRun, merge: &mut Merge) -> Result<bool, Error> {
+        if let Batch::More = self.write(move |tx| Ok(erase_batch(tx, run.erase_to)?)).await? {
+            return Ok(true);
+        }
+        if self.finish_erasing(run.days, merge).await? {
+            return Ok(true);
+        }
+        if let Batch::More = self.write(move |tx| Ok(remove_batch(tx, run.remove_to)?)).await? {
+            return Ok(true);
+        }
+        self.write(move |tx| Ok(note_removed(tx, run.days)?)).await?;
+        Ok(false)
+    }
+
+    /// Takes the erased words out of the index, empties the WAL and writes the act. `false`: there is nothing more to do.
+    async fn finish_erasing(&self, days: RetentionDays, merge: &mut Merge) -> Result<bool, Error> {
+        let (from, to, requests) = self.read(erased_in_run).await?;
+        if requests > 0 {
+            let step = *merge;
+            if self.write(move |tx| Ok(words::merge_some(tx.connection, step)?)).await? {
+                *merge = Merge::GoOn;
+                return Ok(true);
+            }
+            *merge = Merge::Begin;
+            tokio::time::sleep(REST_BEFORE_TRUNCATION).await;
+            self.truncate_wal().await?;
+        }
+        if from < to {
+            self.write(move |tx| {
+                set_watermark(tx.connection, ERASED_FROM, to)?;
+                if requests > 0 {
+                    let days = days.of_contents();
+                    let detail =
+                        json!({ "from_log_id": from + 1, "to_log_id": to, "requests": requests, "days": days });
+                    audit::insert_act(
+                        tx.connection,
+                        tx.now,
+                        Act::ContentsExpired,
+                        None,
+                        None,
+                        Some(detail.to_string()),
+                    )?;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(false)
+    }
+
+    /// Returns up to which row contents were erased because of their age.
+    pub async fn contents_erased_to(&self) -> Result<i64, Error> {
+        self.read(erased_to).await
+    }
+
+    /// Returns when the host's clock was last believed; before the first time, when the newest row was written.
+    pub async fn retention_clock(&self) -> Result<Option<Timestamp>, Error> {
+        self.read(|connection| {
+            let at = match watermark_of(connection, CLOCK)? {
+                0 => audit::last_at(connection)?,
+                at => Timestamp(at),
+            };
+            Ok(Some(at).filter(|at| at.0 > 0))
+        })
+        .await
+    }
+
+    pub async fn set_retention_clock(&self, now: Timestamp) -> Result<(), Error> {
+        self.write(move |tx| Ok(set_watermark(tx.connection, CLOCK, now.0)?)).await
+    }
+}
+
+/// Returns up to which row contents were erased because of their age.
+pub fn erased_to(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    watermark_of(connection, ERASED)
+}
+
+fn ended() -> [&'static str; 2] {
+    // The parts of a request are erased with its result, because the index has its words under the result.
+    [Kind::Result.name(), Kind::Refusal.name()]
+}
+
+/// Returns the range of a run whose act is not written yet, and how many requests and refusals it has.
+fn erased_in_run(connection: &mut SqliteConnection) -> QueryResult<(i64, i64, i64)> {
+    let (from, to) = (watermark_of(connection, ERASED_FROM)?, erased_to(connection)?);
+    let requests = match from < to {
+        true => record::table
+            .filter(record::log_id.gt(from))
+            .filter(record::log_id.le(to))
+            .filter(record::kind.eq_any(ended()))
+            .count()
+            .get_result(connection)?,
+        false => 0,
+    };
+    Ok((from, to, requests))
+}
+
+fn erase_batch(tx: &mut Tx<'_>, to: i64) -> QueryResult<Batch> {
+    let after = erased_to(tx.connection)?;
+    if after >= to {
+        return Ok(Batch::Done);
+    }
+    let mut rows: Vec<Row> = record::table
+        .filter(record::log_id.gt(after))
+        .filter(record::log_id.le(to))
+        .filter(record::kind.eq_any(ended()))
+        .order(record::log_id)
+        .limit(ERASED_PER_BATCH)
+        .select(Row::as_select())
+        .load(tx.connection)?;
+    let is_last = (rows.len() as i64) < ERASED_PER_BATCH;
+    let mut bytes = 0;
+    let mut taken = 0;
+    while taken < rows.len() && bytes < BYTES_PER_BATCH {
+        bytes += bytes_of(tx.connection, rows[taken].contents_id())?;
+        taken += 1;
+    }
+    let is_last = is_last && taken == rows.len();
+    rows.truncate(taken);
+    words::forget(tx, &rows)?;
+    for row in &rows {
+        erase(tx.connection, row.contents_id())?;
+    }
+    let upto = rows.last().map_or(to, |last| if is_last { to } else { last.log_id });
+    set_watermark(tx.connection, ERASED, upto)?;
+    Ok(Batch::More)
+}
+
+fn bytes_of(connection: &mut SqliteConnection, log_id: i64) -> QueryResult<i64> {
+    let length = diesel::dsl::sql::<BigInt>("coalesce(sum(length(body)), 0)");
+    record_part::table.filter(record_part::log_id.eq(log_id)).select(length).first(connection)
+}
+
+/// Erases the parts of a request, and those of its images that no other request has.
+fn erase(connection: &mut SqliteConnection, log_id: i64) -> QueryResult<()> {
+    diesel::delete(record_part::table.filter(record_part::log_id.eq(log_id))).execute(connection)?;
+    let uses = record_image_use::table.filter(record_image_use::log_id.eq(log_id));
+    let images: Vec<i64> = uses.select(record_image_use::image_id).load(connection)?;
+    diesel::delete(uses).execute(connection)?;
+    for image in images {
+        let others: Option<i64> = record_image_use::table
+            .filter(record_image_use::image_id.eq(image))
+            .select(record_image_use::id)
+            .first(connection)
+            .optional()?;
+        if others.is_none() {
+            diesel::delete(record_image::table.find(image)).execute(connection)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_batch(tx: &mut Tx<'_>, to: i64) -> QueryResult<Batch> {
+    let to = to.min(erased_to(tx.connection)?);
+    if watermark_of(tx.connection, REMOVED)? >= to {
+        return Ok(Batch::Done);
+    }
+    let rows: Vec<Row> = record::table
+        .filter(record::log_id.le(to))
+        .order(record::log_id)
+        .limit(REMOVED_PER_BATCH)
+        .select(Row::as_select())
+        .load(tx.connection)?;
+    words::remove_rows(tx, &rows)?;
+    let acts: Vec<i64> = rows.iter().filter(|row| row.kind() == Some(Kind::Act)).map(|row| row.log_id).collect();
+    diesel::delete(record_part::table.filter(record_part::log_id.eq_any(acts))).execute(tx.connection)?;
+    let upto = match rows.last() {
+        Some(last) if rows.len() as i64 == REMOVED_PER_BATCH => last.log_id,
+        _ => to,
+    };
+    let removed = diesel::delete(record::table.filter(record::log_id.le(upto))).execute(tx.connection)?;
+    let before = watermark_of(tx.connection, REMOVED_ROWS)?;
+    set_watermark(tx.connection, REMOVED_ROWS, before + removed as i64)?;
+    set_watermark(tx.connection, REMOVED, upto)?;
+    Ok(Batch::More)
+}
+
+/// Writes the act of a run that has removed rows.
+fn note_removed(tx: &mut Tx<'_>, days: RetentionDays) -> QueryResult<()> {
+    let (from, to) = (watermark_of(tx.connection, REMOVED_FROM)?, watermark_of(tx.connection, REMOVED)?);
+    let rows = watermark_of(tx.connection, REMOVED_ROWS)?;
+    if rows > 0 {
+        let detail = json!({ "from_log_id": from + 1, "to_log_id": to, "rows": rows, "days": days.record });
+        audit::insert_act(tx.connection, tx.now, Act::RowsRemoved, None, None, Some(detail.to_string()))?;
+        set_watermark(tx.connection, REMOVED_ROWS, 0)?;
+    }
+    if from < to {
+        set_watermark(tx.connection, REMOVED_FROM, to)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
