@@ -67,12 +67,16 @@ mod panics;
 mod payloads;
 #[path = "api/poison.rs"]
 mod poison;
+#[path = "api/proxies.rs"]
+mod proxies;
 #[path = "api/pulse.rs"]
 mod pulse;
 #[path = "api/quotas.rs"]
 mod quotas;
 #[path = "api/reasoning.rs"]
 mod reasoning;
+#[path = "api/recipes.rs"]
+mod recipes;
 #[path = "api/record.rs"]
 mod record;
 #[path = "api/record_filters.rs"]

@@ -5,6 +5,8 @@ mod support;
 
 #[path = "pages/door.rs"]
 mod door;
+#[path = "pages/https.rs"]
+mod https;
 #[path = "pages/matrix.rs"]
 mod matrix;
 #[path = "pages/models.rs"]

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::Value;
 
+use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::text::visible;
 use crate::cli::socket::Socket;
 use crate::config::{Config, Origin, UpstreamSlots};
 use crate::host::backups::BackupFacts;
+use crate::host::certificate::{CertificateFacts, OwnCertificate};
 use crate::host::files::OpenFiles;
 use crate::host::findings::{FindingCode, HostFacts, RecordFacts, bytes, findings, why_down};
 use crate::host::machine::Machine;
@@ -39,7 +41,7 @@ const GATEWAY_WAIT_MAX: Duration = Duration::from_secs(10);
 pub async fn run(config: &Config, origin: &Origin, command: &DoctorCommand) -> bool {
     let files = OpenFiles::raised(config, server::workers(config));
     println!("configuration  good; {origin}");
-    println!("listens on     {}", config.listen);
+    println!("listens on     {}", listens(config));
     println!("data folder    {}", data_folder(&config.data_dir));
     // A service may have another limit, which its log and the running gateway tell.
     println!("files          {}", files.describe(&config.settings));
@@ -47,20 +49,35 @@ pub async fn run(config: &Config, origin: &Origin, command: &DoctorCommand) -> b
     let backups = look_at_backups(config);
     let machine = Machine::look(&config.data_dir);
     let down = ask_upstreams(config, &machine).await;
+    let certificate = certificate(config);
     let facts = HostFacts {
         config,
         settings: config.settings,
-        listen: config.listen,
+        plain: config.plain_listen(),
+        certificate: certificate.clone().unwrap_or_default(),
         machine: &machine,
         files: Some(files),
         down,
         record: RecordFacts::default(),
         backups,
+        now: Timestamp::now(),
     };
     let own: Vec<HostWarning> = findings(&facts).into_iter().map(HostWarning::from).collect();
     let warnings = with_those_of_the_gateway(own, asked_gateway(config).await);
     print_warnings(&warnings);
-    whole && !warnings.iter().any(is_failure)
+    whole && certificate.is_ok() && !warnings.iter().any(is_failure)
+}
+
+fn listens(config: &Config) -> String {
+    let plain = config.plain_listen().map(|address| format!("http://{address}"));
+    let tls = config.tls.served().map(|address| format!("https://{address}"));
+    plain.into_iter().chain(tls).collect::<Vec<_>>().join(" and ")
+}
+
+/// Reads the certificate, if there is one, or tells why the gateway could not start with it.
+fn certificate(config: &Config) -> Result<Option<CertificateFacts>, ()> {
+    let own = config.tls.files.as_ref().map(OwnCertificate::read).transpose();
+    own.map(|own| own.map(|own| own.facts)).map_err(|cause| println!("certificate    {cause:#}"))
 }
 
 /// Asks the gateway that runs on the data folder for its warnings. `None`: none runs, or none that this user may ask.

@@ -47,10 +47,11 @@ pub use queue::Order;
 pub use reader::Problem;
 use reader::{Key, Reader};
 use settings::Settings;
-pub use tls::{TlsFiles, TlsSection};
+use tls::PLAIN_HTTP;
+pub use tls::{PlainHttp, TlsFiles, TlsSection};
 pub use tokens::TokensSection;
 pub use upstreams::{KindSettings, Upstream, UpstreamLimits, UpstreamSlots, UpstreamUrl};
-use values::{flag, host, list, number, parsed, seconds, text, zone};
+use values::{flag, host, list, network, number, one_of, parsed, seconds, text, zone};
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -64,6 +65,8 @@ pub struct Config {
     pub allow_networks: Vec<IpNet>,
     /// Names in lower case, and addresses.
     pub allowed_hosts: Vec<String>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub plain_http: PlainHttp,
     pub allow_network_filesystem: bool,
     pub upstreams: Vec<Upstream>,
     pub upstream: UpstreamLimits,
@@ -152,6 +155,11 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
+    /// Returns where plain HTTP is served.
+    pub fn plain_listen(&self) -> Option<SocketAddr> {
+        (self.plain_http != PlainHttp::Off).then_some(self.listen)
+    }
+
     /// Returns a file in which every key is commented out with its default.
     pub fn example() -> String {
         let mut reader = Reader::new(Table::new(), []);
@@ -196,7 +204,21 @@ impl Config {
             "[\"127.0.0.0/8\", \"::1/128\", \"10.0.0.0/8\", \"172.16.0.0/12\", \"192.168.0.0/16\", \"169.254.0.0/16\", \
              \"fc00::/7\", \"fe80::/10\"]",
             "Client addresses that are served; all others get a 403. The default is loopback, private and link-local.",
-            list(|item| item.parse().map_err(|_| format!("`{item}` must be a network, as in \"192.168.1.0/24\""))),
+            list(network),
+        );
+        let trusted_proxies = reader.key(
+            "trusted_proxies",
+            "[]",
+            "Networks of proxies, as in [\"127.0.0.1/32\"]. From these alone the gateway believes `X-Forwarded-For` (who the client \
+             is) and `X-Forwarded-Proto` (whether it speaks https), so they must set both; see deploy/nginx.conf.",
+            list(tls::proxies),
+        );
+        let plain_http = reader.key(
+            "plain_http",
+            "\"on\"",
+            "Who may use plain HTTP at `listen`: \"on\": everybody; \"loopback\": this host, and proxies that are trusted and are \
+             themselves asked over https; \"off\": nobody, `listen` is not opened. The last needs `[tls]`.",
+            one_of(PLAIN_HTTP),
         );
         let allowed_hosts = reader.key(
             "allowed_hosts",
@@ -229,6 +251,8 @@ impl Config {
             timezone,
             allow_networks,
             allowed_hosts,
+            trusted_proxies,
+            plain_http,
             allow_network_filesystem,
             upstreams,
             upstream: UpstreamLimits::read(reader),
@@ -268,7 +292,7 @@ fn check_together(reader: &mut Reader, config: &Config) {
         let message = "is in `data_dir`: a backup must not be lost with what it is a backup of; name another folder";
         reader.problem("backup.folder", message);
     }
-    let own = [("listen", Some(config.listen)), ("tls.listen", config.tls.served())];
+    let own = [("listen", config.plain_listen()), ("tls.listen", config.tls.served())];
     let own = own.into_iter().filter_map(|(key, address)| Some((key, address?)));
     for ((key, address), upstream) in own.flat_map(|own| config.upstreams.iter().map(move |upstream| (own, upstream))) {
         if upstream.url.port() == address.port() && upstream.url.may_be_at(address.ip()) {
@@ -276,8 +300,13 @@ fn check_together(reader: &mut Reader, config: &Config) {
             reader.problem(key, message);
         }
     }
+    if config.plain_http == PlainHttp::Off && config.tls.files.is_none() {
+        let message =
+            "nobody could reach the gateway: set `certificate` and `key` in [tls], or plain_http = \"loopback\"";
+        reader.problem("plain_http", message);
+    }
     // Port 0 takes a free one for each.
-    if config.tls.served() == Some(config.listen) && config.listen.port() != 0 {
+    if config.tls.served().is_some() && config.tls.served() == config.plain_listen() && config.listen.port() != 0 {
         reader.problem("tls.listen", "is the same as `listen`; https needs an address or port of its own");
     }
 }

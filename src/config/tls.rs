@@ -1,10 +1,12 @@
-//! `[tls]`: a second listener, for https.
+//! `[tls]`: a second listener, for https; and who may use the first, without encryption.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use crate::config::reader::Reader;
-use crate::config::values::{optional_path, parsed};
+use crate::config::values::{network, optional_path, parsed};
 
 #[derive(Debug, Clone)]
 pub struct TlsSection {
@@ -18,6 +20,26 @@ pub struct TlsSection {
 pub struct TlsFiles {
     pub certificate: PathBuf,
     pub key: PathBuf,
+}
+
+/// Who may use plain HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlainHttp {
+    On,
+    Loopback,
+    Off,
+}
+
+pub const PLAIN_HTTP: &[(&str, PlainHttp)] =
+    &[("on", PlainHttp::On), ("loopback", PlainHttp::Loopback), ("off", PlainHttp::Off)];
+
+/// Parses a network of proxies. Whoever is trusted may say that it is anybody.
+pub fn proxies(item: &str) -> Result<IpNet, String> {
+    let found = network(item)?;
+    if found.prefix_len() == 0 {
+        return Err(format!("`{item}` trusts everybody; name the proxy alone, as in \"192.168.1.9/32\""));
+    }
+    Ok(found)
 }
 
 impl TlsSection {

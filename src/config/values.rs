@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use toml::Value;
 
 use crate::base::clock::zone::Zone;
@@ -65,6 +66,11 @@ pub fn seconds(least: u64, most: u64) -> impl Fn(&Value) -> Result<Duration, Str
 
 pub fn parsed<T: std::str::FromStr>(what: &'static str) -> impl Fn(&Value) -> Result<T, String> {
     move |value| text(value)?.parse().map_err(|_| format!("{value} must be {what}"))
+}
+
+/// Parses a network, as a list has it.
+pub fn network(item: &str) -> Result<IpNet, String> {
+    item.parse().map_err(|_| format!("`{item}` must be a network, as in \"192.168.1.0/24\""))
 }
 
 pub fn zone(value: &Value) -> Result<Zone, String> {

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::config::settings::Settings;
-use crate::config::{Config, Upstream};
+use crate::config::{Config, PlainHttp, Upstream};
 use crate::host::backups::BackupFacts;
+use crate::host::certificate::CertificateFacts;
 use crate::host::files::OpenFiles;
 use crate::host::machine::Machine;
 use crate::host::room::{DiskMarks, Room};
@@ -36,13 +38,14 @@ pub enum FindingCode {
     BackupLate,
     SlotsMismatch,
     FewFiles,
+    CertificateExpires,
     SettingsContradict,
     NoEffect,
     PlainHttp,
 }
 
 impl FindingCode {
-    pub const ALL: [FindingCode; 14] = [
+    pub const ALL: [FindingCode; 15] = [
         FindingCode::CannotRecord,
         FindingCode::DiskFull,
         FindingCode::UpstreamDown,
@@ -54,6 +57,7 @@ impl FindingCode {
         FindingCode::BackupLate,
         FindingCode::SlotsMismatch,
         FindingCode::FewFiles,
+        FindingCode::CertificateExpires,
         FindingCode::SettingsContradict,
         FindingCode::NoEffect,
         FindingCode::PlainHttp,
@@ -72,6 +76,7 @@ impl FindingCode {
             FindingCode::BackupLate => "backup_late",
             FindingCode::SlotsMismatch => "slots_mismatch",
             FindingCode::FewFiles => "few_files",
+            FindingCode::CertificateExpires => "certificate_expires",
             FindingCode::SettingsContradict => "settings_contradict",
             FindingCode::NoEffect => "no_effect",
             FindingCode::PlainHttp => "plain_http",
@@ -89,13 +94,16 @@ pub struct HostFacts<'a> {
     pub config: &'a Config,
     /// The settings in force.
     pub settings: Settings,
-    pub listen: SocketAddr,
+    /// Where plain HTTP is served.
+    pub plain: Option<SocketAddr>,
+    pub certificate: Option<CertificateFacts>,
     pub machine: &'a Machine,
     pub files: Option<OpenFiles>,
     /// The error of each upstream that is down, in the order of the configuration.
     pub down: Vec<Option<String>>,
     pub record: RecordFacts,
     pub backups: BackupFacts,
+    pub now: Timestamp,
 }
 
 /// What is known of the record by a process that has opened it.
@@ -114,6 +122,9 @@ pub struct RecordFacts {
 /// A disk that the record will have filled in fewer days counts as low.
 pub const DISK_DAYS_MIN: u64 = 14;
 
+/// A certificate that is valid for fewer days should be replaced.
+pub const CERTIFICATE_DAYS_MIN: u64 = 30;
+
 /// Returns every finding, the most urgent first.
 pub fn findings(facts: &HostFacts<'_>) -> Vec<Finding> {
     let found = [
@@ -126,7 +137,8 @@ pub fn findings(facts: &HostFacts<'_>) -> Vec<Finding> {
         few_files(facts),
         open_folder(facts),
     ];
-    let mut found: Vec<Finding> = found.into_iter().flatten().chain(plain_http(facts)).collect();
+    let mut found: Vec<Finding> =
+        found.into_iter().flatten().chain(certificate_expires(facts)).chain(plain_http(facts)).collect();
     for (at, upstream) in facts.config.upstreams.iter().enumerate() {
         found.extend(down(upstream, facts.down.get(at).and_then(Option::as_deref)));
         found.extend(open_upstream(upstream, facts.machine));
@@ -313,15 +325,40 @@ fn contradictions(facts: &HostFacts<'_>) -> Vec<Finding> {
     said.chain(notes).collect()
 }
 
-fn plain_http(facts: &HostFacts<'_>) -> Option<Finding> {
-    let message = "this is plain HTTP: passwords and prompts can be read on the network between clients and this host";
-    let remedy = "use it on a network that you trust, or put a proxy with a certificate in front of it";
-    is_plain(facts.listen).then(|| finding(FindingCode::PlainHttp, message, remedy))
+fn certificate_expires(facts: &HostFacts<'_>) -> Option<Finding> {
+    let certificate = facts.certificate.as_ref()?;
+    let (file, until) = (certificate.file.display(), certificate.valid_until.rfc3339());
+    let message = match certificate.days_left(facts.now) {
+        None => format!("the certificate in {file} expired at {until}, so clients refuse https"),
+        _ if facts.now < certificate.valid_from => {
+            format!(
+                "the certificate in {file} is valid from {} on, so clients refuse https",
+                certificate.valid_from.rfc3339()
+            )
+        }
+        Some(days) if days < CERTIFICATE_DAYS_MIN => {
+            format!("the certificate in {file} expires in {days} days, at {until}; then clients refuse https")
+        }
+        Some(_) => return None,
+    };
+    let remedy = "replace the files of `tls.certificate` and `tls.key`, then `systemctl reload lan-gateway` (SIGHUP)";
+    Some(finding(FindingCode::CertificateExpires, message, remedy))
 }
 
-/// Returns whether clients on the network talk to this address without encryption. The gateway itself has no TLS.
-pub fn is_plain(listen: SocketAddr) -> bool {
-    !listen.ip().to_canonical().is_loopback()
+fn plain_http(facts: &HostFacts<'_>) -> Option<Finding> {
+    let message = "this is plain HTTP: passwords and prompts can be read on the network between clients and this host";
+    let remedy = match facts.config.tls.files {
+        None => {
+            "set `certificate` and `key` in [tls] (docs/tls.md has the commands), or use it on a network that you trust alone"
+        }
+        Some(_) => "once all clients use https, set plain_http = \"loopback\"",
+    };
+    is_plain(facts.config, facts.plain).then(|| finding(FindingCode::PlainHttp, message, remedy))
+}
+
+/// Returns whether clients on the network may talk to the gateway without encryption. `plain` is where plain HTTP is served.
+pub fn is_plain(config: &Config, plain: Option<SocketAddr>) -> bool {
+    config.plain_http == PlainHttp::On && plain.is_some_and(|address| !address.ip().to_canonical().is_loopback())
 }
 
 /// Writes a number of bytes for people.

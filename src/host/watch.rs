@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
 use crate::base::clock::Timestamp;
 use crate::host::backups::BackupWatch;
+use crate::host::certificate::CertificateFacts;
 use crate::host::files::OpenFiles;
 use crate::host::machine::Machine;
 
@@ -24,6 +25,7 @@ pub struct HostWatch {
     /// The scheduled backups.
     pub backups: BackupWatch,
     served: OnceLock<Served>,
+    certificate: RwLock<Option<CertificateFacts>>,
     last: Mutex<Option<(Instant, Arc<Machine>)>>,
 }
 
@@ -31,8 +33,24 @@ pub struct HostWatch {
 #[derive(Debug, Clone, Copy)]
 pub struct Served {
     pub since: Timestamp,
-    pub listen: SocketAddr,
+    /// Where plain HTTP is served.
+    pub plain: Option<SocketAddr>,
+    /// Where https is served.
+    pub tls: Option<SocketAddr>,
     pub files: OpenFiles,
+}
+
+impl Served {
+    /// Returns every address that clients are served at.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.plain.into_iter().chain(self.tls).collect()
+    }
+
+    /// Returns the URL of every address.
+    pub fn urls(&self) -> Vec<String> {
+        let plain = self.plain.map(|address| format!("http://{address}"));
+        plain.into_iter().chain(self.tls.map(|address| format!("https://{address}"))).collect()
+    }
 }
 
 impl HostWatch {
@@ -44,6 +62,16 @@ impl HostWatch {
     /// Returns how the process serves. `None`: it does not, as in a command that opens the data folder itself.
     pub fn served(&self) -> Option<Served> {
         self.served.get().copied()
+    }
+
+    /// Records the certificate that new clients get.
+    pub fn shows(&self, certificate: CertificateFacts) {
+        *self.certificate.write().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
+    }
+
+    /// Returns the certificate that new clients get. `None`: there is none, or the process does not serve.
+    pub fn certificate(&self) -> Option<CertificateFacts> {
+        self.certificate.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns what the machine looks like, at most some seconds ago. One caller at a time looks; when a look takes too long,

@@ -1,14 +1,17 @@
 //! Limits open connections, for each client address and in total.
 //!
 //! An address may have as many connections as are still free: a single address gets half of all at most, two get a third each,
-//! so there is always room for another.
+//! so there is always room for another. A trusted proxy is many people, so only the total bounds it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use ipnet::IpNet;
+
 use crate::config::settings::Live;
 use crate::host::files::Allowance;
+use crate::http::client::is_trusted;
 use crate::metrics::OpenConnections;
 
 #[derive(Clone)]
@@ -16,6 +19,7 @@ pub struct Connections {
     open: Arc<Mutex<Open>>,
     settings: Live,
     room: usize,
+    trusted_proxies: Vec<IpNet>,
     meter: Option<OpenConnections>,
 }
 
@@ -34,7 +38,12 @@ pub struct Connected {
 impl Connections {
     /// `room` is the number of connections that the limit of open files allows.
     pub fn new(settings: Live, room: usize) -> Self {
-        Connections { open: Arc::default(), settings, room, meter: None }
+        Connections { open: Arc::default(), settings, room, trusted_proxies: Vec::new(), meter: None }
+    }
+
+    /// Lets each of these addresses have all connections.
+    pub fn trusting(self, proxies: &[IpNet]) -> Self {
+        Connections { trusted_proxies: proxies.to_vec(), ..self }
     }
 
     /// Counts open connections in `meter`, too.
@@ -49,7 +58,8 @@ impl Connections {
         let mut open = self.lock();
         let free = total.saturating_sub(open.total);
         let count = open.by_address.get(&address).copied().unwrap_or(0);
-        if count >= per_address.min(free) {
+        let per_address = if is_trusted(address, &self.trusted_proxies) { usize::MAX } else { per_address.min(free) };
+        if free == 0 || count >= per_address {
             return None;
         }
         open.total += 1;
@@ -115,6 +125,18 @@ mod tests {
         assert_eq!((first.len(), second.len(), third.len()), (5, 3, 1));
         drop(first);
         assert_eq!(enter_all(&connections, "10.0.0.3").len(), 3, "four in all, and three are left");
+    }
+
+    #[test]
+    fn a_trusted_proxy_may_have_all_connections_and_no_more() {
+        let connections = connections(4, 1, 1000).trusting(&["10.0.0.1/32".parse().unwrap()]);
+
+        let of_proxy = enter_all(&connections, "::ffff:10.0.0.1");
+
+        assert_eq!(of_proxy.len(), 4);
+        assert_eq!(enter_all(&connections, "10.0.0.2").len(), 0);
+        drop(of_proxy);
+        assert_eq!(enter_all(&connections, "10.0.0.2").len(), 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use actix_web::{HttpMessage, HttpRequest};
 use crate::base::clock::Timestamp;
 use crate::base::ids::RequestId;
 use crate::dialect::Head;
-use crate::http::transport::Ends;
+use crate::http::client::Client;
 
 pub struct RequestHead<'a> {
     request: &'a HttpRequest,
@@ -55,7 +55,7 @@ pub fn request_id(request: &HttpRequest) -> RequestId {
     *request.extensions_mut().get_or_insert_with(RequestId::fresh)
 }
 
-/// Returns the client's address, an IPv4-mapped one as IPv4. Forwarding headers are ignored.
+/// Returns the client's address, an IPv4-mapped one as IPv4.
 pub fn address(request: &HttpRequest) -> Option<IpAddr> {
-    request.conn_data::<Ends>().map(|ends| ends.peer)
+    Client::of(request).map(|client| client.address)
 }

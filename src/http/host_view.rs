@@ -35,10 +35,14 @@ pub struct HostView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub started_at: Option<String>,
+    /// Where plain HTTP is served, or https if nothing else is.
     #[schema(example = "0.0.0.0:7000")]
     pub listen: String,
-    /// Whether clients on the network talk to it without encryption. A proxy with a certificate on this host needs no such
-    /// address.
+    /// Where https is served by the gateway itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "0.0.0.0:7443")]
+    pub https: Option<String>,
+    /// Whether clients on the network may talk to it without encryption.
     pub plain_http: bool,
     /// The IANA name of the zone in which a day ends. Absent: the host's own zone has no name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,7 +159,7 @@ pub struct LoadedView {
 pub struct HostWarning {
     /// `cannot_record`, `disk_full` (requests to models are refused), `upstream_down`, `disk_low`, `first_password`, `upstream_open` (others reach it past the gateway),
     /// `folder_open` (others on this host read the data folder),
-    /// `erasure_late`, `backup_late`, `slots_mismatch`, `few_files`, `settings_contradict`, `no_effect` (of a line of the configuration) or
+    /// `erasure_late`, `backup_late`, `slots_mismatch`, `few_files`, `certificate_expires`, `settings_contradict`, `no_effect` (of a line of the configuration) or
     /// `plain_http`
     #[schema(example = "slots_mismatch")]
     pub code: &'static str,
@@ -200,16 +204,19 @@ impl HostView {
         let disk = gateway.audit().disk().or(machine.disk);
         let machine = Machine { disk, ..Machine::clone(&machine) };
         let (served, states) = (watch.served(), gateway.routing().seen());
-        let listen = served.map_or(config.listen, |served| served.listen);
+        let plain = served.map_or(config.plain_listen(), |served| served.plain);
+        let tls = served.map_or(config.tls.served(), |served| served.tls);
         let found = findings(&HostFacts {
             config,
             settings: store.settings().now(),
-            listen,
+            plain,
+            certificate: watch.certificate(),
             machine: &machine,
             files: served.map(|served| served.files),
             down: states.iter().map(error_of).collect(),
             record,
             backups: backups.clone(),
+            now: Timestamp::now(),
         });
         let kept = RetentionDays::of(&store.settings().now());
         let marks = machine.disk.map(|disk| DiskMarks::of(&config.disk, disk));
@@ -219,8 +226,9 @@ impl HostView {
             name: host_name(),
             version: env!("CARGO_PKG_VERSION"),
             started_at: served.map(|served| served.since.rfc3339()),
-            listen: listen.to_string(),
-            plain_http: is_plain(listen),
+            listen: plain.or(tls).map(|address| address.to_string()).unwrap_or_default(),
+            https: tls.map(|address| address.to_string()),
+            plain_http: is_plain(config, plain),
             timezone: Some(config.timezone.name()).filter(|name| Zone::named(name).is_some()).map(str::to_owned),
             retention_days: kept.of_contents().map(u64::from),
             record_days: kept.of_rows().map(u64::from),

@@ -101,7 +101,7 @@ fn may_be_a_form(request: &HttpRequest) -> bool {
 }
 
 /// Returns the host in `host`, `host:port`, `[address]` and `[address]:port`.
-fn without_port(host: &str) -> Option<&str> {
+pub fn without_port(host: &str) -> Option<&str> {
     let (host, port) = match host.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']')?;

@@ -23,6 +23,7 @@ pub mod address_quotas;
 pub mod audit;
 pub mod body;
 pub mod callers;
+pub mod client;
 pub mod configuration;
 pub mod connections;
 pub mod deletion;

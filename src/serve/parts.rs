@@ -9,8 +9,7 @@ use crate::config::Config;
 use crate::config::settings::Live;
 use crate::gateway::{Gateway, Stages};
 use crate::host::watch::HostWatch;
-use crate::http::entrance::Networks;
-use crate::http::hosts::Hosts;
+use crate::http::entrance::Entrance;
 use crate::http::metrics::MetricsText;
 use crate::rules::accounts::Accounts;
 use crate::rules::export::Exports;
@@ -32,8 +31,7 @@ pub struct Parts {
     store: web::Data<Store>,
     settings: web::Data<Live>,
     bodies: web::Data<Bodies>,
-    networks: web::Data<Networks>,
-    hosts: web::Data<Hosts>,
+    entrance: web::Data<Entrance>,
     watch: web::Data<HostWatch>,
     loops: Loops,
     metrics: web::Data<MetricsText>,
@@ -42,6 +40,7 @@ pub struct Parts {
 
 impl Parts {
     pub fn of(app: &App) -> Parts {
+        let https_port = app.watch.served().and_then(|served| served.tls).map(|address| address.port());
         let config: &Arc<Config> = &app.config;
         Parts {
             auth: web::Data::from(app.auth.clone()),
@@ -52,8 +51,7 @@ impl Parts {
             store: web::Data::new(app.store.clone()),
             settings: web::Data::new(app.store.settings().clone()),
             bodies: web::Data::new(Bodies::new(app.store.settings().clone())),
-            networks: web::Data::new(Networks(config.allow_networks.clone())),
-            hosts: web::Data::new(Hosts::of_this_machine(&config.allowed_hosts)),
+            entrance: web::Data::new(Entrance::new(config, https_port)),
             watch: web::Data::from(app.watch.clone()),
             loops: app.loops.clone(),
             metrics: web::Data::from(app.metrics.clone()),
@@ -75,8 +73,7 @@ impl Parts {
             .app_data(self.store.clone())
             .app_data(self.settings.clone())
             .app_data(self.bodies.clone())
-            .app_data(self.networks.clone())
-            .app_data(self.hosts.clone())
+            .app_data(self.entrance.clone())
             .app_data(self.watch.clone())
             .app_data(self.metrics.clone())
             .app_data(web::Data::from(self.metrics.metrics.clone()))

@@ -1,6 +1,6 @@
 //! The HTTP server: sockets, layers in order, workers, and a stop after which every request has its record.
 
-use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,18 +48,19 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let config = app.config.clone();
     // From here on SIGHUP, which a closed terminal sends, too, doesn't end the gateway.
     let hangup = signal(SignalKind::hangup()).context("can't catch SIGHUP")?;
-    let certificates = config.tls.files.clone().map(Certificates::read).transpose()?.map(Arc::new);
+    let certificates = config.tls.files.clone().map(|files| Certificates::read(files, app.watch.clone()));
+    let certificates = certificates.transpose()?.map(Arc::new);
     if let Some(certificates) = certificates.clone() {
         app.metrics.watch_certificate(move || certificates.valid_until());
     }
-    let plain = listen("listen", config.listen)?;
-    let tls = certificates.as_ref().map(|_| listen("tls.listen", config.tls.listen)).transpose()?;
-    let addresses =
-        Addresses { plain: plain.local_addr()?, tls: tls.as_ref().map(|listener| listener.local_addr()).transpose()? };
+    let plain = config.plain_listen().map(|address| listen("listen", address)).transpose()?;
+    let tls = config.tls.served().map(|address| listen("tls.listen", address)).transpose()?;
     let workers = workers(&config);
     let files = OpenFiles::raised(&config, workers);
     let room = files.room;
-    app.watch.serves(Served { since: Timestamp::now(), listen: addresses.plain, files });
+    let address = |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::local_addr).transpose();
+    let serves = Served { since: Timestamp::now(), plain: address(&plain)?, tls: address(&tls)?, files };
+    app.watch.serves(serves);
     let control = Control::start(&app, socket::SOCKET)?;
     let monitoring = MetricsServer::start(&app)?;
     let Some(quotas) = AddressQuotas::new(config.limits.address_requests_per_minute) else {
@@ -81,10 +82,14 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         .worker_max_blocking_threads(16)
         .shutdown_timeout((config.stop_seconds_max + LAST_BYTES_MAX + ROWS_WAIT_MAX).as_secs())
         .disable_signals();
-    let connections =
-        Connections::new(app.store.settings().clone(), room).metered(app.metrics.metrics.connections.clone());
+    let connections = Connections::new(app.store.settings().clone(), room)
+        .trusting(&config.trusted_proxies)
+        .metered(app.metrics.metrics.connections.clone());
     let served = ServedApp::new(factory, connections, builder.graceful_shutdown_signal());
-    let mut builder = served.plain(builder, plain).context("can't serve")?;
+    let mut builder = builder;
+    if let Some(listener) = plain {
+        builder = served.plain(builder, listener).context("can't serve")?;
+    }
     if let (Some(listener), Some(certificates)) = (tls, &certificates) {
         builder = served.tls(builder, listener, certificates.server_config()?).context("can't serve https")?;
     }
@@ -93,8 +98,8 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let mut signals = Signals::catch().context("signals can't be caught")?;
     let hangups = tokio::task::spawn_local(reload(hangup, certificates));
     let background = upkeep::start(&app, quotas, control.ended());
-    greet(&app, addresses).await;
-    systemd::ready(&app, addresses.plain);
+    greet(&app, &serves).await;
+    systemd::ready(&app, &serves);
 
     let handle = server.handle();
     tokio::pin!(server);
@@ -216,32 +221,29 @@ pub fn workers(config: &Config) -> usize {
     }
 }
 
-/// The addresses that clients are served at.
-#[derive(Debug, Clone, Copy)]
-struct Addresses {
-    plain: SocketAddr,
-    tls: Option<SocketAddr>,
-}
-
-async fn greet(app: &App, addresses: Addresses) {
+async fn greet(app: &App, served: &Served) {
     let (config, settings) = (&app.config, app.store.settings().now());
     let (machine, (_, record)) =
         tokio::join!(app.watch.machine(&config.data_dir), record_facts(&app.store, &app.accounts));
-    let files = app.watch.served().map(|served| served.files);
-    if let Some(files) = files {
-        info!("files: {}", files.describe(&settings));
-    }
+    info!("files: {}", served.files.describe(&settings));
     // The upstreams are asked from now on; what comes of it is logged by the one who asks.
-    let (down, backups) = (Vec::new(), app.watch.backups.now());
-    let facts =
-        HostFacts { config, settings, listen: addresses.plain, machine: &machine, files, down, record, backups };
+    let facts = HostFacts {
+        config,
+        settings,
+        plain: served.plain,
+        certificate: app.watch.certificate(),
+        machine: &machine,
+        files: Some(served.files),
+        down: Vec::new(),
+        record,
+        backups: app.watch.backups.now(),
+        now: Timestamp::now(),
+    };
     for found in findings(&facts) {
         warn!(finding.code = found.code.name(), "{}; {}", found.message, found.remedy);
     }
-    let plain = format!("http://{}", addresses.plain);
-    let tls = addresses.tls.map(|address| format!("https://{address}"));
     let mut lines = String::new();
-    for url in std::iter::once(plain).chain(tls) {
+    for url in served.urls() {
         info!(version = env!("CARGO_PKG_VERSION"), "listening on {url}");
         lines.push_str(&format!("listening on {url}\n"));
     }

@@ -2,13 +2,13 @@
 //!
 //! Without `NOTIFY_SOCKET` in the environment nothing is sent. The gateway starts no other program, so none inherits that.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tracing::warn;
 
+use crate::host::watch::Served;
 use crate::rules::routing::{Condition, UpstreamState};
 use crate::serve::alive::{self, HangLimits, WRITE_TIME_MAX};
 use crate::serve::app::App;
@@ -23,9 +23,9 @@ const ACCEPT_SHARE: u32 = 3;
 /// Since the last turn of a worker's loop, until it counts as hung.
 const TURN_MAX: Duration = Duration::from_secs(20);
 
-/// Tells that the gateway listens at `address` and serves.
-pub fn ready(app: &App, address: SocketAddr) {
-    tell(&[NotifyState::Ready, NotifyState::Status(&status(address, &app.stages.routing.seen()))]);
+/// Tells that the gateway listens and serves.
+pub fn ready(app: &App, served: &Served) {
+    tell(&[NotifyState::Ready, NotifyState::Status(&status(served, &app.stages.routing.seen()))]);
 }
 
 /// Tells that the gateway stops, and how long that takes at most, which the configuration may have made longer than the unit says.
@@ -46,14 +46,14 @@ pub async fn attend(app: Arc<App>) {
     loop {
         tokio::time::sleep(beat).await;
         let Some(served) = app.watch.served() else { continue };
-        let status = status(served.listen, &app.stages.routing.seen());
+        let status = status(&served, &app.stages.routing.seen());
         if status != said {
             tell(&[NotifyState::Status(&status)]);
             said = status;
         }
         let Some(time) = watchdog else { continue };
         let limits = HangLimits { turn: TURN_MAX, accept: time / ACCEPT_SHARE, write: WRITE_TIME_MAX };
-        let hangs = alive::what_hangs(&app.loops, app.store.writing_for(), &[served.listen], limits).await;
+        let hangs = alive::what_hangs(&app.loops, app.store.writing_for(), &served.addresses(), limits).await;
         match &hangs {
             None => tell(&[NotifyState::Watchdog]),
             // One line for each thing that hangs; its seconds go on.
@@ -66,9 +66,9 @@ pub async fn attend(app: Arc<App>) {
     }
 }
 
-fn status(address: SocketAddr, upstreams: &[UpstreamState]) -> String {
+fn status(served: &Served, upstreams: &[UpstreamState]) -> String {
     let up = upstreams.iter().filter(|upstream| upstream.condition == Condition::Up).count();
-    format!("serving on {address}, {up} of {} upstreams up", upstreams.len())
+    format!("serving on {}, {up} of {} upstreams up", served.urls().join(" and "), upstreams.len())
 }
 
 fn tell(states: &[NotifyState<'_>]) {

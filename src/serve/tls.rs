@@ -14,21 +14,24 @@ use tracing::{info, warn};
 use crate::base::clock::Timestamp;
 use crate::config::TlsFiles;
 use crate::host::certificate::OwnCertificate;
+use crate::host::watch::HostWatch;
 
 /// The certificate that new connections get. It can be read again.
 pub struct Certificates {
     files: TlsFiles,
     now: Arc<Shown>,
+    watch: Arc<HostWatch>,
 }
 
 /// Shows each new client the certificate of now.
 struct Shown(RwLock<OwnCertificate>);
 
 impl Certificates {
-    /// Reads the files. Blocks.
-    pub fn read(files: TlsFiles) -> anyhow::Result<Certificates> {
+    /// Reads the files, and tells `watch` what is in them. Blocks.
+    pub fn read(files: TlsFiles, watch: Arc<HostWatch>) -> anyhow::Result<Certificates> {
         let own = OwnCertificate::read(&files)?;
-        Ok(Certificates { files, now: Arc::new(Shown(RwLock::new(own))) })
+        watch.shows(own.facts.clone());
+        Ok(Certificates { files, now: Arc::new(Shown(RwLock::new(own))), watch })
     }
 
     /// Returns when the certificate ends that new connections get.
@@ -58,6 +61,7 @@ impl Certificates {
                 let facts = own.facts.clone();
                 *self.now.0.write().unwrap_or_else(PoisonError::into_inner) = own;
                 info!(serial = facts.serial, valid_until = facts.valid_until.rfc3339(), "read the certificate again");
+                self.watch.shows(facts);
             }
             Err(cause) => warn!("the certificate was not changed: {cause:#}; the one of before is still in use"),
         }
@@ -73,5 +77,44 @@ impl ResolvesServerCert for Shown {
 impl fmt::Debug for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Shown")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use rcgen::{CertificateParams, KeyPair, SerialNumber};
+
+    use super::*;
+
+    fn put(files: &TlsFiles, serial: u64, key_of_another: bool) {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.serial_number = Some(SerialNumber::from(serial));
+        let (key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        std::fs::write(&files.certificate, params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(&files.key, if key_of_another { other } else { key }.serialize_pem()).unwrap();
+        std::fs::set_permissions(&files.key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    #[actix_web::test]
+    async fn files_that_can_t_be_used_leave_the_certificate_of_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = TlsFiles { certificate: folder.path().join("own.pem"), key: folder.path().join("own.key") };
+        put(&files, 1, false);
+        let (watch, serial) = (Arc::new(HostWatch::default()), |watch: &HostWatch| watch.certificate().unwrap().serial);
+        let certificates = Certificates::read(files.clone(), watch.clone()).unwrap();
+        let pair = || certificates.now.0.read().unwrap().pair.clone();
+        let first = pair();
+
+        put(&files, 2, true);
+        certificates.read_again().await;
+
+        assert_eq!(serial(&watch), "01");
+        assert!(Arc::ptr_eq(&first, &pair()));
+        put(&files, 3, false);
+        certificates.read_again().await;
+        assert_eq!(serial(&watch), "03");
+        assert!(!Arc::ptr_eq(&first, &pair()));
     }
 }

@@ -7,6 +7,7 @@ use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use lan_gateway::host::findings::FindingCode;
 
+use crate::support::authority::Authority;
 use crate::support::eventually::until;
 use crate::support::fake_ollama::FakeOllama;
 use crate::support::gateway::{TestGateway, binary, hello};
@@ -55,7 +56,15 @@ async fn what_the_configuration_causes_is_told() {
     let (good, codes) = told(&gateway, &[at_home, local]);
     assert!(good && codes.iter().all(|code| *code == "slots_mismatch"), "nothing is wrong: {codes:?}");
 
+    let expired = Authority::new().write_until(gateway.data_dir(), 1, 2020);
+    let [certificate, key] = [&expired.certificate, &expired.key].map(|file| file.to_str().unwrap());
+    let expired = vec![at_home, local, ("LGW_TLS__CERTIFICATE", certificate), ("LGW_TLS__KEY", key)];
+    let (good, _) =
+        told(&gateway, &[at_home, local, ("LGW_TLS__CERTIFICATE", certificate), ("LGW_TLS__KEY", certificate)]);
+    assert!(!good, "a gateway does not start with a certificate in place of its key");
+
     for (variables, code, is_failure) in [
+        (expired, "certificate_expires", false),
         (vec![at_home, ("LGW_LISTEN", "0.0.0.0:7000")], "plain_http", false),
         (vec![at_home, local, ("LGW_LIMITS__REQUESTS_PER_MINUTE", "201")], "no_effect", false),
         (vec![at_home, local, ("LGW_DISK__FREE_BYTES_WARN", ALL_OF_THE_DISK)], "disk_low", false),

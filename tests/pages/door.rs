@@ -20,7 +20,6 @@ async fn the_first_page_leads_to_the_door_and_is_no_json_error() {
     let page = browser.get("/sign-in").await;
     assert_eq!(page.status, 200);
     page.says("Sign in");
-    page.says("plain HTTP");
 }
 
 #[actix_web::test]

@@ -51,7 +51,8 @@ impl Authority {
 
     /// The same, valid until that year begins.
     pub fn write_until(&self, folder: &Path, serial: u64, year: i32) -> Files {
-        let mut params = CertificateParams::new(["localhost", "127.0.0.1", "::1"].map(str::to_owned)).unwrap();
+        let mut params =
+            CertificateParams::new(["localhost", "127.0.0.1", "::1", "ai.example.org"].map(str::to_owned)).unwrap();
         params.serial_number = Some(SerialNumber::from(serial));
         params.not_after = date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().unwrap();
@@ -89,8 +90,17 @@ impl Authority {
 
     pub async fn connect_as(&self, address: SocketAddr, config: ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(address).await?;
-        let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        self.encrypt(stream, "localhost", config).await
+    }
+
+    /// Speaks TLS on a connection to the server with this name.
+    pub async fn encrypt(
+        &self,
+        stream: TcpStream,
+        name: &'static str,
+        config: ClientConfig,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name).unwrap(), stream).await
     }
 }
 

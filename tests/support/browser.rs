@@ -1,16 +1,23 @@
 //! A browser as far as pages need one: it keeps cookies, names its origin with forms, and carries the session's field.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use awc::http::header::HeaderMap;
 
-use super::gateway::{ADMIN_PASSWORD, PASSWORD, TestGateway, client};
+use tokio_rustls::rustls::ClientConfig;
+
+use super::gateway::{ADMIN_PASSWORD, PASSWORD, TestGateway, client, client_of_https};
 
 pub struct Browser {
     url: String,
     cookies: BTreeMap<String, String>,
     /// The session's field, as of the last page that had one.
     form_token: String,
+    /// How https is trusted.
+    trusts: Option<Arc<ClientConfig>>,
+    /// What a proxy adds to each request.
+    added: Vec<(&'static str, &'static str)>,
 }
 
 pub struct Page {
@@ -46,7 +53,14 @@ impl Page {
 
 impl Browser {
     pub fn new(gateway: &TestGateway) -> Browser {
-        Browser { url: gateway.url.clone(), cookies: BTreeMap::new(), form_token: String::new() }
+        let (url, trusts) = (gateway.url.clone(), gateway.trusts());
+        Browser { url, cookies: BTreeMap::new(), form_token: String::new(), trusts, added: Vec::new() }
+    }
+
+    /// From now on a proxy stands in between, which adds these headers. With `https` it speaks that with the browser.
+    pub fn behind(&mut self, scheme: &str, headers: &[(&'static str, &'static str)]) {
+        self.url = self.url.replace("http://", &format!("{scheme}://"));
+        self.added = headers.to_vec();
     }
 
     /// A browser in which the admin has signed in. The first password was changed before.
@@ -122,7 +136,12 @@ impl Browser {
 
     /// Sends whatever it is told, with the cookies.
     pub async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> Page {
-        let mut request = client().request(method.parse().unwrap(), format!("{}{path}", self.url));
+        let client = self.trusts.clone().map_or_else(client, client_of_https);
+        let url = if self.added.is_empty() { self.url.clone() } else { self.url.replace("https://", "http://") };
+        let mut request = client.request(method.parse().unwrap(), format!("{url}{path}"));
+        for header in &self.added {
+            request = request.insert_header(*header);
+        }
         if !self.cookies.is_empty() {
             let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request = request.insert_header(("cookie", cookies.join("; ")));

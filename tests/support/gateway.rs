@@ -97,6 +97,15 @@ impl TestGateway {
         self.trusts = Some(Arc::new(trusts));
     }
 
+    /// A client that trusts the certificate, if it was told to.
+    pub fn client(&self) -> Client {
+        self.trusts.clone().map_or_else(client, client_of_https)
+    }
+
+    pub fn trusts(&self) -> Option<Arc<ClientConfig>> {
+        self.trusts.clone()
+    }
+
     /// The address and port of its https.
     pub fn https_address(&self) -> SocketAddr {
         let url = self.https_url.as_ref().unwrap_or(&self.url);
@@ -207,8 +216,8 @@ impl TestGateway {
         body: Vec<u8>,
     ) -> ClientResponse<impl futures_util::Stream<Item = Result<bytes::Bytes, awc::error::PayloadError>> + Unpin + use<>>
     {
-        let client = self.trusts.clone().map_or_else(client, client_of_https);
-        let mut request = client
+        let mut request = self
+            .client()
             .request(method.parse().unwrap(), format!("{}{path}", self.url))
             .insert_header(("content-type", "application/json"));
         if let Some(token) = bearer {
@@ -375,11 +384,16 @@ fn command_with(folder: &Path, variables: &[(&str, &str)], words: &[&str], input
     (output.status.success(), text)
 }
 
+/// Runs a command that is expected to end, with these variables.
+pub fn command_in(folder: &Path, variables: &[(&str, &str)], words: &[&str]) -> (bool, String) {
+    command_with(folder, variables, words, "")
+}
+
 pub fn client() -> Client {
     Client::builder().timeout(Duration::from_secs(60)).disable_redirects().finish()
 }
 
-fn client_of_https(trusts: Arc<ClientConfig>) -> Client {
+pub fn client_of_https(trusts: Arc<ClientConfig>) -> Client {
     let connector = awc::Connector::new().rustls_0_23(trusts).timeout(Duration::from_secs(20));
     Client::builder().connector(connector).timeout(Duration::from_secs(60)).disable_redirects().finish()
 }

@@ -12,6 +12,7 @@ struct Case {
     machine: Machine,
     record: RecordFacts,
     listen: &'static str,
+    certificate: Option<CertificateFacts>,
     files: Option<OpenFiles>,
     down: Vec<Option<String>>,
     settings: Vec<(&'static str, u64)>,
@@ -25,6 +26,7 @@ fn good() -> Case {
         machine: Machine { disk: Some(Disk { free: 100 * GIB, total: 200 * GIB }), ..Machine::default() },
         record: RecordFacts { can_record: Some(true), ..RecordFacts::default() },
         listen: "127.0.0.1:7000",
+        certificate: None,
         files: Some(OpenFiles { limit: 1 << 16, room: 1 << 16 }),
         down: vec![None],
         settings: Vec::new(),
@@ -40,13 +42,20 @@ fn found(case: &Case) -> Vec<Finding> {
     findings(&HostFacts {
         config: &case.config,
         settings: case.config.settings.with(case.settings.iter().copied()),
-        listen: case.listen.parse().unwrap(),
+        plain: case.listen.parse().ok(),
+        certificate: case.certificate.clone(),
         machine: &case.machine,
         files: case.files,
         down: case.down.clone(),
         record: case.record,
         backups: case.backups.clone(),
+        now: Timestamp::parse("2026-03-01T00:00:00Z").unwrap(),
     })
+}
+
+fn certificate(from: &str, until: &str) -> CertificateFacts {
+    let [valid_from, valid_until] = [from, until].map(|time| Timestamp::parse(time).unwrap());
+    CertificateFacts { file: "own.pem".into(), serial: "1".into(), valid_from, valid_until }
 }
 
 fn codes(case: &Case) -> Vec<&'static str> {
@@ -87,6 +96,7 @@ fn everything_at_once_is_told_in_order_each_with_a_remedy() {
             reusable: 0,
         },
         listen: "0.0.0.0:7000",
+        certificate: Some(certificate("2026-01-01T00:00:00Z", "2026-03-02T00:00:00Z")),
         files: Some(OpenFiles { limit: 8, room: 4 }),
         down: vec![Some("connection refused".into())],
         settings: vec![("repeats_free", 60), ("repeats_max", 50)],
@@ -209,6 +219,34 @@ fn http_is_plain_unless_only_this_host_reaches_it() {
     for listen in ["0.0.0.0:7000", "[::]:7000", "192.168.1.5:80"] {
         assert_eq!(with(listen), ["plain_http"]);
     }
+}
+
+#[test]
+fn plain_http_is_no_finding_where_it_is_not_served_to_the_network() {
+    let tls = "[tls]\ncertificate = \"own.pem\"\nkey = \"own.key\"";
+    let with = |plain: &str, listen| codes(&Case { listen, ..configured(&format!("plain_http = \"{plain}\"\n{tls}")) });
+    let remedy = |toml| found(&Case { listen: "0.0.0.0:7000", ..configured(toml) })[0].remedy.clone();
+
+    assert_eq!(with("on", "0.0.0.0:7000"), ["plain_http"]);
+    assert_eq!(with("loopback", "0.0.0.0:7000"), [""; 0]);
+    assert_eq!(with("off", "none"), [""; 0]);
+    assert!(remedy("").contains("[tls]"));
+    assert!(remedy(tls).contains("plain_http = \"loopback\""));
+}
+
+#[test]
+fn a_certificate_is_told_thirty_days_before_its_end() {
+    let until = |from: &str, until: &str| {
+        let facts = certificate(&format!("2026-{from}Z"), &format!("2026-{until}Z"));
+        found(&Case { certificate: Some(facts), ..good() }).pop().map(|finding| finding.message)
+    };
+
+    assert_eq!(until("01-01T00:00:00", "03-31T00:00:00"), None, "thirty days");
+    let told = until("01-01T00:00:00", "03-30T23:59:59").unwrap();
+    assert!(told.contains("own.pem expires in 29 days, at 2026-03-30T23:59:59Z"), "{told}");
+    assert!(until("01-01T00:00:00", "03-01T00:00:00").unwrap().contains("expires in 0 days"));
+    assert!(until("01-01T00:00:00", "02-28T23:59:59").unwrap().contains("expired at"));
+    assert!(until("03-01T00:00:01", "06-01T00:00:00").unwrap().contains("is valid from"));
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl Visit {
             health: gateway.map(|gateway| health(gateway, is_admin, can_record)).unwrap_or_default(),
             flash: self.take_flash(),
             alarm: alarm(can_record, is_full).map(str::to_owned),
-            is_plain: true,
+            is_plain: self.is_plain(),
             style_path: assets::path("style.css"),
             script_path: assets::path("app.js"),
             icon_path: assets::path("icon.svg"),

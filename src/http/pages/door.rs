@@ -117,7 +117,9 @@ async fn sign_in(form: Posted<Guest>, auth: web::Data<Auth>) -> PageResult {
         Ok(id) => {
             let path = local_path(fields.text("next")).unwrap_or("/");
             let mut response = visit.to(path)?;
-            response.add_cookie(&session_cookie(&id)).map_err(|cause| Error::internal(anyhow::anyhow!("{cause}")))?;
+            response
+                .add_cookie(&session_cookie(visit.request(), &id))
+                .map_err(|cause| Error::internal(anyhow::anyhow!("{cause}")))?;
             Ok(response)
         }
         Err(error) => {
@@ -256,7 +258,9 @@ async fn go_on(visit: &Visit, auth: &Auth, name: &str, password: Secret<String>)
         return visit.to("/sign-in?done=password");
     };
     let mut response = visit.to("/")?;
-    response.add_cookie(&session_cookie(&id)).map_err(|cause| Error::internal(anyhow::anyhow!("{cause}")))?;
+    response
+        .add_cookie(&session_cookie(visit.request(), &id))
+        .map_err(|cause| Error::internal(anyhow::anyhow!("{cause}")))?;
     Ok(response)
 }
 
@@ -291,7 +295,7 @@ async fn sign_out(form: Posted<SignedIn>, auth: web::Data<Auth>) -> PageResult {
     auth.sessions.sign_out(form.visit.open()).await?;
     let mut response = form.visit.to("/sign-in?done=out")?;
     let failed = |cause| Error::internal(anyhow::anyhow!("{cause}"));
-    response.add_cookie(&no_session_cookie()).map_err(failed)?;
+    response.add_cookie(&no_session_cookie(form.visit.request())).map_err(failed)?;
     response.headers_mut().insert(
         header::HeaderName::from_static("clear-site-data"),
         header::HeaderValue::from_static("\"cache\", \"storage\""),

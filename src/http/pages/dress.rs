@@ -37,8 +37,9 @@ pub async fn dress(
         Some(page) => response.into_response(page).map_into_left_body(),
         None => response.map_into_right_body(),
     };
-    if let Some(renewed) = head.extensions_mut().remove::<RenewedId>() {
-        response.response_mut().add_cookie(&session_cookie(&renewed.0))?;
+    let renewed = head.extensions_mut().remove::<RenewedId>();
+    if let Some(renewed) = renewed {
+        response.response_mut().add_cookie(&session_cookie(&head, &renewed.0))?;
     }
     add_headers(response.headers_mut());
     Ok(response)

@@ -11,7 +11,6 @@ mod tiles;
 mod today;
 
 use actix_web::cookie::time::Duration as CookieAge;
-use actix_web::cookie::{Cookie, SameSite};
 use askama::Template;
 
 use crate::base::error::Error;
@@ -30,7 +29,7 @@ use crate::http::pages::overview::now::NowPart;
 use crate::http::pages::overview::today::TodayPart;
 use crate::http::pages::posted::Posted;
 use crate::http::pages::route::page_routes;
-use crate::http::pages::visit::AdminVisit;
+use crate::http::pages::visit::{AdminVisit, own_cookie};
 use crate::http::queue;
 use crate::rules::accounts::Accounts;
 use crate::store::Store;
@@ -149,8 +148,9 @@ async fn today_part(visit: AdminVisit) -> PageResult {
 
 async fn hide_plain_http(form: Posted<AdminVisit>) -> PageResult {
     let who = form.visit.who().user().public_id.clone();
-    let cookie = Cookie::build(HIDDEN, who).path("/").http_only(true).same_site(SameSite::Strict).max_age(HIDDEN_FOR);
+    let mut cookie = own_cookie(form.visit.request(), HIDDEN, who);
+    cookie.set_max_age(HIDDEN_FOR);
     let mut response = form.visit.done("/admin", "Hidden for 30 days.")?;
-    response.add_cookie(&cookie.finish()).map_err(|cause| Error::internal(anyhow::anyhow!("{cause}")))?;
+    response.add_cookie(&cookie).map_err(|cause| Error::internal(anyhow::anyhow!("{cause}")))?;
     Ok(response)
 }

@@ -14,7 +14,7 @@ use crate::http::body;
 use crate::http::head::address;
 use crate::http::pages::fault::{Confirmation, Fault};
 use crate::http::pages::form_fields::{FORM_TOKEN, FormFields, PASSWORD_AGAIN};
-use crate::http::pages::visit::{PageEntry, RenewedId, Visit};
+use crate::http::pages::visit::{PageEntry, RenewedId, Visit, is_https};
 use crate::http::refusals::note_refusal;
 
 /// A form that was sent from a page of this gateway by somebody whom `E` lets in.
@@ -116,8 +116,9 @@ fn check_origin(request: &HttpRequest) -> Result<(), Fault> {
         return Err(Fault::Forged);
     }
     let origin = header(header::ORIGIN.as_str()).ok_or(Fault::Forged)?;
-    let authority =
-        origin.split_once("://").filter(|(scheme, _)| ["http", "https"].contains(scheme)).map(|(_, host)| host);
+    // A proxy that is not trusted may speak https with the browser and not tell it.
+    let schemes: &[&str] = if is_https(request) { &["https"] } else { &["http", "https"] };
+    let authority = origin.split_once("://").filter(|(scheme, _)| schemes.contains(scheme)).map(|(_, host)| host);
     let host = header(header::HOST.as_str());
     match (authority, host) {
         (Some(authority), Some(host)) if authority.eq_ignore_ascii_case(host) => Ok(()),

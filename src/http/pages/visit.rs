@@ -15,13 +15,16 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::config::Config;
 use crate::http::access::sent_by;
+use crate::http::client::Client;
 use crate::http::pages::fault::{Fault, PageResult};
 use crate::http::pages::format::PageTimes;
 use crate::http::pages::frame::Flash;
 use crate::model::people::Actor;
 
-/// The cookie of a session. With TLS it would be `__Host-…` and `Secure`; a browser keeps neither for plain HTTP.
-const SESSION: &str = "lgw_session";
+/// The cookies of a session over plain HTTP and over https. A browser keeps the second one from https alone and sends it
+/// nowhere else, so who changes plain traffic can't plant a session there.
+const PLAIN_SESSION: &str = "lgw_session";
+const SECURE_SESSION: &str = "__Host-lgw_session";
 
 /// What a session keeps for its next page.
 const FLASH: &str = "flash";
@@ -73,7 +76,8 @@ impl Visit {
     /// Looks the session of a request up, and notes its use unless the request is for a live part.
     pub fn of(request: &HttpRequest) -> Visit {
         let renewed = request.extensions().get::<RenewedId>().map(|renewed| renewed.0.clone());
-        let id = renewed.or_else(|| request.cookie(SESSION).map(|cookie| SessionId::new(cookie.value().to_owned())));
+        let id = renewed
+            .or_else(|| request.cookie(session_name(request)).map(|cookie| SessionId::new(cookie.value().to_owned())));
         let auth = request.app_data::<web::Data<Auth>>();
         let session = id.zip(auth).and_then(|(id, auth)| {
             let session = auth.sessions.find(id.expose())?;
@@ -152,7 +156,12 @@ impl Visit {
 
     /// Returns the base of addresses that clients can use, as the browser wrote it.
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.host())
+        format!("{}://{}", if is_https(&self.request) { "https" } else { "http" }, self.host())
+    }
+
+    /// Returns whether others on the network can read what the visitor sends.
+    pub fn is_plain(&self) -> bool {
+        Client::of(&self.request).is_some_and(Client::is_readable)
     }
 }
 
@@ -251,14 +260,29 @@ pub fn is_live(request: &HttpRequest) -> bool {
     request.path().starts_with("/live/")
 }
 
+/// Returns whether the visitor speaks https, to the gateway or to a trusted proxy.
+pub fn is_https(request: &HttpRequest) -> bool {
+    Client::of(request).is_some_and(|client| client.is_https)
+}
+
+fn session_name(request: &HttpRequest) -> &'static str {
+    if is_https(request) { SECURE_SESSION } else { PLAIN_SESSION }
+}
+
+/// Returns a cookie for the browser that sent `request`: for this gateway's own pages alone, and over https for no other way.
+pub fn own_cookie(request: &HttpRequest, name: &'static str, value: impl Into<String>) -> Cookie<'static> {
+    let cookie = Cookie::build(name, value.into()).path("/").http_only(true).same_site(SameSite::Strict);
+    cookie.secure(is_https(request)).finish()
+}
+
 /// Returns the cookie that opens a session in the browser. Without an age it ends with the browser.
-pub fn session_cookie(id: &SessionId) -> Cookie<'static> {
-    Cookie::build(SESSION, id.expose().clone()).path("/").http_only(true).same_site(SameSite::Strict).finish()
+pub fn session_cookie(request: &HttpRequest, id: &SessionId) -> Cookie<'static> {
+    own_cookie(request, session_name(request), id.expose().clone())
 }
 
 /// Returns the cookie that takes a session out of the browser.
-pub fn no_session_cookie() -> Cookie<'static> {
-    let mut cookie = Cookie::build(SESSION, "").path("/").http_only(true).same_site(SameSite::Strict).finish();
+pub fn no_session_cookie(request: &HttpRequest) -> Cookie<'static> {
+    let mut cookie = own_cookie(request, session_name(request), "");
     cookie.make_removal();
     cookie
 }

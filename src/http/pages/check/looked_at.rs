@@ -2,7 +2,7 @@
 
 use crate::base::clock::Timestamp;
 use crate::config::Config;
-use crate::host::findings::FindingCode;
+use crate::host::findings::{CERTIFICATE_DAYS_MIN, FindingCode};
 use crate::http::host_view::HostView;
 use crate::http::pages::format::{PageTimes, bytes};
 use crate::http::pages::words::counted;
@@ -53,7 +53,14 @@ fn sentence_of(code: FindingCode, view: &HostView) -> Option<String> {
         FindingCode::FewFiles => "The limit of open files is high enough for the connections.".to_owned(),
         FindingCode::SettingsContradict => "No settings contradict each other.".to_owned(),
         FindingCode::NoEffect => "Every line of the configuration has an effect.".to_owned(),
-        FindingCode::PlainHttp => format!("It listens on {}, which only this host reaches.", view.listen),
+        FindingCode::CertificateExpires => match &view.https {
+            Some(_) => format!("The certificate is valid for {CERTIFICATE_DAYS_MIN} more days at least."),
+            None => "The gateway shows no certificate itself.".to_owned(),
+        },
+        FindingCode::PlainHttp => match &view.https {
+            Some(https) => format!("On the network it is used over https alone, at {https}."),
+            None => format!("It listens on {}, which only this host may use without encryption.", view.listen),
+        },
     })
 }
 
@@ -66,6 +73,7 @@ pub fn facts(view: &HostView, config: &Config, times: &PageTimes) -> Vec<CheckFa
         fact("Machine", view.name.clone()),
         fact("Listens on", view.listen.clone()),
     ];
+    facts.extend(view.https.clone().map(|https| fact("Serves https on", https)));
     facts.extend(up.map(|up| fact("Runs since", times.minute(up).text)));
     facts.extend(view.timezone.clone().map(|zone| fact("Time zone", zone)));
     facts.push(fact("Data folder", config.data_dir.display().to_string()));
@@ -107,6 +115,7 @@ mod tests {
             version: "0.3.0",
             started_at: None,
             listen: "127.0.0.1:7000".into(),
+            https: None,
             plain_http: false,
             timezone: None,
             retention_days: None,

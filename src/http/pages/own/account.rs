@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::cookie::{Cookie, SameSite, time};
+use actix_web::cookie::{Cookie, time};
 use actix_web::http::header;
 use actix_web::web;
 use askama::Template;
@@ -20,7 +20,7 @@ use crate::http::pages::own::browsers;
 use crate::http::pages::posted::Posted;
 use crate::http::pages::problem::{FormProblem, about};
 use crate::http::pages::route::page_routes;
-use crate::http::pages::visit::{Member, keep_flash, see_other, session_cookie};
+use crate::http::pages::visit::{Member, keep_flash, own_cookie, see_other, session_cookie};
 use crate::http::pages::words::{counted, sentences, states};
 use crate::http::refusals::note_refusal;
 use crate::model::credential::Username;
@@ -136,7 +136,7 @@ async fn change_password(form: Posted<Member>, accounts: web::Data<Accounts>, au
         keep_flash(&session, PASSWORD_CHANGED);
     }
     let mut response = see_other(ACCOUNT);
-    add_cookie(&mut response, &session_cookie(&id))?;
+    add_cookie(&mut response, &session_cookie(visit.request(), &id))?;
     Ok(response)
 }
 
@@ -157,8 +157,9 @@ async fn change_look(form: Posted<Member>) -> PageResult {
     let keys = if form.fields.has("keys") { "on" } else { "off" };
     let mut response = form.visit.done(ACCOUNT, "Saved in this browser.")?;
     for (name, value) in [(THEME, theme.name()), (KEYS, keys)] {
-        let cookie = Cookie::build(name, value).path("/").http_only(true).same_site(SameSite::Strict);
-        add_cookie(&mut response, &cookie.max_age(time::Duration::days(CHOICE_DAYS)).finish())?;
+        let mut cookie = own_cookie(form.visit.request(), name, value);
+        cookie.set_max_age(time::Duration::days(CHOICE_DAYS));
+        add_cookie(&mut response, &cookie)?;
     }
     Ok(response)
 }

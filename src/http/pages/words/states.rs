@@ -134,6 +134,7 @@ pub fn warning(code: &str) -> Word {
         "backup_late" => Some("The last backup is old, or it failed"),
         "slots_mismatch" => Some("`slots` does not fit `OLLAMA_NUM_PARALLEL`"),
         "few_files" => Some("The limit of open files is low"),
+        "certificate_expires" => Some("The certificate of https expires"),
         "settings_contradict" => Some("Two settings contradict each other"),
         "no_effect" => Some("A line of the configuration has no effect"),
         "plain_http" => Some("Passwords cross the network unencrypted"),
@@ -158,6 +159,7 @@ pub fn look_of_warning(code: &str) -> (&'static str, &'static str) {
         "folder_open" => ("lock", "warn"),
         "erasure_late" => ("trash-2", "warn"),
         "backup_late" => ("hard-drive", "warn"),
+        "certificate_expires" => ("lock", "warn"),
         "plain_http" => ("lock", ""),
         _ => ("circle-alert", "warn"),
     }
