@@ -88,6 +88,8 @@ install_tools() {
 install_packages() {
     local missing=()
     for tool in curl jq strace shellcheck; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+    # Debian has it in /usr/sbin, which a user's PATH may lack.
+    PATH=$PATH:/usr/sbin command -v nginx >/dev/null || missing+=(nginx-light)
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
     [ ${#missing[@]} -gt 0 ] || return 0
     install_debian "${missing[@]}"
