@@ -71,7 +71,7 @@ pub struct HostRecord {
     /// How much the last days added, by the average size of a row. Absent while the record is younger than a day.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_day: Option<u64>,
-    /// What the gateway may still write on the disk of the data folder.
+    /// What the gateway may still write on the disk of the data folder, once its write-ahead log is moved to the database.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_free_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -24,7 +24,7 @@ pub struct Looks {
 impl Looks {
     /// Looks, and tells the guard. When nothing comes back, the guard stays as it is.
     pub async fn look(&mut self, config: &Config, store: &Store, guard: &DiskGuard) {
-        let Some(disk) = self.disk(config).await else { return };
+        let Some(disk) = self.disk(config, store).await else { return };
         let marks = DiskMarks::of(&config.disk, disk);
         let mut room = Room { disk, reusable: 0 };
         if room.is_full(marks)
@@ -42,9 +42,15 @@ impl Looks {
         }
     }
 
-    async fn disk(&mut self, config: &Config) -> Option<Disk> {
-        let folder = config.data_dir.clone();
-        let look = self.running.get_or_insert_with(|| tokio::task::spawn_blocking(move || Disk::of(&folder)));
+    /// Returns the disk, without the space that the pages in the WAL take once they are moved to the database file.
+    async fn disk(&mut self, config: &Config, store: &Store) -> Option<Disk> {
+        let (folder, store) = (config.data_dir.clone(), store.clone());
+        let look = move || {
+            let (_, wal) = store.file_sizes();
+            let disk = Disk::of(&folder)?;
+            Some(Disk { free: disk.free.saturating_sub(wal.unwrap_or(0)), ..disk })
+        };
+        let look = self.running.get_or_insert_with(|| tokio::task::spawn_blocking(look));
         let looked = tokio::time::timeout(LOOK_MAX, look).await.ok()?;
         self.running = None;
         looked.ok().flatten()
