@@ -3,17 +3,20 @@
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::fake_ollama::FakeOllama;
 use crate::support::gateway::{TestGateway, binary};
 
 const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/lan-gateway.service");
 
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// The next messages up to one with this line.
 fn until(socket: &UnixDatagram, wanted: &str) -> Vec<String> {
-    let (mut heard, mut bytes) = (Vec::new(), [0; 4096]);
+    let (mut heard, mut bytes, begun) = (Vec::new(), [0; 4096], Instant::now());
     while !heard.iter().any(|line| line == wanted) {
+        assert!(begun.elapsed() < WAIT_MAX, "no `{wanted}` after {heard:?}");
         let length = socket.recv(&mut bytes).unwrap_or_else(|cause| panic!("no `{wanted}` after {heard:?}: {cause}"));
         heard.extend(String::from_utf8_lossy(&bytes[..length]).lines().map(str::to_owned));
     }
@@ -23,7 +26,7 @@ fn until(socket: &UnixDatagram, wanted: &str) -> Vec<String> {
 fn started(folder: &Path, watchdog: &str) -> (UnixDatagram, TestGateway, FakeOllama) {
     let (path, fake) = (folder.join("notify"), FakeOllama::start());
     let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    socket.set_read_timeout(Some(WAIT_MAX)).unwrap();
     let path = format!("NOTIFY_SOCKET={}", path.display());
     // `env` becomes the gateway.
     let gateway = TestGateway::start_under(&["env", &path, watchdog], &fake.url(), &[("STOP_SECONDS_MAX", "7")]);
@@ -34,10 +37,9 @@ fn started(folder: &Path, watchdog: &str) -> (UnixDatagram, TestGateway, FakeOll
 async fn systemd_is_told_of_the_start_the_upstreams_and_the_stop_and_its_watchdog_is_fed() {
     let folder = tempfile::tempdir().unwrap();
     let (socket, mut gateway, _fake) = started(folder.path(), "WATCHDOG_USEC=4000000");
-    let address = gateway.url.strip_prefix("http://").unwrap();
 
     let first = until(&socket, "READY=1");
-    let serving = format!("STATUS=serving on {address}, 1 of 1 upstreams up");
+    let serving = format!("STATUS=serving on {}, 1 of 1 upstreams up", gateway.url);
     until(&socket, &serving);
     until(&socket, "WATCHDOG=1");
     gateway.signal("TERM");
@@ -59,12 +61,12 @@ async fn a_stopped_process_feeds_no_watchdog_and_one_without_a_watchdog_neither(
     // What was sent before it stopped may still wait.
     while socket.recv(&mut [0; 4096]).is_ok() {}
     gateway.signal("CONT");
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    socket.set_read_timeout(Some(WAIT_MAX)).unwrap();
     until(&socket, "WATCHDOG=1");
 
     let other = tempfile::tempdir().unwrap();
     let (socket, gateway, _fake) = started(other.path(), "WATCHDOG_USEC=");
-    until(&socket, &format!("STATUS=serving on {}, 1 of 1 upstreams up", gateway.url.strip_prefix("http://").unwrap()));
+    until(&socket, &format!("STATUS=serving on {}, 1 of 1 upstreams up", gateway.url));
     gateway.signal("TERM");
     assert!(!until(&socket, "STOPPING=1").contains(&"WATCHDOG=1".to_owned()));
 }
