@@ -245,7 +245,7 @@ def https_works_and_its_certificate_is_read_again_on_reload(machine):
     machine.do("install -d -m 750 -g lan-gateway /opt/lan-gateway/tls")
     certify(folder)
     certificate, key = (f'{name} = "/opt/lan-gateway/tls/{name}.pem"' for name in ("certificate", "key"))
-    file.write_text(before.replace("[tls]", f"[tls]\n{certificate}\n{key}", 1))
+    file.write_text(before.replace("\n[tls]\n", f"\n[tls]\n{certificate}\n{key}\n", 1))
     restart(machine)
     until("https answers", lambda: served(machine) == digest_of(folder), 30)
     process = machine.process()
