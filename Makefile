@@ -16,7 +16,7 @@ demo: ## walk the whole path once on a fresh data folder: accounts, chat, stream
 test: ## install what the tests need and run them all
 	@scripts/test.sh
 
-test-host: ## install, upgrade, break and remove it on a fresh Debian with systemd, in a container; needs root, 6 min
+test-host: ## install, upgrade, break and remove it on a fresh Debian with systemd, in a container; needs root, 4 min
 	@scripts/test_host.sh
 
 hostile: ## send 10,000 hostile JSON schemas through a gateway to a real Ollama of its own

@@ -191,6 +191,7 @@ async fn contents_that_are_not_erased_in_time_are_told() {
 #[test]
 fn slots_that_do_not_fit_this_host_s_ollama_are_told() {
     if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: a process namespace takes root");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

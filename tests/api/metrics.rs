@@ -308,12 +308,17 @@ async fn whatever_clients_send_the_number_of_series_stays_within_its_bound() {
             .bearer_auth(bearer);
         request.send_body(body.to_string()).await.unwrap().status().as_u16()
     };
+    let answers = async || {
+        let metrics = read(&gateway, &admin).await;
+        sums(&metrics, "lan_gateway_http_requests_total", "route").values().sum::<u64>()
+    };
+    let at_first = answers().await;
     // Each kind of request once, so that what is made when it is first used is there.
     for number in 0..60 {
         send(number).await;
     }
-    read(&gateway, &admin).await;
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    // What is read may be a second old.
+    until("the first requests are counted", async || answers().await >= at_first + 60).await;
     let before = read(&gateway, &admin).await;
 
     for first in (60..60 + many).step_by(AT_ONCE) {
