@@ -12,7 +12,7 @@ readonly LOGS=.tools/log
 passed=0 failed=0 skipped=0 times=() beside=
 
 main() {
-    mkdir -p "$LOGS"
+    mkdir -p "$LOGS" && rm -f "$LOGS"/*.log
     # Without these nothing that follows can be judged.
     stage tools install_tools || finish
     stage check scripts/check.sh
@@ -99,7 +99,15 @@ browser_tests() {
     find_chromium && install_node tests/browser && python3 tests/browser/run.py
 }
 
+# The failed tests of all parts, by name: their own output may be far above, or cut off.
+name_failures() {
+    [ "$failed" -gt 0 ] || return 0
+    printf '\nfailed:\n'
+    grep -hE '^test .* \.\.\. FAILED$|^(FAILED|ERROR) |^✖ |^error(\[|:)' "$LOGS"/*.log | sort -u | head -n 50
+}
+
 finish() {
+    name_failures
     printf '\n'
     printf '%s\n' "${times[@]}"
     printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
