@@ -16,6 +16,7 @@ main() {
     # Without these nothing that follows can be judged.
     stage tools install_tools || finish
     stage check scripts/check.sh
+    stage openapi .tools/openapi/bin/python tests/openapi/run.py
     build_release_beside
     # Many of the tests wait more than they work, so more of them than cores run at once.
     stage tests env RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}" cargo test --locked --no-fail-fast
@@ -81,8 +82,10 @@ install_tools() {
     for tool in cargo cc c++ make python3 node npm; do
         command -v "$tool" >/dev/null || { say "\`$tool\` is missing; install it first"; return 1; }
     done
-    install_packages && install_node tests/sdk &&
-        install_python tests/sdk/requirements.txt .tools/venv && install_python tests/schemathesis/requirements.txt .tools/schemathesis
+    install_packages && install_node tests/sdk && install_node tests/openapi &&
+        install_python tests/sdk/requirements.txt .tools/venv &&
+        install_python tests/schemathesis/requirements.txt .tools/schemathesis &&
+        install_python tests/openapi/requirements.txt .tools/openapi
 }
 
 install_packages() {

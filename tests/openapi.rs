@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use lan_gateway::dialect::DIALECTS;
 use lan_gateway::http::{ROUTES, docs};
+use serde_json::Value;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
 
@@ -35,7 +36,7 @@ fn every_route_is_described_and_every_description_is_served() {
         assert!(served.remove(&(method.into(), path.into())), "{method} {path}");
     }
 
-    let document: serde_json::Value = serde_json::from_str(&docs::document_json()).unwrap();
+    let document = document();
     let described: BTreeSet<(String, String)> = document["paths"]
         .as_object()
         .unwrap()
@@ -47,6 +48,103 @@ fn every_route_is_described_and_every_description_is_served() {
 
     assert_eq!(document["openapi"], "3.1.0");
     assert_eq!(described, served);
+}
+
+fn document() -> Value {
+    serde_json::from_str(&docs::document_json()).unwrap()
+}
+
+/// The operations of the document: method, path, and what it says of them.
+fn operations(document: &Value) -> Vec<(String, String, &Value)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    let of_path = |(path, item): (&String, &'_ Value)| -> Vec<(String, String)> {
+        item.as_object().unwrap().keys().map(|method| (method.clone(), path.clone())).collect()
+    };
+    let names: Vec<(String, String)> = paths.flat_map(of_path).collect();
+    names
+        .into_iter()
+        .map(|(method, path)| {
+            let operation = &document["paths"][&path][&method];
+            (method.to_uppercase(), path, operation)
+        })
+        .collect()
+}
+
+/// Follows a reference, if it is one.
+fn followed<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    match value["$ref"].as_str() {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).expect(reference),
+        None => value,
+    }
+}
+
+#[test]
+fn every_operation_has_a_name_of_its_own_a_short_summary_and_a_tag_that_is_described() {
+    let document = document();
+    let tags: Vec<&str> =
+        document["tags"].as_array().unwrap().iter().map(|tag| tag["name"].as_str().unwrap()).collect();
+    let mut names = BTreeSet::new();
+
+    for (method, path, operation) in operations(&document) {
+        let name = operation["operationId"].as_str().unwrap();
+        assert!(name.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'_'), "{name}");
+        assert!(names.insert(name), "{name} is there twice");
+        let summary = operation["summary"].as_str().unwrap_or_else(|| panic!("{method} {path} has no summary"));
+        assert!(
+            summary.len() <= 60 && !summary.ends_with('.') && !summary.contains('\n'),
+            "{method} {path}: {summary}"
+        );
+        let tag = operation["tags"][0].as_str().unwrap();
+        assert!(tags.contains(&tag), "{method} {path}: no tag {tag}");
+    }
+}
+
+#[test]
+fn every_response_is_described_and_every_error_has_an_example() {
+    let document = document();
+
+    for (method, path, operation) in operations(&document) {
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let response = followed(&document, response);
+            assert!(!response["description"].as_str().unwrap_or_default().is_empty(), "{method} {path} {status}");
+            let content = &response["content"]["application/json"];
+            if status.as_str() >= "400" && !path.starts_with("/health") && !(path == "/auth/token" && status == "429") {
+                assert!(content["example"]["error"] != Value::Null, "{method} {path} {status}: {content}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_route_declares_only_the_errors_that_it_can_return() {
+    let document = document();
+    let errors = |method: &str, path: &str| -> String {
+        let responses = document["paths"][path][method]["responses"].as_object().unwrap();
+        let statuses: Vec<&str> = responses.keys().map(String::as_str).filter(|status| *status >= "400").collect();
+        statuses.join(" ")
+    };
+
+    for (method, path, wanted) in [
+        // Takes nothing.
+        ("get", "/api/v1/me", "401 403 421 500"),
+        ("get", "/v1/models", "401 403 421 500 502"),
+        // Anyone may call it.
+        ("post", "/api/v1/register", "400 403 413 415 421 429 500 503"),
+        ("get", "/health", "403 421 500 503"),
+        // A query, and a person in it.
+        ("get", "/api/v1/users", "400 401 403 421 500"),
+        ("get", "/api/v1/usage", "400 401 403 404 421 500"),
+        // An id in the path, with and without a body.
+        ("get", "/api/v1/users/{id}", "401 403 404 421 500"),
+        ("patch", "/api/v1/users/{id}", "400 401 403 404 409 413 415 421 500 503"),
+        ("post", "/api/v1/users/{id}/approve", "401 403 404 409 421 500 503"),
+        // A model answers.
+        ("post", "/v1/embeddings", "400 401 403 404 413 415 421 429 500 502 503 504"),
+        ("post", "/chat", "400 403 404 413 415 421 429 500 502 503 504"),
+        ("get", "/v1/models/{id}", "401 403 404 421 500 502"),
+    ] {
+        assert_eq!(errors(method, path), wanted, "{method} {path}");
+    }
 }
 
 #[test]

@@ -38,9 +38,11 @@ pub struct Registered {
     message: &'static str,
 }
 
-/// Registers an account. It can be used once an admin has approved it.
-#[utoipa::path(post, path = "/api/v1/register", tag = "account", security(()), request_body = Register,
-    responses((status = 202, body = Registered), crate::http::errors::Refusals))]
+/// Registers an account.
+///
+/// It can be used once an admin has approved it.
+#[utoipa::path(post, path = "/api/v1/register", operation_id = "register", tag = "account", security(()), request_body = Register,
+    responses((status = 202, body = Registered)))]
 pub async fn register(
     request: HttpRequest,
     mut payload: web::Payload,
@@ -66,9 +68,11 @@ pub struct ChangePassword {
     new_password: Secret<String>,
 }
 
-/// Changes a password, also one that must be changed before anything else. JWTs issued before stop working.
-#[utoipa::path(post, path = "/api/v1/password", tag = "account", security(()), request_body = ChangePassword,
-    responses((status = 204, description = "Changed"), crate::http::errors::Refusals))]
+/// Changes your password.
+///
+/// Also one that must be changed before anything else. JWTs issued before stop working.
+#[utoipa::path(post, path = "/api/v1/password", operation_id = "change_password", tag = "account", security(()), request_body = ChangePassword,
+    responses((status = 204, description = "Changed")))]
 pub async fn password(
     request: HttpRequest,
     mut payload: web::Payload,
@@ -116,6 +120,26 @@ pub struct TokenError {
     error_description: String,
 }
 
+impl TokenError {
+    /// Returns the status and the body of an error.
+    pub fn of(error: &Error) -> (StatusCode, TokenError) {
+        let (status, code) = match error {
+            // SDKs and people expect 401 for a failed sign-in; RFC 6749 would say 400.
+            Error::Unauthenticated { .. } | Error::Forbidden { .. } => (StatusCode::UNAUTHORIZED, "invalid_grant"),
+            Error::Unsupported { .. } => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
+            Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
+            Error::EncodedBody { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request"),
+            Error::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable"),
+            Error::Unavailable { .. } | Error::AuditUnavailable { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
+            }
+            Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
+            _ => (StatusCode::BAD_REQUEST, "invalid_request"),
+        };
+        (status, TokenError { error: code, error_description: error.to_string() })
+    }
+}
+
 /// Too many wrong passwords, or too many requests from the address.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
@@ -125,20 +149,14 @@ enum TooOften {
     Address(ErrorBody),
 }
 
-/// Signs in: returns a JWT for a name and a password, sent as JSON or as OAuth2's password form.
-#[utoipa::path(post, path = "/auth/token", tag = "account", security(()),
+/// Signs in and returns a JWT.
+///
+/// The name and the password come as JSON, or as OAuth2's password form.
+#[utoipa::path(post, path = "/auth/token", operation_id = "sign_in", tag = "account", security(()),
     request_body(content((Credentials = "application/json"), (Credentials = "application/x-www-form-urlencoded"))),
     responses(
         (status = 200, body = AccessToken),
-        (status = 400, body = TokenError),
-        (status = 401, body = TokenError),
-        (status = 403, body = ErrorBody),
-        (status = 413, body = TokenError),
-        (status = 415, body = TokenError),
-        (status = 421, body = ErrorBody),
-        (status = 429, body = TooOften),
-        (status = 500, body = TokenError),
-        (status = 503, body = TokenError)))]
+        (status = 429, description = "Too many wrong passwords, or too many requests from this address", body = TooOften)))]
 pub async fn token(
     request: HttpRequest,
     mut payload: web::Payload,
@@ -183,23 +201,10 @@ fn media_type(kind: &str) -> &str {
 }
 
 fn token_error(error: &Error) -> HttpResponse {
-    let (status, code) = match error {
-        // SDKs and people expect 401 for a failed sign-in; RFC 6749 would say 400.
-        Error::Unauthenticated { .. } | Error::Forbidden { .. } => (StatusCode::UNAUTHORIZED, "invalid_grant"),
-        Error::Unsupported { .. } => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
-        Error::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request"),
-        Error::EncodedBody { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request"),
-        Error::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable"),
-        Error::Unavailable { .. } | Error::AuditUnavailable { .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
-        }
-        Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
-        _ => (StatusCode::BAD_REQUEST, "invalid_request"),
-    };
+    let (status, body) = TokenError::of(error);
     let mut response = HttpResponse::build(status);
     for retry_header in wire::retry_headers(error) {
         response.insert_header(retry_header);
     }
-    let body = wire::json_bytes(&TokenError { error: code, error_description: error.to_string() });
-    response.insert_header((header::CONTENT_TYPE, wire::JSON)).body(body)
+    response.insert_header((header::CONTENT_TYPE, wire::JSON)).body(wire::json_bytes(&body))
 }

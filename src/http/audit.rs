@@ -63,10 +63,12 @@ impl AuditQuery {
     }
 }
 
-/// The record, newest first: requests (running ones on the first page, without an outcome), refusals and acts. A search for
-/// `text` finds requests that have ended, and leaves an act on the record as every look at contents does.
-#[utoipa::path(get, path = "/api/v1/audit", tag = "admin", params(AuditQuery),
-    responses((status = 200, body = AuditPage), crate::http::errors::Refusals))]
+/// Lists the record, newest first.
+///
+/// It holds requests (running ones on the first page, without an outcome), refusals and acts. A search for `text` finds
+/// requests that have ended, and leaves an act on the record as every look at contents does.
+#[utoipa::path(get, path = "/api/v1/audit", operation_id = "list_requests", tag = "record", params(AuditQuery),
+    responses((status = 200, body = AuditPage), (status = 503)))]
 pub async fn audit(admin: Admin, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
     let result = async {
         let query: AuditQuery = query(&request)?;

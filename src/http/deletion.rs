@@ -25,9 +25,11 @@ pub struct Deleting {
     status: &'static str,
 }
 
-/// Deletes an account for good, after a complete export of its record.
-#[utoipa::path(delete, path = "/api/v1/users/{id}", tag = "admin", params(("id" = String, Path, format = Uuid)),
-    request_body = Delete, responses((status = 202, body = Deleting), crate::http::errors::Refusals))]
+/// Deletes an account for good.
+///
+/// Only after a complete export of its record.
+#[utoipa::path(delete, path = "/api/v1/users/{id}", operation_id = "delete_user", tag = "users", params(("id" = String, Path, format = Uuid)),
+    request_body = Delete, responses((status = 202, body = Deleting), (status = 409)))]
 pub async fn delete_user(
     admin: Admin,
     request: HttpRequest,

@@ -15,7 +15,10 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::dialect::models::{ModelList, ModelObject};
 use crate::dialect::wire;
 use crate::http::described;
-use crate::http::errors::{ErrorBody, LegacyError, Refusals};
+use crate::http::docs::errors::describe_errors;
+use crate::http::errors::{ErrorBody, LegacyError};
+
+pub mod errors;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,18 +28,22 @@ use crate::http::errors::{ErrorBody, LegacyError, Refusals};
             your e-mail address and password, then try `POST /v1/chat/completions`. Every prompt and answer is recorded \
             with your name; admins can read them. HEAD is served wherever GET is."
     ),
+    servers((url = "/", description = "This gateway")),
     paths(chat, chat_completions, completions, embeddings, list, one),
     components(schemas(ErrorBody, ChatChunkEvent, LegacyError)),
     modifiers(&Security),
     security(("password" = []), ("bearer" = []), ("x-api-key" = [])),
     tags(
-        (name = "inference", description = "Chats, completions and embeddings"),
-        (name = "models", description = "Available models"),
-        (name = "account", description = "Your own account"),
+        (name = "chat", description = "Chats, completions and embeddings"),
+        (name = "models", description = "The models that you may use"),
+        (name = "account", description = "Your account: register, sign in, your record and your quotas"),
+        (name = "tokens", description = "Tokens for machines, for tools and pipelines"),
         (name = "queue", description = "Running and waiting requests"),
-        (name = "tokens", description = "Tokens for machines"),
-        (name = "admin", description = "For admins"),
-        (name = "health", description = "Health checks")
+        (name = "users", description = "For admins: accounts, their rights and limits"),
+        (name = "record", description = "For admins: who asked what, and exports of it"),
+        (name = "usage", description = "For admins: what was used"),
+        (name = "settings", description = "For admins: what can be changed at run time"),
+        (name = "host", description = "Health for everybody; the host and its metrics for admins")
     )
 )]
 struct Document;
@@ -44,6 +51,7 @@ struct Document;
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
     document.merge(described());
+    describe_errors(&mut document);
     document
 }
 
@@ -66,7 +74,7 @@ pub struct ChatChunkEvent {
     data: String,
 }
 
-/// Creates a chat completion in OpenAI's format. Point an SDK's base URL at `/v1`.
+/// Creates a chat completion in OpenAI's format.
 ///
 /// `tools`, images as data URIs, `response_format` and `logprobs` are supported. Fields without effect here are named in
 /// `x-ignored-parameters`; a parameter that would change the answer and is not supported is refused by name. A `tool_choice`
@@ -76,62 +84,57 @@ pub struct ChatChunkEvent {
 /// Tool calls in the conversation are accepted as they were returned. `arguments` that are not a JSON object, for example cut
 /// off by the token limit, reach the model as `{"INVALID_ARGUMENTS": "…"}` and are named in `x-ignored-parameters`.
 /// `max_tokens: -1` counts as absent.
-#[utoipa::path(post, path = "/v1/chat/completions", tag = "inference",
+#[utoipa::path(post, path = "/v1/chat/completions", operation_id = "create_chat_completion", tag = "chat",
     request_body(content = serde_json::Value, example = json!({
         "model": "llama3.2:latest", "messages": [{ "role": "user", "content": "Say hello" }], "max_tokens": 50 })),
     responses(
-        (status = 200, content((serde_json::Value = "application/json"), (ChatChunkEvent = "text/event-stream"))),
-        Refusals))]
+        (status = 200, content((serde_json::Value = "application/json"), (ChatChunkEvent = "text/event-stream")))))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn chat_completions() {}
 
-/// Completes a text, in OpenAI's format.
+/// Completes a text in OpenAI's format.
 ///
 /// `prompt` is one text, `suffix` the text after the gap (for models that support it). `max_tokens` defaults to the gateway's
 /// limit. `echo`, `best_of`, `n` above 1, `logit_bias` and prompts of token numbers are refused by name.
-#[utoipa::path(post, path = "/v1/completions", tag = "inference",
+#[utoipa::path(post, path = "/v1/completions", operation_id = "create_completion", tag = "chat",
     request_body(content = serde_json::Value, example = json!({
         "model": "llama3.2:latest", "prompt": "The sea is", "max_tokens": 20 })),
     responses(
-        (status = 200, content((serde_json::Value = "application/json"), (ChatChunkEvent = "text/event-stream"))),
-        Refusals))]
+        (status = 200, content((serde_json::Value = "application/json"), (ChatChunkEvent = "text/event-stream")))))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn completions() {}
 
-/// Creates embeddings of texts, in OpenAI's format. A token needs the scope `embeddings`.
+/// Creates embeddings of texts in OpenAI's format.
 ///
 /// `input` is a text or up to 2,048 texts; token numbers are refused. `encoding_format` is `float` or `base64` (little-endian
 /// floats of 32 bits). A text that exceeds the model's context is refused, not cut.
-#[utoipa::path(post, path = "/v1/embeddings", tag = "inference",
+#[utoipa::path(post, path = "/v1/embeddings", operation_id = "create_embeddings", tag = "chat",
     request_body(content = serde_json::Value, example = json!({
         "model": "nomic-embed-text:latest", "input": ["the sea", "the mountains"] })),
-    responses((status = 200, body = serde_json::Value), Refusals))]
+    responses((status = 200, body = serde_json::Value)))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn embeddings() {}
 
-/// The chat of the first version: credentials in the body (or a Bearer), the answer is Ollama's chat object.
-#[utoipa::path(post, path = "/chat", tag = "inference", security((), ("bearer" = []), ("password" = [])),
+/// Chats in Ollama's format.
+#[utoipa::path(post, path = "/chat", operation_id = "chat", tag = "chat", security((), ("bearer" = []), ("password" = [])),
     request_body(content = serde_json::Value, example = json!({
         "auth": { "username": "ann@example.org", "password": "…" },
         "messages": [{ "role": "user", "content": "Explain MQTT" }] })),
     responses(
-        (status = 200, content((serde_json::Value = "application/json"), (serde_json::Value = "application/x-ndjson"))),
-        (status = 400, body = LegacyError), (status = 403, body = LegacyError), (status = 404, body = LegacyError),
-        (status = 413, body = LegacyError), (status = 415, body = LegacyError), (status = 421, body = LegacyError),
-        (status = 429, body = LegacyError),
-        (status = 500, body = LegacyError), (status = 502, body = LegacyError), (status = 503, body = LegacyError),
-        (status = 504, body = LegacyError)))]
+        (status = 200, content((serde_json::Value = "application/json"), (serde_json::Value = "application/x-ndjson")))))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn chat() {}
 
-/// The models that you may use.
-#[utoipa::path(get, path = "/v1/models", tag = "models", responses((status = 200, body = ModelList), Refusals))]
+/// Lists the models that you may use.
+#[utoipa::path(get, path = "/v1/models", operation_id = "list_models", tag = "models", responses((status = 200, body = ModelList)))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn list() {}
 
-/// One model. Its id may contain `/` and `:`, encoded or not.
-#[utoipa::path(get, path = "/v1/models/{id}", tag = "models", params(("id" = String, Path)),
-    responses((status = 200, body = ModelObject), Refusals))]
+/// Returns one model.
+///
+/// Its id may contain `/` and `:`, encoded or not.
+#[utoipa::path(get, path = "/v1/models/{id}", operation_id = "get_model", tag = "models", params(("id" = String, Path)),
+    responses((status = 200, body = ModelObject)))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn one() {}
 

@@ -124,9 +124,9 @@ pub struct ExportPage {
     pub next: Option<String>,
 }
 
-/// Exports that were made, newest first.
-#[utoipa::path(get, path = "/api/v1/exports", operation_id = "list_exports", tag = "admin", params(ExportsQuery),
-    responses((status = 200, body = ExportPage), crate::http::errors::Refusals))]
+/// Lists the exports that were made, newest first.
+#[utoipa::path(get, path = "/api/v1/exports", operation_id = "list_exports", tag = "record", params(ExportsQuery),
+    responses((status = 200, body = ExportPage)))]
 pub async fn list(_: Admin, request: HttpRequest, exports: web::Data<Exports>, store: web::Data<Store>) -> ApiResult {
     let page = async {
         let ExportsQuery { user_id, cursor, limit } = query(&request)?;
@@ -177,9 +177,11 @@ pub fn line(one: &ListedExport, exports: &Exports, people: &People) -> Result<Ex
     })
 }
 
-/// Prepares an export of one user's whole record, or of what a filter finds.
-#[utoipa::path(post, path = "/api/v1/exports", tag = "admin", request_body = NewExport,
-    responses((status = 201, body = ExportView), crate::http::errors::Refusals))]
+/// Prepares an export of the record.
+///
+/// Of one user's whole record, or of what a filter finds.
+#[utoipa::path(post, path = "/api/v1/exports", operation_id = "create_export", tag = "record", request_body = NewExport,
+    responses((status = 201, body = ExportView), (status = 404)))]
 pub async fn create_export(
     admin: Admin,
     request: HttpRequest,
@@ -202,9 +204,11 @@ pub async fn create_export(
     answer_as(StatusCode::CREATED, &request, result.await)
 }
 
-/// Streams an export. The last line is the receipt. An aborted download has none, for example when a user in it is deleted.
-#[utoipa::path(get, path = "/api/v1/exports/{id}", tag = "admin", params(("id" = String, Path, format = Uuid), ExportQuery),
-    responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), crate::http::errors::Refusals))]
+/// Downloads an export.
+///
+/// The last line is the receipt. An aborted download has none, for example when a user in it is deleted.
+#[utoipa::path(get, path = "/api/v1/exports/{id}", operation_id = "download_export", tag = "record", params(("id" = String, Path, format = Uuid), ExportQuery),
+    responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), (status = 409), (status = 503)))]
 pub async fn export(
     admin: Admin,
     request: HttpRequest,

@@ -27,8 +27,10 @@ pub struct Details {
     models: Option<usize>,
 }
 
-/// 200 while the gateway can record; with details for admins.
-#[utoipa::path(get, path = "/health", tag = "health", security((), ("bearer" = [])),
+/// Tells whether the gateway can record.
+///
+/// 200 while it can; with details for admins.
+#[utoipa::path(get, path = "/health", operation_id = "get_health", tag = "host", security((), ("bearer" = [])),
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 pub async fn health(request: HttpRequest, gateway: web::Data<Gateway>) -> HttpResponse {
     // Probes send no credential; that is not a refusal to be recorded.
@@ -45,16 +47,20 @@ pub async fn health(request: HttpRequest, gateway: web::Data<Gateway>) -> HttpRe
     status(recording(&gateway), details)
 }
 
-/// 200 while the gateway can record. Never checks the upstreams.
-#[utoipa::path(get, path = "/health/live", tag = "health", security(()),
+/// Tells whether the gateway is alive.
+///
+/// 200 while it can record. Never checks the upstreams.
+#[utoipa::path(get, path = "/health/live", operation_id = "get_liveness", tag = "host", security(()),
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 pub async fn live(gateway: web::Data<Gateway>) -> HttpResponse {
     panic_on_purpose("route");
     status(recording(&gateway), None)
 }
 
+/// Tells whether the gateway can answer.
+///
 /// 503 also while no upstream can be reached, the data disk is nearly full, or the gateway is stopping.
-#[utoipa::path(get, path = "/health/ready", tag = "health", security(()),
+#[utoipa::path(get, path = "/health/ready", operation_id = "get_readiness", tag = "host", security(()),
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 pub async fn ready(gateway: web::Data<Gateway>) -> HttpResponse {
     let state = match recording(&gateway) {

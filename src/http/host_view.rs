@@ -169,9 +169,11 @@ pub struct HostWarning {
     pub remedy: String,
 }
 
-/// The gateway's process, its record, its upstreams with the models in their memory, and what is wrong.
-#[utoipa::path(get, path = "/api/v1/host", operation_id = "host", tag = "admin",
-    responses((status = 200, body = HostView), crate::http::errors::Refusals))]
+/// Returns the state of the gateway and its host.
+///
+/// The process, the record, the upstreams with the models in their memory, and what is wrong.
+#[utoipa::path(get, path = "/api/v1/host", operation_id = "get_host", tag = "host",
+    responses((status = 200, body = HostView)))]
 pub async fn host(
     _: Admin,
     request: HttpRequest,

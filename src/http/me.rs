@@ -28,9 +28,9 @@ pub struct OwnView {
     left: AccountView,
 }
 
-/// Your account and what is left of your quotas.
-#[utoipa::path(get, path = "/api/v1/me", tag = "account",
-    responses((status = 200, body = OwnView), crate::http::errors::Refusals))]
+/// Returns your account and what is left of your quotas.
+#[utoipa::path(get, path = "/api/v1/me", operation_id = "get_me", tag = "account",
+    responses((status = 200, body = OwnView)))]
 pub async fn me(caller: Caller, gateway: web::Data<Gateway>) -> HttpResponse {
     let user = caller.0.user();
     let left = AccountView::from(gateway.limits().account_of(user));
@@ -70,9 +70,11 @@ pub struct OwnRecordQuery {
     limit: Option<usize>,
 }
 
-/// Your own record, newest first. A search in your own record is not recorded.
-#[utoipa::path(get, path = "/api/v1/me/record", tag = "account", params(OwnRecordQuery),
-    responses((status = 200, body = AuditPage), crate::http::errors::Refusals))]
+/// Lists your own record, newest first.
+///
+/// A search in your own record is not recorded.
+#[utoipa::path(get, path = "/api/v1/me/record", operation_id = "list_my_requests", tag = "account", params(OwnRecordQuery),
+    responses((status = 200, body = AuditPage)))]
 pub async fn record(caller: Caller, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
     let page = async {
         let asked: OwnRecordQuery = query(&request)?;
@@ -106,9 +108,11 @@ pub struct OwnExportQuery {
     bom: bool,
 }
 
-/// Your own record as a file, with every prompt and answer.
-#[utoipa::path(get, path = "/api/v1/me/export", operation_id = "export_own", tag = "account", params(OwnExportQuery),
-    responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), crate::http::errors::Refusals))]
+/// Downloads your own record as a file.
+///
+/// It holds every prompt and answer.
+#[utoipa::path(get, path = "/api/v1/me/export", operation_id = "export_my_record", tag = "account", params(OwnExportQuery),
+    responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), (status = 429), (status = 503)))]
 pub async fn export(
     caller: Doer,
     request: HttpRequest,

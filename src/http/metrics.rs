@@ -174,11 +174,12 @@ impl MetricsText {
     }
 }
 
-/// Counts and times of the gateway as a whole, in Prometheus' text format: for admins, and for tokens with the scope `metrics`.
+/// Returns metrics in Prometheus' text format.
 ///
-/// No metric tells people apart; `GET /api/v1/usage` does. They are at most a second old.
-#[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "health",
-    responses((status = 200, body = String, content_type = "text/plain"), crate::http::errors::Refusals))]
+/// Counts and times of the gateway as a whole, for admins, and for tokens with the scope `metrics`. No metric tells people
+/// apart; `GET /api/v1/usage` does. They are at most a second old.
+#[utoipa::path(get, path = "/metrics", operation_id = "get_metrics", tag = "host",
+    responses((status = 200, body = String, content_type = "text/plain")))]
 pub async fn show(
     _: MetricsReader,
     request: HttpRequest,

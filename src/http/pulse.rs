@@ -61,10 +61,12 @@ impl PulseQuery {
     }
 }
 
-/// Requests per quarter, hour or day, by the length of the time: the shape of what the record shows with the same filter. Counts
-/// are at most a moment behind the record.
-#[utoipa::path(get, path = "/api/v1/audit/pulse", operation_id = "pulse", tag = "admin", params(PulseQuery),
-    responses((status = 200, body = Pulse), crate::http::errors::Refusals))]
+/// Counts requests per quarter, hour or day.
+///
+/// The length of the interval follows from the length of the time: the shape of what the record shows with the same filter.
+/// Counts are at most a moment behind the record.
+#[utoipa::path(get, path = "/api/v1/audit/pulse", operation_id = "get_pulse", tag = "record", params(PulseQuery),
+    responses((status = 200, body = Pulse)))]
 pub async fn show(admin: Admin, request: HttpRequest, store: web::Data<Store>, config: web::Data<Config>) -> ApiResult {
     let shown = async {
         let filter = query::<PulseQuery>(&request)?.filter();

@@ -143,9 +143,11 @@ pub struct QueueView {
     pub next: Option<String>,
 }
 
-/// Running and waiting requests. Admins see all, users their own, a token those that it sent.
-#[utoipa::path(get, path = "/api/v1/queue", tag = "queue",
-    responses((status = 200, body = QueueView), crate::http::errors::Refusals))]
+/// Returns running and waiting requests.
+///
+/// Admins see all, users their own, a token those that it sent.
+#[utoipa::path(get, path = "/api/v1/queue", operation_id = "get_queue", tag = "queue",
+    responses((status = 200, body = QueueView)))]
 pub async fn show(reader: QueueReader, gateway: web::Data<Gateway>, store: web::Data<Store>) -> HttpResponse {
     reply::json(StatusCode::OK, &view(reader.0.identity(), &gateway, &store))
 }
@@ -232,10 +234,12 @@ fn id_of(people: &People, user_id: i64) -> Option<String> {
     people.by_id(user_id).map(|user| user.public_id.clone())
 }
 
-/// Cancels a request that waits or runs. Its client gets a 403, or its stream is aborted; it is recorded as `refused`, `cancelled`.
-#[utoipa::path(delete, path = "/api/v1/queue/{request_id}", tag = "queue",
+/// Cancels a request that waits or runs.
+///
+/// For admins. Its client gets a 403, or its stream is aborted; it is recorded as `refused`, `cancelled`.
+#[utoipa::path(delete, path = "/api/v1/queue/{request_id}", operation_id = "cancel_request", tag = "queue",
     params(("request_id" = String, Path, format = Uuid)),
-    responses((status = 204), crate::http::errors::Refusals))]
+    responses((status = 204)))]
 pub async fn cancel(
     admin: Admin,
     request: HttpRequest,

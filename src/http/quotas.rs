@@ -20,9 +20,11 @@ pub struct QuotasView {
     token: Option<AccountView>,
 }
 
-/// Your quotas and what is left of them. A token needs the scope `usage`.
-#[utoipa::path(get, path = "/api/v1/me/quotas", operation_id = "own_quotas", tag = "account",
-    responses((status = 200, body = QuotasView), crate::http::errors::Refusals))]
+/// Returns your quotas and what is left of them.
+///
+/// A token needs the scope `usage`.
+#[utoipa::path(get, path = "/api/v1/me/quotas", operation_id = "get_my_quotas", tag = "account",
+    responses((status = 200, body = QuotasView)))]
 pub async fn of_mine(reader: UsageReader, gateway: web::Data<Gateway>) -> HttpResponse {
     let limits = gateway.limits();
     let person = limits.account_of(reader.0.user()).into();

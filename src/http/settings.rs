@@ -23,17 +23,21 @@ pub struct SettingList {
     pub items: Vec<SettingView>,
 }
 
-/// The settings that can be changed at run time, with their current values.
-#[utoipa::path(get, path = "/api/v1/settings", operation_id = "settings", tag = "admin",
-    responses((status = 200, body = SettingList), crate::http::errors::Refusals))]
+/// Lists the settings that can be changed at run time.
+///
+/// With their current values.
+#[utoipa::path(get, path = "/api/v1/settings", operation_id = "list_settings", tag = "settings",
+    responses((status = 200, body = SettingList)))]
 pub async fn list(_: Admin, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
     answer(&request, view(&store).await)
 }
 
-/// Changes settings by name, all or none, effective from the next request. Null restores the value of the file.
-#[utoipa::path(patch, path = "/api/v1/settings", operation_id = "change_settings", tag = "admin",
+/// Changes settings by name, all or none.
+///
+/// Effective from the next request. Null restores the value of the file.
+#[utoipa::path(patch, path = "/api/v1/settings", operation_id = "change_settings", tag = "settings",
     request_body(content = BTreeMap<String, Option<u64>>, example = json!({ "requests_per_minute": 20 })),
-    responses((status = 200, body = SettingList), crate::http::errors::Refusals))]
+    responses((status = 200, body = SettingList)))]
 pub async fn change(
     admin: Admin,
     request: HttpRequest,
@@ -49,9 +53,11 @@ pub async fn change(
     answer(&request, changed.await)
 }
 
-/// The keys of the configuration file with their values, and where each was read from. Secrets are never shown.
-#[utoipa::path(get, path = "/api/v1/settings/file", operation_id = "configuration", tag = "admin",
-    responses((status = 200, body = ConfigurationView), crate::http::errors::Refusals))]
+/// Returns the keys of the configuration file.
+///
+/// With their values, and where each was read from. Secrets are never shown.
+#[utoipa::path(get, path = "/api/v1/settings/file", operation_id = "get_configuration", tag = "settings",
+    responses((status = 200, body = ConfigurationView)))]
 pub async fn of_file(
     _: Admin,
     request: HttpRequest,

@@ -27,6 +27,8 @@ pub struct Story {
     pub tool_calls: String,
     /// Ignored fields and clamped values, one per line.
     pub notes: String,
+    // As nullable as in `AuditItem`: generators can't merge the two otherwise.
+    #[schema(value_type = Option<String>)]
     pub client_address: String,
     /// The next newer request or refusal in the record; in your own record, of yours.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,17 +40,21 @@ pub struct Story {
     pub older: Option<String>,
 }
 
-/// One request or act in full. Viewing contents is recorded.
-#[utoipa::path(get, path = "/api/v1/audit/{request_id}", tag = "admin", params(("request_id" = String, Path, format = Uuid)),
-    responses((status = 200, body = Story), crate::http::errors::Refusals))]
+/// Returns one request or act in full.
+///
+/// Viewing contents is recorded.
+#[utoipa::path(get, path = "/api/v1/audit/{request_id}", operation_id = "get_request", tag = "record", params(("request_id" = String, Path, format = Uuid)),
+    responses((status = 200, body = Story), (status = 503)))]
 pub async fn story(admin: Admin, request: HttpRequest, id: web::Path<String>, store: web::Data<Store>) -> ApiResult {
     answer(&request, story_for_admin(&store, admin.0.actor(), &id).await)
 }
 
-/// One of your own requests or acts in full. A look at your own is not recorded.
-#[utoipa::path(get, path = "/api/v1/me/record/{request_id}", tag = "account",
+/// Returns one of your own requests or acts in full.
+///
+/// A look at your own is not recorded.
+#[utoipa::path(get, path = "/api/v1/me/record/{request_id}", operation_id = "get_my_request", tag = "account",
     params(("request_id" = String, Path, format = Uuid)),
-    responses((status = 200, body = Story), crate::http::errors::Refusals))]
+    responses((status = 200, body = Story)))]
 pub async fn own_story(
     caller: Caller,
     request: HttpRequest,

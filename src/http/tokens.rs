@@ -52,9 +52,11 @@ pub struct TokenPage {
     next: Option<String>,
 }
 
-/// Your tokens, newest first, including expired and revoked ones. Admins may list another user's, or those of all users.
+/// Lists your tokens, newest first.
+///
+/// Expired and revoked ones are included. Admins may list another user's, or those of all users.
 #[utoipa::path(get, path = "/api/v1/tokens", operation_id = "list_tokens", tag = "tokens", params(TokensQuery),
-    responses((status = 200, body = TokenPage), crate::http::errors::Refusals))]
+    responses((status = 200, body = TokenPage)))]
 pub async fn list(
     reader: TokenReader,
     request: HttpRequest,
@@ -96,9 +98,11 @@ pub async fn list(
     answer(&request, page.await)
 }
 
-/// Creates a token for a machine. It never has more rights than you.
+/// Creates a token for a machine.
+///
+/// It never has more rights than you.
 #[utoipa::path(post, path = "/api/v1/tokens", operation_id = "create_token", tag = "tokens", request_body = Wish,
-    responses((status = 201, body = FreshToken), crate::http::errors::Refusals))]
+    responses((status = 201, body = FreshToken), (status = 409), (status = 429)))]
 pub async fn create(
     caller: Doer,
     request: HttpRequest,
@@ -139,9 +143,11 @@ pub struct TokenPatch {
     class: Option<Option<String>>,
 }
 
-/// Changes a token's name, networks and limits, effective from its next request. Admins can change any token.
+/// Changes a token's name, networks and limits.
+///
+/// Effective from its next request. Admins can change any token.
 #[utoipa::path(patch, path = "/api/v1/tokens/{id}", operation_id = "change_token", tag = "tokens", params(("id" = String, Path)),
-    request_body = TokenPatch, responses((status = 200, body = TokenView), crate::http::errors::Refusals))]
+    request_body = TokenPatch, responses((status = 200, body = TokenView), (status = 409), (status = 429)))]
 pub async fn change(
     caller: TokenKeeper,
     request: HttpRequest,
@@ -160,7 +166,7 @@ pub async fn change(
 
 /// Revokes a token at once.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", operation_id = "revoke_token", tag = "tokens", params(("id" = String, Path)),
-    responses((status = 204, description = "Revoked"), crate::http::errors::Refusals))]
+    responses((status = 204, description = "Revoked"), (status = 429)))]
 pub async fn revoke(
     caller: TokenKeeper,
     request: HttpRequest,
@@ -170,9 +176,11 @@ pub async fn revoke(
     answer_done(&request, tokens.revoke(caller.0.actor(), &id).await.map(drop))
 }
 
-/// Gives your token a new secret. The previous one stays valid for a while.
+/// Gives your token a new secret.
+///
+/// The previous secret stays valid for a while.
 #[utoipa::path(post, path = "/api/v1/tokens/{id}/rotate", operation_id = "rotate_token", tag = "tokens", params(("id" = String, Path)),
-    request_body = Option<RotateWish>, responses((status = 200, body = FreshToken), crate::http::errors::Refusals))]
+    request_body = Option<RotateWish>, responses((status = 200, body = FreshToken), (status = 409), (status = 429)))]
 pub async fn rotate(
     caller: TokenKeeper,
     request: HttpRequest,
@@ -190,9 +198,11 @@ pub async fn rotate(
     answer(&request, rotated.await)
 }
 
-/// Resumes a token that was paused because it ran away, or suspended because its owner was disabled or reset.
+/// Resumes a token that was paused or suspended.
+///
+/// Tokens are paused when they run away, and suspended when their owner is disabled or reset.
 #[utoipa::path(post, path = "/api/v1/tokens/{id}/resume", operation_id = "resume_token", tag = "tokens", params(("id" = String, Path)),
-    responses((status = 200, body = TokenView), crate::http::errors::Refusals))]
+    responses((status = 200, body = TokenView), (status = 409), (status = 429)))]
 pub async fn resume(
     caller: TokenKeeper,
     request: HttpRequest,

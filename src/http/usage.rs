@@ -53,9 +53,9 @@ pub struct UsagePage {
     next: Option<String>,
 }
 
-/// Usage of all users.
-#[utoipa::path(get, path = "/api/v1/usage", tag = "admin", params(UsageQuery),
-    responses((status = 200, content((UsagePage = "application/json"), (String = "text/csv"))), crate::http::errors::Refusals))]
+/// Returns the usage of all users.
+#[utoipa::path(get, path = "/api/v1/usage", operation_id = "get_usage", tag = "usage", params(UsageQuery),
+    responses((status = 200, content((UsagePage = "application/json"), (String = "text/csv")))))]
 pub async fn of_everybody(
     admin: Admin,
     request: HttpRequest,
@@ -82,9 +82,11 @@ pub struct TimelineQuery {
     user_id: Option<String>,
 }
 
-/// Who used the GPU in each minute, quarter or hour, and who waited: what happened at 14:05?
-#[utoipa::path(get, path = "/api/v1/usage/timeline", operation_id = "usage_timeline", tag = "admin", params(TimelineQuery),
-    responses((status = 200, body = Timeline), crate::http::errors::Refusals))]
+/// Returns who used the GPU when, and who waited.
+///
+/// In each minute, quarter of an hour or hour: what happened at 14:05?
+#[utoipa::path(get, path = "/api/v1/usage/timeline", operation_id = "get_usage_timeline", tag = "usage", params(TimelineQuery),
+    responses((status = 200, body = Timeline)))]
 pub async fn story(admin: Admin, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
     let told = async {
         let TimelineQuery { span, to, user_id } = query(&request)?;
@@ -104,9 +106,11 @@ async fn catch_up(store: &Store) -> Result<(), Error> {
     Ok(())
 }
 
-/// Your own usage. A token needs the scope `usage`.
-#[utoipa::path(get, path = "/api/v1/me/usage", tag = "account", params(UsageQuery),
-    responses((status = 200, content((UsagePage = "application/json"), (String = "text/csv"))), crate::http::errors::Refusals))]
+/// Returns your own usage.
+///
+/// A token needs the scope `usage`.
+#[utoipa::path(get, path = "/api/v1/me/usage", operation_id = "get_my_usage", tag = "account", params(UsageQuery),
+    responses((status = 200, content((UsagePage = "application/json"), (String = "text/csv")))))]
 pub async fn of_mine(
     reader: UsageReader,
     request: HttpRequest,

@@ -61,9 +61,11 @@ pub struct UserPage {
     next: Option<String>,
 }
 
-/// Accounts, with the last request and the number of usable tokens of each.
-#[utoipa::path(get, path = "/api/v1/users", operation_id = "users", tag = "admin", params(UsersQuery),
-    responses((status = 200, body = UserPage), crate::http::errors::Refusals))]
+/// Lists accounts.
+///
+/// With the last request and the number of usable tokens of each.
+#[utoipa::path(get, path = "/api/v1/users", operation_id = "list_users", tag = "users", params(UsersQuery),
+    responses((status = 200, body = UserPage)))]
 pub async fn list(_: Admin, request: HttpRequest, accounts: web::Data<Accounts>) -> ApiResult {
     let page = async {
         let UsersQuery { search, status, sort, cursor, limit } = query(&request)?;
@@ -102,9 +104,9 @@ impl UserDetail {
     }
 }
 
-/// One account.
-#[utoipa::path(get, path = "/api/v1/users/{id}", operation_id = "user", tag = "admin", params(("id" = String, Path, format = Uuid)),
-    responses((status = 200, body = UserDetail), crate::http::errors::Refusals))]
+/// Returns one account.
+#[utoipa::path(get, path = "/api/v1/users/{id}", operation_id = "get_user", tag = "users", params(("id" = String, Path, format = Uuid)),
+    responses((status = 200, body = UserDetail)))]
 pub async fn one(
     _: Admin,
     request: HttpRequest,
@@ -147,10 +149,12 @@ pub struct UserPatch {
     class: Option<String>,
 }
 
-/// Changes an account, effective from its next request.
-#[utoipa::path(patch, path = "/api/v1/users/{id}", operation_id = "change_user", tag = "admin",
+/// Changes an account.
+///
+/// Effective from its next request.
+#[utoipa::path(patch, path = "/api/v1/users/{id}", operation_id = "change_user", tag = "users",
     params(("id" = String, Path, format = Uuid)), request_body = UserPatch,
-    responses((status = 200, body = UserDetail), crate::http::errors::Refusals))]
+    responses((status = 200, body = UserDetail), (status = 409)))]
 pub async fn change(
     admin: Admin,
     request: HttpRequest,
@@ -170,8 +174,8 @@ pub async fn change(
 }
 
 /// Approves a pending account.
-#[utoipa::path(post, path = "/api/v1/users/{id}/approve", tag = "admin", params(("id" = String, Path, format = Uuid)),
-    responses((status = 200, body = UserView), crate::http::errors::Refusals))]
+#[utoipa::path(post, path = "/api/v1/users/{id}/approve", operation_id = "approve_user", tag = "users", params(("id" = String, Path, format = Uuid)),
+    responses((status = 200, body = UserView), (status = 409)))]
 pub async fn approve(
     admin: Admin,
     request: HttpRequest,
@@ -181,9 +185,11 @@ pub async fn approve(
     answer(&request, accounts.approve(admin.0.actor(), &id).await.map(|user| UserView::from(&user)))
 }
 
-/// Rejects and removes a pending account. It has no record, so no export is needed first.
-#[utoipa::path(post, path = "/api/v1/users/{id}/turn-down", tag = "admin", params(("id" = String, Path, format = Uuid)),
-    responses((status = 204, description = "Turned down"), crate::http::errors::Refusals))]
+/// Rejects and removes a pending account.
+///
+/// It has no record, so no export is needed first.
+#[utoipa::path(post, path = "/api/v1/users/{id}/turn-down", operation_id = "reject_user", tag = "users", params(("id" = String, Path, format = Uuid)),
+    responses((status = 204, description = "Turned down"), (status = 409)))]
 pub async fn turn_down(
     admin: Admin,
     request: HttpRequest,
@@ -199,9 +205,11 @@ pub struct TurnedDown {
     turned_down: usize,
 }
 
-/// Rejects and removes every pending account that meets all given conditions. At least one condition is needed.
-#[utoipa::path(post, path = "/api/v1/users/turn-down", operation_id = "turn_down_all", tag = "admin",
-    request_body = WaitingWish, responses((status = 200, body = TurnedDown), crate::http::errors::Refusals))]
+/// Rejects all pending accounts that match.
+///
+/// Removes every pending account that meets all given conditions. At least one condition is needed.
+#[utoipa::path(post, path = "/api/v1/users/turn-down", operation_id = "reject_users", tag = "users",
+    request_body = WaitingWish, responses((status = 200, body = TurnedDown)))]
 pub async fn turn_down_all(
     admin: Admin,
     request: HttpRequest,
@@ -217,9 +225,11 @@ pub async fn turn_down_all(
     answer(&request, result.await)
 }
 
-/// Disables an account. Its sessions and tokens stop working at once.
-#[utoipa::path(post, path = "/api/v1/users/{id}/disable", tag = "admin", params(("id" = String, Path, format = Uuid)),
-    responses((status = 200, body = UserView), crate::http::errors::Refusals))]
+/// Disables an account.
+///
+/// Its sessions and tokens stop working at once.
+#[utoipa::path(post, path = "/api/v1/users/{id}/disable", operation_id = "disable_user", tag = "users", params(("id" = String, Path, format = Uuid)),
+    responses((status = 200, body = UserView), (status = 409)))]
 pub async fn disable(
     admin: Admin,
     request: HttpRequest,
@@ -230,8 +240,8 @@ pub async fn disable(
 }
 
 /// Enables a disabled account.
-#[utoipa::path(post, path = "/api/v1/users/{id}/enable", tag = "admin", params(("id" = String, Path, format = Uuid)),
-    responses((status = 200, body = UserView), crate::http::errors::Refusals))]
+#[utoipa::path(post, path = "/api/v1/users/{id}/enable", operation_id = "enable_user", tag = "users", params(("id" = String, Path, format = Uuid)),
+    responses((status = 200, body = UserView), (status = 409)))]
 pub async fn enable(
     admin: Admin,
     request: HttpRequest,
@@ -259,9 +269,11 @@ pub struct ResetDone {
     one_time_code: Option<String>,
 }
 
-/// Sets a temporary password, valid for an hour, that only allows changing it. Sessions and tokens stop working at once.
-#[utoipa::path(post, path = "/api/v1/users/{id}/reset-password", tag = "admin", params(("id" = String, Path, format = Uuid)),
-    request_body = Option<Reset>, responses((status = 200, body = ResetDone), crate::http::errors::Refusals))]
+/// Sets a temporary password.
+///
+/// It is valid for an hour and only allows changing it. Sessions and tokens stop working at once.
+#[utoipa::path(post, path = "/api/v1/users/{id}/reset-password", operation_id = "reset_password", tag = "users", params(("id" = String, Path, format = Uuid)),
+    request_body = Option<Reset>, responses((status = 200, body = ResetDone), (status = 409)))]
 pub async fn reset_password(
     admin: Admin,
     request: HttpRequest,

@@ -12,6 +12,7 @@ use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 use tokio_rustls::rustls::ClientConfig;
 
+use super::declared::check_declared;
 use super::eventually::{eventually, until, within};
 
 pub const ADMIN_PASSWORD: &str = "an admin's password";
@@ -223,7 +224,9 @@ impl TestGateway {
         if let Some(token) = bearer {
             request = request.bearer_auth(token);
         }
-        request.send_body(body).await.unwrap_or_else(|cause| panic!("{method} {path}: {cause}"))
+        let response = request.send_body(body).await.unwrap_or_else(|cause| panic!("{method} {path}: {cause}"));
+        check_declared(method, path, response.status().as_u16());
+        response
     }
 
     /// Changes the admin's password and signs in.

@@ -3,6 +3,7 @@
 
 pub mod authority;
 pub mod browser;
+pub mod declared;
 pub mod eventually;
 pub mod fake_ollama;
 pub mod faults;
