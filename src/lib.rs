@@ -1,5 +1,7 @@
 //! The map of the house, the lowest floor first. A module imports from lower floors only; `tests/floors.rs` keeps it so.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::disallowed_methods))]
+// `println!` panics when its reader has gone; `cli::output` has one that does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 // Words that everything else is written in.
 pub mod base;

@@ -3,8 +3,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use lan_gateway::cli::{self, Cli};
+use lan_gateway::cli;
 use tikv_jemallocator::Jemalloc;
 
 /// A request makes many short-lived values, some larger than what the C library keeps at hand for a thread, and some are freed on
@@ -13,5 +12,5 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
-    cli::run(Cli::parse())
+    cli::run()
 }

@@ -17,6 +17,10 @@ mod canaries;
 mod chat;
 #[path = "api/command_line.rs"]
 mod command_line;
+#[path = "api/command_names.rs"]
+mod command_names;
+#[path = "api/command_output.rs"]
+mod command_output;
 #[path = "api/completions.rs"]
 mod completions;
 #[path = "api/cutting.rs"]

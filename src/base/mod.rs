@@ -5,6 +5,7 @@ pub mod durable;
 pub mod error;
 pub mod fields;
 pub mod ids;
+pub mod likeness;
 pub mod owner;
 pub mod secret;
 pub mod sheet;

@@ -9,20 +9,26 @@ use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
 use crate::base::text::visible;
-use crate::cli::host::{HostApi, need, token_id};
+use crate::cli::host::{HostApi, need};
+use crate::cli::output::Output;
 use crate::cli::socket::Stream;
+use crate::cli::times::CommandTime;
 use crate::rules::export::filter::Filter;
 
 #[derive(Args)]
 #[command(
     group(ArgGroup::new("what").required(true).multiple(true)),
-    after_help = "USER alone exports all that this person asked, and the receipt in the last line opens `lan-gateway user \
+    after_help = concat!(
+        "USER alone exports all that this person asked, and the receipt in the last line opens `lan-gateway user \
         delete` for 15 minutes. With anything else besides, or without USER, what is found is exported, and its receipt only \
         says that the file is complete. An export that is aborted, such as when a person in it is deleted, fails: \
-        it has no receipt, and leaves no FILE.\n\nExamples:\n  \
+        it has no receipt, and leaves no FILE.\n\n",
+        time_help!(),
+        "\n\nExamples:\n  \
         lan-gateway export ann@example.org --output ann.csv\n  \
-        lan-gateway export --token lgw_m_4sTq9ZbM1x --from 2026-01-01T00:00:00Z --format jsonl\n  \
+        lan-gateway export --token ann@example.org/n8n --from 2026-01-01 --format jsonl\n  \
         lan-gateway export --all --outcome failed"
+    )
 )]
 pub struct ExportCommand {
     /// Requests of this person
@@ -31,7 +37,7 @@ pub struct ExportCommand {
     /// Requests of all people
     #[arg(long, group = "what", conflicts_with = "user")]
     all: bool,
-    /// Sent with this token
+    /// Sent with this token: its name, OWNER/NAME or beginning
     #[arg(long, group = "what")]
     token: Option<String>,
     /// request, refusal or act; acts need the format jsonl
@@ -46,12 +52,12 @@ pub struct ExportCommand {
     /// A route, such as /v1/chat/completions
     #[arg(long, group = "what")]
     api: Option<String>,
-    /// RFC 3339, such as 2026-01-31T12:00:00Z: at this time or later
+    /// At this time or later
     #[arg(long, group = "what", value_name = "TIME")]
-    from: Option<String>,
-    /// RFC 3339: before this time
+    from: Option<CommandTime>,
+    /// Before this time
     #[arg(long, group = "what", value_name = "TIME")]
-    to: Option<String>,
+    to: Option<CommandTime>,
     /// Words in prompts and answers: all must occur, quoted ones next to each other; `deploy*` finds every word with this
     /// beginning
     #[arg(long, group = "what")]
@@ -77,7 +83,7 @@ pub async fn run(host: &HostApi, command: ExportCommand) -> anyhow::Result<()> {
     let incoming = Incoming { file, watch: Watch::new(command.format == "csv") };
     let lines = match &command.output {
         Some(path) => into_file(incoming, path).await?,
-        None => copy(incoming, &mut std::io::stdout().lock()).await?,
+        None => copy(incoming, &mut Output).await?,
     };
     eprint!("{lines} exported; the last line is the receipt");
     match (asked["user_id"].as_str(), command.user) {
@@ -95,13 +101,13 @@ async fn asked(host: &HostApi, command: &ExportCommand) -> anyhow::Result<Value>
     let user_id = host.person(user.as_deref()).await?;
     let rest = Filter {
         user_id: None,
-        token_id: token.as_deref().map(|token| token_id(token).to_owned()),
+        token_id: host.token_on_record(token.as_deref()).await?,
         kind: kind.clone(),
         outcome: outcome.clone(),
         model: model.clone(),
         api: api.clone(),
-        from: from.clone(),
-        to: to.clone(),
+        from: host.times.from(from.as_ref()),
+        to: host.times.to(to.as_ref()),
         text: text.clone(),
         ..Filter::default()
     };

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::base::owner;
 use crate::cli::socket::{Socket, SocketReply, Stream};
+use crate::cli::times::CommandClock;
 use crate::config::Config;
 use crate::serve::app::App;
 use crate::serve::control::Control;
@@ -19,11 +20,12 @@ use crate::store::words::Merge;
 const OWN_SOCKET: &str = "command.sock";
 
 /// Length limit of a list.
-const LIST_MAX: usize = 10_000;
+pub const LIST_MAX: usize = 10_000;
 const PAGE_MAX: usize = 500;
 
 /// The API as the operator of the host uses it.
 pub struct HostApi {
+    pub times: CommandClock,
     socket: Socket,
     alone: Option<Alone>,
 }
@@ -37,9 +39,10 @@ struct Alone {
 impl HostApi {
     /// Finds the gateway that runs on the data folder, or opens the folder itself.
     pub async fn open(config: &Config) -> anyhow::Result<HostApi> {
+        let times = CommandClock::new(config);
         let asked = is_answered(&config.data_dir);
         if asked.context("run this as the gateway's user or root")? {
-            return Ok(HostApi { socket: Socket::at(&config.data_dir.join(SOCKET)), alone: None });
+            return Ok(HostApi { times, socket: Socket::at(&config.data_dir.join(SOCKET)), alone: None });
         }
         let file = config.data_dir.join(crate::store::FILE);
         if !file.exists() {
@@ -50,7 +53,7 @@ impl HostApi {
         }
         let app = App::build(config.clone()).await?;
         let control = Control::start(&app, OWN_SOCKET)?;
-        Ok(HostApi { socket: Socket::at(control.path()), alone: Some(Alone { app, control }) })
+        Ok(HostApi { times, socket: Socket::at(control.path()), alone: Some(Alone { app, control }) })
     }
 
     /// Ends what `open` started.
@@ -160,11 +163,6 @@ impl HostApi {
     }
 }
 
-/// Returns the id in a token's prefix, the form that lists show.
-pub fn token_id(prefix: &str) -> &str {
-    prefix.rsplit('_').next().unwrap_or(prefix)
-}
-
 /// Returns a path with those parameters that have a value.
 pub fn with_query<'a>(path: &str, asked: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> String {
     let given = asked.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", escaped(value?))));
@@ -240,10 +238,5 @@ mod tests {
         assert_eq!(escaped("a/../b?c#d%"), "a%2F%2E%2E%2Fb%3Fc%23d%25");
         assert_eq!(with_query("/x", [("a", Some("1&b=2")), ("c", None)]), "/x?a=1%26b%3D2");
         assert_eq!(with_query("/x", [("a", None)]), "/x");
-    }
-
-    #[test]
-    fn a_token_is_named_by_its_id_or_its_beginning() {
-        assert_eq!((token_id("lgw_m_4sTq9ZbM1x"), token_id("4sTq9ZbM1x")), ("4sTq9ZbM1x", "4sTq9ZbM1x"));
     }
 }

@@ -3,14 +3,14 @@
 use std::io::Write;
 
 use crate::cli::host::HostApi;
+use crate::cli::output::Output;
 use crate::config::Config;
 
 pub async fn run(host: &HostApi, config: &Config) -> anyhow::Result<()> {
     host.check_running(&config.data_dir)?;
     let mut text = host.download("/metrics").await?;
-    let mut out = std::io::stdout().lock();
     while let Some(bytes) = text.next().await? {
-        out.write_all(&bytes)?;
+        Output.write_all(&bytes)?;
     }
     Ok(())
 }

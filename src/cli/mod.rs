@@ -13,6 +13,12 @@ use crate::serve::app::App;
 use crate::serve::server;
 use crate::serve::telemetry;
 
+// Their macros are used by the others.
+#[macro_use]
+mod output;
+#[macro_use]
+mod times;
+
 mod backup;
 mod doctor;
 mod export;
@@ -27,6 +33,7 @@ mod socket;
 mod status;
 mod table;
 mod token;
+mod token_names;
 mod usage;
 mod user;
 
@@ -122,7 +129,24 @@ enum ConfigCommand {
 /// Exit codes: 0 success, 1 failed or refused, 2 wrong use or configuration.
 const BAD_CONFIG: u8 = 2;
 
-pub fn run(cli: Cli) -> ExitCode {
+/// Parses the command line and runs it.
+pub fn run() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => output::end(run_command(cli)),
+        Err(said) => said_by_clap(&said),
+    }
+}
+
+/// Prints a help text, the version or what is wrong with the command line.
+fn said_by_clap(said: &clap::Error) -> ExitCode {
+    match said.print() {
+        Err(cause) if !said.use_stderr() => output::exit_code_of(&cause),
+        // An error that nobody reads is still one.
+        _ => u8::try_from(said.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
+    }
+}
+
+fn run_command(cli: Cli) -> ExitCode {
     // Every file that is created holds prompts or secrets, so only this user may read it.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     match cli.command {
@@ -167,6 +191,8 @@ pub fn run(cli: Cli) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // A copy that ended because its reader has gone is no failure of its own.
+        Err(_) if !output::is_open() => ExitCode::FAILURE,
         Err(cause) => {
             // The message may contain a name that a user chose.
             eprintln!("lan-gateway: {}", visible(&format!("{cause:#}")));

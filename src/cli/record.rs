@@ -4,7 +4,8 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use crate::base::text::visible;
-use crate::cli::host::{HostApi, escaped, maybe, need, token_id};
+use crate::cli::host::{HostApi, escaped, maybe, need};
+use crate::cli::times::CommandTime;
 use crate::cli::{print_json, table};
 
 #[derive(Subcommand)]
@@ -29,10 +30,17 @@ pub enum RecordCommand {
 }
 
 #[derive(Args)]
+#[command(after_help = concat!(
+    time_help!(),
+    "\n\nExamples:\n  \
+    lan-gateway record list ann@example.org --from today\n  \
+    lan-gateway record list --kind refusal --from 7d\n  \
+    lan-gateway record list --token n8n --outcome failed,abandoned --json"
+))]
 pub struct RecordList {
     /// Only of this person
     user: Option<String>,
-    /// Sent with this token
+    /// Sent with this token: its name, OWNER/NAME or beginning
     #[arg(long)]
     token: Option<String>,
     /// request, refusal or act
@@ -56,12 +64,12 @@ pub struct RecordList {
     /// A route, such as /v1/chat/completions
     #[arg(long)]
     api: Option<String>,
-    /// RFC 3339, such as 2026-01-31T12:00:00Z: at this time or later
+    /// At this time or later
     #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// RFC 3339: before this time
+    from: Option<CommandTime>,
+    /// Before this time
     #[arg(long, value_name = "TIME")]
-    to: Option<String>,
+    to: Option<CommandTime>,
     /// Words in prompts and answers; the search is recorded
     #[arg(long)]
     text: Option<String>,
@@ -83,9 +91,11 @@ pub async fn run(host: &HostApi, command: RecordCommand) -> anyhow::Result<()> {
             let user = host.person(user.as_deref()).await?;
             let about = host.person(about.as_deref()).await?;
             let history = host.person(history.as_deref()).await?;
+            let token = host.token_on_record(token.as_deref()).await?;
+            let (from, to) = (host.times.from(from.as_ref()), host.times.to(to.as_ref()));
             let asked = [
                 ("user_id", user.as_deref()),
-                ("token_id", token.as_deref().map(token_id)),
+                ("token_id", token.as_deref()),
                 ("kind", kind.as_deref()),
                 ("outcome", outcome.as_deref()),
                 ("act", act.as_deref()),

@@ -4,7 +4,8 @@ use clap::{ArgGroup, Subcommand};
 use serde_json::{Map, Value, json};
 
 use crate::base::text::visible;
-use crate::cli::host::{HostApi, escaped, maybe, need, token_id};
+use crate::cli::host::{HostApi, maybe, need};
+use crate::cli::times::CommandTime;
 use crate::cli::{print_json, table};
 use crate::model::runaway::Runaway;
 
@@ -38,14 +39,18 @@ pub enum TokenCommand {
         days: Option<u32>,
     },
     /// List tokens, of USER or of all people
+    #[command(after_help = concat!(
+        time_help!(),
+        "\n\nExample:\n  lan-gateway token list ann@example.org --expiring-before +14d"
+    ))]
     List {
         user: Option<String>,
         /// Only active, paused, suspended, expired or revoked ones
         #[arg(long)]
         status: Option<String>,
-        /// Only those that expire before this time: RFC 3339, such as 2026-01-31T12:00:00Z
+        /// Only those that expire before this time, or before this day begins
         #[arg(long, value_name = "TIME")]
-        expiring_before: Option<String>,
+        expiring_before: Option<CommandTime>,
         /// Print one JSON list, for scripts
         #[arg(long)]
         json: bool,
@@ -134,6 +139,7 @@ pub async fn run(host: &HostApi, command: TokenCommand) -> anyhow::Result<()> {
                 Some(user) => Some(host.user_id(&user).await?),
                 None => None,
             };
+            let expiring_before = host.times.from(expiring_before.as_ref());
             let which = [
                 ("user_id", user_id.as_deref()),
                 ("status", status.as_deref()),
@@ -143,9 +149,9 @@ pub async fn run(host: &HostApi, command: TokenCommand) -> anyhow::Result<()> {
             if json { print_json(&tokens) } else { print_tokens(&tokens) }
         }
         TokenCommand::Revoke { token } => {
-            host.delete(&path_of(&token), None).await?;
+            let id = host.token_id(&token).await?;
+            host.delete(&format!("{PATH}/{id}"), None).await?;
             let tokens = host.list(PATH, &[], None).await?;
-            let id = token_id(&token);
             match tokens.iter().find(|token| token["id"] == id) {
                 Some(token) => print_status(token)?,
                 // The token is older than the list goes back.
@@ -155,10 +161,10 @@ pub async fn run(host: &HostApi, command: TokenCommand) -> anyhow::Result<()> {
         }
         TokenCommand::Rotate { token, grace_seconds, days } => {
             let wish = json!({ "grace_seconds": grace_seconds, "expires_in_days": days });
-            print_secret(&host.post(&format!("{}/rotate", path_of(&token)), &wish).await?)
+            print_secret(&host.post(&format!("{PATH}/{}/rotate", host.token_id(&token).await?), &wish).await?)
         }
         TokenCommand::Resume { token } => {
-            print_status(&host.post(&format!("{}/resume", path_of(&token)), &json!({})).await?)
+            print_status(&host.post(&format!("{PATH}/{}/resume", host.token_id(&token).await?), &json!({})).await?)
         }
         TokenCommand::Limit { token, requests_per_minute, .. } => {
             change(host, &token, json!({ "requests_per_minute": requests_per_minute })).await
@@ -176,12 +182,8 @@ pub async fn run(host: &HostApi, command: TokenCommand) -> anyhow::Result<()> {
 
 const PATH: &str = "/api/v1/tokens";
 
-fn path_of(token: &str) -> String {
-    format!("{PATH}/{}", escaped(token_id(token)))
-}
-
 async fn change(host: &HostApi, token: &str, change: Value) -> anyhow::Result<()> {
-    let token = host.patch(&path_of(token), &change).await?;
+    let token = host.patch(&format!("{PATH}/{}", host.token_id(token).await?), &change).await?;
     let quotas = token["quotas"].as_object().into_iter().flatten().filter(|(_, most)| !most.is_null());
     let mut parts: Vec<String> = quotas.map(|(name, most)| format!("{name} {most}")).collect();
     parts.extend(maybe(&token, "requests_per_minute").map(|limit| format!("requests_per_minute {limit}")));

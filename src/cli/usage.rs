@@ -7,11 +7,20 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::base::text::visible;
-use crate::cli::host::{HostApi, maybe, need, token_id, unexpected, with_query};
+use crate::cli::host::{HostApi, maybe, need, unexpected, with_query};
+use crate::cli::output::Output;
+use crate::cli::times::CommandTime;
 use crate::cli::{print_json, table};
 use crate::rules::usage::{UsageItem, as_csv};
 
 #[derive(Args)]
+#[command(after_help = concat!(
+    time_help!(),
+    "\n\nExamples:\n  \
+    lan-gateway usage --from today --sort gpu\n  \
+    lan-gateway usage --by user,day --from 2026-01-01 --to 2026-01-31 --csv\n  \
+    lan-gateway usage --timeline day"
+))]
 pub struct UsageCommand {
     /// user, token, model, hour or day, or one of the first three in each hour or day, as in user,day
     #[arg(long, default_value = "user")]
@@ -22,15 +31,15 @@ pub struct UsageCommand {
     /// Only this person
     #[arg(long)]
     user: Option<String>,
-    /// Only this token
+    /// Only this token: its name, OWNER/NAME or beginning
     #[arg(long)]
     token: Option<String>,
-    /// RFC 3339, such as 2026-01-31T12:00:00Z, rounded down to a quarter of an hour [default: 30 days ago]
+    /// At this time or later, rounded down to a quarter of an hour [default: 30d]
     #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// RFC 3339: before this time [default: now]
+    from: Option<CommandTime>,
+    /// Before this time [default: now]
     #[arg(long, value_name = "TIME")]
-    to: Option<String>,
+    to: Option<CommandTime>,
     /// Print CSV
     #[arg(long, conflicts_with = "json")]
     csv: bool,
@@ -48,18 +57,20 @@ pub struct UsageCommand {
 pub async fn run(host: &HostApi, command: UsageCommand) -> anyhow::Result<()> {
     let UsageCommand { by, sort, user, token, from, to, csv, bom, timeline, json } = command;
     let user = host.person(user.as_deref()).await?;
+    let (from, to) = (host.times.from(from.as_ref()), host.times.to(to.as_ref()));
     if let Some(span) = timeline {
         let asked = [("span", Some(span.as_str())), ("to", to.as_deref()), ("user_id", user.as_deref())];
         let story = host.get(&with_query("/api/v1/usage/timeline", asked)).await?;
         return if json { print_json(&story) } else { print_story(&story) };
     }
+    let token = host.token_on_record(token.as_deref()).await?;
     let path = with_query(
         "/api/v1/usage",
         [
             ("by", Some(by.as_str())),
             ("sort", Some(sort.as_str())),
             ("user_id", user.as_deref()),
-            ("token_id", token.as_deref().map(token_id)),
+            ("token_id", token.as_deref()),
             ("from", from.as_deref()),
             ("to", to.as_deref()),
         ],
@@ -73,7 +84,7 @@ pub async fn run(host: &HostApi, command: UsageCommand) -> anyhow::Result<()> {
         for item in &mut items {
             item.key = visible(&item.key).into_owned();
         }
-        std::io::stdout().write_all(&as_csv(&items, bom))?;
+        Output.write_all(&as_csv(&items, bom))?;
     } else if items.is_empty() {
         println!("nothing was used in that time");
     } else {

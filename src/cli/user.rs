@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::base::text::visible;
 use crate::cli::host::{HostApi, maybe, need, unexpected};
+use crate::cli::times::CommandTime;
 use crate::cli::{print_json, table};
 use crate::config::Config;
 use crate::rules::accounts::WaitingWish;
@@ -37,19 +38,27 @@ pub enum UserCommand {
     /// Approve a pending account
     Approve { user: String },
     /// Reject and remove pending registrations: those named, or all that meet the conditions
-    #[command(group(ArgGroup::new("which").required(true).multiple(true)))]
+    #[command(
+        group(ArgGroup::new("which").required(true).multiple(true)),
+        after_help = concat!(
+            time_help!(),
+            "\n\nExamples:\n  \
+            lan-gateway user turn-down eve@example.org\n  \
+            lan-gateway user turn-down --network 10.1.2.0/24 --from yesterday"
+        )
+    )]
     TurnDown {
         #[arg(group = "which", value_name = "USER", conflicts_with_all = ["network", "from", "to"])]
         users: Vec<String>,
         /// Those that came from this network or address
         #[arg(long, group = "which")]
         network: Option<String>,
-        /// Registered at this time or later, such as 2026-01-31T12:00:00Z
+        /// Registered at this time or later
         #[arg(long, group = "which", value_name = "TIME")]
-        from: Option<String>,
+        from: Option<CommandTime>,
         /// Registered before this time
         #[arg(long, group = "which", value_name = "TIME")]
-        to: Option<String>,
+        to: Option<CommandTime>,
     },
     /// Disable an account; its sessions and tokens stop working at once
     Disable { user: String },
@@ -161,7 +170,10 @@ pub async fn run(host: &HostApi, config: &Config, command: UserCommand) -> anyho
         }
         UserCommand::TurnDown { users, network, from, to } => {
             let count = match users.is_empty() {
-                true => turn_down_all(host, WaitingWish { ids: None, network, from, to }).await?,
+                true => {
+                    let (from, to) = (host.times.from(from.as_ref()), host.times.to(to.as_ref()));
+                    turn_down_all(host, WaitingWish { ids: None, network, from, to }).await?
+                }
                 false => turn_down(host, &users).await?,
             };
             match count {

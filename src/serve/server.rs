@@ -1,5 +1,6 @@
 //! The HTTP server: sockets, layers in order, workers, and a stop after which every request has its record.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -247,7 +248,8 @@ async fn greet(app: &App, served: &Served) {
         info!(version = env!("CARGO_PKG_VERSION"), "listening on {url}");
         lines.push_str(&format!("listening on {url}\n"));
     }
-    print!("{lines}");
+    // The log has it, too, so a closed standard output is no reason not to start.
+    let _ = std::io::stdout().write_all(lines.as_bytes());
 }
 
 #[cfg(test)]

@@ -28,6 +28,10 @@ impl Zone {
         Zone(TimeZone::try_system().unwrap_or(TimeZone::UTC))
     }
 
+    pub fn utc() -> Zone {
+        Zone(TimeZone::UTC)
+    }
+
     /// Returns its name, such as `Europe/Berlin`; of a host that does not know its own, `local time`.
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or(if self.0 == TimeZone::UTC { "UTC" } else { "local time" })
