@@ -21,6 +21,8 @@ mod command_line;
 mod command_names;
 #[path = "api/command_output.rs"]
 mod command_output;
+#[path = "api/command_passwords.rs"]
+mod command_passwords;
 #[path = "api/completions.rs"]
 mod completions;
 #[path = "api/cutting.rs"]

@@ -18,6 +18,9 @@ use crate::rules::export::filter::Filter;
 #[derive(Args)]
 #[command(
     group(ArgGroup::new("what").required(true).multiple(true)),
+    override_usage = "lan-gateway export <USER> [OPTIONS]\n       lan-gateway export --all [OPTIONS]\n       \
+        lan-gateway export <--token <TOKEN>|--kind <KIND>|--outcome <OUTCOME>|--model <MODEL>|--api <API>|--from <TIME>|--to \
+        <TIME>|--text <TEXT>> [OPTIONS]",
     after_help = concat!(
         "USER alone exports all that this person asked, and the receipt in the last line opens `lan-gateway user \
         delete` for 15 minutes. With anything else besides, or without USER, what is found is exported, and its receipt only \

@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow, bail};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+use crate::base::likeness::nearest;
 use crate::base::owner;
 use crate::cli::socket::{Socket, SocketReply, Stream};
 use crate::cli::times::CommandClock;
@@ -100,14 +101,7 @@ impl HostApi {
 
     /// Returns the answer, null if it has no body. A refusal is an error.
     async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        let reply = self.socket.ask(method, path, body).await?;
-        if !(200..300).contains(&reply.status) {
-            return Err(refusal(&reply));
-        }
-        if reply.body.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&reply.body).map_err(|_| unexpected())
+        read(&self.socket.ask(method, path, body).await?)
     }
 
     /// Returns the items of a list, page after page.
@@ -146,7 +140,16 @@ impl HostApi {
 
     /// Returns the account with this name, as admins see it.
     pub async fn user(&self, name: &str) -> anyhow::Result<Value> {
-        self.get(&format!("/host/users/{}", escaped(name))).await
+        let reply = self.socket.ask("GET", &format!("/host/users/{}", escaped(name)), None).await?;
+        let refused = match read(&reply) {
+            Err(refused) if reply.status == 404 && !is_unknown_route(&reply) => refused,
+            found => return found,
+        };
+        let users = self.list("/api/v1/users", &[], None).await?;
+        match nearest(name, users.iter().filter_map(|user| user["username"].as_str())) {
+            Some(near) => bail!("there is no user `{name}`; did you mean `{near}`?"),
+            None => bail!("{refused}; `lan-gateway user list` shows all accounts"),
+        }
     }
 
     /// Returns the id of the account with this name.
@@ -175,14 +178,29 @@ pub fn escaped(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
+/// Returns the answer, null if it has no body. A refusal is an error.
+fn read(reply: &SocketReply) -> anyhow::Result<Value> {
+    if !(200..300).contains(&reply.status) {
+        return Err(refusal(reply));
+    }
+    if reply.body.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(&reply.body).map_err(|_| unexpected())
+}
+
 /// Returns the message of a refusal. An unknown route can only come from a gateway of another version.
 fn refusal(reply: &SocketReply) -> anyhow::Error {
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    let error = &body["error"];
-    match (error["message"].as_str(), error["code"].as_str()) {
-        (Some(message), code) if code != Some("unknown_url") => anyhow!("{message}"),
+    match body["error"]["message"].as_str() {
+        Some(message) if !is_unknown_route(reply) => anyhow!("{message}"),
         _ => unexpected(),
     }
+}
+
+fn is_unknown_route(reply: &SocketReply) -> bool {
+    let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    body["error"]["code"] == "unknown_url" || body["error"]["message"].is_null()
 }
 
 pub fn unexpected() -> anyhow::Error {

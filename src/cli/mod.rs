@@ -20,12 +20,14 @@ mod output;
 mod times;
 
 mod backup;
+mod completions;
 mod doctor;
 mod export;
 mod host;
 mod keys;
 mod metrics;
 mod models;
+mod passwords;
 mod queue;
 mod record;
 mod settings;
@@ -38,6 +40,7 @@ mod usage;
 mod user;
 
 use backup::{BackupCommand, RestoreCommand};
+use completions::CompletionsCommand;
 use doctor::DoctorCommand;
 use export::ExportCommand;
 use host::HostApi;
@@ -89,11 +92,13 @@ enum Command {
     /// Usage, by person, token, model or hour
     Usage(UsageCommand),
     /// The record: list it, or show one request in full
-    #[command(subcommand)]
+    #[command(subcommand, visible_alias = "audit")]
     Record(RecordCommand),
     /// Running and waiting requests; one can be cancelled
-    #[command(subcommand)]
-    Queue(QueueCommand),
+    Queue {
+        #[command(subcommand)]
+        command: Option<QueueCommand>,
+    },
     /// The models that the model servers offer
     Models(ModelsCommand),
     /// Export the record of one person, or what a filter finds, as CSV or JSON Lines
@@ -116,6 +121,8 @@ enum Command {
     Doctor(DoctorCommand),
     /// Print the OpenAPI document
     Openapi,
+    /// Print a script with which a shell completes commands, options and their values
+    Completions(CompletionsCommand),
 }
 
 #[derive(Subcommand)]
@@ -149,13 +156,17 @@ fn said_by_clap(said: &clap::Error) -> ExitCode {
 fn run_command(cli: Cli) -> ExitCode {
     // Every file that is created holds prompts or secrets, so only this user may read it.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    match cli.command {
+    match &cli.command {
         Command::Config(ConfigCommand::Example) => {
             print!("{}", Config::example());
             return ExitCode::SUCCESS;
         }
         Command::Openapi => {
             print!("{}", http::docs::DOCUMENT);
+            return ExitCode::SUCCESS;
+        }
+        Command::Completions(command) => {
+            completions::run(command);
             return ExitCode::SUCCESS;
         }
         _ => {}
@@ -180,7 +191,7 @@ fn run_command(cli: Cli) -> ExitCode {
             }
         }
         Command::Status(command) => actix_web::rt::System::new().block_on(status::run(&config, &command)),
-        Command::Config(_) | Command::Openapi => {
+        Command::Config(_) | Command::Openapi | Command::Completions(_) => {
             println!("the configuration is good; {origin}");
             config.notes.iter().for_each(|note| println!("note: {note}"));
             Ok(())
@@ -219,7 +230,7 @@ async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
         Command::Settings { command } => settings::run(&host, command).await,
         Command::Usage(command) => usage::run(&host, command).await,
         Command::Record(command) => record::run(&host, command).await,
-        Command::Queue(command) => queue::run(&host, config, command).await,
+        Command::Queue { command } => queue::run(&host, config, command).await,
         Command::Models(command) => models::run(&host, config, command).await,
         Command::Metrics => metrics::run(&host, config).await,
         Command::Export(command) => export::run(&host, command).await,
@@ -230,7 +241,8 @@ async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
         | Command::Backup(_)
         | Command::Restore(_)
         | Command::Config(_)
-        | Command::Openapi => Ok(()),
+        | Command::Openapi
+        | Command::Completions(_) => Ok(()),
     };
     let closed = host.close().await;
     done.and(closed)
@@ -256,16 +268,4 @@ fn escaped(json: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_on_a_terminal_holds_no_control_and_means_the_same() {
-        let value = serde_json::json!({ "name": "a\u{9b}b\u{202e}\u{e0041}\u{1b}ß" });
-
-        let text = escaped(&serde_json::to_string_pretty(&value).unwrap());
-
-        assert!(text.chars().all(|character| character == '\n' || !is_hidden(character)), "{text:?}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
-    }
-}
+mod tests;

@@ -21,9 +21,9 @@ pub enum QueueCommand {
 
 const PATH: &str = "/api/v1/queue";
 
-pub async fn run(host: &HostApi, config: &Config, command: QueueCommand) -> anyhow::Result<()> {
+pub async fn run(host: &HostApi, config: &Config, command: Option<QueueCommand>) -> anyhow::Result<()> {
     host.check_running(&config.data_dir)?;
-    match command {
+    match command.unwrap_or(QueueCommand::List { json: false }) {
         QueueCommand::List { json } => {
             let queue = host.get(PATH).await?;
             if json { print_json(&queue) } else { print_queue(&queue) }

@@ -15,9 +15,20 @@ pub enum SettingsCommand {
         json: bool,
     },
     /// Change a setting from the next request on; the change survives a restart
-    Set { name: String, value: u64 },
+    Set {
+        name: String,
+        value: u64,
+        /// Print the setting as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Return a setting to its configured value
-    Unset { name: String },
+    Unset {
+        name: String,
+        /// Print the setting as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// List every key of the configuration that the gateway has read, with where its value comes from; secrets are not shown
     File {
         /// Print one JSON list, for scripts
@@ -32,8 +43,8 @@ pub async fn run(host: &HostApi, command: Option<SettingsCommand>) -> anyhow::Re
             let settings = items(host.get(PATH).await?)?;
             if json { print_json(&settings) } else { print_settings(&settings) }
         }
-        SettingsCommand::Set { name, value } => change(host, &name, Some(value)).await,
-        SettingsCommand::Unset { name } => change(host, &name, None).await,
+        SettingsCommand::Set { name, value, json } => change(host, &name, Some(value), json).await,
+        SettingsCommand::Unset { name, json } => change(host, &name, None, json).await,
         SettingsCommand::File { json } => {
             let keys = items(host.get(FILE).await?)?;
             if json { print_json(&keys) } else { print_keys(&keys) }
@@ -51,9 +62,12 @@ fn items(mut answer: Value) -> anyhow::Result<Vec<Value>> {
     }
 }
 
-async fn change(host: &HostApi, name: &str, value: Option<u64>) -> anyhow::Result<()> {
+async fn change(host: &HostApi, name: &str, value: Option<u64>, json: bool) -> anyhow::Result<()> {
     let settings = items(host.patch(PATH, &json!({ name: value })).await?)?;
     let setting = settings.iter().find(|setting| setting["name"] == name).ok_or_else(unexpected)?;
+    if json {
+        return print_json(setting);
+    }
     let source = if setting["changed_at"].is_null() { "as the file says:" } else { "set here; the file says" };
     println!("{name} is {} ({source} {})", need(setting, "value")?, need(setting, "of_file")?);
     Ok(())

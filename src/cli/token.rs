@@ -1,17 +1,23 @@
 //! `lan-gateway token …`: its arguments, and how answers look on a terminal.
 
+use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Subcommand};
 use serde_json::{Map, Value, json};
 
+use crate::base::likeness::did_you_mean;
 use crate::base::text::visible;
 use crate::cli::host::{HostApi, maybe, need};
 use crate::cli::times::CommandTime;
 use crate::cli::{print_json, table};
+use crate::model::rights::quotas::{QUOTA_MAX, Quotas};
 use crate::model::runaway::Runaway;
 
 #[derive(Subcommand)]
 pub enum TokenCommand {
     /// Create a token for a machine of USER; it is printed once
+    #[command(after_help = "Examples:\n  \
+        lan-gateway token create ann@example.org n8n\n  \
+        lan-gateway token create ann@example.org nightly --scope chat --model llama3.2 --quota tokens_per_day=100000 --days 30")]
     Create {
         user: String,
         /// Says which machine or pipeline it is for
@@ -37,6 +43,9 @@ pub enum TokenCommand {
         /// Days until it expires [default: 90]
         #[arg(long)]
         days: Option<u32>,
+        /// Print one JSON object, with the token
+        #[arg(long)]
+        json: bool,
     },
     /// List tokens, of USER or of all people
     #[command(after_help = concat!(
@@ -66,11 +75,14 @@ pub enum TokenCommand {
         /// Days from now until it expires
         #[arg(long)]
         days: Option<u32>,
+        /// Print one JSON object, with the token
+        #[arg(long)]
+        json: bool,
     },
     /// Resume a token that was paused because it ran away, or suspended with its owner
     Resume { token: String },
     /// Set a token's own limit of requests per minute, in addition to its owner's
-    #[command(group(ArgGroup::new("what").required(true)))]
+    #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway token limit <TOKEN> <REQUESTS_PER_MINUTE|--none>")]
     Limit {
         token: String,
         #[arg(group = "what")]
@@ -80,12 +92,12 @@ pub enum TokenCommand {
         none: bool,
     },
     /// Set a token's own quota, in addition to its owner's
-    #[command(group(ArgGroup::new("what").required(true)))]
+    #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway token quota <TOKEN> <NAME> <MOST|--none>")]
     Quota {
         token: String,
-        /// requests_per_day, tokens_per_day, tokens_per_minute or gpu_seconds_per_day
+        #[arg(value_parser = PossibleValuesParser::new(Quotas::NAMES))]
         name: String,
-        #[arg(group = "what")]
+        #[arg(group = "what", value_parser = clap::value_parser!(u64).range(1..=QUOTA_MAX))]
         most: Option<u64>,
         /// Remove it: only its owner's quota applies
         #[arg(long, group = "what")]
@@ -94,7 +106,7 @@ pub enum TokenCommand {
     /// Give a token another name
     Rename { token: String, name: String },
     /// Set the networks that a token may be used from
-    #[command(group(ArgGroup::new("what").required(true)))]
+    #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway token networks <TOKEN> <NETWORKS...|--any>")]
     Networks {
         token: String,
         /// Networks or addresses
@@ -105,7 +117,7 @@ pub enum TokenCommand {
         any: bool,
     },
     /// Set a token's class: interactive, or batch, which takes what interactive requests leave
-    #[command(group(ArgGroup::new("what").required(true)))]
+    #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway token class <TOKEN> <CLASS|--none>")]
     Class {
         token: String,
         #[arg(group = "what")]
@@ -118,7 +130,18 @@ pub enum TokenCommand {
 
 pub async fn run(host: &HostApi, command: TokenCommand) -> anyhow::Result<()> {
     match command {
-        TokenCommand::Create { user, name, scopes, models, networks, requests_per_minute, quotas, class, days } => {
+        TokenCommand::Create {
+            user,
+            name,
+            scopes,
+            models,
+            networks,
+            requests_per_minute,
+            quotas,
+            class,
+            days,
+            json,
+        } => {
             let some = |words: Vec<String>| Some(words).filter(|words| !words.is_empty());
             let quotas: Map<String, Value> = quotas.into_iter().map(|(name, most)| (name, most.into())).collect();
             let wish = json!({
@@ -132,7 +155,7 @@ pub async fn run(host: &HostApi, command: TokenCommand) -> anyhow::Result<()> {
                 "expires_in_days": days,
             });
             let path = format!("/host/users/{}/tokens", host.user_id(&user).await?);
-            print_secret(&host.post(&path, &wish).await?)
+            print_secret(&host.post(&path, &wish).await?, json)
         }
         TokenCommand::List { user, status, expiring_before, json } => {
             let user_id = match user {
@@ -159,9 +182,9 @@ pub async fn run(host: &HostApi, command: TokenCommand) -> anyhow::Result<()> {
             }
             Ok(())
         }
-        TokenCommand::Rotate { token, grace_seconds, days } => {
+        TokenCommand::Rotate { token, grace_seconds, days, json } => {
             let wish = json!({ "grace_seconds": grace_seconds, "expires_in_days": days });
-            print_secret(&host.post(&format!("{PATH}/{}/rotate", host.token_id(&token).await?), &wish).await?)
+            print_secret(&host.post(&format!("{PATH}/{}/rotate", host.token_id(&token).await?), &wish).await?, json)
         }
         TokenCommand::Resume { token } => {
             print_status(&host.post(&format!("{PATH}/{}/resume", host.token_id(&token).await?), &json!({})).await?)
@@ -184,9 +207,7 @@ const PATH: &str = "/api/v1/tokens";
 
 async fn change(host: &HostApi, token: &str, change: Value) -> anyhow::Result<()> {
     let token = host.patch(&format!("{PATH}/{}", host.token_id(token).await?), &change).await?;
-    let quotas = token["quotas"].as_object().into_iter().flatten().filter(|(_, most)| !most.is_null());
-    let mut parts: Vec<String> = quotas.map(|(name, most)| format!("{name} {most}")).collect();
-    parts.extend(maybe(&token, "requests_per_minute").map(|limit| format!("requests_per_minute {limit}")));
+    let mut parts: Vec<String> = limits(&token).iter().map(|limit| limit.replace('=', " ")).collect();
     parts.extend(maybe(&token, "networks").map(|networks| format!("networks {networks}")));
     parts.push(format!("class {}", maybe(&token, "class").unwrap_or_else(|| "its owner's".into())));
     println!(
@@ -197,6 +218,13 @@ async fn change(host: &HostApi, token: &str, change: Value) -> anyhow::Result<()
         parts.join(", ")
     );
     Ok(())
+}
+
+/// Returns a token's own limits, as in `tokens_per_day=1000`.
+fn limits(token: &Value) -> Vec<String> {
+    let quotas = token["quotas"].as_object().into_iter().flatten().filter(|(_, most)| !most.is_null());
+    let quotas = quotas.map(|(name, most)| format!("{name}={most}"));
+    quotas.chain(maybe(token, "requests_per_minute").map(|limit| format!("requests_per_minute={limit}"))).collect()
 }
 
 fn print_status(token: &Value) -> anyhow::Result<()> {
@@ -219,6 +247,7 @@ fn print_tokens(tokens: &[Value]) -> anyhow::Result<()> {
             need(token, "status")?,
             table::day(&need(token, "expires_at")?).to_owned(),
             maybe(token, "last_used_at").as_deref().map_or_else(|| "never".into(), table::minute),
+            limits(token).join(" "),
             match paused(token) {
                 Some(paused) => format!("{scopes}  {paused}"),
                 None => scopes,
@@ -226,7 +255,7 @@ fn print_tokens(tokens: &[Value]) -> anyhow::Result<()> {
         ])
     };
     let rows = tokens.iter().map(row).collect::<anyhow::Result<Vec<_>>>()?;
-    table::print(["TOKEN", "NAME", "USER", "STATUS", "EXPIRES", "LAST USED", "SCOPES"], &rows);
+    table::print(["TOKEN", "NAME", "USER", "STATUS", "EXPIRES", "LAST USED", "OWN LIMITS", "SCOPES"], &rows);
     Ok(())
 }
 
@@ -237,7 +266,10 @@ fn paused(token: &Value) -> Option<String> {
 }
 
 /// Prints the secret alone to standard output, so that a script can keep it; the rest goes to standard error.
-fn print_secret(fresh: &Value) -> anyhow::Result<()> {
+fn print_secret(fresh: &Value, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(fresh);
+    }
     let (name, user, expires_at) = (need(fresh, "name")?, need(fresh, "user")?, need(fresh, "expires_at")?);
     eprintln!("{} of {user}, valid until {}; it is not shown again:", visible(&name), table::day(&expires_at));
     println!("{}", need(fresh, "token")?);
@@ -247,6 +279,11 @@ fn print_secret(fresh: &Value) -> anyhow::Result<()> {
 /// Parses `NAME=NUMBER`.
 fn quota(text: &str) -> Result<(String, u64), String> {
     let (name, most) = text.split_once('=').ok_or("it must be NAME=NUMBER, as in tokens_per_day=100000")?;
-    let most = most.parse().map_err(|_| format!("`{most}` is not a number"))?;
+    if !Quotas::NAMES.contains(&name) {
+        let hint = did_you_mean(name, Quotas::NAMES.iter().copied());
+        return Err(format!("`{name}` is no quota{hint}; there are {}", Quotas::NAMES.join(", ")));
+    }
+    let most = most.parse().ok().filter(|most| (1..=QUOTA_MAX).contains(most));
+    let most = most.ok_or_else(|| format!("`{name}` must be from 1 to {QUOTA_MAX}"))?;
     Ok((name.to_owned(), most))
 }

@@ -1,22 +1,43 @@
 //! `lan-gateway user …`: its arguments, and how answers look on a terminal.
 
-use std::io::{BufRead, IsTerminal};
-
-use anyhow::Context;
+use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Subcommand};
 use serde_json::{Value, json};
 
 use crate::base::text::visible;
 use crate::cli::host::{HostApi, maybe, need, unexpected};
 use crate::cli::times::CommandTime;
-use crate::cli::{print_json, table};
+use crate::cli::{passwords, print_json, table};
 use crate::config::Config;
+use crate::model::rights::quotas::{QUOTA_MAX, Quotas};
 use crate::rules::accounts::WaitingWish;
 
 #[derive(Subcommand)]
 pub enum UserCommand {
-    /// Create an account that needs no approval; the password is asked for, or read from standard input
-    Add { email: String },
+    /// Create an account that needs no approval; its owner sets another password at the first sign-in
+    #[command(
+        after_help = "The password is asked for twice, or read from standard input, as one line.\n\nExamples:\n  \
+        lan-gateway user add ann@example.org\n  \
+        pwgen -s 20 1 | lan-gateway user add ci@example.org --keep-password"
+    )]
+    Add {
+        email: String,
+        /// The password stays: it need not be changed at the first sign-in
+        #[arg(long)]
+        keep_password: bool,
+    },
+    /// Set the password of an account; its sessions and JWTs end
+    #[command(
+        after_help = "The password is asked for twice, or read from standard input, as one line. The rules are those of \
+        the API.\nTo hand an account over to somebody else, `lan-gateway user reset USER` makes a one-time code.\n\n\
+        Examples:\n  lan-gateway user password admin\n  lan-gateway user password ann@example.org --must-change"
+    )]
+    Password {
+        user: String,
+        /// It is valid for an hour and only allows setting another one
+        #[arg(long)]
+        must_change: bool,
+    },
     /// List accounts
     List {
         /// Part of the name
@@ -40,6 +61,8 @@ pub enum UserCommand {
     /// Reject and remove pending registrations: those named, or all that meet the conditions
     #[command(
         group(ArgGroup::new("which").required(true).multiple(true)),
+        override_usage = "lan-gateway user turn-down <USER>...\n       \
+            lan-gateway user turn-down <--network <NETWORK>|--from <TIME>|--to <TIME>>",
         after_help = concat!(
             time_help!(),
             "\n\nExamples:\n  \
@@ -75,6 +98,9 @@ pub enum UserCommand {
         /// Revoke the tokens of its machines, instead of suspending them until the new password is set
         #[arg(long)]
         revoke_tokens: bool,
+        /// Print one JSON object, for scripts
+        #[arg(long)]
+        json: bool,
     },
     /// Set the role of an account; the last admin keeps it
     Role {
@@ -83,7 +109,7 @@ pub enum UserCommand {
         role: String,
     },
     /// Set a person's own limit of requests per minute
-    #[command(group(ArgGroup::new("what").required(true)))]
+    #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway user limit <USER> <REQUESTS_PER_MINUTE|--none>")]
     Limit {
         user: String,
         #[arg(group = "what")]
@@ -93,19 +119,19 @@ pub enum UserCommand {
         none: bool,
     },
     /// Set a person's own quota
-    #[command(group(ArgGroup::new("what").required(true)))]
+    #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway user quota <USER> <NAME> <MOST|--none>")]
     Quota {
         user: String,
-        /// requests_per_day, tokens_per_day, tokens_per_minute or gpu_seconds_per_day
+        #[arg(value_parser = PossibleValuesParser::new(Quotas::NAMES))]
         name: String,
-        #[arg(group = "what")]
+        #[arg(group = "what", value_parser = clap::value_parser!(u64).range(1..=QUOTA_MAX))]
         most: Option<u64>,
         /// Remove it: the gateway's quota applies
         #[arg(long, group = "what")]
         none: bool,
     },
     /// Set the models that a person may use; others are not found for them
-    #[command(group(ArgGroup::new("what").required(true)))]
+    #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway user models <USER> <MODEL...|--all>")]
     Models {
         user: String,
         #[arg(group = "what", value_name = "MODEL")]
@@ -115,7 +141,7 @@ pub enum UserCommand {
         all: bool,
     },
     /// Set a note that only admins see
-    #[command(group(ArgGroup::new("what").required(true)))]
+    #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway user note <USER> <TEXT|--none>")]
     Note {
         user: String,
         #[arg(group = "what")]
@@ -134,6 +160,7 @@ pub enum UserCommand {
     },
     /// Delete an account for good, with all its prompts and answers
     #[command(
+        override_usage = "lan-gateway user delete <USER> --receipt <CODE>",
         after_help = "It takes the receipt of a complete export of all that this person asked, made in the last 15 minutes:\n\n  \
         lan-gateway user disable USER\n  lan-gateway export USER --output FILE\n  \
         lan-gateway user delete USER --receipt CODE\n\nCODE stands in the last line of FILE. A disabled account asks \
@@ -141,6 +168,7 @@ pub enum UserCommand {
     )]
     Delete {
         user: String,
+        /// What the last line of that export holds
         #[arg(long, value_name = "CODE")]
         receipt: String,
     },
@@ -148,9 +176,21 @@ pub enum UserCommand {
 
 pub async fn run(host: &HostApi, config: &Config, command: UserCommand) -> anyhow::Result<()> {
     match command {
-        UserCommand::Add { email } => {
-            let made = host.post("/host/users", &json!({ "email": email, "password": read_password()? })).await?;
-            print_status(&made)
+        UserCommand::Add { email, keep_password } => {
+            let password = passwords::read_new(&email)?;
+            let new = json!({ "email": email, "password": password, "must_change": !keep_password });
+            let made = host.post("/host/users", &new).await?;
+            let (name, status) = (need(&made, "username")?, need(&made, "status")?);
+            println!("{name} is {status}; {}", after_sign_in(&made, "at the first sign-in"));
+            Ok(())
+        }
+        UserCommand::Password { user, must_change } => {
+            let path = format!("/host/users/{}/password", host.user_id(&user).await?);
+            let password = passwords::read_new(&user)?;
+            let set = host.post(&path, &json!({ "password": password, "must_change": must_change })).await?;
+            let within = format!("within {} minutes", config.accounts.reset_lifetime.as_secs() / 60);
+            println!("the password of {} is set; {}", need(&set, "username")?, after_sign_in(&set, &within));
+            Ok(())
         }
         UserCommand::List { search, status, json } => {
             let asked = [("search", search.as_deref()), ("status", status.as_deref())];
@@ -182,10 +222,13 @@ pub async fn run(host: &HostApi, config: &Config, command: UserCommand) -> anyho
             }
             Ok(())
         }
-        UserCommand::Reset { user, initial, revoke_tokens } => {
+        UserCommand::Reset { user, initial, revoke_tokens, json } => {
             let path = format!("/api/v1/users/{}/reset-password", host.user_id(&user).await?);
             let mode = if initial { "initial" } else { "code" };
             let done = host.post(&path, &json!({ "mode": mode, "revoke_tokens": revoke_tokens })).await?;
+            if json {
+                return print_json(&done);
+            }
             let password = maybe(&done, "one_time_code").unwrap_or_else(|| "admin123".into());
             let minutes = config.accounts.reset_lifetime.as_secs() / 60;
             let name = need(&done, "username")?;
@@ -247,14 +290,12 @@ fn print_status(user: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The password is never an argument, which others on the host could read.
-fn read_password() -> anyhow::Result<String> {
-    if std::io::stdin().is_terminal() {
-        return rpassword::prompt_password("Password for the new account: ").context("can't read the password");
+/// Returns whether the password that was set has to be changed, in words.
+fn after_sign_in(user: &Value, when: &str) -> String {
+    match must_change(user) {
+        true => format!("the password must be changed {when}"),
+        false => "the password need not be changed".to_owned(),
     }
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).context("can't read the password from standard input")?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn print_users(users: &[Value]) -> anyhow::Result<()> {
@@ -301,11 +342,16 @@ fn print_user(user: &Value) -> anyhow::Result<()> {
         ("created".into(), time("created_at")),
         ("approved".into(), time("approved_at")),
     ];
-    // Limits per minute have a line above, or none of their own.
-    let quotas = user["left"].as_object().into_iter().flatten().filter(|(name, _)| name.ends_with("_per_day"));
-    for (name, left) in quotas {
-        let limit = maybe(left, "limit").map_or_else(String::new, |limit| format!(" of {limit}"));
-        lines.push((name.replace('_', " "), format!("{} used{limit}", need(left, "used")?)));
+    for name in Quotas::NAMES {
+        let own = maybe(&user["quotas"], name).map(|own| format!("{own}, their own"));
+        let left = &user["left"][*name];
+        let limit = own.or_else(|| maybe(left, "limit"));
+        match (maybe(left, "used"), limit) {
+            (Some(used), Some(limit)) => lines.push((name.replace('_', " "), format!("{used} used of {limit}"))),
+            (Some(used), None) => lines.push((name.replace('_', " "), format!("{used} used"))),
+            (None, Some(limit)) => lines.push((name.replace('_', " "), limit)),
+            (None, None) => {}
+        }
     }
     for (name, value) in lines {
         println!("{}", format!("{name:19}  {}", visible(&value)).trim_end());

@@ -9,7 +9,6 @@ use serde::Deserialize;
 
 use crate::auth::Auth;
 use crate::auth::jwt::OldKeys;
-use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::config::Config;
 use crate::dialect::{DIALECTS, SharedRoute};
@@ -40,6 +39,7 @@ pub static HOST_ROUTES: &[HostRoute] = &[
     route("POST", "/host/users", || web::to(add)),
     route("GET", "/host/users/{name}", || web::to(find)),
     route("POST", "/host/users/{id}/unlock", || web::to(unlock)),
+    route("POST", "/host/users/{id}/password", || web::to(set_password)),
     route("POST", "/host/users/{id}/tokens", || web::to(create_token)),
     route("POST", "/host/keys/rotate", || web::to(rotate_keys)),
     route("POST", "/host/backups", || web::to(note_backup)),
@@ -75,6 +75,7 @@ fn is_for_the_host(route: &ApiRoute) -> bool {
 struct NewUser {
     email: String,
     password: Secret<String>,
+    must_change: bool,
 }
 
 /// Creates an account that needs no approval.
@@ -86,16 +87,8 @@ async fn add(
     config: web::Data<Config>,
 ) -> ApiResult {
     let made = async {
-        let NewUser { email, password } = body::json(&request, &mut payload, &config.limits).await?;
-        if accounts.first_admin_waits() {
-            return Err(Error::conflict("no account can be approved before the password of `admin` has been changed"));
-        }
-        if accounts.find(&email).is_ok() {
-            return Err(Error::conflict(format!("there is an account `{email}` already")));
-        }
-        accounts.register(&email, password, None).await?;
-        let id = accounts.find(&email)?.public_id.clone();
-        accounts.approve(host.0.actor(), &id).await
+        let NewUser { email, password, must_change } = body::json(&request, &mut payload, &config.limits).await?;
+        accounts.add(host.0.actor(), &email, password, must_change).await
     };
     answer_as(StatusCode::CREATED, &request, made.await.map(|user| UserView::from(&user)))
 }
@@ -116,6 +109,29 @@ async fn find(
 async fn unlock(_: Admin, request: HttpRequest, id: web::Path<String>, accounts: web::Data<Accounts>) -> ApiResult {
     let unlocked = accounts.by_id(&id).and_then(|user| accounts.unlock(user.name()));
     answer(&request, unlocked.map(|user| UserView::from(&*user)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewPassword {
+    password: Secret<String>,
+    must_change: bool,
+}
+
+/// Sets the password of an account.
+async fn set_password(
+    host: Admin,
+    request: HttpRequest,
+    id: web::Path<String>,
+    mut payload: web::Payload,
+    accounts: web::Data<Accounts>,
+    config: web::Data<Config>,
+) -> ApiResult {
+    let set = async {
+        let NewPassword { password, must_change } = body::json(&request, &mut payload, &config.limits).await?;
+        accounts.set_password(host.0.actor(), &id, password, must_change).await
+    };
+    answer(&request, set.await.map(|user| UserView::from(&user)))
 }
 
 #[derive(Deserialize)]

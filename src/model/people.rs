@@ -126,6 +126,11 @@ impl User {
         self.status == UserStatus::Active
     }
 
+    /// Returns whether it is the first admin with the documented initial password. A reset one expires.
+    pub fn has_first_password(&self) -> bool {
+        self.must_change && self.reset_until_us.is_none() && self.username.as_deref() == Some(FIRST_ADMIN)
+    }
+
     /// Returns whether a reset password has expired; it then doesn't even allow its own change.
     pub fn reset_is_over(&self, now: Timestamp) -> bool {
         self.reset_until_us.is_some_and(|until| now.0 >= until)

@@ -22,12 +22,13 @@ use crate::base::secret::Secret;
 use crate::base::text::is_hidden;
 use crate::config;
 use crate::model::credential::Username;
-use crate::model::people::{Actor, User, UserRole, UserStatus};
+use crate::model::people::{Actor, FIRST_ADMIN, User, UserRole, UserStatus};
 use crate::model::rights::quotas::QuotaChanges;
 use crate::model::rights::{AllowedModels, Class, check_requests_per_minute, check_weight};
 use crate::store::Store;
 use crate::store::users::{PasswordReset, Pending, UserChanges};
 
+mod by_host;
 pub mod lists;
 
 pub struct Accounts {
@@ -166,7 +167,7 @@ impl Accounts {
     /// Returns whether the first admin still has the initial password, so no account can be approved yet.
     pub fn first_admin_waits(&self) -> bool {
         let people = self.store.people();
-        people.by_name("admin").is_some_and(|admin| is_first_password(admin))
+        people.by_name(FIRST_ADMIN).is_some_and(|admin| admin.has_first_password())
     }
 
     /// Creates an account that waits for approval. The answer and the time are the same whether the e-mail address is known or
@@ -245,7 +246,7 @@ impl Accounts {
         if source.is_some() {
             self.auth.own_acts.count(user, OwnAct::Password)?;
         }
-        if is_first_password(user) && !source.is_none_or(is_near) {
+        if user.has_first_password() && !source.is_none_or(is_near) {
             let message = "the first password of `admin` is changed on this host or from a private network alone";
             return Err(Error::forbidden(message));
         }
@@ -340,11 +341,6 @@ impl Accounts {
 /// Compares two passwords by their composed forms.
 fn is_same(one: &Secret<String>, other: &Secret<String>) -> bool {
     composed(one.expose()) == composed(other.expose())
-}
-
-/// Returns whether the password is the documented initial one.
-fn is_first_password(user: &User) -> bool {
-    user.must_change && user.reset_until_us.is_none()
 }
 
 /// Returns whether an address is this host or in a private network, whatever `allow_networks` says.

@@ -20,6 +20,7 @@ use crate::store::quotas::OfUser;
 use crate::store::schema::{record, users};
 use crate::store::{Store, Tx, WriteFailure, audit, tokens};
 
+pub mod by_host;
 mod last_requests;
 
 pub use last_requests::LastLooks;

@@ -58,7 +58,8 @@ async fn an_account_is_made_with_a_password_from_standard_input() {
     let gateway = TestGateway::start("http://127.0.0.1:1");
     gateway.admin().await;
 
-    let (good, text) = gateway.command(&["user", "add", "bob@example.org"], &format!("{PASSWORD}\n"));
+    let (good, text) =
+        gateway.command(&["user", "add", "bob@example.org", "--keep-password"], &format!("{PASSWORD}\n"));
 
     assert!(good && text.contains("active"), "{text}");
     gateway.token("bob@example.org", PASSWORD).await;
@@ -76,10 +77,12 @@ async fn an_account_shows_whether_its_password_must_be_changed_and_not_who_set_i
     let first = password("admin");
     gateway.admin().await;
     gateway.command(&["user", "add", "bob@example.org"], &format!("{PASSWORD}\n"));
+    gateway.command(&["user", "add", "cas@example.org", "--keep-password"], &format!("{PASSWORD}\n"));
 
+    let must = "must be changed before anything else";
     assert_eq!(
-        [first, password("admin"), password("bob@example.org")],
-        ["must be changed before anything else", "set", "set"]
+        [first, password("admin"), password("bob@example.org"), password("cas@example.org")],
+        [must, "set", must, "set"]
     );
 }
 

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use crate::support::fake_ollama::FakeOllama;
-use crate::support::gateway::{PASSWORD, TestGateway, binary, hello};
+use crate::support::gateway::{PASSWORD, TestGateway, binary, command, hello};
 
 /// The exit code of a program that wrote to a reader who had left, as a shell tells it.
 const READER_GONE: Option<i32> = Some(141);
@@ -37,6 +37,7 @@ const ALONE: &[&str] = &[
     "config example",
     "config check",
     "openapi",
+    "completions bash",
     "user list",
     "user list --json",
     "user show admin",
@@ -124,4 +125,38 @@ async fn a_gateway_starts_and_serves_though_nobody_reads_what_it_prints() {
     crate::support::eventually::until("the gateway serves", serves).await;
     gateway.kill().unwrap();
     gateway.wait().unwrap();
+}
+
+#[test]
+fn bash_takes_its_completions_and_completes_with_them() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (good, script) = command(folder.path(), &["completions", shell], "");
+        assert!(good && script.contains("lan-gateway"), "{shell}: {script}");
+        std::fs::write(folder.path().join(shell), script).unwrap();
+    }
+    let bash = |script: &str| {
+        let said = Command::new("bash").args(["-c", script]).current_dir(folder.path()).output().unwrap();
+        assert!(said.status.success(), "{script}: {}", String::from_utf8_lossy(&said.stderr));
+        String::from_utf8_lossy(&said.stdout).trim().to_owned()
+    };
+    bash("bash -n ./bash");
+    for (typed, completed) in [
+        ("us", "user usage"),
+        ("user turn", "turn-down"),
+        ("token quota n8n tokens_per_m", "tokens_per_minute"),
+        ("record list --outc", "--outcome"),
+        ("completions f", "fish"),
+    ] {
+        let words: Vec<&str> = typed.split(' ').collect();
+        let (count, last, before) =
+            (words.len(), words[words.len() - 1], words.iter().rev().nth(1).unwrap_or(&"lan-gateway"));
+        let script = format!(
+            "source ./bash; COMP_WORDS=(lan-gateway {typed}); COMP_CWORD={count}; \
+             $(complete -p lan-gateway | sed 's/.*-F \\([^ ]*\\).*/\\1/') lan-gateway {last} {before}; echo \"${{COMPREPLY[@]}}\""
+        );
+        assert_eq!(bash(&script), completed, "{typed}");
+    }
+    let (good, said) = command(folder.path(), &["completions", "tcsh"], "");
+    assert!(!good && said.contains("possible values: bash, elvish, fish, powershell, zsh"), "{said}");
 }

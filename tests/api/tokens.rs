@@ -513,7 +513,7 @@ async fn tokens_are_governed_from_the_host() {
         let (good, text) = gateway.command(&["token", "create", "bob@example.org", "job"], "");
         assert!(!good && text.contains("active"), "a pending account has no tokens: {text}");
         let (good, text) = gateway.command(&["token", "revoke", "0123456789"], "");
-        assert!(!good && text.contains("no such token"), "{text}");
+        assert!(!good && text.contains("there is no token `0123456789`"), "{text}");
     }
 }
 

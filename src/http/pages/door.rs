@@ -216,7 +216,7 @@ impl PasswordPage {
     fn of(visit: &Visit, problem: Option<FormProblem>, name: &str) -> PasswordPage {
         let restricted = visit.session().filter(|session| session.standing() == SessionStanding::MustChange);
         let user = restricted.map(|session| session.user().clone());
-        let is_first = user.as_ref().is_some_and(|user| user.reset_until_us.is_none());
+        let is_first = user.as_ref().is_some_and(|user| user.has_first_password());
         let title = if is_first { "Choose the first password" } else { "Choose a new password" };
         let title = if problem.is_some() { format!("Problem: {title}") } else { title.to_owned() };
         let signed_in = visit.session().map(|session| session.user().name().to_owned());

@@ -19,6 +19,11 @@ macro_rules! quotas {
             pub $name: Option<u64>,)+
         }
 
+        impl Quotas {
+            /// The names of all quotas.
+            pub const NAMES: &[&str] = &[$(stringify!($name),)+];
+        }
+
         static TABLE: &[Quota] = &[$(Quota {
             name: stringify!($name),
             get: |quotas| quotas.$name,
@@ -43,7 +48,7 @@ quotas! {
 }
 
 /// A higher number is no limit at all.
-const QUOTA_MAX: u64 = 1_000_000_000;
+pub const QUOTA_MAX: u64 = 1_000_000_000;
 
 struct Quota {
     name: &'static str,
