@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use lan_gateway::dialect::DIALECTS;
 use lan_gateway::http::{ROUTES, docs};
+use lan_gateway::model::model_name::ModelName;
 use serde_json::Value;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
@@ -145,6 +146,55 @@ fn a_route_declares_only_the_errors_that_it_can_return() {
     ] {
         assert_eq!(errors(method, path), wanted, "{method} {path}");
     }
+}
+
+#[test]
+fn parameters_with_a_closed_set_of_words_list_them_and_others_have_their_format_and_bounds() {
+    let document = document();
+
+    for (method, path, operation) in operations(&document) {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let name = parameter["name"].as_str().unwrap();
+            let schema = followed(&document, &parameter["schema"]);
+            let words = if schema["type"] == "array" { followed(&document, &schema["items"]) } else { schema };
+            let place = format!("{name} of {method} {path}: {schema}");
+            match name {
+                "status" | "kind" | "act" | "outcome" | "sort" | "by" | "format" | "span" => {
+                    assert!(words["enum"].as_array().is_some_and(|words| words.len() > 1), "{place}");
+                }
+                "limit" => assert_eq!(
+                    (&schema["default"], &schema["minimum"], &schema["maximum"]),
+                    (&50.into(), &1.into(), &500.into()),
+                    "{place}"
+                ),
+                "from" | "to" | "expiring_before" => assert_eq!(schema["format"], "date-time", "{place}"),
+                "user_id" | "subject_id" | "history_of" | "request_id" => {
+                    assert_eq!(schema["format"], "uuid", "{place}")
+                }
+                _ => assert_ne!(schema["type"], Value::Null, "{place}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_served_document_names_the_default_model_in_its_examples_and_is_the_checked_in_one_otherwise() {
+    let model = ModelName::parse("user/small:1b").unwrap();
+
+    let served = docs::served_document(&model);
+
+    let example = |text: &str| {
+        let document: Value = serde_json::from_str(text).unwrap();
+        let body = &document["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"];
+        body["examples"].as_object().unwrap().values().next().unwrap()["value"]["model"].clone()
+    };
+    assert_eq!((example(docs::DOCUMENT), example(&served)), ("llama3.2:latest".into(), "user/small:1b".into()));
+    assert_eq!(served.replace("user/small:1b", "llama3.2:latest"), docs::DOCUMENT);
+}
+
+#[test]
+fn no_example_holds_the_first_password() {
+    assert!(!docs::DOCUMENT.contains("\"admin123\""));
 }
 
 #[test]

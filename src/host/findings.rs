@@ -13,6 +13,7 @@ use crate::host::files::OpenFiles;
 use crate::host::machine::Machine;
 use crate::host::room::{DiskMarks, Room};
 use crate::model::provider_kind::ProviderKind;
+use crate::model::words::words_schema;
 
 /// Something that an admin should look into.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub enum FindingCode {
     NoEffect,
     PlainHttp,
 }
+
+words_schema!(impl FindingCode, "What is wrong.", FindingCode::ALL.map(FindingCode::name));
 
 impl FindingCode {
     pub const ALL: [FindingCode; 15] = [

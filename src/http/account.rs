@@ -93,7 +93,7 @@ pub async fn password(
 
 #[derive(Deserialize, ToSchema)]
 pub struct Credentials {
-    /// In the form variant: `password`, or absent.
+    /// `password`, or absent.
     #[schema(example = "password")]
     grant_type: Option<String>,
     #[schema(example = "ann@example.org")]
@@ -151,9 +151,9 @@ enum TooOften {
 
 /// Signs in and returns a JWT.
 ///
-/// The name and the password come as JSON, or as OAuth2's password form.
+/// The name and the password come as JSON, or in the form of OAuth2's password flow.
 #[utoipa::path(post, path = "/auth/token", operation_id = "sign_in", tag = "account", security(()),
-    request_body(content((Credentials = "application/json"), (Credentials = "application/x-www-form-urlencoded"))),
+    request_body = Credentials,
     responses(
         (status = 200, body = AccessToken),
         (status = 429, description = "Too many wrong passwords, or too many requests from this address", body = TooOften)))]

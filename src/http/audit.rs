@@ -8,6 +8,7 @@ use crate::http::callers::Admin;
 use crate::http::query::query;
 use crate::http::record_items::{AuditPage, PageQuery, audit_page};
 use crate::http::reply::{ApiResult, answer};
+use crate::model::record::{Act, Kind, Outcome};
 use crate::rules::export::filter::Filter;
 use crate::store::Store;
 
@@ -20,11 +21,14 @@ pub struct AuditQuery {
     user_id: Option<String>,
     /// Only this token.
     token_id: Option<String>,
-    /// `request`, `refusal` or `act`
+    /// Only rows of this kind.
+    #[param(value_type = Option<Kind>)]
     kind: Option<String>,
-    /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`, or several of them, separated by commas.
+    /// Only requests that ended so: one word, or several that are separated by commas.
+    #[param(value_type = Option<Vec<Outcome>>, style = Form, explode = false)]
     outcome: Option<String>,
-    /// What was done, such as `user_approved`.
+    /// Only acts of this kind.
+    #[param(value_type = Option<Act>)]
     act: Option<String>,
     /// Only acts about this user.
     #[param(format = Uuid)]
@@ -47,11 +51,13 @@ pub struct AuditQuery {
     #[param(max_length = 400)]
     text: Option<String>,
     /// `next` of the previous page.
+    #[param(minimum = 0)]
     cursor: Option<i64>,
     /// `newest` of an earlier page: only rows that came after it, oldest first. Not with `cursor`.
+    #[param(minimum = 0)]
     after: Option<i64>,
-    /// Default 50, at most 500.
-    #[param(minimum = 1, maximum = 500)]
+    /// Items of a page.
+    #[param(default = 50, minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 

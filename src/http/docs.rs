@@ -5,32 +5,54 @@ use std::sync::Arc;
 use actix_web::http::header;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, guard};
-use serde::Serialize;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::path::Parameter;
+use utoipa::openapi::schema::{Schema, SchemaType, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, Flow, Http, HttpAuthScheme, OAuth2, Password, Scopes, SecurityScheme,
 };
-use utoipa::{Modify, OpenApi, ToSchema};
-use utoipa_swagger_ui::{Config, SwaggerUi};
+use utoipa::{Modify, OpenApi};
+use utoipa_swagger_ui::SwaggerUi;
 
+use crate::config::Config;
 use crate::dialect::models::{ModelList, ModelObject};
 use crate::dialect::wire;
 use crate::http::described;
-use crate::http::docs::errors::describe_errors;
+use crate::http::docs::chat::{ChatCompletion, ChatCompletionChunk, ChatCompletionEvent, ChatCompletionRequest};
+use crate::http::docs::errors::{describe_errors, operations};
+use crate::http::docs::ollama_chat::{OllamaChat, OllamaChatRequest};
+use crate::http::docs::texts::{Completion, CompletionEvent, CompletionRequest, EmbeddingList, EmbeddingsRequest};
 use crate::http::errors::{ErrorBody, LegacyError};
+use crate::http::usage::UsageFormat;
+use crate::model::model_name::ModelName;
+use crate::model::people::UserStatus;
+use crate::model::record::{Act, Kind, Outcome};
+use crate::model::token::TokenStatus;
+use crate::rules::accounts::lists::UserSort;
+use crate::rules::export::ExportFormat;
+use crate::rules::usage::timeline::Span;
+use crate::rules::usage::{UsageBy, UsageSort};
 
+pub mod chat;
 pub mod errors;
+pub mod ollama_chat;
+pub mod texts;
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "LAN AI gateway",
-        description = "Authenticated, audited, rate-limited access to the local Ollama. Press Authorize and sign in with \
-            your e-mail address and password, then try `POST /v1/chat/completions`. Every prompt and answer is recorded \
-            with your name; admins can read them. HEAD is served wherever GET is."
+        description = "Authenticated, recorded and rate-limited access to the models of this network. Press *Authorize* and \
+            sign in with your e-mail address and password, or with a token (`lgw_…`) as `bearer`; then try \
+            `POST /v1/chat/completions`. Every prompt and answer is recorded with your name; admins can read them. HEAD is \
+            served wherever GET is. Each answer has an `x-request-id`, under which the record and the log have the request."
     ),
     servers((url = "/", description = "This gateway")),
     paths(chat, chat_completions, completions, embeddings, list, one),
-    components(schemas(ErrorBody, ChatChunkEvent, LegacyError)),
+    components(schemas(
+        ChatCompletionChunk, ErrorBody, LegacyError, Act, ExportFormat, Kind, Outcome, Span, TokenStatus, UsageBy, UsageFormat, UsageSort,
+        UserSort, UserStatus
+    )),
     modifiers(&Security),
     security(("password" = []), ("bearer" = []), ("x-api-key" = [])),
     tags(
@@ -52,7 +74,44 @@ pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
     document.merge(described());
     describe_errors(&mut document);
+    describe_parameters(&mut document);
     document
+}
+
+/// A parameter of a query is there or not; only bodies know null.
+fn describe_parameters(document: &mut utoipa::openapi::OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        for (_, operation) in operations(item) {
+            for parameter in operation.parameters.iter_mut().flatten() {
+                if let RefOr::T(Parameter { schema: Some(schema), .. }) = parameter {
+                    without_null(schema);
+                }
+            }
+        }
+    }
+}
+
+fn without_null(schema: &mut RefOr<Schema>) {
+    let is_null = |one: &RefOr<Schema>| matches!(one, RefOr::T(Schema::Object(object)) if object.schema_type == SchemaType::Type(Type::Null));
+    let not_null = |kind: &SchemaType| match kind {
+        SchemaType::Array(types) => types.iter().find(|one| **one != Type::Null).cloned().map(SchemaType::Type),
+        _ => None,
+    };
+    match schema {
+        RefOr::T(Schema::OneOf(one_of)) => {
+            one_of.items.retain(|one| !is_null(one));
+            if let [only] = one_of.items.as_slice() {
+                *schema = only.clone();
+            }
+        }
+        RefOr::T(Schema::Object(object)) => {
+            object.schema_type = not_null(&object.schema_type).unwrap_or(object.schema_type.clone())
+        }
+        RefOr::T(Schema::Array(array)) => {
+            array.schema_type = not_null(&array.schema_type).unwrap_or(array.schema_type.clone())
+        }
+        _ => {}
+    }
 }
 
 struct Security;
@@ -68,60 +127,138 @@ impl Modify for Security {
     }
 }
 
-/// One event of a stream. The last `data` is `[DONE]`.
-#[derive(Serialize, ToSchema)]
-pub struct ChatChunkEvent {
-    data: String,
-}
-
 /// Creates a chat completion in OpenAI's format.
 ///
-/// `tools`, images as data URIs, `response_format` and `logprobs` are supported. Fields without effect here are named in
-/// `x-ignored-parameters`; a parameter that would change the answer and is not supported is refused by name. A `tool_choice`
-/// that requires a call (`required`, or a function's name) tells the model so in the system message, constrains its answer to a
-/// schema and returns it as one call; if the upstream doesn't enforce the schema, the answer is 502.
+/// Point an SDK's base URL at `/v1`. Fields without effect here are named in `x-ignored-parameters`; a parameter that would
+/// change the answer and is not supported is refused by name.
 ///
-/// Tool calls in the conversation are accepted as they were returned. `arguments` that are not a JSON object, for example cut
-/// off by the token limit, reach the model as `{"INVALID_ARGUMENTS": "…"}` and are named in `x-ignored-parameters`.
-/// `max_tokens: -1` counts as absent.
+/// A `tool_choice` that requires a call (`required`, or a function's name) tells the model so in the system message, constrains
+/// its answer to a schema and returns it as one call; if the upstream doesn't enforce the schema, the answer is 502. Tool calls
+/// in the conversation are accepted as they were returned. `arguments` that are not a JSON object, for example cut off by the
+/// token limit, reach the model as `{"INVALID_ARGUMENTS": "…"}` and are named in `x-ignored-parameters`.
 #[utoipa::path(post, path = "/v1/chat/completions", operation_id = "create_chat_completion", tag = "chat",
-    request_body(content = serde_json::Value, example = json!({
-        "model": "llama3.2:latest", "messages": [{ "role": "user", "content": "Say hello" }], "max_tokens": 50 })),
+    request_body(content = ChatCompletionRequest, examples(
+        ("a question" = (summary = "A question", value = json!({
+            "model": "llama3.2:latest",
+            "messages": [{ "role": "user", "content": "Say hello in one sentence." }],
+            "max_tokens": 50 }))),
+        ("b stream" = (summary = "An answer while it is written", value = json!({
+            "model": "llama3.2:latest",
+            "messages": [
+                { "role": "system", "content": "You are brief." },
+                { "role": "user", "content": "Why is the sea salty?" }],
+            "stream": true, "stream_options": { "include_usage": true },
+            "temperature": 0.2, "seed": 7, "stop": ["\n\n"], "max_completion_tokens": 60 }))),
+        ("c json" = (summary = "An answer that matches a JSON schema", value = json!({
+            "model": "llama3.2:latest",
+            "messages": [{ "role": "user", "content": "Name an animal." }],
+            "response_format": { "type": "json_schema", "json_schema": { "name": "animal", "schema": {
+                "type": "object", "properties": { "name": { "type": "string" } }, "required": ["name"] } } },
+            "max_tokens": 50 }))),
+        ("d tool" = (summary = "A function that the model may call", value = json!({
+            "model": "llama3.2:latest",
+            "messages": [
+                { "role": "user", "content": "How warm is it in Graz?" },
+                { "role": "assistant", "content": null, "tool_calls": [{ "id": "call_1", "type": "function",
+                    "function": { "name": "get_weather", "arguments": "{\"city\":\"Graz\"}" } }] },
+                { "role": "tool", "tool_call_id": "call_1", "content": "21 degrees" }],
+            "tools": [{ "type": "function", "function": { "name": "get_weather", "description": "The weather of a city",
+                "parameters": { "type": "object", "properties": { "city": { "type": "string" } },
+                    "required": ["city"] } } }],
+            "tool_choice": "auto", "max_tokens": 50 }))),
+        ("e thought" = (summary = "More thought, for models that can think", value = json!({
+            "model": "llama3.2:latest",
+            "messages": [{ "role": "user", "content": "What is 17 times 23?" }],
+            "reasoning_effort": "low", "max_tokens": 200 }))))),
     responses(
-        (status = 200, content((serde_json::Value = "application/json"), (ChatChunkEvent = "text/event-stream")))))]
+        (status = 200, description = "The answer; with `stream`, in server-sent events", content(
+            (ChatCompletion = "application/json", example = json!({
+                "id": "chatcmpl-01994f4ac1d270718c3a0e5b6c7d8e9f", "object": "chat.completion", "created": 1_767_225_600,
+                "model": "llama3.2:latest",
+                "choices": [{ "index": 0,
+                    "message": { "role": "assistant", "content": "Hello! How can I help?", "refusal": null },
+                    "logprobs": null, "finish_reason": "stop" }],
+                "usage": { "prompt_tokens": 31, "completion_tokens": 8, "total_tokens": 39 } })),
+            (ChatCompletionEvent = "text/event-stream", example = json!({
+                "data": "{\"id\":\"chatcmpl-01994f4ac1d270718c3a0e5b6c7d8e9f\",\"object\":\"chat.completion.chunk\",\"created\":1767225600,\"model\":\"llama3.2:latest\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello\"},\"logprobs\":null,\"finish_reason\":null}]}" }))))))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn chat_completions() {}
 
 /// Completes a text in OpenAI's format.
 ///
-/// `prompt` is one text, `suffix` the text after the gap (for models that support it). `max_tokens` defaults to the gateway's
-/// limit. `echo`, `best_of`, `n` above 1, `logit_bias` and prompts of token numbers are refused by name.
+/// `echo`, `logit_bias`, more than one answer and prompts of token numbers are refused by name.
 #[utoipa::path(post, path = "/v1/completions", operation_id = "create_completion", tag = "chat",
-    request_body(content = serde_json::Value, example = json!({
+    request_body(content = CompletionRequest, example = json!({
         "model": "llama3.2:latest", "prompt": "The sea is", "max_tokens": 20 })),
     responses(
-        (status = 200, content((serde_json::Value = "application/json"), (ChatChunkEvent = "text/event-stream")))))]
+        (status = 200, description = "The rest of the text; with `stream`, in server-sent events", content(
+            (Completion = "application/json", example = json!({
+                "id": "cmpl-01994f4ac1d270718c3a0e5b6c7d8e9f", "object": "text_completion", "created": 1_767_225_600,
+                "model": "llama3.2:latest",
+                "choices": [{ "text": " calm today.", "index": 0, "logprobs": null, "finish_reason": "stop" }],
+                "usage": { "prompt_tokens": 4, "completion_tokens": 4, "total_tokens": 8 } })),
+            (CompletionEvent = "text/event-stream", example = json!({
+                "data": "{\"id\":\"cmpl-01994f4ac1d270718c3a0e5b6c7d8e9f\",\"object\":\"text_completion\",\"created\":1767225600,\"model\":\"llama3.2:latest\",\"choices\":[{\"text\":\" calm\",\"index\":0,\"logprobs\":null,\"finish_reason\":null}]}" }))))))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn completions() {}
 
 /// Creates embeddings of texts in OpenAI's format.
 ///
-/// `input` is a text or up to 2,048 texts; token numbers are refused. `encoding_format` is `float` or `base64` (little-endian
-/// floats of 32 bits). A text that exceeds the model's context is refused, not cut.
+/// A token needs the scope `embeddings`. A text that exceeds the model's context is refused, not cut.
 #[utoipa::path(post, path = "/v1/embeddings", operation_id = "create_embeddings", tag = "chat",
-    request_body(content = serde_json::Value, example = json!({
-        "model": "nomic-embed-text:latest", "input": ["the sea", "the mountains"] })),
-    responses((status = 200, body = serde_json::Value)))]
+    request_body(content = EmbeddingsRequest, example = json!({
+        "model": "llama3.2:latest", "input": ["the sea", "the mountains"] })),
+    responses((status = 200, description = "An embedding of each text", body = EmbeddingList, example = json!({
+        "object": "list",
+        "data": [{ "object": "embedding", "index": 0, "embedding": [0.0123, -0.0456, 0.0789] }],
+        "model": "llama3.2:latest", "usage": { "prompt_tokens": 2, "total_tokens": 2 } }))))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn embeddings() {}
 
 /// Chats in Ollama's format.
-#[utoipa::path(post, path = "/chat", operation_id = "chat", tag = "chat", security((), ("bearer" = []), ("password" = [])),
-    request_body(content = serde_json::Value, example = json!({
-        "auth": { "username": "ann@example.org", "password": "…" },
-        "messages": [{ "role": "user", "content": "Explain MQTT" }] })),
+///
+/// The chat of the first version: credentials in the `Authorization` header or in the body, and Ollama's chat object as the
+/// answer. Without `model`, the gateway's `default_model` answers.
+#[utoipa::path(post, path = "/chat", operation_id = "chat", tag = "chat",
+    security((), ("bearer" = []), ("password" = []), ("x-api-key" = [])),
+    request_body(content = OllamaChatRequest, examples(
+        ("a question" = (summary = "A question, after Authorize", value = json!({
+            "messages": [{ "role": "user", "content": "Explain MQTT in one sentence." }],
+            "options": { "num_predict": 60 } }))),
+        ("b credentials" = (summary = "With name and password in the body", value = json!({
+            "auth": { "username": "your e-mail address", "password": "your password" },
+            "messages": [{ "role": "user", "content": "Explain MQTT in one sentence." }] }))),
+        ("c json" = (summary = "An answer that matches a JSON schema", value = json!({
+            "model": "llama3.2:latest",
+            "messages": [{ "role": "user", "content": "Name an animal." }],
+            "format": { "type": "object", "properties": { "name": { "type": "string" } }, "required": ["name"] },
+            "options": { "temperature": 0.2, "seed": 7, "stop": ["\n\n"], "num_predict": 60 } }))),
+        ("d tool" = (summary = "A function that the model may call", value = json!({
+            "messages": [
+                { "role": "user", "content": "How warm is it in Graz?" },
+                { "role": "assistant", "content": "", "tool_calls": [
+                    { "function": { "name": "get_weather", "arguments": { "city": "Graz" } } }] },
+                { "role": "tool", "tool_name": "get_weather", "content": "21 degrees" }],
+            "tools": [{ "type": "function", "function": { "name": "get_weather", "description": "The weather of a city",
+                "parameters": { "type": "object", "properties": { "city": { "type": "string" } },
+                    "required": ["city"] } } }],
+            "stream": true }))),
+        ("e thought" = (summary = "More thought, for models that can think", value = json!({
+            "messages": [{ "role": "user", "content": "What is 17 times 23?" }], "think": "low" }))),
+        ("f image" = (summary = "A question about an image, for models that see", value = json!({
+            "messages": [{ "role": "user", "content": "What is this?", "images": [
+                "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="] }] }))))),
     responses(
-        (status = 200, content((serde_json::Value = "application/json"), (serde_json::Value = "application/x-ndjson")))))]
+        (status = 200, description = "The answer; with `stream`, in lines of JSON", content(
+            (OllamaChat = "application/json", example = json!({
+                "model": "llama3.2:latest", "created_at": "2026-01-01T00:00:00.123456789Z",
+                "message": { "role": "assistant", "content": "MQTT is a small protocol for messages between devices." },
+                "done": true, "done_reason": "stop", "total_duration": 900_000_000, "load_duration": 10_000_000,
+                "prompt_eval_count": 31, "prompt_eval_duration": 90_000_000, "eval_count": 12,
+                "eval_duration": 800_000_000 })),
+            (OllamaChat = "application/x-ndjson", example = json!({
+                "model": "llama3.2:latest", "created_at": "2026-01-01T00:00:00.123456789Z",
+                "message": { "role": "assistant", "content": "MQTT" }, "done": false }))))))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn chat() {}
 
@@ -149,8 +286,18 @@ pub fn document_json() -> String {
     text
 }
 
-pub async fn openapi_json() -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, wire::JSON)).body(DOCUMENT)
+/// The model in the examples of the document.
+const EXAMPLE_MODEL: &str = "llama3.2:latest";
+
+/// Returns the document with this gateway's default model in its examples, so that they work as they are. A name of a model needs
+/// no escapes in JSON.
+pub fn served_document(default_model: &ModelName) -> String {
+    DOCUMENT.replace(EXAMPLE_MODEL, default_model.as_str())
+}
+
+pub async fn openapi_json(config: web::Data<Config>) -> HttpResponse {
+    let document = served_document(&config.default_model);
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, wire::JSON)).body(document)
 }
 
 pub async fn to_docs() -> HttpResponse {
@@ -160,7 +307,12 @@ pub async fn to_docs() -> HttpResponse {
 /// Mounts the pages under `/docs/`.
 pub fn mount_swagger_ui(services: &mut ServiceConfig) {
     let path = "/docs/{_:.*}";
-    let config = Config::from("/openapi.json").persist_authorization(false).display_request_duration(true);
+    let config = utoipa_swagger_ui::Config::from("/openapi.json")
+        .persist_authorization(false)
+        .display_request_duration(true)
+        .try_it_out_enabled(true)
+        // The schemas below the routes would be a page of their own.
+        .default_models_expand_depth(0);
     services.service(SwaggerUi::new(path).config(config.clone()));
     // Swagger UI's service handles only GET.
     let config = Arc::new(config);

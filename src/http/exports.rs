@@ -35,8 +35,8 @@ pub struct NewExport {
     /// kept in memory alone, so such an export has to be fetched within 15 minutes.
     #[schema(value_type = Option<Filter>)]
     filter: Option<Fields<Filter>>,
-    /// `csv` (the default) or `jsonl`
-    #[schema(example = "csv")]
+    /// Default: `csv`.
+    #[schema(value_type = Option<ExportFormat>)]
     format: Option<String>,
     /// Adds a byte order mark to the CSV of `url`; Excel needs it to read UTF-8.
     #[serde(default)]
@@ -57,6 +57,7 @@ pub struct ExportQuery {
 pub struct ExportView {
     #[schema(format = Uuid)]
     id: String,
+    #[schema(value_type = ExportFormat)]
     format: &'static str,
     /// Path of the download. Each complete download has a receipt of its own; the last one counts.
     url: String,
@@ -70,10 +71,9 @@ pub struct ExportsQuery {
     #[param(format = Uuid)]
     user_id: Option<String>,
     /// `next` of the previous page.
-    #[param(format = Uuid)]
     cursor: Option<String>,
-    /// Default 50, at most 500.
-    #[param(minimum = 1, maximum = 500)]
+    /// Items of a page.
+    #[param(default = 50, minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
@@ -82,7 +82,7 @@ pub struct ExportsQuery {
 pub struct ExportLine {
     #[schema(format = Uuid)]
     pub id: String,
-    /// `csv` or `jsonl`
+    #[schema(value_type = ExportFormat)]
     pub format: &'static str,
     #[schema(format = DateTime)]
     pub created_at: String,

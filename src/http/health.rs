@@ -9,11 +9,17 @@ use crate::base::vital::panic_on_purpose;
 use crate::gateway::Gateway;
 use crate::http::callers::Admin;
 use crate::http::reply;
+use crate::model::words::words_schema;
+
+words_schema! {
+    /// Whether the gateway can answer.
+    HealthStatus: ["ok", "can't record", "disk full", "no model server", "stopping"]
+}
 
 #[derive(Serialize, ToSchema)]
 pub struct Health {
     /// `ok`, or what is wrong: `can't record`, `disk full`, `no model server`, `stopping`
-    #[schema(example = "ok")]
+    #[schema(value_type = HealthStatus)]
     status: &'static str,
     /// For admins.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,11 +9,12 @@ use crate::base::clock::zone::Zone;
 use crate::config::{Config, Upstream};
 use crate::gateway::Gateway;
 use crate::host::backups::KeptBackup;
-use crate::host::findings::{Finding, HostFacts, RecordFacts, findings, is_plain};
+use crate::host::findings::{Finding, FindingCode, HostFacts, RecordFacts, findings, is_plain};
 use crate::host::machine::{Machine, host_name};
 use crate::host::room::DiskMarks;
 use crate::host::watch::HostWatch;
 use crate::http::callers::Admin;
+use crate::http::queue::HostState;
 use crate::http::reply::{ApiResult, answer};
 use crate::model::catalog::LoadedModel;
 use crate::rules::accounts::Accounts;
@@ -117,7 +118,7 @@ pub struct HostUpstream {
     pub kind: &'static str,
     #[schema(example = "http://127.0.0.1:11434")]
     pub url: String,
-    /// `up`, `down` (it gets no requests), or `unknown` before the first check
+    #[schema(value_type = HostState)]
     pub state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
@@ -161,7 +162,7 @@ pub struct HostWarning {
     /// `folder_open` (others on this host read the data folder),
     /// `erasure_late`, `backup_late`, `slots_mismatch`, `few_files`, `certificate_expires`, `settings_contradict`, `no_effect` (of a line of the configuration) or
     /// `plain_http`
-    #[schema(example = "slots_mismatch")]
+    #[schema(value_type = FindingCode)]
     pub code: &'static str,
     /// What is wrong.
     pub message: String,

@@ -15,6 +15,7 @@ use crate::http::record_items::{AuditPage, PageQuery, own_page};
 use crate::http::reply::{self, ApiResult, answer};
 use crate::http::views::AccountView;
 use crate::http::views::UserView;
+use crate::model::record::{Kind, Outcome};
 use crate::rules::export::filter::Filter;
 use crate::rules::export::{ExportFormat, Exports, Extent, check_mark};
 use crate::store::Store;
@@ -43,9 +44,11 @@ pub async fn me(caller: Caller, gateway: web::Data<Gateway>) -> HttpResponse {
 pub struct OwnRecordQuery {
     /// Only this token of yours.
     token_id: Option<String>,
-    /// `request`, `refusal` or `act`
+    /// Only rows of this kind.
+    #[param(value_type = Option<Kind>)]
     kind: Option<String>,
-    /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`, or several of them, separated by commas.
+    /// Only requests that ended so: one word, or several that are separated by commas.
+    #[param(value_type = Option<Vec<Outcome>>, style = Form, explode = false)]
     outcome: Option<String>,
     /// The name of the requested model.
     model: Option<String>,
@@ -62,11 +65,13 @@ pub struct OwnRecordQuery {
     #[param(max_length = 400)]
     text: Option<String>,
     /// `next` of the previous page.
+    #[param(minimum = 0)]
     cursor: Option<i64>,
     /// `newest` of an earlier page: only rows that came after it, oldest first. Not with `cursor`.
+    #[param(minimum = 0)]
     after: Option<i64>,
-    /// Default 50, at most 500.
-    #[param(minimum = 1, maximum = 500)]
+    /// Items of a page.
+    #[param(default = 50, minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
@@ -100,7 +105,8 @@ pub async fn own_rows(store: &Store, user_id: i64, filter: &Filter) -> Result<Wa
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct OwnExportQuery {
-    /// `csv` (the default) or `jsonl`
+    /// Default: `csv`.
+    #[param(value_type = Option<ExportFormat>)]
     format: Option<String>,
     /// `true`: starts a CSV with a byte order mark, which Excel needs to read UTF-8.
     #[serde(default)]

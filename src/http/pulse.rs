@@ -11,6 +11,7 @@ use crate::http::query::query;
 use crate::http::reply::{ApiResult, answer};
 use crate::model::model_name::ModelName;
 use crate::model::provider_kind::ProviderKind;
+use crate::model::record::{Act, Kind, Outcome};
 use crate::provider;
 use crate::rules::export::filter::Filter;
 use crate::rules::pulse::{Pulse, pulse};
@@ -35,10 +36,13 @@ pub struct PulseQuery {
     #[param(format = DateTime)]
     to: Option<String>,
     /// As in the record; with it, `items` is absent.
+    #[param(value_type = Option<Kind>)]
     kind: Option<String>,
     /// As in the record; with it, `items` is absent.
+    #[param(value_type = Option<Vec<Outcome>>, style = Form, explode = false)]
     outcome: Option<String>,
     /// As in the record; with it, `items` is absent.
+    #[param(value_type = Option<Act>)]
     act: Option<String>,
     /// As in the record; with it, `items` is absent.
     #[param(format = Uuid)]

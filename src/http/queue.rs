@@ -15,19 +15,41 @@ use crate::gateway::Gateway;
 use crate::http::callers::{Admin, QueueReader};
 use crate::http::reply::{self, ApiError};
 use crate::model::people::{Actor, People};
+use crate::model::rights::Class;
 use crate::model::runaway::{Runaway, RunawayEvidence};
 use crate::model::token::Token;
+use crate::model::words::words_schema;
 use crate::rules::quarantine::QuarantineEntry;
 use crate::rules::queue::{CardState, Forecast, UpstreamLoad};
 use crate::rules::routing::Condition;
 use crate::store::Store;
+
+words_schema! {
+    /// Whether a request waits or runs.
+    QueueItemState: ["waiting", "running"]
+}
+
+words_schema! {
+    /// `down`: the upstream gets no requests; `unknown`: it has not been checked yet.
+    HostState: ["up", "down", "unknown"]
+}
+
+words_schema! {
+    /// `suspect`: it is sent once more, apart from other suspects; `refused`: it is not sent again.
+    QuarantineState: ["suspect", "refused"]
+}
+
+words_schema! {
+    /// `slowed` tokens recover by themselves, `paused` ones are resumed by their owner or an admin.
+    RunawayState: ["slowed", "paused"]
+}
 
 /// A request that waits or runs. Times are estimates from how long earlier requests took.
 #[derive(Serialize, ToSchema)]
 pub struct QueueItem {
     #[schema(format = Uuid)]
     pub request_id: String,
-    /// `waiting` or `running`
+    #[schema(value_type = QueueItemState)]
     pub state: &'static str,
     #[schema(example = "ann@example.org")]
     pub user: String,
@@ -41,7 +63,7 @@ pub struct QueueItem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "nightly docs build")]
     pub token_name: Option<String>,
-    /// `interactive` or `batch`
+    #[schema(value_type = Class)]
     pub class: &'static str,
     pub model: String,
     /// The upstream that it runs on.
@@ -70,7 +92,7 @@ pub struct QueueHost {
     pub free: usize,
     /// Models that ran there last and are probably loaded.
     pub loaded: Vec<String>,
-    /// `up`, `down` (it gets no requests), or `unknown` before the first check
+    #[schema(value_type = HostState)]
     pub state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
@@ -85,7 +107,7 @@ pub struct QueueHost {
 pub struct QuarantinedRequest {
     pub digest: String,
     pub model: String,
-    /// `refused`, or `suspect` if other requests ran at the same time: it is sent once more, apart from other suspects
+    #[schema(value_type = QuarantineState)]
     pub state: &'static str,
     /// How often an upstream died while it ran.
     pub deaths: u32,
@@ -106,9 +128,9 @@ pub struct RunawayToken {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = Uuid)]
     pub user_id: Option<String>,
-    /// `slowed` or `paused`
+    #[schema(value_type = RunawayState)]
     pub state: &'static str,
-    /// `repeats` (the same request again and again) or `errors` (many failed requests in a row)
+    #[schema(value_type = Runaway)]
     pub reason: &'static str,
     #[schema(format = DateTime)]
     pub since: String,

@@ -229,6 +229,11 @@ pub async fn audit_page(store: &Store, wanted: Wanted, place: PageQuery) -> Resu
     if cursor.is_some() && after.is_some() {
         return Err(Error::invalid("after", "`after` and `cursor` exclude each other"));
     }
+    for (name, place) in [("after", after), ("cursor", cursor)] {
+        if place.is_some_and(|place| place < 0) {
+            return Err(Error::invalid(name, format!("`{name}` must be 0 or more")));
+        }
+    }
     // Both are read before the rows, so that a page never claims to cover more than it does.
     let searched = match wanted.text {
         Some(_) => Some(store.searched_to().await?),

@@ -16,6 +16,7 @@ use crate::http::callers::{Doer, TokenKeeper, TokenReader};
 use crate::http::query::{page_size, query};
 use crate::http::reply::{ApiResult, answer, answer_as, answer_done};
 use crate::http::views::{FreshToken, TokenView};
+use crate::model::rights::Class;
 use crate::model::rights::quotas::Quotas;
 use crate::model::token::TokenStatus;
 use crate::rules::accounts::Accounts;
@@ -33,15 +34,16 @@ pub struct TokensQuery {
     #[serde(default)]
     #[param(required = false)]
     all: bool,
-    /// `active`, `paused`, `suspended`, `expired` or `revoked`
+    /// Only tokens in this state.
+    #[param(value_type = Option<TokenStatus>)]
     status: Option<String>,
     /// RFC 3339: those that have not ended and expire before this time.
     #[param(format = DateTime)]
     expiring_before: Option<String>,
     /// `next` of the previous page.
     cursor: Option<String>,
-    /// Default 50, at most 500.
-    #[param(minimum = 1, maximum = 500)]
+    /// Items of a page.
+    #[param(default = 50, minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
@@ -137,9 +139,9 @@ pub struct TokenPatch {
     #[serde(default)]
     #[schema(value_type = Quotas, example = json!({ "tokens_per_day": 50_000, "gpu_seconds_per_day": null }))]
     quotas: BTreeMap<String, Option<u64>>,
-    /// `interactive` or `batch`; null: its owner's.
+    /// Null: its owner's.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>, example = "batch")]
+    #[schema(value_type = Option<Class>)]
     class: Option<Option<String>>,
 }
 

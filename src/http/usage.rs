@@ -12,10 +12,17 @@ use crate::config::Config;
 use crate::http::callers::{Admin, Asker, UsageReader};
 use crate::http::query::query;
 use crate::http::reply::{ApiError, ApiResult, answer};
+use crate::model::words::words_schema;
 use crate::provider;
 use crate::rules::usage::timeline::{Span, Timeline, timeline};
-use crate::rules::usage::{Question, UsageItem, as_csv, lines};
+use crate::rules::usage::{Question, UsageBy, UsageItem, UsageSort, as_csv, lines};
+
 use crate::store::Store;
+
+words_schema! {
+    /// The form of the answer.
+    UsageFormat: ["json", "csv"]
+}
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -35,11 +42,14 @@ pub struct UsageQuery {
     /// `user` (the default), `token`, `model`, `hour` (UTC) or `day` (in the gateway's `timezone`), or one of the first three in
     /// each hour or day, as in `user,day`. More than 10,000 lines are refused if they are hours or days; a year has fewer hours. Of
     /// more users, tokens or models, those with the least usage are summed up at the end, `(others)`.
+    #[param(value_type = Option<UsageBy>)]
     by: Option<String>,
     /// `name` (the default: by name, or by time), `gpu`, `requests`, `tokens`, `refused` or `failed`: the largest first. With two
     /// keys, the user, token or model with the largest total comes first.
+    #[param(value_type = Option<UsageSort>)]
     sort: Option<String>,
-    /// `json` (the default) or `csv`
+    /// Default: `json`.
+    #[param(value_type = Option<UsageFormat>)]
     format: Option<String>,
     /// `true`: starts a CSV with a byte order mark, which Excel needs to read UTF-8.
     #[serde(default)]
@@ -73,6 +83,7 @@ pub async fn of_everybody(
 #[serde(deny_unknown_fields)]
 pub struct TimelineQuery {
     /// `hour` (the default) in minutes, `day` in quarters of an hour, or `week` in hours
+    #[param(value_type = Option<Span>)]
     span: Option<String>,
     /// RFC 3339: the last interval holds this time, or ends with it. Default: now.
     #[param(format = DateTime)]

@@ -14,8 +14,10 @@ use crate::http::callers::Admin;
 use crate::http::query::{page_size, query};
 use crate::http::reply::{ApiResult, answer, answer_done};
 use crate::http::views::{AccountView, UserFactsView, UserView};
-use crate::model::people::{User, UserStatus};
+use crate::model::people::{User, UserRole, UserStatus};
+use crate::model::rights::Class;
 use crate::model::rights::quotas::Quotas;
+use crate::model::words::words_schema;
 use crate::rules::accounts::lists::{UserCounts, UserFound, UserSort, UsersFound, UsersWanted};
 use crate::rules::accounts::{Accounts, ResetMode, UserEdit, Waiting, WaitingWish};
 
@@ -25,14 +27,16 @@ use crate::rules::accounts::{Accounts, ResetMode, UserEdit, Waiting, WaitingWish
 pub struct UsersQuery {
     /// Part of the name.
     search: Option<String>,
-    /// `pending`, `active` or `disabled`.
+    /// Only accounts in this state.
+    #[param(value_type = Option<UserStatus>)]
     status: Option<String>,
-    /// `created` (the default: newest first), `name`, or `last_request` (newest first)
+    /// Default: `created`, newest first, as with `last_request`.
+    #[param(value_type = Option<UserSort>)]
     sort: Option<String>,
     /// `next` of the previous page, which had the same `sort`.
     cursor: Option<String>,
-    /// Default 50, at most 500.
-    #[param(minimum = 1, maximum = 500)]
+    /// Items of a page.
+    #[param(default = 50, minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
@@ -122,8 +126,7 @@ pub async fn one(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserPatch {
-    /// `admin` or `user`
-    #[schema(example = "user")]
+    #[schema(value_type = Option<UserRole>)]
     role: Option<String>,
     /// Only admins see it.
     #[serde(default, deserialize_with = "present")]
@@ -145,7 +148,7 @@ pub struct UserPatch {
     #[schema(minimum = 1, maximum = 100, example = 1)]
     weight: Option<u32>,
     /// `interactive`, or `batch`, which runs when no interactive request waits. Tokens can't have a higher class.
-    #[schema(example = "interactive")]
+    #[schema(value_type = Option<Class>)]
     class: Option<String>,
 }
 
@@ -251,11 +254,16 @@ pub async fn enable(
     answer(&request, accounts.enable(admin.0.actor(), &id).await.map(|user| UserView::from(&user)))
 }
 
+words_schema! {
+    /// `initial` sets `admin123`; `code` sets a random code, which is shown once.
+    ResetModeWord: ["initial", "code"]
+}
+
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Reset {
-    /// `initial` (the default) sets `admin123`; `code` sets a random code, which is shown once.
-    #[schema(example = "code")]
+    /// Default: `initial`.
+    #[schema(value_type = Option<ResetModeWord>)]
     mode: Option<String>,
     /// Revokes the account's tokens. Otherwise they are suspended until the new password is set.
     revoke_tokens: bool,

@@ -5,11 +5,11 @@ use utoipa::ToSchema;
 
 use crate::auth::api_token;
 use crate::base::clock::Timestamp;
-use crate::model::people::{People, User};
-use crate::model::rights::Class;
+use crate::model::people::{People, User, UserRole, UserStatus};
 use crate::model::rights::quotas::Quotas;
+use crate::model::rights::{Class, Scope};
 use crate::model::runaway::Runaway;
-use crate::model::token::Token;
+use crate::model::token::{Token, TokenStatus};
 use crate::rules::accounts::lists::UserFacts;
 use crate::rules::limits::{Left, QuotaAccount};
 use crate::rules::tokens::Fresh;
@@ -22,9 +22,9 @@ pub struct UserView {
     pub id: String,
     #[schema(example = "ann@example.org")]
     pub username: String,
-    /// `admin` or `user`
+    #[schema(value_type = UserRole)]
     pub role: &'static str,
-    /// `pending`, `active` or `disabled`
+    #[schema(value_type = UserStatus)]
     pub status: &'static str,
     pub must_change_password: bool,
     /// The account's own limit; null: the gateway's.
@@ -35,7 +35,7 @@ pub struct UserView {
     pub models: Option<Vec<String>>,
     /// Queue weight, 1 by default: a higher weight gets more GPU time while others wait.
     pub weight: i64,
-    /// `interactive`, or `batch`, which runs when no interactive request waits.
+    #[schema(value_type = Class)]
     pub class: &'static str,
     /// The network that a registration came from, while it waits for approval: an IPv4 address or an IPv6 /64.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -159,15 +159,17 @@ pub struct TokenView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = Uuid)]
     pub user_id: Option<String>,
-    /// `active`, `suspended`, `paused`, `expired` or `revoked`
+    #[schema(value_type = TokenStatus)]
     pub status: &'static str,
-    /// Why the token was paused: `repeats` or `errors`
+    /// Why the token was paused.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Runaway>)]
     pub pause_reason: Option<&'static str>,
     /// When it was suspended or paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub suspended_at: Option<String>,
+    #[schema(value_type = Vec<Scope>)]
     pub scopes: Vec<&'static str>,
     /// Absent: every model of the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,8 +181,9 @@ pub struct TokenView {
     pub requests_per_minute: Option<i64>,
     /// The token's own quotas, in addition to its owner's.
     pub quotas: Quotas,
-    /// `interactive` or `batch`; absent: the owner's.
+    /// Absent: the owner's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Class>)]
     pub class: Option<&'static str>,
     #[schema(format = DateTime)]
     pub created_at: String,

@@ -13,4 +13,5 @@ pub mod rights;
 pub mod runaway;
 pub mod token;
 pub mod too_long;
+pub mod words;
 pub mod work;

@@ -8,6 +8,7 @@ use crate::base::error::Error;
 use crate::model::rights::quotas::Quotas;
 use crate::model::rights::{AllowedModels, Class};
 use crate::model::token::Token;
+use crate::model::words::words_schema;
 
 /// The account that the first start creates.
 pub const FIRST_ADMIN: &str = "admin";
@@ -35,6 +36,8 @@ impl UserRole {
             .ok_or_else(|| Error::invalid("role", "`role` must be admin or user"))
     }
 }
+
+words_schema!(impl UserRole, "What an account may do.", [UserRole::Admin, UserRole::User].map(UserRole::name));
 
 /// Reads a stored word. One that can't be read gives no rights.
 impl From<String> for UserRole {
@@ -73,6 +76,12 @@ impl UserStatus {
             .ok_or_else(|| Error::invalid("status", "`status` must be pending, active or disabled"))
     }
 }
+
+words_schema!(
+    impl UserStatus,
+    "Whether an account may be used.",
+    [UserStatus::Pending, UserStatus::Active, UserStatus::Disabled].map(UserStatus::name)
+);
 
 /// Reads a stored word. With one that can't be read, the account can't be used.
 impl From<String> for UserStatus {

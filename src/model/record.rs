@@ -3,6 +3,8 @@
 //! Their spellings in the database, the API and exports are defined here alone. A row may have a word that this version doesn't
 //! know; then `parse` returns `None`, and the word is shown unchanged.
 
+use crate::model::words::words_schema;
+
 /// Makes an enum of which each value has one word.
 macro_rules! words {
     ($(#[doc = $about:literal])+ $name:ident: $($(#[doc = $meaning:literal])* $value:ident = $word:literal,)+) => {
@@ -41,6 +43,8 @@ words! {
     /// Something that was done, by an admin, a user or the gateway itself.
     Act = "act",
 }
+
+words_schema!(impl Kind, "What a row of the record is.", Kind::SHOWN);
 
 impl Default for Kind {
     /// Returns the kind of the first row that a request has.
@@ -81,6 +85,8 @@ words! {
     /// The gateway stopped.
     Interrupted = "interrupted",
 }
+
+words_schema!(impl Outcome, "How a request ended.", Outcome::ALL.iter().map(|outcome| outcome.name()));
 
 words! {
     /// How the access of a request ended while it waited or ran; a reason of the record.
@@ -140,6 +146,8 @@ words! {
     /// The database was put in place of another one, from a backup.
     Restored = "restored",
 }
+
+words_schema!(impl Act, "What was done.", Act::ALL.iter().map(|act| act.name()));
 
 #[cfg(test)]
 mod tests {

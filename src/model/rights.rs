@@ -4,6 +4,7 @@ pub mod quotas;
 
 use crate::base::error::Error;
 use crate::model::model_name::{ModelName, SameModel};
+use crate::model::words::words_schema;
 
 /// A permission of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,8 @@ impl Scope {
         SCOPES.iter().find(|(name, _)| *name == word).map(|(_, scope)| *scope)
     }
 }
+
+words_schema!(impl Scope, "A permission of a token.", Scope::ALL.map(Scope::name));
 
 /// A set of scopes, never empty when it was parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,6 +169,12 @@ impl Class {
             .ok_or_else(|| Error::invalid("class", "`class` must be interactive or batch"))
     }
 }
+
+words_schema!(
+    impl Class,
+    "`batch` requests run when no `interactive` one waits.",
+    [Class::Interactive, Class::Batch].map(Class::name)
+);
 
 /// Reads a stored value. An unknown word gives no precedence.
 impl From<String> for Class {

@@ -1,6 +1,7 @@
 //! How a token runs away: an unattended program repeats what it does.
 
 use crate::base::ids::RequestId;
+use crate::model::words::words_schema;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runaway {
@@ -26,6 +27,12 @@ impl Runaway {
         }
     }
 }
+
+words_schema!(
+    impl Runaway,
+    "`repeats`: the same request again and again; `errors`: many failed requests in a row.",
+    [Runaway::Repeats, Runaway::Errors].map(Runaway::name)
+);
 
 /// What was seen of a token that ran away: so many requests in so many seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use crate::base::error::Error;
 use crate::model::rights::quotas::Quotas;
 use crate::model::rights::{AllowedModels, Class, Scopes};
 use crate::model::runaway::{Runaway, RunawayEvidence};
+use crate::model::words::words_schema;
 
 /// How far the stored time of the last use may lag behind.
 const USE_STEP_US: u64 = 5 * 60 * 1_000_000;
@@ -25,6 +26,8 @@ pub enum TokenStatus {
     Expired,
     Revoked,
 }
+
+words_schema!(impl TokenStatus, "Whether a token may be used.", TokenStatus::ALL.map(TokenStatus::name));
 
 impl TokenStatus {
     pub const ALL: [TokenStatus; 5] =

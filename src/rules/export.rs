@@ -7,6 +7,7 @@ use moka::future::Cache;
 
 use crate::base::error::Error;
 use crate::model::people::Actor;
+use crate::model::words::words_schema;
 use crate::store::Store;
 use crate::store::audit::Wanted;
 use crate::store::exports::{Export, ListedExport, NewExportRow};
@@ -25,6 +26,12 @@ pub enum ExportFormat {
     Csv,
     JsonLines,
 }
+
+words_schema!(
+    impl ExportFormat,
+    "The form of a file: CSV, or lines of JSON.",
+    [ExportFormat::Csv, ExportFormat::JsonLines].map(ExportFormat::name)
+);
 
 impl ExportFormat {
     /// Parses the name of a format; CSV by default.

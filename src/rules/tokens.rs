@@ -19,7 +19,7 @@ use crate::base::text::is_hidden;
 use crate::config;
 use crate::model::people::{Actor, User};
 use crate::model::rights::quotas::{QuotaChanges, Quotas};
-use crate::model::rights::{AllowedModels, Class, Scopes, check_requests_per_minute};
+use crate::model::rights::{AllowedModels, Class, Scope, Scopes, check_requests_per_minute};
 use crate::model::token::Token;
 use crate::store::Store;
 use crate::store::tokens::{NewToken, Rotation, TokenChanges, TokenFilter};
@@ -37,7 +37,7 @@ pub struct Wish {
     #[schema(example = "nightly docs build", min_length = 1, max_length = 100)]
     pub name: String,
     /// `chat`, `embeddings`, `models`, `usage`, `models:manage`, `metrics`; `chat` and `models` by default.
-    #[schema(example = json!(["chat", "models"]))]
+    #[schema(value_type = Option<Vec<Scope>>)]
     pub scopes: Option<Vec<String>>,
     /// The models that it may use; by default all that you may.
     #[schema(example = json!(["llama3.2:latest"]))]
@@ -53,7 +53,7 @@ pub struct Wish {
     pub quotas: Option<Fields<Quotas>>,
     /// `batch` takes what interactive requests leave; by default your own class. A token never has a higher class than its
     /// owner.
-    #[schema(example = "batch")]
+    #[schema(value_type = Option<Class>)]
     pub class: Option<String>,
     /// 90 by default.
     #[schema(minimum = 1, maximum = 365, example = 90)]

@@ -10,6 +10,7 @@ use crate::base::clock::Timestamp;
 use crate::base::clock::zone::Zone;
 use crate::base::error::Error;
 use crate::base::sheet::{BYTE_ORDER_MARK, csv_line};
+use crate::model::words::words_schema;
 use crate::store::Store;
 use crate::store::usage::{Group, Measure, QUARTER_US, Sums, UsageFilter, Used, UsedInStep, plus};
 
@@ -116,6 +117,19 @@ impl By {
             Error::invalid("by", message)
         })
     }
+}
+
+words_schema! {
+    /// What makes a line of usage.
+    UsageBy: [
+        "user", "token", "model", "hour", "day", "user,hour", "user,day", "token,hour", "token,day", "model,hour",
+        "model,day",
+    ]
+}
+
+words_schema! {
+    /// The order of the lines of usage.
+    UsageSort: ["name", "gpu", "requests", "tokens", "refused", "failed"]
 }
 
 /// Parses the order of lines; `None`: by name or time.

@@ -134,6 +134,23 @@ async fn what_came_after_a_page_is_told_once_and_in_order() {
 }
 
 #[actix_web::test]
+async fn a_place_below_the_first_row_is_refused() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+
+    for field in ["after", "cursor"] {
+        for place in [-1, i64::MIN] {
+            let refused = gateway.get(&format!("/api/v1/audit?{field}={place}"), Some(&admin)).await;
+            assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!(field)), "{place}");
+        }
+        for place in [0, i64::MAX] {
+            page(&gateway, &admin, &format!("{field}={place}")).await;
+        }
+    }
+}
+
+#[actix_web::test]
 async fn a_refusal_without_a_user_says_where_it_came_from() {
     let gateway = TestGateway::start("http://127.0.0.1:1");
     let admin = gateway.admin().await;

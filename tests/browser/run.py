@@ -4,6 +4,7 @@ Needs what `scripts/test.sh` installs. The suites learn from the environment whe
 
   LGW_DESKTOP_URL, LGW_PHONE_URL, LGW_PLAIN_URL   gateways that nobody has used yet, in front of a real Ollama and model
   LGW_MODEL                                       that model
+  LGW_DOCS_URL                                    one in front of the same, for the pages under `/docs/`
   LGW_SHORT_URL                                   one whose sessions last a minute without a page
   LGW_TOLD_URL, FAKE_URL                          one in front of a fake Ollama that answers what it is told, and that fake
 """
@@ -35,6 +36,7 @@ def main():
         for name in ("desktop", "phone", "plain"):
             gateway = stage.gateway(name, ollama, LGW_DEFAULT_MODEL=MODEL)
             environment[f"LGW_{name.upper()}_URL"] = gateway.url
+        environment["LGW_DOCS_URL"] = stage.gateway("docs", ollama, LGW_DEFAULT_MODEL=MODEL, **LIFTED).url
         environment["LGW_SHORT_URL"] = stage.gateway("short", fake, LGW_DEFAULT_MODEL="told:latest", **SHORT).url
         environment["LGW_TOLD_URL"] = stage.gateway("told_gateway", fake, LGW_DEFAULT_MODEL="told:latest", LGW_TOKENS__PER_USER_MAX=50, **LIFTED).url
 

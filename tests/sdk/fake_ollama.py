@@ -5,10 +5,12 @@ The real one does not tell what reached it. `GET /received` lists the bodies of 
 
 import http.server
 import json
+import os
 import threading
 
 MODEL = "fake:latest"
-SHOWN = {"capabilities": ["completion", "vision"], "details": {"family": "fake", "families": ["fake"]}, "model_info": {}}
+CAPABILITIES = os.environ.get("FAKE_CAPABILITIES", "completion,vision").split(",")
+SHOWN = {"capabilities": CAPABILITIES, "details": {"family": "fake", "families": ["fake"]}, "model_info": {}}
 LISTED = {"name": MODEL, "model": MODEL, "modified_at": "2026-01-01T00:00:00Z", "size": 1, "digest": "0" * 64,
           "details": SHOWN["details"]}
 END = {"model": MODEL, "created_at": "2026-01-01T00:00:00Z", "done": True, "done_reason": "stop",

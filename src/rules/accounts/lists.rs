@@ -9,6 +9,7 @@ use crate::base::error::Error;
 use crate::model::credential::Username;
 use crate::model::people::{People, User, UserStatus};
 use crate::model::token::TokenStatus;
+use crate::model::words::words_schema;
 use crate::rules::accounts::Accounts;
 
 /// The order of a list.
@@ -21,6 +22,8 @@ pub enum UserSort {
     /// Who sent a request last comes first; who never did comes last.
     LastRequest,
 }
+
+words_schema!(impl UserSort, "The order of accounts.", ["created", "name", "last_request"]);
 
 impl UserSort {
     pub fn parse(word: &str) -> Result<UserSort, Error> {

@@ -21,14 +21,15 @@ pub struct Filter {
     /// Public id of a token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
-    /// `request`, `refusal` or `act`
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Kind>)]
     pub kind: Option<String>,
     /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`, or several of them, separated by commas.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "failed,interrupted")]
     pub outcome: Option<String>,
-    /// What was done, such as `user_approved`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Act>)]
     pub act: Option<String>,
     /// Public id of a person: acts about them.
     #[schema(format = Uuid)]

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::model::people::People;
+use crate::model::words::words_schema;
 use crate::store::Store;
 use crate::store::usage::{Group, Measure, QUARTER_US, Ran, UsageFilter, plus};
 
@@ -22,6 +23,8 @@ pub enum Span {
     Day,
     Week,
 }
+
+words_schema!(impl Span, "How long a time is shown.", [Span::Hour, Span::Day, Span::Week].map(Span::name));
 
 impl Span {
     pub fn parse(word: &str) -> Result<Span, Error> {
