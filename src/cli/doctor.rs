@@ -1,5 +1,7 @@
 //! `lan-gateway doctor`: checks what operators usually ask about, and says what to do.
 
+mod report;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -7,28 +9,41 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::base::clock::Timestamp;
-use crate::base::error::Error;
 use crate::base::text::visible;
+use crate::cli::doctor::report::{DatabaseReport, DoctorFinding, DoctorReport, GatewayState, UpstreamReport};
+use crate::cli::print_json;
 use crate::cli::socket::Socket;
-use crate::config::{Config, Origin, UpstreamSlots};
+use crate::config::settings::Settings;
+use crate::config::{Config, Origin};
 use crate::host::backups::BackupFacts;
-use crate::host::certificate::{CertificateFacts, OwnCertificate};
+use crate::host::certificate::OwnCertificate;
 use crate::host::files::OpenFiles;
-use crate::host::findings::{FindingCode, HostFacts, RecordFacts, bytes, findings, why_down};
-use crate::host::machine::Machine;
-use crate::http::host_view::HostWarning;
-use crate::model::provider_kind::ProviderKind;
+use crate::host::findings::{FindingCode, HostFacts, RecordFacts, UpstreamFacts, findings, why_down};
+use crate::host::machine::{HostPlaces, Machine};
+use crate::model::model_name::ModelName;
+use crate::serve::app::check_remains;
 use crate::serve::server;
 use crate::serve::socket::{SOCKET, is_answered};
+use crate::store::look::{DatabaseLook, Unusable, look};
 use crate::store::{self, FILE};
 use crate::upstream::UpstreamClient;
 
 #[derive(Args)]
+#[command(
+    after_help = "Exit code 0: nothing is wrong, or there are only hints. 1: something must be mended: the record can't be \
+    written, the database can't be used, the disk is full, an upstream is down, the default model is missing, the certificate \
+    can't be used, `admin` still has the first password, others reach the upstream, the data folder or the configuration, or an \
+    erasure or a backup is late. 2: the configuration is wrong.\n\nIt changes nothing. While a gateway runs on the data folder, \
+    it is asked for what it knows; otherwise its database is read."
+)]
 pub struct DoctorCommand {
     /// Read the whole database and look for damage (SQLite's quick_check), whether or not the gateway runs. Takes about a
     /// second for each 100 MiB; the gateway keeps answering meanwhile, and contents of deleted people are erased later
     #[arg(long)]
     deep: bool,
+    /// Print one JSON object, for scripts; docs/runbook.md lists its fields
+    #[arg(long)]
+    json: bool,
 }
 
 /// Interval of progress messages.
@@ -37,193 +52,215 @@ const PROGRESS: Duration = Duration::from_secs(5);
 /// How long the running gateway may take to tell what it knows.
 const GATEWAY_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Prints what was looked at and the findings; returns `false` if something is wrong.
-pub async fn run(config: &Config, origin: &Origin, command: &DoctorCommand) -> bool {
+/// Prints what was looked at and the findings; returns `false` if something must be mended.
+pub async fn run(config: &Config, origin: &Origin, command: &DoctorCommand) -> anyhow::Result<bool> {
+    let report = examine(config, origin, command.deep).await;
+    match command.json {
+        true => print_json(&report)?,
+        false => report.lines().iter().for_each(|line| println!("{}", visible(line))),
+    }
+    Ok(report.ok)
+}
+
+async fn examine(config: &Config, origin: &Origin, deep: bool) -> DoctorReport {
     let files = OpenFiles::raised(config, server::workers(config));
-    println!("configuration  good; {origin}");
-    println!("listens on     {}", listens(config));
-    println!("data folder    {}", data_folder(&config.data_dir));
-    // A service may have another limit, which its log and the running gateway tell.
-    println!("files          {}", files.describe(&config.settings));
-    let whole = !command.deep || check_database(&config.data_dir).await;
-    let backups = look_at_backups(config);
-    let machine = Machine::look(&config.data_dir);
-    let down = ask_upstreams(config, &machine).await;
-    let certificate = certificate(config);
+    let (gateway, told) = ask_gateway(config).await;
+    let database = look_at_database(config, gateway, deep).await;
+    let schedule = config.backup.schedule.as_ref();
+    let backups = BackupFacts::look(schedule.map(|schedule| schedule.folder.as_path()));
+    let machine = Machine::look(&HostPlaces::of(config));
+    let upstreams = ask_upstreams(config).await;
+    let certificate = config.tls.files.as_ref().map(OwnCertificate::read);
+    let settings = database.settings.unwrap_or(config.settings);
     let facts = HostFacts {
         config,
-        settings: config.settings,
+        settings,
         plain: config.plain_listen(),
-        certificate: certificate.clone().unwrap_or_default(),
+        certificate: certificate.map(|read| read.map(|own| own.facts).map_err(|cause| format!("{cause:#}"))),
         machine: &machine,
         files: Some(files),
-        down,
-        record: RecordFacts::default(),
-        backups,
+        upstreams: upstreams.clone(),
+        record: database.record,
+        database: database.unusable,
+        backups: backups.clone(),
         now: Timestamp::now(),
     };
-    let own: Vec<HostWarning> = findings(&facts).into_iter().map(HostWarning::from).collect();
-    let warnings = with_those_of_the_gateway(own, asked_gateway(config).await);
-    print_warnings(&warnings);
-    whole && certificate.is_ok() && !warnings.iter().any(is_failure)
+    let own = findings(&facts).into_iter().map(DoctorFinding::from).collect();
+    let findings = with_those_of_the_gateway(own, told);
+    let parallel = machine.parallel;
+    let upstreams = config.upstreams.iter().zip(upstreams);
+    DoctorReport {
+        version: env!("CARGO_PKG_VERSION"),
+        ok: !findings.iter().any(|finding| finding.failure),
+        configuration: origin.into(),
+        listen: listens(config),
+        data_folder: config.data_dir.display().to_string(),
+        gateway,
+        database: database.report,
+        // A service may have another limit, which its log and the running gateway tell.
+        open_files: files.describe(&settings),
+        backups: describe_backups(config, &backups),
+        default_model: config.default_model.as_str().to_owned(),
+        upstreams: upstreams.map(|(upstream, facts)| UpstreamReport::of(upstream, facts, parallel)).collect(),
+        findings,
+    }
 }
 
-fn listens(config: &Config) -> String {
+fn listens(config: &Config) -> Vec<String> {
     let plain = config.plain_listen().map(|address| format!("http://{address}"));
-    let tls = config.tls.served().map(|address| format!("https://{address}"));
-    plain.into_iter().chain(tls).collect::<Vec<_>>().join(" and ")
+    plain.into_iter().chain(config.tls.served().map(|address| format!("https://{address}"))).collect()
 }
 
-/// Reads the certificate, if there is one, or tells why the gateway could not start with it.
-fn certificate(config: &Config) -> Result<Option<CertificateFacts>, ()> {
-    let own = config.tls.files.as_ref().map(OwnCertificate::read).transpose();
-    own.map(|own| own.map(|own| own.facts)).map_err(|cause| println!("certificate    {cause:#}"))
-}
-
-/// Asks the gateway that runs on the data folder for its warnings. `None`: none runs, or none that this user may ask.
-async fn asked_gateway(config: &Config) -> Option<Vec<HostWarning>> {
-    if !is_answered(&config.data_dir).ok()? {
-        return None;
+/// Asks the gateway that runs on the data folder for its findings. `None`: none runs, or it does not tell.
+async fn ask_gateway(config: &Config) -> (GatewayState, Option<Vec<DoctorFinding>>) {
+    match is_answered(&config.data_dir) {
+        Ok(true) => {}
+        Ok(false) => return (GatewayState::Stopped, None),
+        Err(_) => return (GatewayState::Unknown, None),
     }
     let socket = Socket::at(&config.data_dir.join(SOCKET));
-    let reply = tokio::time::timeout(GATEWAY_WAIT_MAX, socket.ask("GET", "/api/v1/host", None)).await.ok()?.ok()?;
-    let view: Value = serde_json::from_slice(&reply.body).ok()?;
-    let text = |warning: &Value, field: &str| warning[field].as_str().map(str::to_owned);
-    let warning = |warning: &Value| {
-        let code = FindingCode::ALL.iter().find(|code| warning["code"] == code.name())?.name();
-        Some(HostWarning { code, message: text(warning, "message")?, remedy: text(warning, "remedy")? })
+    let asked = async {
+        let reply = tokio::time::timeout(GATEWAY_WAIT_MAX, socket.ask("GET", "/api/v1/host", None)).await.ok()?.ok()?;
+        let view: Value = serde_json::from_slice(&reply.body).ok()?;
+        let text = |warning: &Value, field: &str| warning[field].as_str().map(str::to_owned);
+        let told = |warning: &Value| {
+            let code = FindingCode::named(warning["code"].as_str()?)?;
+            Some(DoctorFinding::new(code, text(warning, "message")?, text(warning, "remedy")?))
+        };
+        Some(view["warnings"].as_array()?.iter().filter_map(told).collect())
     };
-    Some(view["warnings"].as_array()?.iter().filter_map(warning).collect())
+    match asked.await {
+        Some(told) => (GatewayState::Running, Some(told)),
+        None => (GatewayState::Silent, None),
+    }
 }
 
 /// Adds what only the running gateway knows. Its limit of open files counts, not that of this shell.
-fn with_those_of_the_gateway(own: Vec<HostWarning>, gateway: Option<Vec<HostWarning>>) -> Vec<HostWarning> {
+fn with_those_of_the_gateway(own: Vec<DoctorFinding>, gateway: Option<Vec<DoctorFinding>>) -> Vec<DoctorFinding> {
     let Some(gateway) = gateway else { return own };
     // It also knows the room inside the database.
-    let of_gateway_alone = |code| [FindingCode::FewFiles, FindingCode::DiskFull].iter().any(|own| own.name() == code);
-    let mut all: Vec<HostWarning> = own.into_iter().filter(|warning| !of_gateway_alone(warning.code)).collect();
+    let of_gateway_alone = |code: FindingCode| [FindingCode::FewFiles, FindingCode::DiskFull].contains(&code);
+    let mut all: Vec<DoctorFinding> = own.into_iter().filter(|finding| !of_gateway_alone(finding.kind)).collect();
     // The upstreams were asked a moment ago, so what the gateway saw before is old.
-    let is_known = |all: &[HostWarning], code| {
-        code == FindingCode::UpstreamDown.name() || all.iter().any(|warning| warning.code == code)
-    };
-    let new: Vec<HostWarning> = gateway.into_iter().filter(|warning| !is_known(&all, warning.code)).collect();
+    let is_old = |code: FindingCode| [FindingCode::UpstreamDown, FindingCode::ModelMissing].contains(&code);
+    let new: Vec<DoctorFinding> = gateway
+        .into_iter()
+        .filter(|finding| !is_old(finding.kind) && !all.iter().any(|own| own.kind == finding.kind))
+        .collect();
     all.extend(new);
+    all.sort_by_key(|finding| finding.kind);
     all
 }
 
-fn is_failure(warning: &HostWarning) -> bool {
-    FindingCode::ALL.iter().any(|code| code.name() == warning.code && code.is_failure())
+/// What was found in the database, for the report and for the findings.
+struct DatabaseFacts {
+    report: DatabaseReport,
+    record: RecordFacts,
+    settings: Option<Settings>,
+    unusable: Option<Unusable>,
 }
 
-fn print_warnings(warnings: &[HostWarning]) {
-    println!();
-    if warnings.is_empty() {
-        println!("warnings       none");
-    }
-    for HostWarning { code, message, remedy } in warnings {
-        println!("{code:<19} {}", visible(message));
-        println!("{:19} {}", "", visible(remedy));
-    }
-}
-
-/// Reads the whole database; returns `false` if it is damaged or can't be read.
-async fn check_database(folder: &Path) -> bool {
-    let file = folder.join(FILE);
-    if !file.exists() {
-        println!("database       there is none to look at");
-        return true;
-    }
+/// Looks into the database. A running gateway has opened it and tells what it knows, so it is read only where `deep` asks for it.
+async fn look_at_database(config: &Config, gateway: GatewayState, deep: bool) -> DatabaseFacts {
+    let (folder, settings) = (config.data_dir.clone(), config.settings);
+    let bytes = std::fs::metadata(folder.join(FILE)).map(|file| file.len()).ok();
     let begun = Instant::now();
-    let mut check = tokio::task::spawn_blocking(move || store::quick_check(&file));
-    let checked = loop {
-        match tokio::time::timeout(PROGRESS, &mut check).await {
-            Ok(checked) => break checked,
-            Err(_) => eprintln!("database       still reading, {} s", begun.elapsed().as_secs()),
+    let looked = match gateway {
+        GatewayState::Running | GatewayState::Silent if !deep => Ok(None),
+        GatewayState::Running | GatewayState::Silent => {
+            let file = folder.join(FILE);
+            while_telling(move || match store::quick_check(&file) {
+                Ok(damage) if damage.is_empty() => Ok(None),
+                Ok(damage) => Err(Unusable::Damaged(damage)),
+                Err(cause) => Err(Unusable::Damaged(vec![format!("it can't be checked: {cause:#}")])),
+            })
+            .await
+        }
+        GatewayState::Stopped | GatewayState::Unknown => {
+            while_telling(move || match look(&folder, settings, deep)? {
+                DatabaseLook::Absent => match check_remains(&folder) {
+                    Ok(()) => Ok(Some(DatabaseLook::Absent)),
+                    Err(cause) => Err(Unusable::Missing(format!("{cause:#}"))),
+                },
+                looked => Ok(Some(looked)),
+            })
+            .await
         }
     };
-    let seconds = begun.elapsed().as_secs_f64();
-    match checked.map_err(anyhow::Error::from).flatten() {
-        Ok(damage) if damage.is_empty() => {
-            println!("database       whole: quick_check found nothing, in {seconds:.1} s");
-            true
-        }
-        Ok(damage) => {
-            println!("database       DAMAGED: stop the gateway, keep a copy, restore a backup. quick_check found:");
-            damage.iter().for_each(|line| println!("               {line}"));
-            false
-        }
-        Err(cause) => {
-            println!("database       can't be checked, which may be damage: {cause:#}");
-            false
-        }
-    }
-}
-
-/// Asks each upstream for its models, and explains its slots; returns the errors of those that are down.
-async fn ask_upstreams(config: &Config, machine: &Machine) -> Vec<Option<String>> {
-    let client = UpstreamClient::new(config);
-    let mut down = Vec::new();
-    for (id, upstream) in client.all().zip(&config.upstreams) {
-        let models = client.models(id).await;
-        println!("\nupstream `{}`   {}: {}", upstream.name, upstream.url, answers(&models.as_ref().map(Vec::len)));
-        // Other kinds of upstreams have none to explain.
-        if upstream.kind() == ProviderKind::Ollama {
-            println!("{}", about_slots(upstream.slots(), machine.parallel.filter(|_| upstream.url.is_loopback())));
-        }
-        down.push(models.err().map(|error| why_down(&error)));
-    }
-    down
-}
-
-/// Looks into the folder of the scheduled backups, and prints what is there.
-fn look_at_backups(config: &Config) -> BackupFacts {
-    let schedule = config.backup.schedule.as_ref();
-    let facts = BackupFacts::look(schedule.map(|schedule| schedule.folder.as_path()));
-    let told = match (schedule, &facts.newest) {
-        (None, _) => "none are scheduled; `backup.folder` names a folder for them".to_owned(),
-        (Some(schedule), None) => format!("none in {}", schedule.folder.display()),
-        (Some(schedule), Some(newest)) => {
-            format!("the newest in {} is {}, {}", schedule.folder.display(), newest.file, bytes(newest.bytes))
-        }
+    let checked = deep.then(|| begun.elapsed());
+    let mut facts = DatabaseFacts {
+        report: DatabaseReport { bytes, state: report::WHOLE, checked_seconds: checked.map(|time| time.as_secs_f64()) },
+        record: RecordFacts::default(),
+        settings: None,
+        unusable: None,
     };
-    println!("backups        {told}");
+    match looked {
+        Err(unusable) => {
+            facts.report.state = report::UNUSABLE;
+            facts.unusable = Some(unusable);
+        }
+        Ok(None) => {}
+        Ok(Some(DatabaseLook::Absent)) => {
+            facts.report = DatabaseReport { bytes: None, state: report::ABSENT, checked_seconds: None };
+        }
+        Ok(Some(DatabaseLook::Older)) => facts.report.state = report::OLDER,
+        Ok(Some(DatabaseLook::Unread)) => {
+            facts.report = DatabaseReport { bytes, state: report::UNREAD, checked_seconds: None };
+        }
+        Ok(Some(DatabaseLook::Read(found))) => {
+            facts.settings = Some(found.settings);
+            facts.record = RecordFacts {
+                can_record: None,
+                growth_per_day: found.growth_per_day,
+                first_password: found.first_password,
+                late_erasures: found.late_erasures,
+                reusable: found.reusable,
+            };
+        }
+    }
     facts
 }
 
-fn data_folder(folder: &Path) -> String {
-    let shown = folder.display();
-    match std::fs::metadata(folder.join(FILE)) {
-        Err(_) => format!("{shown} has no database yet; the first `lan-gateway serve` makes it"),
-        Ok(file) => {
-            let runs = std::os::unix::net::UnixStream::connect(folder.join(SOCKET)).is_ok();
-            let runs = if runs { "a gateway runs on it" } else { "no gateway runs on it, or none that you may ask" };
-            format!("{shown}, {:.1} MiB; {runs}", file.len() as f64 / f64::from(1 << 20))
+/// Runs what may take long on a thread of its own, and says on standard error that it still runs.
+async fn while_telling<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Unusable> + Send + 'static,
+) -> Result<T, Unusable> {
+    let begun = Instant::now();
+    let mut work = tokio::task::spawn_blocking(work);
+    loop {
+        match tokio::time::timeout(PROGRESS, &mut work).await {
+            Ok(Ok(done)) => return done,
+            Ok(Err(panicked)) => return Err(Unusable::Damaged(vec![format!("it can't be checked: {panicked}")])),
+            Err(_) => eprintln!("database       still reading, {} s", begun.elapsed().as_secs()),
         }
     }
 }
 
-fn answers(models: &Result<usize, &Error>) -> String {
-    match models {
-        Ok(0) => "it answers, and has no model; `ollama pull llama3.2` fetches one".to_owned(),
-        Ok(models) => format!("it answers, with {models} models"),
-        Err(error) => format!("down: {}", why_down(error)),
+/// Asks each upstream for its models.
+async fn ask_upstreams(config: &Config) -> Vec<UpstreamFacts> {
+    let client = UpstreamClient::new(config);
+    let mut facts = Vec::new();
+    for id in client.all() {
+        facts.push(match client.models(id).await {
+            Ok(models) => UpstreamFacts::Up(models.into_iter().map(|card| card.name).collect::<Vec<ModelName>>()),
+            Err(error) => UpstreamFacts::Down(why_down(&error)),
+        });
     }
+    facts
 }
 
-/// Explains the slots, since no API of Ollama tells how many requests it runs at once.
-fn about_slots(slots: UpstreamSlots, parallel: Option<usize>) -> String {
-    let UpstreamSlots { total, per_model, .. } = slots;
-    let own = per_model.min(total);
-    let mut text = format!(
-        "  slots {total}, of these {own} for one model: requests that are sent there at the same time. Others wait in the\n  \
-         gateway's fair queue. They should be what Ollama runs at once for a model: OLLAMA_NUM_PARALLEL, 1 by default;\n  \
-         Ollama has no API that shows it. With more slots, requests wait inside Ollama, first come, first served; with\n  \
-         fewer, Ollama is idle while requests wait."
-    );
-    if let Some(parallel) = parallel.filter(|parallel| *parallel == own) {
-        text += &format!("\n  The Ollama that runs on this host has OLLAMA_NUM_PARALLEL={parallel}, which fits.");
+/// Describes what is in the folder of the scheduled backups.
+fn describe_backups(config: &Config, facts: &BackupFacts) -> String {
+    let schedule = config.backup.schedule.as_ref();
+    let shown = |folder: &Path| folder.display().to_string();
+    match (schedule, &facts.newest) {
+        (None, _) => "none are scheduled; `backup.folder` names a folder for them".to_owned(),
+        (Some(schedule), None) => format!("none in {}", shown(&schedule.folder)),
+        (Some(schedule), Some(newest)) => {
+            let bytes = crate::host::findings::bytes(newest.bytes);
+            format!("the newest in {} is {}, {bytes}", shown(&schedule.folder), newest.file)
+        }
     }
-    text
 }
 
 #[cfg(test)]
@@ -231,37 +268,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_that_fit_are_told() {
-        let slots = |total, per_model| UpstreamSlots { total, per_model, models_loaded: 1 };
-
-        assert!(about_slots(slots(4, 1024), Some(4)).contains("which fits"));
-        assert!(about_slots(slots(4, 2), Some(2)).contains("which fits"), "what one model gets is what counts");
-        assert!(!about_slots(slots(1, 1024), Some(4)).contains("which fits"));
-        assert!(!about_slots(slots(1, 1024), None).contains("which fits"));
-    }
-
-    #[test]
     fn the_running_gateway_adds_what_it_alone_knows() {
-        let warning = |code: FindingCode, message: &str| HostWarning {
-            code: code.name(),
-            message: message.to_owned(),
-            remedy: String::new(),
-        };
+        let finding = |code: FindingCode, message: &str| DoctorFinding::new(code, message.to_owned(), String::new());
         let own = vec![
-            warning(FindingCode::UpstreamDown, "asked now"),
-            warning(FindingCode::DiskLow, "5 bytes"),
-            warning(FindingCode::FewFiles, "of the shell"),
+            finding(FindingCode::UpstreamDown, "asked now"),
+            finding(FindingCode::DiskLow, "5 bytes"),
+            finding(FindingCode::FewFiles, "of the shell"),
         ];
         let gateway = vec![
-            warning(FindingCode::CannotRecord, "it can't"),
-            warning(FindingCode::UpstreamDown, "seen before"),
-            warning(FindingCode::DiskLow, "6 bytes"),
+            finding(FindingCode::CannotRecord, "it can't"),
+            finding(FindingCode::UpstreamDown, "seen before"),
+            finding(FindingCode::ModelMissing, "seen before"),
+            finding(FindingCode::DiskLow, "6 bytes"),
         ];
 
         assert_eq!(with_those_of_the_gateway(own.clone(), None), own);
         let told: Vec<_> =
-            with_those_of_the_gateway(own, Some(gateway)).into_iter().map(|warning| warning.message).collect();
+            with_those_of_the_gateway(own, Some(gateway)).into_iter().map(|finding| finding.message).collect();
 
-        assert_eq!(told, ["asked now", "5 bytes", "it can't"]);
+        assert_eq!(told, ["it can't", "asked now", "5 bytes"]);
     }
 }

@@ -117,7 +117,7 @@ enum Command {
     Config(ConfigCommand),
     /// Print what monitoring reads at /metrics
     Metrics,
-    /// Check the configuration, the data folder and each model server, and explain its slots
+    /// Check the configuration, the data folder and each upstream, and explain its slots; fails if something must be mended
     Doctor(DoctorCommand),
     /// Print the OpenAPI document
     Openapi,
@@ -186,8 +186,9 @@ fn run_command(cli: Cli) -> ExitCode {
         }),
         Command::Doctor(command) => {
             match actix_web::rt::System::new().block_on(doctor::run(&config, &origin, &command)) {
-                true => Ok(()),
-                false => Err(anyhow::anyhow!("something is wrong; see above")),
+                Ok(true) => Ok(()),
+                Ok(false) => Err(anyhow::anyhow!("something must be mended")),
+                Err(cause) => Err(cause),
             }
         }
         Command::Status(command) => actix_web::rt::System::new().block_on(status::run(&config, &command)),

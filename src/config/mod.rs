@@ -160,6 +160,13 @@ impl Config {
         (self.plain_http != PlainHttp::Off).then_some(self.listen)
     }
 
+    /// Returns whether the file holds the secret of an upstream.
+    pub fn file_holds_secret(&self) -> bool {
+        // The values of secrets are not among the keys.
+        let is_in_file = self.keys.iter().any(|key| key.value.is_none() && key.source == KeySource::File);
+        is_in_file && self.upstreams.iter().any(|upstream| upstream.secret.is_some())
+    }
+
     /// Returns a file in which every key is commented out with its default.
     pub fn example() -> String {
         let mut reader = Reader::new(Table::new(), []);

@@ -4,93 +4,23 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::base::clock::Timestamp;
-use crate::base::error::Error;
 use crate::config::settings::Settings;
-use crate::config::{Config, PlainHttp, Upstream};
+use crate::config::{Config, PlainHttp};
 use crate::host::backups::BackupFacts;
 use crate::host::certificate::CertificateFacts;
+use crate::host::exposed::{ConfigExposure, OpenConfig};
 use crate::host::files::OpenFiles;
 use crate::host::machine::Machine;
 use crate::host::room::{DiskMarks, Room};
-use crate::model::provider_kind::ProviderKind;
-use crate::model::words::words_schema;
+use crate::store::FILE;
+use crate::store::look::Unusable;
 
-/// Something that an admin should look into.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    pub code: FindingCode,
-    /// What is wrong, with names and numbers.
-    pub message: String,
-    /// What to do about it.
-    pub remedy: String,
-}
+mod code;
+mod upstreams;
 
-/// The kinds of findings, the most urgent first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FindingCode {
-    CannotRecord,
-    DiskFull,
-    UpstreamDown,
-    DiskLow,
-    FirstPassword,
-    UpstreamOpen,
-    FolderOpen,
-    ErasureLate,
-    BackupLate,
-    SlotsMismatch,
-    FewFiles,
-    CertificateExpires,
-    SettingsContradict,
-    NoEffect,
-    PlainHttp,
-}
-
-words_schema!(impl FindingCode, "What is wrong.", FindingCode::ALL.map(FindingCode::name));
-
-impl FindingCode {
-    pub const ALL: [FindingCode; 15] = [
-        FindingCode::CannotRecord,
-        FindingCode::DiskFull,
-        FindingCode::UpstreamDown,
-        FindingCode::DiskLow,
-        FindingCode::FirstPassword,
-        FindingCode::UpstreamOpen,
-        FindingCode::FolderOpen,
-        FindingCode::ErasureLate,
-        FindingCode::BackupLate,
-        FindingCode::SlotsMismatch,
-        FindingCode::FewFiles,
-        FindingCode::CertificateExpires,
-        FindingCode::SettingsContradict,
-        FindingCode::NoEffect,
-        FindingCode::PlainHttp,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            FindingCode::CannotRecord => "cannot_record",
-            FindingCode::DiskFull => "disk_full",
-            FindingCode::UpstreamDown => "upstream_down",
-            FindingCode::DiskLow => "disk_low",
-            FindingCode::FirstPassword => "first_password",
-            FindingCode::UpstreamOpen => "upstream_open",
-            FindingCode::FolderOpen => "folder_open",
-            FindingCode::ErasureLate => "erasure_late",
-            FindingCode::BackupLate => "backup_late",
-            FindingCode::SlotsMismatch => "slots_mismatch",
-            FindingCode::FewFiles => "few_files",
-            FindingCode::CertificateExpires => "certificate_expires",
-            FindingCode::SettingsContradict => "settings_contradict",
-            FindingCode::NoEffect => "no_effect",
-            FindingCode::PlainHttp => "plain_http",
-        }
-    }
-
-    /// Returns whether requests fail because of it.
-    pub fn is_failure(self) -> bool {
-        matches!(self, FindingCode::CannotRecord | FindingCode::DiskFull | FindingCode::UpstreamDown)
-    }
-}
+pub use code::{Finding, FindingCode};
+use upstreams::of_upstreams;
+pub use upstreams::{UpstreamFacts, has_default_model, how_to_start, why_down};
 
 /// What is known. Where something is not, nothing is found.
 pub struct HostFacts<'a> {
@@ -99,17 +29,20 @@ pub struct HostFacts<'a> {
     pub settings: Settings,
     /// Where plain HTTP is served.
     pub plain: Option<SocketAddr>,
-    pub certificate: Option<CertificateFacts>,
+    /// The gateway's own certificate, or why it can't start with it.
+    pub certificate: Option<Result<CertificateFacts, String>>,
     pub machine: &'a Machine,
     pub files: Option<OpenFiles>,
-    /// The error of each upstream that is down, in the order of the configuration.
-    pub down: Vec<Option<String>>,
+    /// The upstreams, in the order of the configuration.
+    pub upstreams: Vec<UpstreamFacts>,
     pub record: RecordFacts,
+    /// Why no gateway can start with the database.
+    pub database: Option<Unusable>,
     pub backups: BackupFacts,
     pub now: Timestamp,
 }
 
-/// What is known of the record by a process that has opened it.
+/// What is known of the record by a process that has opened it, or has looked into it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RecordFacts {
     pub can_record: Option<bool>,
@@ -132,6 +65,7 @@ pub const CERTIFICATE_DAYS_MIN: u64 = 30;
 pub fn findings(facts: &HostFacts<'_>) -> Vec<Finding> {
     let found = [
         cannot_record(facts),
+        facts.database.as_ref().map(|unusable| unusable_database(unusable, &facts.config.data_dir)),
         disk_full(facts),
         disk_low(facts),
         first_password(facts),
@@ -139,29 +73,14 @@ pub fn findings(facts: &HostFacts<'_>) -> Vec<Finding> {
         late_backup(facts),
         few_files(facts),
         open_folder(facts),
+        facts.machine.open_config.as_ref().map(open_config),
     ];
     let mut found: Vec<Finding> =
-        found.into_iter().flatten().chain(certificate_expires(facts)).chain(plain_http(facts)).collect();
-    for (at, upstream) in facts.config.upstreams.iter().enumerate() {
-        found.extend(down(upstream, facts.down.get(at).and_then(Option::as_deref)));
-        found.extend(open_upstream(upstream, facts.machine));
-        found.extend(slots_mismatch(upstream, facts.machine));
-    }
+        found.into_iter().flatten().chain(certificate(facts)).chain(plain_http(facts)).collect();
+    found.extend(of_upstreams(facts.config, &facts.upstreams, facts.machine));
     found.extend(contradictions(facts));
     found.sort_by_key(|finding| finding.code);
     found
-}
-
-/// Describes why an upstream is down, for admins.
-pub fn why_down(error: &Error) -> String {
-    match error {
-        Error::UpstreamDown { cause } => format!("the model server can't be reached: {cause:#}"),
-        error => error.to_string(),
-    }
-}
-
-fn finding(code: FindingCode, message: impl Into<String>, remedy: impl Into<String>) -> Finding {
-    Finding { code, message: message.into(), remedy: remedy.into() }
 }
 
 fn cannot_record(facts: &HostFacts<'_>) -> Option<Finding> {
@@ -171,17 +90,7 @@ fn cannot_record(facts: &HostFacts<'_>) -> Option<Finding> {
     let free = facts.machine.disk.map(|disk| format!("; {} are free on the data disk", bytes(disk.free)));
     let message = format!("the record can't be written, so nothing is answered{}", free.unwrap_or_default());
     let remedy = format!("free space on the disk of {}, or see the log for the cause", facts.config.data_dir.display());
-    Some(finding(FindingCode::CannotRecord, message, remedy))
-}
-
-fn down(upstream: &Upstream, error: Option<&str>) -> Option<Finding> {
-    let error = error?;
-    let message = format!("upstream `{}` at {} is down: {error}", upstream.name, upstream.url);
-    let remedy = match upstream.url.is_loopback() && upstream.kind() == ProviderKind::Ollama {
-        true => "start it (`systemctl start ollama`), or correct its `url` in the configuration",
-        false => "start it, or correct its `url` in the configuration",
-    };
-    Some(finding(FindingCode::UpstreamDown, message, remedy))
+    Some(Finding::new(FindingCode::CannotRecord, message, remedy))
 }
 
 /// Returns the room on the data disk, and its marks.
@@ -207,7 +116,7 @@ fn disk_full(facts: &HostFacts<'_>) -> Option<Finding> {
         bytes(marks.min)
     );
     let remedy = "free space there, or set retention to fewer days; it goes on by itself within seconds";
-    Some(finding(FindingCode::DiskFull, message, remedy))
+    Some(Finding::new(FindingCode::DiskFull, message, remedy))
 }
 
 fn disk_low(facts: &HostFacts<'_>) -> Option<Finding> {
@@ -225,27 +134,13 @@ fn disk_low(facts: &HostFacts<'_>) -> Option<Finding> {
         None => return None,
     };
     let remedy = "free space there, set retention to fewer days, or move the data folder to a larger disk";
-    Some(finding(FindingCode::DiskLow, message, remedy))
+    Some(Finding::new(FindingCode::DiskLow, message, remedy))
 }
 
 fn first_password(facts: &HostFacts<'_>) -> Option<Finding> {
-    let message = "the password of `admin` must be changed before any account can be approved";
+    let message = "`admin` still has the first password, admin123; no account can be approved before it is changed";
     let remedy = "sign in as `admin` and choose one, or POST /api/v1/password";
-    facts.record.first_password.then(|| finding(FindingCode::FirstPassword, message, remedy))
-}
-
-/// Ollama has no authentication, so anyone who reaches it can bypass the gateway.
-fn open_upstream(upstream: &Upstream, machine: &Machine) -> Option<Finding> {
-    if !upstream.url.is_loopback() {
-        return None;
-    }
-    let port = upstream.url.port();
-    let address = SocketAddr::from((machine.open_listener(port)?, port));
-    let message = format!(
-        "the model server of upstream `{}` listens on {address}, which others can reach past this gateway",
-        upstream.name
-    );
-    Some(finding(FindingCode::UpstreamOpen, message, format!("set OLLAMA_HOST=127.0.0.1:{port} for it")))
+    facts.record.first_password.then(|| Finding::new(FindingCode::FirstPassword, message, remedy))
 }
 
 fn open_folder(facts: &HostFacts<'_>) -> Option<Finding> {
@@ -256,15 +151,68 @@ fn open_folder(facts: &HostFacts<'_>) -> Option<Finding> {
     };
     let message = format!("other users of this host can read or change {}{more}", first.display());
     let remedy = format!("run chmod -R go= {}", facts.config.data_dir.display());
-    Some(finding(FindingCode::FolderOpen, message, remedy))
+    Some(Finding::new(FindingCode::FolderOpen, message, remedy))
+}
+
+fn open_config(open: &OpenConfig) -> Finding {
+    let file = open.file.display();
+    let (message, remedy) = match open.how {
+        ConfigExposure::Owner(owner) => (
+            format!(
+                "the configuration file {file} belongs to user {owner}, who can change it and so govern the gateway"
+            ),
+            format!("run chown root {file}"),
+        ),
+        ConfigExposure::Changed => (
+            format!("other users of this host can change the configuration file {file}, and so govern the gateway"),
+            format!("run chmod go-w {file}"),
+        ),
+        ConfigExposure::Read => (
+            format!("other users of this host can read {file}, which holds the secret of an upstream"),
+            format!("run chmod 600 {file}, or 640 with the group of the gateway's user"),
+        ),
+    };
+    Finding::new(FindingCode::ConfigOpen, message, remedy)
+}
+
+fn unusable_database(unusable: &Unusable, folder: &Path) -> Finding {
+    let file = folder.join(FILE);
+    let file = file.display();
+    let restore =
+        "stop the gateway, keep a copy of the file, and put a backup in its place: `lan-gateway restore BACKUP`";
+    let (message, remedy) = match unusable {
+        Unusable::Unreadable(cause) => (
+            format!("the database {file} can't be opened: {cause}"),
+            "run this as root or as the gateway's user; if it fails then, too, put a backup in its place".to_owned(),
+        ),
+        Unusable::Foreign(cause) => (
+            format!("{file} is not a database of this gateway, or it is damaged: {cause}"),
+            format!("{restore}; or correct `data_dir`"),
+        ),
+        Unusable::Newer(schema) => (
+            format!("{file} was written by a newer lan-gateway, or by one before 0.2.0 (schema {schema})"),
+            "install that version, or put a backup in its place: `lan-gateway restore BACKUP`".to_owned(),
+        ),
+        Unusable::Damaged(damage) => {
+            let first = damage.first().map_or("", String::as_str);
+            let more = match damage.len().saturating_sub(1) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            (format!("the database {file} is damaged: {first}{more}"), restore.to_owned())
+        }
+        Unusable::Missing(what) => (what.clone(), "put the database back, or move the rest away".to_owned()),
+    };
+    Finding::new(FindingCode::DatabaseUnusable, message, remedy)
 }
 
 fn late_erasures(facts: &HostFacts<'_>) -> Option<Finding> {
     let late = facts.record.late_erasures;
     let people = if late == 1 { "one person".to_owned() } else { format!("{late} people") };
     let message = format!("the prompts and answers of {people} that were deleted are not erased yet");
-    let remedy = "it goes on by itself while the gateway runs; if it does not end, see the log for the cause";
-    (late > 0).then(|| finding(FindingCode::ErasureLate, message, remedy))
+    let remedy =
+        "start the gateway: it goes on by itself while that runs; if it does not end, see the log for the cause";
+    (late > 0).then(|| Finding::new(FindingCode::ErasureLate, message, remedy))
 }
 
 /// A scheduled backup is late after twice its interval.
@@ -284,24 +232,7 @@ fn late_backup(facts: &HostFacts<'_>) -> Option<Finding> {
         None => format!("there is no current backup in {}: {newest}", schedule.folder.display()),
     };
     let remedy = "it is tried again within an hour; mend the cause, or make one with `lan-gateway backup FILE`";
-    Some(finding(FindingCode::BackupLate, message, remedy))
-}
-
-/// Of all upstreams, only those on this host run in the Ollama whose environment was read.
-fn slots_mismatch(upstream: &Upstream, machine: &Machine) -> Option<Finding> {
-    let parallel = machine.parallel?;
-    let slots = upstream.slots();
-    let own = slots.per_model.min(slots.total);
-    if own == parallel || !upstream.url.is_loopback() || upstream.kind() != ProviderKind::Ollama {
-        return None;
-    }
-    let message = format!(
-        "upstream `{}` has {own} slots for one model, and the Ollama that runs on this host has \
-         OLLAMA_NUM_PARALLEL={parallel}",
-        upstream.name
-    );
-    let remedy = format!("set slots = {parallel}, or OLLAMA_NUM_PARALLEL={own} for Ollama");
-    Some(finding(FindingCode::SlotsMismatch, message, remedy))
+    Some(Finding::new(FindingCode::BackupLate, message, remedy))
 }
 
 fn few_files(facts: &HostFacts<'_>) -> Option<Finding> {
@@ -313,39 +244,49 @@ fn few_files(facts: &HostFacts<'_>) -> Option<Finding> {
         files.limit
     );
     let remedy = "raise it (LimitNOFILE= of the service, `ulimit -Hn` of a shell)";
-    Some(finding(FindingCode::FewFiles, message, remedy))
+    Some(Finding::new(FindingCode::FewFiles, message, remedy))
 }
 
 fn contradictions(facts: &HostFacts<'_>) -> Vec<Finding> {
     let said = facts.settings.contradictions().into_iter().filter(|found| found.is_said);
     let said = said.map(|found| {
         let remedy = "change one of the two; an admin's change and the configuration file contradict each other";
-        finding(FindingCode::SettingsContradict, found.to_string(), remedy)
+        Finding::new(FindingCode::SettingsContradict, found.to_string(), remedy)
     });
     let notes = facts.config.notes.iter().map(|note| {
-        finding(FindingCode::NoEffect, note.to_string(), "change or remove that line of the configuration")
+        Finding::new(FindingCode::NoEffect, note.to_string(), "change or remove that line of the configuration")
     });
     said.chain(notes).collect()
 }
 
-fn certificate_expires(facts: &HostFacts<'_>) -> Option<Finding> {
-    let certificate = facts.certificate.as_ref()?;
-    let (file, until) = (certificate.file.display(), certificate.valid_until.rfc3339());
-    let message = match certificate.days_left(facts.now) {
-        None => format!("the certificate in {file} expired at {until}, so clients refuse https"),
-        _ if facts.now < certificate.valid_from => {
-            format!(
-                "the certificate in {file} is valid from {} on, so clients refuse https",
-                certificate.valid_from.rfc3339()
-            )
+fn certificate(facts: &HostFacts<'_>) -> Option<Finding> {
+    let of_gateway = match facts.certificate.as_ref()? {
+        Ok(certificate) => certificate,
+        Err(cause) => {
+            let remedy =
+                "mend or replace the files of `tls.certificate` and `tls.key`: the gateway does not start with them";
+            return Some(Finding::new(FindingCode::CertificateUnusable, cause, remedy));
         }
-        Some(days) if days < CERTIFICATE_DAYS_MIN => {
-            format!("the certificate in {file} expires in {days} days, at {until}; then clients refuse https")
+    };
+    let (file, until) = (of_gateway.file.display(), of_gateway.valid_until.rfc3339());
+    let (code, message) = match of_gateway.days_left(facts.now) {
+        None => (
+            FindingCode::CertificateUnusable,
+            format!("the certificate in {file} expired at {until}, so clients refuse https"),
+        ),
+        _ if facts.now < of_gateway.valid_from => {
+            let from = of_gateway.valid_from.rfc3339();
+            let message = format!("the certificate in {file} is valid from {from} on, so clients refuse https");
+            (FindingCode::CertificateUnusable, message)
         }
+        Some(days) if days < CERTIFICATE_DAYS_MIN => (
+            FindingCode::CertificateExpires,
+            format!("the certificate in {file} expires in {days} days, at {until}; then clients refuse https"),
+        ),
         Some(_) => return None,
     };
     let remedy = "replace the files of `tls.certificate` and `tls.key`, then `systemctl reload lan-gateway` (SIGHUP)";
-    Some(finding(FindingCode::CertificateExpires, message, remedy))
+    Some(Finding::new(code, message, remedy))
 }
 
 fn plain_http(facts: &HostFacts<'_>) -> Option<Finding> {
@@ -356,7 +297,7 @@ fn plain_http(facts: &HostFacts<'_>) -> Option<Finding> {
         }
         Some(_) => "once all clients use https, set plain_http = \"loopback\"",
     };
-    is_plain(facts.config, facts.plain).then(|| finding(FindingCode::PlainHttp, message, remedy))
+    is_plain(facts.config, facts.plain).then(|| Finding::new(FindingCode::PlainHttp, message, remedy))
 }
 
 /// Returns whether clients on the network may talk to the gateway without encryption. `plain` is where plain HTTP is served.

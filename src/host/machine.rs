@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::host::exposed::exposed;
+use crate::config::Config;
+use crate::host::exposed::{ConfigFile, OpenConfig, exposed};
 use crate::host::listeners::listening;
 use crate::host::parallel::parallel_of_ollama;
 
@@ -17,6 +18,21 @@ pub struct Machine {
     pub parallel: Option<usize>,
     /// What others on this host can read or change in the data folder.
     pub exposed: Vec<PathBuf>,
+    /// The configuration file, if others on this host can read its secrets or change it.
+    pub open_config: Option<OpenConfig>,
+}
+
+/// Where a machine is looked at.
+#[derive(Debug, Clone)]
+pub struct HostPlaces {
+    pub data_dir: PathBuf,
+    pub config: Option<ConfigFile>,
+}
+
+impl HostPlaces {
+    pub fn of(config: &Config) -> HostPlaces {
+        HostPlaces { data_dir: config.data_dir.clone(), config: ConfigFile::of(config) }
+    }
 }
 
 /// The file system of a folder.
@@ -28,12 +44,14 @@ pub struct Disk {
 }
 
 impl Machine {
-    pub fn look(data_dir: &Path) -> Machine {
+    pub fn look(places: &HostPlaces) -> Machine {
+        let HostPlaces { data_dir, config } = places;
         Machine {
             disk: Disk::of(data_dir),
             listening: listening(),
             parallel: parallel_of_ollama(Path::new("/proc")),
             exposed: exposed(data_dir),
+            open_config: config.as_ref().and_then(|config| config.exposure(data_dir)),
         }
     }
 
@@ -66,7 +84,7 @@ mod tests {
     fn a_disk_has_a_size_and_a_folder_that_is_missing_has_none() {
         let folder = tempfile::tempdir().unwrap();
 
-        let disk = Machine::look(folder.path()).disk.unwrap();
+        let disk = Machine::look(&HostPlaces { data_dir: folder.path().to_owned(), config: None }).disk.unwrap();
 
         assert!(disk.total > 0 && disk.free <= disk.total, "{disk:?}");
         assert_eq!(Disk::of(&folder.path().join("missing")), None);

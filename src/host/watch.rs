@@ -1,17 +1,17 @@
 //! How this process serves, and the last look at its machine.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
 use crate::base::clock::Timestamp;
+use crate::config::Config;
 use crate::host::backups::BackupWatch;
 use crate::host::certificate::CertificateFacts;
 use crate::host::files::OpenFiles;
-use crate::host::machine::Machine;
+use crate::host::machine::{HostPlaces, Machine};
 
 /// A look younger than this is not repeated.
 const FRESH: Duration = Duration::from_secs(3);
@@ -76,15 +76,15 @@ impl HostWatch {
 
     /// Returns what the machine looks like, at most some seconds ago. One caller at a time looks; when a look takes too long,
     /// nothing is known.
-    pub async fn machine(&self, data_dir: &Path) -> Arc<Machine> {
+    pub async fn machine(&self, config: &Config) -> Arc<Machine> {
         let mut last = self.last.lock().await;
         if let Some((at, machine)) = &*last
             && at.elapsed() < FRESH
         {
             return machine.clone();
         }
-        let folder = data_dir.to_owned();
-        let look = tokio::task::spawn_blocking(move || Machine::look(&folder));
+        let places = HostPlaces::of(config);
+        let look = tokio::task::spawn_blocking(move || Machine::look(&places));
         let machine = match tokio::time::timeout(LOOK_MAX, look).await {
             Ok(Ok(machine)) => Arc::new(machine),
             Ok(Err(_)) | Err(_) => Arc::default(),

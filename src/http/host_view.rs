@@ -9,7 +9,7 @@ use crate::base::clock::zone::Zone;
 use crate::config::{Config, Upstream};
 use crate::gateway::Gateway;
 use crate::host::backups::KeptBackup;
-use crate::host::findings::{Finding, FindingCode, HostFacts, RecordFacts, findings, is_plain};
+use crate::host::findings::{Finding, FindingCode, HostFacts, RecordFacts, UpstreamFacts, findings, is_plain};
 use crate::host::machine::{Machine, host_name};
 use crate::host::room::DiskMarks;
 use crate::host::watch::HostWatch;
@@ -158,10 +158,10 @@ pub struct LoadedView {
 /// Something that an admin should look into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HostWarning {
-    /// `cannot_record`, `disk_full` (requests to models are refused), `upstream_down`, `disk_low`, `first_password`, `upstream_open` (others reach it past the gateway),
-    /// `folder_open` (others on this host read the data folder),
-    /// `erasure_late`, `backup_late`, `slots_mismatch`, `few_files`, `certificate_expires`, `settings_contradict`, `no_effect` (of a line of the configuration) or
-    /// `plain_http`
+    /// What must be mended: `cannot_record`, `database_unusable`, `disk_full` (requests to models are refused), `upstream_down`, `model_missing` (no upstream has the default model),
+    /// `certificate_unusable`, `first_password`, `upstream_open` (others reach it without the gateway), `folder_open` (others on this host can read the data folder),
+    /// `config_open` (others can change the configuration file or read its secrets), `erasure_late` or `backup_late`. Hints: `disk_low`, `certificate_expires`, `slots_mismatch`,
+    /// `few_files`, `settings_contradict`, `no_effect` (a line of the configuration has none) or `plain_http`
     #[schema(value_type = FindingCode)]
     pub code: &'static str,
     /// What is wrong.
@@ -196,12 +196,8 @@ impl HostView {
         config: &Config,
         watch: &HostWatch,
     ) -> HostView {
-        let (machine, (size, record), loaded, noted) = tokio::join!(
-            watch.machine(&config.data_dir),
-            record_facts(store, accounts),
-            gateway.loaded(),
-            store.last_backup()
-        );
+        let (machine, (size, record), loaded, noted) =
+            tokio::join!(watch.machine(config), record_facts(store, accounts), gateway.loaded(), store.last_backup());
         let backups = watch.backups.now();
         // What the guard saw is newer, and what it refuses requests by.
         let disk = gateway.audit().disk().or(machine.disk);
@@ -213,11 +209,12 @@ impl HostView {
             config,
             settings: store.settings().now(),
             plain,
-            certificate: watch.certificate(),
+            certificate: watch.certificate().map(Ok),
             machine: &machine,
             files: served.map(|served| served.files),
-            down: states.iter().map(error_of).collect(),
+            upstreams: states.iter().map(facts_of).collect(),
             record,
+            database: None,
             backups: backups.clone(),
             now: Timestamp::now(),
         });
@@ -270,6 +267,14 @@ pub async fn record_facts(store: &Store, accounts: &Accounts) -> (Option<RecordS
     (size, record)
 }
 
+fn facts_of(state: &UpstreamState) -> UpstreamFacts {
+    match &state.condition {
+        Condition::Unknown => UpstreamFacts::Unknown,
+        Condition::Down { error, .. } => UpstreamFacts::Down(error.clone()),
+        Condition::Up => UpstreamFacts::Up(state.models.clone()),
+    }
+}
+
 fn error_of(state: &UpstreamState) -> Option<String> {
     match &state.condition {
         Condition::Down { error, .. } => Some(error.clone()),
@@ -295,7 +300,7 @@ impl HostUpstream {
             latency_ms: state.latency.and_then(|latency| u64::try_from(latency.as_millis()).ok()),
             slots: load.slots,
             free: load.free,
-            models: state.models,
+            models: state.models.len(),
             loaded: loaded.map(|models| models.into_iter().map(LoadedView::from).collect()),
         }
     }

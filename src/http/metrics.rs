@@ -142,7 +142,7 @@ impl MetricsText {
     async fn look_at_disk(&self) -> Option<Disk> {
         match self.disk.disk() {
             Some(disk) => Some(disk),
-            None => self.watch.machine(&self.config.data_dir).await.disk,
+            None => self.watch.machine(&self.config).await.disk,
         }
     }
 

@@ -87,7 +87,8 @@ pub enum Alive {
 #[derive(Debug, Clone)]
 pub struct UpstreamState {
     pub condition: Condition,
-    pub models: usize,
+    /// The models of its last list.
+    pub models: Vec<ModelName>,
     /// How long its last answer to a poll took. `None` unless it is up.
     pub latency: Option<Duration>,
 }
@@ -250,7 +251,7 @@ impl Routing {
     pub fn seen(&self) -> Vec<UpstreamState> {
         let seen = |known: &Known| UpstreamState {
             condition: known.condition.clone(),
-            models: known.models.len(),
+            models: known.models.iter().map(|card| card.name.clone()).collect(),
             latency: known.latency.filter(|_| known.is_up()),
         };
         self.lock().iter().map(seen).collect()

@@ -104,6 +104,12 @@ pub fn lock(config: &Config) -> anyhow::Result<File> {
     Ok(lock)
 }
 
+/// Refuses a folder whose database is gone while other files of it remain, as a start does. Only for a folder without a database;
+/// changes nothing.
+pub fn check_remains(folder: &Path) -> anyhow::Result<()> {
+    Found::look(folder)?.refuse_remains(folder)
+}
+
 /// Files found in the data folder that belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Found {

@@ -224,19 +224,19 @@ pub fn workers(config: &Config) -> usize {
 
 async fn greet(app: &App, served: &Served) {
     let (config, settings) = (&app.config, app.store.settings().now());
-    let (machine, (_, record)) =
-        tokio::join!(app.watch.machine(&config.data_dir), record_facts(&app.store, &app.accounts));
+    let (machine, (_, record)) = tokio::join!(app.watch.machine(config), record_facts(&app.store, &app.accounts));
     info!("files: {}", served.files.describe(&settings));
     // The upstreams are asked from now on; what comes of it is logged by the one who asks.
     let facts = HostFacts {
         config,
         settings,
         plain: served.plain,
-        certificate: app.watch.certificate(),
+        certificate: app.watch.certificate().map(Ok),
         machine: &machine,
         files: Some(served.files),
-        down: Vec::new(),
+        upstreams: Vec::new(),
         record,
+        database: None,
         backups: app.watch.backups.now(),
         now: Timestamp::now(),
     };

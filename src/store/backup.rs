@@ -89,9 +89,12 @@ pub struct Backup {
 
 /// How a file is opened for reading alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ReadAs {
+pub(super) enum ReadAs {
     /// A database that a gateway may be using.
     InUse,
+    /// A database that a killed gateway left with its write-ahead log and the index of that. SQLite then keeps an index of its own
+    /// in memory, and changes neither.
+    LeftBehind,
     /// A file that nobody writes; nothing is made beside it.
     AtRest,
 }
@@ -101,9 +104,13 @@ const IN_URI: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.
 
 /// Opens a file that must exist, for reading alone. SQLite gives the `-wal` and `-shm` that it makes as root beside a database in
 /// use to the owner of the database.
-fn read_only(path: &Path, how: ReadAs) -> anyhow::Result<SqliteConnection> {
+pub(super) fn read_only(path: &Path, how: ReadAs) -> anyhow::Result<SqliteConnection> {
     let path = std::path::absolute(path)?;
-    let at_rest = if how == ReadAs::AtRest { "&immutable=1" } else { "" };
+    let at_rest = match how {
+        ReadAs::InUse => "",
+        ReadAs::LeftBehind => "&readonly_shm=1",
+        ReadAs::AtRest => "&immutable=1",
+    };
     let uri = format!("file:{}?mode=ro{at_rest}", percent_encode(path.as_os_str().as_encoded_bytes(), IN_URI));
     let mut connection = SqliteConnection::establish(&uri).with_context(|| format!("can't open {}", path.display()))?;
     connection

@@ -25,6 +25,7 @@ mod checkpoints;
 pub mod erasure;
 pub mod exports;
 mod file;
+pub mod look;
 mod mailbox;
 mod migrations;
 mod people;

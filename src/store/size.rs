@@ -89,23 +89,26 @@ impl Store {
 
     /// Returns how many deleted people have contents that should have been erased by now.
     pub async fn late_erasures(&self) -> Result<u64, Error> {
-        let before = Timestamp::now().0.saturating_sub(ERASURE_MAX.as_micros() as i64);
-        let count: i64 = self
-            .read(move |connection| {
-                let deleted = users::table.filter(users::deleted_at_us.lt(before)).select(users::id);
-                erasure::table.filter(erasure::user_id.eq_any(deleted)).count().get_result(connection)
-            })
-            .await?;
-        Ok(u64::try_from(count).unwrap_or(0))
+        self.read(count_late_erasures).await
     }
 }
 
-fn reusable(connection: &mut SqliteConnection) -> QueryResult<u64> {
+/// Counts deleted people whose contents should have been erased by now.
+pub fn count_late_erasures(connection: &mut SqliteConnection) -> QueryResult<u64> {
+    let before = Timestamp::now().0.saturating_sub(ERASURE_MAX.as_micros() as i64);
+    let deleted = users::table.filter(users::deleted_at_us.lt(before)).select(users::id);
+    let count: i64 = erasure::table.filter(erasure::user_id.eq_any(deleted)).count().get_result(connection)?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// Returns the bytes of free pages inside a file.
+pub fn reusable(connection: &mut SqliteConnection) -> QueryResult<u64> {
     let free: PageBytes = diesel::sql_query(REUSABLE_BYTES).get_result(connection)?;
     Ok(u64::try_from(free.bytes).unwrap_or(0))
 }
 
-fn growth_per_day(connection: &mut SqliteConnection, now: Timestamp) -> QueryResult<Option<u64>> {
+/// Returns what the last days added; `None`: the record is younger than a day.
+pub fn growth_per_day(connection: &mut SqliteConnection, now: Timestamp) -> QueryResult<Option<u64>> {
     let first: Option<i64> =
         record::table.order(record::log_id.asc()).select(record::at_us).first(connection).optional()?;
     let Some(first) = first.map(Timestamp) else { return Ok(None) };

@@ -280,7 +280,7 @@ async fn doctor_reads_the_whole_database_and_finds_damage() {
             damaged.write_all_at(&[0x5A; 64], page * 4096).unwrap();
         }
         let (good, text) = check(gateway.data_dir());
-        assert!(!good && text.contains("database       DAMAGED"), "{text}");
+        assert!(!good && text.contains("database       UNUSABLE") && text.contains("is damaged"), "{text}");
     }
     let fresh = tempfile::tempdir().unwrap();
     assert!(check(fresh.path()).0, "where there is none, none is damaged");
@@ -630,9 +630,12 @@ async fn a_command_that_takes_nothing_of_an_export_loses_its_connection() {
 async fn a_doctor_says_who_answers_and_what_slots_are() {
     let fake = FakeOllama::start();
     let gateway = TestGateway::start(&fake.url());
+    gateway.admin().await;
     let look = |url: &str| {
-        let file = format!("[ollama]\nurl = \"{url}\"\nslots = 3\n");
-        std::fs::write(gateway.data_dir().join("lan-gateway.toml"), file).unwrap();
+        let (file, text) =
+            (gateway.data_dir().join("lan-gateway.toml"), format!("[ollama]\nurl = \"{url}\"\nslots = 3\n"));
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         gateway.command(&["doctor"], "")
     };
 
@@ -642,7 +645,7 @@ async fn a_doctor_says_who_answers_and_what_slots_are() {
         assert!(text.contains(words), "{words}: {text}");
     }
     let (good, text) = look("http://127.0.0.1:1");
-    assert!(!good && text.contains("the model server can't be reached"), "{text}");
+    assert!(!good && text.contains("is down: it can't be reached"), "{text}");
 }
 
 #[actix_web::test]

@@ -333,7 +333,7 @@ async fn a_certificate_that_expires_is_found() {
     let warnings = async || {
         let host = https.gateway.get("/api/v1/host", Some(&admin)).await.json();
         let warnings = host["warnings"].as_array().unwrap().clone();
-        warnings.into_iter().find(|warning| warning["code"] == "certificate_expires")
+        warnings.into_iter().find(|warning| warning["code"] == "certificate_unusable")
     };
 
     let found = eventually("it is found", warnings).await;

@@ -51,10 +51,15 @@ impl Authority {
 
     /// The same, valid until that year begins.
     pub fn write_until(&self, folder: &Path, serial: u64, year: i32) -> Files {
+        self.write_until_day(folder, serial, (year, 1, 1))
+    }
+
+    /// The same, valid until the day of this year, month and number begins.
+    pub fn write_until_day(&self, folder: &Path, serial: u64, (year, month, day): (i32, u8, u8)) -> Files {
         let mut params =
             CertificateParams::new(["localhost", "127.0.0.1", "::1", "ai.example.org"].map(str::to_owned)).unwrap();
         params.serial_number = Some(SerialNumber::from(serial));
-        params.not_after = date_time_ymd(year, 1, 1);
+        params.not_after = date_time_ymd(year, month, day);
         let key = KeyPair::generate().unwrap();
         let own = params.signed_by(&key, &self.middle).unwrap().pem();
         let files = Files { certificate: folder.join("gateway.pem"), key: folder.join("gateway.key") };

@@ -4,6 +4,7 @@ use super::*;
 use crate::base::clock::Timestamp;
 use crate::host::backups::KeptBackup;
 use crate::host::machine::Disk;
+use crate::model::model_name::ModelName;
 
 const GIB: u64 = 1 << 30;
 
@@ -12,9 +13,10 @@ struct Case {
     machine: Machine,
     record: RecordFacts,
     listen: &'static str,
-    certificate: Option<CertificateFacts>,
+    certificate: Option<Result<CertificateFacts, String>>,
     files: Option<OpenFiles>,
-    down: Vec<Option<String>>,
+    upstreams: Vec<UpstreamFacts>,
+    database: Option<Unusable>,
     settings: Vec<(&'static str, u64)>,
     backups: BackupFacts,
 }
@@ -28,10 +30,15 @@ fn good() -> Case {
         listen: "127.0.0.1:7000",
         certificate: None,
         files: Some(OpenFiles { limit: 1 << 16, room: 1 << 16 }),
-        down: vec![None],
+        upstreams: vec![up(&["llama3.2:latest"])],
+        database: None,
         settings: Vec::new(),
         backups: BackupFacts::default(),
     }
+}
+
+fn up(models: &[&str]) -> UpstreamFacts {
+    UpstreamFacts::Up(models.iter().map(|model| ModelName::parse(model).unwrap()).collect())
 }
 
 fn configured(toml: &str) -> Case {
@@ -46,7 +53,8 @@ fn found(case: &Case) -> Vec<Finding> {
         certificate: case.certificate.clone(),
         machine: &case.machine,
         files: case.files,
-        down: case.down.clone(),
+        upstreams: case.upstreams.clone(),
+        database: case.database.clone(),
         record: case.record,
         backups: case.backups.clone(),
         now: Timestamp::parse("2026-03-01T00:00:00Z").unwrap(),
@@ -65,7 +73,7 @@ fn codes(case: &Case) -> Vec<&'static str> {
 #[test]
 fn where_nothing_is_wrong_or_nothing_is_known_nothing_is_found() {
     let unknown =
-        Case { machine: Machine::default(), record: RecordFacts::default(), files: None, down: vec![], ..good() };
+        Case { machine: Machine::default(), record: RecordFacts::default(), files: None, upstreams: vec![], ..good() };
 
     assert_eq!(codes(&good()), [""; 0]);
     assert_eq!(codes(&unknown), [""; 0]);
@@ -87,6 +95,7 @@ fn everything_at_once_is_told_in_order_each_with_a_remedy() {
             listening: vec![("0.0.0.0".parse().unwrap(), 11434)],
             parallel: Some(4),
             exposed: vec!["data/lan-gateway.db".into()],
+            open_config: Some(OpenConfig { file: "lan-gateway.toml".into(), how: ConfigExposure::Read }),
         },
         record: RecordFacts {
             can_record: Some(false),
@@ -96,22 +105,30 @@ fn everything_at_once_is_told_in_order_each_with_a_remedy() {
             reusable: 0,
         },
         listen: "0.0.0.0:7000",
-        certificate: Some(certificate("2026-01-01T00:00:00Z", "2026-03-02T00:00:00Z")),
+        certificate: Some(Ok(certificate("2026-01-01T00:00:00Z", "2026-03-02T00:00:00Z"))),
         files: Some(OpenFiles { limit: 8, room: 4 }),
-        down: vec![Some("connection refused".into())],
+        upstreams: vec![UpstreamFacts::Down("connection refused".into()), up(&[])],
+        database: Some(Unusable::Newer("2999".into())),
         settings: vec![("repeats_free", 60), ("repeats_max", 50)],
         backups: BackupFacts { failed: Some("no space".into()), ..BackupFacts::default() },
-        ..configured("[limits]\nrequests_per_minute = 300\n[backup]\nfolder = \"/mnt/backups\"")
+        ..configured(
+            "[limits]\nrequests_per_minute = 300\n[backup]\nfolder = \"/mnt/backups\"\n\
+             [upstream.two]\nurl = \"http://127.0.0.1:11435\"\nslots = 4",
+        )
     };
+    let expired = Case { certificate: Some(Err("no key".into())), ..good() };
 
-    let found = found(&case);
+    let found = [found(&case), found(&expired)].concat();
 
-    let told: Vec<_> = found.iter().map(|finding| finding.code).collect();
+    let mut told: Vec<_> = found.iter().map(|finding| finding.code).collect();
+    assert!(told[..told.len() - 1].is_sorted());
+    told.sort();
     assert_eq!(told, FindingCode::ALL);
     assert!(found.iter().all(|finding| !finding.message.is_empty() && !finding.remedy.is_empty()));
     assert!(found.iter().all(|finding| !finding.message.ends_with('.') && !finding.remedy.ends_with('.')));
     let failures = found.iter().filter(|finding| finding.code.is_failure()).count();
-    assert_eq!(failures, 3);
+    assert_eq!(failures, 12);
+    assert!(FindingCode::ALL.is_sorted_by_key(|code| !code.is_failure()), "failures come first");
 }
 
 #[test]
@@ -195,9 +212,9 @@ fn an_upstream_of_this_host_is_open_when_its_port_is_on_the_network() {
 #[test]
 fn each_upstream_that_is_down_is_named_and_ollama_of_this_host_with_its_service() {
     let toml = "allow_remote_upstream = true\n[upstream.far]\nurl = \"http://192.168.1.9:11434\"";
-    let down = vec![Some("refused".to_owned()), Some("slow".to_owned())];
+    let upstreams = ["refused", "slow"].map(|error| UpstreamFacts::Down(error.to_owned())).to_vec();
 
-    let found = found(&Case { down, ..configured(toml) });
+    let found = found(&Case { upstreams, ..configured(toml) });
 
     let told: Vec<_> =
         found.iter().map(|finding| (finding.message.as_str(), finding.remedy.contains("systemctl"))).collect();
@@ -238,15 +255,22 @@ fn plain_http_is_no_finding_where_it_is_not_served_to_the_network() {
 fn a_certificate_is_told_thirty_days_before_its_end() {
     let until = |from: &str, until: &str| {
         let facts = certificate(&format!("2026-{from}Z"), &format!("2026-{until}Z"));
-        found(&Case { certificate: Some(facts), ..good() }).pop().map(|finding| finding.message)
+        found(&Case { certificate: Some(Ok(facts)), ..good() })
+            .pop()
+            .map(|finding| (finding.code.name(), finding.message))
+    };
+    let message = |from: &str, end: &str, code| {
+        let (found, message) = until(from, end).unwrap();
+        assert_eq!(found, code);
+        message
     };
 
     assert_eq!(until("01-01T00:00:00", "03-31T00:00:00"), None, "thirty days");
-    let told = until("01-01T00:00:00", "03-30T23:59:59").unwrap();
+    let told = message("01-01T00:00:00", "03-30T23:59:59", "certificate_expires");
     assert!(told.contains("own.pem expires in 29 days, at 2026-03-30T23:59:59Z"), "{told}");
-    assert!(until("01-01T00:00:00", "03-01T00:00:00").unwrap().contains("expires in 0 days"));
-    assert!(until("01-01T00:00:00", "02-28T23:59:59").unwrap().contains("expired at"));
-    assert!(until("03-01T00:00:01", "06-01T00:00:00").unwrap().contains("is valid from"));
+    assert!(message("01-01T00:00:00", "03-01T00:00:00", "certificate_expires").contains("expires in 0 days"));
+    assert!(message("01-01T00:00:00", "02-28T23:59:59", "certificate_unusable").contains("expired at"));
+    assert!(message("03-01T00:00:01", "06-01T00:00:00", "certificate_unusable").contains("is valid from"));
 }
 
 #[test]
@@ -299,4 +323,43 @@ fn a_scheduled_backup_is_late_after_twice_its_interval_or_when_the_last_one_fail
         told.contains("no space") && told.contains("kept.db, 50 hours old") && told.contains("/mnt/backups"),
         "{told}"
     );
+}
+
+#[test]
+fn a_default_model_is_missing_unless_an_upstream_that_answers_has_it() {
+    let two = "[upstream.two]\nurl = \"http://127.0.0.1:2\"\nslots = 1";
+    let with = |toml: &str, upstreams: &[UpstreamFacts]| {
+        let found = found(&Case { upstreams: upstreams.to_vec(), ..configured(toml) });
+        found.into_iter().find(|finding| finding.code == FindingCode::ModelMissing)
+    };
+    let down = || UpstreamFacts::Down("refused".into());
+
+    for (toml, upstreams) in [
+        ("", vec![]),
+        ("", vec![UpstreamFacts::Unknown]),
+        ("", vec![down()]),
+        ("", vec![up(&["llama3.2:latest"])]),
+        ("default_model = \"llama3.2\"", vec![up(&["llama3.2:latest"])]),
+        (two, vec![up(&["a:1b"]), up(&["llama3.2:latest"])]),
+        (two, vec![down(), up(&["llama3.2:latest"])]),
+    ] {
+        assert_eq!(with(toml, &upstreams), None, "{toml} {upstreams:?}");
+    }
+    let other = with("", &[up(&["b:1b", "a:1b"])]).unwrap();
+    assert!(other.message.contains("upstream `local` does not have the default model `llama3.2:latest`"), "{other:?}");
+    assert_eq!(
+        other.remedy,
+        "run `ollama pull llama3.2:latest` where it runs, or set `default_model` to one that is there: `a:1b`, `b:1b`"
+    );
+    let none = with("", &[up(&[])]).unwrap();
+    assert!(
+        none.message.contains("no model at all") && none.remedy.contains("ollama pull llama3.2:latest"),
+        "{none:?}"
+    );
+    let of_two = with(two, &[up(&["a:1b"]), up(&["a:1b"])]).unwrap();
+    assert!(of_two.message.starts_with("no upstream that answers has") && of_two.remedy.ends_with(": `a:1b`"));
+    let many: Vec<String> = (10..22).map(|number| format!("m:{number}b")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert!(with("", &[up(&many)]).unwrap().remedy.ends_with("`m:19b` and 2 more"));
+    assert!(with(two, &[up(&["a:1b"]), down()]).is_some(), "the one that is down may have it, and can't answer");
 }

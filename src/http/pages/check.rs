@@ -59,7 +59,7 @@ async fn check_page(
         frame: visit.frame("Settings", NavEntry::Settings),
         tabs: settings_tabs(CHECK),
         wrong: view.warnings.iter().map(wrong).collect(),
-        fine: fine(&view),
+        fine: fine(&view, &config),
         facts: facts(&view, &config, &visit.times()?),
     })
 }

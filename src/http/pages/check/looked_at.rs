@@ -17,15 +17,16 @@ pub struct CheckFact {
 }
 
 /// Returns a sentence for everything that was looked at and of which nothing was found.
-pub fn fine(view: &HostView) -> Vec<String> {
+pub fn fine(view: &HostView, config: &Config) -> Vec<String> {
     let is_found = |code: &FindingCode| view.warnings.iter().any(|warning| warning.code == code.name());
-    FindingCode::ALL.iter().filter(|code| !is_found(code)).filter_map(|code| sentence_of(*code, view)).collect()
+    FindingCode::ALL.iter().filter(|code| !is_found(code)).filter_map(|code| sentence_of(*code, view, config)).collect()
 }
 
 /// Returns what is well; `None` where nothing is known.
-fn sentence_of(code: FindingCode, view: &HostView) -> Option<String> {
+fn sentence_of(code: FindingCode, view: &HostView, config: &Config) -> Option<String> {
     Some(match code {
         FindingCode::CannotRecord => "The record is written.".to_owned(),
+        FindingCode::DatabaseUnusable => "The database is one of this version.".to_owned(),
         FindingCode::DiskFull => {
             let min = view.record.disk_free_bytes_min?;
             format!("Requests are answered as long as {} of the data disk are free.", bytes(min))
@@ -40,10 +41,24 @@ fn sentence_of(code: FindingCode, view: &HostView) -> Option<String> {
                 up => format!("All {up} model servers answer."),
             }
         }
+        FindingCode::ModelMissing => {
+            let is_asked = view.hosts.iter().any(|host| host.state == "up");
+            is_asked.then(|| format!("A model server has the default model, `{}`.", config.default_model))?
+        }
+        FindingCode::CertificateUnusable => match &view.https {
+            Some(_) => "The certificate is valid.".to_owned(),
+            None => return None,
+        },
         FindingCode::DiskLow => format!("{} are free on the data disk.", bytes(view.record.disk_free_bytes?)),
         FindingCode::FirstPassword => "The first password of `admin` was changed.".to_owned(),
         FindingCode::UpstreamOpen => "No model server of this host was seen to be open on the network.".to_owned(),
         FindingCode::FolderOpen => "No other user of the host can read the data folder.".to_owned(),
+        FindingCode::ConfigOpen => match &config.file {
+            Some(_) => {
+                "No other user of the host can change the configuration file, or read a secret in it.".to_owned()
+            }
+            None => return None,
+        },
         FindingCode::ErasureLate => "No deletion is late.".to_owned(),
         FindingCode::BackupLate => {
             let backup = view.last_backup.as_ref()?;
@@ -150,10 +165,15 @@ mod tests {
 
     #[test]
     fn what_is_well_is_told_unless_it_was_found_to_be_wrong_or_is_not_known() {
-        assert_eq!(fine(&view(&[], "up")).len(), FindingCode::ALL.len());
+        let config = Config::resolve("", []).unwrap();
+        let fine = |view: &HostView| super::fine(view, &config);
+        let https = HostView { https: Some("0.0.0.0:7443".into()), ..view(&[], "up") };
+        let of_file = Config { file: Some("lan-gateway.toml".into()), ..config.clone() };
+        assert_eq!(super::fine(&https, &of_file).len(), FindingCode::ALL.len());
+        assert_eq!(fine(&view(&[], "up")).len(), FindingCode::ALL.len() - 2, "no certificate and no file");
         assert_eq!(fine(&view(&FindingCode::ALL, "up")), [""; 0]);
         assert!(fine(&view(&[], "up")).contains(&"21 GB are free on the data disk.".to_owned()));
-        assert!(!fine(&view(&[], "unknown")).iter().any(|text| text.contains("answers")));
+        assert!(!fine(&view(&[], "unknown")).iter().any(|text| text.contains("answers") || text.contains("default")));
         assert!(fine(&view(&[], "up")).iter().all(|text| text.ends_with('.')));
     }
 }

@@ -124,12 +124,16 @@ pub fn runaway(way: Runaway) -> &'static str {
 pub fn warning(code: &str) -> Word {
     let known = match code {
         "cannot_record" => Some("The record can't be written"),
+        "database_unusable" => Some("The database can't be used"),
         "disk_full" => Some("The data disk is full, so nothing is answered"),
         "upstream_down" => Some("A model server does not answer"),
+        "model_missing" => Some("The default model is missing"),
+        "certificate_unusable" => Some("The certificate of https can't be used"),
         "disk_low" => Some("The data disk is filling up"),
         "first_password" => Some("`admin` still has the first password"),
         "upstream_open" => Some("A model server is open on the network"),
         "folder_open" => Some("The data folder is open to other users of its host"),
+        "config_open" => Some("The configuration file is open to other users of its host"),
         "erasure_late" => Some("A deletion is not finished"),
         "backup_late" => Some("The last backup is old, or it failed"),
         "slots_mismatch" => Some("`slots` does not fit `OLLAMA_NUM_PARALLEL`"),
@@ -145,18 +149,19 @@ pub fn warning(code: &str) -> Word {
 
 /// Returns a message about the host in the words of the pages, where an upstream is a model server.
 pub fn finding(message: &str) -> String {
-    message.replace("model server of upstream `", "model server `").replace("upstream `", "model server `")
+    message.replace("upstream `", "model server `").replace("upstream that ", "model server that ")
 }
 
 /// Returns icon and colour of a warning.
 pub fn look_of_warning(code: &str) -> (&'static str, &'static str) {
     match code {
-        "cannot_record" | "upstream_down" => ("circle-alert", "bad"),
+        "cannot_record" | "database_unusable" | "upstream_down" | "model_missing" => ("circle-alert", "bad"),
+        "certificate_unusable" => ("lock", "bad"),
         "disk_full" => ("hard-drive", "bad"),
         "disk_low" => ("hard-drive", "warn"),
         "first_password" => ("key-round", "warn"),
         "upstream_open" => ("unplug", "warn"),
-        "folder_open" => ("lock", "warn"),
+        "folder_open" | "config_open" => ("lock", "warn"),
         "erasure_late" => ("trash-2", "warn"),
         "backup_late" => ("hard-drive", "warn"),
         "certificate_expires" => ("lock", "warn"),
@@ -185,7 +190,7 @@ mod tests {
     #[test]
     fn on_pages_an_upstream_is_a_model_server() {
         assert_eq!(finding("upstream `local` at x is down"), "model server `local` at x is down");
-        assert_eq!(finding("the model server of upstream `far` listens"), "the model server `far` listens");
+        assert_eq!(finding("no upstream that answers has it"), "no model server that answers has it");
         assert_eq!(finding("5 bytes are free"), "5 bytes are free");
     }
 
