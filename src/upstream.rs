@@ -8,7 +8,7 @@ use awc::http::header;
 use awc::{Client, ClientRequest, ClientResponse, Connector};
 use bytes::Bytes;
 
-use crate::base::error::Error;
+use crate::base::error::{Error, chain};
 use crate::config::{self, Config};
 use crate::model::catalog::{LoadedModel, ModelCard, Skills, UpstreamId};
 use crate::model::model_name::ModelName;
@@ -50,7 +50,9 @@ impl UpstreamClient {
             match tls::config() {
                 Ok(config) => connector = connector.rustls_0_23(config),
                 // Each request to such an upstream fails and says so; the others are served.
-                Err(cause) => tracing::error!(%cause, "no https upstream can be reached: TLS can't be set up"),
+                Err(cause) => {
+                    tracing::error!(cause = chain(&cause), "no https upstream can be reached: TLS can't be set up")
+                }
             }
         }
         let client = Client::builder()
@@ -72,6 +74,10 @@ impl UpstreamClient {
 
     pub fn name(&self, upstream: UpstreamId) -> &str {
         &self.endpoints[upstream.0].name
+    }
+
+    pub fn url(&self, upstream: UpstreamId) -> &config::UpstreamUrl {
+        &self.endpoints[upstream.0].url
     }
 
     /// Sends `call` and returns when the head of the answer is here. Dropping the answer closes the connection, which

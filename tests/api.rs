@@ -25,6 +25,8 @@ mod command_output;
 mod command_passwords;
 #[path = "api/completions.rs"]
 mod completions;
+#[path = "api/configuration.rs"]
+mod configuration;
 #[path = "api/cutting.rs"]
 mod cutting;
 #[path = "api/deletion.rs"]
@@ -57,6 +59,8 @@ mod keys;
 mod leaving;
 #[path = "api/limits.rs"]
 mod limits;
+#[path = "api/logs.rs"]
+mod logs;
 #[path = "api/memory.rs"]
 mod memory;
 #[path = "api/metrics.rs"]

@@ -381,3 +381,20 @@ fn a_name_that_two_public_types_have_is_found() {
 
     assert_eq!(repeated(&texts), BTreeMap::from([("Answer", vec!["a.rs", "b.rs"])]));
 }
+
+/// `Display` of an error shows its own words alone; `chain` and `{cause:#}` write those of its sources, too.
+#[test]
+fn every_cause_in_the_log_is_written_with_its_sources() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for file in sources(&root) {
+        let text = fs::read_to_string(&file).unwrap();
+        for line in text.lines() {
+            let logs = ["%cause", "%error", "%fault", "?error"].iter().any(|short| line.contains(short));
+            if logs && !line.trim_start().starts_with("//") {
+                wrong.push(format!("{}: {}", file.display(), line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "write `cause = chain(&error)` instead:\n{}", wrong.join("\n"));
+}

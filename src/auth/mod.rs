@@ -10,7 +10,7 @@ use moka::future::Cache;
 use ring::hmac;
 
 use crate::base::clock::Timestamp;
-use crate::base::error::Error;
+use crate::base::error::{Error, chain};
 use crate::base::secret::{Secret, random_bytes};
 use crate::config;
 use crate::model::credential::{Credential, Username};
@@ -350,7 +350,7 @@ impl Auth {
             self.store.renew_hash(proof.user.id, old, new).await
         };
         if let Err(error) = renewed.await {
-            tracing::warn!(cause = %error, "a password's hash is renewed at a later sign-in");
+            tracing::warn!(cause = chain(&error), "a password's hash is renewed at a later sign-in");
             return proof;
         }
         let people = self.store.people();

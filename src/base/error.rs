@@ -227,6 +227,22 @@ codes! {
     Internal = "internal_error",
 }
 
+/// Writes an error with all its sources, for the log and for admins: `it can't be saved: permission denied (os error 13)`. What a
+/// client may read is `Display` alone. An error that repeats its source's words is written once.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        source = error.source();
+    }
+    text
+}
+
 /// Returns `Retry-After` in whole seconds: rounded up, at least 1, so that a client that obeys is not refused again.
 pub fn retry_after_seconds(wait: Duration) -> u64 {
     let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -256,6 +272,21 @@ mod tests {
         assert_eq!(retry_after_seconds(Duration::from_millis(5001)), 6);
         assert_eq!(retry_after_millis(Duration::ZERO), 1);
         assert_eq!(retry_after_millis(Duration::from_micros(1_500_001)), 1501);
+    }
+
+    #[test]
+    fn a_chain_has_each_source_once() {
+        let refused = || std::io::Error::from_raw_os_error(111);
+        let deep = anyhow::Error::new(refused()).context("connecting to the upstream");
+
+        assert_eq!(
+            chain(&Error::internal(deep)),
+            "an error inside the gateway; the log knows more under this request's id: connecting to the upstream: \
+             Connection refused (os error 111)"
+        );
+        assert_eq!(chain(&refused()), "Connection refused (os error 111)");
+        let same = anyhow::Error::new(refused()).context("it failed: Connection refused (os error 111)");
+        assert_eq!(chain(same.as_ref()), "it failed: Connection refused (os error 111)");
     }
 
     #[test]

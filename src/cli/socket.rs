@@ -14,6 +14,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::Value;
 
+use crate::base::error::chain;
+
 /// How long an answer may take; for a stream, its head.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -77,9 +79,9 @@ impl Socket {
             SendRequestError::Timeout => anyhow!("the gateway did not answer in {} s", ANSWER_WAIT_MAX.as_secs()),
             SendRequestError::Connect(ConnectError::Disconnected) => anyhow!("the connection to the gateway broke"),
             SendRequestError::Connect(cause) => {
-                anyhow!("can't open {}: {cause}; run this as the gateway's user or root", self.shown)
+                anyhow!("can't open {}: {}; run this as the gateway's user or root", self.shown, chain(&cause))
             }
-            cause => anyhow!("the connection to the gateway broke: {cause}"),
+            cause => anyhow!("the connection to the gateway broke: {}", chain(&cause)),
         })
     }
 }

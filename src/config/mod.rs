@@ -143,9 +143,15 @@ impl Config {
 
     /// Checks the text of a file with variables on top. Returns every problem, or the configuration.
     pub fn resolve(toml: &str, env: impl IntoIterator<Item = (String, String)>) -> Result<Config, Vec<Problem>> {
-        let table: Table = toml.parse().map_err(|cause: toml::de::Error| {
-            vec![Problem { key: "the file".into(), message: format!("is not TOML: {cause}") }]
-        })?;
+        let table: Table = match toml.parse::<Table>() {
+            Ok(table) => table,
+            Err(cause) => {
+                let unread = Problem { key: "the file".into(), message: format!("is not TOML: {cause}") };
+                let mut reader = Reader::new(Table::new(), env);
+                Config::read(&mut reader);
+                return Err(std::iter::once(unread).chain(reader.finish_environment()).collect());
+            }
+        };
         let mut reader = Reader::new(table, env);
         let mut config = Config::read(&mut reader);
         check_together(&mut reader, &config);

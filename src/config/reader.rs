@@ -301,12 +301,24 @@ impl Reader {
         std::mem::take(&mut self.notes)
     }
 
+    /// Returns the problems of the environment alone, for a file that can't be understood.
+    pub fn finish_environment(self) -> Vec<Problem> {
+        let is_of_environment =
+            |problem: &Problem| problem.key.starts_with(ENV_PREFIX) || problem.message.contains("(from LGW_");
+        self.finish().into_iter().filter(is_of_environment).collect()
+    }
+
     /// Returns every problem, unknown keys included.
     pub fn finish(mut self) -> Vec<Problem> {
         let mut unknown = Vec::new();
         list_keys(&self.table, &[], &mut unknown);
         unknown.retain(|key| !self.known.iter().any(|known| known.key == *key));
         for key in unknown {
+            let name = key.to_string();
+            if !name.is_empty() && self.sections().contains(&name) {
+                self.problem(&name, format!("is a section: write [{name}], and its keys below it"));
+                continue;
+            }
             let message = match self.nearest(&key.to_string(), key.last()) {
                 Some(near) => format!("no such key; did you mean `{near}`?"),
                 None => "no such key; `lan-gateway config example` lists them all".into(),

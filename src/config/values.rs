@@ -25,6 +25,7 @@ pub fn flag(value: &Value) -> Result<bool, String> {
 pub fn text(value: &Value) -> Result<String, String> {
     match value.as_str() {
         Some(text) if !text.is_empty() => Ok(text.to_owned()),
+        Some(_) => Err("must not be empty".to_owned()),
         _ => Err(format!("`{value}` must be a text in quotes")),
     }
 }

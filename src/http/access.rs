@@ -1,9 +1,11 @@
 //! One line of the log, and one count, for each request, when its answer has ended or its client has left.
 //!
-//! The line has words of the code, of the catalog and ids of accounts: nothing that a client wrote, so no path, no query and no
-//! address. What the layers inside know of a request they leave in `ForLine`.
+//! The line has words of the code, of the catalog and ids of accounts: nothing that a client wrote, so no path and no query; only
+//! a foreign `Host` name is shown, with hidden characters as numbers. Where nobody signed in, a refusal has the client's address.
+//! What the layers inside know of a request they leave in `ForLine`.
 
 use std::cell::{Cell, OnceCell};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -12,12 +14,16 @@ use std::time::{Duration, Instant};
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::ServiceResponse;
 use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, web};
 use bytes::Bytes;
 use tracing::Level;
 
 use crate::auth::Identity;
 use crate::base::ids::RequestId;
+use crate::base::text::visible;
+use crate::http::head::address;
+use crate::http::stranger_lines;
 use crate::metrics::Metrics;
 use crate::model::record::Outcome;
 use crate::rules::audit::EndNote;
@@ -42,8 +48,24 @@ pub struct ForLine {
     api: Cell<Option<&'static str>>,
     /// The code of the error with which it was refused.
     refused: Cell<Option<&'static str>>,
+    address: Cell<Option<IpAddr>>,
+    why: Cell<Option<Why>>,
+    /// The account whose credential was tried, if there is one.
+    tried: OnceCell<String>,
+    /// The foreign name in `Host`.
+    host: OnceCell<String>,
     end: EndNote,
 }
+
+/// Why a request was refused, for the log alone: a client is told less.
+#[derive(Debug, Clone, Copy)]
+pub struct Why {
+    pub cause: &'static str,
+    pub remedy: Option<&'static str>,
+}
+
+/// Longer `Host` names are cut.
+const HOST_CHARS_MAX: usize = 100;
 
 /// Notes who sent a request.
 pub fn sent_by(request: &HttpRequest, who: &Identity) {
@@ -57,6 +79,33 @@ pub fn sent_by(request: &HttpRequest, who: &Identity) {
 pub fn was_refused(request: &HttpRequest, code: &'static str) {
     if let Some(line) = of(request) {
         line.refused.set(Some(code));
+        line.address.set(address(request));
+    }
+}
+
+/// Notes why a request is refused.
+pub fn explain(request: &HttpRequest, cause: &'static str, remedy: Option<&'static str>) {
+    if let Some(line) = of(request) {
+        line.why.set(Some(Why { cause, remedy }));
+    }
+}
+
+/// Notes the account whose credential was tried in vain.
+pub fn was_tried(request: &HttpRequest, public_id: &str) {
+    if let Some(line) = of(request) {
+        // The first one counts.
+        let _ = line.tried.set(public_id.to_owned());
+    }
+}
+
+/// Notes the name in `Host` that is none of this gateway. `host` is empty if it is no ASCII text.
+pub fn has_foreign_host(request: &HttpRequest, host: &str) {
+    if let Some(line) = of(request) {
+        let sent = request.headers().get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+        let name = if host.is_empty() { String::from_utf8_lossy(sent) } else { host.into() };
+        let shown: String = name.chars().take(HOST_CHARS_MAX).collect();
+        // There is one name.
+        let _ = line.host.set(visible(&shown).into_owned());
     }
 }
 
@@ -132,6 +181,14 @@ impl AccessLine {
         };
         let model = end.and_then(|end| metrics.map(|metrics| metrics.requests.model_name(end.model)));
         let who = self.line.who.get();
+        let is_stranger = who.is_none() && route != Some(CONTROL);
+        let address = self.line.address.get().filter(|_| is_stranger);
+        // Quiet lines are not written, as a rule.
+        if is_stranger && !is_quiet && !stranger_lines::admits(address) {
+            return;
+        }
+        let why = self.line.why.get();
+        let user_id = who.map(|who| who.user().public_id.as_str()).or(self.line.tried.get().map(String::as_str));
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         /// The level of a line is fixed where it is written, so there are two.
         macro_rules! line {
@@ -153,8 +210,12 @@ impl AccessLine {
                     first_token_ms = end.and_then(|end| end.first_token).map(ms),
                     tokens_in = end.and_then(|end| end.tokens_in),
                     tokens_out = end.and_then(|end| end.tokens_out),
-                    user.id = who.map(|who| who.user().public_id.as_str()),
+                    user.id = user_id,
                     token.id = who.and_then(Identity::token).map(|token| token.public_id.as_str()),
+                    client.address = address.map(tracing::field::display),
+                    host = self.line.host.get().map(String::as_str),
+                    cause = why.map(|why| why.cause),
+                    remedy = why.and_then(|why| why.remedy),
                     "request"
                 )
             };

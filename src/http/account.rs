@@ -13,7 +13,7 @@ use crate::dialect::wire;
 use crate::http::body;
 use crate::http::errors::ErrorBody;
 use crate::http::head::{address, request_id};
-use crate::http::refusals::note_refusal;
+use crate::http::refusals::{note_refusal, note_sign_in};
 use crate::http::reply::{self, ApiError};
 use crate::model::credential::Username;
 use crate::rules::accounts::Accounts;
@@ -82,7 +82,9 @@ pub async fn password(
     let result = async {
         let asked: ChangePassword = body::json(&request, &mut payload, &config.limits).await?;
         let source = address(&request);
-        accounts.change_password(&asked.username, asked.current_password, asked.new_password, source).await
+        let changed =
+            accounts.change_password(&asked.username, asked.current_password, asked.new_password, source).await;
+        changed.inspect_err(|error| note_sign_in(&request, &asked.username, error))
     };
     result.await.map_err(|error| {
         note_refusal(&request, None, &error);
@@ -169,7 +171,8 @@ pub async fn token(
         if asked.grant_type.as_deref().is_some_and(|grant| grant != "password") {
             return Err(Error::unsupported("grant_type", "`grant_type` must be `password`"));
         }
-        auth.issue_token(&Username::of(&asked.username), asked.password, address(&request)).await
+        let issued = auth.issue_token(&Username::of(&asked.username), asked.password, address(&request)).await;
+        issued.inspect_err(|error| note_sign_in(&request, &asked.username, error))
     };
     match result.await {
         Ok((access_token, expires_in)) => {

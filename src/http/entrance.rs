@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use crate::base::error::Error;
 use crate::config::{Config, PlainHttp};
+use crate::http::access::explain;
 use crate::http::callers::is_from_the_host;
 use crate::http::client::Client;
 use crate::http::hosts::{Hosts, without_port};
@@ -72,14 +73,31 @@ pub fn check_entrance(request: &HttpRequest) -> Result<(), Error> {
         Some(ends) => Some(Client::find(*ends, request.headers(), &entrance.trusted_proxies)?),
         None => None,
     };
+    // Kept in any case: the log tells whom it refused.
+    client.iter().for_each(|client| client.keep(request));
     let Some(client) = client.filter(|client| entrance.serves(client.address)) else {
+        explain(
+            request,
+            "its address is in none of `allow_networks`",
+            Some("add its network to `allow_networks`, if it may use the gateway"),
+        );
         let message = "this gateway serves its own network alone; an admin can add yours to `allow_networks`";
         return Err(Error::forbidden(message));
     };
-    client.keep(request);
     // A client in an allowed network was led here by another site, or `allowed_hosts` lacks a name: admins should see either.
-    entrance.hosts.check(request).inspect_err(|error| note_refusal(request, None, error))?;
+    entrance.hosts.check(request).inspect_err(|error| {
+        match error {
+            Error::Misdirected { .. } => explain(
+                request,
+                "the `Host` header is no name of this gateway",
+                Some("add the name to `allowed_hosts`, if clients or a proxy may use it"),
+            ),
+            _ => explain(request, "a page of another site sent it", None),
+        }
+        note_refusal(request, None, error);
+    })?;
     if entrance.plain_http != PlainHttp::On && client.is_readable() {
+        explain(request, "it is not encrypted, and `plain_http` does not allow that", None);
         let error = entrance.only_encrypted(request);
         note_refusal(request, None, &error);
         return Err(error);

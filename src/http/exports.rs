@@ -9,7 +9,7 @@ use tracing::warn;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::base::clock::Timestamp;
-use crate::base::error::Error;
+use crate::base::error::{Error, chain};
 use crate::base::fields::Fields;
 use crate::config::{Answers, Config};
 use crate::http::body;
@@ -244,7 +244,7 @@ pub fn download(request: &HttpRequest, begun: Result<Exporter, Error>, answers: 
             Ok(None) => None,
             Err(error) => {
                 // The connection closes without the last chunk, so the client can tell that the body is incomplete.
-                warn!(request.id = %id, cause = %error, "an export was aborted, without a receipt");
+                warn!(request.id = %id, cause = chain(&error), "an export was aborted, without a receipt");
                 reply::log(&error, &id);
                 Some((Err(error), (exporter, reader)))
             }

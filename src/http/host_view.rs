@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::base::clock::Timestamp;
 use crate::base::clock::zone::Zone;
+use crate::base::error::chain;
 use crate::config::{Config, Upstream};
 use crate::gateway::Gateway;
 use crate::host::backups::KeptBackup;
@@ -255,7 +256,7 @@ impl HostView {
 /// Returns the size of the record and what findings need to know of it. What can't be read is unknown.
 pub async fn record_facts(store: &Store, accounts: &Accounts) -> (Option<RecordSize>, RecordFacts) {
     let (size, late) = tokio::join!(store.record_size(), store.late_erasures());
-    let unread = |error| tracing::warn!(cause = %error, "the size of the record can't be read");
+    let unread = |error| tracing::warn!(cause = chain(&error), "the size of the record can't be read");
     let size = size.map_err(unread).ok();
     let record = RecordFacts {
         can_record: Some(store.can_write()),
@@ -267,7 +268,8 @@ pub async fn record_facts(store: &Store, accounts: &Accounts) -> (Option<RecordS
     (size, record)
 }
 
-fn facts_of(state: &UpstreamState) -> UpstreamFacts {
+/// Returns what an upstream's last check found.
+pub fn facts_of(state: &UpstreamState) -> UpstreamFacts {
     match &state.condition {
         Condition::Unknown => UpstreamFacts::Unknown,
         Condition::Down { error, .. } => UpstreamFacts::Down(error.clone()),

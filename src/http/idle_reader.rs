@@ -3,6 +3,7 @@
 //! Over TCP the kernel closes a connection whose peer takes nothing (`TCP_USER_TIMEOUT`); a Unix socket has no such limit, and
 //! actix doesn't poll a body while its buffer is full. So a timer starts with each piece, and the next piece stops it.
 
+use crate::base::error::chain;
 use std::any::Any;
 use std::cell::RefCell;
 use std::net::Shutdown;
@@ -42,7 +43,7 @@ impl IdleReader {
         let socket = self.socket.clone();
         let timer = actix_web::rt::spawn(async move {
             tokio::time::sleep(limit).await;
-            warn!("a command took nothing of an export for {} s; its connection is closed", limit.as_secs());
+            warn!("a command read nothing of its export for {} s; its connection is closed", limit.as_secs());
             // The reader may be gone by now.
             let _ = SockRef::from(&socket).shutdown(Shutdown::Both);
         });
@@ -57,6 +58,6 @@ pub fn on_connect(connection: &dyn Any, data: &mut Extensions) {
         Ok(socket) => {
             data.insert(IdleReader { socket: Arc::new(socket), timer: Rc::default() });
         }
-        Err(cause) => warn!(%cause, "a command on the control socket has no time limit for its exports"),
+        Err(cause) => warn!(cause = chain(&cause), "a command on the control socket has no time limit for its exports"),
     }
 }

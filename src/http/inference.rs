@@ -17,6 +17,7 @@ use crate::gateway::{DecodedRequest, Gateway, Refused, stopped};
 use crate::http::access::{asks_a_model, sent_by, was_refused};
 use crate::http::delivery::{Exchange, panicked};
 use crate::http::head::{RequestHead, address, request_id};
+use crate::http::refusals::{note_owner, note_sign_in};
 use crate::http::standing::{Named, add_headers, limit_headers, queue_headers};
 use crate::http::{body, reply};
 use crate::model::credential::Credential;
@@ -220,7 +221,15 @@ impl Door<'_> {
         credential: Credential,
         caller: &'k mut CallerKnown,
     ) -> Result<&'k mut Admitted, Refused> {
+        let name = match &credential {
+            Credential::Password { username, .. } => Some(username.as_str().to_owned()),
+            Credential::Bearer(_) => None,
+        };
         let identified = self.auth.identify(credential, address(self.request)).await;
+        if let Err(denied) = &identified {
+            name.iter().for_each(|name| note_sign_in(self.request, name, &denied.error));
+            denied.whose.iter().for_each(|whose| note_owner(self.request, *whose));
+        }
         caller.whose = identified.as_ref().map_or_else(|denied| denied.whose, |who| Some(who.whose()));
         let who = identified.map_err(|denied| denied.error)?;
         sent_by(self.request, &who);

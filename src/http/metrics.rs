@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use crate::auth::Auth;
 use crate::base::clock::Timestamp;
-use crate::base::error::Error;
+use crate::base::error::{Error, chain};
 use crate::config::Config;
 use crate::gateway::Stages;
 use crate::host::machine::Disk;
@@ -194,7 +194,7 @@ pub async fn show_to_all(text: web::Data<MetricsText>) -> HttpResponse {
     match text.read().await {
         Ok(text) => HttpResponse::Ok().insert_header((CONTENT_TYPE, TEXT)).body(text),
         Err(error) => {
-            tracing::error!(cause = %error, "the metrics can't be read");
+            tracing::error!(cause = chain(&error), "the metrics can't be read");
             HttpResponse::InternalServerError().finish()
         }
     }

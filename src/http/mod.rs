@@ -55,6 +55,7 @@ pub mod settings;
 pub mod stamp;
 pub mod standing;
 pub mod story;
+pub mod stranger_lines;
 pub mod tokens;
 pub mod transport;
 pub mod unknown;

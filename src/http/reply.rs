@@ -71,11 +71,11 @@ pub fn log(error: &Error, id: &RequestId) {
             error!(request.id = %id, code = error.code(), cause = format!("{cause:#}"), "request failed");
         }
         Error::UpstreamDown { cause } => {
-            warn!(request.id = %id, code = error.code(), cause = format!("{cause:#}"), "the model server can't be reached");
+            warn!(request.id = %id, code = error.code(), cause = format!("{cause:#}"), "the upstream can't be reached");
         }
         Error::UpstreamRefused { .. } | Error::UpstreamDied { .. } | Error::Timeout { .. } => {
             // The upstream's message may quote the prompt or the answer, which only the record may hold.
-            warn!(request.id = %id, code = error.code(), "the model server failed");
+            warn!(request.id = %id, code = error.code(), "the upstream failed");
         }
         _ => {}
     }

@@ -13,13 +13,15 @@ use futures_util::FutureExt;
 
 use crate::base::error::Error;
 use crate::dialect::{Dialect, of_client};
-use crate::http::access::{AccessLine, was_refused};
+use crate::http::access::{AccessLine, has_foreign_host, was_refused};
 use crate::http::callers::is_from_the_host;
 use crate::http::entrance::check_entrance;
 use crate::http::framing::Framing;
 use crate::http::head::{RequestHead, request_id};
+use crate::http::pages::dress::refusal_page;
 use crate::http::refusals::refuse;
 use crate::http::reply::ApiError;
+use crate::http::unknown::is_for_a_browser;
 
 /// Answers every request, with its id and with headers against caching and sniffing.
 pub async fn stamp(
@@ -46,7 +48,13 @@ pub async fn stamp(
         },
         Err(error) => {
             was_refused(request.request(), error.code());
-            let refusal = refuse(request.request(), error);
+            if let Error::Misdirected { host } = &error {
+                has_foreign_host(request.request(), host);
+            }
+            let refusal = match is_for_a_browser(request.request()) {
+                true => refusal_page(&error, request.request()),
+                false => refuse(request.request(), error),
+            };
             request.into_response(refusal).map_into_boxed_body()
         }
     };

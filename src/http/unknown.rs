@@ -27,7 +27,7 @@ pub async fn wrong_method(request: HttpRequest, allow: String) -> HttpResponse {
 }
 
 /// Returns whether a person looks at the answer: browsers ask for HTML, and clients of the API don't.
-fn is_for_a_browser(request: &HttpRequest) -> bool {
+pub fn is_for_a_browser(request: &HttpRequest) -> bool {
     let accepts = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let is_page = ["/admin", "/me", "/live"].iter().any(|root| request.path().starts_with(root));
     request.method() == Method::GET && (is_page || accepts.is_some_and(|accept| accept.starts_with("text/html")))

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use tokio::sync::{Notify, watch};
 
 use crate::base::clock::Timestamp;
-use crate::base::error::Error;
+use crate::base::error::{Error, chain};
 use crate::model::catalog::{LoadedModel, ModelCard, Skills, UpstreamId};
 use crate::model::model_name::ModelName;
 use crate::model::provider_kind::ProviderKind;
@@ -157,13 +157,29 @@ impl Routing {
         let known = &mut all[upstream.0];
         let before = known.condition.clone();
         change(known);
-        let name = client.name(upstream);
+        let (name, url) = (client.name(upstream), client.url(upstream));
         match (&before, &known.condition) {
             (Condition::Down { .. } | Condition::Unknown, Condition::Up) => {
-                tracing::info!(upstream.name = name, models = known.models.len(), "upstream `{name}` is up");
+                let models = known.models.len();
+                tracing::info!(
+                    upstream.name = name,
+                    upstream.url = %url,
+                    models,
+                    "upstream `{name}` at {url} answers, with {models} models"
+                );
             }
             (Condition::Up | Condition::Unknown, Condition::Down { error, .. }) => {
-                tracing::warn!(upstream.name = name, cause = error, "upstream `{name}` is down");
+                let remedy = match url.is_loopback() && known.kind == ProviderKind::Ollama {
+                    true => "start it: `systemctl start ollama`, or `ollama serve`",
+                    false => "start it on its host, or correct its `url`",
+                };
+                tracing::warn!(
+                    upstream.name = name,
+                    upstream.url = %url,
+                    cause = error,
+                    remedy,
+                    "upstream `{name}` at {url} is down: {error}; {remedy}"
+                );
             }
             _ => {}
         }
@@ -279,7 +295,11 @@ impl Routing {
                 skills
             }
             Err(error) => {
-                tracing::warn!(upstream.name = client.name(upstream), cause = %error, "what a model can do can't be read");
+                tracing::warn!(
+                    upstream.name = client.name(upstream),
+                    cause = chain(&error),
+                    "what a model can do can't be read"
+                );
                 self.0.wanted[upstream.0].notify_one();
                 None
             }
@@ -383,7 +403,7 @@ fn sure(error: &Error) -> Sure {
 fn words(error: &Error) -> String {
     let words = match error {
         Error::UpstreamDown { cause } => format!("{cause:#}"),
-        other => other.to_string(),
+        other => chain(other),
     };
     words.chars().take(ERROR_CHARS_MAX).collect()
 }

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::base::clock::Timestamp;
+use crate::base::error::chain;
 use crate::config::{BackupSchedule, Config};
 use crate::host::backups::{KeptBackup, VainTries, file_name, is_due, kept, time_of};
 use crate::host::findings::bytes;
@@ -69,7 +70,7 @@ pub async fn keep_up(app: Arc<App>) {
 /// Has the record tell of a backup, and looks into the folder again.
 async fn tell(app: &App, schedule: &BackupSchedule, backup: &Backup) {
     if let Err(error) = app.store.note_backup(BackupNote::of(backup, true)).await {
-        warn!(cause = %error, "the record doesn't tell of the scheduled backup");
+        warn!(cause = chain(&error), "the record doesn't tell of the scheduled backup");
     }
     if let Err(cause) = list(app, &schedule.folder).await {
         warn!(cause = format!("{cause:#}"), "the folder of the backups can't be read");
@@ -124,7 +125,7 @@ fn make(database: &Path, config: &Config, schedule: &BackupSchedule) -> anyhow::
         let file = folder.join(&old.file);
         // The new one is complete all the same.
         if let Err(cause) = fs::remove_file(&file) {
-            warn!(%cause, "the old backup {} can't be removed", file.display());
+            warn!(cause = chain(&cause), "the old backup {} can't be removed", file.display());
         }
     }
     Ok(Some(backup))

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::base::error::chain;
 use crate::http::stamp::stamp;
 use crate::http::{host, idle_reader};
 use crate::serve::app::App;
@@ -47,7 +48,7 @@ impl Control {
         let at_the_end = ended.clone().drop_guard();
         let served = tokio::task::spawn_local(async move {
             if let Err(cause) = server.await {
-                warn!(%cause, "the control socket can't be served");
+                warn!(cause = chain(&cause), "the control socket can't be served");
             }
             drop(at_the_end);
         });

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_http::body::{BoxBody, MessageBody};
+use actix_http::error::DispatchError;
 use actix_http::{Extensions, HttpServiceBuilder, Request, Response};
 use actix_server::{GracefulShutdownSignal, ServerBuilder};
 use actix_service::{IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, map_config};
@@ -18,9 +19,11 @@ use actix_web::rt::net::TcpStream;
 use anyhow::Context;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
-use tracing::debug;
+use tracing::{debug, info};
 
+use crate::base::error::chain;
 use crate::http::connections::Connections;
+use crate::http::stranger_lines;
 use crate::http::transport::Ends;
 
 /// How long the kernel keeps a connection whose peer acknowledges nothing. Without it, a client that never reads would never be
@@ -168,7 +171,7 @@ fn counted<S>(
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = S::Error, InitError = S::InitError>
 where
     S: ServiceFactory<TcpStream, Config = (), Response = ()>,
-    S::Error: fmt::Debug,
+    S::Error: ConnectionEnd,
 {
     apply_fn_factory(service, move |stream: TcpStream, service: &S::Service| {
         let peer = stream.peer_addr().ok();
@@ -176,7 +179,47 @@ where
         let serving = connected.map(|connected| (service.call(stream), connected));
         async move {
             let Some((serving, _connected)) = serving else { return Ok(()) };
-            serving.await.inspect_err(|cause| debug!(?cause, "a connection ended"))
+            serving.await.inspect_err(|cause| tell_end(cause, peer.map(|peer| peer.ip().to_canonical())))
         }
     })
+}
+
+/// Why a connection ended before its client closed it.
+trait ConnectionEnd: fmt::Debug {
+    /// Returns the error of the layer that speaks HTTP.
+    fn of_http(&self) -> Option<&DispatchError>;
+}
+
+impl ConnectionEnd for DispatchError {
+    fn of_http(&self) -> Option<&DispatchError> {
+        Some(self)
+    }
+}
+
+impl<T: fmt::Debug> ConnectionEnd for TlsError<T, DispatchError> {
+    fn of_http(&self) -> Option<&DispatchError> {
+        match self {
+            TlsError::Service(cause) => Some(cause),
+            TlsError::Tls(_) | TlsError::Timeout => None,
+        }
+    }
+}
+
+/// Logs what was no HTTP request: it has no handler, no id and no row. The causes are words of the parser, none of the client.
+fn tell_end(end: &impl ConnectionEnd, peer: Option<IpAddr>) {
+    let address = peer.map(tracing::field::display);
+    match end.of_http() {
+        Some(DispatchError::Parse(cause)) if stranger_lines::admits(peer) => info!(
+            client.address = address,
+            reason = "malformed_request",
+            cause = chain(cause),
+            "a connection was closed: it sent no valid HTTP request; a client that speaks https to `listen` looks like this"
+        ),
+        Some(DispatchError::SlowRequestTimeout) if stranger_lines::admits(peer) => info!(
+            client.address = address,
+            reason = "slow_request",
+            "a connection was closed: the head of its request took too long"
+        ),
+        _ => debug!(client.address = address, cause = ?end, "a connection ended"),
+    }
 }

@@ -8,6 +8,7 @@ use anyhow::Context;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
+use crate::base::error::chain;
 use crate::http::metrics::{MetricsText, show_to_all};
 use crate::serve::app::App;
 
@@ -46,12 +47,12 @@ impl MetricsServer {
             .with_context(|| format!("can't listen on {listen}; `metrics.listen` chooses the address"))?;
         let address = server.addrs().first().copied().unwrap_or(listen);
         let server = server.run();
-        info!("metrics are at http://{address}/metrics, for everybody who reaches it");
+        info!("metrics are at http://{address}/metrics, without a sign-in");
         let handle = server.handle();
         let served = tokio::task::spawn_local(async move {
             // People are served without it.
             if let Err(cause) = server.await {
-                error!(%cause, "metrics can't be served");
+                error!(cause = chain(&cause), "metrics can't be served");
             }
         });
         Ok(MetricsServer(Some((handle, served))))

@@ -5,6 +5,7 @@ pub mod app;
 pub mod backups;
 pub mod control;
 pub mod disk;
+pub mod greeting;
 pub mod listeners;
 pub mod metrics_server;
 pub mod parts;

@@ -1,6 +1,5 @@
 //! The HTTP server: sockets, layers in order, workers, and a stop after which every request has its record.
 
-use std::io::Write;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +15,14 @@ use tracing_actix_web::TracingLogger;
 use crate::base::clock::Timestamp;
 use crate::config::Config;
 use crate::host::files::{self, OpenFiles};
-use crate::host::findings::{HostFacts, findings};
 use crate::host::watch::Served;
 use crate::http;
 use crate::http::address_quotas::AddressQuotas;
 use crate::http::connections::Connections;
-use crate::http::host_view::record_facts;
 use crate::http::stamp::stamp;
 use crate::serve::app::App;
 use crate::serve::control::Control;
+use crate::serve::greeting;
 use crate::serve::listeners::{ServedApp, listen};
 use crate::serve::metrics_server::MetricsServer;
 use crate::serve::parts::Parts;
@@ -47,6 +45,7 @@ const CLOSE_WAIT_MAX: Duration = Duration::from_secs(30);
 pub async fn run(app: App) -> anyhow::Result<()> {
     let app = Arc::new(app);
     let config = app.config.clone();
+    greeting::starts(&config);
     // From here on SIGHUP, which a closed terminal sends, too, doesn't end the gateway.
     let hangup = signal(SignalKind::hangup()).context("can't catch SIGHUP")?;
     let certificates = config.tls.files.clone().map(|files| Certificates::read(files, app.watch.clone()));
@@ -99,7 +98,8 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let mut signals = Signals::catch().context("signals can't be caught")?;
     let hangups = tokio::task::spawn_local(reload(hangup, certificates));
     let background = upkeep::start(&app, quotas, control.ended());
-    greet(&app, &serves).await;
+    greeting::serves(&app, &serves).await;
+    let model = tokio::task::spawn_local(greeting::tells_of_the_default_model(app.clone()));
     systemd::ready(&app, &serves);
 
     let handle = server.handle();
@@ -123,6 +123,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     control.stop().await;
     monitoring.stop().await;
     hangups.abort();
+    model.abort();
     close(&app).await;
     match vitals.reason() {
         Some(reason) => bail!("{reason}"),
@@ -220,36 +221,6 @@ pub fn workers(config: &Config) -> usize {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         workers => workers,
     }
-}
-
-async fn greet(app: &App, served: &Served) {
-    let (config, settings) = (&app.config, app.store.settings().now());
-    let (machine, (_, record)) = tokio::join!(app.watch.machine(config), record_facts(&app.store, &app.accounts));
-    info!("files: {}", served.files.describe(&settings));
-    // The upstreams are asked from now on; what comes of it is logged by the one who asks.
-    let facts = HostFacts {
-        config,
-        settings,
-        plain: served.plain,
-        certificate: app.watch.certificate().map(Ok),
-        machine: &machine,
-        files: Some(served.files),
-        upstreams: Vec::new(),
-        record,
-        database: None,
-        backups: app.watch.backups.now(),
-        now: Timestamp::now(),
-    };
-    for found in findings(&facts) {
-        warn!(finding.code = found.code.name(), "{}; {}", found.message, found.remedy);
-    }
-    let mut lines = String::new();
-    for url in served.urls() {
-        info!(version = env!("CARGO_PKG_VERSION"), "listening on {url}");
-        lines.push_str(&format!("listening on {url}\n"));
-    }
-    // The log has it, too, so a closed standard output is no reason not to start.
-    let _ = std::io::stdout().write_all(lines.as_bytes());
 }
 
 #[cfg(test)]

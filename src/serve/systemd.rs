@@ -8,6 +8,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tracing::warn;
 
+use crate::base::error::chain;
 use crate::host::watch::Served;
 use crate::rules::routing::{Condition, UpstreamState};
 use crate::serve::alive::{self, HangLimits, WRITE_TIME_MAX};
@@ -73,6 +74,6 @@ fn status(served: &Served, upstreams: &[UpstreamState]) -> String {
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(cause) = sd_notify::notify(states) {
-        warn!(%cause, "systemd can't be told about the gateway");
+        warn!(cause = chain(&cause), "systemd can't be told about the gateway");
     }
 }

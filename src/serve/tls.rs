@@ -60,10 +60,14 @@ impl Certificates {
             Ok(own) => {
                 let facts = own.facts.clone();
                 *self.now.0.write().unwrap_or_else(PoisonError::into_inner) = own;
-                info!(serial = facts.serial, valid_until = facts.valid_until.rfc3339(), "read the certificate again");
+                info!(
+                    serial = facts.serial,
+                    valid_until = facts.valid_until.rfc3339(),
+                    "the certificate was read again"
+                );
                 self.watch.shows(facts);
             }
-            Err(cause) => warn!("the certificate was not changed: {cause:#}; the one of before is still in use"),
+            Err(cause) => warn!("the certificate can't be read again: {cause:#}; the previous one stays in use"),
         }
     }
 }

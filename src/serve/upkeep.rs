@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tracing::warn;
 
+use crate::base::error::chain;
 use crate::base::vital::panic_on_purpose;
 use crate::http::address_quotas::AddressQuotas;
+use crate::http::stranger_lines;
 use crate::provider;
 use crate::rules::retention::Retention;
 use crate::serve::alive::WRITE_TIME_MAX;
@@ -116,7 +118,7 @@ async fn watch_room(app: Arc<App>) {
             app.stages.audit.write_unwritten();
             app.stages.audit.flush_refusals(false);
             if let Err(error) = app.store.advance_closed().await {
-                warn!(cause = %error, "there is room again, and still nothing can be written");
+                warn!(cause = chain(&error), "the disk has free space again, but nothing can be written");
             }
         }
     }
@@ -129,7 +131,7 @@ pub async fn follow(app: Arc<App>) {
             Ok(true) => {}
             Ok(false) => tokio::time::sleep(FOLLOWERS_REST).await,
             Err(error) => {
-                warn!(cause = %error, "the sums of usage are not up to date");
+                warn!(cause = chain(&error), "the sums of usage are not up to date");
                 tokio::time::sleep(BEAT).await;
             }
         }
@@ -150,7 +152,7 @@ pub async fn index(app: Arc<App>) {
             }
             Ok(false) => tokio::time::sleep(FOLLOWERS_REST).await,
             Err(error) => {
-                warn!(cause = %error, "the search index is not up to date");
+                warn!(cause = chain(&error), "the search index is not up to date");
                 tokio::time::sleep(BEAT).await;
             }
         }
@@ -165,7 +167,7 @@ pub async fn erase(app: Arc<App>) {
             Ok(true) => tokio::time::sleep(ERASING_REST).await,
             Ok(false) => tokio::time::sleep(ERASING_LOOK).await,
             Err(error) => {
-                warn!(cause = %error, "erasing contents failed; it is retried later");
+                warn!(cause = chain(&error), "erasing contents failed; it is retried later");
                 tokio::time::sleep(BEAT).await;
             }
         }
@@ -180,7 +182,7 @@ pub async fn retain(app: Arc<App>) {
             Ok(true) => tokio::time::sleep(ERASING_REST).await,
             Ok(false) => tokio::time::sleep(ERASING_LOOK).await,
             Err(error) => {
-                warn!(cause = %error, "erasing what is too old failed; it is retried later");
+                warn!(cause = chain(&error), "erasing what is too old failed; it is retried later");
                 tokio::time::sleep(BEAT).await;
             }
         }
@@ -196,7 +198,7 @@ pub async fn watch_upstreams(app: Arc<App>) {
 fn tell_dropped_lines(app: &App, told: &mut u64) {
     let dropped = app.metrics.dropped_lines();
     if dropped > *told {
-        warn!(lines = dropped - *told, "lines of the log were dropped, since whoever reads it is too slow");
+        warn!(lines = dropped - *told, "lines of the log were dropped, since its reader is too slow");
         *told = dropped;
     }
 }
@@ -206,12 +208,13 @@ pub async fn run(app: Arc<App>, quotas: AddressQuotas) {
     // The first look at a person reads back far; the list of people should not wait for it.
     let everybody = app.store.people().all().map(|user| user.id).collect();
     if let Err(error) = app.store.last_requests(everybody).await {
-        warn!(cause = %error, "when people last asked for something can't be read");
+        warn!(cause = chain(&error), "when people last asked for something can't be read");
     }
     let mut dropped = 0;
     for beat in 1u32.. {
         tokio::time::sleep(BEAT).await;
         tell_dropped_lines(&app, &mut dropped);
+        stranger_lines::tell_left_out();
         if beat % LADDER_BEATS == 0 {
             let auth = app.auth.clone();
             // A failed save is logged there, and retried at a later beat.
@@ -225,10 +228,10 @@ pub async fn run(app: Arc<App>, quotas: AddressQuotas) {
         if beat % LADDER_BEATS == 0
             && let Err(error) = app.auth.sessions.sweep().await
         {
-            warn!(cause = %error, "sessions that have ended can't be removed");
+            warn!(cause = chain(&error), "sessions that have ended can't be removed");
         }
         if let Err(error) = app.store.advance_closed().await {
-            warn!(cause = %error, "the watermark of closed requests can't be moved");
+            warn!(cause = chain(&error), "the watermark of closed requests can't be moved");
         }
     }
 }

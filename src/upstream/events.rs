@@ -5,7 +5,7 @@ use awc::error::PayloadError;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 
-use crate::base::error::Error;
+use crate::base::error::{Error, chain};
 use crate::model::chat::ChatEvent;
 use crate::provider::Decoder;
 use crate::upstream::failure::Failure;
@@ -69,6 +69,6 @@ impl Events {
 }
 
 fn read_error(cause: &PayloadError) -> Error {
-    tracing::warn!(%cause, "the model server's answer broke off");
+    tracing::warn!(cause = chain(cause), "the upstream's answer broke off");
     Error::UpstreamRefused { message: "the model server's answer broke off".into() }
 }

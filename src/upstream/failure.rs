@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use awc::error::{ConnectError, SendRequestError};
 
-use crate::base::error::Error;
+use crate::base::error::{Error, chain};
 use crate::config::UpstreamLimits;
 use crate::upstream::tls;
 
@@ -28,13 +28,13 @@ impl Failure {
                 Error::UpstreamDown { cause: anyhow!("connecting took too long") }
             }
             // awc's name for an established connection that ends before the head of an answer.
-            SendRequestError::Connect(ConnectError::Disconnected) => return closed_early("it was closed"),
+            SendRequestError::Connect(ConnectError::Disconnected) => return closed_early("it was closed".into()),
             SendRequestError::Connect(ConnectError::Io(cause)) => {
-                let cause = tls::failure(&cause).map_or_else(|| anyhow!("{cause}"), anyhow::Error::msg);
+                let cause = tls::failure(&cause).map_or_else(|| anyhow!(chain(&cause)), anyhow::Error::msg);
                 Error::UpstreamDown { cause }
             }
-            SendRequestError::Connect(cause) => Error::UpstreamDown { cause: anyhow!("{cause}") },
-            other => return closed_early(other),
+            SendRequestError::Connect(cause) => Error::UpstreamDown { cause: anyhow!(chain(&cause)) },
+            other => return closed_early(chain(&other)),
         };
         error.into()
     }
@@ -45,8 +45,8 @@ impl Failure {
     }
 }
 
-fn closed_early(cause: impl std::fmt::Display) -> Failure {
-    tracing::warn!(%cause, "the model server closed the connection before its answer");
+fn closed_early(cause: String) -> Failure {
+    tracing::warn!(cause, "the upstream closed the connection before its answer");
     let message = "the model server closed the connection before its answer".into();
     Failure { error: Error::UpstreamRefused { message }, broke_off: true }
 }

@@ -1,5 +1,6 @@
 //! TLS to `https` upstreams: which certificates are trusted, and what is wrong with one that is not.
 
+use crate::base::error::chain;
 use std::io;
 use std::sync::{Arc, LazyLock};
 
@@ -18,7 +19,7 @@ pub fn config() -> Result<Arc<ClientConfig>, Error> {
 fn make() -> Result<ClientConfig, Error> {
     let found = rustls_native_certs::load_native_certs();
     for cause in &found.errors {
-        tracing::warn!(%cause, "some certificates that this host trusts can't be read");
+        tracing::warn!(cause = chain(cause), "some certificates that this host trusts can't be read");
     }
     let mut trusted = RootCertStore::empty();
     let (added, _) = trusted.add_parsable_certificates(found.certs);

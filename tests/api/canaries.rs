@@ -119,7 +119,7 @@ async fn at_debug_level_no_line_of_the_log_holds_a_secret_a_prompt_or_an_answer(
         ("what was shown as a token", NOT_A_TOKEN.to_owned()),
     ]);
     let log = std::fs::read_to_string(log.path()).unwrap();
-    assert!(log.contains("DEBUG") && log.contains("the model server failed"), "it did log: {log}");
+    assert!(log.contains("DEBUG") && log.contains("the upstream failed"), "it did log: {log}");
     assert!(log.contains("route=\"unmatched\"") && log.contains("outcome=\"completed\""), "requests have lines: {log}");
     for line in log.lines() {
         for (what, canary) in &canaries {

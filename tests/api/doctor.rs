@@ -1,6 +1,6 @@
 //! Every finding of `doctor`, provoked on the real program: it is told, with a remedy, and not where nothing is wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -246,16 +246,19 @@ async fn scripts_get_one_object_with_stable_names() {
     let (told, code) = told_to_scripts(gateway.data_dir(), &variables, &[]);
 
     assert_eq!(code, Some(0), "there are hints alone: {told}");
-    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<BTreeSet<_>>();
     assert_eq!(
         names(&told),
-        "backups configuration data_folder database default_model findings gateway listen ok open_files upstreams version"
+        words(
+            "version ok configuration listen data_folder gateway database open_files backups default_model upstreams findings"
+        )
     );
-    assert_eq!(names(&told["configuration"]), "file variables");
-    assert_eq!(names(&told["database"]), "bytes checked_seconds state");
-    assert_eq!(names(&told["upstreams"][0]), "error kind models name slots up url");
+    assert_eq!(names(&told["configuration"]), words("file variables"));
+    assert_eq!(names(&told["database"]), words("bytes state checked_seconds"));
+    assert_eq!(names(&told["upstreams"][0]), words("name kind url up error models slots"));
     let found = told["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == "no_effect").unwrap();
-    assert_eq!(names(found), "code failure message remedy");
+    assert_eq!(names(found), words("code message remedy failure"));
     assert_eq!((&found["failure"], &told["gateway"]), (&json!(false), &json!("running")));
     assert_eq!(told["configuration"]["file"], file.to_str().unwrap());
     assert_eq!(told["data_folder"], gateway.data_dir().to_str().unwrap());

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::auth::throttle::ladder::Ladder;
 use crate::base::clock::Timestamp;
+use crate::base::error::chain;
 use crate::base::owner;
 use crate::base::secret::random_bytes;
 
@@ -60,7 +61,11 @@ impl Memory {
                 ladder
             }
             Err(cause) => {
-                warn!(%cause, "{} can't be read; the counts of wrong passwords start at zero", self.counts.display());
+                warn!(
+                    cause = chain(cause.as_ref()),
+                    "{} can't be read; the counts of wrong passwords start at zero",
+                    self.counts.display()
+                );
                 Ladder::default()
             }
         }

@@ -22,7 +22,7 @@ use crate::http::pages::problem::{FormProblem, about};
 use crate::http::pages::route::page_routes;
 use crate::http::pages::visit::{Guest, SignedIn, Visit, local_path, no_session_cookie, session_cookie};
 use crate::http::pages::words::sentences;
-use crate::http::refusals::note_refusal;
+use crate::http::refusals::{note_refusal, note_sign_in};
 use crate::model::credential::Username;
 use crate::rules::accounts::Accounts;
 use crate::store::Store;
@@ -123,6 +123,7 @@ async fn sign_in(form: Posted<Guest>, auth: web::Data<Auth>) -> PageResult {
             Ok(response)
         }
         Err(error) => {
+            note_sign_in(visit.request(), fields.text("username"), &error);
             note_refusal(visit.request(), None, &error);
             let status = status_of(&error);
             let problem = refusal_of_password(error)?;
@@ -244,6 +245,7 @@ async fn change_password(form: Posted<Guest>, accounts: web::Data<Accounts>, aut
         }
     };
     if let Err(error) = changed.await {
+        note_sign_in(visit.request(), &name, &error);
         note_refusal(visit.request(), None, &error);
         let problem = refusal_of_password(error)?;
         return visit.page_as(problem.status(), &PasswordPage::of(visit, Some(problem), &name));

@@ -3,12 +3,12 @@
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode, Uri};
+use actix_web::http::{ConnectionType, Method, StatusCode, Uri};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use askama::Template;
 
-use crate::base::error::{Error, retry_after_seconds};
+use crate::base::error::{Error, chain, retry_after_seconds};
 use crate::dialect::{Dialect, openai::OpenAi};
 use crate::http::head::request_id;
 use crate::http::pages::fault::{Confirmation, Fault};
@@ -118,6 +118,14 @@ pub fn missing_page(visit: &Visit) -> HttpResponse {
     told(visit, StatusCode::NOT_FOUND, "No such page", text, &[])
 }
 
+/// Returns the page for a request that was refused before any handler, and closes its connection: the body was not read.
+pub fn refusal_page(error: &Error, request: &HttpRequest) -> HttpResponse {
+    let mut page = error_page(&Visit::of(request), error);
+    add_headers(page.headers_mut());
+    page.head_mut().set_connection_type(ConnectionType::Close);
+    page
+}
+
 fn error_page(visit: &Visit, error: &Error) -> HttpResponse {
     reply::log(error, &request_id(visit.request()));
     let status = OpenAi.error(error, &request_id(visit.request())).status;
@@ -170,7 +178,7 @@ fn rendered(status: StatusCode, page: &impl Template, visit: &Visit) -> HttpResp
     match render(page) {
         Ok(text) => html(status, text),
         Err(fault) => {
-            tracing::error!(request.id = %request_id(visit.request()), cause = %fault, "a page can't be rendered");
+            tracing::error!(request.id = %request_id(visit.request()), cause = chain(&fault), "a page can't be rendered");
             HttpResponse::InternalServerError().body("an error inside the gateway")
         }
     }

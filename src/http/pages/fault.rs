@@ -37,6 +37,15 @@ pub struct Confirmation {
     pub problem: Option<String>,
 }
 
+impl std::error::Error for Fault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Fault::Refused(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {

@@ -10,6 +10,7 @@ use crate::auth::Auth;
 use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::config::Config;
+use crate::http::access::explain;
 use crate::http::body;
 use crate::http::head::address;
 use crate::http::pages::fault::{Confirmation, Fault};
@@ -128,6 +129,7 @@ fn check_origin(request: &HttpRequest) -> Result<(), Fault> {
 
 fn note_forged(request: &HttpRequest, visit: &Visit) {
     let who = visit.session().and_then(|session| session.identity()).map(|who| who.whose());
+    explain(request, "a form came from another site, or from before the sign-in", None);
     note_refusal(request, who, &Error::forbidden("the form came from elsewhere"));
 }
 

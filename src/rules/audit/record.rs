@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::base::error::Error;
+use crate::base::error::{Error, chain};
 use crate::base::vital::panic_on_purpose;
 use crate::metrics::ModelIndex;
 use crate::model::chat::{ChatEvent, End, Piece, Spent};
@@ -142,7 +142,7 @@ impl Record {
         let Some(row) = &mut self.row else { return };
         let attempt = row.attempt.unwrap_or(1);
         row.attempt = Some(attempt.saturating_add(1));
-        self.notes.push(format!("attempt {attempt} on `{upstream}` failed with {}: {error}", error.code()));
+        self.notes.push(format!("attempt {attempt} on `{upstream}` failed with {}: {}", error.code(), chain(error)));
     }
 
     /// Adds a note for readers of the result, on a line of its own.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
+use crate::base::error::chain;
 use crate::model::catalog::{LoadedModel, UpstreamId};
 use crate::upstream::UpstreamClient;
 
@@ -49,7 +50,11 @@ async fn ask_one(client: &UpstreamClient, upstream: UpstreamId, is_up: bool) -> 
     match tokio::time::timeout(WAIT_MAX, client.loaded(upstream)).await {
         Ok(Ok(models)) => models,
         Ok(Err(error)) => {
-            tracing::debug!(upstream.name = client.name(upstream), cause = %error, "the loaded models can't be read");
+            tracing::debug!(
+                upstream.name = client.name(upstream),
+                cause = chain(&error),
+                "the loaded models can't be read"
+            );
             None
         }
         Err(_) => None,

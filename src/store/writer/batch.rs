@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tracing::error;
 
 use crate::base::clock::Timestamp;
+use crate::base::error::chain;
 use crate::base::vital::panic_on_purpose;
 use crate::model::record::Act;
 use crate::store::audit;
@@ -160,7 +161,7 @@ fn write_apart(tx: &mut Tx<'_>, entries: &mut [Sent]) -> Result<(), Undone> {
             if sent.letter.entry.shorten()
                 && let Err(cause) = apart(tx, |tx| audit::write(tx, std::iter::once(&sent.letter.entry)))?
             {
-                error!(%cause, "a result can't be written in any form");
+                error!(cause = chain(&cause), "a result can't be written in any form");
             }
             sent.refused = Some(cause);
         }
