@@ -94,7 +94,10 @@ async fn examine(config: &Config, origin: &Origin, deep: bool) -> DoctorReport {
         ok: !findings.iter().any(|finding| finding.failure),
         configuration: origin.into(),
         listen: listens(config),
-        data_folder: config.data_dir.display().to_string(),
+        data_folder: std::path::absolute(&config.data_dir)
+            .unwrap_or_else(|_| config.data_dir.clone())
+            .display()
+            .to_string(),
         gateway,
         database: database.report,
         // A service may have another limit, which its log and the running gateway tell.

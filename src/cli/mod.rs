@@ -10,6 +10,7 @@ use crate::base::text::{is_hidden, visible};
 use crate::config::{Config, Origin, Problem};
 use crate::http;
 use crate::serve::app::App;
+use crate::serve::greeting;
 use crate::serve::server;
 use crate::serve::telemetry;
 
@@ -179,6 +180,7 @@ fn run_command(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Serve => telemetry::init(&config.log).and_then(|log| {
             actix_web::rt::System::new().block_on(async {
+                greeting::starts(&config);
                 let app = App::build(config).await?;
                 app.metrics.count_dropped_lines(log.dropped());
                 server::run(app).await

@@ -165,7 +165,7 @@ impl Routing {
                     upstream.name = name,
                     upstream.url = %url,
                     models,
-                    "upstream `{name}` at {url} answers, with {models} models"
+                    "upstream `{name}` answers"
                 );
             }
             (Condition::Up | Condition::Unknown, Condition::Down { error, .. }) => {
@@ -178,7 +178,7 @@ impl Routing {
                     upstream.url = %url,
                     cause = error,
                     remedy,
-                    "upstream `{name}` at {url} is down: {error}; {remedy}"
+                    "upstream `{name}` is down"
                 );
             }
             _ => {}

@@ -25,43 +25,39 @@ const FIRST_ANSWERS_LOOK: Duration = Duration::from_millis(100);
 pub fn starts(config: &Config) {
     let version = env!("CARGO_PKG_VERSION");
     let folder = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+    // A folder that is not there yet has no disk.
     let disk = Disk::of(&config.data_dir);
-    let free = disk.map_or("unknown".to_owned(), |disk| bytes(disk.free));
+    let free = disk.map(|disk| format!("; {} are free for its data", bytes(disk.free))).unwrap_or_default();
     info!(
         version,
         data_dir = %folder.display(),
         disk_free_bytes = disk.map(|disk| disk.free),
-        "lan-gateway {version} starts; data folder {}, free on its disk: {free}",
-        folder.display()
+        "lan-gateway {version} starts{free}"
     );
     let file = config.file.as_ref().map(|file| file.display().to_string());
     let variables: Vec<&str> = config.keys.iter().filter_map(|key| key.source.variable()).collect();
     let variables = variables.join(" ");
-    let shown = match variables.as_str() {
-        "" => "no variable of the environment overrides it".to_owned(),
-        variables => format!("overridden by the environment: {variables}"),
+    let read = match (&file, variables.as_str()) {
+        (Some(_), "") => "the configuration was read from a file",
+        (Some(_), _) => "the configuration was read from a file, and variables of the environment override it",
+        (None, "") => "there is no configuration, so the defaults hold",
+        (None, _) => "the configuration was read from the environment; there is no file",
     };
-    info!(
-        config.file = file,
-        config.variables = variables,
-        "configuration: {}; {shown}",
-        file.as_deref().unwrap_or("defaults, without a file")
-    );
+    info!(config.file = file, config.variables = variables, "{read}");
     let networks: Vec<String> = config.allow_networks.iter().map(ToString::to_string).collect();
     let (networks, zone) = (networks.join(" "), config.timezone.name());
     info!(
         allow_networks = networks,
         timezone = zone,
-        "clients are served from {networks} (allow_networks); a day ends at midnight in {zone}"
+        "clients of these networks are served; a day ends at midnight in {zone}"
     );
     for upstream in &config.upstreams {
         info!(
             upstream.name = upstream.name,
             upstream.url = %upstream.url,
             slots = upstream.slots().total,
-            "upstream `{}` is at {}; whether it answers follows",
-            upstream.name,
-            upstream.url
+            "upstream `{}` is asked whether it answers",
+            upstream.name
         );
     }
 }
@@ -111,7 +107,7 @@ fn found(
 }
 
 fn tell(found: &Finding) {
-    warn!(finding.code = found.code.name(), remedy = found.remedy, "{}; {}", found.message, found.remedy);
+    warn!(finding.code = found.code.name(), remedy = found.remedy, "{}", found.message);
 }
 
 /// Says whether the default model is there, once each upstream was asked.

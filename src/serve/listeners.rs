@@ -188,6 +188,11 @@ where
 trait ConnectionEnd: fmt::Debug {
     /// Returns the error of the layer that speaks HTTP.
     fn of_http(&self) -> Option<&DispatchError>;
+
+    /// Returns why there is no encryption.
+    fn of_tls(&self) -> Option<&io::Error> {
+        None
+    }
 }
 
 impl ConnectionEnd for DispatchError {
@@ -196,11 +201,19 @@ impl ConnectionEnd for DispatchError {
     }
 }
 
-impl<T: fmt::Debug> ConnectionEnd for TlsError<T, DispatchError> {
+impl ConnectionEnd for TlsError<io::Error, DispatchError> {
     fn of_http(&self) -> Option<&DispatchError> {
         match self {
             TlsError::Service(cause) => Some(cause),
             TlsError::Tls(_) | TlsError::Timeout => None,
+        }
+    }
+
+    fn of_tls(&self) -> Option<&io::Error> {
+        match self {
+            // Who only looks whether a port is open leaves without a word.
+            TlsError::Tls(cause) if cause.kind() != io::ErrorKind::UnexpectedEof => Some(cause),
+            _ => None,
         }
     }
 }
@@ -208,6 +221,16 @@ impl<T: fmt::Debug> ConnectionEnd for TlsError<T, DispatchError> {
 /// Logs what was no HTTP request: it has no handler, no id and no row. The causes are words of the parser, none of the client.
 fn tell_end(end: &impl ConnectionEnd, peer: Option<IpAddr>) {
     let address = peer.map(tracing::field::display);
+    if let Some(cause) = end.of_tls().filter(|_| stranger_lines::admits(peer)) {
+        info!(
+            client.address = address,
+            reason = "tls_handshake",
+            cause = chain(cause),
+            "a connection was closed: it could not be encrypted; a client that speaks http to `tls.listen`, or does not trust \
+             the certificate, looks like this"
+        );
+        return;
+    }
     match end.of_http() {
         Some(DispatchError::Parse(cause)) if stranger_lines::admits(peer) => info!(
             client.address = address,

@@ -45,7 +45,6 @@ const CLOSE_WAIT_MAX: Duration = Duration::from_secs(30);
 pub async fn run(app: App) -> anyhow::Result<()> {
     let app = Arc::new(app);
     let config = app.config.clone();
-    greeting::starts(&config);
     // From here on SIGHUP, which a closed terminal sends, too, doesn't end the gateway.
     let hangup = signal(SignalKind::hangup()).context("can't catch SIGHUP")?;
     let certificates = config.tls.files.clone().map(|files| Certificates::read(files, app.watch.clone()));

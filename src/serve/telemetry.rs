@@ -31,7 +31,7 @@ impl LogWriter {
 
 /// Starts to log. Lines are written by a thread of their own: a slow reader of the log must not hold up a worker.
 pub fn init(config: &Log) -> anyhow::Result<LogWriter> {
-    let filter = EnvFilter::try_new(&config.level)
+    let filter = EnvFilter::try_new(with_silence(&config.level))
         .with_context(|| format!("`log.level` = `{}` is not a filter", config.level))?;
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX).thread_name("log");
     let (lines, guard) = builder.finish(std::io::stderr());
@@ -43,6 +43,13 @@ pub fn init(config: &Log) -> anyhow::Result<LogWriter> {
         LogFormat::Json => logs.json().try_init(),
     };
     Ok(LogWriter { dropped, _guard: guard })
+}
+
+/// Adds to a filter that the parser of HTTP says nothing, unless the filter names it: it writes an error for each connection that
+/// sends no HTTP, without its address and without a bound. `listeners` has a line for these.
+fn with_silence(level: &str) -> String {
+    const PARSER: &str = "actix_http";
+    if level.contains(PARSER) { level.to_owned() } else { format!("{level},{PARSER}=off") }
 }
 
 /// A span with few fields around each request: no path, which may hold a name, and no header.

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::support::authority::Authority;
 use crate::support::eventually::until;
 use crate::support::fake_ollama::{FakeOllama, Script};
 use crate::support::gateway::{TestGateway, client, hello};
@@ -76,15 +77,16 @@ async fn a_start_says_what_matters() {
 
     let all = lines(&log);
     let one = |words: &str| all.iter().find(|line| says(words)(line)).unwrap_or_else(|| panic!("no {words}: {all:?}"));
-    let starts = one("starts; data folder");
+    let starts = one("lan-gateway 0.2.0 starts");
     assert_eq!((&starts["version"], &starts["data_dir"]), (&json!("0.2.0"), &json!(gateway.data_dir())));
     assert!(starts["disk_free_bytes"].is_u64(), "{starts}");
-    let configuration = one("configuration: ");
+    let configuration = one("the configuration was read");
     assert!(configuration["config.variables"].as_str().unwrap().contains("LGW_OLLAMA__URL"), "{configuration}");
-    let served = one("clients are served from 127.0.0.0/8");
-    assert_eq!(served["timezone"], "Europe/Berlin");
-    let up = one("answers, with 3 models");
-    assert_eq!((&up["upstream.name"], &up["upstream.url"]), (&json!("local"), &json!(fake.url())));
+    let served = one("clients of these networks are served");
+    assert_eq!((&served["allow_networks"], &served["timezone"]), (&json!("127.0.0.0/8"), &json!("Europe/Berlin")));
+    let up = one("upstream `local` answers");
+    assert_eq!((&up["models"], &up["upstream.url"]), (&json!(3), &json!(fake.url())));
+    assert!(says("lan-gateway 0.2.0 starts")(&all[0]), "it is the first line: {}", all[0]);
     assert!(one("listening on http://0.0.0.0:")["url"].is_string());
     assert!(all.iter().any(|line| line["finding.code"] == "first_password"), "{all:?}");
 }
@@ -92,7 +94,7 @@ async fn a_start_says_what_matters() {
 #[actix_web::test]
 async fn an_upstream_that_is_away_is_named_with_its_cause_and_how_to_start_it_and_so_is_a_missing_model() {
     let (_gateway, log) = logging("http://127.0.0.1:1", &[]);
-    let down = line(&log, "it is down", says("upstream `local` at http://127.0.0.1:1 is down: ")).await;
+    let down = line(&log, "it is down", says("upstream `local` is down")).await;
     assert!(down["cause"].as_str().unwrap().contains("Connection refused (os error 111)"), "{down}");
     assert!(down["remedy"].as_str().unwrap().contains("systemctl start ollama"), "{down}");
 
@@ -167,6 +169,7 @@ async fn each_event_of_a_day_has_a_line_that_jq_reads_and_people_too() {
     let malformed = line(&log, "a malformed request", |line| line["reason"] == "malformed_request").await;
     assert_eq!(malformed["client.address"], "127.0.0.1");
     assert!(malformed["cause"].is_string(), "{malformed}");
+    assert!(!lines(&log).iter().any(says("stream error")), "the parser has no line of its own");
     assert_eq!(of(&failed).await["reason"], "upstream_error");
     assert_eq!(of(&answered).await["outcome"], "completed");
     let text = std::fs::read_to_string(log.path()).unwrap();
@@ -224,4 +227,23 @@ async fn a_stranger_who_tries_without_end_fills_no_log() {
     // The minute may have changed once meanwhile.
     let refused = lines(&log).iter().filter(|line| line["reason"] == "invalid_api_key").count();
     assert!((1..=240).contains(&refused), "{refused}");
+}
+
+#[actix_web::test]
+async fn a_client_that_speaks_http_where_https_is_served_has_a_line() {
+    let fake = FakeOllama::start();
+    let folder = tempfile::tempdir().unwrap();
+    let files = Authority::new().write(folder.path(), 1);
+    let [certificate, key] = [&files.certificate, &files.key].map(|file| file.to_str().unwrap());
+    let settings = [("TLS__CERTIFICATE", certificate), ("TLS__KEY", key), ("TLS__LISTEN", "127.0.0.1:0")];
+    let (gateway, log) = logging(&fake.url(), &settings);
+
+    // Who only looks whether the port is open has none.
+    drop(TcpStream::connect(gateway.https_address()).unwrap());
+    let mut plain = TcpStream::connect(gateway.https_address()).unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+
+    let found = line(&log, "a line of the handshake", |line| line["reason"] == "tls_handshake").await;
+    assert!(found["client.address"] == "127.0.0.1" && found["cause"].is_string(), "{found}");
+    assert_eq!(lines(&log).iter().filter(|line| line["reason"] == "tls_handshake").count(), 1);
 }

@@ -115,6 +115,7 @@ impl UpstreamReport {
         let answers = match (&self.error, self.models.len()) {
             (Some(error), _) => format!("down: {error}"),
             (None, 0) => format!("it answers, and has no model; `ollama pull {default_model}` fetches one"),
+            (None, 1) => "it answers, with one model".to_owned(),
             (None, models) => format!("it answers, with {models} models"),
         };
         let first = format!("upstream `{}`   {}: {answers}", self.name, self.url);
@@ -177,16 +178,17 @@ impl DoctorReport {
 
     fn folder(&self) -> String {
         let folder = &self.data_folder;
-        let Some(size) = self.database.bytes else {
+        if self.database.state == ABSENT {
             return format!("{folder} has no database yet; the first `lan-gateway serve` makes it");
-        };
+        }
+        let size = self.database.bytes.map_or("of unknown size".to_owned(), bytes);
         let runs = match self.gateway {
             GatewayState::Running => "a gateway runs on it",
             GatewayState::Silent => "a gateway runs on it, and does not answer; see its log, or restart it",
             GatewayState::Stopped => "no gateway runs on it",
             GatewayState::Unknown => "this user can't see whether a gateway runs on it; run this as root",
         };
-        format!("{folder}, {}; {runs}", bytes(size))
+        format!("{folder}, {size}; {runs}")
     }
 
     fn database(&self) -> Option<String> {
