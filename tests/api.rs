@@ -15,8 +15,12 @@ mod bad_input;
 mod canaries;
 #[path = "api/chat.rs"]
 mod chat;
+#[path = "api/command_both_ways.rs"]
+mod command_both_ways;
 #[path = "api/command_line.rs"]
 mod command_line;
+#[path = "api/command_mistakes.rs"]
+mod command_mistakes;
 #[path = "api/command_names.rs"]
 mod command_names;
 #[path = "api/command_output.rs"]

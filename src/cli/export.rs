@@ -13,6 +13,7 @@ use crate::cli::host::{HostApi, need};
 use crate::cli::output::Output;
 use crate::cli::socket::Stream;
 use crate::cli::times::CommandTime;
+use crate::model::record::Kind;
 use crate::rules::export::filter::Filter;
 
 #[derive(Args)]
@@ -43,8 +44,8 @@ pub struct ExportCommand {
     /// Sent with this token: its name, OWNER/NAME or beginning
     #[arg(long, group = "what")]
     token: Option<String>,
-    /// request, refusal or act; acts need the format jsonl
-    #[arg(long, group = "what")]
+    /// Only rows of this kind; acts need the format jsonl
+    #[arg(long, group = "what", value_parser = Kind::SHOWN)]
     kind: Option<String>,
     /// completed, failed, refused, abandoned or interrupted; several with commas
     #[arg(long, group = "what")]
@@ -65,8 +66,8 @@ pub struct ExportCommand {
     /// beginning
     #[arg(long, group = "what")]
     text: Option<String>,
-    /// csv or jsonl
-    #[arg(long, default_value = "csv")]
+    /// The form of the file
+    #[arg(long, default_value = "csv", value_parser = ["csv", "jsonl"])]
     format: String,
     /// Begin the CSV with a byte order mark, which Excel needs to read UTF-8
     #[arg(long)]

@@ -24,6 +24,8 @@ const OWN_SOCKET: &str = "command.sock";
 pub const LIST_MAX: usize = 10_000;
 const PAGE_MAX: usize = 500;
 
+const AS_ITS_USER: &str = "run this as the gateway's user or root";
+
 /// The API as the operator of the host uses it.
 pub struct HostApi {
     pub times: CommandClock,
@@ -42,17 +44,22 @@ impl HostApi {
     pub async fn open(config: &Config) -> anyhow::Result<HostApi> {
         let times = CommandClock::new(config);
         let asked = is_answered(&config.data_dir);
-        if asked.context("run this as the gateway's user or root")? {
+        if asked.context(AS_ITS_USER)? {
             return Ok(HostApi { times, socket: Socket::at(&config.data_dir.join(SOCKET)), alone: None });
         }
         let file = config.data_dir.join(crate::store::FILE);
-        if !file.exists() {
+        if !file
+            .try_exists()
+            .with_context(|| format!("{AS_ITS_USER}: can't look into {}", config.data_dir.display()))?
+        {
             bail!(
-                "there is no database at {}; start the gateway once, or name its configuration with --config",
+                "there is no database at {}; start the gateway once, or name its folder with --data-dir, or its configuration \
+                 with --config",
                 file.display()
             );
         }
-        let app = App::build(config.clone()).await?;
+        let app = App::build(config.clone()).await;
+        let app = app.map_err(|cause| if is_denied(&cause) { cause.context(AS_ITS_USER) } else { cause })?;
         let control = Control::start(&app, OWN_SOCKET)?;
         Ok(HostApi { times, socket: Socket::at(control.path()), alone: Some(Alone { app, control }) })
     }
@@ -164,6 +171,12 @@ impl HostApi {
             id => Ok(id.map(str::to_owned)),
         }
     }
+}
+
+/// Returns whether a file or folder is another user's.
+fn is_denied(cause: &anyhow::Error) -> bool {
+    let kinds = cause.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    kinds.into_iter().any(|kind| kind == std::io::ErrorKind::PermissionDenied)
 }
 
 /// Returns a path with those parameters that have a value.

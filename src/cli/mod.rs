@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::base::text::{is_hidden, visible};
-use crate::config::{Config, Origin, Problem};
+use crate::config::{Config, ConfigFlags};
 use crate::http;
 use crate::serve::app::App;
 use crate::serve::greeting;
@@ -21,6 +21,7 @@ mod output;
 mod times;
 
 mod backup;
+mod check;
 mod completions;
 mod doctor;
 mod export;
@@ -28,6 +29,7 @@ mod host;
 mod keys;
 mod metrics;
 mod models;
+mod numbers;
 mod passwords;
 mod queue;
 mod record;
@@ -47,6 +49,7 @@ use export::ExportCommand;
 use host::HostApi;
 use keys::KeysCommand;
 use models::ModelsCommand;
+use numbers::within;
 use queue::QueueCommand;
 use record::RecordCommand;
 use settings::SettingsCommand;
@@ -71,6 +74,9 @@ pub struct Cli {
     /// lan-gateway.toml in this folder, if it exists]
     #[arg(long, global = true, env = "LGW_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Folder of the database, the secrets and the control socket [default: LGW_DATA_DIR, or else `data_dir` of the file]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -78,7 +84,16 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the gateway
-    Serve,
+    #[command(
+        after_help = "A flag overrides the environment (LGW_LISTEN, LGW_DATA_DIR, ...), which overrides the file, which \
+        overrides the default.\n`lan-gateway config check` takes the same flags and says where each value comes from.\n\n\
+        Example:\n  lan-gateway serve --port 7001 --data-dir /srv/lan-gateway"
+    )]
+    Serve {
+        /// Port of `listen`; its address stays. 0 takes a free one and prints it
+        #[arg(long, value_parser = within(0_u16, u16::MAX))]
+        port: Option<u16>,
+    },
     /// Accounts: add, list, approve, disable, reset, change, delete …
     #[command(subcommand)]
     User(UserCommand),
@@ -130,8 +145,19 @@ enum Command {
 enum ConfigCommand {
     /// Print a commented file with every key and its default
     Example,
-    /// Report every problem of the configuration at once
-    Check,
+    /// Report every problem of the configuration at once, and where it was read from
+    #[command(
+        after_help = "A flag overrides the environment (LGW_LISTEN, LGW_DATA_DIR, ...), which overrides the file, which \
+        overrides the default.\n\nExample:\n  lan-gateway config check --config /etc/lan-gateway.toml --port 7001"
+    )]
+    Check {
+        /// As for `serve`
+        #[arg(long, value_parser = within(0_u16, u16::MAX))]
+        port: Option<u16>,
+        /// Print one JSON object, for scripts
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Exit codes: 0 success, 1 failed or refused, 2 wrong use or configuration.
@@ -172,13 +198,20 @@ fn run_command(cli: Cli) -> ExitCode {
         }
         _ => {}
     }
-    let (origin, config) = Config::load(cli.config.as_deref());
+    let port = match cli.command {
+        Command::Serve { port } | Command::Config(ConfigCommand::Check { port, .. }) => port,
+        _ => None,
+    };
+    let (origin, config) = Config::load(cli.config.as_deref(), &ConfigFlags { data_dir: cli.data_dir, port });
+    if let Command::Config(ConfigCommand::Check { json, .. }) = cli.command {
+        return check::report(&config, &origin, json);
+    }
     let config = match config {
         Ok(config) => config,
-        Err(problems) => return report(&problems, &origin),
+        Err(problems) => return check::problems(&problems, &origin),
     };
     let result = match cli.command {
-        Command::Serve => telemetry::init(&config.log).and_then(|log| {
+        Command::Serve { .. } => telemetry::init(&config.log).and_then(|log| {
             actix_web::rt::System::new().block_on(async {
                 greeting::starts(&config);
                 let app = App::build(config).await?;
@@ -194,11 +227,6 @@ fn run_command(cli: Cli) -> ExitCode {
             }
         }
         Command::Status(command) => actix_web::rt::System::new().block_on(status::run(&config, &command)),
-        Command::Config(_) | Command::Openapi | Command::Completions(_) => {
-            println!("the configuration is good; {origin}");
-            config.notes.iter().for_each(|note| println!("note: {note}"));
-            Ok(())
-        }
         Command::Backup(command) => actix_web::rt::System::new().block_on(backup::make(&config, command)),
         Command::Restore(command) => actix_web::rt::System::new().block_on(backup::bring_back(&config, command)),
         command => actix_web::rt::System::new().block_on(govern(&config, command)),
@@ -215,15 +243,6 @@ fn run_command(cli: Cli) -> ExitCode {
     }
 }
 
-fn report(problems: &[Problem], origin: &Origin) -> ExitCode {
-    eprintln!("lan-gateway: the configuration has {} problem(s):", problems.len());
-    for problem in problems {
-        eprintln!("  {problem}");
-    }
-    eprintln!("{origin}");
-    ExitCode::from(BAD_CONFIG)
-}
-
 /// Calls the running gateway, or opens its data folder for as long as the command takes.
 async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
     let host = HostApi::open(config).await?;
@@ -238,7 +257,7 @@ async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
         Command::Metrics => metrics::run(&host, config).await,
         Command::Export(command) => export::run(&host, command).await,
         Command::Keys(command) => keys::run(&host, &command).await,
-        Command::Serve
+        Command::Serve { .. }
         | Command::Doctor(_)
         | Command::Status(_)
         | Command::Backup(_)

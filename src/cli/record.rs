@@ -1,5 +1,6 @@
 //! `lan-gateway record …`: lists the record, and shows one request in full.
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -7,6 +8,7 @@ use crate::base::text::visible;
 use crate::cli::host::{HostApi, escaped, maybe, need};
 use crate::cli::times::CommandTime;
 use crate::cli::{print_json, table};
+use crate::model::record::{Act, Kind};
 
 #[derive(Subcommand)]
 pub enum RecordCommand {
@@ -43,14 +45,14 @@ pub struct RecordList {
     /// Sent with this token: its name, OWNER/NAME or beginning
     #[arg(long)]
     token: Option<String>,
-    /// request, refusal or act
-    #[arg(long)]
+    /// Only rows of this kind
+    #[arg(long, value_parser = Kind::SHOWN)]
     kind: Option<String>,
     /// completed, failed, refused, abandoned or interrupted; several with commas
     #[arg(long)]
     outcome: Option<String>,
     /// What was done, such as user_approved
-    #[arg(long)]
+    #[arg(long, value_parser = acts(), hide_possible_values = true)]
     act: Option<String>,
     /// Acts about this person
     #[arg(long, value_name = "USER")]
@@ -79,6 +81,11 @@ pub struct RecordList {
     /// Print one JSON list, for scripts
     #[arg(long)]
     json: bool,
+}
+
+/// Returns the names of all acts.
+fn acts() -> PossibleValuesParser {
+    PossibleValuesParser::new(Act::ALL.iter().map(|act| act.name()))
 }
 
 const PATH: &str = "/api/v1/audit";

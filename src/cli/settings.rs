@@ -1,10 +1,13 @@
 //! `lan-gateway settings …`: lists and changes settings at run time.
 
 use clap::Subcommand;
+use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 
 use crate::cli::host::{HostApi, maybe, need, unexpected};
+use crate::cli::numbers::within;
 use crate::cli::{print_json, table};
+use crate::config::settings::TABLE;
 
 #[derive(Subcommand)]
 pub enum SettingsCommand {
@@ -16,7 +19,9 @@ pub enum SettingsCommand {
     },
     /// Change a setting from the next request on; the change survives a restart
     Set {
+        #[arg(value_parser = names(), hide_possible_values = true)]
         name: String,
+        #[arg(allow_negative_numbers = true, value_parser = within(0_u64, u64::MAX))]
         value: u64,
         /// Print the setting as one JSON object
         #[arg(long)]
@@ -24,6 +29,7 @@ pub enum SettingsCommand {
     },
     /// Return a setting to its configured value
     Unset {
+        #[arg(value_parser = names(), hide_possible_values = true)]
         name: String,
         /// Print the setting as one JSON object
         #[arg(long)]
@@ -50,6 +56,11 @@ pub async fn run(host: &HostApi, command: Option<SettingsCommand>) -> anyhow::Re
             if json { print_json(&keys) } else { print_keys(&keys) }
         }
     }
+}
+
+/// Returns the names of all settings.
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(TABLE.iter().map(|setting| setting.name))
 }
 
 const PATH: &str = "/api/v1/settings";

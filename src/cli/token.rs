@@ -7,10 +7,13 @@ use serde_json::{Map, Value, json};
 use crate::base::likeness::did_you_mean;
 use crate::base::text::visible;
 use crate::cli::host::{HostApi, maybe, need};
+use crate::cli::numbers::within;
 use crate::cli::times::CommandTime;
 use crate::cli::{print_json, table};
+use crate::model::rights::REQUESTS_PER_MINUTE_MAX;
 use crate::model::rights::quotas::{QUOTA_MAX, Quotas};
 use crate::model::runaway::Runaway;
+use crate::model::token::TokenStatus;
 
 #[derive(Subcommand)]
 pub enum TokenCommand {
@@ -22,8 +25,8 @@ pub enum TokenCommand {
         user: String,
         /// Says which machine or pipeline it is for
         name: String,
-        /// chat, embeddings, models, usage, models:manage, metrics; may be given several times [default: chat, models]
-        #[arg(long = "scope")]
+        /// What it may be used for; may be given several times [default: chat, models]
+        #[arg(long = "scope", value_parser = ["chat", "embeddings", "models", "usage", "models:manage", "metrics"])]
         scopes: Vec<String>,
         /// A model that it may use; may be given several times [default: all]
         #[arg(long = "model")]
@@ -32,16 +35,16 @@ pub enum TokenCommand {
         #[arg(long = "network")]
         networks: Vec<String>,
         /// A separate limit, in addition to its owner's
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true, value_parser = within(1_u32, REQUESTS_PER_MINUTE_MAX))]
         requests_per_minute: Option<u32>,
         /// A separate quota, such as tokens_per_day=100000; may be given several times
         #[arg(long = "quota", value_name = "NAME=NUMBER", value_parser = quota)]
         quotas: Vec<(String, u64)>,
-        /// interactive, or batch, which takes what interactive requests leave [default: its owner's]
-        #[arg(long)]
+        /// batch takes what interactive requests leave [default: its owner's]
+        #[arg(long, value_parser = ["interactive", "batch"])]
         class: Option<String>,
         /// Days until it expires [default: 90]
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true, value_parser = within(1_u32, 365))]
         days: Option<u32>,
         /// Print one JSON object, with the token
         #[arg(long)]
@@ -54,8 +57,8 @@ pub enum TokenCommand {
     ))]
     List {
         user: Option<String>,
-        /// Only active, paused, suspended, expired or revoked ones
-        #[arg(long)]
+        /// Only tokens with this status
+        #[arg(long, value_parser = TokenStatus::ALL.map(TokenStatus::name))]
         status: Option<String>,
         /// Only those that expire before this time, or before this day begins
         #[arg(long, value_name = "TIME")]
@@ -70,10 +73,10 @@ pub enum TokenCommand {
     Rotate {
         token: String,
         /// How long the previous secret stays valid; 0 ends it at once
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true, value_parser = within(0_u32, 604_800))]
         grace_seconds: Option<u32>,
         /// Days from now until it expires
-        #[arg(long)]
+        #[arg(long, allow_negative_numbers = true, value_parser = within(1_u32, 365))]
         days: Option<u32>,
         /// Print one JSON object, with the token
         #[arg(long)]
@@ -85,7 +88,7 @@ pub enum TokenCommand {
     #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway token limit <TOKEN> <REQUESTS_PER_MINUTE|--none>")]
     Limit {
         token: String,
-        #[arg(group = "what")]
+        #[arg(group = "what", allow_negative_numbers = true, value_parser = within(1_u32, REQUESTS_PER_MINUTE_MAX))]
         requests_per_minute: Option<u32>,
         /// Remove it: only its owner's limit applies
         #[arg(long, group = "what")]
@@ -97,7 +100,7 @@ pub enum TokenCommand {
         token: String,
         #[arg(value_parser = PossibleValuesParser::new(Quotas::NAMES))]
         name: String,
-        #[arg(group = "what", value_parser = clap::value_parser!(u64).range(1..=QUOTA_MAX))]
+        #[arg(group = "what", allow_negative_numbers = true, value_parser = within(1_u64, QUOTA_MAX))]
         most: Option<u64>,
         /// Remove it: only its owner's quota applies
         #[arg(long, group = "what")]
@@ -120,7 +123,7 @@ pub enum TokenCommand {
     #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway token class <TOKEN> <CLASS|--none>")]
     Class {
         token: String,
-        #[arg(group = "what")]
+        #[arg(group = "what", value_parser = ["interactive", "batch"])]
         class: Option<String>,
         /// Remove it: its owner's class applies
         #[arg(long, group = "what")]
@@ -281,7 +284,8 @@ fn quota(text: &str) -> Result<(String, u64), String> {
     let (name, most) = text.split_once('=').ok_or("it must be NAME=NUMBER, as in tokens_per_day=100000")?;
     if !Quotas::NAMES.contains(&name) {
         let hint = did_you_mean(name, Quotas::NAMES.iter().copied());
-        return Err(format!("`{name}` is no quota{hint}; there are {}", Quotas::NAMES.join(", ")));
+        let hint = if hint.is_empty() { format!("; there are {}", Quotas::NAMES.join(", ")) } else { hint };
+        return Err(format!("`{name}` is no quota{hint}"));
     }
     let most = most.parse().ok().filter(|most| (1..=QUOTA_MAX).contains(most));
     let most = most.ok_or_else(|| format!("`{name}` must be from 1 to {QUOTA_MAX}"))?;

@@ -25,8 +25,8 @@ pub struct UsageCommand {
     /// user, token, model, hour or day, or one of the first three in each hour or day, as in user,day
     #[arg(long, default_value = "user")]
     by: String,
-    /// name, gpu, requests, tokens, refused or failed: the largest first
-    #[arg(long, default_value = "name")]
+    /// By name, or the largest first
+    #[arg(long, default_value = "name", value_parser = ["name", "gpu", "requests", "tokens", "refused", "failed"])]
     sort: String,
     /// Only this person
     #[arg(long)]
@@ -47,7 +47,7 @@ pub struct UsageCommand {
     #[arg(long, requires = "csv")]
     bom: bool,
     /// Show who used the GPU in each interval of an hour, a day or a week, and who waited
-    #[arg(long, value_name = "SPAN", conflicts_with_all = ["by", "sort", "token", "from", "csv"])]
+    #[arg(long, value_name = "SPAN", value_parser = ["hour", "day", "week"], conflicts_with_all = ["by", "sort", "token", "from", "csv"])]
     timeline: Option<String>,
     /// Print one JSON list, or one object for a timeline
     #[arg(long)]

@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 
 use crate::base::text::visible;
 use crate::cli::host::{HostApi, maybe, need, unexpected};
+use crate::cli::numbers::within;
 use crate::cli::times::CommandTime;
 use crate::cli::{passwords, print_json, table};
 use crate::config::Config;
 use crate::model::rights::quotas::{QUOTA_MAX, Quotas};
+use crate::model::rights::{REQUESTS_PER_MINUTE_MAX, WEIGHT_MAX};
 use crate::rules::accounts::WaitingWish;
 
 #[derive(Subcommand)]
@@ -42,8 +44,8 @@ pub enum UserCommand {
     List {
         /// Part of the name
         search: Option<String>,
-        /// pending, active or disabled
-        #[arg(long)]
+        /// Only accounts with this status
+        #[arg(long, value_parser = ["pending", "active", "disabled"])]
         status: Option<String>,
         /// Print one JSON list, for scripts
         #[arg(long)]
@@ -105,14 +107,14 @@ pub enum UserCommand {
     /// Set the role of an account; the last admin keeps it
     Role {
         user: String,
-        /// admin or user
+        #[arg(value_parser = ["admin", "user"])]
         role: String,
     },
     /// Set a person's own limit of requests per minute
     #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway user limit <USER> <REQUESTS_PER_MINUTE|--none>")]
     Limit {
         user: String,
-        #[arg(group = "what")]
+        #[arg(group = "what", allow_negative_numbers = true, value_parser = within(1_u32, REQUESTS_PER_MINUTE_MAX))]
         requests_per_minute: Option<u32>,
         /// Remove it: the gateway's limit applies
         #[arg(long, group = "what")]
@@ -124,7 +126,7 @@ pub enum UserCommand {
         user: String,
         #[arg(value_parser = PossibleValuesParser::new(Quotas::NAMES))]
         name: String,
-        #[arg(group = "what", value_parser = clap::value_parser!(u64).range(1..=QUOTA_MAX))]
+        #[arg(group = "what", allow_negative_numbers = true, value_parser = within(1_u64, QUOTA_MAX))]
         most: Option<u64>,
         /// Remove it: the gateway's quota applies
         #[arg(long, group = "what")]
@@ -151,11 +153,15 @@ pub enum UserCommand {
         none: bool,
     },
     /// Set a person's queue weight, 1 (default) to 100; a higher weight gets more GPU time while others wait
-    Weight { user: String, weight: u32 },
+    Weight {
+        user: String,
+        #[arg(allow_negative_numbers = true, value_parser = within(1_u32, WEIGHT_MAX))]
+        weight: u32,
+    },
     /// Set a person's class; batch takes what interactive requests leave
     Class {
         user: String,
-        /// interactive or batch
+        #[arg(value_parser = ["interactive", "batch"])]
         class: String,
     },
     /// Delete an account for good, with all its prompts and answers
@@ -346,7 +352,8 @@ fn print_user(user: &Value) -> anyhow::Result<()> {
         let own = maybe(&user["quotas"], name).map(|own| format!("{own}, their own"));
         let left = &user["left"][*name];
         let limit = own.or_else(|| maybe(left, "limit"));
-        match (maybe(left, "used"), limit) {
+        // What was used in a minute is gone a minute later.
+        match (maybe(left, "used").filter(|_| name.ends_with("_per_day")), limit) {
             (Some(used), Some(limit)) => lines.push((name.replace('_', " "), format!("{used} used of {limit}"))),
             (Some(used), None) => lines.push((name.replace('_', " "), format!("{used} used"))),
             (None, Some(limit)) => lines.push((name.replace('_', " "), limit)),

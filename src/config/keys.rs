@@ -25,6 +25,8 @@ pub enum KeySource {
     File,
     /// The variable of this name.
     Environment(String),
+    /// This flag of the command line.
+    Flag(&'static str),
 }
 
 impl KeySource {
@@ -33,6 +35,17 @@ impl KeySource {
             KeySource::Default => "default",
             KeySource::File => "file",
             KeySource::Environment(_) => "environment",
+            KeySource::Flag(_) => "flag",
+        }
+    }
+
+    /// Returns it as an operator knows it: the file, the variable or the flag.
+    pub fn shown(&self) -> &str {
+        match self {
+            KeySource::Default => "the default",
+            KeySource::File => "the file",
+            KeySource::Environment(name) => name,
+            KeySource::Flag(name) => name,
         }
     }
 
@@ -40,7 +53,7 @@ impl KeySource {
     pub fn variable(&self) -> Option<&str> {
         match self {
             KeySource::Environment(name) => Some(name),
-            KeySource::Default | KeySource::File => None,
+            KeySource::Default | KeySource::File | KeySource::Flag(_) => None,
         }
     }
 }

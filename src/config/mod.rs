@@ -19,6 +19,7 @@ mod answers;
 mod audit;
 mod backup;
 mod disk;
+mod flags;
 mod keys;
 mod limits;
 mod log;
@@ -38,6 +39,7 @@ pub use answers::Answers;
 pub use audit::AuditSection;
 pub use backup::{BackupSchedule, BackupSection};
 pub use disk::DiskSection;
+pub use flags::ConfigFlags;
 pub use keys::{ConfigKey, KeySource};
 pub use limits::LimitsSection;
 pub use log::{Log, LogFormat};
@@ -100,8 +102,8 @@ LGW_LIMITS__REQUESTS_PER_MINUTE=20 sets requests_per_minute in [limits].
 `lan-gateway config check` reports every problem of a file at once.";
 
 impl Config {
-    /// Loads `file`, or the default file if it exists, with the environment on top.
-    pub fn load(file: Option<&Path>) -> (Origin, Result<Config, Vec<Problem>>) {
+    /// Loads `file`, or the default file if it exists, with the environment on top, and the flags on top of that.
+    pub fn load(file: Option<&Path>, flags: &ConfigFlags) -> (Origin, Result<Config, Vec<Problem>>) {
         let file = file.map(Path::to_owned).or_else(origin::default_file);
         let mut problems = Vec::new();
         let read = |file: &PathBuf| {
@@ -132,8 +134,8 @@ impl Config {
         }
         let variables = Reader::new(Table::new(), env.clone()).variables();
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
-        let origin = Origin { file: file.map(absolute), variables };
-        let config = match Config::resolve(&text, env) {
+        let origin = Origin { file: file.map(absolute), variables, flags: flags.names() };
+        let config = match Config::resolve_with(&text, env, flags) {
             Ok(config) if problems.is_empty() => Ok(Config { file: origin.file.clone(), ..config }),
             Ok(_) => Err(problems),
             Err(more) => Err(problems.into_iter().chain(more).collect()),
@@ -143,6 +145,14 @@ impl Config {
 
     /// Checks the text of a file with variables on top. Returns every problem, or the configuration.
     pub fn resolve(toml: &str, env: impl IntoIterator<Item = (String, String)>) -> Result<Config, Vec<Problem>> {
+        Config::resolve_with(toml, env, &ConfigFlags::default())
+    }
+
+    fn resolve_with(
+        toml: &str,
+        env: impl IntoIterator<Item = (String, String)>,
+        flags: &ConfigFlags,
+    ) -> Result<Config, Vec<Problem>> {
         let table: Table = match toml.parse::<Table>() {
             Ok(table) => table,
             Err(cause) => {
@@ -154,6 +164,7 @@ impl Config {
         };
         let mut reader = Reader::new(table, env);
         let mut config = Config::read(&mut reader);
+        flags.apply(&mut reader, &mut config);
         check_together(&mut reader, &config);
         config.notes = reader.take_notes();
         config.keys = reader.keys();

@@ -12,6 +12,8 @@ pub struct Origin {
     pub file: Option<PathBuf>,
     /// Names of variables of the environment.
     pub variables: Vec<String>,
+    /// Flags of the command line.
+    pub flags: Vec<&'static str>,
 }
 
 /// Returns the file that is read when none is named: that of the installation that this program belongs to, or the one in this
@@ -42,10 +44,13 @@ impl fmt::Display for Origin {
                 write!(f, "no file was read: {} does not exist, and --config names none", looked_at.display())?;
             }
         }
-        match self.variables.as_slice() {
-            [] => Ok(()),
-            variables => write!(f, "; over it the environment: {}", variables.join(", ")),
+        if !self.variables.is_empty() {
+            write!(f, "; over it the environment: {}", self.variables.join(", "))?;
         }
+        if !self.flags.is_empty() {
+            write!(f, "; over all {}", self.flags.join(", "))?;
+        }
+        Ok(())
     }
 }
 

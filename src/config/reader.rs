@@ -249,6 +249,15 @@ impl Reader {
         known.map(shown).collect()
     }
 
+    /// Notes that a flag of the command line sets a key that was read.
+    pub fn set_by_flag(&mut self, key: &str, flag: &'static str, value: String) {
+        let key = Key::from(key);
+        if let Some(known) = self.known.iter_mut().find(|known| known.key == key) {
+            known.read = Some(Value::String(value));
+            known.source = KeySource::Flag(flag);
+        }
+    }
+
     /// Returns whether the file or the environment has this key, with a valid value.
     pub fn said(&self, key: impl Into<Key>) -> bool {
         self.said.contains(&key.into())

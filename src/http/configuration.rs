@@ -35,7 +35,7 @@ pub struct ConfigKeyView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Value>, example = 10)]
     pub default: Option<Value>,
-    /// Where the value was read from: `file`, `environment` or `default`
+    /// Where the value was read from: `file`, `environment`, `flag` (of the command line) or `default`
     pub source: &'static str,
     /// The variable of the environment that set it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -136,7 +136,7 @@ impl AllowedModels {
 }
 
 /// A higher number is no limit at all.
-const REQUESTS_PER_MINUTE_MAX: u32 = 1_000_000;
+pub const REQUESTS_PER_MINUTE_MAX: u32 = 1_000_000;
 
 /// Checks a limit of requests per minute, of a user or a token.
 pub fn check_requests_per_minute(limit: u32) -> Result<i64, Error> {
@@ -184,7 +184,7 @@ impl From<String> for Class {
 }
 
 /// With one weight of 100, no one else keeps a noticeable share.
-const WEIGHT_MAX: u32 = 100;
+pub const WEIGHT_MAX: u32 = 100;
 
 /// Checks a queue weight.
 pub fn check_weight(weight: u32) -> Result<i64, Error> {

@@ -52,6 +52,7 @@ fn key(item: &ConfigKeyView) -> FileKey {
         source: match (item.source, &item.variable) {
             (_, Some(variable)) => variable.clone(),
             ("file", None) => "the file".to_owned(),
+            ("flag", None) => "the command line".to_owned(),
             _ => "built in".to_owned(),
         },
         default: item.default.as_ref().filter(|_| item.default != item.value).map(as_written),
