@@ -70,7 +70,7 @@ pub struct ChangePassword {
 
 /// Changes your password.
 ///
-/// Also one that must be changed before anything else. JWTs issued before stop working.
+/// A password that must be changed before anything else is changed here, too. JWTs issued before stop working.
 #[utoipa::path(post, path = "/api/v1/password", operation_id = "change_password", tag = "account", security(()), request_body = ChangePassword,
     responses((status = 204, description = "Changed")))]
 pub async fn password(

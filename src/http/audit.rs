@@ -24,7 +24,7 @@ pub struct AuditQuery {
     /// Only rows of this kind.
     #[param(value_type = Option<Kind>)]
     kind: Option<String>,
-    /// Only requests that ended so: one word, or several that are separated by commas.
+    /// Only requests with this outcome, or with one of several, separated by commas.
     #[param(value_type = Option<Vec<Outcome>>, style = Form, explode = false)]
     outcome: Option<String>,
     /// Only acts of this kind.

@@ -27,7 +27,7 @@ pub struct Deleting {
 
 /// Deletes an account for good.
 ///
-/// Only after a complete export of its record.
+/// A complete export of its record must be made first; its receipt goes into the body.
 #[utoipa::path(delete, path = "/api/v1/users/{id}", operation_id = "delete_user", tag = "users", params(("id" = String, Path, format = Uuid)),
     request_body = Delete, responses((status = 202, body = Deleting), (status = 409)))]
 pub async fn delete_user(

@@ -5,9 +5,6 @@ use std::sync::Arc;
 use actix_web::http::header;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, guard};
-use utoipa::openapi::RefOr;
-use utoipa::openapi::path::Parameter;
-use utoipa::openapi::schema::{Schema, SchemaType, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, Flow, Http, HttpAuthScheme, OAuth2, Password, Scopes, SecurityScheme,
 };
@@ -18,9 +15,11 @@ use crate::config::Config;
 use crate::dialect::models::{ModelList, ModelObject};
 use crate::dialect::wire;
 use crate::http::described;
-use crate::http::docs::chat::{ChatCompletion, ChatCompletionChunk, ChatCompletionEvent, ChatCompletionRequest};
-use crate::http::docs::errors::{describe_errors, operations};
+use crate::http::docs::chat::ChatCompletionRequest;
+use crate::http::docs::chat_answer::{ChatCompletion, ChatCompletionChunk, ChatCompletionEvent};
+use crate::http::docs::errors::describe_errors;
 use crate::http::docs::ollama_chat::{OllamaChat, OllamaChatRequest};
+use crate::http::docs::parameters::describe_parameters;
 use crate::http::docs::texts::{Completion, CompletionEvent, CompletionRequest, EmbeddingList, EmbeddingsRequest};
 use crate::http::errors::{ErrorBody, LegacyError};
 use crate::http::usage::UsageFormat;
@@ -34,8 +33,10 @@ use crate::rules::usage::timeline::Span;
 use crate::rules::usage::{UsageBy, UsageSort};
 
 pub mod chat;
+pub mod chat_answer;
 pub mod errors;
 pub mod ollama_chat;
+pub mod parameters;
 pub mod texts;
 
 #[derive(OpenApi)]
@@ -62,8 +63,8 @@ pub mod texts;
         (name = "tokens", description = "Tokens for machines, for tools and pipelines"),
         (name = "queue", description = "Running and waiting requests"),
         (name = "users", description = "For admins: accounts, their rights and limits"),
-        (name = "record", description = "For admins: who asked what, and exports of it"),
-        (name = "usage", description = "For admins: what was used"),
+        (name = "record", description = "For admins: every request with its prompt and answer, and exports"),
+        (name = "usage", description = "For admins: requests, tokens and GPU time of all users"),
         (name = "settings", description = "For admins: what can be changed at run time"),
         (name = "host", description = "Health for everybody; the host and its metrics for admins")
     )
@@ -76,42 +77,6 @@ pub fn document() -> utoipa::openapi::OpenApi {
     describe_errors(&mut document);
     describe_parameters(&mut document);
     document
-}
-
-/// A parameter of a query is there or not; only bodies know null.
-fn describe_parameters(document: &mut utoipa::openapi::OpenApi) {
-    for item in document.paths.paths.values_mut() {
-        for (_, operation) in operations(item) {
-            for parameter in operation.parameters.iter_mut().flatten() {
-                if let RefOr::T(Parameter { schema: Some(schema), .. }) = parameter {
-                    without_null(schema);
-                }
-            }
-        }
-    }
-}
-
-fn without_null(schema: &mut RefOr<Schema>) {
-    let is_null = |one: &RefOr<Schema>| matches!(one, RefOr::T(Schema::Object(object)) if object.schema_type == SchemaType::Type(Type::Null));
-    let not_null = |kind: &SchemaType| match kind {
-        SchemaType::Array(types) => types.iter().find(|one| **one != Type::Null).cloned().map(SchemaType::Type),
-        _ => None,
-    };
-    match schema {
-        RefOr::T(Schema::OneOf(one_of)) => {
-            one_of.items.retain(|one| !is_null(one));
-            if let [only] = one_of.items.as_slice() {
-                *schema = only.clone();
-            }
-        }
-        RefOr::T(Schema::Object(object)) => {
-            object.schema_type = not_null(&object.schema_type).unwrap_or(object.schema_type.clone())
-        }
-        RefOr::T(Schema::Array(array)) => {
-            array.schema_type = not_null(&array.schema_type).unwrap_or(array.schema_type.clone())
-        }
-        _ => {}
-    }
 }
 
 struct Security;
@@ -180,7 +145,9 @@ impl Modify for Security {
                     "logprobs": null, "finish_reason": "stop" }],
                 "usage": { "prompt_tokens": 31, "completion_tokens": 8, "total_tokens": 39 } })),
             (ChatCompletionEvent = "text/event-stream", example = json!({
-                "data": "{\"id\":\"chatcmpl-01994f4ac1d270718c3a0e5b6c7d8e9f\",\"object\":\"chat.completion.chunk\",\"created\":1767225600,\"model\":\"llama3.2:latest\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello\"},\"logprobs\":null,\"finish_reason\":null}]}" }))))))]
+                "data": concat!("{\"id\":\"chatcmpl-01994f4ac1d270718c3a0e5b6c7d8e9f\",\"object\":\"chat.completion.chunk\",",
+                    "\"created\":1767225600,\"model\":\"llama3.2:latest\",",
+                    "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello\"},\"logprobs\":null,\"finish_reason\":null}]}") }))))))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn chat_completions() {}
 
@@ -198,7 +165,9 @@ fn chat_completions() {}
                 "choices": [{ "text": " calm today.", "index": 0, "logprobs": null, "finish_reason": "stop" }],
                 "usage": { "prompt_tokens": 4, "completion_tokens": 4, "total_tokens": 8 } })),
             (CompletionEvent = "text/event-stream", example = json!({
-                "data": "{\"id\":\"cmpl-01994f4ac1d270718c3a0e5b6c7d8e9f\",\"object\":\"text_completion\",\"created\":1767225600,\"model\":\"llama3.2:latest\",\"choices\":[{\"text\":\" calm\",\"index\":0,\"logprobs\":null,\"finish_reason\":null}]}" }))))))]
+                "data": concat!("{\"id\":\"cmpl-01994f4ac1d270718c3a0e5b6c7d8e9f\",\"object\":\"text_completion\",",
+                    "\"created\":1767225600,\"model\":\"llama3.2:latest\",",
+                    "\"choices\":[{\"text\":\" calm\",\"index\":0,\"logprobs\":null,\"finish_reason\":null}]}") }))))))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn completions() {}
 
@@ -217,8 +186,8 @@ fn embeddings() {}
 
 /// Chats in Ollama's format.
 ///
-/// The chat of the first version: credentials in the `Authorization` header or in the body, and Ollama's chat object as the
-/// answer. Without `model`, the gateway's `default_model` answers.
+/// Credentials come in the `Authorization` header or in the body; the answer is Ollama's chat object. Without `model`, the
+/// gateway's `default_model` answers.
 #[utoipa::path(post, path = "/chat", operation_id = "chat", tag = "chat",
     security((), ("bearer" = []), ("password" = []), ("x-api-key" = [])),
     request_body(content = OllamaChatRequest, examples(

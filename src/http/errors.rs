@@ -21,7 +21,7 @@ pub struct ErrorDetail {
     code: Option<String>,
 }
 
-/// `/chat` answers errors in one line.
+/// The error body of `/chat`.
 #[derive(Serialize, ToSchema)]
 pub struct LegacyError {
     #[schema(example = "unauthorized")]

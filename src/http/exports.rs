@@ -101,14 +101,14 @@ pub struct ExportLine {
     pub whole: bool,
     /// Whether it is being read now.
     pub running: bool,
-    /// Requests in it: so far while it is being read, and in all once it was read to its end. Absent: it was not.
+    /// Number of requests in it: so far while it is being read, in all once it was read to its end. Absent if it was never read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lines: Option<i64>,
     /// When it was last read to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub finished_at: Option<String>,
-    /// Until when its receipt opens the deletion of `user`, unless they ask something first.
+    /// Until when its receipt allows deleting `user`, unless they send a request first.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub opens_deletion_until: Option<String>,
@@ -179,7 +179,7 @@ pub fn line(one: &ListedExport, exports: &Exports, people: &People) -> Result<Ex
 
 /// Prepares an export of the record.
 ///
-/// Of one user's whole record, or of what a filter finds.
+/// It holds one user's whole record, or what a filter finds. `url` downloads it.
 #[utoipa::path(post, path = "/api/v1/exports", operation_id = "create_export", tag = "record", request_body = NewExport,
     responses((status = 201, body = ExportView), (status = 404)))]
 pub async fn create_export(

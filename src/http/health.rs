@@ -35,7 +35,7 @@ pub struct Details {
 
 /// Tells whether the gateway can record.
 ///
-/// 200 while it can; with details for admins.
+/// The status is 200 while it can. Admins get details.
 #[utoipa::path(get, path = "/health", operation_id = "get_health", tag = "host", security((), ("bearer" = [])),
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 pub async fn health(request: HttpRequest, gateway: web::Data<Gateway>) -> HttpResponse {
@@ -55,7 +55,7 @@ pub async fn health(request: HttpRequest, gateway: web::Data<Gateway>) -> HttpRe
 
 /// Tells whether the gateway is alive.
 ///
-/// 200 while it can record. Never checks the upstreams.
+/// The status is 200 while it can record. The upstreams are not checked.
 #[utoipa::path(get, path = "/health/live", operation_id = "get_liveness", tag = "host", security(()),
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 pub async fn live(gateway: web::Data<Gateway>) -> HttpResponse {
@@ -65,7 +65,7 @@ pub async fn live(gateway: web::Data<Gateway>) -> HttpResponse {
 
 /// Tells whether the gateway can answer.
 ///
-/// 503 also while no upstream can be reached, the data disk is nearly full, or the gateway is stopping.
+/// The status is 503 while no upstream can be reached, the data disk is nearly full, or the gateway is stopping.
 #[utoipa::path(get, path = "/health/ready", operation_id = "get_readiness", tag = "host", security(()),
     responses((status = 200, body = Health), (status = 503, body = Health)))]
 pub async fn ready(gateway: web::Data<Gateway>) -> HttpResponse {

@@ -37,7 +37,7 @@ pub struct HostView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub started_at: Option<String>,
-    /// Where plain HTTP is served, or https if nothing else is.
+    /// Where the gateway listens: for plain HTTP, or for https if plain HTTP is off.
     #[schema(example = "0.0.0.0:7000")]
     pub listen: String,
     /// Where https is served by the gateway itself.
@@ -70,15 +70,15 @@ pub struct HostRecord {
     /// Size of the database and its write-ahead log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// How much the last days added, by the average size of a row. Absent while the record is younger than a day.
+    /// Estimated growth per day, from the last days. Absent while the record is younger than a day.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_day: Option<u64>,
-    /// What the gateway may still write on the disk of the data folder, once its write-ahead log is moved to the database.
+    /// Bytes that the gateway can still write on the disk of the data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_free_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_total_bytes: Option<u64>,
-    /// Free pages inside the database, which are filled before it grows. They count as free.
+    /// Free pages inside the database, which are used before it grows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reusable_bytes: Option<u64>,
     /// With fewer free bytes, requests to models are refused (503).
@@ -92,7 +92,7 @@ pub struct HostRecord {
 /// A backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LastBackup {
-    /// The time of its state: what was committed before is in it.
+    /// The time of its state: everything committed before is in it.
     #[schema(format = DateTime)]
     pub at: String,
     pub bytes: u64,
@@ -134,7 +134,7 @@ pub struct HostUpstream {
     pub free: usize,
     /// Number of models that it serves.
     pub models: usize,
-    /// Models in its memory, some seconds ago. Absent: it did not tell.
+    /// Models in its memory, some seconds ago. Absent: the upstream did not report them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loaded: Option<Vec<LoadedView>>,
 }
@@ -150,7 +150,7 @@ pub struct LoadedView {
     /// Bytes of these in the memory of the GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_bytes: Option<u64>,
-    /// When it is unloaded unless another request comes. Absent: it stays, or its upstream does not tell.
+    /// When it is unloaded unless another request comes. Absent: it stays, or the upstream does not report it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub until: Option<String>,
@@ -159,10 +159,11 @@ pub struct LoadedView {
 /// Something that an admin should look into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HostWarning {
-    /// What must be mended: `cannot_record`, `database_unusable`, `disk_full` (requests to models are refused), `upstream_down`, `model_missing` (no upstream has the default model),
-    /// `certificate_unusable`, `first_password`, `upstream_open` (others reach it without the gateway), `folder_open` (others on this host can read the data folder),
-    /// `config_open` (others can change the configuration file or read its secrets), `erasure_late` or `backup_late`. Hints: `disk_low`, `certificate_expires`, `slots_mismatch`,
-    /// `few_files`, `settings_contradict`, `no_effect` (a line of the configuration has none) or `plain_http`
+    /// What must be mended: `cannot_record`, `database_unusable`, `disk_full` (requests to models are refused), `upstream_down`,
+    /// `model_missing` (no upstream has the default model), `certificate_unusable`, `first_password`, `upstream_open` (others reach
+    /// it without the gateway), `folder_open` (others on this host can read the data folder), `config_open` (others can change the
+    /// configuration file or read its secrets), `erasure_late` or `backup_late`. Hints: `disk_low`, `certificate_expires`,
+    /// `slots_mismatch`, `few_files`, `settings_contradict`, `no_effect` (a line of the configuration has none) or `plain_http`.
     #[schema(value_type = FindingCode)]
     pub code: &'static str,
     /// What is wrong.
@@ -173,7 +174,7 @@ pub struct HostWarning {
 
 /// Returns the state of the gateway and its host.
 ///
-/// The process, the record, the upstreams with the models in their memory, and what is wrong.
+/// It shows the process, the record, the upstreams with the models in their memory, and what is wrong.
 #[utoipa::path(get, path = "/api/v1/host", operation_id = "get_host", tag = "host",
     responses((status = 200, body = HostView)))]
 pub async fn host(

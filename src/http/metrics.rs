@@ -176,8 +176,8 @@ impl MetricsText {
 
 /// Returns metrics in Prometheus' text format.
 ///
-/// Counts and times of the gateway as a whole, for admins, and for tokens with the scope `metrics`. No metric tells people
-/// apart; `GET /api/v1/usage` does. They are at most a second old.
+/// For admins, and for tokens with the scope `metrics`. The values are at most a second old. No metric tells people apart;
+/// `GET /api/v1/usage` does.
 #[utoipa::path(get, path = "/metrics", operation_id = "get_metrics", tag = "host",
     responses((status = 200, body = String, content_type = "text/plain")))]
 pub async fn show(

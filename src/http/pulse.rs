@@ -27,7 +27,7 @@ pub struct PulseQuery {
     user_id: Option<String>,
     /// Only this token.
     token_id: Option<String>,
-    /// A model, in any of its spellings. Requests for names that no model has are counted for no model.
+    /// A model, in any of its spellings. Requests for unknown models are not counted for any.
     model: Option<String>,
     /// RFC 3339, rounded down to the beginning of an interval. Default: 24 hours before `to`.
     #[param(format = DateTime)]
@@ -52,7 +52,7 @@ pub struct PulseQuery {
     history_of: Option<String>,
     /// As in the record; with it, `items` is absent.
     api: Option<String>,
-    /// As in the record; with it, `items` is absent. Nothing is searched.
+    /// As in the record; with it, `items` is absent. No search is run.
     #[param(max_length = 400)]
     text: Option<String>,
 }
@@ -67,8 +67,7 @@ impl PulseQuery {
 
 /// Counts requests per quarter, hour or day.
 ///
-/// The length of the interval follows from the length of the time: the shape of what the record shows with the same filter.
-/// Counts are at most a moment behind the record.
+/// The longer the time, the longer the interval. The filter is that of the record. Counts can be a moment behind the record.
 #[utoipa::path(get, path = "/api/v1/audit/pulse", operation_id = "get_pulse", tag = "record", params(PulseQuery),
     responses((status = 200, body = Pulse)))]
 pub async fn show(admin: Admin, request: HttpRequest, store: web::Data<Store>, config: web::Data<Config>) -> ApiResult {

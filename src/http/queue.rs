@@ -134,7 +134,7 @@ pub struct RunawayToken {
     pub reason: &'static str,
     #[schema(format = DateTime)]
     pub since: String,
-    /// So many equal requests, or failures in a row, were counted: until now if it is slowed, until it was paused otherwise.
+    /// Number of equal requests, or of failures in a row: until now if the token is slowed, until it was paused otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 60)]
     pub count: Option<usize>,
@@ -258,7 +258,8 @@ fn id_of(people: &People, user_id: i64) -> Option<String> {
 
 /// Cancels a request that waits or runs.
 ///
-/// For admins. Its client gets a 403, or its stream is aborted; it is recorded as `refused`, `cancelled`.
+/// For admins. The client gets a 403, or its stream is aborted. The request is recorded as `refused`, with the reason
+/// `cancelled`.
 #[utoipa::path(delete, path = "/api/v1/queue/{request_id}", operation_id = "cancel_request", tag = "queue",
     params(("request_id" = String, Path, format = Uuid)),
     responses((status = 204)))]

@@ -76,10 +76,10 @@ pub struct AuditItem {
     pub first_token_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_ms: Option<i64>,
-    /// Time that the upstream worked, as it told; for an answer that was cut off, the time since its turn.
+    /// Time that the upstream worked, as it reported. For an interrupted answer: the time since it started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_ms: Option<i64>,
-    /// The part of `gpu_ms` in which the model was loaded. Absent with the next two when the upstream did not tell.
+    /// The part of `gpu_ms` in which the model was loaded. Absent with the next two when the upstream did not report it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_ms: Option<i64>,
     /// The part of `gpu_ms` in which the prompt was read.

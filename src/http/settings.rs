@@ -25,7 +25,7 @@ pub struct SettingList {
 
 /// Lists the settings that can be changed at run time.
 ///
-/// With their current values.
+/// Each comes with its current value and its bounds.
 #[utoipa::path(get, path = "/api/v1/settings", operation_id = "list_settings", tag = "settings",
     responses((status = 200, body = SettingList)))]
 pub async fn list(_: Admin, request: HttpRequest, store: web::Data<Store>) -> ApiResult {
@@ -34,7 +34,7 @@ pub async fn list(_: Admin, request: HttpRequest, store: web::Data<Store>) -> Ap
 
 /// Changes settings by name, all or none.
 ///
-/// Effective from the next request. Null restores the value of the file.
+/// The changes hold from the next request on. Null restores the value of the file.
 #[utoipa::path(patch, path = "/api/v1/settings", operation_id = "change_settings", tag = "settings",
     request_body(content = BTreeMap<String, Option<u64>>, example = json!({ "requests_per_minute": 20 })),
     responses((status = 200, body = SettingList)))]
@@ -55,7 +55,7 @@ pub async fn change(
 
 /// Returns the keys of the configuration file.
 ///
-/// With their values, and where each was read from. Secrets are never shown.
+/// Each comes with its value and where it was read from. Secrets are never shown.
 #[utoipa::path(get, path = "/api/v1/settings/file", operation_id = "get_configuration", tag = "settings",
     responses((status = 200, body = ConfigurationView)))]
 pub async fn of_file(

@@ -124,7 +124,7 @@ pub async fn create(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenPatch {
-    /// Says which machine or pipeline it is for. Rows of the record show it under its new name, too.
+    /// Which machine or pipeline it is for. Older rows of the record show the new name, too.
     #[schema(example = "nightly docs build", min_length = 1, max_length = 100)]
     name: Option<String>,
     /// Addresses and networks that it may be used from. Null: any.
@@ -147,7 +147,7 @@ pub struct TokenPatch {
 
 /// Changes a token's name, networks and limits.
 ///
-/// Effective from its next request. Admins can change any token.
+/// The change holds from its next request on. Admins can change any token.
 #[utoipa::path(patch, path = "/api/v1/tokens/{id}", operation_id = "change_token", tag = "tokens", params(("id" = String, Path)),
     request_body = TokenPatch, responses((status = 200, body = TokenView), (status = 409), (status = 429)))]
 pub async fn change(

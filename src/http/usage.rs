@@ -39,13 +39,13 @@ pub struct UsageQuery {
     /// RFC 3339: before this time. Default: now.
     #[param(format = DateTime)]
     to: Option<String>,
-    /// `user` (the default), `token`, `model`, `hour` (UTC) or `day` (in the gateway's `timezone`), or one of the first three in
-    /// each hour or day, as in `user,day`. More than 10,000 lines are refused if they are hours or days; a year has fewer hours. Of
-    /// more users, tokens or models, those with the least usage are summed up at the end, `(others)`.
+    /// What makes a line: a user (the default), token or model, an `hour` (UTC) or `day` (in the gateway's `timezone`), or both, as
+    /// in `user,day`. More than 10,000 hours or days are refused. Of more than 10,000 users, tokens or models, those with the
+    /// least usage are summed up at the end as `(others)`.
     #[param(value_type = Option<UsageBy>)]
     by: Option<String>,
-    /// `name` (the default: by name, or by time), `gpu`, `requests`, `tokens`, `refused` or `failed`: the largest first. With two
-    /// keys, the user, token or model with the largest total comes first.
+    /// Default: `name`, by name or by time. Otherwise the largest first; with two keys, the user, token or model with the largest
+    /// total comes first.
     #[param(value_type = Option<UsageSort>)]
     sort: Option<String>,
     /// Default: `json`.
@@ -82,7 +82,7 @@ pub async fn of_everybody(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct TimelineQuery {
-    /// `hour` (the default) in minutes, `day` in quarters of an hour, or `week` in hours
+    /// Default: `hour`, shown in minutes. A `day` is shown in quarters of an hour, a `week` in hours.
     #[param(value_type = Option<Span>)]
     span: Option<String>,
     /// RFC 3339: the last interval holds this time, or ends with it. Default: now.
@@ -95,7 +95,7 @@ pub struct TimelineQuery {
 
 /// Returns who used the GPU when, and who waited.
 ///
-/// In each minute, quarter of an hour or hour: what happened at 14:05?
+/// The answer has a line for each minute, quarter of an hour or hour. It answers questions like: what happened at 14:05?
 #[utoipa::path(get, path = "/api/v1/usage/timeline", operation_id = "get_usage_timeline", tag = "usage", params(TimelineQuery),
     responses((status = 200, body = Timeline)))]
 pub async fn story(admin: Admin, request: HttpRequest, store: web::Data<Store>) -> ApiResult {

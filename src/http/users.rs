@@ -67,7 +67,7 @@ pub struct UserPage {
 
 /// Lists accounts.
 ///
-/// With the last request and the number of usable tokens of each.
+/// Each comes with its last request and the number of its usable tokens.
 #[utoipa::path(get, path = "/api/v1/users", operation_id = "list_users", tag = "users", params(UsersQuery),
     responses((status = 200, body = UserPage)))]
 pub async fn list(_: Admin, request: HttpRequest, accounts: web::Data<Accounts>) -> ApiResult {
@@ -154,7 +154,7 @@ pub struct UserPatch {
 
 /// Changes an account.
 ///
-/// Effective from its next request.
+/// The change holds from the next request of the account on.
 #[utoipa::path(patch, path = "/api/v1/users/{id}", operation_id = "change_user", tag = "users",
     params(("id" = String, Path, format = Uuid)), request_body = UserPatch,
     responses((status = 200, body = UserDetail), (status = 409)))]

@@ -71,7 +71,7 @@ pub struct Waiting {
     to: Option<Timestamp>,
 }
 
-/// The same, not yet checked.
+/// Conditions for pending accounts. All given ones must match; at least one is needed.
 #[derive(Debug, Default, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WaitingWish {

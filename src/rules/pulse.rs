@@ -40,7 +40,7 @@ pub struct PulseBar {
     pub requests: i64,
     /// Requests that were refused, before they got a place in the queue or while they waited.
     pub refused: i64,
-    /// Those of `requests` that ended in an error.
+    /// Number of `requests` that ended in an error.
     pub failed: i64,
 }
 

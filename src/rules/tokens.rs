@@ -33,10 +33,10 @@ pub struct Tokens {
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wish {
-    /// Says which machine or pipeline it is for; shown in the record.
+    /// Which machine or pipeline it is for. The record shows it.
     #[schema(example = "nightly docs build", min_length = 1, max_length = 100)]
     pub name: String,
-    /// `chat`, `embeddings`, `models`, `usage`, `models:manage`, `metrics`; `chat` and `models` by default.
+    /// By default `chat` and `models`. `models:manage` and `metrics` are for admins.
     #[schema(value_type = Option<Vec<Scope>>)]
     pub scopes: Option<Vec<String>>,
     /// The models that it may use; by default all that you may.

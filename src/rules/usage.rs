@@ -33,7 +33,7 @@ pub struct Question {
     pub sort: Option<String>,
 }
 
-/// The usage of one user, token or model, or of one hour or day, or of one of the first three in one of the latter.
+/// Usage of a user, token or model, of an hour or day, or of a user, token or model in an hour or day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UsageItem {
     /// Name of the user, the token or the model, or the hour (UTC), or the date of the day in the gateway's `timezone`.
@@ -57,7 +57,7 @@ pub struct UsageItem {
     pub user_id: Option<String>,
     /// Requests that reached the upstream or waited for it.
     pub requests: i64,
-    /// Those of `requests` that ended in an error.
+    /// Number of `requests` that ended in an error.
     pub failed: i64,
     /// Requests that were refused, before they got a place in the queue or while they waited.
     pub refused: i64,

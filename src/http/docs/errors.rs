@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::anyhow;
 use serde_json::Value;
 use utoipa::openapi::path::{Operation, PathItem};
-use utoipa::openapi::{Components, ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::schema::{Object, Type};
+use utoipa::openapi::{Components, ContentBuilder, HeaderBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
@@ -24,6 +25,12 @@ struct ErrorAnswer {
     name: &'static str,
     description: &'static str,
     example: fn() -> Error,
+}
+
+impl ErrorAnswer {
+    fn error_has_a_wait(&self) -> bool {
+        (self.example)().retry_after().is_some()
+    }
 }
 
 const INVALID: ErrorAnswer = ErrorAnswer {
@@ -195,7 +202,13 @@ pub fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &m
 fn response(shape: Shape, answer: &ErrorAnswer) -> RefOr<utoipa::openapi::Response> {
     let example = shape.body(&(answer.example)());
     let content = ContentBuilder::new().schema(Some(shape.schema())).example(Some(example)).build();
-    ResponseBuilder::new().description(answer.description).content("application/json", content).build().into()
+    let mut response = ResponseBuilder::new().description(answer.description).content("application/json", content);
+    if answer.error_has_a_wait() {
+        let seconds = Object::with_type(Type::Integer);
+        let wait = HeaderBuilder::new().schema(Some(seconds)).description(Some("Seconds to wait before the next try"));
+        response = response.header("Retry-After", wait.build());
+    }
+    response.build().into()
 }
 
 /// Returns the errors of a route. A response that the handler describes itself, with a body, stays as it is.

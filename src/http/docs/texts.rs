@@ -3,7 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::docs::chat::{ChatStreamOptions, StopTexts, TokenUsage};
+use crate::http::docs::chat::{ChatStreamOptions, StopTexts};
+use crate::http::docs::chat_answer::TokenUsage;
 
 /// A completion's request. Other parameters are accepted as for chat completions.
 #[derive(Serialize, ToSchema)]

@@ -24,7 +24,7 @@ pub struct Filter {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Kind>)]
     pub kind: Option<String>,
-    /// `completed`, `failed`, `refused`, `abandoned` or `interrupted`, or several of them, separated by commas.
+    /// One or several of `completed`, `failed`, `refused`, `abandoned` and `interrupted`, separated by commas.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "failed,interrupted")]
     pub outcome: Option<String>,

@@ -100,7 +100,7 @@ pub struct Timeline {
 pub struct TimelinePerson {
     #[schema(example = "ann@example.org")]
     pub name: String,
-    /// Absent: others, or somebody who was deleted.
+    /// Absent for `(others)` and for deleted users.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = Uuid)]
     pub id: Option<String>,
