@@ -46,3 +46,13 @@ pub fn check_declared(method: &str, path: &str, status: u16) {
     };
     assert!(statuses.contains(&status), "{method} {route} answered {status}, which openapi.json does not declare");
 }
+
+#[test]
+fn a_status_that_is_not_declared_is_seen() {
+    check_declared("GET", "/api/v1/me?a=b", 401);
+    check_declared("HEAD", "/v1/models/user/model:1b", 404);
+    check_declared("GET", "/no/such/route", 418);
+    for (method, path, status) in [("GET", "/api/v1/me", 409), ("GET", "/v1/models/user/model:1b", 409)] {
+        assert!(std::panic::catch_unwind(|| check_declared(method, path, status)).is_err(), "{method} {path} {status}");
+    }
+}
