@@ -12,6 +12,7 @@ use crate::cli::Cli;
     lan-gateway completions fish > ~/.config/fish/completions/lan-gateway.fish\n  \
     source <(lan-gateway completions bash)    # for this shell alone")]
 pub struct CompletionsCommand {
+    /// Whose words they are
     shell: Shell,
 }
 

@@ -59,7 +59,7 @@ pub struct ExportCommand {
     /// At this time or later
     #[arg(long, group = "what", value_name = "TIME")]
     from: Option<CommandTime>,
-    /// Before this time
+    /// Before this time, or until the end of this day
     #[arg(long, group = "what", value_name = "TIME")]
     to: Option<CommandTime>,
     /// Words in prompts and answers: all must occur, quoted ones next to each other; `deploy*` finds every word with this

@@ -63,11 +63,15 @@ use user::UserCommand;
     name = "lan-gateway",
     version,
     about = "Authenticated, audited, rate-limited access to a local Ollama for a team",
-    after_help = "Start it with `lan-gateway serve`; defaults need no file. The first start makes the account `admin` with \
-        the password `admin123`, which only allows changing it:\n\n  \
-        curl http://127.0.0.1:7000/api/v1/password -d '{\"username\":\"admin\",\"current_password\":\"admin123\",\
-        \"new_password\":\"...\"}'\n\nThen people register, an admin approves them (`lan-gateway user approve`), and they \
-        point their clients at http://HOST:7000. Swagger UI is at /docs/."
+    after_help = "Start it with `lan-gateway serve`; defaults need no file. The first start makes the account `admin` with the \
+        password\n`admin123`, which only allows changing it. On this host:\n\n  \
+        lan-gateway user password admin               choose the password of `admin`\n  \
+        lan-gateway user add ann@example.org          make an account, or let people register and:\n  \
+        lan-gateway user approve ann@example.org\n  \
+        lan-gateway token create ann@example.org n8n  make a token for a machine\n  \
+        lan-gateway doctor                            what is wrong, and what to do\n\n\
+        Clients are pointed at http://HOST:7000, OpenAI's at http://HOST:7000/v1. Swagger UI is at /docs/.\n\n\
+        Exit codes: 0 success, 1 refused or failed, 2 wrong use or configuration, 141 the reader of the output left."
 )]
 pub struct Cli {
     /// Configuration file [default: that of the installation, as in /opt/lan-gateway/lan-gateway.toml, or else
@@ -94,7 +98,7 @@ enum Command {
         #[arg(long, value_parser = within(0_u16, u16::MAX))]
         port: Option<u16>,
     },
-    /// Accounts: add, list, approve, disable, reset, change, delete …
+    /// Accounts: add, list, approve, set passwords and limits, disable, delete …
     #[command(subcommand)]
     User(UserCommand),
     /// API tokens: create, list, change, revoke, rotate, resume
@@ -115,7 +119,7 @@ enum Command {
         #[command(subcommand)]
         command: Option<QueueCommand>,
     },
-    /// The models that the model servers offer
+    /// The models that the upstreams (Ollama) offer
     Models(ModelsCommand),
     /// Export the record of one person, or what a filter finds, as CSV or JSON Lines
     Export(ExportCommand),

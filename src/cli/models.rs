@@ -1,4 +1,4 @@
-//! `lan-gateway models`: lists the models of the model servers.
+//! `lan-gateway models`: lists the models of the upstreams.
 
 use clap::Args;
 use serde_json::Value;
@@ -22,7 +22,7 @@ pub async fn run(host: &HostApi, config: &Config, command: ModelsCommand) -> any
         return print_json(models);
     }
     if models.is_empty() {
-        println!("no model server has a model");
+        println!("no upstream has a model");
         return Ok(());
     }
     let row = |model: &Value| Ok([need(model, "id")?, need(model, "owned_by")?]);

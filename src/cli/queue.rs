@@ -9,14 +9,17 @@ use crate::config::Config;
 
 #[derive(Subcommand)]
 pub enum QueueCommand {
-    /// List running and waiting requests, the model servers, and tokens that run away
+    /// List running and waiting requests, the upstreams, and tokens that run away
     List {
         /// Print one JSON object, for scripts
         #[arg(long)]
         json: bool,
     },
     /// Cancel a running or waiting request
-    Cancel { request_id: String },
+    Cancel {
+        /// As the list shows it
+        request_id: String,
+    },
 }
 
 const PATH: &str = "/api/v1/queue";
@@ -50,7 +53,7 @@ fn print_queue(queue: &Value) -> anyhow::Result<()> {
         Ok([need(host, "name")?, need(host, "state")?, need(host, "slots")?, need(host, "free")?, loaded])
     })?;
     println!();
-    table::print(["MODEL SERVER", "STATE", "SLOTS", "FREE", "LOADED"], &hosts);
+    table::print(["UPSTREAM", "STATE", "SLOTS", "FREE", "LOADED"], &hosts);
     let items = rows(&queue["items"], |item| {
         Ok([
             need(item, "request_id")?,

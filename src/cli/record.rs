@@ -24,6 +24,7 @@ pub enum RecordCommand {
     },
     /// Show one request in full, with prompt and answer; viewing it is recorded
     Show {
+        /// As lists and answers show it (`x-request-id`)
         request_id: String,
         /// Print one JSON object, for scripts
         #[arg(long)]
@@ -69,7 +70,7 @@ pub struct RecordList {
     /// At this time or later
     #[arg(long, value_name = "TIME")]
     from: Option<CommandTime>,
-    /// Before this time
+    /// Before this time, or until the end of this day
     #[arg(long, value_name = "TIME")]
     to: Option<CommandTime>,
     /// Words in prompts and answers; the search is recorded

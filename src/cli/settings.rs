@@ -19,8 +19,10 @@ pub enum SettingsCommand {
     },
     /// Change a setting from the next request on; the change survives a restart
     Set {
+        /// Name of the setting; `lan-gateway settings` lists them
         #[arg(value_parser = names(), hide_possible_values = true)]
         name: String,
+        /// The new value
         #[arg(allow_negative_numbers = true, value_parser = within(0_u64, u64::MAX))]
         value: u64,
         /// Print the setting as one JSON object
@@ -29,6 +31,7 @@ pub enum SettingsCommand {
     },
     /// Return a setting to its configured value
     Unset {
+        /// Name of the setting; `lan-gateway settings` lists them
         #[arg(value_parser = names(), hide_possible_values = true)]
         name: String,
         /// Print the setting as one JSON object

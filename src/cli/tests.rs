@@ -153,8 +153,8 @@ fn every_list_and_single_answer_can_be_json_and_says_so_for_scripts() {
 fn every_command_and_option_is_explained() {
     for (words, command) in commands() {
         assert!(command.get_about().is_some(), "{words:?}");
-        for option in command.get_opts() {
-            assert!(option.get_help().is_some(), "{words:?} {option}");
+        for arg in command.get_arguments() {
+            assert!(arg.get_help().is_some(), "{words:?} {arg}");
         }
     }
 }

@@ -22,6 +22,7 @@ pub enum TokenCommand {
         lan-gateway token create ann@example.org n8n\n  \
         lan-gateway token create ann@example.org nightly --scope chat --model llama3.2 --quota tokens_per_day=100000 --days 30")]
     Create {
+        /// Name of the owner's account
         user: String,
         /// Says which machine or pipeline it is for
         name: String,
@@ -56,6 +57,7 @@ pub enum TokenCommand {
         "\n\nExample:\n  lan-gateway token list ann@example.org --expiring-before +14d"
     ))]
     List {
+        /// Name of the owner's account
         user: Option<String>,
         /// Only tokens with this status
         #[arg(long, value_parser = TokenStatus::ALL.map(TokenStatus::name))]
@@ -68,9 +70,13 @@ pub enum TokenCommand {
         json: bool,
     },
     /// Revoke a token at once
-    Revoke { token: String },
+    Revoke {
+        /// Its name, OWNER/NAME, or the beginning that `token list` shows
+        token: String,
+    },
     /// Give a token a new secret, printed once; the previous one stays valid for another hour
     Rotate {
+        /// Its name, OWNER/NAME, or the beginning that `token list` shows
         token: String,
         /// How long the previous secret stays valid; 0 ends it at once
         #[arg(long, allow_negative_numbers = true, value_parser = within(0_u32, 604_800))]
@@ -83,11 +89,16 @@ pub enum TokenCommand {
         json: bool,
     },
     /// Resume a token that was paused because it ran away, or suspended with its owner
-    Resume { token: String },
+    Resume {
+        /// Its name, OWNER/NAME, or the beginning that `token list` shows
+        token: String,
+    },
     /// Set a token's own limit of requests per minute, in addition to its owner's
     #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway token limit <TOKEN> <REQUESTS_PER_MINUTE|--none>")]
     Limit {
+        /// Its name, OWNER/NAME, or the beginning that `token list` shows
         token: String,
+        /// The new limit
         #[arg(group = "what", allow_negative_numbers = true, value_parser = within(1_u32, REQUESTS_PER_MINUTE_MAX))]
         requests_per_minute: Option<u32>,
         /// Remove it: only its owner's limit applies
@@ -97,9 +108,12 @@ pub enum TokenCommand {
     /// Set a token's own quota, in addition to its owner's
     #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway token quota <TOKEN> <NAME> <MOST|--none>")]
     Quota {
+        /// Its name, OWNER/NAME, or the beginning that `token list` shows
         token: String,
+        /// Name of the quota
         #[arg(value_parser = PossibleValuesParser::new(Quotas::NAMES))]
         name: String,
+        /// The most that is allowed
         #[arg(group = "what", allow_negative_numbers = true, value_parser = within(1_u64, QUOTA_MAX))]
         most: Option<u64>,
         /// Remove it: only its owner's quota applies
@@ -107,10 +121,16 @@ pub enum TokenCommand {
         none: bool,
     },
     /// Give a token another name
-    Rename { token: String, name: String },
+    Rename {
+        /// Its name, OWNER/NAME, or the beginning that `token list` shows
+        token: String,
+        /// The new name
+        name: String,
+    },
     /// Set the networks that a token may be used from
     #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway token networks <TOKEN> <NETWORKS...|--any>")]
     Networks {
+        /// Its name, OWNER/NAME, or the beginning that `token list` shows
         token: String,
         /// Networks or addresses
         #[arg(group = "what")]
@@ -122,7 +142,9 @@ pub enum TokenCommand {
     /// Set a token's class: interactive, or batch, which takes what interactive requests leave
     #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway token class <TOKEN> <CLASS|--none>")]
     Class {
+        /// Its name, OWNER/NAME, or the beginning that `token list` shows
         token: String,
+        /// The new class
         #[arg(group = "what", value_parser = ["interactive", "batch"])]
         class: Option<String>,
         /// Remove it: its owner's class applies

@@ -37,7 +37,7 @@ pub struct UsageCommand {
     /// At this time or later, rounded down to a quarter of an hour [default: 30d]
     #[arg(long, value_name = "TIME")]
     from: Option<CommandTime>,
-    /// Before this time [default: now]
+    /// Before this time, or until the end of this day [default: now]
     #[arg(long, value_name = "TIME")]
     to: Option<CommandTime>,
     /// Print CSV

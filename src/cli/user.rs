@@ -23,6 +23,7 @@ pub enum UserCommand {
         pwgen -s 20 1 | lan-gateway user add ci@example.org --keep-password"
     )]
     Add {
+        /// E-mail address, the name of the account
         email: String,
         /// The password stays: it need not be changed at the first sign-in
         #[arg(long)]
@@ -35,6 +36,7 @@ pub enum UserCommand {
         Examples:\n  lan-gateway user password admin\n  lan-gateway user password ann@example.org --must-change"
     )]
     Password {
+        /// Name of the account
         user: String,
         /// It is valid for an hour and only allows setting another one
         #[arg(long)]
@@ -53,13 +55,17 @@ pub enum UserCommand {
     },
     /// Show an account in full
     Show {
+        /// Name of the account
         user: String,
         /// Print one JSON object, for scripts
         #[arg(long)]
         json: bool,
     },
     /// Approve a pending account
-    Approve { user: String },
+    Approve {
+        /// Name of the account
+        user: String,
+    },
     /// Reject and remove pending registrations: those named, or all that meet the conditions
     #[command(
         group(ArgGroup::new("which").required(true).multiple(true)),
@@ -73,6 +79,7 @@ pub enum UserCommand {
         )
     )]
     TurnDown {
+        /// Names of accounts that wait for approval
         #[arg(group = "which", value_name = "USER", conflicts_with_all = ["network", "from", "to"])]
         users: Vec<String>,
         /// Those that came from this network or address
@@ -81,18 +88,28 @@ pub enum UserCommand {
         /// Registered at this time or later
         #[arg(long, group = "which", value_name = "TIME")]
         from: Option<CommandTime>,
-        /// Registered before this time
+        /// Registered before this time, or until the end of this day
         #[arg(long, group = "which", value_name = "TIME")]
         to: Option<CommandTime>,
     },
     /// Disable an account; its sessions and tokens stop working at once
-    Disable { user: String },
+    Disable {
+        /// Name of the account
+        user: String,
+    },
     /// Enable a disabled account
-    Enable { user: String },
+    Enable {
+        /// Name of the account
+        user: String,
+    },
     /// Forget the failed sign-ins on an account
-    Unlock { user: String },
+    Unlock {
+        /// Name of the account
+        user: String,
+    },
     /// Set a temporary password, valid for an hour, that only allows setting a new one
     Reset {
+        /// Name of the account
         user: String,
         /// Set `admin123` instead of a random code
         #[arg(long)]
@@ -106,14 +123,18 @@ pub enum UserCommand {
     },
     /// Set the role of an account; the last admin keeps it
     Role {
+        /// Name of the account
         user: String,
+        /// Admins see and change everything
         #[arg(value_parser = ["admin", "user"])]
         role: String,
     },
     /// Set a person's own limit of requests per minute
     #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway user limit <USER> <REQUESTS_PER_MINUTE|--none>")]
     Limit {
+        /// Name of the account
         user: String,
+        /// The new limit
         #[arg(group = "what", allow_negative_numbers = true, value_parser = within(1_u32, REQUESTS_PER_MINUTE_MAX))]
         requests_per_minute: Option<u32>,
         /// Remove it: the gateway's limit applies
@@ -123,9 +144,12 @@ pub enum UserCommand {
     /// Set a person's own quota
     #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway user quota <USER> <NAME> <MOST|--none>")]
     Quota {
+        /// Name of the account
         user: String,
+        /// Name of the quota
         #[arg(value_parser = PossibleValuesParser::new(Quotas::NAMES))]
         name: String,
+        /// The most that is allowed
         #[arg(group = "what", allow_negative_numbers = true, value_parser = within(1_u64, QUOTA_MAX))]
         most: Option<u64>,
         /// Remove it: the gateway's quota applies
@@ -135,7 +159,9 @@ pub enum UserCommand {
     /// Set the models that a person may use; others are not found for them
     #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway user models <USER> <MODEL...|--all>")]
     Models {
+        /// Name of the account
         user: String,
+        /// Names of models
         #[arg(group = "what", value_name = "MODEL")]
         models: Vec<String>,
         /// Remove the list: all models
@@ -145,7 +171,9 @@ pub enum UserCommand {
     /// Set a note that only admins see
     #[command(group(ArgGroup::new("what").required(true)), override_usage = "lan-gateway user note <USER> <TEXT|--none>")]
     Note {
+        /// Name of the account
         user: String,
+        /// The note
         #[arg(group = "what")]
         text: Option<String>,
         /// Remove it
@@ -154,13 +182,17 @@ pub enum UserCommand {
     },
     /// Set a person's queue weight, 1 (default) to 100; a higher weight gets more GPU time while others wait
     Weight {
+        /// Name of the account
         user: String,
+        /// From 1 to 100
         #[arg(allow_negative_numbers = true, value_parser = within(1_u32, WEIGHT_MAX))]
         weight: u32,
     },
     /// Set a person's class; batch takes what interactive requests leave
     Class {
+        /// Name of the account
         user: String,
+        /// Batch runs when no interactive request waits
         #[arg(value_parser = ["interactive", "batch"])]
         class: String,
     },
@@ -173,6 +205,7 @@ pub enum UserCommand {
         nothing more, so that the receipt stays good."
     )]
     Delete {
+        /// Name of the account
         user: String,
         /// What the last line of that export holds
         #[arg(long, value_name = "CODE")]
