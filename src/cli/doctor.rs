@@ -30,8 +30,8 @@ use crate::upstream::UpstreamClient;
 
 #[derive(Args)]
 #[command(
-    after_help = "Exit code 0: nothing is wrong, or there are only hints. 1: something must be mended: the record can't be \
-    written, the database can't be used, the disk is full, an upstream is down, the default model is missing, the certificate \
+    after_help = "Exit code 0: nothing is wrong, or there are only hints. 1: something must be mended: the gateway does not \
+    answer, the record can't be written, the database can't be used, the disk is full, an upstream is down, the default model is missing, the certificate \
     can't be used, `admin` still has the first password, others reach the upstream, the data folder or the configuration, or an \
     erasure or a backup is late. 2: the configuration is wrong.\n\nIt changes nothing. While a gateway runs on the data folder, \
     it is asked for what it knows; otherwise its database is read."
@@ -50,7 +50,7 @@ pub struct DoctorCommand {
 const PROGRESS: Duration = Duration::from_secs(5);
 
 /// How long the running gateway may take to tell what it knows.
-const GATEWAY_WAIT_MAX: Duration = Duration::from_secs(10);
+const GATEWAY_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Prints what was looked at and the findings; returns `false` if something must be mended.
 pub async fn run(config: &Config, origin: &Origin, command: &DoctorCommand) -> anyhow::Result<bool> {
@@ -80,6 +80,7 @@ async fn examine(config: &Config, origin: &Origin, deep: bool) -> DoctorReport {
         machine: &machine,
         files: Some(files),
         upstreams: upstreams.clone(),
+        is_silent: gateway == GatewayState::Silent,
         record: database.record,
         database: database.unusable,
         backups: backups.clone(),

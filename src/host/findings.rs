@@ -35,6 +35,8 @@ pub struct HostFacts<'a> {
     pub files: Option<OpenFiles>,
     /// The upstreams, in the order of the configuration.
     pub upstreams: Vec<UpstreamFacts>,
+    /// Whether another process serves the data folder and does not answer.
+    pub is_silent: bool,
     pub record: RecordFacts,
     /// Why no gateway can start with the database.
     pub database: Option<Unusable>,
@@ -64,6 +66,7 @@ pub const CERTIFICATE_DAYS_MIN: u64 = 30;
 /// Returns every finding, the most urgent first.
 pub fn findings(facts: &HostFacts<'_>) -> Vec<Finding> {
     let found = [
+        silent_gateway(facts),
         cannot_record(facts),
         facts.database.as_ref().map(|unusable| unusable_database(unusable, &facts.config.data_dir)),
         disk_full(facts),
@@ -81,6 +84,13 @@ pub fn findings(facts: &HostFacts<'_>) -> Vec<Finding> {
     found.extend(contradictions(facts));
     found.sort_by_key(|finding| finding.code);
     found
+}
+
+fn silent_gateway(facts: &HostFacts<'_>) -> Option<Finding> {
+    let folder = facts.config.data_dir.display();
+    let message = format!("a gateway runs on {folder}, and does not answer on its control socket");
+    let remedy = "see the end of its log, and restart it: `systemctl restart lan-gateway`";
+    facts.is_silent.then(|| Finding::new(FindingCode::GatewaySilent, message, remedy))
 }
 
 fn cannot_record(facts: &HostFacts<'_>) -> Option<Finding> {

@@ -159,7 +159,7 @@ pub struct LoadedView {
 /// Something that an admin should look into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HostWarning {
-    /// What must be mended: `cannot_record`, `database_unusable`, `disk_full` (requests to models are refused), `upstream_down`,
+    /// What must be mended: `gateway_silent` (told by `doctor` alone), `cannot_record`, `database_unusable`, `disk_full` (requests to models are refused), `upstream_down`,
     /// `model_missing` (no upstream has the default model), `certificate_unusable`, `first_password`, `upstream_open` (others reach
     /// it without the gateway), `folder_open` (others on this host can read the data folder), `config_open` (others can change the
     /// configuration file or read its secrets), `erasure_late` or `backup_late`. Hints: `disk_low`, `certificate_expires`,
@@ -215,6 +215,7 @@ impl HostView {
             machine: &machine,
             files: served.map(|served| served.files),
             upstreams: states.iter().map(facts_of).collect(),
+            is_silent: false,
             record,
             database: None,
             backups: backups.clone(),

@@ -99,6 +99,7 @@ fn found(
         machine,
         files: Some(served.files),
         upstreams,
+        is_silent: false,
         record,
         database: None,
         backups: app.watch.backups.now(),

@@ -327,6 +327,19 @@ async fn a_data_folder_that_others_can_read_is_told_until_it_is_closed() {
 }
 
 #[actix_web::test]
+async fn a_gateway_that_hangs_is_told() {
+    let fake = FakeOllama::start();
+    let (gateway, _) = well(&fake, &[]).await;
+    gateway.signal("STOP");
+
+    let (told, code) = told_to_scripts(gateway.data_dir(), &[("LGW_OLLAMA__URL", &fake.url())], &[]);
+
+    gateway.signal("CONT");
+    assert_eq!((code, &told["gateway"]), (Some(1), &json!("silent")));
+    assert_eq!(codes_of(&told)[0], "gateway_silent");
+}
+
+#[actix_web::test]
 async fn few_files_are_told() {
     let fake = FakeOllama::start();
     let gateway = TestGateway::start_under(&["prlimit", "--nofile=400:400"], &fake.url(), &[]);

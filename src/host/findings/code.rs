@@ -21,6 +21,7 @@ impl Finding {
 /// The kinds of findings, the most urgent first: failures, then hints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FindingCode {
+    GatewaySilent,
     CannotRecord,
     DatabaseUnusable,
     DiskFull,
@@ -45,7 +46,8 @@ pub enum FindingCode {
 words_schema!(impl FindingCode, "What is wrong.", FindingCode::ALL.map(FindingCode::name));
 
 impl FindingCode {
-    pub const ALL: [FindingCode; 19] = [
+    pub const ALL: [FindingCode; 20] = [
+        FindingCode::GatewaySilent,
         FindingCode::CannotRecord,
         FindingCode::DatabaseUnusable,
         FindingCode::DiskFull,
@@ -69,6 +71,7 @@ impl FindingCode {
 
     pub fn name(self) -> &'static str {
         match self {
+            FindingCode::GatewaySilent => "gateway_silent",
             FindingCode::CannotRecord => "cannot_record",
             FindingCode::DatabaseUnusable => "database_unusable",
             FindingCode::DiskFull => "disk_full",
@@ -100,7 +103,8 @@ impl FindingCode {
     /// backup) is not done. Everything else is a hint.
     pub fn is_failure(self) -> bool {
         match self {
-            FindingCode::CannotRecord
+            FindingCode::GatewaySilent
+            | FindingCode::CannotRecord
             | FindingCode::DatabaseUnusable
             | FindingCode::DiskFull
             | FindingCode::UpstreamDown

@@ -17,6 +17,7 @@ struct Case {
     files: Option<OpenFiles>,
     upstreams: Vec<UpstreamFacts>,
     database: Option<Unusable>,
+    is_silent: bool,
     settings: Vec<(&'static str, u64)>,
     backups: BackupFacts,
 }
@@ -32,6 +33,7 @@ fn good() -> Case {
         files: Some(OpenFiles { limit: 1 << 16, room: 1 << 16 }),
         upstreams: vec![up(&["llama3.2:latest"])],
         database: None,
+        is_silent: false,
         settings: Vec::new(),
         backups: BackupFacts::default(),
     }
@@ -55,6 +57,7 @@ fn found(case: &Case) -> Vec<Finding> {
         files: case.files,
         upstreams: case.upstreams.clone(),
         database: case.database.clone(),
+        is_silent: case.is_silent,
         record: case.record,
         backups: case.backups.clone(),
         now: Timestamp::parse("2026-03-01T00:00:00Z").unwrap(),
@@ -109,6 +112,7 @@ fn everything_at_once_is_told_in_order_each_with_a_remedy() {
         files: Some(OpenFiles { limit: 8, room: 4 }),
         upstreams: vec![UpstreamFacts::Down("connection refused".into()), up(&[])],
         database: Some(Unusable::Newer("2999".into())),
+        is_silent: true,
         settings: vec![("repeats_free", 60), ("repeats_max", 50)],
         backups: BackupFacts { failed: Some("no space".into()), ..BackupFacts::default() },
         ..configured(
@@ -127,7 +131,7 @@ fn everything_at_once_is_told_in_order_each_with_a_remedy() {
     assert!(found.iter().all(|finding| !finding.message.is_empty() && !finding.remedy.is_empty()));
     assert!(found.iter().all(|finding| !finding.message.ends_with('.') && !finding.remedy.ends_with('.')));
     let failures = found.iter().filter(|finding| finding.code.is_failure()).count();
-    assert_eq!(failures, 12);
+    assert_eq!(failures, 13);
     assert!(FindingCode::ALL.is_sorted_by_key(|code| !code.is_failure()), "failures come first");
 }
 

@@ -25,6 +25,7 @@ pub fn fine(view: &HostView, config: &Config) -> Vec<String> {
 /// Returns what is well; `None` where nothing is known.
 fn sentence_of(code: FindingCode, view: &HostView, config: &Config) -> Option<String> {
     Some(match code {
+        FindingCode::GatewaySilent => "The gateway responds.".to_owned(),
         FindingCode::CannotRecord => "The record is written.".to_owned(),
         FindingCode::DatabaseUnusable => "The database is one of this version.".to_owned(),
         FindingCode::DiskFull => {

@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(lines.len(), warnings.len() + 1);
         let failures = warnings.iter().filter(|warning| is_failure(warning)).count();
         let order: Vec<&str> = lines.iter().map(|line| line.id.as_str()).collect();
-        assert_eq!(order[..3], ["need-cannot_record-0", "need-database_unusable-1", "need-disk_full-2"]);
+        assert_eq!(order[..3], ["need-gateway_silent-0", "need-cannot_record-1", "need-database_unusable-2"]);
         assert_eq!(order[failures], "need-paused-docs");
         assert_eq!(lines.last().unwrap().act, NeedAct::Hide);
         for line in &lines {

@@ -123,6 +123,7 @@ pub fn runaway(way: Runaway) -> &'static str {
 /// Returns what is wrong with the host, for codes of its warnings. What a machine reads stands between backticks.
 pub fn warning(code: &str) -> Word {
     let known = match code {
+        "gateway_silent" => Some("The gateway does not answer"),
         "cannot_record" => Some("The record can't be written"),
         "database_unusable" => Some("The database can't be used"),
         "disk_full" => Some("The data disk is full, so nothing is answered"),
@@ -155,7 +156,9 @@ pub fn finding(message: &str) -> String {
 /// Returns icon and colour of a warning.
 pub fn look_of_warning(code: &str) -> (&'static str, &'static str) {
     match code {
-        "cannot_record" | "database_unusable" | "upstream_down" | "model_missing" => ("circle-alert", "bad"),
+        "gateway_silent" | "cannot_record" | "database_unusable" | "upstream_down" | "model_missing" => {
+            ("circle-alert", "bad")
+        }
         "certificate_unusable" => ("lock", "bad"),
         "disk_full" => ("hard-drive", "bad"),
         "disk_low" => ("hard-drive", "warn"),
