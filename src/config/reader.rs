@@ -71,7 +71,7 @@ impl fmt::Display for Key {
 }
 
 /// Variables of the examples, which a shell may have set, and of the command line. They configure nothing.
-const DOCUMENTED_VARIABLES: [&str; 4] = ["LGW_CONFIG", "LGW_URL", "LGW_USER", "LGW_PASSWORD"];
+const DOCUMENTED_VARIABLES: [&str; 5] = ["LGW_CONFIG", "LGW_URL", "LGW_TOKEN", "LGW_USER", "LGW_PASSWORD"];
 
 fn is_no_key(variable: &str) -> bool {
     DOCUMENTED_VARIABLES.contains(&variable) || (cfg!(debug_assertions) && variable.starts_with("LGW_DEBUG_"))

@@ -123,7 +123,9 @@ fn a_variable_with_our_prefix_that_no_key_has_is_a_problem_with_the_nearest_key(
         assert_eq!(keys(&problems), [name]);
         assert!(problems[0].message.contains(meant), "{}", problems[0]);
     }
-    for documented in ["LGW_CONFIG", "LGW_URL", "LGW_USER", "LGW_PASSWORD", "LGW_DEBUG_SYNCHRONOUS_OFF", "LGWX"] {
+    for documented in
+        ["LGW_CONFIG", "LGW_URL", "LGW_TOKEN", "LGW_USER", "LGW_PASSWORD", "LGW_DEBUG_SYNCHRONOUS_OFF", "LGWX"]
+    {
         assert!(Config::resolve("", env(&[(documented, "x")])).is_ok(), "{documented}");
     }
 }
