@@ -1,25 +1,14 @@
-"""The official OpenAI client for Python (pip install openai), with an account of the gateway.
+"""The official OpenAI client for Python (pip install openai), with a token of the gateway.
 
-Needs LGW_URL (http://192.168.1.2:7000), LGW_USER and LGW_PASSWORD in the environment.
+Needs LGW_URL (http://192.168.1.2:7000) and LGW_TOKEN (lgw_…) in the environment.
 """
 
-import json
 import os
-import urllib.request
 
 from openai import OpenAI
 
-gateway = os.environ["LGW_URL"]
-
-# The token is valid for an hour; ask for a new one when the client raises AuthenticationError.
-credentials = {"username": os.environ["LGW_USER"], "password": os.environ["LGW_PASSWORD"]}
-sign_in = urllib.request.Request(
-    gateway + "/auth/token", json.dumps(credentials).encode(), {"Content-Type": "application/json"})
-with urllib.request.urlopen(sign_in, timeout=30) as answer:
-    token = json.load(answer)["access_token"]
-
-client = OpenAI(base_url=gateway + "/v1", api_key=token)
-model = next(iter(client.models.list())).id
+client = OpenAI(base_url=os.environ["LGW_URL"] + "/v1", api_key=os.environ["LGW_TOKEN"])
+model = client.models.list().data[0].id
 messages = [{"role": "user", "content": "Explain MQTT in one sentence."}]
 
 whole = client.chat.completions.create(model=model, messages=messages, max_tokens=64)

@@ -87,6 +87,10 @@ class Gateway:
         credentials = {"username": username, "password": password}
         return self.expect(200, "POST", "/auth/token", credentials).json["access_token"]
 
+    def api_token(self, username, name):
+        """Makes an API token of a person, for chats and the list of models."""
+        return self.expect(201, "POST", "/api/v1/tokens", {"name": name}, self.token(username)).json["token"]
+
     def user_id(self, username):
         search = urllib.parse.quote(username)
         return self.expect(200, "GET", f"/api/v1/users?search={search}", token=self.admin_token).json["items"][0]["id"]

@@ -6,8 +6,8 @@ Needs what `scripts/test.sh` installs. The suites learn from the environment whe
   OLLAMA_URL                  the Ollama behind it
   LGW_FAKE_URL, FAKE_URL      one in front of a fake Ollama, and that fake, which tells what reached it
   LGW_USER, LGW_PASSWORD      an account on both
+  LGW_TOKEN                   a token of that account on the first
   LGW_NARROW_URL              one that lets a person make two requests per minute, with an account for each suite
-  LGW_FRESH_URL               one that nobody has used yet
   LGW_STREAMS                 10,000 generated answers, for the clients' parsers
 """
 
@@ -78,13 +78,13 @@ def main():
         real = stage.gateway("real", ollama, LGW_DEFAULT_MODEL=MODEL, **LIFTED)
         recorded = stage.gateway("recorded", fake, LGW_DEFAULT_MODEL="fake:latest", **LIFTED)
         narrow = stage.gateway("narrow", fake, LGW_DEFAULT_MODEL="fake:latest", **NARROW)
-        fresh = stage.gateway("fresh", ollama, LGW_DEFAULT_MODEL=MODEL)
 
         environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+        user = real.approved("suite@example.com")
         environment |= {
-            "LGW_URL": real.url, "LGW_MODEL": MODEL, "LGW_USER": real.approved("suite@example.com"),
+            "LGW_URL": real.url, "LGW_MODEL": MODEL, "LGW_USER": user, "LGW_TOKEN": real.api_token(user, "suite"),
             "LGW_PASSWORD": PASSWORD, "LGW_FAKE_URL": recorded.url, "FAKE_URL": fake, "LGW_NARROW_URL": narrow.url,
-            "LGW_FRESH_URL": fresh.url, "OLLAMA_URL": ollama,
+            "OLLAMA_URL": ollama,
         }
         environment["LGW_STREAMS"] = str(stage.folder / "streams.jsonl")
         subprocess.run(["cargo", "test", "--locked", "--quiet", "--test", "letter", "generated"], cwd=ROOT, env=environment, check=True)

@@ -112,7 +112,7 @@ impl Filled<'_> {
 
     fn curl(&self) -> String {
         let (base, path, token, model) = (self.base, self.path(), self.in_shell(), self.model);
-        let head = format!("curl {base}{path} \\\n  -H \"Authorization: Bearer {token}\"");
+        let head = format!("curl --fail-with-body -sS {base}{path} \\\n  -H \"Authorization: Bearer {token}\"");
         let body = match self.purpose {
             Purpose::Chat => {
                 format!(
@@ -215,9 +215,9 @@ impl Filled<'_> {
       answer=$(git log -1 --format=%B |
         jq -Rs '{{model: "{model}", max_tokens: 200, messages: [
           {{role: "user", content: ("Summarize in one sentence: " + .)}}]}}' |
-        curl -fsS --retry 5 --retry-max-time 300 {base}{path} \
+        curl --fail-with-body -sS --retry 5 --retry-max-time 300 {base}{path} \
           -H "Authorization: Bearer $LGW_TOKEN" \
-          -H "Content-Type: application/json" -d @-)
+          -H "Content-Type: application/json" -d @-) || {{ printf '%s\n' "$answer"; exit 1; }}
       printf %s "$answer" | jq -r '.choices[0].message.content'"#
         )
     }
