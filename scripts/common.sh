@@ -3,6 +3,9 @@
 
 GATEWAY_PROGRAM=${CARGO_TARGET_DIR:-target}/release/lan-gateway
 export GATEWAY_PROGRAM
+# What `make run` and `make demo` build.
+QUICK_PROGRAM=${CARGO_TARGET_DIR:-target}/quick/lan-gateway
+QUICK_MINUTES=4
 # What `release_pgo.sh` builds.
 PGO_PROGRAM=${CARGO_TARGET_DIR:-target}/release-pgo/lan-gateway
 
@@ -10,16 +13,22 @@ say() { echo "$*" >&2; }
 
 fail() { say "$*"; exit 1; }
 
-# Sets OLLAMA_URL, MODEL and, when it starts one, OLLAMA_PID. Uses the Ollama that answers on its usual port, else starts one on PORT.
+# Sets OLLAMA_URL, MODEL and, when it starts one, OLLAMA_PID. Uses the Ollama that answers on OLLAMA_URL, else starts one on PORT of
+# this host.
 OLLAMA_PID=
+OLLAMA_URL=http://127.0.0.1:11434
 find_ollama() {
     local port=$1
-    OLLAMA_URL=http://127.0.0.1:11434
     if scripts/ollama.sh answers "$OLLAMA_URL"; then
+        say "using the Ollama on $OLLAMA_URL"
         MODEL=$(scripts/ollama.sh model "$OLLAMA_URL") ||
             fail "the Ollama on $OLLAMA_URL has no chat model. Give it one, then try again:  ollama pull llama3.2"
         return
     fi
+    case $OLLAMA_URL in
+        http://127.0.0.1:11434 | http://localhost:11434) ;;
+        *) fail "no Ollama answers on $OLLAMA_URL, which LGW_OLLAMA__URL or lan-gateway.toml names. Start it, or name another" ;;
+    esac
     # Whoever has Ollama installed has models too.
     if command -v ollama >/dev/null && [ -d "${HOME:-/nowhere}/.ollama/models/manifests" ]; then
         export OLLAMA_MODELS=${OLLAMA_MODELS:-$HOME/.ollama/models}
@@ -43,6 +52,17 @@ end() {
     kill "$1" 2>/dev/null || true
     # A signal that comes in the meantime ends `wait` before the process has ended.
     while kill -0 "$1" 2>/dev/null; do wait "$1" || true; done
+}
+
+# Fails and names everything that is missing to build the gateway.
+check_build_tools() {
+    local missing=() rust
+    for tool in cargo cc c++ make python3 curl; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then missing+=("Python 3.9 or later"); fi
+    [ ${#missing[@]} -eq 0 ] || fail "missing: ${missing[*]}. Install Rust from https://rustup.rs, and the rest, on Debian or Ubuntu, with
+    apt-get install build-essential python3 curl"
+    rust=$(rustc --version | cut -d ' ' -f 2)
+    printf '%s\n' 1.89 "$rust" | sort -CV || fail "Rust 1.89 or later is needed, and this is $rust. Update it:  rustup update stable"
 }
 
 build_gateway() {

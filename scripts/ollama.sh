@@ -3,6 +3,7 @@
 #
 #   scripts/ollama.sh ensure         a program and a chat model, in .ollama/; leaves no server behind
 #   scripts/ollama.sh ensure small   the same, and the model is the small one that the tests know
+#   scripts/ollama.sh can            true when a program is there, or what builds one; else names what is missing
 #   scripts/ollama.sh serve PORT     serves both on 127.0.0.1:PORT, in the foreground
 #   scripts/ollama.sh wait URL       waits until an Ollama answers there, at most 30 seconds
 #   scripts/ollama.sh answers URL    true when an Ollama answers there
@@ -44,6 +45,7 @@ main() {
     case "${1:-} ${2:-}" in
         "ensure ") ensure any ;;
         "ensure small") ensure small ;;
+        "can ") can_have_program ;;
         "serve "?*) serve "$2" ;;
         "wait "?*) wait_for "$2" ;;
         "answers "?*) answers "$2" ;;
@@ -75,12 +77,17 @@ program() {
 
 # --- building -------------------------------------------------------------------------------
 
-build() {
+can_have_program() {
+    program >/dev/null && return
     for tool in go apt-get dpkg; do
         command -v "$tool" >/dev/null || fail "no Ollama here, and no \`$tool\` to build it with. Install it, then try again:
     curl -fsSL https://ollama.com/install.sh | sh"
     done
-    say "no Ollama found; building $VERSION into .ollama/, about three minutes, once"
+}
+
+build() {
+    can_have_program
+    say "no Ollama found; building $VERSION into .ollama/, once: about 15 minutes on two cores"
     fetch_headers
     # Without the version it calls itself 0.0.0, and clients that check it misbehave.
     # `-march=native` makes a small model twice as fast; another machine needs a build of its own.
