@@ -352,15 +352,33 @@ put_rest() {
 
 # The example of this program's version, with the places of this installation.
 first_config() {
-    listen_line='#&' url_line='#&'
+    listen_line='#&' url_line='#&' model_line='#&'
     [ -z "$port" ] || listen_line="listen = \"0.0.0.0:$port\""
     [ -z "$ollama_url" ] || url_line="url = \"$ollama_url\""
+    model=$(model_there)
+    [ -z "$model" ] || model_line="default_model = \"$model\""
     clean "$binary" config example | sed \
+        -e "1,/^\[/ s|^#default_model = .*|$model_line|" \
         -e "s|^#data_dir = .*|data_dir = \"$DATA\"|" \
         -e "/^\[backup\]/,/^\[/ s|^#folder = .*|folder = \"$BACKUPS\"|" \
         -e "1,/^\[/ s|^#listen = .*|$listen_line|" \
         -e "/^\[ollama\]/,/^\[/ s|^#url = .*|$url_line|" \
         -e 's|^##|#|'
+}
+
+# Prints the model that Ollama has in place of the gateway's own default: the first that chats and stays on this host. Prints nothing if
+# the default is there, or if Ollama is away or has none: then `lan-gateway doctor` says what to do.
+model_there() {
+    have curl || return 0
+    from=${ollama_url:-http://127.0.0.1:11434}
+    names=$(curl -fsS -m 5 --noproxy '*' "$from/api/tags" 2>/dev/null | grep -o '"name":"[^"]*"' | cut -d '"' -f 4 |
+        grep -x '[A-Za-z0-9._:/-]*') || return 0
+    ! printf '%s\n' "$names" | grep -qx 'llama3.2:latest' || return 0
+    for name in $names; do
+        case $name in *:cloud | *-cloud) continue ;; esac
+        shown=$(curl -fsS -m 10 --noproxy '*' "$from/api/show" -d "{\"model\":\"$name\"}" 2>/dev/null) || continue
+        case $shown in *'"capabilities":['*'"completion"'*) printf '%s\n' "$name"; return 0 ;; esac
+    done
 }
 
 start_new() {
@@ -484,13 +502,15 @@ next_steps() {
     say "  http://127.0.0.1:$on (this host)"
     say
     if [ "$made_database" = yes ] && [ -z "$password_file" ]; then
-        say "First, open it and sign in as admin with the password admin123, which only allows choosing another one."
+        say "First, set the admin's password, here:  lan-gateway user password admin"
+        say "Or open it and sign in as admin with the password admin123, which only allows setting another one."
     fi
     say "status   systemctl status $NAME; lan-gateway doctor"
     say "log      journalctl -u $NAME -f"
     say "settings $CONFIG, then: systemctl restart $NAME"
     say "data     $DATA, backups in $BACKUPS"
-    say "people   lan-gateway user list, lan-gateway user approve NAME"
+    say "people   they register there; then lan-gateway user list --status pending, lan-gateway user approve NAME"
+    say "tools    lan-gateway token create NAME \"n8n\"; all else in $SHARE/README.md"
     say "remove   sh $SHARE/rollback.sh"
     [ "$pin" = yes ] || [ -f "$PIN" ] || ! ollama_is_a_service ||
         say "Ollama   to keep others from using it past the gateway: sh $0 --pin-ollama"

@@ -10,7 +10,7 @@ wanted=${GATEWAY_PROGRAM:-}
 source scripts/common.sh
 
 readonly SUITE=bookworm ROOT=$PWD/.tools/host-root
-readonly PACKAGES=systemd-sysv,dbus,ca-certificates,iproute2,curl,procps,libstdc++6
+readonly PACKAGES=systemd-sysv,dbus,ca-certificates,iproute2,curl,procps,sudo,libstdc++6
 
 # Two runs would take each other's root away.
 mkdir -p .tools

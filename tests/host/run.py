@@ -474,6 +474,19 @@ def a_removal_leaves_nothing_and_ollama_and_open_webui_as_they_were(machine):
     machine.do("! getent passwd lan-gateway && ! getent group lan-gateway")
 
 
+@check
+def the_commands_of_the_readme_install_it_and_the_default_model_answers(machine):
+    install_block = re.search(r"^```bash\n(tar xf .*?)^```$", (PROJECT / "README.md").read_text(), re.MULTILINE | re.DOTALL).group(1)
+    machine.do(f"mkdir /root/download && tar czf /root/download/{PACKAGE.split('/')[-1]}.tar.gz -C /root {PACKAGE.split('/')[-1]}")
+    said = machine.do(f"cd /root/download\nset -e\n{install_block}", 180)
+    want("http://192.168.77.2:7000" in said, f"the address is not told: {said}")
+    machine.do(f"printf '%s\\n' '{PASSWORD}' | lan-gateway user password admin")
+    until("Ollama is up", lambda: is_ready(machine), 60)
+    status, text = machine.ask("/chat", {"messages": [{"role": "user", "content": "Say hello."}], "options": {"num_predict": 8}}, sign_in(machine))
+    want(status == 200 and json.loads(text)["model"] == MODEL, f"the model that is there is not the default: {status} {text}")
+    machine.do("cd /root/download/lan-gateway-*-x86_64-linux && sudo ./rollback.sh --remove-data --no-backup")
+
+
 # --- the run --------------------------------------------------------------------------------
 
 def main():
