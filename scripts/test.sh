@@ -23,6 +23,7 @@ main() {
         stage release build_gateway &&
         stage sealed no_test_override &&
         stage clients .tools/venv/bin/python tests/sdk/run.py
+    [ -x "$GATEWAY_PROGRAM" ] && stage readme .tools/venv/bin/python tests/readme/run.py
     [ -x "$GATEWAY_PROGRAM" ] && stage openapi .tools/openapi/bin/python tests/openapi/run.py
     [ -x "$GATEWAY_PROGRAM" ] && stage browser browser_tests
     [ -x "$GATEWAY_PROGRAM" ] && stage schema .tools/schemathesis/bin/python tests/schemathesis/run.py
@@ -51,7 +52,7 @@ stage() {
     return "$status"
 }
 
-# Adds up the closing lines of cargo test, pytest and node's test runner: passed, failed, skipped.
+# Adds up the closing lines of cargo test, pytest, node's test runner and of our own scripts, which end as pytest does: passed, failed, skipped.
 count() {
     python3 - "$1" <<'PYTHON'
 import pathlib, re, sys
