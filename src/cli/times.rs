@@ -1,4 +1,4 @@
-//! CommandClock as they are typed on the command line. A day or a wall clock is that of the time zone of the configuration.
+//! Times as they are typed on the command line. A day or a wall clock is that of the time zone of the configuration.
 
 use std::str::FromStr;
 

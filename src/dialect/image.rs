@@ -14,7 +14,7 @@ use crate::dialect::json::At;
 /// Ignores bits after the last byte, as Go's decoder does, which callers have tested against.
 const BASE64: GeneralPurpose = engine(DecodePaddingMode::RequireCanonical);
 
-/// As lenient as browsers are with data URLs: the padding may be missing as well.
+/// Lenient like browsers with data URLs: the padding may be missing.
 const BASE64_IN_URL: GeneralPurpose = engine(DecodePaddingMode::Indifferent);
 
 const fn engine(padding: DecodePaddingMode) -> GeneralPurpose {

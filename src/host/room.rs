@@ -12,7 +12,7 @@ const MIN_PERCENT: u64 = 5;
 const WARN_BYTES: u64 = 4 << 30;
 const WARN_PERCENT: u64 = 15;
 
-/// Of the lower mark, so much must be free on the disk itself: rows are written to a log before they fill free pages.
+/// The share of the lower mark that must be free on the disk itself: rows are written to a log before they fill free pages.
 const ON_DISK_SHARE: u64 = 4;
 
 /// The marks of one disk.

@@ -1,6 +1,6 @@
 //! Who sent a request, and whether over https: the peer of its connection, or whom a trusted proxy names.
 //!
-//! Of a proxy, `X-Forwarded-For` and `X-Forwarded-Proto` are read, and nothing else. From all others both mean nothing.
+//! `X-Forwarded-For` and `X-Forwarded-Proto` are read from trusted proxies only; from all other clients they are ignored.
 
 use std::net::IpAddr;
 

@@ -31,7 +31,7 @@ pub struct MetricsLook {
     /// Accounts by status.
     pub accounts: [(&'static str, usize); 3],
     pub tokens_paused: usize,
-    /// Since the start, as all that follows.
+    /// Counted since the start, like all fields below.
     pub auth_failures: [(&'static str, u64); 3],
     pub breaker_trips: [(&'static str, u64); 2],
     pub log_lines_dropped: u64,

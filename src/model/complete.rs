@@ -14,8 +14,8 @@ pub struct CompleteRequest {
     pub sampling: Sampling,
     /// Limit of the answer in model tokens. The policy sets it when the caller doesn't.
     pub max_tokens: Option<u32>,
-    /// As in a chat.
+    /// Alternatives per model token, the same as in a chat.
     pub logprobs: Option<u8>,
-    /// As in a chat.
+    /// The same as in a chat.
     pub too_long: Option<TooLong>,
 }

@@ -10,7 +10,7 @@ pub struct EmbedRequest {
     pub texts: Vec<String>,
     /// Limit of numbers per text; `None`: as many as the model makes.
     pub dimensions: Option<u32>,
-    /// As in a chat, for each text.
+    /// What to do with a text that is longer than the context: the same as in a chat, for each text.
     pub too_long: Option<TooLong>,
 }
 

@@ -54,11 +54,11 @@ impl Loops {
 /// From when on a part counts as hung. A busy machine must not reach any of them.
 #[derive(Debug, Clone, Copy)]
 pub struct HangLimits {
-    /// Since the last turn of a loop.
+    /// Time since the last turn of a loop.
     pub turn: Duration,
     /// From the connection to a listener until that closes it.
     pub accept: Duration,
-    /// Since the begin of the transaction that runs.
+    /// Time since the running transaction began.
     pub write: Duration,
 }
 

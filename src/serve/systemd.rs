@@ -21,7 +21,7 @@ const BEAT: Duration = Duration::from_secs(5);
 const FEED_SHARE: u32 = 4;
 const ACCEPT_SHARE: u32 = 3;
 
-/// Since the last turn of a worker's loop, until it counts as hung.
+/// Time after the last turn of a worker's loop, from which on it counts as hung.
 const TURN_MAX: Duration = Duration::from_secs(20);
 
 /// Tells that the gateway listens and serves.

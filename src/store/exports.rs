@@ -28,7 +28,7 @@ pub struct Export {
     pub public_id: String,
     pub by_user_id: Option<i64>,
     pub user_id: Option<i64>,
-    /// As JSON; `None`: a person's whole record.
+    /// The filter as JSON; `None`: a person's whole record.
     pub filter: Option<String>,
     pub format: String,
     pub created_at_us: i64,

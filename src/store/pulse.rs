@@ -8,7 +8,7 @@ use crate::base::error::Error;
 use crate::store::Store;
 use crate::store::usage::{QUARTER_US, SUM_MAX};
 
-/// Whose requests are counted, and of what time.
+/// Selects the requests to count, by person and time.
 #[derive(Debug, Clone)]
 pub struct PulseFilter {
     pub user_id: Option<i64>,

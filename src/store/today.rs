@@ -18,7 +18,7 @@ pub struct UsedInDay {
     pub user_id: i64,
     pub token_id: Option<i64>,
     pub requests: i64,
-    /// Of prompts and answers.
+    /// Model tokens of prompts and answers.
     pub tokens: i64,
     pub gpu_us: i64,
 }
@@ -26,7 +26,7 @@ pub struct UsedInDay {
 type Sums = HashMap<(i64, i64), UsedInDay>;
 
 impl Store {
-    /// Of the requests that ended in `day`. Days begin on a quarter of an hour; in a zone where they didn't, what is left
+    /// Returns what the requests used that ended in `day`. Days begin on a quarter of an hour; in a zone where they didn't, what is left
     /// of that quarter counts, too.
     pub async fn used_in(&self, day: Day) -> Result<Vec<UsedInDay>, Error> {
         // One transaction: the follower moves sums and watermark together.

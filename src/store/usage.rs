@@ -105,7 +105,7 @@ pub struct UsedInStep {
     pub rest: Option<Sums>,
 }
 
-/// Whose usage, and of what time.
+/// Selects the usage of a person, a token or all, in a span of time.
 #[derive(Debug, Clone, Copy)]
 pub struct UsageFilter {
     pub user_id: Option<i64>,

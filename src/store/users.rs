@@ -43,7 +43,7 @@ pub struct UserChanges {
 #[derive(Debug, Clone, Copy)]
 pub struct Pending {
     pub max: i64,
-    /// Of one network: an IPv4 address, or an IPv6 /64.
+    /// The most pending accounts from one network: an IPv4 address, or an IPv6 /64.
     pub of_network_max: i64,
 }
 

@@ -65,7 +65,7 @@ pub struct Tx<'a> {
 }
 
 impl Tx<'_> {
-    /// To be called by every verb that writes a row which the snapshot of people holds.
+    /// Marks the snapshot of people as stale. Every verb that writes a row of it calls this.
     pub fn people_changed(&mut self) {
         self.people_changed = true;
     }

@@ -205,7 +205,7 @@ fn check_repeated(password: &str, repeated: &str) -> Result<(), Error> {
 #[template(path = "door/password.html")]
 struct PasswordPage {
     frame: Frame,
-    /// Whose password must be changed; `None`: the form asks for name and password.
+    /// The user whose password must be changed; `None`: the form asks for name and password.
     must: Option<String>,
     /// Whether it is the documented first password of `admin`.
     is_first: bool,

@@ -19,7 +19,7 @@ pub enum Fault {
     Missing,
     /// There is no session, or it has ended.
     SignedOut,
-    /// To another page, as when a password must be changed first.
+    /// Redirects to another page, for example when a password must be changed first.
     Away(String),
     /// The form came from elsewhere, or from before the sign-in.
     Forged,
@@ -30,7 +30,7 @@ pub enum Fault {
 /// What is done once the password was given again.
 #[derive(Debug)]
 pub struct Confirmation {
-    /// As in "let in ann@example.org".
+    /// For example "let in ann@example.org".
     pub deed: String,
     /// The form, to be sent again with the password.
     pub fields: FormFields,

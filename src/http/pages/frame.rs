@@ -24,7 +24,7 @@ pub enum NavEntry {
 /// The colours that a person chose.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Theme {
-    /// As the browser prefers.
+    /// The browser's preference.
     #[default]
     Browser,
     Light,
@@ -78,7 +78,7 @@ pub struct Undo {
 /// Everything around the content of a page. Templates have it as `frame`.
 #[derive(Debug, Clone)]
 pub struct Frame {
-    /// As in the heading and, with the number of those who wait, in the window's title.
+    /// The text of the heading and, with the number of those who wait, of the window's title.
     pub title: String,
     pub nav: NavEntry,
     /// The name of this host, as the browser wrote it.

@@ -26,7 +26,7 @@ pub struct QueueSender {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lasting {
     pub since_unix_ms: i64,
-    /// As of now.
+    /// The text at the moment of rendering.
     pub text: String,
 }
 

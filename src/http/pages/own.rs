@@ -64,7 +64,7 @@ struct OwnPart {
 
 /// What changes while one looks.
 struct OwnNow {
-    /// As in `6 requests left`.
+    /// For example `6 requests left`.
     requests_left: String,
     requests_about: String,
     requests_meter: Markup,

@@ -39,7 +39,7 @@ pub struct EmbedDecoder {
 }
 
 impl EmbedDecoder {
-    /// As in `Reading`.
+    /// Returns a decoder; the arguments are those of `Reading`.
     pub fn new(texts: usize, dimensions: Option<u32>) -> Self {
         EmbedDecoder { texts, dimensions, body: Vec::new(), is_over: false }
     }

@@ -50,7 +50,7 @@ pub struct UsersWanted<'a> {
 /// A page of accounts.
 pub struct UsersFound {
     pub users: Vec<UserFound>,
-    /// Of those whose name was searched for, whatever status was asked for.
+    /// Counts the accounts whose name matches, in every status.
     pub counts: UserCounts,
     /// The cursor of the next page.
     pub next: Option<String>,

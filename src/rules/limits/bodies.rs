@@ -18,7 +18,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Who a body's memory is charged to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sender {
-    /// Not authenticated yet, or only by the body itself: charged to the address.
+    /// The sender is not authenticated yet, or only by the body itself: charged to the address.
     Address(IpAddr),
     User(i64),
 }

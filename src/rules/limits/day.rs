@@ -38,9 +38,9 @@ impl Amounts {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Of requests that have ended today.
+    /// Used by requests that have ended today.
     pub used: Amounts,
-    /// Of requests that run.
+    /// Reserved by running requests.
     pub held: Amounts,
 }
 

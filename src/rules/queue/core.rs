@@ -36,7 +36,7 @@ pub type Ticket = u64;
 pub struct Slots {
     /// Requests that run there at once.
     pub total: usize,
-    /// Of these, requests to one model.
+    /// How many of these may be for one model.
     pub per_model: usize,
     /// Models that the upstream keeps loaded at once.
     pub models_loaded: usize,
@@ -90,9 +90,9 @@ pub struct SlotRequest {
 /// Why a request got no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
-    /// As many of this person's requests wait as may.
+    /// This person has as many waiting requests as allowed.
     OfPerson { waiting: usize },
-    /// As many requests or bytes wait as may.
+    /// As many requests or bytes wait as are allowed in total.
     OfAll { waiting: usize },
 }
 

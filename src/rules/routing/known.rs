@@ -17,7 +17,7 @@ const UNSURE_LOOKS: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    /// Not polled yet.
+    /// The upstream was not polled yet.
     Unknown,
     Up,
     Down {

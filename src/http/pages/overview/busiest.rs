@@ -44,7 +44,7 @@ impl BusiestBy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BusyLine {
     pub name: String,
-    /// Whose access token it is; empty for people.
+    /// The owner of the access token; empty for people.
     pub owner: String,
     /// `None`: the account is deleted, or there is no access token.
     pub href: Option<String>,

@@ -58,7 +58,7 @@ struct AccountPage {
 struct SessionLine {
     handle: String,
     is_this: bool,
-    /// As in `Firefox on Linux`.
+    /// The browser's name, for example `Firefox on Linux`.
     browser: Option<String>,
     /// What it says of itself.
     agent: String,

@@ -179,7 +179,7 @@ fn filter_of(fields: &FormFields) -> Result<Filter, Error> {
 struct ExportPage {
     frame: Frame,
     id: String,
-    /// Whose whole record, or `None`: what a filter finds.
+    /// The user whose whole record is exported; `None`: what a filter finds.
     whole_of: Option<(String, String)>,
     /// The filter, with a label for each of its fields; empty: everything.
     filter: Vec<(&'static str, String)>,

@@ -53,7 +53,7 @@ pub struct PersonHead {
     /// Word, colour and icon.
     pub state: (&'static str, &'static str, &'static str),
     pub badges: Vec<Badge>,
-    /// Since when the account is there.
+    /// When the account was made.
     pub since: Moment,
     /// `, let in by maria@example.org`, or that they asked.
     pub how: String,

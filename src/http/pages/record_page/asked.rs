@@ -15,7 +15,7 @@ use crate::rules::export::filter::Filter;
 use crate::store::Store;
 use crate::store::audit::Wanted;
 
-/// Whose record is read.
+/// The person whose record is read.
 #[derive(Debug, Clone, Copy)]
 pub enum RecordReader<'a> {
     Admin,

@@ -114,7 +114,7 @@ struct ForwardedCall<'a> {
 #[derive(Deserialize)]
 struct NamedCall<'a> {
     name: String,
-    /// As it was written: it may be nested deeper than any type.
+    /// The text as the client wrote it: it may be nested deeper than any type.
     #[serde(borrow)]
     arguments: &'a RawValue,
 }

@@ -55,7 +55,7 @@ struct StoryPage {
     here: String,
     outcome: OutcomeWord,
     when: Moment,
-    /// As in `with a password, from 192.168.1.23`.
+    /// The credential and the address, for example `with a password, from 192.168.1.23`.
     with: String,
     /// The name of the person whose contents are shown to an admin.
     looked: Option<String>,

@@ -12,7 +12,7 @@ use crate::http::pages::words::settings::setting;
 
 /// The keys of one section of the file.
 pub struct FileSection {
-    /// As in the file, such as `limits`; empty at its top.
+    /// The section's name in the file, such as `limits`; empty at its top.
     pub name: String,
     pub keys: Vec<FileKey>,
 }
@@ -20,7 +20,7 @@ pub struct FileSection {
 pub struct FileKey {
     pub key: String,
     pub about: Markup,
-    /// As the file would have it; `None`: a secret, which is never shown.
+    /// The value in the file's notation; `None`: a secret, which is never shown.
     pub value: Option<String>,
     /// Where the value was read from: `the file`, a variable, or nowhere.
     pub source: String,

@@ -82,7 +82,7 @@ impl UsageBy {
     }
 }
 
-/// Of which time usage is shown.
+/// The time for which usage is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UsageTime {
     Today,

@@ -59,7 +59,7 @@ pub struct GpuStory {
 pub struct StoryPerson {
     pub name: String,
     pub used: String,
-    /// Of everybody's GPU time; empty where there is none.
+    /// The share of all GPU time; empty where there is none.
     pub share: String,
     /// The page on which this person is chosen.
     pub href: Option<String>,

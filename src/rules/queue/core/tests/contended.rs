@@ -15,7 +15,7 @@ struct Asker {
 struct Scene {
     house: House,
     askers: Vec<Asker>,
-    /// Of each ticket, its asker.
+    /// The asker of each ticket.
     by: HashMap<Ticket, usize>,
     joined: Vec<bool>,
     had: Vec<f64>,
