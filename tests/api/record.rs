@@ -132,7 +132,7 @@ async fn while_nothing_can_be_recorded_nothing_is_forwarded() {
     let admin = gateway.admin().await;
     let file = gateway.data_dir().join("lan-gateway.db");
     let mut other = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
-    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    other.batch_execute("PRAGMA busy_timeout=5000; BEGIN IMMEDIATE").unwrap();
 
     let refused = gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
 

@@ -72,7 +72,7 @@ async fn a_secret_is_shown_once_with_the_set_up_filled_in() {
     page.says("Your new access token: nightly &#60;docs&#62;");
     page.says("It is shown this once.");
     let host = stage.gateway.url.strip_prefix("http://").unwrap();
-    page.says(&format!("curl http://{host}/v1/chat/completions"));
+    page.says(&format!("curl --fail-with-body -sS http://{host}/v1/chat/completions"));
     page.says("&#34;model&#34;: &#34;llama3.2:latest&#34;");
     for way in ["curl", "PowerShell", "Python", "Node", "n8n", "Open WebUI", "A CI job"] {
         page.says(&format!("<span>{way}</span>"));
