@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::base::text::visible;
 use crate::cli::host::{maybe, need, unexpected};
-use crate::cli::print_json;
 use crate::cli::socket::Socket;
+use crate::cli::{print_json, table};
 use crate::config::Config;
 use crate::host::findings::bytes;
 use crate::serve::socket::{SOCKET, is_answered};
@@ -49,7 +49,8 @@ pub async fn run(config: &Config, command: &StatusCommand) -> anyhow::Result<()>
 
 fn lines(host: &Value, queue: &Value) -> anyhow::Result<Vec<String>> {
     let size = |field: &str| host["record"][field].as_u64().map_or("unknown".into(), bytes);
-    let since = maybe(host, "started_at").map(|since| format!(" since {since}")).unwrap_or_default();
+    let since =
+        maybe(host, "started_at").map(|since| format!(" since {} UTC", table::minute(&since))).unwrap_or_default();
     let mut lines = vec![
         format!("gateway   {} runs{since}, on {}", need(host, "version")?, need(host, "listen")?),
         format!("record    {}; {} are free on its disk", size("bytes"), size("disk_free_bytes")),
@@ -60,8 +61,16 @@ fn lines(host: &Value, queue: &Value) -> anyhow::Result<Vec<String>> {
         let [name, url, state] = ["name", "url", "state"].map(|field| need(upstream, field));
         let [models, free, slots] = ["models", "free", "slots"].map(|field| need(upstream, field));
         lines.push(format!(
-            "upstream  `{}` at {}: {}{error}; {} models, {} of {} slots free",
-            name?, url?, state?, models?, free?, slots?
+            "upstream  `{}` at {}: {}{error}; {}, {} of {} slots free",
+            name?,
+            url?,
+            state?,
+            match models?.as_str() {
+                "1" => "1 model".to_owned(),
+                models => format!("{models} models"),
+            },
+            free?,
+            slots?
         ));
     }
     let warnings = host["warnings"].as_array().ok_or_else(unexpected)?;

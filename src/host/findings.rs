@@ -149,7 +149,7 @@ fn disk_low(facts: &HostFacts<'_>) -> Option<Finding> {
 
 fn first_password(facts: &HostFacts<'_>) -> Option<Finding> {
     let message = "`admin` still has the first password, admin123; no account can be approved before it is changed";
-    let remedy = "sign in as `admin` and choose one, or POST /api/v1/password";
+    let remedy = "run `lan-gateway user password admin` on the host, or sign in as `admin` and choose one";
     facts.record.first_password.then(|| Finding::new(FindingCode::FirstPassword, message, remedy))
 }
 
