@@ -191,17 +191,17 @@ def blocks(readme):
 # --- the way through ------------------------------------------------------------------------
 
 
+def is_made(path):
+    """Whether a file or folder is no part of the project, as .gitignore has it."""
+    at_the_top = path.parent == ROOT and path.name in (".git", "target", "data", "lan-gateway.toml", ".ollama", ".tools")
+    return at_the_top or path.name in ("node_modules", "__pycache__") or path.name.startswith(".venv")
+
+
 def fresh_copy(target):
     """Copies what a clone would have, uncommitted changes included, to where the compiler knows it from the last run."""
     folder = target / "readme/lan-gateway"
     shutil.rmtree(folder.parent, ignore_errors=True)
-    folder.mkdir(parents=True)
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True,
-                            capture_output=True, text=True).stdout
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    shutil.copytree(ROOT, folder, ignore=lambda at, names: [name for name in names if is_made(pathlib.Path(at) / name)])
     (folder / "target").symlink_to(target)
     return folder
 
@@ -267,7 +267,7 @@ def same_commands(reader, printed, found):
     first = next(text for section, _, text in found if section == "First answer")
     for line in reader.on_its_port(first).splitlines():
         want(line in printed, f"make run doesn't print this line of README.md:\n{line}")
-    for words in ("model         smollm2:135m", "no judge of the quality", "your network  http"):
+    for words in ("model         smollm2:135m", "no judge of the quality", "your network  "):
         want(words in printed, f"make run doesn't say `{words}`:\n{printed[-3000:]}")
 
 
