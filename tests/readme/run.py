@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -89,6 +90,9 @@ def on_a_terminal(command, folder, environment):
         printed += piece
         if PROMPT.search(printed[asked:]):
             asked = len(printed)
+            # The prompt comes a moment before the terminal stops to show what is typed.
+            while termios.tcgetattr(terminal)[3] & termios.ECHO and time.monotonic() < deadline:
+                time.sleep(0.01)
             os.write(terminal, PASSWORD.encode() + b"\n")
     status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     os.close(terminal)
