@@ -15,7 +15,10 @@ use crate::model::credential::Credential;
 use crate::model::rights::Scope;
 use crate::model::work::Work;
 
+pub mod calls;
+pub mod choice;
 pub mod data;
+pub mod effort;
 pub mod image;
 pub mod json;
 pub mod legacy;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::base::error::Error;
 use crate::dialect::json::{At, Ignored, Json, NoEffect, Sent, Unread};
 use crate::dialect::openai::tools::function_of;
-use crate::dialect::{data, image};
+use crate::dialect::{calls, data, image};
 use crate::model::chat::{Image, Message, Part, Role, ToolCall, ToolResult};
 
 pub fn read_messages(items: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<Message>, Error> {
@@ -17,22 +17,10 @@ pub fn read_messages(items: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -
     for (number, item) in items.into_iter().enumerate() {
         let at = at.index(number);
         let mut message = read_message(item, &at, ignored)?;
-        for part in &mut message.parts {
-            if let Part::ToolResult(ToolResult { call_id: Some(id), name, .. }) = part
-                && let Some(called) = name_of_call(&messages, id)
-            {
-                *name = Some(called);
-            }
-        }
+        calls::name_results(&mut message, &messages);
         messages.push(message);
     }
     Ok(messages)
-}
-
-/// Returns the function that an earlier message called under this id. Ids may come again: the last one is meant.
-fn name_of_call(messages: &[Message], id: &str) -> Option<String> {
-    let mut calls = messages.iter().rev().flat_map(|message| message.tool_calls().rev());
-    calls.find(|call| call.id == id).map(|call| call.name.clone())
 }
 
 /// The fields of a message, before its role says which of them count.

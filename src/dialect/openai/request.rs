@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer};
 
 use crate::base::error::Error;
+use crate::dialect::effort::Effort;
 use crate::dialect::json::typed::unsupported;
 use crate::dialect::json::values::{Integer, NotOffered, Number, Stops, TokenLimit};
 use crate::dialect::json::{self, At, Ignored, NoEffect, Object, Sent, Tree, Unread};
@@ -143,7 +144,7 @@ fn read_logprobs(wanted: bool, top: Option<Integer<0, TOP_LOGPROBS_MAX>>) -> Res
 }
 
 /// Returns the value of a field that has two names: either may be sent, or both with the same value.
-fn agree<T: PartialEq>(one: (&str, Option<T>), other: (&str, Option<T>)) -> Result<Option<T>, Error> {
+pub fn agree<T: PartialEq>(one: (&str, Option<T>), other: (&str, Option<T>)) -> Result<Option<T>, Error> {
     match (one.1, other.1) {
         (Some(first), Some(second)) if first != second => {
             Err(Error::invalid(other.0, format!("`{}` and `{}` differ; send one of them", one.0, other.0)))
@@ -228,31 +229,6 @@ fn read_format(format: WireFormat, at: &At<'_>) -> Result<Option<Format>, Error>
 #[serde(default)]
 struct Reasoning {
     effort: Option<Effort>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Effort {
-    None,
-    Minimal,
-    Low,
-    Medium,
-    High,
-    XHigh,
-    Max,
-    Ultra,
-}
-
-impl From<Effort> for Think {
-    fn from(effort: Effort) -> Self {
-        match effort {
-            Effort::None => Think::Off,
-            Effort::Minimal | Effort::Low => Think::Low,
-            Effort::Medium => Think::Medium,
-            Effort::High => Think::High,
-            Effort::XHigh | Effort::Max | Effort::Ultra => Think::Max,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::base::error::Error;
+use crate::dialect::choice::Choice;
 use crate::dialect::json::{At, Ignored, Sent, Tree, Unread};
 use crate::model::chat::Tool;
 
@@ -56,20 +57,6 @@ pub fn function_of<F>(kind: Option<&str>, function: Sent<F>, at: &At<'_>) -> Res
         Some(_) => return Err(at.key("type").unsupported("may only be `function`")),
     }
     function.0.ok_or_else(|| at.key("function").invalid("is missing; send an object with `name`"))
-}
-
-/// What the model may do with the tools.
-#[derive(Debug, Default, PartialEq)]
-pub enum Choice {
-    #[default]
-    Auto,
-    None,
-    Required,
-    /// Only these, each with its path in the request.
-    Among {
-        names: Vec<(String, String)>,
-        must_call: bool,
-    },
 }
 
 #[derive(Deserialize)]
@@ -155,32 +142,4 @@ fn read_allowed(allowed: Sent<AllowedTools>, at: &At<'_>) -> Result<Choice, Erro
 fn name_of(function: FunctionName, at: &At<'_>) -> Result<(String, String), Error> {
     let at = at.key("name");
     function.name.0.map(|name| (name, at.to_string())).ok_or_else(|| at.invalid("is missing"))
-}
-
-impl Choice {
-    /// Returns the tools that may be called, and whether one of them must be.
-    pub fn apply(self, mut tools: Vec<Tool>) -> Result<(Vec<Tool>, bool), Error> {
-        let (names, must_call) = match self {
-            Choice::Auto => return Ok((tools, false)),
-            Choice::None => return Ok((Vec::new(), false)),
-            Choice::Required => (None, true),
-            Choice::Among { names, must_call } => (Some(names), must_call),
-        };
-        if let Some(names) = names {
-            for (name, place) in &names {
-                if !tools.iter().any(|tool| tool.name == *name) {
-                    let message = format!("`{place}` names a function that is not among `tools`");
-                    return Err(Error::invalid(place, message));
-                }
-            }
-            tools.retain(|tool| names.iter().any(|(name, _)| *name == tool.name));
-        }
-        if must_call && tools.is_empty() {
-            return Err(Error::invalid(
-                "tool_choice",
-                "`tool_choice` asks for a call, but there is no function in `tools`",
-            ));
-        }
-        Ok((tools, must_call))
-    }
 }
