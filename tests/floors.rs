@@ -20,8 +20,11 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// In these rooms no entry imports its neighbour, except the entries named behind it, which serve the others.
-const STRANGERS: &[(&str, &[&str])] =
-    &[("rules", &[]), ("dialect", &["data", "image", "json", "models", "surrogates", "wire"]), ("provider", &["wire"])];
+const STRANGERS: &[(&str, &[&str])] = &[
+    ("rules", &[]),
+    ("dialect", &["calls", "choice", "effort", "data", "image", "json", "models", "surrogates", "wire"]),
+    ("provider", &["wire"]),
+];
 
 /// Outside crates, and the only modules that may name them.
 const DOORS: &[(&str, &[&str])] = &[
