@@ -308,7 +308,7 @@ fn dialects_translate_as_their_files_say() {
 }
 
 fn hold_decoded(outputs: &mut Outputs, case: &Path, decoded: Decoded) {
-    let Decoded { work, mut reply, delivery, ignored, credential } = decoded;
+    let Decoded { work, mut reply, delivery, ignored, credential, continuation: _ } = decoded;
     let call = ollama::OllamaProvider.call(&work).unwrap();
     let images: Vec<_> =
         call.images.iter().map(|image| json!({"offset": image.offset, "length": image.length})).collect();

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
-use crate::dialect::{Decoded, Delivery, Dialect, Head, Reply, Route, Serves, json, plain_path, surrogates, wire};
+use crate::dialect::{
+    Continuation, Decoded, Delivery, Dialect, Head, Reply, Route, Serves, json, plain_path, surrogates, wire,
+};
 use crate::model::credential::Credential;
 use crate::model::rights::Scope;
 use crate::model::work::Work;
@@ -60,6 +62,7 @@ impl Dialect for Legacy {
             delivery,
             ignored: asked.ignored.into_names(),
             credential: asked.credential,
+            continuation: Continuation::default(),
         })
     }
 

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
@@ -109,6 +109,16 @@ pub struct Decoded {
     pub ignored: Vec<String>,
     /// The credentials in the body, which only `/chat` may have.
     pub credential: Option<Credential>,
+    pub continuation: Continuation,
+}
+
+/// How a request is tied to others, in a dialect whose clients refer to earlier answers by their ids.
+#[derive(Debug, Default)]
+pub struct Continuation {
+    /// The answer that it goes on from: its conversation and itself come before the messages of this request.
+    pub follows: Option<RequestId>,
+    /// What a later request for this answer needs besides the record's contents: JSON of the dialect's own, kept with them.
+    pub settings: Option<Bytes>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,9 @@
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::dialect::openai::answer::OpenAiAnswer;
-use crate::dialect::{Decoded, Delivery, Dialect, Head, Reply, Route, Serves, json, models, surrogates, wire};
+use crate::dialect::{
+    Continuation, Decoded, Delivery, Dialect, Head, Reply, Route, Serves, json, models, surrogates, wire,
+};
 use crate::model::credential::Credential;
 use crate::model::model_name::ModelName;
 use crate::model::rights::Scope;
@@ -75,6 +77,7 @@ fn chat(head: &dyn Head, body: json::Object<'_>) -> Result<Decoded, Error> {
         delivery: delivery(asked.stream),
         ignored: asked.ignored.into_names(),
         credential: None,
+        continuation: Continuation::default(),
     })
 }
 

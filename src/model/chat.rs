@@ -31,6 +31,8 @@ pub struct ChatRequest {
     pub logprobs: Option<u8>,
     /// `None`: the upstream decides.
     pub too_long: Option<TooLong>,
+    /// Name of the request field that carries the prompt, for error messages.
+    pub prompt_field: &'static str,
     pub extra: Extra,
 }
 
@@ -49,6 +51,7 @@ impl ChatRequest {
             think: None,
             logprobs: None,
             too_long: None,
+            prompt_field: "messages",
             extra: Extra::default(),
         }
     }

@@ -32,7 +32,7 @@ impl Work {
     /// Name of the request field that carries the prompt, for error messages.
     pub fn prompt_field(&self) -> &'static str {
         match self {
-            Work::Chat(_) => "messages",
+            Work::Chat(chat) => chat.prompt_field,
             Work::Complete(_) => "prompt",
             Work::Embed(_) => "input",
         }

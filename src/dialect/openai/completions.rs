@@ -12,7 +12,7 @@ use crate::dialect::openai::answer::WireUsage;
 use crate::dialect::openai::request::{OneAnswer, STOPS_MAX, StreamOptions, wants_usage};
 use crate::dialect::openai::texts::{Item, Texts};
 use crate::dialect::openai::{delivery, parse_model};
-use crate::dialect::{Decoded, Encoder, Head, wire};
+use crate::dialect::{Continuation, Decoded, Encoder, Head, wire};
 use crate::model::chat::{ChatEvent, ChatReply, Finish, Piece, Sampling, TokenLogprob};
 use crate::model::complete::CompleteRequest;
 use crate::model::too_long::TooLong;
@@ -87,6 +87,7 @@ pub fn decode(head: &dyn Head, body: Object<'_>) -> Result<Decoded, Error> {
         delivery: delivery(stream),
         ignored: ignored.into_names(),
         credential: None,
+        continuation: Continuation::default(),
     })
 }
 

@@ -10,7 +10,7 @@ use crate::dialect::json::values::Integer;
 use crate::dialect::json::{self, At, Ignored, NoEffect, Object, Sent};
 use crate::dialect::openai::parse_model;
 use crate::dialect::openai::texts::{self, Texts};
-use crate::dialect::{Decoded, Delivery, Encoder, wire};
+use crate::dialect::{Continuation, Decoded, Delivery, Encoder, wire};
 use crate::model::chat::{ChatEvent, ChatReply};
 use crate::model::embed::{EmbedRequest, Embedding};
 use crate::model::too_long::TooLong;
@@ -48,6 +48,7 @@ pub fn decode(body: Object<'_>) -> Result<Decoded, Error> {
         delivery: Delivery::Whole,
         ignored: ignored.into_names(),
         credential: None,
+        continuation: Continuation::default(),
     })
 }
 

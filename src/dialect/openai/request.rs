@@ -10,7 +10,7 @@ use crate::dialect::json::{self, At, Ignored, NoEffect, Object, Sent, Tree, Unre
 use crate::dialect::openai::message::read_messages;
 use crate::dialect::openai::parse_model;
 use crate::dialect::openai::tools::{WireChoice, WireTool, read_choice, read_tools};
-use crate::model::chat::{ChatRequest, Extra, Format, Sampling, Think, Thinking};
+use crate::model::chat::{ChatRequest, Format, Sampling, Think, Thinking};
 use crate::model::too_long::TooLong;
 
 /// OpenAI's own limits.
@@ -117,8 +117,6 @@ pub fn read(mut body: Object<'_>) -> Result<OpenAiChat, Error> {
     let reasoning = body.reasoning.and_then(|reasoning| reasoning.effort).map(Think::from);
     let think = agree(("reasoning_effort", effort), ("reasoning.effort", reasoning))?;
     let chat = ChatRequest {
-        model,
-        messages,
         tools,
         must_call,
         one_call: body.parallel_tool_calls == Some(false),
@@ -129,7 +127,7 @@ pub fn read(mut body: Object<'_>) -> Result<OpenAiChat, Error> {
         logprobs,
         // OpenAI's clients expect an error, not a conversation whose beginning vanished.
         too_long: Some(TooLong::Refuse),
-        extra: Extra::default(),
+        ..ChatRequest::new(model, messages)
     };
     Ok(OpenAiChat { chat, stream, include_usage, ignored })
 }
