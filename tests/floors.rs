@@ -22,7 +22,7 @@ const FLOORS: &[&[&str]] = &[
 /// In these rooms no entry imports its neighbour, except the entries named behind it, which serve the others.
 const STRANGERS: &[(&str, &[&str])] = &[
     ("rules", &[]),
-    ("dialect", &["calls", "choice", "effort", "data", "image", "json", "models", "surrogates", "wire"]),
+    ("dialect", &["calls", "choice", "effort", "data", "image", "json", "models", "native", "surrogates", "wire"]),
     ("provider", &["wire"]),
 ];
 

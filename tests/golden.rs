@@ -278,6 +278,10 @@ fn providers_translate_as_their_files_say() {
 /// A folder of cases per route.
 static DIALECTS: &[(&str, &dyn Dialect, &str)] = &[
     ("legacy", &dialect::legacy::Legacy, "/chat"),
+    ("ollama", &dialect::ollama::Ollama, "/api/chat"),
+    ("ollama_generate", &dialect::ollama::Ollama, "/api/generate"),
+    ("ollama_embed", &dialect::ollama::Ollama, "/api/embed"),
+    ("ollama_embeddings", &dialect::ollama::Ollama, "/api/embeddings"),
     ("openai", &dialect::openai::OpenAi, "/v1/chat/completions"),
     ("openai_completions", &dialect::openai::OpenAi, "/v1/completions"),
     ("openai_embeddings", &dialect::openai::OpenAi, "/v1/embeddings"),
@@ -402,8 +406,7 @@ fn every_error_has_its_status_and_body_in_every_dialect() {
     ];
     let mut outputs = Outputs::default();
     // Routes of one dialect share its errors.
-    let unspoken: [(_, &dyn Dialect, _); 2] =
-        [("ollama", &dialect::unspoken::OLLAMA, "/api"), ("anthropic", &dialect::unspoken::ANTHROPIC, "/v1/messages")];
+    let unspoken: [(_, &dyn Dialect, _); 1] = [("anthropic", &dialect::unspoken::ANTHROPIC, "/v1/messages")];
     for (known, dialect, _) in DIALECTS.iter().filter(|(known, ..)| !known.contains('_')).chain(&unspoken) {
         let replies: Vec<_> = errors.iter().map(|error| reply_text(&dialect.error(error, &request_id()))).collect();
         outputs.hold(&root().join("dialect"), &format!("{known}_errors.txt"), &replies.join("\n"));
@@ -437,32 +440,48 @@ fn plain(line: &str) -> String {
     serde_json::from_str::<Value>(line).unwrap().to_string()
 }
 
+/// The same, without what no answer of ours has.
+fn plain_but_for_context(line: &str) -> String {
+    let mut line: Value = serde_json::from_str(line).unwrap();
+    line.as_object_mut().unwrap().shift_remove("context");
+    line.to_string()
+}
+
 #[test]
-fn chat_answers_as_the_real_ollama_did() {
+fn answers_are_those_of_the_real_ollama() {
+    const PROMPT: &str = r#"{"model":"smollm2:135m","prompt":"hi","logprobs":true}"#;
+    const MESSAGES: &str = r#"{"model":"smollm2:135m","messages":[{"role":"user"}]}"#;
     let mut compared = 0;
     for case in folders(&root().join("provider/ollama")) {
-        let is_chat = name(&case).starts_with("real_") && !case.join("reading.json").exists();
-        let (true, Ok(answer)) = (is_chat, fs::read_to_string(case.join("answer.ndjson"))) else {
+        let reading = read_reading(&case);
+        let (true, Ok(answer)) = (name(&case).starts_with("real_"), fs::read_to_string(case.join("answer.ndjson")))
+        else {
             continue;
         };
-        // Only an empty list of messages loads a model, and no such request is ever forwarded.
+        // Only an empty list of messages loads a model.
         if name(&case) == "real_load" {
             continue;
         }
-        let (events, ended) = decode(&ollama::OllamaProvider, &read_reading(&case), [answer.as_bytes()]);
-        ended.unwrap();
-        let legacy = || encoder("/chat", r#"{"model":"smollm2:135m","messages":[{"role":"user"}]}"#);
-        let ours = if answer.trim_end().contains('\n') {
-            String::from_utf8(streamed(legacy(), &events)).unwrap()
-        } else {
-            whole(legacy(), &events).to_string()
+        let ways: &[(&'static str, &str)] = match reading {
+            Reading::Chat { .. } => &[("/chat", MESSAGES), ("/api/chat", MESSAGES)],
+            Reading::Completion => &[("/api/generate", PROMPT)],
+            Reading::Embeddings { .. } => &[("/api/embed", r#"{"model":"smollm2:135m","input":"hi"}"#)],
         };
+        let (events, ended) = decode(&ollama::OllamaProvider, &reading, [answer.as_bytes()]);
+        ended.unwrap();
+        for (path, body) in ways {
+            let ours = if answer.trim_end().contains('\n') {
+                String::from_utf8(streamed(encoder(path, body), &events)).unwrap()
+            } else {
+                whole(encoder(path, body), &events).to_string()
+            };
 
-        let expected: Vec<_> = answer.lines().map(plain).collect();
-        assert_eq!(ours.lines().map(plain).collect::<Vec<_>>(), expected, "{}", case.display());
-        compared += 1;
+            let expected: Vec<_> = answer.lines().map(plain_but_for_context).collect();
+            assert_eq!(ours.lines().map(plain).collect::<Vec<_>>(), expected, "{path} {}", case.display());
+            compared += 1;
+        }
     }
-    assert!(compared > 5);
+    assert!(compared > 12, "{compared}");
 }
 
 /// The message in a whole answer, as the text that it is.
@@ -749,6 +768,13 @@ fn any_request() -> impl Strategy<Value = Vec<u8>> {
             "parallel_tool_calls",
             "logprobs",
             "top_logprobs",
+            "keep_alive",
+            "raw",
+            "system",
+            "template",
+            "context",
+            "images",
+            "truncate",
             "messages",
             "prompt",
             "suffix",

@@ -3,10 +3,9 @@
 //! What it takes beyond the first version works as in Ollama's own API, except for what would change the model server
 //! for all users: such options are refused.
 
-use serde::Serialize;
-
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
+use crate::dialect::native::answer::{ErrorLine, NativeAnswer};
 use crate::dialect::{
     Continuation, Decoded, Delivery, Dialect, Head, Reply, Route, Serves, json, plain_path, surrogates, wire,
 };
@@ -14,12 +13,9 @@ use crate::model::credential::Credential;
 use crate::model::rights::Scope;
 use crate::model::work::Work;
 
-mod answer;
-mod message;
-mod options;
 mod request;
 
-use answer::LegacyAnswer;
+use request::LegacyChat;
 
 pub struct Legacy;
 
@@ -48,26 +44,27 @@ impl Dialect for Legacy {
 
     fn decode(&self, head: &dyn Head, body: &[u8]) -> Result<Decoded, Error> {
         let body = surrogates::mended(body);
-        let mut asked = request::read(json::read(&body, OWN)?, head)?;
+        let LegacyChat { mut asked, mut credential } = request::read(json::read(&body, OWN)?, head)?;
         // Who shows a token is identified by it; credentials in the body are then without effect.
-        if asked.credential.is_some() && wire::bearer(head)?.is_some() {
-            asked.credential = None;
+        if credential.is_some() && wire::bearer(head)?.is_some() {
+            credential = None;
             asked.ignored.add("auth");
         }
-        let answer = LegacyAnswer::of(asked.chat.model.as_str().to_owned());
-        let delivery = if asked.stream { Delivery::Stream { content_type: wire::NDJSON } } else { Delivery::Whole };
+        let answer = NativeAnswer::chat(&asked.chat, text_of);
+        let delivery =
+            if asked.stream == Some(true) { Delivery::Stream { content_type: wire::NDJSON } } else { Delivery::Whole };
         Ok(Decoded {
             work: Work::Chat(asked.chat),
             reply: Box::new(answer),
             delivery,
             ignored: asked.ignored.into_names(),
-            credential: asked.credential,
+            credential,
             continuation: Continuation::default(),
         })
     }
 
     fn error(&self, error: &Error, _: &RequestId) -> Reply {
-        Reply { status: status(error), ..wire::plain_error(error, &WireError::of(error)) }
+        Reply { status: status(error), ..wire::plain_error(error, &ErrorLine { error: text_of(error) }) }
     }
 }
 
@@ -79,20 +76,12 @@ fn status(error: &Error) -> u16 {
     }
 }
 
-#[derive(Serialize)]
-struct WireError {
-    error: String,
-}
-
-impl WireError {
-    /// Returns the error body. Scripts compare two texts of the first version, so these are kept.
-    fn of(error: &Error) -> Self {
-        let text = match error {
-            Error::Unauthenticated { .. } => "unauthorized".to_owned(),
-            Error::RateLimited { .. } => "rate limit exceeded".to_owned(),
-            other => other.to_string(),
-        };
-        WireError { error: text }
+/// Returns the text of an error. Scripts compare two texts of the first version, so these are kept.
+fn text_of(error: &Error) -> String {
+    match error {
+        Error::Unauthenticated { .. } => "unauthorized".to_owned(),
+        Error::RateLimited { .. } => "rate limit exceeded".to_owned(),
+        other => other.to_string(),
     }
 }
 

@@ -23,6 +23,8 @@ pub mod image;
 pub mod json;
 pub mod legacy;
 pub mod models;
+pub mod native;
+pub mod ollama;
 pub mod openai;
 pub mod surrogates;
 pub mod unspoken;
@@ -148,7 +150,7 @@ pub struct Reply {
 }
 
 /// All dialects, in the order in which `is_read_by` is asked.
-pub static DIALECTS: &[&dyn Dialect] = &[&legacy::Legacy, &unspoken::ANTHROPIC, &unspoken::OLLAMA, &openai::OpenAi];
+pub static DIALECTS: &[&dyn Dialect] = &[&legacy::Legacy, &unspoken::ANTHROPIC, &ollama::Ollama, &openai::OpenAi];
 
 /// Returns the dialect that the client of a request reads; `None`: it is none of a dialect's routes.
 pub fn of_client(head: &dyn Head) -> Option<&'static dyn Dialect> {

@@ -13,14 +13,8 @@ pub struct Unspoken {
     error: fn(&Error, &RequestId) -> Reply,
 }
 
-/// Ollama's own API.
-pub static OLLAMA: Unspoken = Unspoken { root: "/api", error: ollama_error };
-
 /// Anthropic's messages.
 pub static ANTHROPIC: Unspoken = Unspoken { root: "/v1/messages", error: anthropic_error };
-
-/// The gateway's own API, which is below Ollama's root.
-const OWN_ROOT: &str = "/api/v1";
 
 impl Dialect for Unspoken {
     fn root(&self) -> &'static str {
@@ -33,7 +27,7 @@ impl Dialect for Unspoken {
 
     fn is_read_by(&self, head: &dyn Head) -> bool {
         let path = plain_path(head.path());
-        is_below(&path, self.root) && !is_below(&path, OWN_ROOT)
+        is_below(&path, self.root)
     }
 
     fn credential(&self, head: &dyn Head) -> Result<Option<Credential>, Error> {
@@ -47,14 +41,6 @@ impl Dialect for Unspoken {
     fn error(&self, error: &Error, id: &RequestId) -> Reply {
         (self.error)(error, id)
     }
-}
-
-fn ollama_error(error: &Error, _: &RequestId) -> Reply {
-    #[derive(Serialize)]
-    struct Body {
-        error: String,
-    }
-    wire::plain_error(error, &Body { error: error.to_string() })
 }
 
 fn anthropic_error(error: &Error, id: &RequestId) -> Reply {

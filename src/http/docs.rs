@@ -35,6 +35,7 @@ use crate::rules::usage::{UsageBy, UsageSort};
 pub mod chat;
 pub mod chat_answer;
 pub mod errors;
+pub mod ollama_api;
 pub mod ollama_chat;
 pub mod parameters;
 pub mod texts;
@@ -49,7 +50,11 @@ pub mod texts;
             served wherever GET is. Each answer has an `x-request-id`, under which the record and the log have the request."
     ),
     servers((url = "/", description = "This gateway")),
-    paths(chat, chat_completions, completions, embeddings, list, one),
+    paths(
+        chat, chat_completions, completions, embeddings, list, one,
+        ollama_api::ollama_chat, ollama_api::ollama_generate, ollama_api::ollama_embed, ollama_api::ollama_embeddings,
+        ollama_api::ollama_tags
+    ),
     components(schemas(
         ChatCompletionChunk, ErrorBody, LegacyError, Act, ExportFormat, Kind, Outcome, Span, TokenStatus, UsageBy, UsageFormat, UsageSort,
         UserSort, UserStatus
@@ -58,6 +63,7 @@ pub mod texts;
     security(("password" = []), ("bearer" = []), ("x-api-key" = [])),
     tags(
         (name = "chat", description = "Chats, completions and embeddings"),
+        (name = "ollama", description = "Ollama's own API, for its clients"),
         (name = "models", description = "The models that you may use"),
         (name = "account", description = "Your account: register, sign in, your record and your quotas"),
         (name = "tokens", description = "Tokens for machines, for tools and pipelines"),

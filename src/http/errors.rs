@@ -21,7 +21,7 @@ pub struct ErrorDetail {
     code: Option<String>,
 }
 
-/// The error body of `/chat`.
+/// The error body of `/chat` and of Ollama's own API.
 #[derive(Serialize, ToSchema)]
 pub struct LegacyError {
     #[schema(example = "unauthorized")]

@@ -1,5 +1,7 @@
 //! The upstreams and the models that they serve.
 
+use std::sync::Arc;
+
 use crate::base::clock::Timestamp;
 use crate::model::model_name::ModelName;
 
@@ -18,6 +20,24 @@ pub struct ModelCard {
     pub skills: Option<Skills>,
     /// Its size on the disk of its upstream. `None`: not told.
     pub bytes: Option<u64>,
+    /// Shared by the copies of a card.
+    pub details: Arc<ModelDetails>,
+}
+
+/// What a model is made of, as far as its upstream tells. An empty text: not told.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ModelDetails {
+    pub digest: String,
+    pub format: String,
+    pub family: String,
+    pub families: Vec<String>,
+    pub parameter_size: String,
+    pub quantization_level: String,
+    /// The longest context that it was made for, in model tokens.
+    pub context_length: Option<u64>,
+    pub embedding_length: Option<u64>,
+    /// The upstream's words for what it can do.
+    pub capabilities: Option<Vec<String>>,
 }
 
 /// Capabilities that only some models have.

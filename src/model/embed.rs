@@ -12,6 +12,8 @@ pub struct EmbedRequest {
     pub dimensions: Option<u32>,
     /// What to do with a text that is longer than the context: the same as in a chat, for each text.
     pub too_long: Option<TooLong>,
+    /// The caller's name of the field with the texts, for error messages.
+    pub prompt_field: &'static str,
 }
 
 /// The embedding of one text, with the bits that the upstream sent.

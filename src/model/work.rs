@@ -34,7 +34,7 @@ impl Work {
         match self {
             Work::Chat(chat) => chat.prompt_field,
             Work::Complete(_) => "prompt",
-            Work::Embed(_) => "input",
+            Work::Embed(embed) => embed.prompt_field,
         }
     }
 
@@ -104,7 +104,7 @@ mod tests {
     fn a_prompt_is_guessed_by_its_length_and_texts_fit_a_context_one_by_one() {
         let texts = vec!["x".repeat(5), "y".repeat(8)];
         let model = ModelName::parse("m").unwrap();
-        let embed = Work::Embed(EmbedRequest { model, texts, dimensions: None, too_long: None });
+        let embed = Work::Embed(EmbedRequest { model, texts, dimensions: None, too_long: None, prompt_field: "input" });
 
         assert_eq!(embed.guess_prompt_tokens(embed.prompt_bytes()), 4);
         assert_eq!(embed.guess_context_tokens(embed.prompt_bytes()), 2);

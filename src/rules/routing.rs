@@ -417,8 +417,14 @@ mod tests {
         let routing = Routing::new(vec![ProviderKind::Ollama; 3], Duration::from_secs(30), |_, _| {});
         for (known, is_up) in routing.lock().iter_mut().zip(up) {
             let name = ModelName::parse("m").unwrap();
-            let card =
-                ModelCard { name, canonical: "m:latest".into(), modified_at: Timestamp(1), skills: None, bytes: None };
+            let card = ModelCard {
+                name,
+                canonical: "m:latest".into(),
+                modified_at: Timestamp(1),
+                skills: None,
+                bytes: None,
+                details: Default::default(),
+            };
             known.answered(vec![card], Instant::now());
             if !is_up {
                 known.failed(Sure::Yes, "it is away".into(), Timestamp(2));

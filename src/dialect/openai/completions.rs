@@ -13,7 +13,7 @@ use crate::dialect::openai::request::{OneAnswer, STOPS_MAX, StreamOptions, wants
 use crate::dialect::openai::texts::{Item, Texts};
 use crate::dialect::openai::{delivery, parse_model};
 use crate::dialect::{Continuation, Decoded, Encoder, Head, wire};
-use crate::model::chat::{ChatEvent, ChatReply, Finish, Piece, Sampling, TokenLogprob};
+use crate::model::chat::{ChatEvent, ChatReply, Extra, Finish, Piece, Sampling, TokenLogprob};
 use crate::model::complete::CompleteRequest;
 use crate::model::too_long::TooLong;
 use crate::model::work::Work;
@@ -79,10 +79,12 @@ pub fn decode(head: &dyn Head, body: Object<'_>) -> Result<Decoded, Error> {
             model,
             prompt,
             suffix: body.suffix,
+            raw: false,
             sampling,
             max_tokens,
             logprobs,
             too_long: Some(TooLong::Refuse),
+            extra: Extra::default(),
         }),
         delivery: delivery(stream),
         ignored: ignored.into_names(),

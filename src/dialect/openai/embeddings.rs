@@ -44,7 +44,13 @@ pub fn decode(body: Object<'_>) -> Result<Decoded, Error> {
             form: body.encoding_format.unwrap_or_default(),
         }),
         // OpenAI's clients expect an error, not the numbers of a text whose end was cut off.
-        work: Work::Embed(EmbedRequest { model, texts, dimensions, too_long: Some(TooLong::Refuse) }),
+        work: Work::Embed(EmbedRequest {
+            model,
+            texts,
+            dimensions,
+            too_long: Some(TooLong::Refuse),
+            prompt_field: "input",
+        }),
         delivery: Delivery::Whole,
         ignored: ignored.into_names(),
         credential: None,

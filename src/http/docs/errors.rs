@@ -14,6 +14,7 @@ use utoipa::openapi::{Components, ContentBuilder, HeaderBuilder, OpenApi, Ref, R
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::dialect::legacy::Legacy;
+use crate::dialect::ollama::Ollama;
 use crate::dialect::openai::OpenAi;
 use crate::dialect::{DIALECTS, Dialect, Route, Serves, wire};
 use crate::http::account::TokenError;
@@ -138,6 +139,7 @@ const NAMED: [&ErrorAnswer; 7] =
 enum Shape {
     Envelope,
     Chat,
+    Ollama,
     SignIn,
 }
 
@@ -146,6 +148,7 @@ impl Shape {
         match self {
             Shape::Envelope => "",
             Shape::Chat => "Chat",
+            Shape::Ollama => "Ollama",
             Shape::SignIn => "SignIn",
         }
     }
@@ -153,7 +156,7 @@ impl Shape {
     fn schema(self) -> Ref {
         Ref::from_schema_name(match self {
             Shape::Envelope => "ErrorBody",
-            Shape::Chat => "LegacyError",
+            Shape::Chat | Shape::Ollama => "LegacyError",
             Shape::SignIn => "TokenError",
         })
     }
@@ -164,6 +167,7 @@ impl Shape {
         let bytes = match self {
             Shape::Envelope => OpenAi.error(error, &id).body,
             Shape::Chat => Legacy.error(error, &id).body,
+            Shape::Ollama => Ollama.error(error, &id).body,
             Shape::SignIn => wire::json_bytes(&TokenError::of(error).1),
         };
         serde_json::from_slice(&bytes).unwrap_or_default()
@@ -217,7 +221,11 @@ fn errors_of(method: &str, path: &str, operation: &Operation) -> Vec<(Shape, &'s
         (Some(route), _) => own_errors(route.who, method, path, operation),
         (None, _) => dialect_errors(path),
     };
-    let shape = if path == "/chat" { Shape::Chat } else { Shape::Envelope };
+    let shape = match path {
+        "/chat" => Shape::Chat,
+        path if Ollama.routes().iter().any(|route| described_path(route) == path) => Shape::Ollama,
+        _ => Shape::Envelope,
+    };
     let bare = |answer: &&&ErrorAnswer| match operation.responses.responses.get(&answer.status.to_string()) {
         Some(RefOr::T(response)) => response.content.is_empty(),
         _ => false,

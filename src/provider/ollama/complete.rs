@@ -1,7 +1,5 @@
 //! The continuation of a text, as a request to Ollama's `/api/generate`.
 
-use serde_json::Map;
-
 use crate::model::complete::CompleteRequest;
 use crate::provider::ollama::request::{options, put, put_end, put_field};
 use crate::provider::{Call, Reading};
@@ -13,9 +11,12 @@ pub fn call(request: &CompleteRequest, prompt_field: &'static str) -> Call {
     if let Some(suffix) = &request.suffix {
         put_field(&mut out, "suffix", suffix);
     }
+    if request.raw {
+        put_field(&mut out, "raw", &true);
+    }
     put_field(&mut out, "stream", &true);
     let mut notes = Vec::new();
-    let options = options(Map::new(), &request.sampling, request.max_tokens, &mut notes);
+    let options = options(request.extra.ollama.clone(), &request.sampling, request.max_tokens, &mut notes);
     if !options.is_empty() {
         put_field(&mut out, "options", &options);
     }

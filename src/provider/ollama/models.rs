@@ -1,10 +1,12 @@
 //! The models of an Ollama and what they can do.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
-use crate::model::catalog::{ModelCard, Skills};
+use crate::model::catalog::{ModelCard, ModelDetails, Skills};
 use crate::model::model_name::ModelName;
 use crate::provider::ollama::failure::refused;
 use crate::provider::ollama::naming;
@@ -21,8 +23,23 @@ struct Tag {
     size: Option<u64>,
     remote_host: Option<String>,
     remote_model: Option<String>,
+    digest: Option<String>,
+    details: Option<TagDetails>,
     /// Some versions report them in the list.
     capabilities: Option<Vec<String>>,
+}
+
+/// What else Ollama tells is not read: `parent_model` may be the path of a file on its host.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct TagDetails {
+    format: Option<String>,
+    family: Option<String>,
+    families: Option<Vec<String>>,
+    parameter_size: Option<String>,
+    quantization_level: Option<String>,
+    context_length: Option<u64>,
+    embedding_length: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -52,7 +69,22 @@ fn card(tag: Tag) -> Option<ModelCard> {
     let modified_at = tag.modified_at.and_then(|text| Timestamp::parse(&text)).unwrap_or(Timestamp(0));
     let canonical = naming::canonical(&name);
     let skills = tag.capabilities.as_deref().map(skills_of);
-    Some(ModelCard { name, canonical, modified_at, skills, bytes: tag.size })
+    let details = Arc::new(details(tag.details.unwrap_or_default(), tag.digest, tag.capabilities));
+    Some(ModelCard { name, canonical, modified_at, skills, bytes: tag.size, details })
+}
+
+fn details(told: TagDetails, digest: Option<String>, capabilities: Option<Vec<String>>) -> ModelDetails {
+    ModelDetails {
+        digest: digest.unwrap_or_default(),
+        format: told.format.unwrap_or_default(),
+        family: told.family.unwrap_or_default(),
+        families: told.families.unwrap_or_default(),
+        parameter_size: told.parameter_size.unwrap_or_default(),
+        quantization_level: told.quantization_level.unwrap_or_default(),
+        context_length: told.context_length,
+        embedding_length: told.embedding_length,
+        capabilities,
+    }
 }
 
 /// Parses the answer of `/api/show`: what one model can do.

@@ -138,7 +138,14 @@ mod tests {
 
     fn card(modified_at: i64) -> ModelCard {
         let name = ModelName::parse("m").unwrap();
-        ModelCard { name, canonical: "m:latest".into(), modified_at: Timestamp(modified_at), skills: None, bytes: None }
+        ModelCard {
+            name,
+            canonical: "m:latest".into(),
+            modified_at: Timestamp(modified_at),
+            skills: None,
+            bytes: None,
+            details: Default::default(),
+        }
     }
 
     #[test]

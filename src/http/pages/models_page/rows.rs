@@ -100,7 +100,14 @@ mod tests {
     fn card(name: &str, skills: Option<Skills>) -> ModelCard {
         let name = ModelName::parse(name).unwrap();
         let canonical = provider::canonical("ollama", &name);
-        ModelCard { name, canonical, modified_at: Timestamp(0), skills, bytes: Some(2_000_000_000) }
+        ModelCard {
+            name,
+            canonical,
+            modified_at: Timestamp(0),
+            skills,
+            bytes: Some(2_000_000_000),
+            details: Default::default(),
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::model::chat::{Image, Message, Part, Role, ToolCall, ToolResult};
 struct WireMessage<'a> {
     content: Option<String>,
     #[serde(borrow)]
-    images: Option<Vec<WireImage<'a>>>,
+    images: Option<Vec<NativeImage<'a>>>,
     role: Option<String>,
     thinking: Option<String>,
     tool_call_id: Option<String>,
@@ -28,7 +28,7 @@ struct WireMessage<'a> {
 
 /// An image in base64: not copied, since it may be as large as the body.
 #[derive(Deserialize)]
-struct WireImage<'a>(#[serde(borrow)] Cow<'a, str>);
+pub struct NativeImage<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -86,9 +86,9 @@ fn read_role(role: Option<&str>, at: &At<'_>) -> Result<Role, Error> {
     }
 }
 
-fn read_images(images: Vec<WireImage<'_>>, at: &At<'_>) -> Result<Vec<Image>, Error> {
+pub fn read_images(images: Vec<NativeImage<'_>>, at: &At<'_>) -> Result<Vec<Image>, Error> {
     let mut read = Vec::with_capacity(images.len());
-    for (number, WireImage(text)) in images.into_iter().enumerate() {
+    for (number, NativeImage(text)) in images.into_iter().enumerate() {
         let at = at.index(number);
         read.push(Image { bytes: image::of_base64(&text, &at)?, field: at.to_string() });
     }

@@ -4,9 +4,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::base::error::Error;
-use crate::dialect::json::typed::unsupported;
 use crate::dialect::json::values::{Integer, Number, Stops};
-use crate::dialect::json::{At, Ignored};
+use crate::dialect::json::{At, Ignored, Unread};
+use crate::dialect::native::Front;
 use crate::model::chat::{Extra, Sampling};
 
 const STOPS_MAX: usize = 16;
@@ -19,18 +19,18 @@ const REPEAT_PENALTY_MIN: f64 = 0.01;
 /// The options on the wire. Ollama leaves out those that it does not know, and says so in its log alone.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct WireOptions {
-    draft_num_predict: Option<ReloadsModel>,
+pub struct NativeOptions {
+    draft_num_predict: Option<Unread>,
     frequency_penalty: Option<Number<{ -FACTOR_MAX }, FACTOR_MAX>>,
-    main_gpu: Option<ReloadsModel>,
+    main_gpu: Option<Unread>,
     min_p: Option<Number<0, 1>>,
-    num_batch: Option<ReloadsModel>,
-    num_ctx: Option<ReloadsModel>,
-    num_gpu: Option<ReloadsModel>,
+    num_batch: Option<Unread>,
+    num_ctx: Option<Unread>,
+    num_gpu: Option<Unread>,
     /// -1 means the whole context, here and in `repeat_last_n`.
     num_keep: Option<Integer<-1, COUNT_MAX>>,
     num_predict: Option<i64>,
-    num_thread: Option<ReloadsModel>,
+    num_thread: Option<Unread>,
     presence_penalty: Option<Number<{ -FACTOR_MAX }, FACTOR_MAX>>,
     repeat_last_n: Option<Integer<-1, COUNT_MAX>>,
     repeat_penalty: Option<RepeatPenalty>,
@@ -40,16 +40,7 @@ pub struct WireOptions {
     top_k: Option<Integer<0, COUNT_MAX>>,
     top_p: Option<Number<0, 1>>,
     typical_p: Option<Number<0, 1>>,
-    use_mmap: Option<ReloadsModel>,
-}
-
-/// An option that would reload the model for all users. It is refused whatever its value.
-struct ReloadsModel;
-
-impl<'de> Deserialize<'de> for ReloadsModel {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(unsupported("is not offered: it would reload the model for everybody; leave it out"))
-    }
+    use_mmap: Option<Unread>,
 }
 
 /// A factor, by which the sampler divides: it can't be zero.
@@ -73,7 +64,13 @@ pub struct Options {
     pub extra: Extra,
 }
 
-pub fn read_options(options: WireOptions, at: &At<'_>, ignored: &mut Ignored) -> Result<Options, Error> {
+pub fn read_options(
+    options: NativeOptions,
+    front: Front<'_>,
+    at: &At<'_>,
+    ignored: &mut Ignored,
+) -> Result<Options, Error> {
+    check_reloads(&options, front, at, ignored)?;
     let stop = options.stop.map(|stops| stops.texts(&at.key("stop"), STOPS_MAX)).transpose()?;
     let sampling = Sampling {
         temperature: options.temperature.map(|Number(value)| value),
@@ -97,6 +94,30 @@ pub fn read_options(options: WireOptions, at: &At<'_>, ignored: &mut Ignored) ->
     ];
     let ollama = of_ollama.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
     Ok(Options { sampling, max_tokens, extra: Extra { ollama } })
+}
+
+/// Looks at the options with which a model is loaded: another value would reload it, for everybody. `Front` says why one way in
+/// refuses them and the other leaves them out. An admin sets them for all, in the model or in Ollama's environment.
+fn check_reloads(options: &NativeOptions, front: Front<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<(), Error> {
+    for (name, value) in [
+        ("draft_num_predict", &options.draft_num_predict),
+        ("main_gpu", &options.main_gpu),
+        ("num_batch", &options.num_batch),
+        ("num_ctx", &options.num_ctx),
+        ("num_gpu", &options.num_gpu),
+        ("num_thread", &options.num_thread),
+        ("use_mmap", &options.use_mmap),
+    ] {
+        match (value, front) {
+            (None, _) => {}
+            (Some(Unread), Front::Api) => ignored.add(at.key(name).without_indices()),
+            (Some(Unread), Front::Chat { .. }) => {
+                let why = "is not offered: it would reload the model for everybody; leave it out";
+                return Err(at.key(name).unsupported(why));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn read_limit(limit: i64, at: &At<'_>, ignored: &mut Ignored) -> Result<Option<u32>, Error> {
