@@ -285,6 +285,7 @@ static DIALECTS: &[(&str, &dyn Dialect, &str)] = &[
     ("openai", &dialect::openai::OpenAi, "/v1/chat/completions"),
     ("openai_completions", &dialect::openai::OpenAi, "/v1/completions"),
     ("openai_embeddings", &dialect::openai::OpenAi, "/v1/embeddings"),
+    ("openai_responses", &dialect::openai::OpenAi, "/v1/responses"),
 ];
 
 #[test]

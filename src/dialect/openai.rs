@@ -1,4 +1,4 @@
-//! OpenAI's chat completions and completions, streamed and whole, its embeddings and its list of models.
+//! OpenAI's chat completions, completions and responses, streamed and whole, its embeddings and its list of models.
 //!
 //! What changes the meaning and can't be honoured is refused by name; what has no effect is named in `ignored`.
 
@@ -18,6 +18,7 @@ mod completions;
 mod embeddings;
 mod message;
 mod request;
+mod responses;
 mod texts;
 mod tools;
 
@@ -25,6 +26,7 @@ pub struct OpenAi;
 
 const COMPLETIONS: &str = "/v1/completions";
 const EMBEDDINGS: &str = "/v1/embeddings";
+const RESPONSES: &str = "/v1/responses";
 
 /// Fields that hold client data.
 const OWN: &[&str] = &["arguments", "metadata", "parameters", "schema"];
@@ -33,6 +35,7 @@ const ROUTES: &[Route] = &[
     Route { method: "POST", path: "/v1/chat/completions", serves: Serves::Inference(Scope::Chat) },
     Route { method: "POST", path: COMPLETIONS, serves: Serves::Inference(Scope::Chat) },
     Route { method: "POST", path: EMBEDDINGS, serves: Serves::Inference(Scope::Embeddings) },
+    Route { method: "POST", path: RESPONSES, serves: Serves::Inference(Scope::Chat) },
     Route { method: "GET", path: "/v1/models", serves: Serves::List(models::list) },
     Route { method: "GET", path: "/v1/models/{id:.*}", serves: Serves::Lookup(models::LOOKUP) },
 ];
@@ -56,6 +59,7 @@ impl Dialect for OpenAi {
         match head.path() {
             COMPLETIONS => completions::decode(head, body),
             EMBEDDINGS => embeddings::decode(body),
+            RESPONSES => responses::decode(head, body),
             _ => chat(head, body),
         }
     }

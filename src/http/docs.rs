@@ -38,6 +38,7 @@ pub mod errors;
 pub mod ollama_api;
 pub mod ollama_chat;
 pub mod parameters;
+pub mod responses;
 pub mod texts;
 
 #[derive(OpenApi)]
@@ -51,7 +52,7 @@ pub mod texts;
     ),
     servers((url = "/", description = "This gateway")),
     paths(
-        chat, chat_completions, completions, embeddings, list, one,
+        chat, chat_completions, completions, responses::create, embeddings, list, one,
         ollama_api::ollama_chat, ollama_api::ollama_generate, ollama_api::ollama_embed, ollama_api::ollama_embeddings,
         ollama_api::ollama_tags
     ),
@@ -62,7 +63,7 @@ pub mod texts;
     modifiers(&Security),
     security(("password" = []), ("bearer" = []), ("x-api-key" = [])),
     tags(
-        (name = "chat", description = "Chats, completions and embeddings"),
+        (name = "chat", description = "Chats, completions, responses and embeddings"),
         (name = "ollama", description = "Ollama's own API, for its clients"),
         (name = "models", description = "The models that you may use"),
         (name = "account", description = "Your account: register, sign in, your record and your quotas"),

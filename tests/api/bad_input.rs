@@ -127,7 +127,6 @@ async fn routes_that_are_not_in_the_table_do_not_exist() {
         "//api/delete",
         "/debug/pprof/",
         "/v1/v1/models",
-        "/v1/responses",
         "/chat/",
         "/nope",
     ] {

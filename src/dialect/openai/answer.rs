@@ -243,7 +243,7 @@ struct WireLogprobs<'a> {
 }
 
 #[derive(Serialize)]
-struct WireToken<'a> {
+pub struct WireToken<'a> {
     token: &'a str,
     logprob: f64,
     bytes: &'a [u8],
@@ -254,15 +254,20 @@ struct WireToken<'a> {
 
 impl<'a> WireLogprobs<'a> {
     fn of(tokens: &'a [TokenLogprob]) -> Option<Self> {
-        let content = tokens.iter().map(|token| {
-            let top = token.top.iter().map(|other| WireToken::of(other, None)).collect();
-            WireToken::of(token, Some(top))
-        });
-        (!tokens.is_empty()).then(|| WireLogprobs { content: content.collect(), refusal: None })
+        (!tokens.is_empty()).then(|| WireLogprobs { content: WireToken::all(tokens), refusal: None })
     }
 }
 
 impl<'a> WireToken<'a> {
+    /// Returns tokens, each with its alternatives.
+    pub fn all(tokens: &'a [TokenLogprob]) -> Vec<WireToken<'a>> {
+        let with_top = |token: &'a TokenLogprob| {
+            let top = token.top.iter().map(|other| WireToken::of(other, None)).collect();
+            WireToken::of(token, Some(top))
+        };
+        tokens.iter().map(with_top).collect()
+    }
+
     fn of(token: &'a TokenLogprob, top_logprobs: Option<Vec<WireToken<'a>>>) -> Self {
         WireToken { token: &token.token, logprob: token.logprob, bytes: &token.bytes, top_logprobs }
     }

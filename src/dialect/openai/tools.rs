@@ -8,7 +8,7 @@ use crate::dialect::json::{At, Ignored, Sent, Tree, Unread};
 use crate::model::chat::Tool;
 
 /// OpenAI's own limit.
-const TOOLS_MAX: usize = 128;
+pub const TOOLS_MAX: usize = 128;
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
