@@ -15,6 +15,8 @@ mod bad_input;
 mod canaries;
 #[path = "api/chat.rs"]
 mod chat;
+#[path = "api/choices.rs"]
+mod choices;
 #[path = "api/command_both_ways.rs"]
 mod command_both_ways;
 #[path = "api/command_line.rs"]

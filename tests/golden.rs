@@ -8,7 +8,7 @@
 //!   `ps.json`       (the models in memory)            -> `loaded.json`
 //! `tests/golden/dialect/<name>/<case>/` holds
 //!   `request.json`  (a client's body)                 -> `decoded.json` and `forwarded.json`, or `refusal.txt`
-//!   `events.jsonl`  (an answer, if there is one)      -> `answer.txt`
+//!   `events.jsonl`  (an answer, if there is one; of several, `choice` is its number) -> `answer.txt`
 //! Cases named `real_…` hold bytes of a real Ollama 0.24. Outputs are written with `UPDATE_GOLDEN=1`; read the diff.
 
 use std::fs;
@@ -336,15 +336,24 @@ fn hold_decoded(outputs: &mut Outputs, case: &Path, decoded: Decoded) {
     outputs.hold(case, "forwarded.json", &format!("{}\n", String::from_utf8(call.body.to_vec()).unwrap()));
 
     let Ok(events) = fs::read_to_string(case.join("events.jsonl")) else { return };
-    let events = events.lines().map(|line| read_event(&serde_json::from_str(line).unwrap()));
+    let events = events.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        (line["choice"].as_u64().unwrap_or(0) as usize, read_event(&line))
+    });
     let mut out = BytesMut::new();
     match delivery {
-        Delivery::Whole => reply.whole(&fold(events.map(Result::unwrap)), &mut out),
+        Delivery::Whole => {
+            let events: Vec<_> = events.map(|(choice, event)| (choice, event.unwrap())).collect();
+            let of = |wanted: u8| events.iter().filter(move |(choice, _)| *choice == usize::from(wanted));
+            let replies: Vec<_> =
+                (0..reply.choices()).map(|choice| fold(of(choice).map(|(_, event)| event.clone()))).collect();
+            reply.whole_choices(&replies, &mut out);
+        }
         Delivery::Stream { .. } => {
             reply.heartbeat(&mut out);
-            for event in events {
+            for (choice, event) in events {
                 match event {
-                    Ok(event) => reply.event(&event, &mut out),
+                    Ok(event) => reply.choice_event(choice, &event, &mut out),
                     Err(error) => reply.error(&error, &mut out),
                 }
             }

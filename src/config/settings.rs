@@ -48,6 +48,9 @@ settings! {
     limits.requests_per_minute: u32 = 10, 1 to 1_000_000 requests;
     /// Requests to a model that all people together may make in any 60 seconds.
     limits.requests_per_minute_total: u32 = 200, 1 to 100_000_000 requests;
+    /// Answers that one request may ask for (`n` of chat completions and completions). Each is generated separately and counts
+    /// as a request; 1 refuses requests for several.
+    limits.choices_max: u32 = 4, 1 to 16 answers;
     /// Model tokens of prompts and answers that one person may use in a minute, as a steady rate; 0 sets no limit. This and the
     /// following quotas apply to people who have none of their own.
     limits.tokens_per_minute: u32 = 0, 0 to 1_000_000_000 tokens;

@@ -134,6 +134,20 @@ pub trait Encoder {
     fn whole(&mut self, reply: &ChatReply, out: &mut BytesMut);
     /// Appends whole frames only. An `End` writes everything up to and including the dialect's end mark.
     fn event(&mut self, event: &ChatEvent, out: &mut BytesMut);
+    /// Returns how many answers the request asks for; each is generated separately. The next two are called for any number.
+    fn choices(&self) -> u8 {
+        1
+    }
+    /// Encodes all answers, in order. There is at least one.
+    fn whole_choices(&mut self, replies: &[ChatReply], out: &mut BytesMut) {
+        if let [reply, ..] = replies {
+            self.whole(reply, out);
+        }
+    }
+    /// Appends an event of the answer number `choice`, counted from 0. What ends the stream follows the last `End`.
+    fn choice_event(&mut self, _choice: usize, event: &ChatEvent, out: &mut BytesMut) {
+        self.event(event, out);
+    }
     /// Appends an error after the answer has begun. No end mark follows it.
     fn error(&mut self, error: &Error, out: &mut BytesMut);
     /// Appends bytes that keep a connection alive and carry no meaning; nothing if the dialect has none that are safe.

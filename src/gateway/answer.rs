@@ -9,6 +9,7 @@ use crate::base::error::Error;
 use crate::gateway::Stood;
 use crate::gateway::shared::{News, Shared};
 use crate::model::chat::ChatEvent;
+use crate::rules::audit::{Ending, Record};
 
 /// An answer below the bar. Dropping it ends the generation and leaves a row `abandoned`.
 pub struct Answer {
@@ -47,6 +48,21 @@ impl Answer {
     /// Records an error on the gateway's side, whatever the model has done.
     pub fn fails(&self, error: Error) {
         self.shared.fail(error);
+    }
+
+    /// Returns how it ended if it did not complete.
+    pub fn failure(&self) -> Option<Ending> {
+        self.shared.failure()
+    }
+
+    /// Ends it as another answer to the same request, unless it has failed itself.
+    pub fn ends_as(&self, ending: Ending) {
+        self.shared.end_as(ending);
+    }
+
+    /// Ends the generation and returns its record, to be closed.
+    pub fn into_record(self) -> Option<Record> {
+        self.shared.close().0
     }
 
     /// Writes the result. The answer's last byte may leave only after this has succeeded.

@@ -34,11 +34,13 @@ use crate::rules::routing::Routing;
 use crate::upstream::UpstreamClient;
 
 mod answer;
+mod choices;
 mod plausible;
 mod pump;
 mod shared;
 
-pub use answer::Answer;
+use answer::Answer;
+pub use choices::ChoiceAnswers;
 use plausible::Plausible;
 use pump::{Forward, Pump};
 pub use shared::News;
@@ -83,6 +85,8 @@ pub struct DecodedRequest {
     pub work: Work,
     /// Fields without effect, for the record and the client.
     pub ignored: Vec<String>,
+    /// For the record alone.
+    pub notes: Vec<String>,
     /// The memory of its body, released once it is forwarded.
     pub memory: BodyBytes,
     /// Where its end is noted.
@@ -95,12 +99,12 @@ pub struct Refused {
     pub recorded: bool,
     /// Its place in the queue, if it had one.
     pub stood: Option<Stood>,
-    /// An intent that may still be written; it has to be closed with the error that the client gets.
-    pub late: Option<Box<Record>>,
+    /// Intents that are written or may still be; they have to be closed with the error that the client gets.
+    pub late: Vec<Record>,
 }
 
 /// A request's place and wait in the queue.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Stood {
     /// Requests before it when it entered: 0 means that it ran at once, 1 that it was the next.
     pub position: usize,
@@ -110,7 +114,7 @@ pub struct Stood {
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        Refused { error, recorded: false, stood: None, late: None }
+        Refused { error, recorded: false, stood: None, late: Vec::new() }
     }
 }
 
@@ -227,7 +231,7 @@ impl Gateway {
 
     /// Runs an admitted request through policy, routing, quotas, queue and audit, then starts the upstream call. Its cost is
     /// settled below the bar; a request that is refused above it costs nothing.
-    pub async fn answer(&self, asked: DecodedRequest, admission: &mut Admission) -> Result<Answer, Refused> {
+    async fn answer(&self, asked: DecodedRequest, admission: &mut Admission) -> Result<Answer, Refused> {
         let Stages { breaker, policy, quarantine, routing, queue, audit, running, answers, .. } = &self.stages;
         let Stages { stopping, stop_now, readers_over, pumps, .. } = &self.stages;
         if stopping.is_cancelled() {
@@ -256,6 +260,7 @@ impl Gateway {
         let call = provider.call(&allowed.work)?;
         let simplified = call.simplified.clone();
         allowed.notes.extend(call.notes.iter().cloned());
+        allowed.notes.extend(asked.notes);
         allowed.notes.extend(ignored.iter().map(|field| format!("ignored {field}")));
 
         let stay = quarantine.admit(&call, &canonical)?;
@@ -294,7 +299,7 @@ impl Gateway {
             Ok(record) => record,
             Err(Unopened { error, late }) => {
                 on_record(late.is_some());
-                return Err(Refused { late: late.map(Box::new), ..error.into() });
+                return Err(Refused { late: late.into_iter().collect(), ..error.into() });
             }
         };
         record.guess_prompt(allowed.prompt_tokens);

@@ -165,6 +165,22 @@ impl Shared {
         self.end(Err(Ended::from(error)));
     }
 
+    /// Returns how the answer ended if it did not complete.
+    pub fn failure(&self) -> Option<Ending> {
+        match &self.state.borrow().ended {
+            Some(Err(ended)) => Some(ended.ending),
+            Some(Ok(())) | None => None,
+        }
+    }
+
+    /// Ends the answer because its client gets an error instead, unless it has failed itself.
+    pub fn end_as(&self, ending: Ending) {
+        if self.failure().is_none() {
+            self.with_record(|record| record.note("ended with another answer to the same request".into()));
+            self.end(Err(Ended { error: stopped(), ending }));
+        }
+    }
+
     /// Ends the answer because the gateway stops and the reader's time to take the rest is over.
     pub fn stop(&self) {
         let mut state = self.state.borrow_mut();

@@ -14,10 +14,10 @@ use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::base::vital::panic_on_purpose;
 use crate::dialect::{Dialect, Encoder, wire};
-use crate::gateway::{Answer, News, Refused};
+use crate::gateway::{ChoiceAnswers, News, Refused};
 use crate::http::reply;
 use crate::http::standing::{add_headers, queue_headers};
-use crate::model::chat::{ChatEvent, Fold, Piece};
+use crate::model::chat::{ChatEvent, ChatReply, Fold, Piece};
 
 /// A request with an answer, and its names for log lines and errors.
 #[derive(Clone, Copy)]
@@ -33,22 +33,21 @@ impl Exchange {
     pub async fn whole(
         self,
         mut response: HttpResponseBuilder,
-        answer: Answer,
+        mut answers: ChoiceAnswers,
         mut encoder: Box<dyn Encoder>,
     ) -> Result<HttpResponse, Refused> {
-        let mut fold = Fold::default();
-        match answer.whole().await {
-            Ok(events) => events.into_iter().for_each(|event| fold.add(event)),
-            Err(error) => return Err(self.failed(answer, error).await),
-        }
-        let Some(reply) = fold.finish() else {
-            let error = Error::UpstreamRefused { message: "the model server's answer has no end mark".into() };
-            return Err(self.failed(answer, error).await);
+        let replies = match answers.whole().await {
+            Ok(all) => all.into_iter().map(folded).collect::<Option<Vec<_>>>(),
+            Err(error) => return Err(self.failed(answers, error).await),
         };
-        add_headers(&mut response, queue_headers(answer.stood()));
-        answer.close(200).await.map_err(recorded)?;
+        let Some(replies) = replies else {
+            let error = Error::UpstreamRefused { message: "the model server's answer has no end mark".into() };
+            return Err(self.failed(answers, error).await);
+        };
+        add_headers(&mut response, queue_headers(answers.stood()));
+        answers.close(200).await.map_err(recorded)?;
         let mut out = BytesMut::new();
-        encoder.whole(&reply, &mut out);
+        encoder.whole_choices(&replies, &mut out);
         self.log("answered");
         Ok(response.insert_header((header::CONTENT_TYPE, wire::JSON)).body(out.freeze()))
     }
@@ -57,26 +56,25 @@ impl Exchange {
     pub async fn stream(
         self,
         mut response: HttpResponseBuilder,
-        answer: Answer,
+        answers: ChoiceAnswers,
         encoder: Box<dyn Encoder>,
         head_start: Duration,
         heartbeat: Duration,
         delivery_max: Duration,
     ) -> Result<HttpResponse, Refused> {
         // Until the first event, an error can still have a status of its own.
-        let first = match tokio::time::timeout(head_start, answer.news()).await {
-            Ok(News::Failed(error)) => return Err(self.failed(answer, error).await),
+        let first = match tokio::time::timeout(head_start, answers.news()).await {
+            Ok((_, News::Failed(error))) => return Err(self.failed(answers, error).await),
             Ok(news) => Some(news),
             Err(_) => None,
         };
-        add_headers(&mut response, queue_headers(answer.stood()));
-        let sent = Instant::now();
-        let flow =
-            Flow { exchange: self, answer: Some(answer), encoder, first, end: None, heartbeat, sent, delivery_max };
+        add_headers(&mut response, queue_headers(answers.stood()));
+        let (ends, sent) = (vec![None; answers.count()], Instant::now());
+        let flow = Flow { exchange: self, answers, encoder, first, ends, heartbeat, sent, delivery_max };
         let body = stream::unfold(flow, |mut flow| async move {
             if flow.is_overdue() {
-                // Dropping the answer leaves the row `abandoned`; the error closes the connection without an end mark.
-                flow.answer = None;
+                // The row is left `abandoned`; the error closes the connection without an end mark.
+                flow.answers.abandon();
                 let error = Error::Timeout { message: "the client took too long to read the answer".into() };
                 return Some((Err(error), flow));
             }
@@ -91,10 +89,11 @@ impl Exchange {
     }
 
     /// Records an answer that failed before its first byte was sent.
-    async fn failed(self, answer: Answer, error: Error) -> Refused {
+    async fn failed(self, mut answers: ChoiceAnswers, error: Error) -> Refused {
         let status = self.dialect.error(&error, &self.id).status;
-        let stood = Some(answer.stood());
-        let error = answer.close(status).await.err().unwrap_or(error);
+        let stood = Some(answers.stood());
+        answers.end_with(&error);
+        let error = answers.close(status).await.err().unwrap_or(error);
         Refused { stood, ..recorded(error) }
     }
 
@@ -103,6 +102,13 @@ impl Exchange {
         let duration_ms = self.started.elapsed().as_millis() as u64;
         debug!(request.id = %self.id, duration_ms, "{how} `{}`", self.api);
     }
+}
+
+/// Returns an answer in one piece; `None` without an end mark.
+fn folded(events: Vec<ChatEvent>) -> Option<ChatReply> {
+    let mut fold = Fold::default();
+    events.into_iter().for_each(|event| fold.add(event));
+    fold.finish()
 }
 
 /// Returns the error for a panic, which is in the log itself.
@@ -118,14 +124,14 @@ fn recorded(error: Error) -> Refused {
 /// Rough size of an event with a text delta.
 const EVENT_BYTES: usize = 256;
 
-/// A stream to the client. Dropping it drops the answer, which ends the generation.
+/// A stream to the client. Dropping it drops the answers, which ends their generation.
 struct Flow {
     exchange: Exchange,
-    answer: Option<Answer>,
+    answers: ChoiceAnswers,
     encoder: Box<dyn Encoder>,
-    first: Option<News>,
-    /// The end mark, held back until the result is on disk.
-    end: Option<ChatEvent>,
+    first: Option<(usize, News)>,
+    /// The end mark of each answer, held back until its result is on disk.
+    ends: Vec<Option<ChatEvent>>,
     heartbeat: Duration,
     /// When the first byte was ready to be sent.
     sent: Instant,
@@ -136,17 +142,19 @@ impl Flow {
     /// Returns whether the client reads so slowly that the stream is closed. It may take as long as an answer may run, counted
     /// from its turn, or from the first byte if that was later: a stream may have sent heartbeats while it waited for its turn.
     fn is_overdue(&self) -> bool {
-        let began = self.answer.as_ref().and_then(Answer::began);
+        let began = self.answers.began();
         began.is_some_and(|began| began.max(self.sent).elapsed() >= self.delivery_max)
     }
 
     async fn next(&mut self) -> Option<Bytes> {
         let mut out = BytesMut::new();
         while out.is_empty() {
-            let answer = self.answer.as_ref()?;
-            let news = match self.first.take() {
+            if self.answers.are_closed() {
+                return None;
+            }
+            let (choice, news) = match self.first.take() {
                 Some(news) => news,
-                None => match tokio::time::timeout(self.heartbeat, answer.news()).await {
+                None => match tokio::time::timeout(self.heartbeat, self.answers.news()).await {
                     Ok(news) => news,
                     Err(_) => {
                         self.encoder.heartbeat(&mut out);
@@ -159,22 +167,14 @@ impl Flow {
                 News::Events(events) => {
                     out.reserve(events.len() * EVENT_BYTES);
                     for event in events {
-                        if matches!(event.what, Piece::End(_)) {
-                            self.end = Some(event);
-                        } else {
-                            self.encoder.event(&event, &mut out);
+                        match self.ends.get_mut(choice) {
+                            Some(end) if matches!(event.what, Piece::End(_)) => *end = Some(event),
+                            _ => self.encoder.choice_event(choice, &event, &mut out),
                         }
                     }
                 }
-                News::Complete => self.finish(&mut out).await,
-                News::Failed(error) => {
-                    self.fail(&error, &mut out);
-                    if let Some(answer) = self.answer.take()
-                        && let Err(unrecorded) = answer.close(StatusCode::OK.as_u16()).await
-                    {
-                        reply::log(&unrecorded, &self.exchange.id);
-                    }
-                }
+                News::Complete => self.finish(choice, &mut out).await,
+                News::Failed(error) => self.fail(&error, &mut out).await,
             }
         }
         Some(out.freeze())
@@ -183,34 +183,42 @@ impl Flow {
     /// Ends a stream whose encoding panicked.
     async fn break_off(&mut self) -> Bytes {
         let mut out = BytesMut::new();
-        if let Some(answer) = self.answer.take() {
-            answer.fails(panicked());
-            if let Err(unrecorded) = answer.close(StatusCode::OK.as_u16()).await {
-                reply::log(&unrecorded, &self.exchange.id);
-            }
-        }
-        self.fail(&panicked(), &mut out);
+        self.answers.fail(panicked);
+        // Before anything is encoded, which may panic again.
+        self.close().await;
+        self.fail(&panicked(), &mut out).await;
         out.freeze()
     }
 
-    async fn finish(&mut self, out: &mut BytesMut) {
-        let Some(answer) = self.answer.take() else { return };
-        match (answer.close(StatusCode::OK.as_u16()).await, self.end.take()) {
+    /// Ends one answer, and with the last one the stream.
+    async fn finish(&mut self, choice: usize, out: &mut BytesMut) {
+        let closed = self.answers.close_one(choice, StatusCode::OK.as_u16()).await;
+        match (closed, self.ends.get_mut(choice).and_then(Option::take)) {
             (Ok(()), Some(end)) => {
-                self.encoder.event(&end, out);
-                self.exchange.log("streamed");
+                self.encoder.choice_event(choice, &end, out);
+                if self.answers.are_closed() {
+                    self.exchange.log("streamed");
+                }
             }
             (Ok(()), None) => {
                 let message = "the model server's answer has no end mark".to_owned();
-                self.fail(&Error::UpstreamRefused { message }, out);
+                self.fail(&Error::UpstreamRefused { message }, out).await;
             }
-            (Err(error), _) => self.fail(&error, out),
+            (Err(error), _) => self.fail(&error, out).await,
         }
     }
 
-    fn fail(&mut self, error: &Error, out: &mut BytesMut) {
+    async fn fail(&mut self, error: &Error, out: &mut BytesMut) {
         reply::log(error, &self.exchange.id);
         self.encoder.error(error, out);
         self.exchange.log("aborted");
+        self.answers.end_with(error);
+        self.close().await;
+    }
+
+    async fn close(&mut self) {
+        if let Err(unrecorded) = self.answers.close(StatusCode::OK.as_u16()).await {
+            reply::log(&unrecorded, &self.exchange.id);
+        }
     }
 }

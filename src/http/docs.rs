@@ -160,7 +160,7 @@ fn chat_completions() {}
 
 /// Completes a text in OpenAI's format.
 ///
-/// `echo`, `logit_bias`, more than one answer and prompts of token numbers are refused by name.
+/// `echo`, `logit_bias` and prompts of token numbers are refused by name.
 #[utoipa::path(post, path = "/v1/completions", operation_id = "create_completion", tag = "chat",
     request_body(content = CompletionRequest, example = json!({
         "model": "llama3.2:latest", "prompt": "The sea is", "max_tokens": 20 })),

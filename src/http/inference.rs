@@ -53,9 +53,11 @@ pub async fn answer(
     };
     reply::log(&refused.error, &id);
     let told = dialect.error(&refused.error, &id);
-    if let Some(record) = refused.late.take() {
+    refused.recorded |= !refused.late.is_empty();
+    for record in refused.late.drain(..) {
         record.close_soon(Ending::Refused(refused.error.code()), Some(told.status));
-    } else if !refused.recorded {
+    }
+    if !refused.recorded {
         if let Some(admitted) = &known.caller.admitted {
             gateway.breaker().refused(&admitted.who, &refused.error);
         }
@@ -158,28 +160,29 @@ impl Door<'_> {
             who: admitted.who.clone(),
             work,
             ignored,
+            notes: Vec::new(),
             memory,
             end: self.end.clone(),
         };
-        let answer = self.gateway.answer(asked, &mut admitted.admission).await?;
+        let answers = self.gateway.answer_choices(asked, reply.choices(), &mut admitted.admission).await?;
         known.is_on_record = true;
         panic_on_purpose("handler");
 
         let mut response = HttpResponse::Ok();
         add_headers(&mut response, admitted.limit_headers());
-        if !answer.ignored.is_empty() {
-            response.insert_header(("x-ignored-parameters", answer.ignored.join(", ")));
+        if !answers.ignored.is_empty() {
+            response.insert_header(("x-ignored-parameters", answers.ignored.join(", ")));
         }
-        if !answer.simplified.is_empty() {
-            response.insert_header(("x-simplified-schema", answer.simplified.join(", ")));
+        if !answers.simplified.is_empty() {
+            response.insert_header(("x-simplified-schema", answers.simplified.join(", ")));
         }
         let exchange = Exchange { dialect: self.dialect, api: self.route.path, id: self.id, started };
         match delivery {
-            Delivery::Whole => exchange.whole(response, answer, reply).await,
+            Delivery::Whole => exchange.whole(response, answers, reply).await,
             Delivery::Stream { content_type } => {
-                let answers = self.gateway.answers();
+                let config = self.gateway.answers();
                 response.insert_header((header::CONTENT_TYPE, content_type));
-                exchange.stream(response, answer, reply, answers.head_start, answers.heartbeat, answers.time_max).await
+                exchange.stream(response, answers, reply, config.head_start, config.heartbeat, config.time_max).await
             }
         }
     }

@@ -70,4 +70,4 @@ impl Metrics {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

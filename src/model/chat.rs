@@ -306,6 +306,16 @@ pub struct Usage {
     pub answer_tokens: u64,
 }
 
+impl Usage {
+    /// Sums up several answers to one prompt, which counts once.
+    pub fn of_choices(choices: impl IntoIterator<Item = Usage>) -> Usage {
+        choices.into_iter().fold(Usage::default(), |sum, usage| Usage {
+            prompt_tokens: sum.prompt_tokens.max(usage.prompt_tokens),
+            answer_tokens: sum.answer_tokens.saturating_add(usage.answer_tokens),
+        })
+    }
+}
+
 /// The cost of an answer, as far as it is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Spent {

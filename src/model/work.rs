@@ -86,6 +86,16 @@ impl Work {
         }
     }
 
+    /// Moves a fixed seed on for the answer number `choice` of several: the same seed would give the same answer.
+    pub fn move_seed(&mut self, choice: u8) {
+        let sampling = match self {
+            Work::Chat(chat) => &mut chat.sampling,
+            Work::Complete(complete) => &mut complete.sampling,
+            Work::Embed(_) => return,
+        };
+        sampling.seed = sampling.seed.map(|seed| seed.wrapping_add(choice.into()));
+    }
+
     /// Returns the limit of the answer in model tokens, as the caller asked; `None` where no tokens are generated.
     pub fn max_tokens(&mut self) -> Option<&mut Option<u32>> {
         match self {
@@ -99,6 +109,22 @@ impl Work {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::chat::Sampling;
+
+    #[test]
+    fn a_fixed_seed_is_another_for_each_answer_and_none_stays_none() {
+        let seed = |seed: Option<i64>, choice| {
+            let model = ModelName::parse("m").unwrap();
+            let sampling = Sampling { seed, ..Sampling::default() };
+            let mut work = Work::Chat(ChatRequest { sampling, ..ChatRequest::new(model, Vec::new()) });
+            work.move_seed(choice);
+            let Work::Chat(chat) = work else { panic!("no chat") };
+            chat.sampling.seed
+        };
+
+        assert_eq!((seed(Some(7), 0), seed(Some(7), 2), seed(None, 2)), (Some(7), Some(9), None));
+        assert_eq!(seed(Some(i64::MAX), 1), Some(i64::MIN));
+    }
 
     #[test]
     fn a_prompt_is_guessed_by_its_length_and_texts_fit_a_context_one_by_one() {

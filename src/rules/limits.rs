@@ -126,6 +126,28 @@ impl Limits {
         }
     }
 
+    /// Counts the other answers of a request for `choices` of them: each is a request to limits and quotas. Returns their
+    /// admissions. If they are refused, `first` does not count any more.
+    pub async fn admit_choices(self: &Arc<Self>, first: &mut Admission, choices: u8) -> Result<Vec<Admission>, Error> {
+        let Some(asking) = first.hold.as_ref().map(|hold| hold.asking) else { return Ok(Vec::new()) };
+        let total = self.settings.now().requests_per_minute_total;
+        let most = asking.requests_at_once_max(total);
+        if u64::from(choices) > most {
+            let message = format!("`n` is {choices}; each answer counts as a request, and you may make {most} at once");
+            return Err(Error::invalid("n", message));
+        }
+        let others = u32::from(choices.saturating_sub(1));
+        let counted = self.lock().admit_more(&asking, others, total, Now::read());
+        let (Ok(standing) | Err(Denial { standing, .. })) = &counted;
+        first.requests = *standing;
+        let requests = counted.map_err(|denial| denial.error)?;
+        let admission = |_| {
+            let hold = Hold { limits: self.clone(), asking, held: None, on_record: false, settled: false };
+            Admission { requests, tokens: None, hold: Some(hold) }
+        };
+        Ok((0..others).map(admission).collect())
+    }
+
     /// Returns the usage and limits of a user.
     pub fn account_of(&self, user: &User) -> QuotaAccount {
         let allowed = of_user(user, &self.settings.now());

@@ -68,6 +68,19 @@ impl Policy {
         models
     }
 
+    /// Checks how many answers one request asks for.
+    pub fn check_choices(&self, choices: u8) -> Result<(), Error> {
+        let most = self.settings.now().choices_max;
+        if u32::from(choices) <= most {
+            return Ok(());
+        }
+        let message = match most {
+            1 => "`n` must be 1: one request gets one answer here; send several requests instead".to_owned(),
+            _ => format!("`n` is {choices}; one request gets at most {most} answers here"),
+        };
+        Err(Error::unsupported("n", message))
+    }
+
     /// Drops a hint that the model can't follow and returns its name. An image is refused instead: an upstream whose model
     /// can't see would ignore it silently, and the model would make something up.
     pub fn fit_to_skills(&self, work: &mut Work, skills: Skills) -> Result<Option<&'static str>, Error> {

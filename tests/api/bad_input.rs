@@ -66,7 +66,7 @@ async fn what_is_not_mapped_and_changes_the_meaning_is_refused_by_name() {
     let admin = gateway.admin().await;
 
     for (field, value) in [
-        ("n", json!(2)),
+        ("n", json!(5)),
         ("logit_bias", json!({ "1": 5 })),
         ("functions", json!([{ "name": "f" }])),
         ("modalities", json!(["audio"])),

@@ -89,6 +89,11 @@ async fn each_setting_is_felt_on_the_next_request() {
         assert_eq!((refused.status, &refused.json()["error"]["param"]), (status, &param), "{changes}");
     }
 
+    let two = json!({ "model": "fake", "messages": [text(1)], "n": 2 });
+    assert_eq!(gateway.post("/v1/chat/completions", Some(&admin), two.clone()).await.status, 200);
+    set(&gateway, &admin, json!({ "choices_max": 1 })).await;
+    assert_eq!(gateway.post("/v1/chat/completions", Some(&admin), two).await.status, 400);
+
     set(&gateway, &admin, json!({ "answer_tokens_max": 7 })).await;
     assert_eq!(ask(text(1)).await.status, 200);
     let forwarded: Value = serde_json::from_slice(&fake.chats().last().unwrap().body).unwrap();

@@ -132,7 +132,7 @@ test("a wrong key is an authentication error", async () => {
 for (const [param, wrong] of Object.entries({
   temperature: { temperature: "hot" },
   messages: { messages: [] },
-  n: { n: 2 },
+  n: { n: 5 },
 })) {
   test(`a bad request names the field \`${param}\``, async () => {
     await assert.rejects(client.chat.completions.create({ ...steady, ...wrong }), (error) => {
@@ -143,6 +143,18 @@ for (const [param, wrong] of Object.entries({
     });
   });
 }
+
+test("several answers come whole and in a stream", async () => {
+  const varied = { ...steady, n: 2, temperature: 1 };
+
+  const whole = await client.chat.completions.create(varied);
+  const streamed = await client.chat.completions.stream(varied).finalChatCompletion();
+
+  for (const answer of [whole, streamed]) {
+    assert.deepEqual(answer.choices.map((choice) => choice.index), [0, 1]);
+    assert.ok(answer.choices.every((choice) => choice.message.content));
+  }
+});
 
 const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
 const weather = { type: "function", function: { name: "get_weather", description: "The weather in a city", parameters } };

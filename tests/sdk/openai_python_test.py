@@ -70,6 +70,19 @@ def test_a_stream_carries_usage_in_a_last_chunk_without_choices_when_asked(clien
     assert all(chunk.choices and chunk.usage is None for chunk in others)
 
 
+def test_several_answers_come_whole_and_in_a_stream(client):
+    varied = {**STEADY, "n": 2, "temperature": 1, "stop": "."}
+
+    whole = client.chat.completions.create(**varied)
+    with client.chat.completions.stream(**varied, stream_options={"include_usage": True}) as stream:
+        streamed = stream.get_final_completion()
+
+    for answer in (whole, streamed):
+        assert [choice.index for choice in answer.choices] == [0, 1]
+        assert all(choice.finish_reason in ("stop", "length") for choice in answer.choices)
+        assert answer.usage.completion_tokens >= 2
+
+
 def test_a_stream_carries_no_usage_unless_asked(client):
     chunks = list(client.chat.completions.create(**STEADY, stream=True))
 
@@ -166,7 +179,7 @@ def test_a_wrong_key_is_an_authentication_error():
     ("max_tokens", {"max_tokens": 0}),
     ("messages", {"messages": []}),
     ("messages[0].role", {"messages": [{"role": "wizard", "content": "Hello"}]}),
-    ("n", {"n": 2}),
+    ("n", {"n": 5}),
     ("top_logprobs", {"top_logprobs": 3}),
     ("tool_choice", {"tool_choice": "required"}),
 ])

@@ -16,11 +16,19 @@ pub struct OpenAiAnswer {
     include_usage: bool,
     /// What all chunks of a stream have in common, up to the value of `choices`.
     chunk_start: Vec<u8>,
+    choices: Vec<ChoiceState>,
+    /// What the answers that have ended used.
+    used: Vec<Usage>,
+    wants_logprobs: bool,
+}
+
+/// The state of the stream of one answer.
+#[derive(Default)]
+struct ChoiceState {
     started: bool,
     calls: usize,
     /// How likely the tokens of the next chunk were.
     logprobs: Vec<TokenLogprob>,
-    wants_logprobs: bool,
 }
 
 impl OpenAiAnswer {
@@ -31,9 +39,8 @@ impl OpenAiAnswer {
             model: asked.chat.model.as_str().to_owned(),
             include_usage: asked.include_usage,
             chunk_start: Vec::new(),
-            started: false,
-            calls: 0,
-            logprobs: Vec::new(),
+            choices: (0..asked.choices).map(|_| ChoiceState::default()).collect(),
+            used: Vec::new(),
             wants_logprobs: asked.chat.logprobs.is_some(),
         };
         if asked.stream {
@@ -63,31 +70,58 @@ impl OpenAiAnswer {
     }
 
     /// The first half of all chunks was made once.
-    fn chunk(&mut self, delta: &Delta<'_>, finish: Option<&'static str>, out: &mut BytesMut) {
-        if !self.started {
-            self.started = true;
+    fn chunk(&mut self, index: usize, delta: &Delta<'_>, finish: Option<&'static str>, out: &mut BytesMut) {
+        let Some(choice) = self.choices.get_mut(index) else { return };
+        if !std::mem::replace(&mut choice.started, true) {
             // Clients keep what a stream begins with: an empty text beside calls would come back with them, where a whole
             // answer has null.
             let content = if delta.tool_calls.is_some() { None } else { Some("") };
-            self.chunk(&Delta { role: Some("assistant"), content: Some(content), ..Delta::default() }, None, out);
+            let first = Delta { role: Some("assistant"), content: Some(content), ..Delta::default() };
+            self.put_chunk(ChunkChoice { index, delta: &first, logprobs: None, finish_reason: None }, out);
         }
-        out.put_slice(&self.chunk_start);
         // Those of the first chunk, which only says whose turn it is, belong to the next.
-        let tokens = if delta.role.is_some() { Vec::new() } else { std::mem::take(&mut self.logprobs) };
+        let tokens = self.choices.get_mut(index).map(|choice| std::mem::take(&mut choice.logprobs)).unwrap_or_default();
         let logprobs = WireLogprobs::of(&tokens);
-        wire::put_json(out, &[ChunkChoice { index: 0, delta, logprobs, finish_reason: finish }]);
+        self.put_chunk(ChunkChoice { index, delta, logprobs, finish_reason: finish }, out);
+    }
+
+    fn put_chunk(&self, choice: ChunkChoice<'_>, out: &mut BytesMut) {
+        out.put_slice(&self.chunk_start);
+        wire::put_json(out, &[choice]);
         out.put_slice(self.chunk_end());
     }
 
-    fn end(&mut self, end: &End, out: &mut BytesMut) {
-        self.chunk(&Delta::default(), Some(finish_reason(end.finish, self.calls > 0)), out);
+    /// Ends one answer, and with the last one the stream.
+    fn end(&mut self, index: usize, end: &End, out: &mut BytesMut) {
+        let has_calls = self.choices.get(index).is_some_and(|choice| choice.calls > 0);
+        self.chunk(index, &Delta::default(), Some(finish_reason(end.finish, has_calls)), out);
+        self.used.push(end.usage);
+        if self.used.len() < self.choices.len() {
+            return;
+        }
         if self.include_usage {
             out.put_slice(&self.chunk_start);
             out.put_slice(b"[],\"usage\":");
-            wire::put_json(out, &WireUsage::of(end.usage));
+            wire::put_json(out, &WireUsage::of(Usage::of_choices(self.used.drain(..))));
             out.put_slice(b"}\n\n");
         }
         out.put_slice(b"data: [DONE]\n\n");
+    }
+
+    fn choice<'a>(&self, index: usize, reply: &'a ChatReply) -> Choice<'a> {
+        let calls: Vec<_> = reply.tool_calls.iter().map(|call| WireCall::of(call, None)).collect();
+        Choice {
+            index,
+            message: AnswerMessage {
+                role: "assistant",
+                content: (calls.is_empty() || !reply.text.is_empty()).then_some(&reply.text),
+                refusal: None,
+                reasoning: Some(reply.reasoning.as_str()).filter(|text| !text.is_empty()),
+                tool_calls: calls,
+            },
+            logprobs: if self.wants_logprobs { WireLogprobs::of(&reply.logprobs) } else { None },
+            finish_reason: finish_reason(reply.end.finish, !reply.tool_calls.is_empty()),
+        }
     }
 }
 
@@ -96,47 +130,51 @@ const ENVELOPE_BYTES: usize = 512;
 
 impl Encoder for OpenAiAnswer {
     fn whole(&mut self, reply: &ChatReply, out: &mut BytesMut) {
-        let calls: Vec<_> = reply.tool_calls.iter().map(|call| WireCall::of(call, None)).collect();
+        self.whole_choices(std::slice::from_ref(reply), out);
+    }
+
+    fn event(&mut self, event: &ChatEvent, out: &mut BytesMut) {
+        self.choice_event(0, event, out);
+    }
+
+    fn choices(&self) -> u8 {
+        self.choices.len() as u8
+    }
+
+    fn whole_choices(&mut self, replies: &[ChatReply], out: &mut BytesMut) {
         let completion = Completion {
             id: &self.id,
             object: "chat.completion",
             created: self.created,
             model: &self.model,
-            choices: [Choice {
-                index: 0,
-                message: AnswerMessage {
-                    role: "assistant",
-                    content: (calls.is_empty() || !reply.text.is_empty()).then_some(&reply.text),
-                    refusal: None,
-                    reasoning: Some(reply.reasoning.as_str()).filter(|text| !text.is_empty()),
-                    tool_calls: calls,
-                },
-                logprobs: if self.wants_logprobs { WireLogprobs::of(&reply.logprobs) } else { None },
-                finish_reason: finish_reason(reply.end.finish, !reply.tool_calls.is_empty()),
-            }],
-            usage: WireUsage::of(reply.end.usage),
+            choices: replies.iter().enumerate().map(|(index, reply)| self.choice(index, reply)).collect(),
+            usage: WireUsage::of(Usage::of_choices(replies.iter().map(|reply| reply.end.usage))),
         };
-        out.reserve(ENVELOPE_BYTES + reply.text.len() + reply.text.len() / 8);
+        let text_bytes: usize = replies.iter().map(|reply| reply.text.len()).sum();
+        out.reserve(ENVELOPE_BYTES + text_bytes + text_bytes / 8);
         wire::put_json(out, &completion);
     }
 
-    fn event(&mut self, event: &ChatEvent, out: &mut BytesMut) {
+    fn choice_event(&mut self, index: usize, event: &ChatEvent, out: &mut BytesMut) {
+        let Some(choice) = self.choices.get_mut(index) else { return };
         match &event.what {
-            Piece::Text(text) => self.chunk(&Delta { content: Some(Some(text)), ..Delta::default() }, None, out),
-            Piece::Reasoning(text) => self.chunk(&Delta { reasoning: Some(text), ..Delta::default() }, None, out),
+            Piece::Text(text) => self.chunk(index, &Delta { content: Some(Some(text)), ..Delta::default() }, None, out),
+            Piece::Reasoning(text) => {
+                self.chunk(index, &Delta { reasoning: Some(text), ..Delta::default() }, None, out);
+            }
             Piece::ToolCall(call) => {
-                let call = WireCall::of(call, Some(self.calls));
-                self.calls += 1;
-                self.chunk(&Delta { tool_calls: Some([call]), ..Delta::default() }, None, out);
+                let call = WireCall::of(call, Some(choice.calls));
+                choice.calls += 1;
+                self.chunk(index, &Delta { tool_calls: Some([call]), ..Delta::default() }, None, out);
             }
             Piece::Logprobs(tokens) => {
                 if self.wants_logprobs {
-                    self.logprobs.extend_from_slice(tokens);
+                    choice.logprobs.extend_from_slice(tokens);
                 }
             }
             // Not asked for.
             Piece::Embedding(_) => {}
-            Piece::End(end) => self.end(end, out),
+            Piece::End(end) => self.end(index, end, out),
         }
     }
 
@@ -167,13 +205,13 @@ struct Completion<'a> {
     object: &'static str,
     created: i64,
     model: &'a str,
-    choices: [Choice<'a>; 1],
+    choices: Vec<Choice<'a>>,
     usage: WireUsage,
 }
 
 #[derive(Serialize)]
 struct Choice<'a> {
-    index: u32,
+    index: usize,
     message: AnswerMessage<'a>,
     logprobs: Option<WireLogprobs<'a>>,
     finish_reason: &'static str,
@@ -193,7 +231,7 @@ struct AnswerMessage<'a> {
 
 #[derive(Serialize)]
 struct ChunkChoice<'a> {
-    index: u32,
+    index: usize,
     delta: &'a Delta<'a>,
     logprobs: Option<WireLogprobs<'a>>,
     finish_reason: Option<&'static str>,

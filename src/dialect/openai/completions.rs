@@ -9,11 +9,11 @@ use crate::dialect::json::typed::unsupported;
 use crate::dialect::json::values::{Integer, NotOffered, Number, Stops, TokenLimit};
 use crate::dialect::json::{self, At, Ignored, NoEffect, Object};
 use crate::dialect::openai::answer::WireUsage;
-use crate::dialect::openai::request::{OneAnswer, STOPS_MAX, StreamOptions, wants_usage};
+use crate::dialect::openai::request::{Choices, STOPS_MAX, StreamOptions, choices, wants_usage};
 use crate::dialect::openai::texts::{Item, Texts};
 use crate::dialect::openai::{delivery, parse_model};
 use crate::dialect::{Continuation, Decoded, Encoder, Head, wire};
-use crate::model::chat::{ChatEvent, ChatReply, Extra, Finish, Piece, Sampling, TokenLogprob};
+use crate::model::chat::{ChatEvent, ChatReply, Extra, Finish, Piece, Sampling, TokenLogprob, Usage};
 use crate::model::complete::CompleteRequest;
 use crate::model::too_long::TooLong;
 use crate::model::work::Work;
@@ -24,14 +24,14 @@ const LOGPROBS_MAX: i64 = 5;
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Body {
-    best_of: Option<OneAnswer>,
+    best_of: Option<Choices>,
     echo: Option<NoEcho>,
     frequency_penalty: Option<Number<-2, 2>>,
     logit_bias: Option<NotOffered>,
     logprobs: Option<Integer<0, LOGPROBS_MAX>>,
     max_tokens: Option<TokenLimit>,
     model: Option<String>,
-    n: Option<OneAnswer>,
+    n: Option<Choices>,
     presence_penalty: Option<Number<-2, 2>>,
     prompt: Option<Texts>,
     seed: Option<i64>,
@@ -52,6 +52,11 @@ pub fn decode(head: &dyn Head, body: Object<'_>) -> Result<Decoded, Error> {
     let model = parse_model(body.model)?;
     let prompt = body.prompt.ok_or_else(|| Error::invalid("prompt", "`prompt` is missing or empty; send a text"))?;
     let prompt = one_text(prompt, &At::Body.key("prompt"))?;
+    let (choices, best_of) = (choices(body.n), body.best_of.map(|best_of| choices(Some(best_of))));
+    if best_of.is_some_and(|best_of| best_of != choices) {
+        let message = "`best_of` must be the same as `n`: all answers are returned, and none is chosen";
+        return Err(Error::unsupported("best_of", message));
+    }
     let stop = body.stop.map(|stops| stops.texts(&At::Body.key("stop"), STOPS_MAX)).transpose()?;
     let sampling = Sampling {
         temperature: body.temperature.map(|Number(value)| value),
@@ -71,8 +76,8 @@ pub fn decode(head: &dyn Head, body: Object<'_>) -> Result<Decoded, Error> {
             model: model.as_str().to_owned(),
             include_usage,
             wants_logprobs: logprobs.is_some(),
-            logprobs: Vec::new(),
-            offset: 0,
+            choices: (0..choices).map(|_| ChoiceState::default()).collect(),
+            used: Vec::new(),
         }),
         // OpenAI's clients expect an error, not a prompt whose beginning vanished.
         work: Work::Complete(CompleteRequest {
@@ -130,6 +135,14 @@ struct OpenAiAnswer {
     model: String,
     include_usage: bool,
     wants_logprobs: bool,
+    choices: Vec<ChoiceState>,
+    /// What the answers that have ended used.
+    used: Vec<Usage>,
+}
+
+/// The state of the stream of one answer.
+#[derive(Default)]
+struct ChoiceState {
     /// How likely the tokens of the next chunk were.
     logprobs: Vec<TokenLogprob>,
     /// Number of characters before that chunk.
@@ -148,37 +161,56 @@ impl OpenAiAnswer {
         }
     }
 
-    fn chunk(&mut self, text: &str, finish_reason: Option<&'static str>, out: &mut BytesMut) {
-        let tokens = std::mem::take(&mut self.logprobs);
-        let choice = Choice { text, index: 0, logprobs: Logprobs::of(&tokens, &mut self.offset), finish_reason };
+    fn choice<'a>(&self, index: usize, reply: &'a ChatReply) -> Choice<'a> {
+        let tokens: &[TokenLogprob] = if self.wants_logprobs { &reply.logprobs } else { &[] };
+        let logprobs = Logprobs::of(tokens, &mut 0);
+        Choice { text: &reply.text, index, logprobs, finish_reason: Some(finish_reason(reply.end.finish)) }
+    }
+
+    fn chunk(&mut self, index: usize, text: &str, finish_reason: Option<&'static str>, out: &mut BytesMut) {
+        let Some(state) = self.choices.get_mut(index) else { return };
+        let tokens = std::mem::take(&mut state.logprobs);
+        let choice = Choice { text, index, logprobs: Logprobs::of(&tokens, &mut state.offset), finish_reason };
         wire::put_sse(out, &self.object(&[choice], self.include_usage.then_some(None)));
     }
 }
 
 impl Encoder for OpenAiAnswer {
     fn whole(&mut self, reply: &ChatReply, out: &mut BytesMut) {
-        let tokens: &[TokenLogprob] = if self.wants_logprobs { &reply.logprobs } else { &[] };
-        let choice = Choice {
-            text: &reply.text,
-            index: 0,
-            logprobs: Logprobs::of(tokens, &mut 0),
-            finish_reason: Some(finish_reason(reply.end.finish)),
-        };
-        wire::put_json(out, &self.object(&[choice], Some(Some(WireUsage::of(reply.end.usage)))));
+        self.whole_choices(std::slice::from_ref(reply), out);
     }
 
     fn event(&mut self, event: &ChatEvent, out: &mut BytesMut) {
+        self.choice_event(0, event, out);
+    }
+
+    fn choices(&self) -> u8 {
+        self.choices.len() as u8
+    }
+
+    fn whole_choices(&mut self, replies: &[ChatReply], out: &mut BytesMut) {
+        let choices: Vec<_> = replies.iter().enumerate().map(|(index, reply)| self.choice(index, reply)).collect();
+        let usage = Usage::of_choices(replies.iter().map(|reply| reply.end.usage));
+        wire::put_json(out, &self.object(&choices, Some(Some(WireUsage::of(usage)))));
+    }
+
+    fn choice_event(&mut self, index: usize, event: &ChatEvent, out: &mut BytesMut) {
         match &event.what {
-            Piece::Text(text) => self.chunk(text, None, out),
+            Piece::Text(text) => self.chunk(index, text, None, out),
             Piece::Logprobs(tokens) => {
-                if self.wants_logprobs {
-                    self.logprobs.extend_from_slice(tokens);
+                if let Some(choice) = self.choices.get_mut(index).filter(|_| self.wants_logprobs) {
+                    choice.logprobs.extend_from_slice(tokens);
                 }
             }
             Piece::End(end) => {
-                self.chunk("", Some(finish_reason(end.finish)), out);
+                self.chunk(index, "", Some(finish_reason(end.finish)), out);
+                self.used.push(end.usage);
+                if self.used.len() < self.choices.len() {
+                    return;
+                }
                 if self.include_usage {
-                    wire::put_sse(out, &self.object(&[], Some(Some(WireUsage::of(end.usage)))));
+                    let usage = Usage::of_choices(self.used.drain(..));
+                    wire::put_sse(out, &self.object(&[], Some(Some(WireUsage::of(usage)))));
                 }
                 out.put_slice(b"data: [DONE]\n\n");
             }
@@ -221,7 +253,7 @@ struct Completion<'a> {
 #[derive(Serialize)]
 struct Choice<'a> {
     text: &'a str,
-    index: u32,
+    index: usize,
     logprobs: Option<Logprobs<'a>>,
     finish_reason: Option<&'static str>,
 }
@@ -293,12 +325,15 @@ mod tests {
 
     #[test]
     fn what_changes_the_meaning_and_is_not_offered_is_refused_by_name() {
-        for (field, value) in [("n", "2"), ("best_of", "2"), ("echo", "true"), ("logit_bias", r#"{"1":5}"#)] {
+        for (field, value) in [("best_of", "2"), ("echo", "true"), ("logit_bias", r#"{"1":5}"#)] {
             refused(&format!(r#","prompt":"a","{field}":{value}"#), UNSUPPORTED, field);
         }
         for (field, value) in [("n", "1"), ("best_of", "1"), ("echo", "false"), ("logit_bias", "{}"), ("n", "null")] {
             read(&format!(r#","prompt":"a","{field}":{value}"#)).unwrap();
         }
+        read(r#","prompt":"a","n":2,"best_of":2"#).unwrap();
+        refused(r#","prompt":"a","n":2,"best_of":1"#, UNSUPPORTED, "best_of");
+        refused(r#","prompt":"a","n":129"#, INVALID, "n");
         assert_eq!(read(r#","prompt":"a","logprobs":5"#).unwrap().logprobs, Some(5));
         assert_eq!(read(r#","prompt":"a","logprobs":0"#).unwrap().logprobs, Some(0));
         refused(r#","prompt":"a","logprobs":6"#, INVALID, "logprobs");

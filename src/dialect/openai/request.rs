@@ -21,6 +21,8 @@ pub struct OpenAiChat {
     pub chat: ChatRequest,
     pub stream: bool,
     pub include_usage: bool,
+    /// How many answers are wanted.
+    pub choices: u8,
     pub ignored: Ignored,
 }
 
@@ -41,7 +43,7 @@ struct Body {
     modalities: Option<OnlyText>,
     model: Option<String>,
     moderation: NoEffect,
-    n: Option<OneAnswer>,
+    n: Option<Choices>,
     parallel_tool_calls: Option<bool>,
     /// Here and in `web_search_options` an empty object counts: it asks for the defaults.
     prediction: Sent<NotOffered>,
@@ -129,7 +131,7 @@ pub fn read(mut body: Object<'_>) -> Result<OpenAiChat, Error> {
         too_long: Some(TooLong::Refuse),
         ..ChatRequest::new(model, messages)
     };
-    Ok(OpenAiChat { chat, stream, include_usage, ignored })
+    Ok(OpenAiChat { chat, stream, include_usage, choices: choices(body.n), ignored })
 }
 
 /// Returns how many alternatives of each token are wanted; `None`: no probabilities.
@@ -169,16 +171,12 @@ pub struct StreamOptions {
     include_usage: Option<bool>,
 }
 
-/// `n` and its like, which may only be 1.
-pub struct OneAnswer;
+/// `n`, within OpenAI's own limit; the policy has another.
+pub type Choices = Integer<1, 128>;
 
-impl<'de> Deserialize<'de> for OneAnswer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if i64::deserialize(deserializer)? != 1 {
-            return Err(unsupported("must be 1: one request gets one answer; send several requests instead"));
-        }
-        Ok(OneAnswer)
-    }
+/// Returns how many answers are wanted.
+pub fn choices(n: Option<Choices>) -> u8 {
+    n.map_or(1, |Integer(count)| u8::try_from(count).unwrap_or(u8::MAX))
 }
 
 /// `modalities`, which may only be text.

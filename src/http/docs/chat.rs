@@ -53,8 +53,9 @@ pub struct ChatCompletionRequest {
     /// How many alternatives of each token are returned. Needs `logprobs`.
     #[schema(minimum = 0, maximum = 20)]
     top_logprobs: Option<u8>,
-    /// One request gets one answer.
-    #[schema(minimum = 1, maximum = 1)]
+    /// How many answers are wanted, up to the gateway's setting `choices_max`. Each is generated separately and counts as a
+    /// request; a `seed` is moved on by one for each.
+    #[schema(minimum = 1, maximum = 128, default = 1)]
     n: Option<u32>,
 }
 

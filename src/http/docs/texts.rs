@@ -37,11 +37,12 @@ pub struct CompletionRequest {
     stream: Option<bool>,
     /// Only with `stream`.
     stream_options: Option<ChatStreamOptions>,
-    /// One request gets one answer.
-    #[schema(minimum = 1, maximum = 1)]
+    /// How many answers are wanted, up to the gateway's setting `choices_max`. Each is generated separately and counts as a
+    /// request; a `seed` is moved on by one for each.
+    #[schema(minimum = 1, maximum = 128, default = 1)]
     n: Option<u32>,
-    /// One request gets one answer.
-    #[schema(minimum = 1, maximum = 1)]
+    /// The same as `n`, or absent: all answers are returned.
+    #[schema(minimum = 1, maximum = 128)]
     best_of: Option<u32>,
 }
 

@@ -139,6 +139,13 @@ impl BodyBytes {
         Ok(())
     }
 
+    /// Reserves as much once more, for a copy.
+    pub fn again(&self) -> Result<BodyBytes, Error> {
+        let mut copy = self.bodies.begin(self.sender);
+        copy.grow(self.bytes)?;
+        Ok(copy)
+    }
+
     /// Charges the body to a user, who was authenticated by its content.
     pub fn identified(self, user_id: i64) -> Result<BodyBytes, Error> {
         let mut owned = self.bodies.begin(Sender::User(user_id));

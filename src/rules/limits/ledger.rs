@@ -54,6 +54,15 @@ impl ChargedTo {
                 || quotas.gpu_seconds_per_day.is_some()
         })
     }
+
+    /// Returns the smallest limit of requests; `total` is that of all users together. More can never pass at once.
+    pub fn requests_at_once_max(&self, total: u32) -> u64 {
+        let of_token = self.token.map(|(_, allowed)| allowed);
+        let limits = [Some(self.of_user), of_token].into_iter().flatten();
+        let limits =
+            limits.flat_map(|allowed| [allowed.requests_per_minute.map(u64::from), allowed.quotas.requests_per_day]);
+        limits.flatten().fold(u64::from(total), u64::min)
+    }
 }
 
 /// The reservation of a request.
@@ -146,19 +155,33 @@ impl Ledger {
 
     /// Counts a request, or refuses it; a refused one does not count.
     pub fn admit(&mut self, asking: &ChargedTo, total: u32, now: Now) -> Result<Standing, Denial> {
+        self.admit_several(asking, 1, total, now)
+    }
+
+    /// Counts `count` more generations of a request that was counted, or takes its count back and refuses it.
+    pub fn admit_more(&mut self, asking: &ChargedTo, count: u32, total: u32, now: Now) -> Result<Standing, Denial> {
+        self.admit_several(asking, count, total, now).map_err(|denial| {
+            let mut entries = Self::entries(&mut self.users, &mut self.tokens, asking);
+            each(&mut entries).for_each(|entry| entry.book.minute.take_back());
+            self.total.take_back();
+            Denial { standing: tightest(&mut entries, now), ..denial }
+        })
+    }
+
+    fn admit_several(&mut self, asking: &ChargedTo, count: u32, total: u32, now: Now) -> Result<Standing, Denial> {
         self.keep_time(now);
         self.total.forget(now.at);
         let day_left = self.today.left(now.wall);
-        let wait_of_all = self.total.wait(total, now.at);
+        let wait_of_all = self.total.wait(count, total, now.at);
         let mut entries = Self::entries(&mut self.users, &mut self.tokens, asking);
         each(&mut entries).for_each(|entry| entry.book.minute.forget(now.at));
 
         let standing = tightest(&mut entries, now);
         let deny = |error| Err(Denial { error, standing });
-        if let Some(error) = each(&mut entries).find_map(|entry| entry.used_up(day_left)) {
+        if let Some(error) = each(&mut entries).find_map(|entry| entry.used_up(count, day_left)) {
             return deny(error);
         }
-        let waits = each(&mut entries).filter_map(|entry| entry.minute_wait(now));
+        let waits = each(&mut entries).filter_map(|entry| entry.minute_wait(count, now));
         if let Some((wait, limit)) = waits.max().filter(|(wait, _)| !wait.is_zero()) {
             return deny(too_often(&format!("more than {limit} requests in a minute"), wait));
         }
@@ -167,11 +190,13 @@ impl Ledger {
             return deny(too_often(&what, wait_of_all));
         }
         for entry in each(&mut entries) {
-            entry.book.minute.pass(now.at);
-            entry.book.today.hold(Amounts::ONE_REQUEST);
+            for _ in 0..count {
+                entry.book.minute.pass(now.at);
+                entry.book.today.hold(Amounts::ONE_REQUEST);
+            }
         }
         let standing = tightest(&mut entries, now);
-        self.total.pass(now.at);
+        (0..count).for_each(|_| self.total.pass(now.at));
         Ok(standing)
     }
 
@@ -297,11 +322,13 @@ fn too_often(what: &str, wait: Duration) -> Error {
 }
 
 impl Entry<'_> {
-    /// Returns an error if a daily quota is used up, whatever the request would cost.
-    fn used_up(&self, day_left: Duration) -> Option<Error> {
+    /// Returns an error if a daily quota is used up, whatever the `count` requests would cost.
+    fn used_up(&self, count: u32, day_left: Duration) -> Option<Error> {
         let (quotas, Tally { used, held }) = (&self.allowed.quotas, self.book.today);
         let reached = |limit: Option<u64>, used: u64| limit.filter(|limit| used >= *limit);
-        let (limit, what) = reached(quotas.requests_per_day, used.requests.saturating_add(held.requests))
+        let others = u64::from(count.saturating_sub(1));
+        let requests = used.requests.saturating_add(held.requests).saturating_add(others);
+        let (limit, what) = reached(quotas.requests_per_day, requests)
             .map(|limit| (limit, "requests"))
             .or_else(|| reached(quotas.tokens_per_day, used.tokens).map(|limit| (limit, "tokens")))
             .or_else(|| {
@@ -310,9 +337,9 @@ impl Entry<'_> {
         Some(self.quota_used_up(limit, what, "used up", day_left))
     }
 
-    fn minute_wait(&self, now: Now) -> Option<(Duration, u32)> {
+    fn minute_wait(&self, count: u32, now: Now) -> Option<(Duration, u32)> {
         let limit = self.allowed.requests_per_minute?;
-        Some((self.book.minute.wait(limit, now.at), limit))
+        Some((self.book.minute.wait(count, limit, now.at), limit))
     }
 
     /// Checks the GPU time. How long a request will take is unknown: the reservations of running ones are what such requests

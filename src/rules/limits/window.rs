@@ -20,14 +20,21 @@ impl Window {
         self.0.push_back(now);
     }
 
-    /// Returns how long to wait before another may pass; zero means now.
-    pub fn wait(&self, limit: u32, now: Instant) -> Duration {
-        let limit = limit as usize;
-        if self.0.len() < limit {
+    /// Takes back the last request that passed.
+    pub fn take_back(&mut self) {
+        self.0.pop_back();
+    }
+
+    /// Returns how long to wait before `count` more may pass; zero means now. More than `limit` never may: then it is the whole
+    /// minute.
+    pub fn wait(&self, count: u32, limit: u32, now: Instant) -> Duration {
+        let (count, limit) = (count as usize, limit as usize);
+        let Some(others) = limit.checked_sub(count) else { return MINUTE };
+        if self.0.len() <= others {
             return Duration::ZERO;
         }
-        // After the limit was lowered, several must leave the window before one may enter.
-        let leaves = self.0[self.0.len() - limit];
+        // Several must leave the window, and not only for several: the limit may have been lowered.
+        let leaves = self.0[self.0.len() - others - 1];
         MINUTE.saturating_sub(now.duration_since(leaves))
     }
 

@@ -186,8 +186,6 @@ fn what_an_assistant_said_comes_back_in_several_shapes() {
 #[test]
 fn what_changes_the_meaning_and_is_not_offered_is_refused_by_name() {
     for (field, value) in [
-        ("n", "2"),
-        ("n", "0"),
         ("logit_bias", r#"{"50256":-100}"#),
         ("functions", r#"[{"name":"f"}]"#),
         ("function_call", r#""auto""#),
@@ -199,6 +197,18 @@ fn what_changes_the_meaning_and_is_not_offered_is_refused_by_name() {
         ("web_search_options", "{}"),
     ] {
         refused(decode(&format!(r#","{field}":{value}"#)), UNSUPPORTED, field);
+    }
+}
+
+#[test]
+fn one_answer_to_128_may_be_asked_for() {
+    for (n, expected) in [("null", 1), ("1", 1), ("128", 128)] {
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],"n":{n}}}"#);
+        let decoded = OpenAi.decode(&POST, body.as_bytes()).unwrap();
+        assert_eq!(decoded.reply.choices(), expected);
+    }
+    for n in ["0", "129", "1.5", "-1"] {
+        refused(decode(&format!(r#","n":{n}"#)), INVALID, "n");
     }
 }
 

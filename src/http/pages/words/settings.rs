@@ -63,6 +63,7 @@ pub fn setting(name: &str) -> Option<SettingWords> {
         "slowed_seconds" => all(Runaways, "A slowed access token may send one request in"),
         "quarantine_seconds" => all(Runaways, "Refuse a request that crashed a model server for"),
         "prompt_bytes_max" => all(Sizes, "Longest prompt"),
+        "choices_max" => all(Sizes, "Answers to one request"),
         "images_per_request_max" => all(Sizes, "Images in a request"),
         "image_bytes_max" => all(Sizes, "Largest image"),
         "body_bytes_max" => all(Sizes, "Largest request to a model"),

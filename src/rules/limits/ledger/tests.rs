@@ -53,6 +53,15 @@ impl Stage {
         held
     }
 
+    /// Counts the other answers of a counted request; returns what remains, or the kind of refusal.
+    fn more(&mut self, ms: u64, asking: &ChargedTo, count: u32) -> Result<u64, (&'static str, u64)> {
+        let now = self.after(ms);
+        match self.ledger.admit_more(asking, count, 1000, now) {
+            Ok(standing) => Ok(standing.remaining),
+            Err(denial) => Err((denial.error.code(), denial.standing.remaining)),
+        }
+    }
+
     fn settle(&mut self, ms: u64, asking: &ChargedTo, held: Held, spent: Spent) {
         let now = self.after(ms);
         self.ledger.settle(asking, Some(held), Some(spent), now);
@@ -426,4 +435,35 @@ proptest! {
             prop_assert_eq!(book.today.held, Amounts::default());
         }
     }
+}
+
+#[test]
+fn several_answers_pass_together_or_not_at_all_and_then_the_request_itself_does_not_count() {
+    let mut stage = Stage::new();
+    let asking = minute(1, 5, None);
+
+    assert_eq!(stage.admit(0, &asking, 1000), Ok(4));
+    assert_eq!(stage.more(0, &asking, 2), Ok(2));
+    assert_eq!(stage.admit(1000, &asking, 1000), Ok(1));
+    assert_eq!(stage.more(1000, &asking, 2), Err(("rate_limit_exceeded", 2)));
+    assert_eq!(stage.admit(2000, &asking, 1000), Ok(1));
+    assert_eq!(stage.more(2000, &asking, 1), Ok(0));
+    // The first three leave the window together.
+    assert_eq!(stage.admit(60_000, &asking, 1000), Ok(2));
+    assert_eq!(stage.more(60_000, &asking, 3), Err(("rate_limit_exceeded", 3)));
+}
+
+#[test]
+fn several_answers_are_held_against_the_requests_of_the_day() {
+    let mut stage = Stage::new();
+    let quotas = Quotas { requests_per_day: Some(4), ..Quotas::default() };
+    let asking = ChargedTo { user: 1, of_user: CurrentLimits { requests_per_minute: Some(100), quotas }, token: None };
+
+    assert_eq!(asking.requests_at_once_max(1000), 4);
+    assert_eq!(asking.requests_at_once_max(3), 3);
+    stage.admit(0, &asking, 1000).unwrap();
+    assert_eq!(stage.more(0, &asking, 4).map_err(|(code, _)| code), Err("insufficient_quota"));
+    stage.ledger.settle(&asking, None, None, stage.start);
+    stage.admit(0, &asking, 1000).unwrap();
+    assert_eq!(stage.more(0, &asking, 3).map_err(|(code, _)| code), Ok(96));
 }
