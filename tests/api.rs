@@ -69,6 +69,8 @@ mod limits;
 mod logs;
 #[path = "api/memory.rs"]
 mod memory;
+#[path = "api/messages.rs"]
+mod messages;
 #[path = "api/metrics.rs"]
 mod metrics;
 #[path = "api/numbers.rs"]

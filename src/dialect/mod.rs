@@ -15,6 +15,7 @@ use crate::model::credential::Credential;
 use crate::model::rights::Scope;
 use crate::model::work::Work;
 
+pub mod anthropic;
 pub mod calls;
 pub mod choice;
 pub mod data;
@@ -27,12 +28,15 @@ pub mod native;
 pub mod ollama;
 pub mod openai;
 pub mod surrogates;
-pub mod unspoken;
 pub mod wire;
 
 /// The head of a request: what is known before its body is read.
 pub trait Head {
     fn path(&self) -> &str;
+    /// Returns what follows the path's `?`, as it was sent; empty: nothing.
+    fn query(&self) -> &str {
+        ""
+    }
     /// Returns the value of a header if it was sent once and is text.
     fn header(&self, name: &str) -> Option<&str>;
     fn request_id(&self) -> RequestId;
@@ -59,6 +63,10 @@ pub trait Dialect: Sync {
     fn error(&self, error: &Error, id: &RequestId) -> Reply;
     /// Returns the name of the header that reports the processing time in milliseconds, if clients read one.
     fn spent_ms_header(&self) -> Option<&'static str> {
+        None
+    }
+    /// Returns the name of the header that has the request's id beside `x-request-id`, if clients read another one.
+    fn request_id_header(&self) -> Option<&'static str> {
         None
     }
 }
@@ -164,7 +172,7 @@ pub struct Reply {
 }
 
 /// All dialects, in the order in which `is_read_by` is asked.
-pub static DIALECTS: &[&dyn Dialect] = &[&legacy::Legacy, &unspoken::ANTHROPIC, &ollama::Ollama, &openai::OpenAi];
+pub static DIALECTS: &[&dyn Dialect] = &[&legacy::Legacy, &anthropic::Anthropic, &ollama::Ollama, &openai::OpenAi];
 
 /// Returns the dialect that the client of a request reads; `None`: it is none of a dialect's routes.
 pub fn of_client(head: &dyn Head) -> Option<&'static dyn Dialect> {

@@ -17,7 +17,8 @@ fn found(_: &dyn Head, card: &ModelCard) -> Result<Reply, Error> {
     Ok(wire::json_reply(&ModelObject::of(card)))
 }
 
-fn name(_: &dyn Head, id: &str, _: &[u8]) -> Result<String, Error> {
+/// Returns the name in the path of a lookup.
+pub fn name(_: &dyn Head, id: &str, _: &[u8]) -> Result<String, Error> {
     if id.is_empty() {
         let message = "no such route; the list is `/v1/models`, without a slash at the end".to_owned();
         return Err(Error::UnknownRoute { message });

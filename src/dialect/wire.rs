@@ -30,6 +30,14 @@ pub fn put_sse<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
     out.put_slice(b"\n\n");
 }
 
+/// Appends one server-sent event with a name: `event: …` before its data.
+pub fn put_named_sse<T: Serialize + ?Sized>(out: &mut BytesMut, name: &str, value: &T) {
+    out.put_slice(b"event: ");
+    out.put_slice(name.as_bytes());
+    out.put_slice(b"\n");
+    put_sse(out, value);
+}
+
 /// Appends one line of NDJSON.
 pub fn put_line<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
     put_json(out, value);

@@ -12,12 +12,16 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::config::Config;
+use crate::dialect::anthropic::AnthropicModels;
 use crate::dialect::models::{ModelList, ModelObject};
 use crate::dialect::wire;
 use crate::http::described;
 use crate::http::docs::chat::ChatCompletionRequest;
 use crate::http::docs::chat_answer::{ChatCompletion, ChatCompletionChunk, ChatCompletionEvent};
 use crate::http::docs::errors::describe_errors;
+use crate::http::docs::messages::{
+    AnthropicErrorBody, AnthropicMessage, AnthropicStreamData, AnthropicStreamEvent, MessagesRequest,
+};
 use crate::http::docs::ollama_chat::{OllamaChat, OllamaChatRequest};
 use crate::http::docs::parameters::describe_parameters;
 use crate::http::docs::texts::{Completion, CompletionEvent, CompletionRequest, EmbeddingList, EmbeddingsRequest};
@@ -35,6 +39,7 @@ use crate::rules::usage::{UsageBy, UsageSort};
 pub mod chat;
 pub mod chat_answer;
 pub mod errors;
+pub mod messages;
 pub mod ollama_api;
 pub mod ollama_chat;
 pub mod parameters;
@@ -52,12 +57,13 @@ pub mod texts;
     ),
     servers((url = "/", description = "This gateway")),
     paths(
-        chat, chat_completions, completions, responses::create, embeddings, list, one,
+        chat, chat_completions, completions, responses::create, embeddings, list, messages,
+        one,
         ollama_api::ollama_chat, ollama_api::ollama_generate, ollama_api::ollama_embed, ollama_api::ollama_embeddings,
         ollama_api::ollama_tags
     ),
     components(schemas(
-        ChatCompletionChunk, ErrorBody, LegacyError, Act, ExportFormat, Kind, Outcome, Span, TokenStatus, UsageBy, UsageFormat, UsageSort,
+        AnthropicErrorBody, AnthropicModels, AnthropicStreamData, ChatCompletionChunk, ErrorBody, LegacyError, Act, ExportFormat, Kind, Outcome, Span, TokenStatus, UsageBy, UsageFormat, UsageSort,
         UserSort, UserStatus
     )),
     modifiers(&Security),
@@ -191,6 +197,59 @@ fn completions() {}
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn embeddings() {}
 
+/// Creates a message in Anthropic's format.
+///
+/// Point an SDK's base URL, or `ANTHROPIC_BASE_URL`, at this gateway, without `/v1`. Fields without effect here are named in
+/// `x-ignored-parameters`, as is the header `anthropic-beta`; a parameter that would change the answer and is not supported is
+/// refused by name. Any `anthropic-version` is accepted.
+///
+/// A `tool_choice` that requires a call (`any`, or a tool's name) tells the model so in the system message, constrains its answer
+/// to a schema and returns it as one call. The first event of a stream has an estimate of `input_tokens`; the last but one has
+/// what the model counted.
+#[utoipa::path(post, path = "/v1/messages", operation_id = "create_message", tag = "chat",
+    request_body(content = MessagesRequest, examples(
+        ("a question" = (summary = "A question", value = json!({
+            "model": "llama3.2:latest", "max_tokens": 50,
+            "messages": [{ "role": "user", "content": "Say hello in one sentence." }] }))),
+        ("b stream" = (summary = "An answer while it is written", value = json!({
+            "model": "llama3.2:latest", "max_tokens": 60, "system": "You are brief.",
+            "messages": [{ "role": "user", "content": [{ "type": "text", "text": "Why is the sea salty?" }] }],
+            "stream": true, "temperature": 0.2, "stop_sequences": ["\n\n"] }))),
+        ("c json" = (summary = "An answer that matches a JSON schema", value = json!({
+            "model": "llama3.2:latest", "max_tokens": 50,
+            "messages": [{ "role": "user", "content": "Name an animal." }],
+            "output_config": { "format": { "type": "json_schema", "schema": {
+                "type": "object", "properties": { "name": { "type": "string" } }, "required": ["name"] } } } }))),
+        ("d tool" = (summary = "A tool that the model may call", value = json!({
+            "model": "llama3.2:latest", "max_tokens": 50,
+            "messages": [
+                { "role": "user", "content": "How warm is it in Graz?" },
+                { "role": "assistant", "content": [
+                    { "type": "tool_use", "id": "call_1", "name": "get_weather", "input": { "city": "Graz" } }] },
+                { "role": "user", "content": [
+                    { "type": "tool_result", "tool_use_id": "call_1", "content": "21 degrees" }] }],
+            "tools": [{ "name": "get_weather", "description": "The weather of a city", "input_schema": {
+                "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] } }],
+            "tool_choice": { "type": "auto" } }))),
+        ("e thought" = (summary = "More thought, for models that can think", value = json!({
+            "model": "llama3.2:latest", "max_tokens": 200,
+            "messages": [{ "role": "user", "content": "What is 17 times 23?" }],
+            "thinking": { "type": "adaptive" }, "output_config": { "effort": "low" } }))))),
+    responses(
+        (status = 200, description = "The answer; with `stream`, in server-sent events", content(
+            (AnthropicMessage = "application/json", example = json!({
+                "id": "msg_01994f4ac1d270718c3a0e5b6c7d8e9f", "type": "message", "role": "assistant",
+                "model": "llama3.2:latest", "content": [{ "type": "text", "text": "Hello! How can I help?" }],
+                "stop_reason": "end_turn", "stop_sequence": null,
+                "usage": { "input_tokens": 31, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
+                    "output_tokens": 8 } })),
+            (AnthropicStreamEvent = "text/event-stream", example = json!({
+                "event": "content_block_delta",
+                "data": concat!("{\"type\":\"content_block_delta\",\"index\":0,",
+                    "\"delta\":{\"type\":\"text_delta\",\"text\":\"Hello\"}}") }))))))]
+#[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
+fn messages() {}
+
 /// Chats in Ollama's format.
 ///
 /// Credentials come in the `Authorization` header or in the body; the answer is Ollama's chat object. Without `model`, the
@@ -239,13 +298,15 @@ fn embeddings() {}
 fn chat() {}
 
 /// Lists the models that you may use.
+///
+/// With the header `anthropic-version`, the answer is an `AnthropicModels`, and `limit`, `after_id` and `before_id` choose a page.
 #[utoipa::path(get, path = "/v1/models", operation_id = "list_models", tag = "models", responses((status = 200, body = ModelList)))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn list() {}
 
 /// Returns one model.
 ///
-/// Its id may contain `/` and `:`, encoded or not.
+/// Its id may contain `/` and `:`, encoded or not. With the header `anthropic-version`, the answer is an `AnthropicModel`.
 #[utoipa::path(get, path = "/v1/models/{id}", operation_id = "get_model", tag = "models", params(("id" = String, Path)),
     responses((status = 200, body = ModelObject)))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]

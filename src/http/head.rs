@@ -27,6 +27,10 @@ impl Head for RequestHead<'_> {
         self.request.path()
     }
 
+    fn query(&self) -> &str {
+        self.request.query_string()
+    }
+
     fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.request.headers().get_all(name);
         let only = values.next()?;

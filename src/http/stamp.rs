@@ -31,7 +31,9 @@ pub async fn stamp(
     let started = Instant::now();
     let id = request_id(request.request());
     let mut line = AccessLine::begin(request.request(), id, is_from_the_host(request.request()));
-    let spent_header = of_client(&RequestHead::of(request.request(), "")).and_then(Dialect::spent_ms_header);
+    let dialect = of_client(&RequestHead::of(request.request(), ""));
+    let spent_header = dialect.and_then(Dialect::spent_ms_header);
+    let id_header = dialect.and_then(Dialect::request_id_header);
     let framing = Framing::of(&mut request);
     let mut response = match check_entrance(request.request()) {
         Ok(()) => match AssertUnwindSafe(next.call(request)).catch_unwind().await {
@@ -61,6 +63,9 @@ pub async fn stamp(
     static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        if let Some(name) = id_header {
+            headers.insert(HeaderName::from_static(name), id.clone());
+        }
         headers.insert(REQUEST_ID.clone(), id);
     }
     if let Some(name) = spent_header {

@@ -44,9 +44,10 @@ fn hint(path: &str) -> String {
         "the base URL of a client already ends in `/v1`: take one away"
     } else if ["/chat/completions", "/completions", "/models", "/embeddings"].contains(&plain.as_ref()) {
         "the base URL of an OpenAI client must end in `/v1`"
-    } else if is_below("/v1/messages") || is_below("/messages") {
-        "Anthropic's API is not spoken here; use an OpenAI client with a base URL that ends in `/v1`, which adds \
-         `/chat/completions`"
+    } else if is_below("/v1/messages") {
+        "Anthropic's API is served at POST /v1/messages; batches are not offered"
+    } else if is_below("/messages") {
+        "it is `/v1/messages`: the base URL of an Anthropic client must not hold a path"
     } else if is_below("/v1/responses") || is_below("/responses") {
         "OpenAI's Responses API is not offered; let the client use `/v1/chat/completions` (in n8n, switch off \
          `Use Responses API` of the model)"
@@ -111,8 +112,8 @@ mod tests {
             ("/api", "Ollama's own API"),
             ("//api/tags/", "it is `/api/tags`"),
             ("/v1/api/chat", "Ollama's own API"),
-            ("/v1/messages", "Anthropic's API"),
-            ("/v1/messages/count_tokens", "Anthropic's API"),
+            ("/v1/messages/batches", "Anthropic's API"),
+            ("/messages", "`/v1/messages`"),
             ("/v1/v1/messages", "take one away"),
             ("/v1/responses", "`/v1/chat/completions`"),
             ("/v1/responses/resp_1/cancel", "`/v1/chat/completions`"),

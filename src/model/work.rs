@@ -15,6 +15,16 @@ pub enum Work {
 /// Typical cost of an image: models that see use some 250 to 1,600 tokens.
 const IMAGE_TOKENS: u64 = 1000;
 
+/// Estimates the tokens of a chat's prompt, before a model has counted them.
+pub fn guess_prompt_tokens(chat: &ChatRequest) -> u64 {
+    guess_tokens(chat.prompt_bytes()) + guess_image_tokens(chat)
+}
+
+fn guess_image_tokens(chat: &ChatRequest) -> u64 {
+    let images: usize = chat.messages.iter().map(|message| message.images().count()).sum();
+    IMAGE_TOKENS * images as u64
+}
+
 /// Estimates four bytes a token, as in English; models and languages differ by a factor of two.
 fn guess_tokens(bytes: usize) -> u64 {
     bytes.div_ceil(4) as u64
@@ -50,10 +60,10 @@ impl Work {
     /// Estimates the prompt's tokens before a model has counted them; `bytes` is the result of `prompt_bytes`.
     pub fn guess_prompt_tokens(&self, bytes: usize) -> u64 {
         let images = match self {
-            Work::Chat(chat) => chat.messages.iter().map(|message| message.images().count()).sum(),
+            Work::Chat(chat) => guess_image_tokens(chat),
             Work::Complete(_) | Work::Embed(_) => 0,
         };
-        guess_tokens(bytes) + IMAGE_TOKENS * images as u64
+        guess_tokens(bytes) + images
     }
 
     /// Estimates the tokens that must fit the context at once: of several texts to be embedded, the longest.

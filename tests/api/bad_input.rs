@@ -38,16 +38,16 @@ async fn a_wrong_body_is_a_400_that_names_the_field() {
     ];
 
     for (body, field) in cases {
-        for path in ["/v1/chat/completions", "/chat", "/api/chat"] {
+        for path in ["/v1/chat/completions", "/v1/messages", "/chat", "/api/chat"] {
             let answer = gateway.send("POST", path, Some(&admin), body.clone()).await;
             let shown = String::from_utf8_lossy(&body[..body.len().min(120)]).into_owned();
             assert_eq!(answer.status, 400, "{path} {shown}: {}", answer.text());
             let error = &answer.json()["error"];
-            if path != "/v1/chat/completions" {
+            if !path.starts_with("/v1") {
                 assert!(error.is_string(), "{error}");
             } else {
                 assert_eq!(error["type"], "invalid_request_error", "{shown}");
-                if let Some(field) = field {
+                if let Some(field) = field.filter(|_| path != "/v1/messages") {
                     assert_eq!(error["param"], field, "{shown}: {error}");
                 }
             }
@@ -139,11 +139,11 @@ async fn routes_that_are_not_in_the_table_do_not_exist() {
         let told = gateway.get(path, None).await.json();
         assert!(told["error"].as_str().is_some_and(|text| text.contains("POST /chat")), "{path}: {told}");
     }
-    for path in ["/v1/messages", "/v1/messages/count_tokens", "/v1/messages/"] {
+    for (path, words) in [("/v1/messages/batches", "Anthropic's API"), ("/v1/messages/", "`/v1/messages`")] {
         let answer = gateway.post(path, Some(&admin), json!({})).await;
         let told = answer.json();
         assert_eq!((&told["type"], &told["error"]["type"]), (&json!("error"), &json!("not_found_error")), "{path}");
-        assert!(told["error"]["message"].as_str().unwrap().contains("`/v1`"), "{told}");
+        assert!(told["error"]["message"].as_str().unwrap().contains(words), "{told}");
         assert_eq!(told["request_id"].as_str(), answer.header("x-request-id"));
         assert_eq!(answer.header("request-id"), answer.header("x-request-id"));
     }

@@ -10,9 +10,11 @@ use serde_json::Value;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::schema::{Object, Type};
 use utoipa::openapi::{Components, ContentBuilder, HeaderBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
+use uuid::Uuid;
 
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
+use crate::dialect::anthropic::Anthropic;
 use crate::dialect::legacy::Legacy;
 use crate::dialect::ollama::Ollama;
 use crate::dialect::openai::OpenAi;
@@ -123,6 +125,15 @@ const UNAVAILABLE: ErrorAnswer = ErrorAnswer {
     description: "Busy, or the record can't be written; `Retry-After` says when to try again",
     example: || Error::audit(anyhow!("")),
 };
+const OVERLOADED: ErrorAnswer = ErrorAnswer {
+    status: 529,
+    name: "Overloaded",
+    description: "Too many requests wait for the model server; `Retry-After` says when to try again",
+    example: || Error::HostBusy {
+        message: "the queue is full; try again in 30 s".into(),
+        retry_after: Duration::from_secs(30),
+    },
+};
 const UPSTREAM_TIMEOUT: ErrorAnswer = ErrorAnswer {
     status: 504,
     name: "UpstreamTimeout",
@@ -134,21 +145,37 @@ const UPSTREAM_TIMEOUT: ErrorAnswer = ErrorAnswer {
 const NAMED: [&ErrorAnswer; 7] =
     [&INVALID, &NOT_FOUND, &CONFLICT, &TOO_MANY, &UPSTREAM_FAILED, &UNAVAILABLE, &UPSTREAM_TIMEOUT];
 
+/// The id in examples: always the same, since the document is checked in.
+const EXAMPLE_ID: Uuid = Uuid::from_u128(0x0199_4f4a_c1d2_7071_8c3a_0e5b_6c7d_8e9f);
+
 /// The shapes of error bodies. Each has responses of its own in the document.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Envelope,
     Chat,
     Ollama,
+    Messages,
     SignIn,
 }
 
 impl Shape {
+    /// Returns the shape of what a route answers. What is refused before the sign-in is looked at has that of every other route.
+    fn of(path: &str, answer: &ErrorAnswer) -> Shape {
+        match path {
+            "/chat" => Shape::Chat,
+            "/auth/token" if ![403, 421].contains(&answer.status) => Shape::SignIn,
+            path if path.starts_with(Anthropic.root()) => Shape::Messages,
+            path if Ollama.routes().iter().any(|route| described_path(route) == path) => Shape::Ollama,
+            _ => Shape::Envelope,
+        }
+    }
+
     fn prefix(self) -> &'static str {
         match self {
             Shape::Envelope => "",
             Shape::Chat => "Chat",
             Shape::Ollama => "Ollama",
+            Shape::Messages => "Messages",
             Shape::SignIn => "SignIn",
         }
     }
@@ -157,17 +184,19 @@ impl Shape {
         Ref::from_schema_name(match self {
             Shape::Envelope => "ErrorBody",
             Shape::Chat | Shape::Ollama => "LegacyError",
+            Shape::Messages => "AnthropicErrorBody",
             Shape::SignIn => "TokenError",
         })
     }
 
     /// Returns the body that the gateway itself writes for this error.
     fn body(self, error: &Error) -> Value {
-        let id = RequestId::fresh();
+        let id = RequestId(EXAMPLE_ID);
         let bytes = match self {
             Shape::Envelope => OpenAi.error(error, &id).body,
             Shape::Chat => Legacy.error(error, &id).body,
             Shape::Ollama => Ollama.error(error, &id).body,
+            Shape::Messages => Anthropic.error(error, &id).body,
             Shape::SignIn => wire::json_bytes(&TokenError::of(error).1),
         };
         serde_json::from_slice(&bytes).unwrap_or_default()
@@ -221,11 +250,6 @@ fn errors_of(method: &str, path: &str, operation: &Operation) -> Vec<(Shape, &'s
         (Some(route), _) => own_errors(route.who, method, path, operation),
         (None, _) => dialect_errors(path),
     };
-    let shape = match path {
-        "/chat" => Shape::Chat,
-        path if Ollama.routes().iter().any(|route| described_path(route) == path) => Shape::Ollama,
-        _ => Shape::Envelope,
-    };
     let bare = |answer: &&&ErrorAnswer| match operation.responses.responses.get(&answer.status.to_string()) {
         Some(RefOr::T(response)) => response.content.is_empty(),
         _ => false,
@@ -238,12 +262,7 @@ fn errors_of(method: &str, path: &str, operation: &Operation) -> Vec<(Shape, &'s
         _ => false,
     };
     errors.retain(|answer| !described(answer));
-    let shape_of = |answer: &ErrorAnswer| match path {
-        // What is refused before the sign-in is looked at has the shape of every other route.
-        "/auth/token" if ![403, 421].contains(&answer.status) => Shape::SignIn,
-        _ => shape,
-    };
-    errors.into_iter().map(|answer| (shape_of(answer), answer)).collect()
+    errors.into_iter().map(|answer| (Shape::of(path, answer), answer)).collect()
 }
 
 /// Returns what follows for one of the gateway's own routes from who may call it and what it takes.
@@ -297,6 +316,7 @@ fn dialect_errors(path: &str) -> Vec<&'static ErrorAnswer> {
             ];
             // `/chat` says 403 in its place, as the first version did.
             errors.extend((path != "/chat").then_some(&UNAUTHENTICATED));
+            errors.extend(path.starts_with(Anthropic.root()).then_some(&OVERLOADED));
             errors
         }
         Some(Serves::List(_)) => vec![&UNAUTHENTICATED, &FORBIDDEN, &UPSTREAM_FAILED],
