@@ -15,12 +15,14 @@ use crate::model::model_name::ModelName;
 use crate::provider::{Call, Headers, Method, PROMPT_FIELD, Query, SCHEMA_FIELD};
 use endpoint::Endpoint;
 
+mod changes;
 mod endpoint;
 mod events;
 mod failure;
 mod patience;
 mod tls;
 
+pub use changes::{ChangeEvents, FileStream};
 pub use events::Events;
 pub use failure::Failure;
 pub use patience::Patience;
@@ -127,6 +129,8 @@ impl UpstreamClient {
         let mut request = match method {
             Method::Get => self.client.get(url),
             Method::Post => self.client.post(url).insert_header((header::CONTENT_TYPE, "application/json")),
+            Method::Delete => self.client.delete(url).insert_header((header::CONTENT_TYPE, "application/json")),
+            Method::Head => self.client.head(url),
         };
         for (name, value) in headers {
             request = request.insert_header((*name, value.as_str()));

@@ -102,6 +102,25 @@ impl Identity {
         Ok(())
     }
 
+    /// Checks that models may be changed from `source`: by an admin's token with the scope for it, and by nothing else. A JWT is
+    /// a person's, and opens all that they may do; what changes the model server for everybody has a token of its own.
+    pub fn check_manages_models(&self, source: Option<IpAddr>) -> Result<(), Error> {
+        let scope = Scope::ManageModels.name();
+        let Some(token) = &self.token else {
+            return Err(Error::forbidden(format!(
+                "changing models needs a token of an admin with the scope `{scope}`; make one with POST /api/v1/tokens or on the \
+                 page of access tokens"
+            )));
+        };
+        if !self.is_admin() {
+            let name = &token.name;
+            return Err(Error::forbidden(format!(
+                "changing models needs a token of an admin with the scope `{scope}`, and the owner of the token `{name}` is none"
+            )));
+        }
+        self.check_use(&[Scope::ManageModels], source)
+    }
+
     /// Returns the person's queue weight, at least 1; their tokens share it.
     pub fn weight(&self) -> u32 {
         u32::try_from(self.user.weight).unwrap_or(1).max(1)

@@ -25,6 +25,7 @@ mod limits;
 mod log;
 mod log_level;
 mod metrics;
+mod models;
 mod origin;
 mod queue;
 mod reader;
@@ -44,6 +45,7 @@ pub use keys::{ConfigKey, KeySource};
 pub use limits::LimitsSection;
 pub use log::{Log, LogFormat};
 pub use metrics::MetricsSection;
+pub use models::ModelsSection;
 pub use origin::Origin;
 pub use queue::Order;
 pub use reader::Problem;
@@ -80,6 +82,7 @@ pub struct Config {
     pub audit: AuditSection,
     pub backup: BackupSection,
     pub disk: DiskSection,
+    pub models: ModelsSection,
     pub accounts: AccountsSection,
     pub tokens: TokensSection,
     pub tls: TlsSection,
@@ -287,6 +290,7 @@ impl Config {
             audit: AuditSection::read(reader),
             backup: BackupSection::read(reader),
             disk: DiskSection::read(reader),
+            models: ModelsSection::read(reader),
             accounts: AccountsSection::read(reader),
             tokens: TokensSection::read(reader),
             tls: TlsSection::read(reader),
@@ -312,6 +316,10 @@ fn check_together(reader: &mut Reader, config: &Config) {
     ] {
         reader.within(part, answer.clone());
     }
+    reader.within(
+        seconds("models.change_idle_seconds_max", config.models.change_idle),
+        seconds("models.change_seconds_max", config.models.change_time_max),
+    );
     if config.backup.schedule.as_ref().is_some_and(|schedule| schedule.is_inside(&config.data_dir)) {
         let message = "is in `data_dir`: a backup must not be lost with what it is a backup of; name another folder";
         reader.problem("backup.folder", message);

@@ -12,6 +12,7 @@ use crate::base::ids::RequestId;
 use crate::model::catalog::ModelCard;
 use crate::model::chat::{ChatEvent, ChatReply};
 use crate::model::credential::Credential;
+use crate::model::manage::{BlobDigest, ChangeStep, ModelChange};
 use crate::model::rights::Scope;
 use crate::model::work::Work;
 
@@ -88,6 +89,8 @@ pub enum Serves {
     List(fn(&dyn Head, &[ModelCard]) -> Result<Reply, Error>),
     /// One of these models.
     Lookup(Lookup),
+    /// Changes of the models of an upstream, to tokens that may make them.
+    Manage(&'static Manage),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -97,12 +100,55 @@ pub struct Lookup {
     pub found: fn(&dyn Head, &ModelCard) -> Result<Reply, Error>,
 }
 
+/// How a dialect speaks of changes of models.
+#[derive(Debug)]
+pub struct Manage {
+    pub asks: ManageRequest,
+    /// Appends a step of a change that is under way.
+    pub step: fn(&ChangeStep, &mut BytesMut),
+    /// Appends an error after the answer has begun.
+    pub error: fn(&Error, &mut BytesMut),
+    pub content_type: &'static str,
+}
+
+/// What a request about models asks for.
+#[derive(Debug)]
+pub enum ManageRequest {
+    /// The change that its body describes.
+    Change(fn(&[u8]) -> Result<DecodedChange, Error>),
+    /// To keep its body as the file with the digest that is the path's `{id}`.
+    Upload(fn(id: &str) -> Result<BlobDigest, Error>),
+    /// Whether there is such a file.
+    HasFile(fn(id: &str) -> Result<BlobDigest, Error>),
+}
+
+/// A change of models as a client asked for it.
+#[derive(Debug)]
+pub struct DecodedChange {
+    pub change: ModelChange,
+    pub answer: ChangeAnswer,
+    /// Fields without effect, known or unknown.
+    pub ignored: Vec<String>,
+}
+
+/// How the client wants to hear of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeAnswer {
+    /// Each step when it is made.
+    Stream,
+    /// The last step, when all is done.
+    Last,
+    /// The status alone, when all is done.
+    Status,
+}
+
 impl Route {
     /// Returns the scope that a token needs here. Those for `chat` may see models, too.
     pub fn scope(&self) -> Scope {
         match self.serves {
             Serves::Inference(scope) => scope,
             Serves::List(_) | Serves::Lookup(_) => Scope::Models,
+            Serves::Manage(_) => Scope::ManageModels,
         }
     }
 

@@ -27,6 +27,7 @@ use crate::rules::audit::{Audit, EndNote, Intent, Record, Unopened};
 use crate::rules::breaker::Breaker;
 use crate::rules::limits::bodies::BodyBytes;
 use crate::rules::limits::{Admission, Cost, Denial, Limits};
+use crate::rules::model_changes::ModelChanges;
 use crate::rules::policy::Policy;
 use crate::rules::quarantine::Quarantine;
 use crate::rules::queue::{self, Queue};
@@ -35,12 +36,14 @@ use crate::upstream::UpstreamClient;
 
 mod answer;
 mod choices;
+mod manage;
 mod plausible;
 mod pump;
 mod shared;
 
 use answer::Answer;
 pub use choices::ChoiceAnswers;
+pub use manage::{ChangeNews, ChangeRequest, RunningChange, UPSTREAM_FIELD};
 use plausible::Plausible;
 use pump::{Forward, Pump};
 pub use shared::News;
@@ -56,6 +59,7 @@ pub struct Stages {
     pub routing: Routing,
     pub queue: Arc<Queue>,
     pub audit: Arc<Audit>,
+    pub model_changes: Arc<ModelChanges>,
     /// Admitted requests, and how they are ended early.
     pub running: Arc<Running>,
     pub answers: config::Answers,

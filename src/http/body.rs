@@ -47,6 +47,16 @@ pub fn check_head(request: &HttpRequest) -> Result<(), Error> {
     check_length(request, settings(request)?.body_bytes_max)
 }
 
+/// Checks the head of a request whose body is a file that is passed on.
+pub fn check_file(request: &HttpRequest, bytes_max: u64) -> Result<(), Error> {
+    check_length(request, usize::try_from(bytes_max).unwrap_or(usize::MAX))
+}
+
+/// Returns the error of a file that turned out longer than announced.
+pub fn file_too_large(bytes_max: u64) -> Error {
+    too_large(usize::try_from(bytes_max).unwrap_or(usize::MAX))
+}
+
 fn check_length(request: &HttpRequest, bytes_max: usize) -> Result<(), Error> {
     if let Some(encoding) = request.headers().get(header::CONTENT_ENCODING) {
         // Compressed bodies could unpack 1.6 kB to 2 GB before they are counted.

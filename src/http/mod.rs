@@ -11,7 +11,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, Resource, Route as ActixRoute};
 use utoipa::OpenApi;
 
-use crate::dialect::{DIALECTS, SharedRoute};
+use crate::dialect::{DIALECTS, Serves, SharedRoute};
 use crate::http::access::{CONTROL, DOCS, MatchedRoute};
 use crate::http::head::RequestHead;
 use crate::http::pages::dress::dress;
@@ -40,6 +40,7 @@ pub mod host_view;
 pub mod hosts;
 pub mod idle_reader;
 pub mod inference;
+pub mod manage;
 pub mod me;
 pub mod metrics;
 pub mod models;
@@ -172,7 +173,9 @@ pub fn described() -> utoipa::openapi::OpenApi {
 pub fn label_values(upstreams: Vec<String>) -> LabelValues {
     let shared = || DIALECTS.iter().flat_map(|dialect| dialect.routes());
     let inference: Vec<&str> = shared().filter(|route| route.is_inference()).map(|route| route.path).collect();
-    let mut apis: Vec<&str> = inference.iter().copied().chain(DIALECTS.iter().map(|dialect| dialect.root())).collect();
+    let managing = shared().filter(|route| matches!(route.serves, Serves::Manage(_))).map(|route| route.path);
+    let mut apis: Vec<&str> =
+        inference.iter().copied().chain(managing).chain(DIALECTS.iter().map(|dialect| dialect.root())).collect();
     apis.extend(GUARDED.iter().copied().chain([OWN_API]));
     apis.sort_unstable();
     apis.dedup();
@@ -253,12 +256,13 @@ fn of_dialects(shared: Rc<SharedRoute>) -> ActixRoute {
     web::to(move |request: HttpRequest, payload: web::Payload| {
         let shared = Rc::clone(&shared);
         async move {
-            match shared.answering(&RequestHead::of(&request, "")) {
-                Some((dialect, route)) if route.is_inference() => {
-                    inference::answer(dialect, route, request, payload).await
-                }
-                Some((dialect, route)) => models::answer(dialect, route, request, payload).await,
-                None => unknown::unknown_route(request).await,
+            let Some((dialect, route)) = shared.answering(&RequestHead::of(&request, "")) else {
+                return unknown::unknown_route(request).await;
+            };
+            match route.serves {
+                Serves::Inference(_) => inference::answer(dialect, route, request, payload).await,
+                Serves::List(_) | Serves::Lookup(_) => models::answer(dialect, route, request, payload).await,
+                Serves::Manage(manage) => manage::answer(dialect, route.path, manage, request, payload).await,
             }
         }
     })

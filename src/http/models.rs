@@ -56,7 +56,9 @@ async fn read_models(
             };
             (lookup.found)(head, &find(&name, gateway, reader.identity()).await?)
         }
-        Serves::Inference(_) => Err(Error::internal(anyhow::anyhow!("an inference route among lists"))),
+        Serves::Inference(_) | Serves::Manage(_) => {
+            Err(Error::internal(anyhow::anyhow!("a route that is neither a list nor a lookup")))
+        }
     }
 }
 

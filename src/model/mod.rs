@@ -5,6 +5,7 @@ pub mod chat;
 pub mod complete;
 pub mod credential;
 pub mod embed;
+pub mod manage;
 pub mod model_name;
 pub mod people;
 pub mod provider_kind;

@@ -143,6 +143,10 @@ words! {
     KeysRotated = "keys_rotated",
     ClockSetBack = "clock_set_back",
     BackupMade = "backup_made",
+    /// A change of an upstream's models is about to be forwarded.
+    ModelChangeBegun = "model_change_begun",
+    /// How it ended. It has the same request id.
+    ModelChangeEnded = "model_change_ended",
     /// The database was put in place of another one, from a backup.
     Restored = "restored",
 }

@@ -8,6 +8,7 @@ use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::model::catalog::{LoadedModel, ModelCard, Skills};
 use crate::model::chat::ChatEvent;
+use crate::model::manage::{BlobDigest, ChangeStep, ModelChange};
 use crate::model::model_name::ModelName;
 use crate::model::provider_kind::ProviderKind;
 use crate::model::work::Work;
@@ -72,6 +73,15 @@ pub trait Provider: Sync {
     /// Parses the answer to `loaded_query`.
     fn loaded(&self, body: &[u8]) -> Result<Vec<LoadedModel>, Error>;
 
+    /// Translates a change of an upstream's models into the bytes to forward.
+    fn change(&self, change: &ModelChange) -> ChangeCall;
+
+    /// Returns the query that finds out whether an upstream has an uploaded file.
+    fn blob_query(&self, digest: &BlobDigest) -> Query;
+
+    /// Returns a decoder for what an upstream reports of a change.
+    fn change_decoder(&self, reading: ChangeReading) -> Box<dyn ChangeDecoder>;
+
     /// Returns whether an upstream would send prompts for a model of this name to other servers.
     fn passes_on(&self, model: &ModelName) -> bool;
 }
@@ -80,6 +90,8 @@ pub trait Provider: Sync {
 pub enum Method {
     Get,
     Post,
+    Delete,
+    Head,
 }
 
 /// Headers that a provider adds to a request. None of them is secret; the secret's header comes from `Provider::credential`.
@@ -152,6 +164,25 @@ impl Call {
     }
 }
 
+/// A request for a change of an upstream's models.
+#[derive(Debug, Clone)]
+pub struct ChangeCall {
+    pub method: Method,
+    pub path: Cow<'static, str>,
+    /// `None`: the body is a file, which is passed through.
+    pub body: Option<Bytes>,
+    pub reading: ChangeReading,
+}
+
+/// How the answer to a change is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeReading {
+    /// Steps, of which the last one says that the change is done.
+    Steps,
+    /// The status says that the change is done.
+    Status,
+}
+
 /// How the answer to a call is to be read.
 #[derive(Debug, Clone)]
 pub enum Reading {
@@ -193,6 +224,13 @@ pub trait Decoder {
     fn bytes(&mut self, chunk: &[u8], out: &mut Vec<ChatEvent>) -> Result<(), Error>;
     /// Handles the end of the connection. Fails if the upstream's own end mark was never seen.
     fn end(&mut self, out: &mut Vec<ChatEvent>) -> Result<(), Error>;
+}
+
+/// Translates an upstream's report of a change into steps, however its bytes are split.
+pub trait ChangeDecoder {
+    fn bytes(&mut self, chunk: &[u8], out: &mut Vec<ChangeStep>) -> Result<(), Error>;
+    /// Handles the end of the connection. Fails if the upstream never said that the change is done.
+    fn end(&mut self, out: &mut Vec<ChangeStep>) -> Result<(), Error>;
 }
 
 #[cfg(test)]

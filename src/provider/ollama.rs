@@ -5,11 +5,12 @@ use serde_json::json;
 use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::model::catalog::{LoadedModel, ModelCard, Skills};
+use crate::model::manage::{BlobDigest, ModelChange};
 use crate::model::model_name::ModelName;
 use crate::model::work::Work;
 use crate::provider::ollama::answer::TextDecoder;
 use crate::provider::ollama::embed::EmbedDecoder;
-use crate::provider::{Call, Decoder, Provider, Query, Reading};
+use crate::provider::{Call, ChangeCall, ChangeDecoder, ChangeReading, Decoder, Provider, Query, Reading};
 
 mod answer;
 mod complete;
@@ -18,6 +19,7 @@ mod embed;
 mod failure;
 pub mod grammar;
 mod loaded;
+mod manage;
 mod models;
 mod naming;
 mod refs;
@@ -78,6 +80,21 @@ impl Provider for OllamaProvider {
 
     fn loaded(&self, body: &[u8]) -> Result<Vec<LoadedModel>, Error> {
         loaded::loaded(body)
+    }
+
+    fn change(&self, change: &ModelChange) -> ChangeCall {
+        manage::change(change)
+    }
+
+    fn blob_query(&self, digest: &BlobDigest) -> Query {
+        manage::blob_query(digest)
+    }
+
+    fn change_decoder(&self, reading: ChangeReading) -> Box<dyn ChangeDecoder> {
+        match reading {
+            ChangeReading::Steps => Box::new(manage::StepDecoder::default()),
+            ChangeReading::Status => Box::new(manage::StatusDecoder),
+        }
     }
 
     fn passes_on(&self, model: &ModelName) -> bool {

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod breaker;
 pub mod export;
 pub mod limits;
+pub mod model_changes;
 pub mod policy;
 pub mod pulse;
 pub mod quarantine;

@@ -100,6 +100,11 @@ impl Policy {
         provider::is_same(&self.kinds, one, other)
     }
 
+    /// Refuses a model whose name says that some upstream would forward its prompts to other servers.
+    pub fn check_stays_here(&self, model: &ModelName) -> Result<(), Error> {
+        check_stays_here(&self.kinds, model)
+    }
+
     pub fn check(&self, who: &Identity, work: Work) -> Result<Allowed, Error> {
         check_stays_here(&self.kinds, work.model())?;
         let settings = self.settings.now();

@@ -375,6 +375,14 @@ impl Routing {
         self.wait(LOOK_WAIT_MAX, done).await;
     }
 
+    /// Polls an upstream whose models were changed, and waits for its new list, for a moment at most.
+    pub async fn models_changed(&self, upstream: UpstreamId) {
+        // A poll that has begun may have seen the models as they were before.
+        let look = self.lock().get(upstream.0).map_or(0, |known| known.begun + 1);
+        self.0.wanted[upstream.0].notify_one();
+        self.wait(LOOK_WAIT_MAX, |upstreams| upstreams.get(upstream.0).is_none_or(|known| known.ended >= look)).await;
+    }
+
     async fn wait(&self, most: Duration, done: impl Fn(&[Known]) -> bool) {
         let mut looked = self.0.looked.subscribe();
         let wait = async {

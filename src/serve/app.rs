@@ -27,6 +27,7 @@ use crate::rules::audit::Audit;
 use crate::rules::breaker::Breaker;
 use crate::rules::export::Exports;
 use crate::rules::limits::Limits;
+use crate::rules::model_changes::ModelChanges;
 use crate::rules::policy::Policy;
 use crate::rules::quarantine::Quarantine;
 use crate::rules::queue::{Queue, Slots};
@@ -211,6 +212,10 @@ impl App {
         if interrupted > 0 {
             warn!(interrupted, "the last run ended in the middle of answers; they are recorded as interrupted");
         }
+        let changes = store.close_model_changes().await?;
+        if changes > 0 {
+            warn!(changes, "the last run ended in the middle of changes of models; they are recorded as interrupted");
+        }
         auth.sessions.load().await?;
         // After the requests of the last run were closed: they count, too.
         let limits = Arc::new(Limits::new(store.settings().clone(), config.timezone.clone()));
@@ -236,6 +241,7 @@ impl App {
             routing,
             queue,
             audit: Arc::new(Audit::new(store.clone(), config.audit.clone(), metrics.requests.clone(), disk.clone())),
+            model_changes: Arc::new(ModelChanges::new(store.clone(), config.models.clone(), config.upstreams.len())),
             running: auth.running.clone(),
             answers: config.answers.clone(),
             stopping: CancellationToken::new(),

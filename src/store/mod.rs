@@ -28,6 +28,7 @@ mod file;
 pub mod look;
 mod mailbox;
 mod migrations;
+pub mod model_changes;
 mod people;
 mod prompt_starts;
 pub mod pulse;

@@ -68,7 +68,7 @@ impl Events {
     }
 }
 
-fn read_error(cause: &PayloadError) -> Error {
+pub fn read_error(cause: &PayloadError) -> Error {
     tracing::warn!(cause = chain(cause), "the upstream's answer broke off");
     Error::UpstreamRefused { message: "the model server's answer broke off".into() }
 }

@@ -18,7 +18,7 @@ use crate::dialect::anthropic::Anthropic;
 use crate::dialect::legacy::Legacy;
 use crate::dialect::ollama::Ollama;
 use crate::dialect::openai::OpenAi;
-use crate::dialect::{DIALECTS, Dialect, Route, Serves, wire};
+use crate::dialect::{DIALECTS, Dialect, ManageRequest, Route, Serves, wire};
 use crate::http::account::TokenError;
 use crate::http::{GUARDED, ROUTES, Who};
 
@@ -321,6 +321,14 @@ fn dialect_errors(path: &str) -> Vec<&'static ErrorAnswer> {
         }
         Some(Serves::List(_)) => vec![&UNAUTHENTICATED, &FORBIDDEN, &UPSTREAM_FAILED],
         Some(Serves::Lookup(_)) => vec![&UNAUTHENTICATED, &FORBIDDEN, &MODEL_NOT_FOUND, &UPSTREAM_FAILED],
+        Some(Serves::Manage(manage)) => {
+            let mut errors =
+                vec![&INVALID, &UNAUTHENTICATED, &FORBIDDEN, &MODEL_NOT_FOUND, &UPSTREAM_FAILED, &UNAVAILABLE];
+            if !matches!(manage.asks, ManageRequest::HasFile(_)) {
+                errors.extend([&TOO_LARGE, &ENCODED, &TOO_MANY, &UPSTREAM_TIMEOUT]);
+            }
+            errors
+        }
         None => Vec::new(),
     }
 }

@@ -147,7 +147,8 @@ fn act_row(now: Timestamp, act: Act, by: Option<i64>) -> NewRow {
     }
 }
 
-fn insert_act_row(
+/// Writes an act, with its detail as JSON.
+pub fn insert_act_row(
     connection: &mut SqliteConnection,
     now: Timestamp,
     row: &NewRow,

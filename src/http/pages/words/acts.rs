@@ -1,6 +1,7 @@
 //! Acts as sentences: who did what to whom, with what it was before.
 
 pub mod changes;
+mod models;
 
 use std::fmt;
 use std::time::Duration;
@@ -157,6 +158,8 @@ impl RecordedAct<'_> {
                 let size = self.number("bytes").map(|size| format!(", {}", bytes(size))).unwrap_or_default();
                 self.beginning(if by_itself { "the gateway" } else { "the host" }).words(format!("made a backup{size}"))
             }
+            Act::ModelChangeBegun => models::begun(self, host),
+            Act::ModelChangeEnded => models::ended(self, host),
             Act::Restored => {
                 let made_at = self.detail.and_then(|detail| detail.get("made_at")?.as_str());
                 let of = made_at.map(|time| format!(" of {time}")).unwrap_or_default();
@@ -281,6 +284,8 @@ pub fn act_name(act: Act) -> &'static str {
         Act::KeysRotated => "changed the key of JWTs",
         Act::ClockSetBack => "clock set back",
         Act::BackupMade => "made a backup",
+        Act::ModelChangeBegun => "began to change a model",
+        Act::ModelChangeEnded => "changed a model",
         Act::Restored => "restored a backup",
     }
 }

@@ -84,6 +84,32 @@ fn a_change_of_a_person_says_what_it_was_before() {
 }
 
 #[test]
+fn changes_of_models_say_what_was_done_with_which_model_and_how_it_ended() {
+    let begun = |detail: Value| told(Act::ModelChangeBegun, MARIA, None, detail);
+    let ended = |detail: Value| told(Act::ModelChangeEnded, MARIA, None, detail);
+
+    assert_eq!(
+        begun(json!({ "action": "pull", "model": "gemma3:4b", "upstream": "local" })),
+        "maria@example.org began to pull the model gemma3:4b on local"
+    );
+    assert_eq!(
+        ended(json!({ "action": "copy", "source": "a", "model": "b", "upstream": "local", "outcome": "completed" })),
+        "maria@example.org copied the model a to b on local"
+    );
+    assert_eq!(
+        ended(
+            json!({ "action": "create", "source": "a", "model": "b", "outcome": "failed", "reason": "upstream_error" })
+        ),
+        "maria@example.org tried to make the model b from a: the model server gave up"
+    );
+    assert_eq!(
+        ended(json!({ "action": "upload", "digest": "sha256:0", "upstream": "gpu", "outcome": "abandoned" })),
+        "maria@example.org tried to upload a file for a model on gpu, but the client left"
+    );
+    assert_eq!(ended(json!({ "action": "melt" })), "maria@example.org changed a model");
+}
+
+#[test]
 fn acts_on_access_tokens_name_their_owner_unless_it_is_who_acts() {
     let limits = json!({ "old": { "class": null, "requests_per_minute": 5 }, "new": { "class": "batch", "requests_per_minute": null } });
     assert_eq!(
