@@ -67,6 +67,8 @@ mod leaving;
 mod limits;
 #[path = "api/logs.rs"]
 mod logs;
+#[path = "api/manage.rs"]
+mod manage;
 #[path = "api/memory.rs"]
 mod memory;
 #[path = "api/messages.rs"]

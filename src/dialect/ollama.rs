@@ -17,6 +17,7 @@ use crate::model::work::Work;
 
 mod embed;
 mod generate;
+mod manage;
 pub mod models;
 
 pub struct Ollama;
@@ -37,6 +38,13 @@ const ROUTES: &[Route] = &[
     Route { method: "POST", path: EMBED, serves: Serves::Inference(Scope::Embeddings) },
     Route { method: "POST", path: EMBEDDINGS, serves: Serves::Inference(Scope::Embeddings) },
     Route { method: "GET", path: "/api/tags", serves: Serves::List(models::tags) },
+    Route { method: "POST", path: "/api/pull", serves: Serves::Manage(&manage::PULL) },
+    Route { method: "POST", path: "/api/push", serves: Serves::Manage(&manage::PUSH) },
+    Route { method: "POST", path: "/api/create", serves: Serves::Manage(&manage::CREATE) },
+    Route { method: "POST", path: "/api/copy", serves: Serves::Manage(&manage::COPY) },
+    Route { method: "DELETE", path: "/api/delete", serves: Serves::Manage(&manage::DELETE) },
+    Route { method: "POST", path: "/api/blobs/{id}", serves: Serves::Manage(&manage::UPLOAD) },
+    Route { method: "HEAD", path: "/api/blobs/{id}", serves: Serves::Manage(&manage::HAS_FILE) },
 ];
 
 impl Dialect for Ollama {

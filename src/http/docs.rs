@@ -39,6 +39,7 @@ use crate::rules::usage::{UsageBy, UsageSort};
 pub mod chat;
 pub mod chat_answer;
 pub mod errors;
+pub mod manage;
 pub mod messages;
 pub mod ollama_api;
 pub mod ollama_chat;
@@ -60,7 +61,8 @@ pub mod texts;
         chat, chat_completions, completions, responses::create, embeddings, list, messages,
         one,
         ollama_api::ollama_chat, ollama_api::ollama_generate, ollama_api::ollama_embed, ollama_api::ollama_embeddings,
-        ollama_api::ollama_tags
+        ollama_api::ollama_tags,
+        manage::pull, manage::push, manage::create, manage::copy, manage::delete, manage::upload, manage::has_blob
     ),
     components(schemas(
         AnthropicErrorBody, AnthropicModels, AnthropicStreamData, ChatCompletionChunk, ErrorBody, LegacyError, Act, ExportFormat, Kind, Outcome, Span, TokenStatus, UsageBy, UsageFormat, UsageSort,
@@ -71,7 +73,7 @@ pub mod texts;
     tags(
         (name = "chat", description = "Chats, completions, responses and embeddings"),
         (name = "ollama", description = "Ollama's own API, for its clients"),
-        (name = "models", description = "The models that you may use"),
+        (name = "models", description = "The models that you may use, and changes of them"),
         (name = "account", description = "Your account: register, sign in, your record and your quotas"),
         (name = "tokens", description = "Tokens for machines, for tools and pipelines"),
         (name = "queue", description = "Running and waiting requests"),

@@ -120,10 +120,9 @@ async fn routes_that_are_not_in_the_table_do_not_exist() {
     let admin = gateway.admin().await;
 
     for path in [
-        "/api/pull",
-        "/api/delete",
+        "/api/me",
+        "/api/signout",
         "/v1/../api/pull",
-        "/api/%70ull",
         "//api/delete",
         "/debug/pprof/",
         "/v1/v1/models",

@@ -74,6 +74,15 @@ impl Script {
         Script::lines(&lines.each_ref().map(String::as_str))
     }
 
+    /// A change of models in three steps.
+    pub fn changed() -> Self {
+        Script::lines(&[
+            r#"{"status":"pulling manifest"}"#,
+            r#"{"status":"pulling b179c9523d0e","digest":"sha256:b179","total":100,"completed":60}"#,
+            r#"{"status":"success"}"#,
+        ])
+    }
+
     /// "Hello world!" in three pieces.
     pub fn hello() -> Self {
         Script::of(vec![text("Hello"), text(" world"), text("!"), done("stop")])
@@ -124,10 +133,31 @@ impl Seen {
         let default = || match path {
             "/api/generate" => Script::rest(),
             "/api/embed" => embeddings(body),
+            "/api/pull" | "/api/push" | "/api/create" => Script::changed(),
+            "/api/copy" | "/api/delete" => Script::of(vec![]),
+            path if path.starts_with(BLOBS) => Script { status: 201, ..Script::of(vec![]) },
             _ if self.echo => echo(body),
             _ => Script::hello(),
         };
         self.scripts.pop_front().unwrap_or_else(default)
+    }
+}
+
+/// Paths that change models.
+const CHANGES: [&str; 5] = ["/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete"];
+
+/// The path of uploaded files, before their digest.
+const BLOBS: &str = "/api/blobs/";
+
+/// What a change does to the list of models, when it was answered with its own script.
+fn change_models(seen: &mut Seen, path: &str, body: &[u8]) {
+    let Ok(body) = serde_json::from_slice::<serde_json::Value>(body) else { return };
+    let name = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
+    match path {
+        "/api/pull" | "/api/create" => seen.pulled.push(name("model")),
+        "/api/copy" => seen.pulled.push(name("destination")),
+        "/api/delete" => seen.pulled.retain(|model| *model != name("model")),
+        _ => {}
     }
 }
 
@@ -333,6 +363,28 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
                     return;
                 }
             }
+            path if head.starts_with("HEAD ") && path.starts_with(BLOBS) => {
+                let has = shared.seen.lock().unwrap().chats.iter().any(|chat| chat.path == path);
+                let head = format!("HTTP/1.1 {} X\r\n\r\n", if has { 200 } else { 404 });
+                let _ = stream.write_all(head.as_bytes()).await;
+            }
+            path if CHANGES.contains(&path) || path.starts_with(BLOBS) => {
+                let path = path.to_owned();
+                let (number, script) = shared.change(|seen| {
+                    let is_scripted = !seen.scripts.is_empty();
+                    if !is_scripted {
+                        change_models(seen, &path, &body);
+                    }
+                    let script = seen.script(&path, &body);
+                    seen.chats.push(Chat { path, body, began: Instant::now(), ended: None });
+                    (seen.chats.len() - 1, script)
+                });
+                let ending = perform(&mut stream, script, &shared).await;
+                shared.change(|seen| seen.chats[number].ended = Some((ending, Instant::now())));
+                if ending != Ending::Served {
+                    return;
+                }
+            }
             "/api/ps" => {
                 let loaded = serde_json::json!({ "name": "fake:latest", "model": "fake:latest", "size": 3_000_000, "digest": "d",
                     "details": {}, "expires_at": "2100-01-01T01:00:00+01:00", "size_vram": 2_000_000 });
@@ -357,6 +409,12 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(S
     loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8(buffer[..end].to_vec()).ok()?;
+            if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+                let mut rest = buffer.split_off(end + 4);
+                let body = read_chunks(stream, &mut rest).await?;
+                *buffer = rest;
+                return Some((head, body));
+            }
             let length = head
                 .lines()
                 .find_map(|line| {
@@ -374,6 +432,32 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(S
             return None;
         }
     }
+}
+
+/// Reads a body in chunks. `buffer` holds its beginning, and then what follows it.
+async fn read_chunks(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = loop {
+            match buffer.windows(2).position(|window| window == b"\r\n") {
+                Some(end) => break end,
+                None => read_more(stream, buffer).await?,
+            }
+        };
+        let size = usize::from_str_radix(std::str::from_utf8(&buffer[..end]).ok()?, 16).ok()?;
+        while buffer.len() < end + 2 + size + 2 {
+            read_more(stream, buffer).await?;
+        }
+        body.extend_from_slice(&buffer[end + 2..end + 2 + size]);
+        buffer.drain(..end + 2 + size + 2);
+        if size == 0 {
+            return Some(body);
+        }
+    }
+}
+
+async fn read_more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {
+    (stream.read_buf(buffer).await.ok()? > 0).then_some(())
 }
 
 async fn whole(stream: &mut TcpStream, status: u16, body: &str) {

@@ -227,8 +227,8 @@ pub fn describe_errors(document: &mut OpenApi) {
 
 /// Returns the operations of a path, with their methods.
 pub fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
-    let PathItem { get, post, patch, delete, .. } = item;
-    let all = [("GET", get), ("POST", post), ("PATCH", patch), ("DELETE", delete)];
+    let PathItem { get, post, patch, delete, head, .. } = item;
+    let all = [("GET", get), ("POST", post), ("PATCH", patch), ("DELETE", delete), ("HEAD", head)];
     all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
@@ -248,7 +248,7 @@ fn response(shape: Shape, answer: &ErrorAnswer) -> RefOr<utoipa::openapi::Respon
 fn errors_of(method: &str, path: &str, operation: &Operation) -> Vec<(Shape, &'static ErrorAnswer)> {
     let mut errors = match (ROUTES.iter().find(|route| (route.method, route.path) == (method, path)), path) {
         (Some(route), _) => own_errors(route.who, method, path, operation),
-        (None, _) => dialect_errors(path),
+        (None, _) => dialect_errors(method, path),
     };
     let bare = |answer: &&&ErrorAnswer| match operation.responses.responses.get(&answer.status.to_string()) {
         Some(RefOr::T(response)) => response.content.is_empty(),
@@ -298,9 +298,9 @@ fn own_errors(who: Who, method: &str, path: &str, operation: &Operation) -> Vec<
 }
 
 /// Returns the errors of a route that a dialect serves.
-fn dialect_errors(path: &str) -> Vec<&'static ErrorAnswer> {
+fn dialect_errors(method: &str, path: &str) -> Vec<&'static ErrorAnswer> {
     let routes = DIALECTS.iter().flat_map(|dialect| dialect.routes());
-    let found = routes.into_iter().find(|route| described_path(route) == path);
+    let found = routes.into_iter().find(|route| route.method == method && described_path(route) == path);
     match found.map(|route| route.serves) {
         Some(Serves::Inference(_)) => {
             let mut errors = vec![
