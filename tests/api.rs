@@ -47,6 +47,8 @@ mod durability;
 mod embeddings;
 #[path = "api/exports.rs"]
 mod exports;
+#[path = "api/faces.rs"]
+mod faces;
 #[path = "api/guessing.rs"]
 mod guessing;
 #[path = "api/host.rs"]
