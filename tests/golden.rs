@@ -13,6 +13,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -33,8 +34,11 @@ use serde_json::{Value, json};
 
 #[path = "support/events.rs"]
 mod events;
+#[path = "support/garbage.rs"]
+mod garbage;
 
-use events::{Post, any_events, request_id};
+use events::{Post, any_events, any_events_with_logprobs, request_id};
+use garbage::{any_request, byte_changes, damage, damaged};
 
 // --- Files ----------------------------------------------------------------------------------------------------------
 
@@ -545,7 +549,8 @@ fn arguments_beyond_what_ollama_reads_are_taken_back_all_the_same() {
     }
 }
 
-/// `PROPTEST_CASES=1000000 cargo test --release --test golden no_` is the long run of the garbage tests.
+/// `PROPTEST_CASES=1000000 cargo test --release --test golden no_` is the long run of the garbage tests: two million bodies for
+/// each reader, and a million answers for each encoder.
 fn config(cases: u32) -> ProptestConfig {
     let given = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { cases };
@@ -684,129 +689,6 @@ proptest! {
 
 // --- Garbage --------------------------------------------------------------------------------------------------------
 
-/// Bytes that are almost right: a good text with some of its bytes changed, taken out or put in.
-fn damaged(good: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
-    let change = (any::<prop::sample::Index>(), 0..4_u8, any::<u8>());
-    (prop::sample::select(good), prop::collection::vec(change, 0..6)).prop_map(|(mut bytes, changes)| {
-        for (place, what, byte) in changes {
-            if bytes.is_empty() {
-                break;
-            }
-            let at = place.index(bytes.len());
-            match what {
-                0 => bytes[at] = byte,
-                1 => drop(bytes.remove(at)),
-                2 => bytes.insert(at, byte),
-                _ => bytes.truncate(at),
-            }
-        }
-        bytes
-    })
-}
-
-/// A request of known and unknown fields with values of any type.
-fn any_request() -> impl Strategy<Value = Vec<u8>> {
-    let value = || {
-        let leaf = prop_oneof![
-            Just(json!(null)),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            "[a-z:]{0,6}".prop_map(Value::from),
-            prop::sample::select(
-                &["user", "text", "function", "json_schema", "aGk=", "none", "required", "{}", "#/x"][..]
-            )
-            .prop_map(Value::from),
-        ];
-        leaf.prop_recursive(4, 24, 4, |inner| {
-            let names = prop::sample::select(
-                &[
-                    "role",
-                    "content",
-                    "type",
-                    "text",
-                    "images",
-                    "tool_calls",
-                    "tool_call_id",
-                    "parameters",
-                    "allowed_tools",
-                    "mode",
-                    "tools",
-                    "image_url",
-                    "$ref",
-                    "properties",
-                    "oneOf",
-                    "function",
-                    "name",
-                    "arguments",
-                    "schema",
-                    "username",
-                    "password",
-                    "json_schema",
-                    "effort",
-                    "include_usage",
-                    "num_predict",
-                    "stop",
-                    "x",
-                ][..],
-            );
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-                prop::collection::vec((names, inner), 0..4).prop_map(|fields| Value::Object(
-                    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-                )),
-            ]
-        })
-    };
-    let names = prop::sample::select(
-        &[
-            "temperature",
-            "stop",
-            "stream",
-            "stream_options",
-            "n",
-            "seed",
-            "format",
-            "response_format",
-            "options",
-            "tools",
-            "think",
-            "auth",
-            "max_tokens",
-            "reasoning",
-            "tool_choice",
-            "parallel_tool_calls",
-            "logprobs",
-            "top_logprobs",
-            "keep_alive",
-            "raw",
-            "system",
-            "template",
-            "context",
-            "images",
-            "truncate",
-            "messages",
-            "prompt",
-            "suffix",
-            "echo",
-            "input",
-            "encoding_format",
-            "dimensions",
-            "model",
-            "Model",
-            "unknown",
-        ][..],
-    );
-    prop::collection::vec((names, value()), 0..5).prop_map(|fields| {
-        let mut request =
-            json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "prompt": "hi", "input": ["hi"]});
-        for (name, value) in fields {
-            request[name] = value;
-        }
-        request.to_string().into_bytes()
-    })
-}
-
 fn files(ends: &[&str]) -> Vec<Vec<u8>> {
     let cases = ["dialect", "provider"].into_iter().flat_map(|within| folders(&root().join(within)));
     let cases = cases.flat_map(|within| folders(&within));
@@ -829,36 +711,106 @@ fn readings() -> Vec<Reading> {
     ]
 }
 
+/// The requests of the golden cases, by the place of their route in `DIALECTS`.
+static OWN_REQUESTS: LazyLock<Vec<Vec<Vec<u8>>>> = LazyLock::new(|| {
+    let of = |folder: &str| {
+        let cases = folders(&root().join("dialect").join(folder));
+        cases.iter().map(|case| fs::read(case.join("request.json")).unwrap()).collect::<Vec<_>>()
+    };
+    DIALECTS.iter().map(|(folder, ..)| of(folder)).collect()
+});
+
+/// Checks that a body is read, or refused as the client's fault.
+fn hold_to_the_rules(dialect: &dyn Dialect, path: &'static str, body: &[u8]) -> Result<(), TestCaseError> {
+    match dialect.decode(&Post { path }, body) {
+        Ok(Decoded { work, ignored, .. }) => {
+            match &work {
+                Work::Chat(chat) => prop_assert!(!chat.messages.is_empty()),
+                Work::Complete(complete) => prop_assert!(!complete.prompt.is_empty()),
+                Work::Embed(embed) => prop_assert!(embed.texts.iter().all(|text| !text.is_empty())),
+            }
+            match ollama::OllamaProvider.call(&work) {
+                Ok(call) => prop_assert!(serde_json::from_slice::<Value>(&call.body).is_ok()),
+                // A schema that makes no sense.
+                Err(error) => prop_assert!(error.field().is_some_and(|field| !field.is_empty()), "{}", error),
+            }
+            prop_assert!(ignored.len() <= 33 && ignored.iter().all(|name| name.len() <= 64 && name.is_ascii()));
+        }
+        // An id of no answer is what no route is: not there.
+        Err(error @ Error::NotFound { .. }) => {
+            prop_assert_eq!((path, dialect.error(&error, &request_id()).status), ("/v1/responses", 404));
+        }
+        Err(error) => {
+            let reply = dialect.error(&error, &request_id());
+            prop_assert_eq!(reply.status, 400);
+            prop_assert!(serde_json::from_slice::<Value>(&reply.body).is_ok());
+            prop_assert!(error.field().is_some_and(|field| !field.is_empty()), "{}", error);
+            prop_assert!(error.to_string().len() < 1500);
+        }
+    }
+    Ok(())
+}
+
+/// Checks that an answer is JSON in one piece, and frames of JSON in a stream, which breaks off after some of the events.
+fn check_frames(
+    dialect: &dyn Dialect,
+    path: &'static str,
+    events: &[ChatEvent],
+    broken_after: usize,
+) -> Result<(), TestCaseError> {
+    let body = |stream: bool| {
+        let hi = json!([{"role": "user", "content": "hi"}]);
+        let mut body = json!({"model": "m", "messages": hi, "input": "hi", "max_tokens": 9, "stream": stream});
+        // Where there is an input, OpenAI has another meaning for it.
+        if path != "/v1/responses" {
+            body["prompt"] = "hi".into();
+        }
+        body.to_string()
+    };
+    let decode = |stream| dialect.decode(&Post { path }, body(stream).as_bytes()).unwrap();
+    let mut out = BytesMut::new();
+    decode(false).reply.whole(&fold(events.iter().cloned()), &mut out);
+    prop_assert!(serde_json::from_slice::<Value>(&out).is_ok());
+
+    let Decoded { mut reply, delivery: Delivery::Stream { content_type }, .. } = decode(true) else { return Ok(()) };
+    let mut out = BytesMut::new();
+    for (number, event) in events.iter().enumerate() {
+        if number == broken_after {
+            break;
+        }
+        reply.heartbeat(&mut out);
+        reply.event(event, &mut out);
+    }
+    if broken_after < events.len() {
+        reply.error(&Error::UpstreamRefused { message: "it died".into() }, &mut out);
+    }
+    let text = std::str::from_utf8(&out).unwrap();
+    let is_json = |text: &str| serde_json::from_str::<Value>(text).is_ok();
+    if content_type.contains("ndjson") {
+        prop_assert!(text.lines().all(is_json), "{}", text);
+        return Ok(());
+    }
+    prop_assert!(text.ends_with("\n\n"), "{}", text);
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with(':')) {
+        let data = line.strip_prefix("data: ").filter(|data| *data == "[DONE]" || is_json(data));
+        prop_assert!(data.is_some() || line.starts_with("event: "), "{}", line);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(config(4000))]
 
+    /// Each reader gets the same body, and one of its own requests that was damaged.
     #[test]
     fn no_request_makes_a_dialect_panic_or_blame_itself(
-        body in prop_oneof![prop::collection::vec(any::<u8>(), 0..64), damaged(files(&["request.json"])), any_request()]
+        body in prop_oneof![prop::collection::vec(any::<u8>(), 0..64), damaged(files(&["request.json"])), any_request()],
+        which: prop::sample::Index,
+        changes in byte_changes(),
     ) {
-        for (_, dialect, path) in DIALECTS {
-            match dialect.decode(&Post { path }, &body) {
-                Ok(Decoded { work, ignored, .. }) => {
-                    match &work {
-                        Work::Chat(chat) => prop_assert!(!chat.messages.is_empty()),
-                        Work::Complete(complete) => prop_assert!(!complete.prompt.is_empty()),
-                        Work::Embed(embed) => prop_assert!(embed.texts.iter().all(|text| !text.is_empty())),
-                    }
-                    match ollama::OllamaProvider.call(&work) {
-                        Ok(call) => prop_assert!(serde_json::from_slice::<Value>(&call.body).is_ok()),
-                        // A schema that makes no sense.
-                        Err(error) => prop_assert!(error.field().is_some_and(|field| !field.is_empty()), "{}", error),
-                    }
-                    prop_assert!(ignored.len() <= 33 && ignored.iter().all(|name| name.len() <= 64 && name.is_ascii()));
-                }
-                Err(error) => {
-                    let reply = dialect.error(&error, &request_id());
-                    prop_assert_eq!(reply.status, 400);
-                    prop_assert!(serde_json::from_slice::<Value>(&reply.body).is_ok());
-                    prop_assert!(error.field().is_some_and(|field| !field.is_empty()), "{}", error);
-                    prop_assert!(error.to_string().len() < 1500);
-                }
-            }
+        for (place, (_, dialect, path)) in DIALECTS.iter().enumerate() {
+            hold_to_the_rules(*dialect, path, &body)?;
+            hold_to_the_rules(*dialect, path, &damage(which.get(&OWN_REQUESTS[place]).clone(), &changes))?;
         }
     }
 
@@ -878,6 +830,20 @@ proptest! {
             prop_assert!(provider.failure(status, &body).to_string().chars().count() < 500);
             let _either = provider.models(&body);
             let _either = provider.loaded(&body);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(500))]
+
+    #[test]
+    fn no_events_make_an_encoder_panic_or_write_broken_frames(
+        events in any_events_with_logprobs(),
+        cut: prop::sample::Index,
+    ) {
+        for (_, dialect, path) in DIALECTS {
+            check_frames(*dialect, path, &events, cut.index(events.len() + 1))?;
         }
     }
 }
