@@ -7,10 +7,11 @@ A part is a file with functions that take the setting and the report; it gets it
 import os
 import sys
 
+import faces
 import neighbour
 import side_by_side
 import starting
-from report import Report
+from report import GOALS, Report
 from setting import REPORT, a_setting
 
 
@@ -21,10 +22,11 @@ def main():
         starting.measure_idle(setting, report)
         side_by_side.measure(setting, report, quick)
         starting.measure_loaded(setting, report)
+        faces.measure(setting, report, quick)
         starting.measure_starts(setting, report)
     neighbour.measure(report, quick)
     report.write(REPORT)
-    report.show()
+    report.show({**GOALS, **faces.GOALS})
     print(f"\nwritten to {REPORT}")
     sys.exit(1 if report.void else 0)
 

@@ -136,9 +136,9 @@ class Rounds:
         return direct
 
 
-def run(command, token, seconds):
+def run(command, token, seconds, **environment):
     done = subprocess.run(
-        [str(word) for word in command], env={**os.environ, "BENCH_TOKEN": token}, stdin=subprocess.DEVNULL,
+        [str(word) for word in command], env={**os.environ, "BENCH_TOKEN": token, **environment}, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=seconds + 30)
     if done.returncode != 0:
         raise SystemExit(f"{command[0]} failed: {done.stderr[-2000:]}")
