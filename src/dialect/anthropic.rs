@@ -80,6 +80,10 @@ impl Dialect for Anthropic {
         errors::reply(error, id)
     }
 
+    fn base_url(&self) -> Option<&'static str> {
+        Some("the base URL of an Anthropic client is this gateway's address alone, without `/v1` or another path")
+    }
+
     fn request_id_header(&self) -> Option<&'static str> {
         Some(errors::REQUEST_ID)
     }

@@ -62,6 +62,10 @@ pub trait Dialect: Sync {
     fn decode(&self, head: &dyn Head, body: &[u8]) -> Result<Decoded, Error>;
     /// Returns status, headers and body of an error before the answer has begun.
     fn error(&self, error: &Error, id: &RequestId) -> Reply;
+    /// Returns what the base URL of its clients must be, for one that looks for a route at another path.
+    fn base_url(&self) -> Option<&'static str> {
+        None
+    }
     /// Returns the name of the header that reports the processing time in milliseconds, if clients read one.
     fn spent_ms_header(&self) -> Option<&'static str> {
         None

@@ -76,6 +76,10 @@ impl Dialect for Ollama {
         }
     }
 
+    fn base_url(&self) -> Option<&'static str> {
+        Some("the host of an Ollama client is this gateway's address alone, without `/v1` or another path")
+    }
+
     fn error(&self, error: &Error, _: &RequestId) -> Reply {
         let mut reply = wire::plain_error(error, &ErrorLine { error: text_of(error) });
         if matches!(error, Error::Unauthenticated { .. }) {

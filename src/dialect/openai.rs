@@ -68,6 +68,10 @@ impl Dialect for OpenAi {
         wire::error_reply(error)
     }
 
+    fn base_url(&self) -> Option<&'static str> {
+        Some("the base URL of an OpenAI client is this gateway's address and ends in `/v1`")
+    }
+
     fn spent_ms_header(&self) -> Option<&'static str> {
         Some("openai-processing-ms")
     }

@@ -1,6 +1,7 @@
 //! Refusals outside of the dialects' routes: the row in the record, and the answer in the shape that the path's clients read.
 
 use actix_web::http::ConnectionType;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::auth::Whose;
@@ -69,8 +70,18 @@ pub fn note_sign_in(request: &HttpRequest, name: &str, error: &Error) {
 
 /// Answers a request that no handler takes, in the dialect of its path, and closes the connection.
 pub fn refuse(request: &HttpRequest, error: Error) -> HttpResponse {
-    let dialect = of_client(&RequestHead::of(request, "")).unwrap_or(&OpenAi);
+    refuse_in(of_client(&RequestHead::of(request, "")), request, error)
+}
+
+/// The same in this dialect; `None`: as the gateway's own API does.
+pub fn refuse_in(dialect: Option<&'static dyn Dialect>, request: &HttpRequest, error: Error) -> HttpResponse {
+    let dialect = dialect.unwrap_or(&OpenAi);
     let mut response = respond(dialect.error(&error, &request_id(request)));
+    let id = HeaderValue::from_str(&request_id(request).to_string());
+    if let (Some(name), Ok(id)) = (dialect.request_id_header(), id) {
+        // The path may be that of another dialect, which has no such header.
+        response.headers_mut().insert(HeaderName::from_static(name), id);
+    }
     // The body was not read; keeping the connection would mean reading it to its end. actix writes `Connection` from this alone
     // and ignores a header of that name.
     response.head_mut().set_connection_type(ConnectionType::Close);

@@ -136,9 +136,15 @@ async fn routes_that_are_not_in_the_table_do_not_exist() {
     // Each client reads its own shape.
     for path in ["/api/nope", "//api/nope/", "/api"] {
         let told = gateway.get(path, None).await.json();
-        assert!(told["error"].as_str().is_some_and(|text| text.contains("POST /chat")), "{path}: {told}");
+        assert!(told["error"].as_str().is_some_and(|text| text.contains("Ollama's own API")), "{path}: {told}");
     }
-    for (path, words) in [("/v1/messages/batches", "Anthropic's API"), ("/v1/messages/", "`/v1/messages`")] {
+    for (path, words) in [
+        ("/v1/messages/batches", "batches"),
+        ("/v1/messages/", "`/v1/messages`"),
+        ("/messages", "`/v1/messages`"),
+        ("/v1/v1/messages", "`/v1/messages`"),
+        ("/anthropic/v1/messages", "without `/v1`"),
+    ] {
         let answer = gateway.post(path, Some(&admin), json!({})).await;
         let told = answer.json();
         assert_eq!((&told["type"], &told["error"]["type"]), (&json!("error"), &json!("not_found_error")), "{path}");
@@ -156,6 +162,10 @@ async fn routes_that_are_not_in_the_table_do_not_exist() {
         let error = answer.json()["error"].clone();
         assert_eq!((answer.status, &error["code"]), (404, &json!("unknown_url")), "{path}: {error}");
         assert!(error["message"].as_str().unwrap().contains(meant), "{path}: {error}");
+    }
+    for path in ["/v1/api/chat", "/ollama/api/chat"] {
+        let told = gateway.post(path, Some(&admin), hello()).await.json();
+        assert!(told["error"].as_str().is_some_and(|text| text.contains("it is `/api/chat`")), "{path}: {told}");
     }
     let chat = gateway.post("/chat/", None, hello()).await.json();
     assert!(chat["error"].as_str().unwrap().contains("`/chat`"), "{chat}");
