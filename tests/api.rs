@@ -103,6 +103,8 @@ mod recipes;
 mod record;
 #[path = "api/record_filters.rs"]
 mod record_filters;
+#[path = "api/responses.rs"]
+mod responses;
 #[path = "api/retention.rs"]
 mod retention;
 #[path = "api/rights.rs"]

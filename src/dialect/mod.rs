@@ -12,6 +12,7 @@ use crate::base::ids::RequestId;
 use crate::model::catalog::ModelCard;
 use crate::model::chat::{ChatEvent, ChatReply};
 use crate::model::credential::Credential;
+use crate::model::kept::{KeptAnswer, missing_answer};
 use crate::model::manage::{BlobDigest, ChangeStep, ModelChange};
 use crate::model::rights::Scope;
 use crate::model::work::Work;
@@ -60,6 +61,10 @@ pub trait Dialect: Sync {
     fn credential(&self, head: &dyn Head) -> Result<Option<Credential>, Error>;
     /// Translates the body of an inference request, or returns an error that names the field.
     fn decode(&self, head: &dyn Head, body: &[u8]) -> Result<Decoded, Error>;
+    /// Puts an earlier answer with its conversation before the messages of the request that goes on from it.
+    fn follow(&self, _: KeptAnswer, _: &Continuation, _: &mut Work) -> Result<(), Error> {
+        Err(missing_answer())
+    }
     /// Returns status, headers and body of an error before the answer has begun.
     fn error(&self, error: &Error, id: &RequestId) -> Reply;
     /// Returns what the base URL of its clients must be, for one that looks for a route at another path.
@@ -95,6 +100,21 @@ pub enum Serves {
     Lookup(Lookup),
     /// Changes of the models of an upstream, to tokens that may make them.
     Manage(&'static Manage),
+    /// An answer that the record keeps for the caller.
+    Kept(KeptRoute),
+}
+
+/// A route about an answer of the past, by the `{id}` of the path.
+#[derive(Debug, Clone, Copy)]
+pub struct KeptRoute {
+    /// The route by which such answers are made.
+    pub api: &'static str,
+    /// Returns the request whose answer has this id; `None`: none has it.
+    pub request: fn(id: &str) -> Option<RequestId>,
+    /// Shows it, as the query of the request asks.
+    pub shown: fn(KeptAnswer, query: &str) -> Result<Reply, Error>,
+    /// Afterwards it is gone for its clients. The record keeps it.
+    pub deletes: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -153,6 +173,7 @@ impl Route {
             Serves::Inference(scope) => scope,
             Serves::List(_) | Serves::Lookup(_) => Scope::Models,
             Serves::Manage(_) => Scope::ManageModels,
+            Serves::Kept(_) => Scope::Chat,
         }
     }
 
@@ -177,6 +198,8 @@ pub struct Decoded {
 pub struct Continuation {
     /// The answer that it goes on from: its conversation and itself come before the messages of this request.
     pub follows: Option<RequestId>,
+    /// How many messages of this request stay in front of those.
+    pub leading: usize,
     /// What a later request for this answer needs besides the record's contents: JSON of the dialect's own, kept with them.
     pub settings: Option<Bytes>,
 }

@@ -9,6 +9,7 @@ use crate::dialect::{
     Continuation, Decoded, Delivery, Dialect, Head, Reply, Route, Serves, json, models, surrogates, wire,
 };
 use crate::model::credential::Credential;
+use crate::model::kept::KeptAnswer;
 use crate::model::model_name::ModelName;
 use crate::model::rights::Scope;
 use crate::model::work::Work;
@@ -26,7 +27,7 @@ pub struct OpenAi;
 
 const COMPLETIONS: &str = "/v1/completions";
 const EMBEDDINGS: &str = "/v1/embeddings";
-const RESPONSES: &str = "/v1/responses";
+pub const RESPONSES: &str = "/v1/responses";
 
 /// Fields that hold client data.
 const OWN: &[&str] = &["arguments", "metadata", "parameters", "schema"];
@@ -36,6 +37,9 @@ const ROUTES: &[Route] = &[
     Route { method: "POST", path: COMPLETIONS, serves: Serves::Inference(Scope::Chat) },
     Route { method: "POST", path: EMBEDDINGS, serves: Serves::Inference(Scope::Embeddings) },
     Route { method: "POST", path: RESPONSES, serves: Serves::Inference(Scope::Chat) },
+    Route { method: "GET", path: "/v1/responses/{id}", serves: Serves::Kept(responses::GET) },
+    Route { method: "DELETE", path: "/v1/responses/{id}", serves: Serves::Kept(responses::DELETE) },
+    Route { method: "GET", path: "/v1/responses/{id}/input_items", serves: Serves::Kept(responses::INPUT_ITEMS) },
     Route { method: "GET", path: "/v1/models", serves: Serves::List(models::list) },
     Route { method: "GET", path: "/v1/models/{id:.*}", serves: Serves::Lookup(models::LOOKUP) },
 ];
@@ -62,6 +66,10 @@ impl Dialect for OpenAi {
             RESPONSES => responses::decode(head, body),
             _ => chat(head, body),
         }
+    }
+
+    fn follow(&self, kept: KeptAnswer, continuation: &Continuation, work: &mut Work) -> Result<(), Error> {
+        responses::follow(kept, continuation, work)
     }
 
     fn error(&self, error: &Error, _: &RequestId) -> Reply {

@@ -76,6 +76,7 @@ impl DecodedRequest {
                 work,
                 ignored: self.ignored.clone(),
                 notes: vec![format!("answer {} of {choices} to the request {first}", choice + 1)],
+                settings: self.settings.clone(),
                 memory: self.memory.again()?,
                 end: self.end.clone(),
             })

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -91,6 +92,8 @@ pub struct DecodedRequest {
     pub ignored: Vec<String>,
     /// For the record alone.
     pub notes: Vec<String>,
+    /// What a later request for its answer needs, for the record.
+    pub settings: Option<Bytes>,
     /// The memory of its body, released once it is forwarded.
     pub memory: BodyBytes,
     /// Where its end is noted.
@@ -296,6 +299,7 @@ impl Gateway {
                 call: &call,
                 address: asked.address,
                 notes: allowed.notes,
+                settings: asked.settings,
                 end: asked.end,
             })
             .await;

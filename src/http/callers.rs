@@ -199,6 +199,11 @@ pub async fn model_reader(dialect: &dyn Dialect, request: &HttpRequest) -> Resul
     checked(dialect, request, check).await.map(Asker::Account)
 }
 
+/// Returns who asks for an answer of theirs: a user with a JWT, or a token with the scope `chat`.
+pub async fn chat_caller(dialect: &dyn Dialect, request: &HttpRequest) -> Result<Identity, Error> {
+    checked(dialect, request, |request, who| who.check_use(&[Scope::Chat], address(request))).await
+}
+
 /// Authenticates the caller by the credential that `dialect` finds, and checks. A refusal is recorded, with the user if known.
 async fn checked(
     dialect: &dyn Dialect,
@@ -233,7 +238,7 @@ fn check_person(who: &Identity) -> Result<(), Error> {
     }
 }
 
-fn auth(request: &HttpRequest) -> Result<&Auth, Error> {
+pub fn auth(request: &HttpRequest) -> Result<&Auth, Error> {
     let auth = request.app_data::<web::Data<Auth>>();
     auth.map(|auth| auth.get_ref()).ok_or_else(|| Error::internal(anyhow::anyhow!("no Auth")))
 }

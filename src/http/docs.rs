@@ -58,8 +58,8 @@ pub mod texts;
     ),
     servers((url = "/", description = "This gateway")),
     paths(
-        chat, chat_completions, completions, responses::create, embeddings, list, messages,
-        one,
+        chat, chat_completions, completions, responses::create, responses::get, responses::delete, responses::input_items,
+        embeddings, list, messages, one,
         ollama_api::ollama_chat, ollama_api::ollama_generate, ollama_api::ollama_embed, ollama_api::ollama_embeddings,
         ollama_api::ollama_tags,
         manage::pull, manage::push, manage::create, manage::copy, manage::delete, manage::upload, manage::has_blob

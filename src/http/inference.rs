@@ -17,6 +17,7 @@ use crate::gateway::{DecodedRequest, Gateway, Refused, stopped};
 use crate::http::access::{asks_a_model, sent_by, was_refused};
 use crate::http::delivery::{Exchange, panicked};
 use crate::http::head::{RequestHead, address, request_id};
+use crate::http::kept::followed;
 use crate::http::refusals::{note_owner, note_sign_in};
 use crate::http::standing::{Named, add_headers, limit_headers, queue_headers};
 use crate::http::{body, reply};
@@ -150,7 +151,7 @@ impl Door<'_> {
             return Err(stopped().into());
         }
         let Read { admitted, decoded, memory } = self.read(payload, &mut known.caller).await?;
-        let Decoded { work, reply, delivery, ignored, .. } = decoded;
+        let Decoded { work, reply, delivery, ignored, continuation, .. } = decoded;
         known.model = Some(work.model().as_str().to_owned());
         let asked = DecodedRequest {
             id: self.id,
@@ -161,6 +162,7 @@ impl Door<'_> {
             work,
             ignored,
             notes: Vec::new(),
+            settings: continuation.settings,
             memory,
             end: self.end.clone(),
         };
@@ -196,8 +198,10 @@ impl Door<'_> {
                 let admitted = self.admit(credential, caller).await?;
                 let sender = Sender::User(admitted.who.user_id());
                 let received = body::read(self.request, &mut payload, &self.config.limits, sender).await?;
-                let decoded = self.dialect.decode(&head, &received)?;
-                Ok(Read { admitted, decoded, memory: received.into_held() })
+                let mut decoded = self.dialect.decode(&head, &received)?;
+                let mut memory = received.into_held();
+                self.follow(&mut decoded, &admitted.who, &mut memory).await?;
+                Ok(Read { admitted, decoded, memory })
             }
             None if self.may_carry_credentials_in_its_body() => {
                 let sender = body::stranger(self.request);
@@ -211,6 +215,15 @@ impl Door<'_> {
             }
             None => Err(Error::bad_token("none was sent; send `Authorization: Bearer …`").into()),
         }
+    }
+
+    /// Puts the answer that the request goes on from, and its conversation, before its messages.
+    async fn follow(&self, decoded: &mut Decoded, who: &Identity, memory: &mut BodyBytes) -> Result<(), Error> {
+        let Some(follows) = decoded.continuation.follows else { return Ok(()) };
+        let before = decoded.work.bytes_held();
+        let kept = followed(self.request, who, follows, self.route.path).await?;
+        self.dialect.follow(kept, &decoded.continuation, &mut decoded.work)?;
+        memory.add(decoded.work.bytes_held().saturating_sub(before))
     }
 
     /// Returns whether the route takes credentials in the body: `/chat` alone.

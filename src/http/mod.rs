@@ -40,6 +40,7 @@ pub mod host_view;
 pub mod hosts;
 pub mod idle_reader;
 pub mod inference;
+pub mod kept;
 pub mod manage;
 pub mod me;
 pub mod metrics;
@@ -263,6 +264,7 @@ fn of_dialects(shared: Rc<SharedRoute>) -> ActixRoute {
                 Serves::Inference(_) => inference::answer(dialect, route, request, payload).await,
                 Serves::List(_) | Serves::Lookup(_) => models::answer(dialect, route, request, payload).await,
                 Serves::Manage(manage) => manage::answer(dialect, route.path, manage, request, payload).await,
+                Serves::Kept(kept) => kept::answer(dialect, kept, request).await,
             }
         }
     })

@@ -56,7 +56,7 @@ async fn read_models(
             };
             (lookup.found)(head, &find(&name, gateway, reader.identity()).await?)
         }
-        Serves::Inference(_) | Serves::Manage(_) => {
+        Serves::Inference(_) | Serves::Manage(_) | Serves::Kept(_) => {
             Err(Error::internal(anyhow::anyhow!("a route that is neither a list nor a lookup")))
         }
     }

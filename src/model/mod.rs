@@ -5,6 +5,7 @@ pub mod chat;
 pub mod complete;
 pub mod credential;
 pub mod embed;
+pub mod kept;
 pub mod manage;
 pub mod model_name;
 pub mod people;

@@ -134,6 +134,8 @@ words! {
     TokenPaused = "token_paused",
     TokenResumed = "token_resumed",
     RequestCancelled = "request_cancelled",
+    /// A user deleted an answer for its clients; the record keeps it.
+    ResponseDeleted = "response_deleted",
     ContentsSearched = "contents_searched",
     ContentsViewed = "contents_viewed",
     ExportCreated = "export_created",

@@ -57,6 +57,17 @@ impl Work {
         }
     }
 
+    /// Returns the bytes that it takes in memory: its text and its images.
+    pub fn bytes_held(&self) -> usize {
+        let images = match self {
+            Work::Chat(chat) => {
+                chat.messages.iter().flat_map(|message| message.images()).map(|image| image.bytes.len()).sum()
+            }
+            Work::Complete(_) | Work::Embed(_) => 0,
+        };
+        self.prompt_bytes() + images
+    }
+
     /// Estimates the prompt's tokens before a model has counted them; `bytes` is the result of `prompt_bytes`.
     pub fn guess_prompt_tokens(&self, bytes: usize) -> u64 {
         let images = match self {

@@ -8,6 +8,7 @@ use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::model::catalog::{LoadedModel, ModelCard, Skills};
 use crate::model::chat::ChatEvent;
+use crate::model::kept::Conversation;
 use crate::model::manage::{BlobDigest, ChangeStep, ModelChange};
 use crate::model::model_name::ModelName;
 use crate::model::provider_kind::ProviderKind;
@@ -48,6 +49,9 @@ pub trait Provider: Sync {
 
     /// Returns a decoder for the answer to a call.
     fn decoder(&self, reading: &Reading) -> Box<dyn Decoder>;
+
+    /// Reads back the conversation of a chat from the body of its call, as the record has it.
+    fn conversation(&self, body: &[u8]) -> Result<Conversation, Error>;
 
     /// Translates an upstream's error answer to a call.
     fn failure(&self, status: u16, body: &[u8]) -> Error;

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::base::error::Error;
 use crate::base::secret::Secret;
 use crate::model::catalog::{LoadedModel, ModelCard, Skills};
+use crate::model::kept::Conversation;
 use crate::model::manage::{BlobDigest, ModelChange};
 use crate::model::model_name::ModelName;
 use crate::model::work::Work;
@@ -22,6 +23,7 @@ mod loaded;
 mod manage;
 mod models;
 mod naming;
+mod read_back;
 mod refs;
 mod request;
 mod schema;
@@ -47,6 +49,10 @@ impl Provider for OllamaProvider {
             Reading::Completion => Box::new(TextDecoder::completion()),
             Reading::Embeddings { texts, dimensions } => Box::new(EmbedDecoder::new(*texts, *dimensions)),
         }
+    }
+
+    fn conversation(&self, body: &[u8]) -> Result<Conversation, Error> {
+        read_back::conversation(body)
     }
 
     fn failure(&self, status: u16, body: &[u8]) -> Error {

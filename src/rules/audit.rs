@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::auth::Identity;
@@ -62,6 +63,8 @@ pub struct Intent<'a> {
     pub address: Option<IpAddr>,
     /// Fields without effect, hints that were left out, values that were clamped.
     pub notes: Vec<String>,
+    /// What a later request for the answer needs besides the contents.
+    pub settings: Option<Bytes>,
     /// Where the end of the request is noted.
     pub end: EndNote,
 }
@@ -107,8 +110,9 @@ impl Audit {
         let opened = Instant::now();
         // The disk may have filled since the request came.
         self.check_disk()?;
-        self.disk.takes(intent.call.body.len() + ROW_BYTES);
-        let mut room = self.room_for(intent.call.body.len() + RESULT_BYTES + 2 * ROW_BYTES).await?;
+        let bytes = intent.call.body.len() + intent.settings.as_ref().map_or(0, Bytes::len);
+        self.disk.takes(bytes + ROW_BYTES);
+        let mut room = self.room_for(bytes + RESULT_BYTES + 2 * ROW_BYTES).await?;
         // The intent's part is released after its sync; the result's part stays reserved.
         let for_result = room.split(RESULT_BYTES + ROW_BYTES);
 
@@ -134,13 +138,17 @@ impl Audit {
         if !intent.notes.is_empty() {
             parts.push(NewPart { part: 2, kind: rows::PART_NOTES, body: intent.notes.join("\n").into() });
         }
+        let can_be_followed = intent.settings.is_some();
+        if let Some(settings) = intent.settings {
+            parts.push(NewPart { part: parts.len() as i64, kind: rows::PART_SETTINGS, body: settings });
+        }
 
         let slot = IntentSlot::default();
         let model_served = Some(intent.canonical.to_owned());
         let result = NewRow { kind: Kind::Result, commitment: None, model_served, ..row.clone() };
         // The guard exists before the await: if the client leaves during it, the result row follows the intent's.
         let record = Record::new(self.clone(), slot.clone(), result, parts.len() as i64, salt, opened, for_result);
-        let record = record.noted_in(intent.end);
+        let record = record.noted_in(intent.end).followed_later(can_be_followed);
         let (done, synced) = oneshot::channel();
         let opening = NewEntry::Intent(Box::new(Opening { slot, row, parts, images }));
         self.store.append(opening, move |_, committed| {

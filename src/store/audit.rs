@@ -10,12 +10,14 @@ use crate::store::search::Search;
 
 mod entries;
 mod insert;
+mod kept;
 mod paging;
 mod reading;
 mod rows;
 mod writing;
 
 pub use entries::{Closing, IntentSlot, NewEntry, NewImage, Opening, Segment, write};
+pub use kept::{KeptFor, KeptRequest};
 pub use paging::{Beginning, SearchedTo};
 pub use reading::{Neighbours, contents, last_at, last_before, newest_log_id, open_intents};
 pub use rows::{NewPart, NewRow, Row, StoredPart};
@@ -31,6 +33,10 @@ pub const PART_DETAIL: &str = "detail";
 pub const PART_ADDRESS: &str = "address";
 /// The salt of a request's commitments, then the client's address, if it is known.
 pub const PART_ORIGIN: &str = "origin";
+/// What a dialect needs for a later request about this answer.
+pub const PART_SETTINGS: &str = "settings";
+/// An answer that was cut at its limit of tokens; only beside settings.
+pub const PART_CUT: &str = "cut";
 pub const SALT_BYTES: usize = 32;
 
 /// The watermark up to which every intent has its result.

@@ -8,11 +8,17 @@ use crate::dialect::openai::responses::answer::ResponsesAnswer;
 use crate::dialect::{Continuation, Decoded, Head, json};
 use crate::model::work::Work;
 
+pub use follow::follow;
+pub use kept::{DELETE, GET, INPUT_ITEMS};
+
 mod answer;
 mod content;
 mod events;
+mod follow;
 mod ids;
+mod input_items;
 mod items;
+mod kept;
 mod object;
 mod output;
 mod request;
@@ -20,13 +26,8 @@ mod settings;
 mod tools;
 
 pub fn decode(head: &dyn Head, body: json::Object<'_>) -> Result<Decoded, Error> {
-    let asked = request::read(body)?;
-    if asked.follows.is_some() {
-        return Err(Error::unsupported(
-            "previous_response_id",
-            "`previous_response_id` is not offered yet; send the whole conversation",
-        ));
-    }
+    let asked = request::read(head, body)?;
+    let leading = usize::from(asked.echo.instructions.is_some());
     let settings = asked.echo.settings.to_bytes();
     Ok(Decoded {
         work: Work::Chat(asked.chat),
@@ -34,6 +35,6 @@ pub fn decode(head: &dyn Head, body: json::Object<'_>) -> Result<Decoded, Error>
         delivery: delivery(asked.stream),
         ignored: asked.ignored.into_names(),
         credential: None,
-        continuation: Continuation { follows: asked.follows, settings: Some(settings) },
+        continuation: Continuation { follows: asked.follows, leading, settings: Some(settings) },
     })
 }

@@ -329,6 +329,7 @@ fn dialect_errors(method: &str, path: &str) -> Vec<&'static ErrorAnswer> {
             }
             errors
         }
+        Some(Serves::Kept(_)) => vec![&UNAUTHENTICATED, &FORBIDDEN, &NOT_FOUND],
         None => Vec::new(),
     }
 }

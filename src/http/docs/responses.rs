@@ -1,7 +1,7 @@
 //! OpenAI's Responses as the OpenAPI document describes them: what `dialect/openai/responses` reads and writes; see `chat`.
 
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::http::docs::chat::ReasoningEffort;
 
@@ -57,6 +57,62 @@ use crate::http::docs::chat::ReasoningEffort;
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 pub fn create() {}
 
+/// Returns one of your responses.
+///
+/// A token finds the responses that it made, a user all of theirs, for as long as the record keeps their contents. Anything else
+/// is the same 404: an unknown id, one that was deleted, one with `store: false`, and somebody else's.
+#[utoipa::path(get, path = "/v1/responses/{id}", operation_id = "get_response", tag = "chat", params(("id" = String, Path)),
+    responses((status = 200, body = ResponseObject), (status = 400)))]
+#[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
+pub fn get() {}
+
+/// Deletes one of your responses.
+///
+/// It can't be fetched or followed any more. The record keeps the request.
+#[utoipa::path(delete, path = "/v1/responses/{id}", operation_id = "delete_response", tag = "chat", params(("id" = String, Path)),
+    responses((status = 200, body = DeletedResponse), (status = 429), (status = 503)))]
+#[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
+pub fn delete() {}
+
+/// Lists what one of your responses was made from.
+///
+/// These are the items of the whole conversation, without instructions.
+#[utoipa::path(get, path = "/v1/responses/{id}/input_items", operation_id = "list_response_input", tag = "chat",
+    params(("id" = String, Path), InputItemsQuery),
+    responses((status = 200, body = InputItems), (status = 400)))]
+#[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
+pub fn input_items() {}
+
+#[derive(Serialize, ToSchema)]
+pub struct DeletedResponse {
+    id: String,
+    #[schema(example = "response")]
+    object: String,
+    deleted: bool,
+}
+
+#[derive(Serialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct InputItemsQuery {
+    /// The id of an item: only those behind it.
+    after: Option<String>,
+    /// `asc`: the oldest first. Default: `desc`.
+    order: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct InputItems {
+    #[schema(example = "list")]
+    object: String,
+    #[schema(value_type = Vec<Object>)]
+    data: Vec<serde_json::Value>,
+    #[schema(required = true)]
+    first_id: Option<String>,
+    #[schema(required = true)]
+    last_id: Option<String>,
+    has_more: bool,
+}
+
 /// A response's request. Other parameters are accepted: those without effect here are named in the header
 /// `x-ignored-parameters` of the answer, and those that would change the answer and are not supported are refused with 400.
 #[derive(Serialize, ToSchema)]
@@ -65,6 +121,8 @@ pub struct ResponseRequest {
     #[schema(example = "llama3.2:latest")]
     model: String,
     input: ResponseInput,
+    /// A response that this one goes on from: its conversation and answer come before `input`, without its instructions.
+    previous_response_id: Option<String>,
     /// What the model is told before the conversation.
     instructions: Option<String>,
     /// Sends the answer as server-sent events while it is written.

@@ -65,15 +65,16 @@ fn schema_of_calls(tools: &[Tool]) -> Result<Finished, Error> {
     grammar.finish(json!({ "anyOf": calls }), "tools")
 }
 
+/// The words before the functions in the order to call one. `read_back` looks for them.
+pub const ORDER: &str = "Answer with one function call, written as a JSON object: \
+                         {\"name\": \"…\", \"arguments\": {…}}. The functions are:\n";
+
 /// Forces a call, since Ollama has no `tool_choice`: the model is told to call and is bound to the schema of a call, and the
 /// answer's text is read back into one. `tools` is then not sent; with it, Ollama would look for calls as well.
 fn bound_to_call(request: &ChatRequest, tools: &[WireTool<'_>]) -> ChatRequest {
     let functions: Vec<_> = tools.iter().map(|tool| &tool.function).collect();
     let functions = serde_json::to_string(&functions).unwrap_or_default();
-    let order = format!(
-        "Answer with one function call, written as a JSON object: \
-         {{\"name\": \"…\", \"arguments\": {{…}}}}. The functions are:\n{functions}"
-    );
+    let order = format!("{ORDER}{functions}");
     let mut request = request.clone();
     match request.messages.first_mut() {
         Some(first) if first.role == Role::System => {

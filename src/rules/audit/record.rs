@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::base::error::{Error, chain};
 use crate::base::vital::panic_on_purpose;
 use crate::metrics::ModelIndex;
-use crate::model::chat::{ChatEvent, End, Piece, Spent};
+use crate::model::chat::{ChatEvent, End, Finish, Piece, Spent};
 use crate::rules::audit::contents::{
     AnswerContents, COMMITTED_ANSWER, COMMITTED_REASONING, COMMITTED_TOOL_CALLS, commitment, write_call,
 };
@@ -47,6 +48,8 @@ pub struct Record {
     segments: Vec<Segment>,
     /// Notes that came after the intent's; they are written with the result.
     notes: Vec<String>,
+    /// A later request may ask how the answer ended.
+    can_be_followed: bool,
 }
 
 impl Record {
@@ -79,7 +82,14 @@ impl Record {
             end_note: EndNote::default(),
             segments: Vec::new(),
             notes: Vec::new(),
+            can_be_followed: false,
         }
+    }
+
+    /// Keeps whether the answer was cut, for later requests.
+    pub fn followed_later(mut self, can_be_followed: bool) -> Record {
+        self.can_be_followed = can_be_followed;
+        self
     }
 
     /// Notes its end in `end`, too.
@@ -278,6 +288,10 @@ impl Record {
         if !self.notes.is_empty() {
             let body = self.notes.join("\n").into();
             parts.push(NewPart { part: self.next_part, kind: rows::PART_NOTES, body });
+            self.next_part += 1;
+        }
+        if self.can_be_followed && self.end.as_ref().is_some_and(|end| end.finish == Finish::Length) {
+            parts.push(NewPart { part: self.next_part, kind: rows::PART_CUT, body: Bytes::new() });
         }
         let AnswerContents { text, reasoning, tool_calls, .. } = &self.contents;
         let said: [(u8, &[u8]); 3] =

@@ -129,6 +129,11 @@ pub struct BodyBytes {
 }
 
 impl BodyBytes {
+    /// Extends the reservation by `bytes`, for what a body refers to.
+    pub fn add(&mut self, bytes: usize) -> Result<(), Error> {
+        self.grow(self.bytes.saturating_add(bytes))
+    }
+
     /// Extends the reservation to `bytes` in total, or refuses that and keeps what it has.
     pub fn grow(&mut self, bytes: usize) -> Result<(), Error> {
         let more = bytes.saturating_sub(self.bytes);

@@ -54,15 +54,15 @@ impl Ended {
 
 impl ResponsesAnswer {
     pub fn new(head: &dyn Head, echo: ResponsesEcho) -> Self {
-        ResponsesAnswer::of(head.request_id(), head.received_at().seconds(), echo)
+        ResponsesAnswer::of(head.request_id(), echo)
     }
 
     /// Returns the encoder of the response to this request.
-    pub fn of(request: RequestId, created_at: i64, echo: ResponsesEcho) -> Self {
+    pub fn of(request: RequestId, echo: ResponsesEcho) -> Self {
         ResponsesAnswer {
             id: ids::of_response(&request),
             request,
-            created_at,
+            created_at: echo.settings.created_at,
             echo,
             numbered: Numbered::default(),
             has_begun: false,

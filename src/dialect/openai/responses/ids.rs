@@ -2,7 +2,6 @@
 
 use uuid::Uuid;
 
-use crate::base::error::Error;
 use crate::base::ids::RequestId;
 
 const RESPONSE: &str = "resp_";
@@ -16,11 +15,6 @@ pub fn request_of(id: &str) -> Option<RequestId> {
     let hex = id.strip_prefix(RESPONSE)?;
     let is_ours = hex.len() == 32 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if is_ours { Uuid::try_parse(hex).ok().map(RequestId) } else { None }
-}
-
-/// Returns the one answer to ids that are malformed, unknown, deleted, expired, not stored, or somebody else's.
-pub fn missing() -> Error {
-    Error::NotFound { what: "response of that id".into() }
 }
 
 #[cfg(test)]

@@ -121,8 +121,8 @@ impl Conversation {
     }
 
     fn reasoning(&mut self, item: ReasoningItem, at: &At<'_>, ignored: &mut Ignored) -> Result<(), Error> {
-        let texts = |texts: Vec<WireText>, between: &str| {
-            texts.into_iter().filter_map(|text| text.text).collect::<Vec<_>>().join(between)
+        let texts = |texts: Option<Vec<WireText>>, between: &str| {
+            texts.into_iter().flatten().filter_map(|text| text.text).collect::<Vec<_>>().join(between)
         };
         let content = texts(item.content, "");
         let text = if content.is_empty() { texts(item.summary, "\n\n") } else { content };
@@ -221,11 +221,11 @@ struct MessageItem<'a> {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct ReasoningItem {
-    content: Vec<WireText>,
+    content: Option<Vec<WireText>>,
     encrypted_content: Option<String>,
     id: Unread,
     status: Unread,
-    summary: Vec<WireText>,
+    summary: Option<Vec<WireText>>,
     r#type: Unread,
 }
 

@@ -5,6 +5,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
+use crate::dialect::Head;
 use crate::dialect::effort::Effort;
 use crate::dialect::json::values::{Integer, NotOffered, Number, TokenLimit};
 use crate::dialect::json::{self, At, Ignored, NoEffect, Object, Sent, Tree, Unread};
@@ -14,6 +15,7 @@ use crate::dialect::openai::responses::items::read_input;
 use crate::dialect::openai::responses::settings::{FormatSettings, ResponsesSettings, effort};
 use crate::dialect::openai::responses::tools::{ResponsesChoice, read_choice, read_tools};
 use crate::model::chat::{ChatRequest, Format, Message, Role, Sampling, Think, Thinking};
+use crate::model::kept::missing_answer;
 use crate::model::too_long::TooLong;
 
 /// OpenAI's own limit.
@@ -121,7 +123,7 @@ struct WireFormat {
     r#type: Option<String>,
 }
 
-pub fn read(mut body: Object<'_>) -> Result<ResponsesRequest, Error> {
+pub fn read(head: &dyn Head, mut body: Object<'_>) -> Result<ResponsesRequest, Error> {
     let mut ignored = Ignored::default();
     let input = json::take(&mut body, "input");
     let tools = json::take(&mut body, "tools");
@@ -129,7 +131,7 @@ pub fn read(mut body: Object<'_>) -> Result<ResponsesRequest, Error> {
     check_offered(&body)?;
     let model = parse_model(body.model)?;
     let follows =
-        body.previous_response_id.as_deref().map(|id| ids::request_of(id).ok_or_else(ids::missing)).transpose()?;
+        body.previous_response_id.as_deref().map(|id| ids::request_of(id).ok_or_else(missing_answer)).transpose()?;
 
     let at = At::Body.key("tools");
     let tools = tools.map(|tools| read_tools(tools.array(&at)?, &at, &mut ignored)).transpose()?.unwrap_or_default();
@@ -155,6 +157,7 @@ pub fn read(mut body: Object<'_>) -> Result<ResponsesRequest, Error> {
     let cuts = matches!(body.truncation, Some(Truncation::Auto));
     let parallel_tool_calls = body.parallel_tool_calls.unwrap_or(true);
     let settings = ResponsesSettings {
+        created_at: head.received_at().seconds(),
         store: body.store.unwrap_or(true),
         instructions_bytes: body.instructions.as_ref().map_or(0, String::len),
         namespaces: tools.namespaces.clone(),

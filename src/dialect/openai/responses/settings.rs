@@ -4,13 +4,17 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::base::error::Error;
 use crate::dialect::wire;
 use crate::model::chat::Think;
+use crate::model::kept::missing_answer;
 
 /// The settings of a request as its response repeats them. They are kept in the record as JSON, so a field may be added, but
 /// none may change its meaning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ResponsesSettings {
+    /// Seconds since the epoch.
+    pub created_at: i64,
     /// The response can be fetched and followed later.
     pub store: bool,
     /// Length of the instructions, with which the conversation begins. They are not carried over to a response that follows.
@@ -47,6 +51,12 @@ pub enum FormatSettings {
 }
 
 impl ResponsesSettings {
+    /// Reads the settings of a response that is kept. One that was not to be stored is missing.
+    pub fn kept(bytes: &[u8]) -> Result<Self, Error> {
+        let settings: ResponsesSettings = serde_json::from_slice(bytes).map_err(Error::internal)?;
+        if settings.store { Ok(settings) } else { Err(missing_answer()) }
+    }
+
     pub fn to_bytes(&self) -> Bytes {
         wire::json_bytes(self).into()
     }

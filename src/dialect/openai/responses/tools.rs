@@ -167,7 +167,7 @@ pub struct NamedFunctions {
     name: Option<String>,
     namespace: Option<String>,
     server_label: Unread,
-    tools: Vec<NamedTool>,
+    tools: Option<Vec<NamedTool>>,
     r#type: Option<String>,
 }
 
@@ -216,9 +216,10 @@ fn read_allowed(choice: NamedFunctions, at: &At<'_>, ignored: &mut Ignored) -> R
         Some(_) => return Err(at.key("mode").invalid("must be `auto` or `required`")),
     };
     let at = &at.key("tools");
-    let mut names = Vec::with_capacity(choice.tools.len());
-    let mut told = Vec::with_capacity(choice.tools.len());
-    for (number, tool) in choice.tools.into_iter().enumerate() {
+    let tools = choice.tools.unwrap_or_default();
+    let mut names = Vec::with_capacity(tools.len());
+    let mut told = Vec::with_capacity(tools.len());
+    for (number, tool) in tools.into_iter().enumerate() {
         let at = &at.index(number);
         match tool.r#type.as_deref() {
             Some("function") => {

@@ -138,6 +138,7 @@ impl RecordedAct<'_> {
             Act::TokenPaused => self.with_token(gateway.words("paused"), &self.why_paused()),
             Act::TokenResumed => self.with_token(host.words("resumed"), ""),
             Act::RequestCancelled => self.with_subject(host.words("ended a request of"), ""),
+            Act::ResponseDeleted => host.words("deleted a response of theirs for their programs"),
             Act::ContentsSearched if self.subject.is_none() => {
                 host.words(format!("searched what everybody wrote{}", self.found()))
             }
@@ -276,6 +277,7 @@ pub fn act_name(act: Act) -> &'static str {
         Act::TokenPaused => "paused an access token",
         Act::TokenResumed => "resumed an access token",
         Act::RequestCancelled => "ended a request",
+        Act::ResponseDeleted => "deleted a response",
         Act::ContentsSearched => "searched contents",
         Act::ContentsViewed => "read contents",
         Act::ExportCreated => "began an export",
