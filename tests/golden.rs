@@ -113,7 +113,7 @@ fn event_line(event: &ChatEvent) -> Value {
         Piece::Logprobs(tokens) => json!({"at": at, "logprobs": tokens.iter().map(token_line).collect::<Value>()}),
         Piece::Embedding(Embedding(numbers)) => json!({"at": at, "embedding": numbers}),
         Piece::End(End { finish, usage, timings }) => json!({"at": at, "end": {
-            "finish": match finish { Finish::Stop => "stop", Finish::Length => "length", Finish::ToolCalls => "tool_calls" },
+            "finish": match finish { Finish::Stop => Value::from("stop"), Finish::Length => "length".into(), Finish::ToolCalls => "tool_calls".into(), Finish::StopSequence(number) => json!({ "stop_sequence": number }) },
             "prompt_tokens": usage.prompt_tokens, "answer_tokens": usage.answer_tokens,
             "total_ns": timings.total_ns, "load_ns": timings.load_ns,
             "prompt_ns": timings.prompt_ns, "answer_ns": timings.answer_ns,
@@ -156,7 +156,8 @@ fn read_event(line: &Value) -> Result<ChatEvent, Error> {
         let end = &line["end"];
         let count = |name: &str| end[name].as_u64().unwrap();
         Piece::End(End {
-            finish: match end["finish"].as_str().unwrap() {
+            finish: match end["finish"].as_str().unwrap_or("stop_sequence") {
+                "stop_sequence" => Finish::StopSequence(end["finish"]["stop_sequence"].as_u64().unwrap() as usize),
                 "stop" => Finish::Stop,
                 "length" => Finish::Length,
                 "tool_calls" => Finish::ToolCalls,
@@ -218,14 +219,19 @@ fn read_reading(case: &Path) -> Reading {
     Reading::Chat {
         must_call: serde_json::from_value(reading["must_call"].clone()).unwrap(),
         one_call: reading["one_call"].as_bool().unwrap(),
+        stops: serde_json::from_value(reading["stops"].clone()).unwrap_or_default(),
     }
 }
 
 /// The other way round; `None`: plainly.
 fn reading_line(reading: &Reading) -> Option<Value> {
     match reading {
-        Reading::Chat { must_call, one_call } if *one_call || !must_call.is_empty() => {
-            Some(json!({"must_call": must_call, "one_call": one_call}))
+        Reading::Chat { must_call, one_call, stops } if *one_call || !must_call.is_empty() || !stops.is_empty() => {
+            let mut line = json!({"must_call": must_call, "one_call": one_call});
+            if !stops.is_empty() {
+                line["stops"] = stops.clone().into();
+            }
+            Some(line)
         }
         Reading::Chat { .. } => None,
         Reading::Completion => Some("completion".into()),
@@ -282,6 +288,7 @@ fn providers_translate_as_their_files_say() {
 /// A folder of cases per route.
 static DIALECTS: &[(&str, &dyn Dialect, &str)] = &[
     ("anthropic", &dialect::anthropic::Anthropic, "/v1/messages"),
+    ("anthropic_count", &dialect::anthropic::Anthropic, "/v1/messages/count_tokens"),
     ("legacy", &dialect::legacy::Legacy, "/chat"),
     ("ollama", &dialect::ollama::Ollama, "/api/chat"),
     ("ollama_generate", &dialect::ollama::Ollama, "/api/generate"),
@@ -327,7 +334,7 @@ fn hold_decoded(outputs: &mut Outputs, case: &Path, decoded: Decoded) {
         Credential::Bearer(token) => format!("bearer {}", token.expose()),
     });
     let content_type = match delivery {
-        Delivery::Whole => None,
+        Delivery::Whole | Delivery::Count => None,
         Delivery::Stream { content_type } => Some(content_type),
     };
     let mut decoded = json!({"stream": content_type, "ignored": ignored, "credential": credential, "images": images});
@@ -347,7 +354,7 @@ fn hold_decoded(outputs: &mut Outputs, case: &Path, decoded: Decoded) {
     });
     let mut out = BytesMut::new();
     match delivery {
-        Delivery::Whole => {
+        Delivery::Whole | Delivery::Count => {
             let events: Vec<_> = events.map(|(choice, event)| (choice, event.unwrap())).collect();
             let of = |wanted: u8| events.iter().filter(move |(choice, _)| *choice == usize::from(wanted));
             let replies: Vec<_> =
@@ -697,14 +704,16 @@ fn files(ends: &[&str]) -> Vec<Vec<u8>> {
 
 /// Every way to read an answer; each input is read in all of them.
 fn readings() -> Vec<Reading> {
-    let chat = |must_call: &[&str], one_call| Reading::Chat {
+    let chat = |must_call: &[&str], one_call, stops: &[&str]| Reading::Chat {
         must_call: must_call.iter().map(|name| (*name).to_owned()).collect(),
         one_call,
+        stops: stops.iter().map(|stop| (*stop).to_owned()).collect(),
     };
     vec![
-        chat(&[], false),
-        chat(&[], true),
-        chat(&["get_weather"], true),
+        chat(&[], false, &[]),
+        chat(&[], true, &[]),
+        chat(&["get_weather"], true, &[]),
+        chat(&[], false, &["e", "lo"]),
         Reading::Completion,
         Reading::Embeddings { texts: 1, dimensions: None },
         Reading::Embeddings { texts: 2, dimensions: Some(3) },

@@ -19,6 +19,9 @@ use serde_json::{Value, json};
 #[path = "letter/schema.rs"]
 mod schema;
 
+#[path = "letter/anthropic.rs"]
+mod anthropic;
+
 #[path = "letter/rows.rs"]
 mod rows;
 

@@ -5,8 +5,11 @@
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::dialect::anthropic::answer::AnthropicAnswer;
+use crate::dialect::anthropic::count::TokenCounter;
+use crate::dialect::anthropic::request::AskedFor;
 use crate::dialect::{
-    Continuation, Decoded, Delivery, Dialect, Head, Reply, Route, Serves, is_below, json, plain_path, surrogates, wire,
+    Continuation, Decoded, Delivery, Dialect, Encoder, Head, Reply, Route, Serves, is_below, json, plain_path,
+    surrogates, wire,
 };
 use crate::model::credential::Credential;
 use crate::model::rights::Scope;
@@ -14,6 +17,7 @@ use crate::model::work::Work;
 
 mod answer;
 mod blocks;
+mod count;
 mod errors;
 mod messages;
 mod models;
@@ -25,6 +29,7 @@ pub use models::AnthropicModels;
 pub struct Anthropic;
 
 const MESSAGES: &str = "/v1/messages";
+const COUNT: &str = "/v1/messages/count_tokens";
 
 /// The header that every client of this dialect sends. It tells them from OpenAI's, which have the same list of models.
 const VERSION: &str = "anthropic-version";
@@ -37,6 +42,7 @@ const OWN: &[&str] = &["input", "input_schema", "metadata", "schema"];
 
 const ROUTES: &[Route] = &[
     Route { method: "POST", path: MESSAGES, serves: Serves::Inference(Scope::Chat) },
+    Route { method: "POST", path: COUNT, serves: Serves::Inference(Scope::Chat) },
     Route { method: "GET", path: "/v1/models", serves: Serves::List(models::list) },
     Route { method: "GET", path: "/v1/models/{id:.*}", serves: Serves::Lookup(models::LOOKUP) },
 ];
@@ -61,13 +67,20 @@ impl Dialect for Anthropic {
 
     fn decode(&self, head: &dyn Head, body: &[u8]) -> Result<Decoded, Error> {
         let body = surrogates::mended(body);
-        let mut asked = request::read(json::read(&body, OWN)?)?;
+        let purpose = if head.path() == COUNT { AskedFor::Count } else { AskedFor::Answer };
+        let mut asked = request::read(json::read(&body, OWN)?, purpose)?;
         if head.header(BETA).is_some_and(|names| !names.trim().is_empty()) {
             asked.ignored.add(BETA);
         }
-        let delivery = if asked.stream { Delivery::Stream { content_type: wire::SSE } } else { Delivery::Whole };
+        let (reply, delivery): (Box<dyn Encoder>, _) = match purpose {
+            AskedFor::Count => (Box::new(TokenCounter::new(&asked.chat)), Delivery::Count),
+            AskedFor::Answer if asked.stream => {
+                (Box::new(AnthropicAnswer::new(head, &asked)), Delivery::Stream { content_type: wire::SSE })
+            }
+            AskedFor::Answer => (Box::new(AnthropicAnswer::new(head, &asked)), Delivery::Whole),
+        };
         Ok(Decoded {
-            reply: Box::new(AnthropicAnswer::new(head, &asked)),
+            reply,
             work: Work::Chat(asked.chat),
             delivery,
             ignored: asked.ignored.into_names(),

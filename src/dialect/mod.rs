@@ -207,7 +207,11 @@ pub struct Continuation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     Whole,
-    Stream { content_type: &'static str },
+    /// The number of tokens in the prompt, as the model counts them, or an estimate that says so.
+    Count,
+    Stream {
+        content_type: &'static str,
+    },
 }
 
 /// Encodes one answer. It keeps what `decode` learnt (stream, usage wanted, the model's name as requested).

@@ -50,6 +50,11 @@ impl Answer {
         self.shared.fail(error);
     }
 
+    /// Adds a note for readers of the result.
+    pub fn note(&self, note: &str) {
+        self.shared.with_record(|record| record.note(note.to_owned()));
+    }
+
     /// Returns how it ended if it did not complete.
     pub fn failure(&self) -> Option<Ending> {
         self.shared.failure()

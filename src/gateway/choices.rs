@@ -153,6 +153,11 @@ impl ChoiceAnswers {
         self.open().for_each(|answer| answer.fails(error()));
     }
 
+    /// Adds a note for readers of the results.
+    pub fn note(&self, note: &str) {
+        self.open().for_each(|answer| answer.note(note));
+    }
+
     /// Ends all because the client gets this error instead of them: as the answer did that failed, if one has.
     pub fn end_with(&self, error: &Error) {
         let ending = self.open().find_map(Answer::failure).unwrap_or(Ending::Failed(error.code()));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::model::chat::{End, Timings};
+use crate::model::chat::{End, Finish, Timings};
 use crate::provider::Call;
 
 /// Model tokens that a chat template may add to a prompt, and that one image may take: many times the known figures.
@@ -32,6 +32,16 @@ impl Plausible {
     /// deltas came, about a token each. Returns a note for each number that was changed.
     pub fn hold(&self, end: &mut End, pieces: u64, on_slot: Duration) -> Vec<String> {
         let mut notes = Vec::new();
+        let slot_ns = u64::try_from(on_slot.as_nanos()).unwrap_or(u64::MAX);
+        if let Finish::StopSequence(_) = end.finish {
+            // Its upstream was cut off and reports nothing.
+            end.usage.prompt_tokens = self.prompt_guess;
+            end.timings = Timings { total_ns: slot_ns, answer_ns: slot_ns, ..Timings::default() };
+            notes.push(
+                "ended at a stop sequence: the prompt's tokens are estimated, those of the answer are its pieces"
+                    .into(),
+            );
+        }
         let usage = &mut end.usage;
         if usage.prompt_tokens > self.prompt_max {
             notes.push(note("prompt tokens", usage.prompt_tokens, self.prompt_guess));
@@ -41,7 +51,6 @@ impl Plausible {
             notes.push(note("answer tokens", usage.answer_tokens, pieces));
             usage.answer_tokens = pieces;
         }
-        let slot_ns = u64::try_from(on_slot.as_nanos()).unwrap_or(u64::MAX);
         let worked = end.timings.worked_ns();
         let Timings { total_ns, load_ns, prompt_ns, answer_ns } = &mut end.timings;
         if worked.max(*total_ns) > slot_ns {
@@ -67,7 +76,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::model::chat::{Finish, Usage};
+    use crate::model::chat::Usage;
     use crate::provider::Reading;
 
     fn plausible() -> Plausible {
@@ -100,6 +109,16 @@ mod tests {
 
         assert_eq!((held.usage.prompt_tokens, held.usage.answer_tokens, notes.len()), (3, 5, 2));
         assert_eq!(notes[1], "the upstream told 165 answer tokens, which can't be; 5 was taken");
+    }
+
+    #[test]
+    fn an_answer_that_ended_at_a_stop_sequence_is_estimated() {
+        let mut held = End { finish: Finish::StopSequence(1), ..end(0, 7, [0; 4]) };
+
+        let notes = plausible().hold(&mut held, 5, SLOT);
+
+        assert_eq!((held.usage.prompt_tokens, held.usage.answer_tokens, notes.len()), (3, 7, 1));
+        assert_eq!(held.timings.worked_ns(), 1000);
     }
 
     #[test]

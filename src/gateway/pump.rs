@@ -128,6 +128,8 @@ impl Pump {
                 }
             }
         }
+        // An answer that ended at a stop sequence is still being generated. That ends before another request gets the slot.
+        drop(upstream);
         stay.answered();
         turn.settle(self.shared.with_record(|record| record.gpu_time()).flatten());
         Ok(())

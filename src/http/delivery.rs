@@ -52,6 +52,38 @@ impl Exchange {
         Ok(response.insert_header((header::CONTENT_TYPE, wire::JSON)).body(out.freeze()))
     }
 
+    /// Sends the number of tokens in the prompt: what the model counted, or an estimate, and then a header says so.
+    pub async fn count(
+        self,
+        mut response: HttpResponseBuilder,
+        mut answers: ChoiceAnswers,
+        mut encoder: Box<dyn Encoder>,
+    ) -> Result<HttpResponse, Refused> {
+        let counted = match tokio::time::timeout(COUNT_WAIT, answers.whole()).await {
+            Ok(counted) => Some(counted),
+            // Its turn has come, and the model has to load or to read the prompt.
+            Err(_) if answers.began().is_some() => Some(answers.whole().await),
+            Err(_) => None,
+        };
+        let reply = match counted {
+            Some(Ok(all)) => all.into_iter().next().and_then(folded).unwrap_or_else(ChatReply::empty),
+            Some(Err(error)) => return Err(self.failed(answers, error).await),
+            None => {
+                answers.note("its turn did not come in time, and an estimate was returned");
+                ChatReply::empty()
+            }
+        };
+        add_headers(&mut response, queue_headers(answers.stood()));
+        if reply.end.usage.prompt_tokens == 0 {
+            response.insert_header(("x-token-count", "estimated"));
+        }
+        answers.close(200).await.map_err(recorded)?;
+        let mut out = BytesMut::new();
+        encoder.whole(&reply, &mut out);
+        self.log("counted");
+        Ok(response.insert_header((header::CONTENT_TYPE, wire::JSON)).body(out.freeze()))
+    }
+
     /// Sends the answer as a stream. An error before the first event still has a status of its own.
     pub async fn stream(
         self,
@@ -120,6 +152,9 @@ pub fn panicked() -> Error {
 fn recorded(error: Error) -> Refused {
     Refused { recorded: true, ..error.into() }
 }
+
+/// How long a request for a number of tokens waits for its turn. Clients ask for it before they send a prompt.
+const COUNT_WAIT: Duration = Duration::from_secs(3);
 
 /// Rough size of an event with a text delta.
 const EVENT_BYTES: usize = 256;

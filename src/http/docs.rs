@@ -20,7 +20,8 @@ use crate::http::docs::chat::ChatCompletionRequest;
 use crate::http::docs::chat_answer::{ChatCompletion, ChatCompletionChunk, ChatCompletionEvent};
 use crate::http::docs::errors::describe_errors;
 use crate::http::docs::messages::{
-    AnthropicErrorBody, AnthropicMessage, AnthropicStreamData, AnthropicStreamEvent, MessagesRequest,
+    AnthropicErrorBody, AnthropicMessage, AnthropicStreamData, AnthropicStreamEvent, MessagesCount,
+    MessagesCountRequest, MessagesRequest,
 };
 use crate::http::docs::ollama_chat::{OllamaChat, OllamaChatRequest};
 use crate::http::docs::parameters::describe_parameters;
@@ -59,7 +60,7 @@ pub mod texts;
     servers((url = "/", description = "This gateway")),
     paths(
         chat, chat_completions, completions, responses::create, responses::get, responses::delete, responses::input_items,
-        embeddings, list, messages, one,
+        embeddings, list, messages, count_tokens, one,
         ollama_api::ollama_chat, ollama_api::ollama_generate, ollama_api::ollama_embed, ollama_api::ollama_embeddings,
         ollama_api::ollama_tags,
         manage::pull, manage::push, manage::create, manage::copy, manage::delete, manage::upload, manage::has_blob
@@ -251,6 +252,18 @@ fn embeddings() {}
                     "\"delta\":{\"type\":\"text_delta\",\"text\":\"Hello\"}}") }))))))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn messages() {}
+
+/// Counts the tokens of a prompt in Anthropic's format.
+///
+/// The model counts them: the prompt is queued, read and recorded like any other, with an answer of one token. If the model does
+/// not report a number, or its turn does not come within three seconds, the answer is an estimate of four bytes a token, and has
+/// the header `x-token-count: estimated`.
+#[utoipa::path(post, path = "/v1/messages/count_tokens", operation_id = "count_tokens", tag = "chat",
+    request_body(content = MessagesCountRequest, example = json!({
+        "model": "llama3.2:latest", "messages": [{ "role": "user", "content": "Say hello in one sentence." }] })),
+    responses((status = 200, description = "The number of tokens", body = MessagesCount, example = json!({ "input_tokens": 31 }))))]
+#[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
+fn count_tokens() {}
 
 /// Chats in Ollama's format.
 ///

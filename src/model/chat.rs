@@ -24,6 +24,8 @@ pub struct ChatRequest {
     pub one_call: bool,
     pub format: Option<Format>,
     pub sampling: Sampling,
+    /// Texts that end the answer, as those of `sampling` do, but which the caller is told. None of them is empty.
+    pub told_stops: Vec<String>,
     /// Limit of the answer in model tokens. The policy sets it when the caller doesn't.
     pub max_tokens: Option<u32>,
     pub think: Option<Thinking>,
@@ -47,6 +49,7 @@ impl ChatRequest {
             one_call: false,
             format: None,
             sampling: Sampling::default(),
+            told_stops: Vec::new(),
             max_tokens: None,
             think: None,
             logprobs: None,
@@ -297,6 +300,8 @@ pub enum Finish {
     /// The token limit was reached.
     Length,
     ToolCalls,
+    /// One of the request's `told_stops` came, by its number.
+    StopSequence(usize),
 }
 
 /// Model tokens, as the model counts them.
@@ -351,6 +356,22 @@ pub struct ChatReply {
     pub logprobs: Vec<TokenLogprob>,
     pub embeddings: Vec<Embedding>,
     pub end: End,
+}
+
+impl ChatReply {
+    /// Returns an answer of nothing, of which nothing is known.
+    pub fn empty() -> Self {
+        let end = End { finish: Finish::Stop, usage: Usage::default(), timings: Timings::default() };
+        ChatReply {
+            at: UpstreamTime::EPOCH,
+            text: String::new(),
+            reasoning: String::new(),
+            tool_calls: Vec::new(),
+            logprobs: Vec::new(),
+            embeddings: Vec::new(),
+            end,
+        }
+    }
 }
 
 /// Folds events into a `ChatReply`.

@@ -195,6 +195,8 @@ pub enum Reading {
         must_call: Vec<String>,
         /// Only the first of several calls is passed on.
         one_call: bool,
+        /// Texts at which the answer ends, and is told to have ended. The upstream does not know them.
+        stops: Vec<String>,
     },
     Completion,
     Embeddings {
@@ -208,7 +210,7 @@ pub enum Reading {
 impl Reading {
     /// Returns how a chat is read that is not bound to a call.
     pub fn plain_chat() -> Self {
-        Reading::Chat { must_call: Vec::new(), one_call: false }
+        Reading::Chat { must_call: Vec::new(), one_call: false, stops: Vec::new() }
     }
 }
 
@@ -228,6 +230,10 @@ pub trait Decoder {
     fn bytes(&mut self, chunk: &[u8], out: &mut Vec<ChatEvent>) -> Result<(), Error>;
     /// Handles the end of the connection. Fails if the upstream's own end mark was never seen.
     fn end(&mut self, out: &mut Vec<ChatEvent>) -> Result<(), Error>;
+    /// Returns whether the answer has ended before its upstream did, whose connection is then to be closed.
+    fn has_ended_early(&self) -> bool {
+        false
+    }
 }
 
 /// Translates an upstream's report of a change into steps, however its bytes are split.

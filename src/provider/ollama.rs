@@ -27,6 +27,7 @@ mod read_back;
 mod refs;
 mod request;
 mod schema;
+mod stops;
 
 pub struct OllamaProvider;
 
@@ -45,7 +46,9 @@ impl Provider for OllamaProvider {
 
     fn decoder(&self, reading: &Reading) -> Box<dyn Decoder> {
         match reading {
-            Reading::Chat { must_call, one_call } => Box::new(TextDecoder::chat(must_call.clone(), *one_call)),
+            Reading::Chat { must_call, one_call, stops } => {
+                Box::new(TextDecoder::chat(must_call.clone(), *one_call, stops.clone()))
+            }
             Reading::Completion => Box::new(TextDecoder::completion()),
             Reading::Embeddings { texts, dimensions } => Box::new(EmbedDecoder::new(*texts, *dimensions)),
         }

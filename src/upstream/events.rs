@@ -26,7 +26,7 @@ impl Events {
     }
 
     /// Waits for bytes, reads all that have arrived and appends their events. Returns `false` when the answer is complete: the
-    /// upstream's end mark was seen.
+    /// upstream's end mark was seen, or a stop sequence.
     ///
     /// Cancel-safe: nothing is lost when the future is dropped while it waits.
     pub async fn next(&mut self, out: &mut Vec<ChatEvent>) -> Result<bool, Failure> {
@@ -52,7 +52,11 @@ impl Events {
     // awc reports a body that was cut off as a clean end, so only the decoder can tell whether the answer is complete.
     fn read(&mut self, arrived: Option<Result<Bytes, PayloadError>>, out: &mut Vec<ChatEvent>) -> Result<(), Failure> {
         match arrived {
-            Some(Ok(chunk)) => Ok(self.decoder.bytes(&chunk, out)?),
+            Some(Ok(chunk)) => {
+                self.decoder.bytes(&chunk, out)?;
+                self.ended = self.decoder.has_ended_early();
+                Ok(())
+            }
             Some(Err(cause)) => {
                 self.ended = true;
                 Err(Failure { error: read_error(&cause), broke_off: true })

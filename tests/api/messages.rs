@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
+use crate::support::fake_ollama::{Ending, FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{Answer, TestGateway, client};
 
 const PATH: &str = "/v1/messages";
@@ -211,4 +211,86 @@ async fn models_are_listed_in_the_shape_that_the_client_reads() {
     let chat = json!({ "model": "fake", "messages": [{ "role": "user", "content": "hi" }] });
     let answer = send(&gateway, "POST", "/v1/chat/completions", &versioned, &chat).await;
     assert_eq!(answer.json()["object"], "chat.completion");
+}
+
+#[actix_web::test]
+async fn a_stop_sequence_is_told_and_ends_the_generation() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start_with(&fake.url(), &[("OLLAMA__SLOTS", "1")]);
+    let admin = gateway.admin().await;
+    for stream in [false, true] {
+        // The fake goes on until its connection is closed.
+        fake.next(Script::of(vec![text("one E"), text("ND two"), Step::Wait, text(" three"), done("stop")]));
+        let mut body = hi();
+        body["stop_sequences"] = json!(["\n\n", "END"]);
+        body["stream"] = stream.into();
+
+        let answer = gateway.post(PATH, Some(&admin), body).await;
+
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let (said, delta, usage) = if stream {
+            let events = events(&answer.text());
+            let said: String =
+                events.iter().filter_map(|(_, data)| Some(data["delta"]["text"].as_str()?.to_owned())).collect();
+            let (_, last) = &events[events.len() - 2];
+            (said, last["delta"].clone(), last["usage"].clone())
+        } else {
+            let json = answer.json();
+            (json["content"][0]["text"].as_str().unwrap().to_owned(), json.clone(), json["usage"].clone())
+        };
+        assert_eq!(said, "one ");
+        assert_eq!((&delta["stop_reason"], &delta["stop_sequence"]), (&json!("stop_sequence"), &json!("END")));
+        assert_eq!((&usage["input_tokens"], &usage["output_tokens"]), (&json!(1), &json!(2)), "estimated, and counted");
+        fake.until(|chats| {
+            chats.last().is_some_and(|chat| chat.ended.is_some_and(|(end, _)| end == Ending::Cancelled))
+        })
+        .await;
+        let sent: Value = serde_json::from_slice(&fake.chats().last().unwrap().body).unwrap();
+        assert_eq!(sent["options"], json!({ "num_predict": 50 }), "not forwarded");
+        let row = gateway.newest_outcome(&admin, "completed").await;
+        assert_eq!(row["request_id"].as_str(), answer.header("request-id"));
+        // The only slot is free again.
+        assert_eq!(gateway.post(PATH, Some(&admin), hi()).await.status, 200);
+    }
+}
+
+#[actix_web::test]
+async fn tokens_are_counted_by_the_model_and_estimated_where_it_does_not_tell() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start_with(&fake.url(), &[("OLLAMA__SLOTS", "1")]);
+    let admin = gateway.admin().await;
+    let count = async || {
+        let body = json!({ "model": "fake", "messages": [{ "role": "user", "content": "hi" }] });
+        gateway.post("/v1/messages/count_tokens", Some(&admin), body).await
+    };
+
+    let exact = count().await;
+
+    assert_eq!((exact.status, exact.json()), (200, json!({ "input_tokens": 5 })), "{}", exact.text());
+    assert_eq!(exact.header("x-token-count"), None);
+    let sent: Value = serde_json::from_slice(&fake.chats()[0].body).unwrap();
+    assert_eq!(sent["options"], json!({ "num_predict": 1 }));
+    let id = exact.header("request-id").unwrap();
+    let story = gateway.get(&format!("/api/v1/audit/{id}"), Some(&admin)).await.json();
+    assert_eq!(story["api"], "/v1/messages/count_tokens");
+
+    fake.next(Script::lines(&[r#"{"model":"fake","message":{"role":"assistant","content":"a"},"done":true}"#]));
+    let untold = count().await;
+    assert_eq!((untold.json(), untold.header("x-token-count")), (json!({ "input_tokens": 1 }), Some("estimated")));
+
+    // Another request has the only slot.
+    fake.next(Script::of(vec![Step::Wait, done("stop")]));
+    let busy = gateway.open("POST", PATH, Some(&admin), hi_stream().to_string().into_bytes());
+    let (waited, _) = futures_util::future::join(
+        async {
+            fake.until(|chats| chats.len() == 3).await;
+            let waited = count().await;
+            fake.release();
+            waited
+        },
+        busy,
+    )
+    .await;
+    assert_eq!((waited.json(), waited.header("x-token-count")), (json!({ "input_tokens": 1 }), Some("estimated")));
+    assert_eq!(fake.chats().len(), 3, "it was not forwarded");
 }

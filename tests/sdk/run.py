@@ -9,6 +9,7 @@ Needs what `scripts/test.sh` installs. The suites learn from the environment whe
   LGW_TOKEN                   a token of that account on the first
   LGW_NARROW_URL              one that lets a person make two requests per minute, with an account for each suite
   LGW_STREAMS                 10,000 generated answers, for the clients' parsers
+  LGW_ANTHROPIC_STREAMS       10,000 of Anthropic's
 """
 
 import os
@@ -33,14 +34,17 @@ NODE = ["node", "--test", "--test-reporter=spec"]
 
 # These speak with gateways, and some count what has reached the fake, so they run one after the other.
 SUITES = {
-    "openai-python": [*PYTEST, f"--ignore={HERE / 'streams_test.py'}", str(HERE)],
+    "openai-python": [*PYTEST, f"--ignore={HERE / 'streams_test.py'}", f"--ignore={HERE / 'anthropic_streams_test.py'}", str(HERE)],
     "openai-node": [*NODE, str(HERE / "openai_node.test.mjs")],
+    "anthropic-node": [*NODE, str(HERE / "anthropic_node.test.mjs")],
 }
 
 # These only read generated answers, so they run beside the others.
 PARSERS = {
     "openai-python parsers": [*PYTEST, str(HERE / "streams_test.py")],
     "openai-node parsers": [*NODE, str(HERE / "openai_streams.test.mjs")],
+    "anthropic-python parsers": [*PYTEST, str(HERE / "anthropic_streams_test.py")],
+    "anthropic-node parsers": [*NODE, str(HERE / "anthropic_streams.test.mjs")],
 }
 
 
@@ -79,7 +83,7 @@ def main():
         recorded = stage.gateway("recorded", fake, LGW_DEFAULT_MODEL="fake:latest", **LIFTED)
         narrow = stage.gateway("narrow", fake, LGW_DEFAULT_MODEL="fake:latest", **NARROW)
 
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "ANTHROPIC_"))}
         user = real.approved("suite@example.com")
         environment |= {
             "LGW_URL": real.url, "LGW_MODEL": MODEL, "LGW_USER": user, "LGW_TOKEN": real.api_token(user, "suite"),
@@ -87,6 +91,7 @@ def main():
             "OLLAMA_URL": ollama,
         }
         environment["LGW_STREAMS"] = str(stage.folder / "streams.jsonl")
+        environment["LGW_ANTHROPIC_STREAMS"] = str(stage.folder / "anthropic_streams.jsonl")
         subprocess.run(["cargo", "test", "--locked", "--quiet", "--test", "letter", "generated"], cwd=ROOT, env=environment, check=True)
         recorded.approved("suite@example.com")
         # One per suite: each uses up its own two requests.

@@ -17,6 +17,7 @@ pub struct AnthropicAnswer {
     request_id: RequestId,
     id: String,
     model: String,
+    stops: Vec<String>,
     /// What a stream begins with, before the model has counted the prompt.
     prompt_guess: u64,
     started: bool,
@@ -41,6 +42,7 @@ impl AnthropicAnswer {
             request_id,
             id: request_id.with_prefix("msg_"),
             model: asked.chat.model.as_str().to_owned(),
+            stops: asked.chat.told_stops.clone(),
             prompt_guess: if asked.stream { guess_prompt_tokens(&asked.chat) } else { 0 },
             started: false,
             open: None,
@@ -49,29 +51,32 @@ impl AnthropicAnswer {
         }
     }
 
-    fn message<'a>(
-        &'a self,
-        content: Vec<WireBlock<'a>>,
-        stop_reason: Option<&'static str>,
-        usage: Usage,
-    ) -> WireMessage<'a> {
+    fn message<'a>(&'a self, content: Vec<WireBlock<'a>>, delta: MessageDelta<'a>, usage: Usage) -> WireMessage<'a> {
         WireMessage {
             id: &self.id,
             r#type: "message",
             role: "assistant",
             model: &self.model,
             content,
-            stop_reason,
-            stop_sequence: None,
+            delta,
             usage: WireUsage::of(usage),
         }
+    }
+
+    /// Returns how the answer ended.
+    fn delta(&self, finish: Finish, has_calls: bool) -> MessageDelta<'_> {
+        let stop_sequence = match finish {
+            Finish::StopSequence(number) => self.stops.get(number).map(String::as_str),
+            Finish::Stop | Finish::Length | Finish::ToolCalls => None,
+        };
+        MessageDelta { stop_reason: Some(stop_reason(finish, has_calls)), stop_sequence }
     }
 
     fn start(&mut self, out: &mut BytesMut) {
         if !self.started {
             self.started = true;
             let usage = Usage { prompt_tokens: self.prompt_guess, answer_tokens: 0 };
-            put(out, &WireEvent::MessageStart { message: self.message(Vec::new(), None, usage) });
+            put(out, &WireEvent::MessageStart { message: self.message(Vec::new(), MessageDelta::default(), usage) });
         }
     }
 
@@ -121,7 +126,7 @@ impl AnthropicAnswer {
     fn end(&mut self, end: &End, out: &mut BytesMut) {
         self.start(out);
         self.close(out);
-        let delta = MessageDelta { stop_reason: stop_reason(end.finish, self.has_calls), stop_sequence: None };
+        let delta = self.delta(end.finish, self.has_calls);
         put(out, &WireEvent::MessageDelta { delta, usage: WireUsage::of(end.usage) });
         put(out, &WireEvent::MessageStop);
     }
@@ -140,9 +145,9 @@ impl Encoder for AnthropicAnswer {
             content.push(WireBlock::Text { text: &reply.text });
         }
         content.extend(reply.tool_calls.iter().map(|call| WireBlock::of_call(call, Input::Whole(&call.arguments))));
-        let stop_reason = stop_reason(reply.end.finish, !reply.tool_calls.is_empty());
+        let delta = self.delta(reply.end.finish, !reply.tool_calls.is_empty());
         out.reserve(ENVELOPE_BYTES + reply.text.len() + reply.text.len() / 8);
-        wire::put_json(out, &self.message(content, Some(stop_reason), reply.end.usage));
+        wire::put_json(out, &self.message(content, delta, reply.end.usage));
     }
 
     fn event(&mut self, event: &ChatEvent, out: &mut BytesMut) {
@@ -175,6 +180,7 @@ fn stop_reason(finish: Finish, has_calls: bool) -> &'static str {
         Finish::ToolCalls => "tool_use",
         Finish::Stop if has_calls => "tool_use",
         Finish::Stop => "end_turn",
+        Finish::StopSequence(_) => "stop_sequence",
     }
 }
 
@@ -185,8 +191,8 @@ struct WireMessage<'a> {
     role: &'static str,
     model: &'a str,
     content: Vec<WireBlock<'a>>,
-    stop_reason: Option<&'static str>,
-    stop_sequence: Option<&'a str>,
+    #[serde(flatten)]
+    delta: MessageDelta<'a>,
     usage: WireUsage,
 }
 
@@ -276,8 +282,8 @@ enum WireDelta<'a> {
     InputJson { partial_json: &'a str },
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Default)]
 struct MessageDelta<'a> {
-    stop_reason: &'static str,
+    stop_reason: Option<&'static str>,
     stop_sequence: Option<&'a str>,
 }

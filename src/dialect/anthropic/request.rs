@@ -14,6 +14,7 @@ use crate::model::too_long::TooLong;
 
 /// Far more than clients send. Each piece of an answer is held against all of them.
 const STOPS_MAX: usize = 64;
+const STOP_BYTES_MAX: usize = 256;
 
 /// The samplers themselves have no bound; this keeps out what is none of theirs.
 const TOP_K_MAX: i64 = 1_000_000;
@@ -53,7 +54,15 @@ struct Body {
     top_p: Option<Number<0, 1>>,
 }
 
-pub fn read(mut body: Object<'_>) -> Result<AnthropicRequest, Error> {
+/// What a request is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum AskedFor {
+    Answer,
+    /// The number of tokens of its prompt.
+    Count,
+}
+
+pub fn read(mut body: Object<'_>, purpose: AskedFor) -> Result<AnthropicRequest, Error> {
     let mut ignored = Ignored::default();
     let system = json::take(&mut body, "system");
     let said = json::take(&mut body, "messages");
@@ -80,18 +89,22 @@ pub fn read(mut body: Object<'_>) -> Result<AnthropicRequest, Error> {
         }
     };
     let think = read_thinking(body.thinking, effort, &mut ignored)?;
-    let stops = body.stop_sequences.map(Stops::Several);
-    let stop = stops.map(|stops| stops.texts(&At::Body.key("stop_sequences"), STOPS_MAX)).transpose()?;
+    let told_stops = read_stops(body.stop_sequences.unwrap_or_default(), &At::Body.key("stop_sequences"))?;
     let missing = |field, what| Error::invalid(field, format!("`{field}` is missing; {what}"));
     let model = body.model.ok_or_else(|| missing("model", "name one that `GET /v1/models` lists"))?;
     let model = ModelName::parse(&model)?;
-    let AnswerLimit(max_tokens) =
-        body.max_tokens.ok_or_else(|| missing("max_tokens", "send the longest answer that you want, in tokens"))?;
+    let max_tokens = match purpose {
+        AskedFor::Answer => {
+            let limit = body.max_tokens;
+            limit.ok_or_else(|| missing("max_tokens", "send the longest answer that you want, in tokens"))?
+        }
+        // A model counts the prompt before it answers.
+        AskedFor::Count => AnswerLimit(1),
+    };
     let sampling = Sampling {
         temperature: body.temperature.map(|Number(value)| value),
         top_p: body.top_p.map(|Number(value)| value),
         top_k: body.top_k.map(|Integer(count)| count),
-        stop: stop.unwrap_or_default(),
         ..Sampling::default()
     };
     let chat = ChatRequest {
@@ -100,13 +113,22 @@ pub fn read(mut body: Object<'_>) -> Result<AnthropicRequest, Error> {
         one_call,
         format,
         sampling,
-        max_tokens: Some(max_tokens),
+        told_stops,
+        max_tokens: Some(max_tokens.0),
         think,
         // Anthropic's clients expect an error, by which they know to shorten the conversation.
         too_long: Some(TooLong::Refuse),
         ..ChatRequest::new(model, messages)
     };
     Ok(AnthropicRequest { chat, stream: body.stream.unwrap_or(false), ignored })
+}
+
+fn read_stops(stops: Vec<String>, at: &At<'_>) -> Result<Vec<String>, Error> {
+    let stops = Stops::Several(stops).texts(at, STOPS_MAX)?;
+    if let Some(number) = stops.iter().position(|stop| stop.len() > STOP_BYTES_MAX) {
+        return Err(at.index(number).invalid(format_args!("may have at most {STOP_BYTES_MAX} bytes")));
+    }
+    Ok(stops)
 }
 
 /// `max_tokens`. What is beyond 32 bits is capped.

@@ -59,7 +59,7 @@ impl NativeAnswer {
         let done_reason = end.map(|end| match end.finish {
             Finish::Length => "length",
             // Ollama has no reason of its own for tool calls.
-            Finish::Stop | Finish::ToolCalls => "stop",
+            Finish::Stop | Finish::ToolCalls | Finish::StopSequence(_) => "stop",
         });
         let logprobs = tokens.iter().map(WireToken::of).collect();
         let metrics = end.map(Metrics::of).unwrap_or_default();

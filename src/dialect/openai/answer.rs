@@ -195,7 +195,7 @@ fn finish_reason(finish: Finish, has_calls: bool) -> &'static str {
         Finish::Length => "length",
         Finish::ToolCalls => "tool_calls",
         Finish::Stop if has_calls => "tool_calls",
-        Finish::Stop => "stop",
+        Finish::Stop | Finish::StopSequence(_) => "stop",
     }
 }
 

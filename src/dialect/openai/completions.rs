@@ -233,7 +233,7 @@ fn finish_reason(finish: Finish) -> &'static str {
     match finish {
         Finish::Length => "length",
         // There are no calls on this route.
-        Finish::Stop | Finish::ToolCalls => "stop",
+        Finish::Stop | Finish::ToolCalls | Finish::StopSequence(_) => "stop",
     }
 }
 

@@ -37,6 +37,29 @@ pub struct MessagesRequest {
     output_config: Option<OutputSettings>,
 }
 
+/// A request for the number of tokens of a prompt: as for a message, without a limit.
+#[derive(Serialize, ToSchema)]
+pub struct MessagesCountRequest {
+    /// One of those that `GET /v1/models` lists.
+    #[schema(example = "llama3.2:latest")]
+    model: String,
+    /// The conversation so far.
+    #[schema(min_items = 1)]
+    messages: Vec<MessageParam>,
+    system: Option<SystemPrompt>,
+    /// Tools that the model may call. Those that run on Anthropic's servers are left out.
+    #[schema(max_items = 1024)]
+    tools: Option<Vec<MessagesTool>>,
+    tool_choice: Option<MessagesToolChoice>,
+    thinking: Option<ThinkingSettings>,
+    output_config: Option<OutputSettings>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct MessagesCount {
+    input_tokens: u64,
+}
+
 /// A text, or a list of text blocks, each of which begins on a line of its own.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]

@@ -15,6 +15,7 @@ use crate::model::chat::{ChatEvent, End, Finish, Piece, Timings, TokenLogprob, T
 use crate::provider::Decoder;
 use crate::provider::ollama::count::{Count, count};
 use crate::provider::ollama::failure::{mid_stream_error, refused};
+use crate::provider::ollama::stops::{SearchedText, StopSearch};
 use crate::provider::wire::Lines;
 
 /// The longest call written as text, which is held back until it is complete.
@@ -38,15 +39,20 @@ struct State {
     ids: Vec<String>,
     /// Text that will be read as a call.
     held: String,
+    stops: StopSearch,
+    /// The number of pieces so far, each about a token.
+    pieces: u64,
+    /// A stop sequence came.
+    has_stopped: bool,
     /// The end mark was seen; nothing is read after it.
     done: bool,
     failed: bool,
 }
 
 impl TextDecoder {
-    /// Returns a decoder for a chat; `must_call` and `one_call` are those of `Reading`.
-    pub fn chat(must_call: Vec<String>, one_call: bool) -> Self {
-        TextDecoder::new(State { must_call, one_call, ..State::new() })
+    /// Returns a decoder for a chat; the parameters are those of `Reading`.
+    pub fn chat(must_call: Vec<String>, one_call: bool, stops: Vec<String>) -> Self {
+        TextDecoder::new(State { must_call, one_call, stops: StopSearch::of(stops), ..State::new() })
     }
 
     pub fn completion() -> Self {
@@ -85,6 +91,10 @@ impl Decoder for TextDecoder {
         read?;
         if state.done { Ok(()) } else { Err(cut_short()) }
     }
+
+    fn has_ended_early(&self) -> bool {
+        self.state.has_stopped
+    }
 }
 
 impl State {
@@ -97,6 +107,9 @@ impl State {
             one_call: false,
             ids: Vec::new(),
             held: String::new(),
+            stops: StopSearch::of(Vec::new()),
+            pieces: 0,
+            has_stopped: false,
             done: false,
             failed: false,
         }
@@ -137,8 +150,9 @@ impl State {
         if let Some(message) = message {
             self.message(message, out)?;
         }
-        if line.done {
+        if line.done && !self.has_stopped {
             self.done = true;
+            self.give_rest(out);
             let is_cut = line.done_reason.as_deref() == Some("length");
             if !self.must_call.is_empty() {
                 self.give_held(is_cut, out)?;
@@ -170,7 +184,7 @@ impl State {
         let Some((moment, text)) = self.behind_head(line).and_then(text_in) else { return false };
         self.at = moment.0.unwrap_or(self.at);
         if !text.is_empty() {
-            self.push(Piece::Text(text), out);
+            self.say(text, out);
         }
         true
     }
@@ -188,21 +202,56 @@ impl State {
     fn message(&mut self, message: LineMessage, out: &mut Vec<ChatEvent>) -> Result<(), Error> {
         // A model reasons before it answers, so the reasoning of a line comes first.
         for text in message.thinking.into_iter().filter(|text| !text.is_empty()) {
+            self.pieces += 1;
+            self.give_rest(out);
             self.push(Piece::Reasoning(text), out);
         }
         for text in message.content.into_iter().filter(|text| !text.is_empty()) {
             if self.must_call.is_empty() {
-                self.push(Piece::Text(text), out);
+                self.say(text, out);
             } else if self.held.len() + text.len() > CALL_BYTES_MAX {
                 return Err(refused(format!("the model's call grew beyond {CALL_BYTES_MAX} bytes")));
             } else {
                 self.held.push_str(&text);
             }
         }
+        if self.has_stopped {
+            return Ok(());
+        }
         for Fields(call) in message.tool_calls.into_iter().flatten() {
+            self.pieces += 1;
+            self.give_rest(out);
             self.call(call, out)?;
         }
         Ok(())
+    }
+
+    /// Passes text on up to a stop sequence, at which the answer ends.
+    fn say(&mut self, text: String, out: &mut Vec<ChatEvent>) {
+        self.pieces += 1;
+        if self.stops.is_for_nothing() {
+            return self.push(Piece::Text(text), out);
+        }
+        let SearchedText { text, stop } = self.stops.pass(&text);
+        if !text.is_empty() {
+            self.push(Piece::Text(text), out);
+        }
+        if let Some(number) = stop {
+            self.has_stopped = true;
+            self.done = true;
+            // The upstream is cut off and won't report what it has read; the gateway estimates that.
+            let usage = Usage { prompt_tokens: 0, answer_tokens: self.pieces };
+            let end = End { finish: Finish::StopSequence(number), usage, timings: Timings::default() };
+            self.push(Piece::End(end), out);
+        }
+    }
+
+    /// Passes on text that was held back, since it is no stop sequence.
+    fn give_rest(&mut self, out: &mut Vec<ChatEvent>) {
+        let rest = self.stops.rest();
+        if !rest.is_empty() {
+            self.push(Piece::Text(rest), out);
+        }
     }
 
     /// Turns text that was bound to the schema of a call into that call. Truncated text is passed on as text; any other text

@@ -39,7 +39,7 @@ pub fn call(request: &ChatRequest, prompt_field: &'static str) -> Result<Call, E
         body(request, &tools, None, &mut images, &mut notes)
     };
     notes.extend(simplified.iter().map(|place| format!("simplified {place}")));
-    let reading = Reading::Chat { must_call, one_call: request.one_call };
+    let reading = Reading::Chat { must_call, one_call: request.one_call, stops: request.told_stops.clone() };
     Ok(Call { images, notes, simplified, schema_field, ..Call::post("/api/chat", body, reading, prompt_field) })
 }
 

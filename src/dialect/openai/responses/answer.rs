@@ -217,7 +217,7 @@ impl ResponsesAnswer {
         let at = i64::try_from(at_ns / 1_000_000_000).unwrap_or(self.created_at).max(self.created_at);
         let (status, completed_at) = match end.finish {
             Finish::Length => (ResponsesStatus::Incomplete, None),
-            Finish::Stop | Finish::ToolCalls => (ResponsesStatus::Completed, Some(at)),
+            Finish::Stop | Finish::ToolCalls | Finish::StopSequence(_) => (ResponsesStatus::Completed, Some(at)),
         };
         Ended { status, completed_at, usage: Some(end.usage), error: None }
     }

@@ -25,7 +25,7 @@ fn thinking_and_text_in_one_line_are_two_pieces() {
 fn a_call_written_as_text_keeps_its_arguments_as_the_model_wrote_them() {
     let called = |arguments: &str| {
         let text = serde_json::to_string(&format!("{{\n  \"name\": \"f\",\n  \"arguments\": {arguments}\n}}")).unwrap();
-        let reading = Reading::Chat { must_call: vec!["f".into()], one_call: false };
+        let reading = Reading::Chat { must_call: vec!["f".into()], one_call: false, stops: Vec::new() };
         let (mut decoder, mut out) = (OllamaProvider.decoder(&reading), Vec::new());
         let line = format!(r#"{{"message":{{"content":{text}}},"done":true}}"#);
         let ended = decoder.bytes(line.as_bytes(), &mut out).and_then(|()| decoder.end(&mut out));
