@@ -360,7 +360,8 @@ fn wishes() -> Vec<RequestRow> {
             [
                 says("`stop`, up to 4", json!({ "stop": ["END"] })),
                 no(json!({ "stop": ["END"] })),
-                says("`stop_sequences`", json!({ "stop_sequences": ["END"] })),
+                // The gateway looks for them itself, since an upstream does not report which one came.
+                told("`stop_sequences`, up to 64"),
                 says("`options.stop`", options(json!({ "stop": ["END"] }))),
             ],
         ),
