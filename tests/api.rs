@@ -49,6 +49,8 @@ mod embeddings;
 mod exports;
 #[path = "api/faces.rs"]
 mod faces;
+#[path = "api/faces_errors.rs"]
+mod faces_errors;
 #[path = "api/guessing.rs"]
 mod guessing;
 #[path = "api/host.rs"]

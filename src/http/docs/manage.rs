@@ -61,6 +61,11 @@ pub struct DeleteModelRequest {
     model: String,
 }
 
+/// A file, as it is.
+#[derive(Serialize, ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct ModelFile(Vec<u8>);
+
 /// A step of a change. The last one has the status `success`.
 #[derive(Serialize, ToSchema)]
 pub struct ModelChangeStep {
@@ -133,7 +138,7 @@ pub fn delete() {}
 #[utoipa::path(post, path = "/api/blobs/{id}", operation_id = "upload_blob", tag = "models",
     params(("id" = String, Path, description = "`sha256:` and 64 hexadecimal digits"),
         ("x-upstream" = Option<String>, Header, description = "The model server, where there are several")),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    request_body(content = ModelFile, content_type = "application/octet-stream"),
     responses((status = 201, description = "It is kept")))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 pub fn upload() {}
