@@ -33,6 +33,7 @@ use schema::Schema;
 
 const CHAT: &str = "/v1/chat/completions";
 const COMPLETIONS: &str = "/v1/completions";
+const RESPONSES: &str = "/v1/responses";
 
 fn encoder(path: &'static str, body: &Value) -> Box<dyn Encoder> {
     OpenAi.decode(&Post { path }, body.to_string().as_bytes()).unwrap().reply
@@ -99,6 +100,50 @@ fn generated_answers_keep_to_the_published_schema() {
             writeln!(file, "{}", serde_json::to_string(&line).unwrap()).unwrap();
         }
     }
+}
+
+/// `LGW_RESPONSE_STREAMS` names a file for 10,000 responses, like `LGW_STREAMS`.
+#[test]
+fn generated_responses_are_numbered_and_say_the_same_whole_and_in_a_stream() {
+    let mut file = std::env::var_os("LGW_RESPONSE_STREAMS").map(|path| fs::File::create(path).unwrap());
+    let count = if file.is_some() { 10_000 } else { 500 };
+    let mut runner = TestRunner::deterministic();
+    for number in 0..count {
+        let events = any_events_with_logprobs().new_tree(&mut runner).unwrap().current();
+        let mut body = json!({ "model": "M:1", "input": "hi" });
+        if number % 2 == 0 {
+            body["include"] = json!(["message.output_text.logprobs", "reasoning.encrypted_content"]);
+        }
+
+        let whole = whole(encoder(RESPONSES, &body), &events);
+        body["stream"] = true.into();
+        let stream = streamed(encoder(RESPONSES, &body), &events);
+
+        let sent = chunks(&stream);
+        for (place, event) in sent.iter().enumerate() {
+            assert_eq!(event["sequence_number"], place, "{stream}");
+        }
+        let (last, told) = (&sent[sent.len() - 1]["response"], serde_json::from_str::<Value>(whole.get()).unwrap());
+        for field in ["status", "usage", "incomplete_details", "id", "created_at"] {
+            assert_eq!(last[field], told[field], "{field}: {stream}");
+        }
+        assert_eq!(said(last), said(&told), "{stream}");
+        if let Some(file) = &mut file {
+            let line = Line { path: RESPONSES, request: &body, stream: &stream, whole: &whole };
+            writeln!(file, "{}", serde_json::to_string(&line).unwrap()).unwrap();
+        }
+    }
+}
+
+/// What a response says, however its items are cut: thought, text, and calls.
+fn said(response: &Value) -> (String, String, Vec<Value>) {
+    let of = |kind: &str, list: &str| -> String {
+        let items = response["output"].as_array().unwrap().iter().filter(|item| item["type"] == kind);
+        items.flat_map(|item| item[list].as_array().unwrap()).map(|part| part["text"].as_str().unwrap()).collect()
+    };
+    let calls = response["output"].as_array().unwrap().iter().filter(|item| item["type"] == "function_call");
+    let calls = calls.map(|item| json!([item["call_id"], item["name"], item["arguments"]])).collect();
+    (of("reasoning", "summary"), of("message", "content"), calls)
 }
 
 #[test]

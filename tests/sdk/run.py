@@ -10,6 +10,7 @@ Needs what `scripts/test.sh` installs. The suites learn from the environment whe
   LGW_NARROW_URL              one that lets a person make two requests per minute, with an account for each suite
   LGW_STREAMS                 10,000 generated answers, for the clients' parsers
   LGW_ANTHROPIC_STREAMS       10,000 of Anthropic's
+  LGW_RESPONSE_STREAMS        10,000 generated responses, likewise
 """
 
 import os
@@ -32,10 +33,13 @@ NARROW = {"LGW_LIMITS__REQUESTS_PER_MINUTE": 2}
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 NODE = ["node", "--test", "--test-reporter=spec"]
 
+PARSERS_OF_PYTHON = ["streams_test.py", "response_streams_test.py", "anthropic_streams_test.py"]
+
 # These speak with gateways, and some count what has reached the fake, so they run one after the other.
 SUITES = {
-    "openai-python": [*PYTEST, f"--ignore={HERE / 'streams_test.py'}", f"--ignore={HERE / 'anthropic_streams_test.py'}", str(HERE)],
+    "openai-python": [*PYTEST, *(f"--ignore={HERE / name}" for name in PARSERS_OF_PYTHON), str(HERE)],
     "openai-node": [*NODE, str(HERE / "openai_node.test.mjs")],
+    "openai-node responses": [*NODE, str(HERE / "openai_responses.test.mjs")],
     "anthropic-node": [*NODE, str(HERE / "anthropic_node.test.mjs")],
 }
 
@@ -45,6 +49,8 @@ PARSERS = {
     "openai-node parsers": [*NODE, str(HERE / "openai_streams.test.mjs")],
     "anthropic-python parsers": [*PYTEST, str(HERE / "anthropic_streams_test.py")],
     "anthropic-node parsers": [*NODE, str(HERE / "anthropic_streams.test.mjs")],
+    "openai-python parsers of responses": [*PYTEST, str(HERE / "response_streams_test.py")],
+    "openai-node parsers of responses": [*NODE, str(HERE / "openai_response_streams.test.mjs")],
 }
 
 
@@ -92,6 +98,7 @@ def main():
         }
         environment["LGW_STREAMS"] = str(stage.folder / "streams.jsonl")
         environment["LGW_ANTHROPIC_STREAMS"] = str(stage.folder / "anthropic_streams.jsonl")
+        environment["LGW_RESPONSE_STREAMS"] = str(stage.folder / "response_streams.jsonl")
         subprocess.run(["cargo", "test", "--locked", "--quiet", "--test", "letter", "generated"], cwd=ROOT, env=environment, check=True)
         recorded.approved("suite@example.com")
         # One per suite: each uses up its own two requests.
