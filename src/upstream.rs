@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::base::error::{Error, chain};
 use crate::config::{self, Config};
-use crate::model::catalog::{LoadedModel, ModelCard, Skills, UpstreamId};
+use crate::model::catalog::{LoadedModel, ModelCard, ModelDescription, Skills, UpstreamId};
 use crate::model::model_name::ModelName;
 use crate::provider::{Call, Headers, Method, PROMPT_FIELD, Query, SCHEMA_FIELD};
 use endpoint::Endpoint;
@@ -114,6 +114,26 @@ impl UpstreamClient {
         let Some(query) = endpoint.provider.skills_query(model) else { return Ok(None) };
         let body = self.short_answer(endpoint, query).await?;
         endpoint.provider.skills(&body).map(Some)
+    }
+
+    /// Returns what an upstream tells of a model. `None`: this kind of upstream does not tell beyond its list of models.
+    pub async fn description(
+        &self,
+        upstream: UpstreamId,
+        model: &ModelName,
+    ) -> Result<Option<ModelDescription>, Error> {
+        let endpoint = &self.endpoints[upstream.0];
+        let Some(query) = endpoint.provider.skills_query(model) else { return Ok(None) };
+        let body = self.short_answer(endpoint, query).await?;
+        endpoint.provider.description(&body).map(Some)
+    }
+
+    /// Returns an upstream's version. `None`: this kind of upstream does not tell.
+    pub async fn version(&self, upstream: UpstreamId) -> Result<Option<String>, Error> {
+        let endpoint = &self.endpoints[upstream.0];
+        let Some(query) = endpoint.provider.version_query() else { return Ok(None) };
+        let body = self.short_answer(endpoint, query).await?;
+        endpoint.provider.version(&body).map(Some)
     }
 
     /// Returns the models in an upstream's memory. `None`: this kind of upstream does not tell.

@@ -81,6 +81,8 @@ mod messages;
 mod metrics;
 #[path = "api/numbers.rs"]
 mod numbers;
+#[path = "api/ollama_api.rs"]
+mod ollama_api;
 #[path = "api/others.rs"]
 mod others;
 #[path = "api/own_record.rs"]

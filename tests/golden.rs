@@ -471,6 +471,7 @@ fn plain_but_for_context(line: &str) -> String {
 #[test]
 fn answers_are_those_of_the_real_ollama() {
     const PROMPT: &str = r#"{"model":"smollm2:135m","prompt":"hi","logprobs":true}"#;
+    const NO_MESSAGES: &str = r#"{"model":"smollm2:135m","messages":[]}"#;
     const MESSAGES: &str = r#"{"model":"smollm2:135m","messages":[{"role":"user"}]}"#;
     let mut compared = 0;
     for case in folders(&root().join("provider/ollama")) {
@@ -479,11 +480,8 @@ fn answers_are_those_of_the_real_ollama() {
         else {
             continue;
         };
-        // Only an empty list of messages loads a model.
-        if name(&case) == "real_load" {
-            continue;
-        }
         let ways: &[(&'static str, &str)] = match reading {
+            Reading::Chat { .. } if name(&case) == "real_load" => &[("/api/chat", NO_MESSAGES)],
             Reading::Chat { .. } => &[("/chat", MESSAGES), ("/api/chat", MESSAGES)],
             Reading::Completion => &[("/api/generate", PROMPT)],
             Reading::Embeddings { .. } => &[("/api/embed", r#"{"model":"smollm2:135m","input":"hi"}"#)],
@@ -628,24 +626,59 @@ proptest! {
 
     #[test]
     fn what_chat_streams_is_what_an_ollama_would(events in any_events(), cuts in prop::collection::vec(1_usize..40, 1..20)) {
-        let stream = streamed(encoder("/chat", r#"{"stream":true,"messages":[{"role":"user"}]}"#), &events);
+        for (path, body) in [
+            ("/chat", r#"{"stream":true,"messages":[{"role":"user"}]}"#),
+            ("/api/chat", r#"{"model":"m","messages":[{"role":"user"}]}"#),
+        ] {
+            let stream = streamed(encoder(path, body), &events);
 
-        let mut rest = &stream[..];
-        let chunks = cuts.iter().cycle().map_while(|cut| {
-            let (chunk, after) = rest.split_at((*cut).min(rest.len()));
-            rest = after;
-            (!chunk.is_empty()).then_some(chunk)
-        });
-        let (decoded, ended) = decode(&ollama::OllamaProvider, &Reading::plain_chat(), chunks);
+            let mut rest = &stream[..];
+            let chunks = cuts.iter().cycle().map_while(|cut| {
+                let (chunk, after) = rest.split_at((*cut).min(rest.len()));
+                rest = after;
+                (!chunk.is_empty()).then_some(chunk)
+            });
+            let (decoded, ended) = decode(&ollama::OllamaProvider, &Reading::plain_chat(), chunks);
 
+            prop_assert!(ended.is_ok());
+            prop_assert_eq!(&decoded, &events, "{}", path);
+        }
+    }
+
+    #[test]
+    fn what_ollamas_own_routes_stream_is_what_an_ollama_would(mut events in any_events_with_logprobs()) {
+        // serde_json reads numbers of many digits to the last but one.
+        for event in &mut events {
+            if let Piece::Logprobs(tokens) = &mut event.what {
+                let tokens = tokens.iter_mut().flat_map(|token| std::iter::once(&mut token.logprob).chain(token.top.iter_mut().map(|token| &mut token.logprob)));
+                tokens.for_each(|logprob| *logprob = (*logprob * 1000.0).round() / 1000.0);
+            }
+        }
+        let chat = r#"{"model":"m","messages":[{"role":"user"}],"logprobs":true}"#;
+        let stream = streamed(encoder("/api/chat", chat), &events);
+        let (decoded, ended) = decode(&ollama::OllamaProvider, &Reading::plain_chat(), [&stream[..]]);
         prop_assert!(ended.is_ok());
-        prop_assert_eq!(decoded, events);
+        prop_assert_eq!(&decoded, &events);
+        // Readers that end a line at every letter that Unicode names so see the same lines.
+        let text = String::from_utf8(stream).unwrap();
+        let has_other_breaks = text.contains(['\u{85}', '\u{2028}', '\u{2029}']);
+        prop_assert!(!has_other_breaks);
+
+        // A generated text has no calls.
+        let called = events.iter().any(|event| matches!(event.what, Piece::ToolCall(_)));
+        if !called {
+            let prompt = r#"{"model":"m","prompt":"hi","logprobs":true}"#;
+            let stream = streamed(encoder("/api/generate", prompt), &events);
+            let (decoded, ended) = decode(&ollama::OllamaProvider, &Reading::Completion, [&stream[..]]);
+            prop_assert!(ended.is_ok());
+            prop_assert_eq!(&decoded, &events);
+        }
     }
 
     #[test]
     fn what_was_delivered_is_taken_back_as_it_was(events in any_events()) {
         let told = fold(events.iter().cloned());
-        for path in ["/v1/chat/completions", "/chat"] {
+        for path in ["/v1/chat/completions", "/chat", "/api/chat"] {
             let question = r#"{"role":"user","content":"hi"}"#;
             let mut out = BytesMut::new();
             encoder(path, &format!(r#"{{"model":"m","messages":[{question}]}}"#)).whole(&told, &mut out);
@@ -737,6 +770,7 @@ fn hold_to_the_rules(dialect: &dyn Dialect, path: &'static str, body: &[u8]) -> 
                 Work::Chat(chat) => prop_assert!(!chat.messages.is_empty()),
                 Work::Complete(complete) => prop_assert!(!complete.prompt.is_empty()),
                 Work::Embed(embed) => prop_assert!(embed.texts.iter().all(|text| !text.is_empty())),
+                Work::Load(_) => {}
             }
             match ollama::OllamaProvider.call(&work) {
                 Ok(call) => prop_assert!(serde_json::from_slice::<Value>(&call.body).is_ok()),
@@ -836,6 +870,8 @@ proptest! {
                 prop_assert!(ended.is_err() || matches!(events.last().unwrap().what, Piece::End(_)));
             }
             let _either = provider.skills(&body);
+            let _either = provider.description(&body);
+            let _either = provider.version(&body);
             prop_assert!(provider.failure(status, &body).to_string().chars().count() < 500);
             let _either = provider.models(&body);
             let _either = provider.loaded(&body);

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
-use crate::model::catalog::ModelCard;
+use crate::model::catalog::{LoadedCard, ModelCard, ModelDescription};
 use crate::model::chat::{ChatEvent, ChatReply};
 use crate::model::credential::Credential;
 use crate::model::kept::{KeptAnswer, missing_answer};
@@ -100,6 +100,12 @@ pub enum Serves {
     Lookup(Lookup),
     /// Changes of the models of an upstream, to tokens that may make them.
     Manage(&'static Manage),
+    /// One of these models, with what its upstream tells of it.
+    Description(Description),
+    /// Those of these models that are in the memory of an upstream, each as often as it is loaded.
+    Loaded(fn(&dyn Head, &[LoadedCard]) -> Result<Reply, Error>),
+    /// The version of the upstream; `None`: it tells none.
+    Version(fn(&dyn Head, Option<&str>) -> Result<Reply, Error>),
     /// An answer that the record keeps for the caller.
     Kept(KeptRoute),
 }
@@ -166,12 +172,27 @@ pub enum ChangeAnswer {
     Status,
 }
 
+#[derive(Debug, Clone, Copy)]
+pub struct Description {
+    pub asked: fn(body: &[u8]) -> Result<AskedModel, Error>,
+    pub found: fn(&dyn Head, &ModelCard, ModelDescription) -> Result<Reply, Error>,
+}
+
+/// What a body says that asks about one model.
+pub struct AskedModel {
+    pub name: String,
+    /// Fields without effect, for `x-ignored-parameters`.
+    pub ignored: Vec<String>,
+}
+
 impl Route {
     /// Returns the scope that a token needs here. Those for `chat` may see models, too.
     pub fn scope(&self) -> Scope {
         match self.serves {
             Serves::Inference(scope) => scope,
-            Serves::List(_) | Serves::Lookup(_) => Scope::Models,
+            Serves::List(_) | Serves::Lookup(_) | Serves::Description(_) | Serves::Loaded(_) | Serves::Version(_) => {
+                Scope::Models
+            }
             Serves::Manage(_) => Scope::ManageModels,
             Serves::Kept(_) => Scope::Chat,
         }

@@ -5,6 +5,7 @@
 
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
+use crate::dialect::json::Ignored;
 use crate::dialect::native::Front;
 use crate::dialect::native::answer::{ErrorLine, NativeAnswer};
 use crate::dialect::native::request::{self, NativeChat};
@@ -12,6 +13,7 @@ use crate::dialect::{
     Continuation, Decoded, Delivery, Dialect, Head, Reply, Route, Serves, is_below, json, plain_path, surrogates, wire,
 };
 use crate::model::credential::Credential;
+use crate::model::model_name::ModelName;
 use crate::model::rights::Scope;
 use crate::model::work::Work;
 
@@ -45,6 +47,9 @@ const ROUTES: &[Route] = &[
     Route { method: "DELETE", path: "/api/delete", serves: Serves::Manage(&manage::DELETE) },
     Route { method: "POST", path: "/api/blobs/{id}", serves: Serves::Manage(&manage::UPLOAD) },
     Route { method: "HEAD", path: "/api/blobs/{id}", serves: Serves::Manage(&manage::HAS_FILE) },
+    Route { method: "POST", path: "/api/show", serves: Serves::Description(models::SHOW) },
+    Route { method: "GET", path: "/api/ps", serves: Serves::Loaded(models::ps) },
+    Route { method: "GET", path: "/api/version", serves: Serves::Version(models::version) },
 ];
 
 impl Dialect for Ollama {
@@ -91,6 +96,10 @@ impl Dialect for Ollama {
 
 fn chat(body: json::Object<'_>) -> Result<Decoded, Error> {
     let NativeChat { chat, stream, ignored } = request::read(body, Front::Api)?;
+    if chat.messages.is_empty() {
+        let answer = NativeAnswer::chat(&chat, text_of);
+        return Ok(load(chat.model, answer, stream, ignored));
+    }
     Ok(Decoded {
         reply: Box::new(NativeAnswer::chat(&chat, text_of)),
         work: Work::Chat(chat),
@@ -99,6 +108,18 @@ fn chat(body: json::Object<'_>) -> Result<Decoded, Error> {
         credential: None,
         continuation: Continuation::default(),
     })
+}
+
+/// Returns a request without a prompt: it loads the model, and its answer says so.
+fn load(model: ModelName, answer: NativeAnswer, stream: Option<bool>, ignored: Ignored) -> Decoded {
+    Decoded {
+        reply: Box::new(answer.of_load()),
+        work: Work::Load(model),
+        delivery: delivery(stream),
+        ignored: ignored.into_names(),
+        credential: None,
+        continuation: Continuation::default(),
+    }
 }
 
 /// Ollama streams unless told otherwise.
@@ -110,9 +131,9 @@ fn delivery(stream: Option<bool>) -> Delivery {
 fn text_of(error: &Error) -> String {
     match error {
         Error::Unauthenticated { .. } => format!(
-            "{error}. Ollama's Python and JavaScript packages send a token with \
+            "{error} (Ollama's Python and JavaScript packages send a token with \
              `Client(host=…, headers={{\"Authorization\": \"Bearer lgw_…\"}})`, in Python also from the environment variable \
-             `OLLAMA_API_KEY`"
+             `OLLAMA_API_KEY`)"
         ),
         other => other.to_string(),
     }

@@ -1,6 +1,7 @@
 //! What dialects share in writing to clients: stream frames, the error envelope and its statuses; and the credential of a head.
 
 use bytes::{BufMut, BytesMut};
+use memchr::memmem;
 use serde::Serialize;
 
 use crate::base::error::{Error, retry_after_millis, retry_after_seconds};
@@ -40,8 +41,34 @@ pub fn put_named_sse<T: Serialize + ?Sized>(out: &mut BytesMut, name: &str, valu
 
 /// Appends one line of NDJSON.
 pub fn put_line<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
+    let start = out.len();
     put_json(out, value);
+    escape_line_breaks(out, start);
     out.put_slice(b"\n");
+}
+
+/// Escapes the letters of the JSON from `start` on that some readers take for ends of lines: ollama-python's HTTP client splits
+/// at all that Unicode names so. Ollama escapes the first two itself.
+fn escape_line_breaks(out: &mut BytesMut, start: usize) {
+    const ESCAPES: [(&str, &[u8]); 3] = [("\u{2028}", b"\\u2028"), ("\u{2029}", b"\\u2029"), ("\u{85}", b"\\u0085")];
+    let may_hold_one = ESCAPES.iter().any(|(letter, _)| memmem::find(&out[start..], letter.as_bytes()).is_some());
+    if !may_hold_one {
+        return;
+    }
+    let line = out.split_off(start);
+    let mut rest = &line[..];
+    while let Some((first, after)) = rest.split_first() {
+        match ESCAPES.iter().find(|(letter, _)| rest.starts_with(letter.as_bytes())) {
+            Some((letter, escape)) => {
+                out.put_slice(escape);
+                rest = &rest[letter.len()..];
+            }
+            None => {
+                out.put_u8(*first);
+                rest = after;
+            }
+        }
+    }
 }
 
 /// OpenAI's error body, which the gateway's own API uses too.
@@ -262,6 +289,20 @@ mod tests {
 
         assert!(api_key(&LONGEST).unwrap().is_some());
         assert!(api_key(&TOO_LONG).is_err());
+    }
+
+    #[test]
+    fn a_line_has_one_end_for_every_reader() {
+        let mut out = BytesMut::from(&b"kept \xe2\x80\xa8"[..]);
+
+        put_line(&mut out, "a\u{2028}b\u{2029}\u{85}\n\u{2027}\u{e2}é🙂\\u2028");
+
+        let (before, line) = out.split_at(8);
+        assert_eq!(before, b"kept \xe2\x80\xa8");
+        let expected = "\"a\\u2028b\\u2029\\u0085\\n\u{2027}\u{e2}é🙂\\\\u2028\"\n";
+        assert_eq!(str::from_utf8(line).unwrap(), expected);
+        let read: String = serde_json::from_slice(line).unwrap();
+        assert_eq!(read, "a\u{2028}b\u{2029}\u{85}\n\u{2027}\u{e2}é🙂\\u2028");
     }
 
     #[test]

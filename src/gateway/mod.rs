@@ -18,7 +18,7 @@ use crate::auth::running::Running;
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::config;
-use crate::model::catalog::{LoadedModel, ModelCard, Skills};
+use crate::model::catalog::{LoadedCard, LoadedModel, ModelCard, ModelDescription, Skills};
 use crate::model::model_name::ModelName;
 use crate::model::rights::Class;
 use crate::model::token::Token;
@@ -172,6 +172,29 @@ impl Gateway {
     pub async fn skills(&self, model: &ModelName) -> Option<Skills> {
         let candidates = self.stages.routing.candidates(model).await.ok()?;
         self.stages.routing.skills(&self.upstream, &candidates, model).await
+    }
+
+    /// Returns what the upstream of a model tells of it.
+    pub async fn description(&self, model: &ModelName) -> Result<ModelDescription, Error> {
+        let candidates = self.stages.routing.candidates(model).await?;
+        self.stages.routing.description(&self.upstream, &candidates, model).await
+    }
+
+    /// Returns the version of the first upstream that is up. `None`: it tells none.
+    pub async fn version(&self) -> Result<Option<String>, Error> {
+        self.stages.routing.version(&self.upstream).await
+    }
+
+    /// Returns the models in the memory of the upstreams that `who` may use, each as often as it is loaded.
+    pub async fn loaded_for(&self, who: Option<&Identity>) -> Result<Vec<LoadedCard>, Error> {
+        let cards = self.models(who).await?;
+        let loaded = self.loaded().await.into_iter().flatten().flatten();
+        Ok(loaded
+            .filter_map(|loaded| {
+                let card = cards.iter().find(|card| self.is_same_model(&card.name, &loaded.name))?.clone();
+                Some(LoadedCard { card, loaded })
+            })
+            .collect())
     }
 
     /// Returns whether two names mean one model.

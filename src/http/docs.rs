@@ -62,7 +62,7 @@ pub mod texts;
         chat, chat_completions, completions, responses::create, responses::get, responses::delete, responses::input_items,
         embeddings, list, messages, count_tokens, one,
         ollama_api::ollama_chat, ollama_api::ollama_generate, ollama_api::ollama_embed, ollama_api::ollama_embeddings,
-        ollama_api::ollama_tags,
+        ollama_api::ollama_tags, ollama_api::ollama_show, ollama_api::ollama_ps, ollama_api::ollama_version,
         manage::pull, manage::push, manage::create, manage::copy, manage::delete, manage::upload, manage::has_blob
     ),
     components(schemas(

@@ -262,7 +262,11 @@ fn of_dialects(shared: Rc<SharedRoute>) -> ActixRoute {
             };
             match route.serves {
                 Serves::Inference(_) => inference::answer(dialect, route, request, payload).await,
-                Serves::List(_) | Serves::Lookup(_) => models::answer(dialect, route, request, payload).await,
+                Serves::List(_)
+                | Serves::Lookup(_)
+                | Serves::Description(_)
+                | Serves::Loaded(_)
+                | Serves::Version(_) => models::answer(dialect, route, request, payload).await,
                 Serves::Manage(manage) => manage::answer(dialect, route.path, manage, request, payload).await,
                 Serves::Kept(kept) => kept::answer(dialect, kept, request).await,
             }

@@ -5,7 +5,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use crate::auth::Identity;
 use crate::base::error::Error;
 use crate::config::Config;
-use crate::dialect::{Dialect, Reply, Route, Serves};
+use crate::dialect::{AskedModel, Dialect, Reply, Route, Serves};
 use crate::gateway::Gateway;
 use crate::http::callers::model_reader;
 use crate::http::head::{RequestHead, request_id};
@@ -56,6 +56,18 @@ async fn read_models(
             };
             (lookup.found)(head, &find(&name, gateway, reader.identity()).await?)
         }
+        Serves::Description(description) => {
+            let body = body::read_own(request, &mut payload, &config.limits).await?;
+            let AskedModel { name, ignored } = (description.asked)(&body)?;
+            let card = find(&name, gateway, reader.identity()).await?;
+            let mut reply = (description.found)(head, &card, gateway.description(&card.name).await?)?;
+            if !ignored.is_empty() {
+                reply.headers.push(("x-ignored-parameters", ignored.join(", ")));
+            }
+            Ok(reply)
+        }
+        Serves::Loaded(list) => list(head, &gateway.loaded_for(reader.identity()).await?),
+        Serves::Version(version) => version(head, gateway.version().await?.as_deref()),
         Serves::Inference(_) | Serves::Manage(_) | Serves::Kept(_) => {
             Err(Error::internal(anyhow::anyhow!("a route that is neither a list nor a lookup")))
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use crate::base::clock::Timestamp;
 use crate::model::model_name::ModelName;
 
@@ -40,6 +42,19 @@ pub struct ModelDetails {
     pub capabilities: Option<Vec<String>>,
 }
 
+/// What an upstream tells of one model when it is asked about it, without what its maker may keep private.
+#[derive(Debug, Clone, Default)]
+pub struct ModelDescription {
+    /// Its own settings, a line each.
+    pub parameters: String,
+    /// How a conversation is written for it.
+    pub template: String,
+    /// Facts of its file, by the names that they have there.
+    pub facts: Map<String, Value>,
+    /// The upstream's words for what it can do.
+    pub capabilities: Vec<String>,
+}
+
 /// Capabilities that only some models have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skills {
@@ -49,6 +64,13 @@ pub struct Skills {
     pub sees: bool,
     /// It calls tools.
     pub calls_tools: bool,
+}
+
+/// A model that is in the memory of an upstream, with what is known of it besides.
+#[derive(Debug, Clone)]
+pub struct LoadedCard {
+    pub card: ModelCard,
+    pub loaded: LoadedModel,
 }
 
 /// A model in the memory of an upstream, as far as the upstream describes it.
@@ -61,4 +83,6 @@ pub struct LoadedModel {
     pub gpu_bytes: Option<u64>,
     /// When it is unloaded unless another request comes. `None`: not told, or it stays.
     pub until: Option<Timestamp>,
+    /// Model tokens of the context that it was loaded with.
+    pub context: Option<u64>,
 }

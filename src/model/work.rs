@@ -1,4 +1,4 @@
-//! A request to a model: a chat, a completion, or embeddings.
+//! A request to a model: a chat, a completion, embeddings, or only that it is loaded.
 
 use crate::model::chat::{ChatRequest, Think};
 use crate::model::complete::CompleteRequest;
@@ -10,6 +10,8 @@ pub enum Work {
     Chat(ChatRequest),
     Complete(CompleteRequest),
     Embed(EmbedRequest),
+    /// Nothing but that the model is in memory when the next request comes.
+    Load(ModelName),
 }
 
 /// Typical cost of an image: models that see use some 250 to 1,600 tokens.
@@ -36,6 +38,7 @@ impl Work {
             Work::Chat(chat) => &chat.model,
             Work::Complete(complete) => &complete.model,
             Work::Embed(embed) => &embed.model,
+            Work::Load(model) => model,
         }
     }
 
@@ -45,6 +48,7 @@ impl Work {
             Work::Chat(chat) => chat.prompt_field,
             Work::Complete(_) => "prompt",
             Work::Embed(embed) => embed.prompt_field,
+            Work::Load(_) => "model",
         }
     }
 
@@ -54,6 +58,7 @@ impl Work {
             Work::Chat(chat) => chat.prompt_bytes(),
             Work::Complete(complete) => complete.prompt.len() + complete.suffix.as_ref().map_or(0, String::len),
             Work::Embed(embed) => embed.texts.iter().map(String::len).sum(),
+            Work::Load(_) => 0,
         }
     }
 
@@ -63,7 +68,7 @@ impl Work {
             Work::Chat(chat) => {
                 chat.messages.iter().flat_map(|message| message.images()).map(|image| image.bytes.len()).sum()
             }
-            Work::Complete(_) | Work::Embed(_) => 0,
+            Work::Complete(_) | Work::Embed(_) | Work::Load(_) => 0,
         };
         self.prompt_bytes() + images
     }
@@ -72,7 +77,7 @@ impl Work {
     pub fn guess_prompt_tokens(&self, bytes: usize) -> u64 {
         let images = match self {
             Work::Chat(chat) => guess_image_tokens(chat),
-            Work::Complete(_) | Work::Embed(_) => 0,
+            Work::Complete(_) | Work::Embed(_) | Work::Load(_) => 0,
         };
         guess_tokens(bytes) + images
     }
@@ -81,7 +86,7 @@ impl Work {
     pub fn guess_context_tokens(&self, bytes: usize) -> u64 {
         match self {
             Work::Embed(embed) => guess_tokens(embed.texts.iter().map(String::len).max().unwrap_or(0)),
-            Work::Chat(_) | Work::Complete(_) => self.guess_prompt_tokens(bytes),
+            Work::Chat(_) | Work::Complete(_) | Work::Load(_) => self.guess_prompt_tokens(bytes),
         }
     }
 
@@ -90,7 +95,7 @@ impl Work {
         match self {
             // `think: off` needs no capability.
             Work::Chat(chat) => chat.think.filter(|think| think.level != Think::Off)?.optional,
-            Work::Complete(_) | Work::Embed(_) => None,
+            Work::Complete(_) | Work::Embed(_) | Work::Load(_) => None,
         }
     }
 
@@ -112,7 +117,7 @@ impl Work {
         let sampling = match self {
             Work::Chat(chat) => &mut chat.sampling,
             Work::Complete(complete) => &mut complete.sampling,
-            Work::Embed(_) => return,
+            Work::Embed(_) | Work::Load(_) => return,
         };
         sampling.seed = sampling.seed.map(|seed| seed.wrapping_add(choice.into()));
     }
@@ -122,7 +127,7 @@ impl Work {
         match self {
             Work::Chat(chat) => Some(&mut chat.max_tokens),
             Work::Complete(complete) => Some(&mut complete.max_tokens),
-            Work::Embed(_) => None,
+            Work::Embed(_) | Work::Load(_) => None,
         }
     }
 }

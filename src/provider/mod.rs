@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::base::error::Error;
 use crate::base::secret::Secret;
-use crate::model::catalog::{LoadedModel, ModelCard, Skills};
+use crate::model::catalog::{LoadedModel, ModelCard, ModelDescription, Skills};
 use crate::model::chat::ChatEvent;
 use crate::model::kept::Conversation;
 use crate::model::manage::{BlobDigest, ChangeStep, ModelChange};
@@ -70,6 +70,15 @@ pub trait Provider: Sync {
 
     /// Parses the answer to `skills_query`.
     fn skills(&self, body: &[u8]) -> Result<Skills, Error>;
+
+    /// Parses the answer to `skills_query` for those who want to know more about the model.
+    fn description(&self, body: &[u8]) -> Result<ModelDescription, Error>;
+
+    /// Returns the query for the upstream's version. `None`: upstreams of this kind don't tell.
+    fn version_query(&self) -> Option<Query>;
+
+    /// Parses the answer to `version_query`.
+    fn version(&self, body: &[u8]) -> Result<String, Error>;
 
     /// Returns the query for the models in the upstream's memory. `None`: upstreams of this kind don't tell.
     fn loaded_query(&self) -> Option<Query>;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::base::error::Error;
 use crate::base::secret::Secret;
-use crate::model::catalog::{LoadedModel, ModelCard, Skills};
+use crate::model::catalog::{LoadedModel, ModelCard, ModelDescription, Skills};
 use crate::model::kept::Conversation;
 use crate::model::manage::{BlobDigest, ModelChange};
 use crate::model::model_name::ModelName;
@@ -41,6 +41,7 @@ impl Provider for OllamaProvider {
             Work::Chat(chat) => request::call(chat, work.prompt_field()),
             Work::Complete(complete) => Ok(complete::call(complete, work.prompt_field())),
             Work::Embed(embed) => Ok(embed::call(embed, work.prompt_field())),
+            Work::Load(model) => Ok(complete::load(model, work.prompt_field())),
         }
     }
 
@@ -81,6 +82,18 @@ impl Provider for OllamaProvider {
 
     fn skills(&self, body: &[u8]) -> Result<Skills, Error> {
         models::skills(body)
+    }
+
+    fn description(&self, body: &[u8]) -> Result<ModelDescription, Error> {
+        models::description(body)
+    }
+
+    fn version_query(&self) -> Option<Query> {
+        Some(Query::get("/api/version"))
+    }
+
+    fn version(&self, body: &[u8]) -> Result<String, Error> {
+        models::version(body)
     }
 
     fn loaded_query(&self) -> Option<Query> {

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Error, chain};
-use crate::model::catalog::{LoadedModel, ModelCard, Skills, UpstreamId};
+use crate::model::catalog::{LoadedModel, ModelCard, ModelDescription, Skills, UpstreamId};
 use crate::model::model_name::ModelName;
 use crate::model::provider_kind::ProviderKind;
 use crate::upstream::UpstreamClient;
@@ -306,6 +306,34 @@ impl Routing {
         }
     }
 
+    /// Returns what the first candidate tells of `model`.
+    pub async fn description(
+        &self,
+        client: &UpstreamClient,
+        candidates: &Candidates,
+        model: &ModelName,
+    ) -> Result<ModelDescription, Error> {
+        let Some(upstream) = candidates.upstreams.first() else { return Ok(ModelDescription::default()) };
+        let asked = tokio::time::timeout(SKILLS_WAIT_MAX, client.description(*upstream, model)).await;
+        asked.unwrap_or_else(|_| Err(too_slow())).map(Option::unwrap_or_default)
+    }
+
+    /// Returns the version of the first upstream that is up and tells one.
+    pub async fn version(&self, client: &UpstreamClient) -> Result<Option<String>, Error> {
+        self.first_look().await;
+        self.check_any_up()?;
+        let up: Vec<_> = client.all().zip(self.lock().iter().map(Known::is_up)).collect();
+        let mut asked = Ok(None);
+        for (upstream, _) in up.into_iter().filter(|(_, is_up)| *is_up) {
+            let told = tokio::time::timeout(SKILLS_WAIT_MAX, client.version(upstream)).await;
+            asked = told.unwrap_or_else(|_| Err(too_slow()));
+            if matches!(asked, Ok(Some(_))) {
+                break;
+            }
+        }
+        asked
+    }
+
     /// Returns the models in the memory of each upstream, in the order of `UpstreamId`; see `Loaded`.
     pub async fn loaded(&self, client: &UpstreamClient) -> Vec<Option<Vec<LoadedModel>>> {
         let up = || self.lock().iter().map(Known::is_up).collect();
@@ -401,6 +429,10 @@ impl Routing {
 fn down(known: &Known) -> Option<Error> {
     let Condition::Down { since, error } = &known.condition else { return None };
     Some(Error::UpstreamDown { cause: anyhow!("down since {}: {error}", since.rfc3339()) })
+}
+
+fn too_slow() -> Error {
+    Error::Timeout { message: format!("the model server did not tell within {} s", SKILLS_WAIT_MAX.as_secs()) }
 }
 
 fn sure(error: &Error) -> Sure {

@@ -38,7 +38,12 @@ async fn a_wrong_body_is_a_400_that_names_the_field() {
     ];
 
     for (body, field) in cases {
+        // Without messages, Ollama's own route loads the model.
+        let loads = body == br#"{"model":"fake"}"# || body.ends_with(br#""messages":[]}"#);
         for path in ["/v1/chat/completions", "/v1/messages", "/chat", "/api/chat"] {
+            if path == "/api/chat" && loads {
+                continue;
+            }
             let answer = gateway.send("POST", path, Some(&admin), body.clone()).await;
             let shown = String::from_utf8_lossy(&body[..body.len().min(120)]).into_owned();
             assert_eq!(answer.status, 400, "{path} {shown}: {}", answer.text());

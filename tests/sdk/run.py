@@ -1,4 +1,4 @@
-"""Runs the official OpenAI clients, the examples and the demo against real gateways in front of a real Ollama and model.
+"""Runs the official clients of OpenAI and Ollama, the examples and the demo against real gateways in front of a real Ollama and model.
 
 Needs what `scripts/test.sh` installs. The suites learn from the environment where things are:
 
@@ -41,6 +41,7 @@ SUITES = {
     "openai-node": [*NODE, str(HERE / "openai_node.test.mjs")],
     "openai-node responses": [*NODE, str(HERE / "openai_responses.test.mjs")],
     "anthropic-node": [*NODE, str(HERE / "anthropic_node.test.mjs")],
+    "ollama-js": [*NODE, str(HERE / "ollama_js.test.mjs")],
 }
 
 # These only read generated answers, so they run beside the others.
@@ -89,7 +90,7 @@ def main():
         recorded = stage.gateway("recorded", fake, LGW_DEFAULT_MODEL="fake:latest", **LIFTED)
         narrow = stage.gateway("narrow", fake, LGW_DEFAULT_MODEL="fake:latest", **NARROW)
 
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "ANTHROPIC_"))}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "ANTHROPIC_", "OLLAMA_"))}
         user = real.approved("suite@example.com")
         environment |= {
             "LGW_URL": real.url, "LGW_MODEL": MODEL, "LGW_USER": user, "LGW_TOKEN": real.api_token(user, "suite"),

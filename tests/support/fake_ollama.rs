@@ -347,7 +347,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
                 let models: Vec<_> = ["fake:latest", "llama3.2:latest", "user/other:1b", "big:cloud"]
                     .into_iter()
                     .chain(pulled.iter().map(String::as_str))
-                    .map(|name| serde_json::json!({ "name": name, "model": name, "modified_at": "2026-01-01T00:00:00Z", "size": 1, "digest": "d", "details": {} }))
+                    .map(|name| serde_json::json!({ "name": name, "model": name, "modified_at": "2026-01-01T00:00:00Z", "size": 1, "digest": "d", "details": { "parent_model": "/root/blobs/sha256-1", "family": "fake" } }))
                     .collect();
                 whole(&mut stream, 200, &serde_json::json!({ "models": models }).to_string()).await;
             }
@@ -387,7 +387,8 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
             }
             "/api/ps" => {
                 let loaded = serde_json::json!({ "name": "fake:latest", "model": "fake:latest", "size": 3_000_000, "digest": "d",
-                    "details": {}, "expires_at": "2100-01-01T01:00:00+01:00", "size_vram": 2_000_000 });
+                    "details": {}, "expires_at": "2100-01-01T01:00:00+01:00", "size_vram": 2_000_000,
+                    "context_length": 4096 });
                 whole(&mut stream, 200, &serde_json::json!({ "models": [loaded] }).to_string()).await;
             }
             "/api/show" => {
@@ -395,8 +396,15 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
                 // One model thinks, the others see.
                 let thinks = String::from_utf8_lossy(&body).contains("user/other:1b");
                 let capabilities = ["completion", if thinks { "thinking" } else { "vision" }];
-                whole(&mut stream, 200, &serde_json::json!({ "capabilities": capabilities }).to_string()).await;
+                let shown = serde_json::json!({
+                    "license": "a licence", "modelfile": "FROM /root/blobs/sha256-1", "system": "a private prompt",
+                    "messages": [{ "role": "user", "content": "a private prompt" }], "parameters": "num_ctx 2048",
+                    "template": "{{ .Prompt }}", "details": { "parent_model": "/root/blobs/sha256-1" },
+                    "model_info": { "fake.context_length": 8192 }, "capabilities": capabilities,
+                });
+                whole(&mut stream, 200, &shown.to_string()).await;
             }
+            "/api/version" => whole(&mut stream, 200, r#"{"version":"0.24.0"}"#).await,
             other => {
                 shared.change(|seen| seen.other_paths.push(other.to_owned()));
                 whole(&mut stream, 404, "404 page not found").await;

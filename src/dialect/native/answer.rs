@@ -8,7 +8,6 @@ use crate::base::clock::UpstreamTime;
 use crate::base::error::Error;
 use crate::dialect::{Encoder, wire};
 use crate::model::chat::{ChatEvent, ChatReply, ChatRequest, End, Finish, Piece, TokenLogprob, ToolCall};
-use crate::model::model_name::ModelName;
 
 /// The error body, and the line that ends a stream that failed.
 #[derive(Serialize)]
@@ -30,6 +29,8 @@ pub struct NativeAnswer {
     shape: Shape,
     /// The name as requested.
     model: String,
+    /// The model was only loaded.
+    is_load: bool,
     /// Number of tool calls sent so far.
     calls: usize,
     wants_logprobs: bool,
@@ -41,22 +42,36 @@ pub struct NativeAnswer {
 impl NativeAnswer {
     /// Returns the encoder of a chat. `text_of` returns the text of an error.
     pub fn chat(asked: &ChatRequest, text_of: fn(&Error) -> String) -> Self {
-        NativeAnswer::new(Shape::Chat, &asked.model, asked.logprobs.is_some(), text_of)
+        NativeAnswer::new(Shape::Chat, asked, text_of)
     }
 
     /// Returns the encoder of a generated text, which may have been asked for as a chat.
-    pub fn generated(model: &ModelName, wants_logprobs: bool, text_of: fn(&Error) -> String) -> Self {
-        NativeAnswer::new(Shape::Generated, model, wants_logprobs, text_of)
+    pub fn generated(asked: &ChatRequest, text_of: fn(&Error) -> String) -> Self {
+        NativeAnswer::new(Shape::Generated, asked, text_of)
     }
 
-    fn new(shape: Shape, model: &ModelName, wants_logprobs: bool, text_of: fn(&Error) -> String) -> Self {
-        let model = model.as_str().to_owned();
-        NativeAnswer { shape, model, calls: 0, wants_logprobs, logprobs: Vec::new(), text_of }
+    fn new(shape: Shape, asked: &ChatRequest, text_of: fn(&Error) -> String) -> Self {
+        let (model, wants_logprobs) = (asked.model.as_str().to_owned(), asked.logprobs.is_some());
+        NativeAnswer { shape, model, is_load: false, calls: 0, wants_logprobs, logprobs: Vec::new(), text_of }
     }
 
-    fn put(&self, at: UpstreamTime, said: &Said<'_>, tokens: &[TokenLogprob], end: Option<&End>, out: &mut BytesMut) {
+    /// Returns the encoder of the answer to a request that only loads a model.
+    pub fn of_load(self) -> Self {
+        NativeAnswer { is_load: true, ..self }
+    }
+
+    fn put(
+        &self,
+        at: UpstreamTime,
+        said: &Said<'_>,
+        tokens: &[TokenLogprob],
+        end: Option<&End>,
+        out: &mut BytesMut,
+        write: Writer,
+    ) {
         let (model, created_at, done) = (self.model.as_str(), at.to_string(), end.is_some());
         let done_reason = end.map(|end| match end.finish {
+            _ if self.is_load => "load",
             Finish::Length => "length",
             // Ollama has no reason of its own for tool calls.
             Finish::Stop | Finish::ToolCalls | Finish::StopSequence(_) => "stop",
@@ -70,14 +85,30 @@ impl NativeAnswer {
                     tool_calls.map(|(number, call)| WireCall::of((said.first_call + number, call))).collect();
                 let message =
                     WireMessage { role: "assistant", content: said.text, thinking: said.thinking, tool_calls };
-                wire::put_json(out, &ChatLine { model, created_at, message, done, done_reason, logprobs, metrics });
+                write.put(out, &ChatLine { model, created_at, message, done, done_reason, logprobs, metrics });
             }
             Shape::Generated => {
                 let (response, thinking) = (said.text, said.thinking);
                 let line =
                     GeneratedLine { model, created_at, response, thinking, done, done_reason, metrics, logprobs };
-                wire::put_json(out, &line);
+                write.put(out, &line);
             }
+        }
+    }
+}
+
+/// How an object is written.
+#[derive(Clone, Copy)]
+enum Writer {
+    Whole,
+    Line,
+}
+
+impl Writer {
+    fn put<T: Serialize>(self, out: &mut BytesMut, value: &T) {
+        match self {
+            Writer::Whole => wire::put_json(out, value),
+            Writer::Line => wire::put_line(out, value),
         }
     }
 }
@@ -96,7 +127,7 @@ impl Encoder for NativeAnswer {
     fn whole(&mut self, reply: &ChatReply, out: &mut BytesMut) {
         let said = Said { text: &reply.text, thinking: &reply.reasoning, calls: &reply.tool_calls, first_call: 0 };
         let tokens: &[TokenLogprob] = if self.wants_logprobs { &reply.logprobs } else { &[] };
-        self.put(reply.at, &said, tokens, Some(&reply.end), out);
+        self.put(reply.at, &said, tokens, Some(&reply.end), out, Writer::Whole);
     }
 
     fn event(&mut self, event: &ChatEvent, out: &mut BytesMut) {
@@ -120,8 +151,7 @@ impl Encoder for NativeAnswer {
             Piece::Embedding(_) => return,
         }
         let tokens = std::mem::take(&mut self.logprobs);
-        self.put(event.at, &said, &tokens, end, out);
-        out.extend_from_slice(b"\n");
+        self.put(event.at, &said, &tokens, end, out, Writer::Line);
     }
 
     fn error(&mut self, error: &Error, out: &mut BytesMut) {

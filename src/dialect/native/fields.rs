@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::base::error::Error;
-use crate::dialect::json::{At, Ignored, Sent, Tree, Unread};
+use crate::dialect::json::{At, Ignored, Sent, Tree};
 use crate::dialect::native::Front;
 use crate::dialect::native::options::{NativeOptions, Options, read_options};
 use crate::model::chat::{ChatRequest, Format, Think, Thinking, Tool};
@@ -15,7 +15,7 @@ use crate::model::too_long::TooLong;
 pub struct Wishes {
     pub debug_render_only: Option<bool>,
     pub format: Option<NativeFormat>,
-    pub keep_alive: Option<Unread>,
+    pub keep_alive: Option<KeepAlive>,
     pub logprobs: Option<bool>,
     pub options: Option<NativeOptions>,
     pub shift: Option<bool>,
@@ -59,6 +59,16 @@ impl Wishes {
         Ok(())
     }
 
+    /// Reads a request without a prompt, which in Ollama loads the model, or unloads it with `keep_alive: 0`.
+    pub fn check_load(&self) -> Result<(), Error> {
+        if self.keep_alive.as_ref().is_some_and(KeepAlive::is_none) {
+            let why = "of 0 without a prompt would unload the model for everybody, which is not offered; Ollama does so by \
+                itself when its memory is needed";
+            return Err(At::Body.key("keep_alive").unsupported(why));
+        }
+        Ok(())
+    }
+
     /// Puts what was asked for into a request.
     pub fn put_into(self, chat: &mut ChatRequest, front: Front<'_>, ignored: &mut Ignored) -> Result<(), Error> {
         let options = self.options.unwrap_or_default();
@@ -74,6 +84,25 @@ impl Wishes {
             ignored.add("keep_alive");
         }
         Ok(())
+    }
+}
+
+/// How long a model stays in memory afterwards, for everybody.
+#[derive(Deserialize)]
+pub enum KeepAlive {
+    #[serde(rename = "a number")]
+    Seconds(f64),
+    #[serde(rename = "a string")]
+    Text(String),
+}
+
+impl KeepAlive {
+    /// Returns whether the model is to be unloaded at once: 0, `"0"`, `"0s"`, `"0m"` …
+    fn is_none(&self) -> bool {
+        match self {
+            KeepAlive::Seconds(seconds) => *seconds == 0.0,
+            KeepAlive::Text(text) => text.trim_end_matches(|unit: char| !unit.is_ascii_digit()).parse() == Ok(0.0),
+        }
     }
 }
 

@@ -5,12 +5,15 @@ use serde::Deserialize;
 use crate::base::error::Error;
 use crate::dialect::json::{self, At, Ignored, NoEffect, Object, Unread};
 use crate::dialect::native::Front;
-use crate::dialect::native::fields::{NativeFormat, NativeThink, NativeTool, Wishes, read_model, read_tools};
+use crate::dialect::native::fields::{
+    KeepAlive, NativeFormat, NativeThink, NativeTool, Wishes, read_model, read_tools,
+};
 use crate::dialect::native::message::read_messages;
 use crate::dialect::native::options::NativeOptions;
 use crate::model::chat::ChatRequest;
 
 pub struct NativeChat {
+    /// Without messages it only loads the model, which only Ollama's own API allows.
     pub chat: ChatRequest,
     /// `None`: the route decides.
     pub stream: Option<bool>,
@@ -25,7 +28,7 @@ struct Body {
     /// `/chat` has read it before.
     auth: NoEffect,
     format: Option<NativeFormat>,
-    keep_alive: Option<Unread>,
+    keep_alive: Option<KeepAlive>,
     logprobs: Option<bool>,
     /// Read separately, by `read_messages`.
     messages: Unread,
@@ -63,9 +66,11 @@ pub fn read(mut body: Object<'_>, front: Front<'_>) -> Result<NativeChat, Error>
         }
         None => Vec::new(),
     };
-    if messages.is_empty() {
+    match front {
         // The first version's words.
-        return Err(Error::invalid("messages", "messages required"));
+        Front::Chat { .. } if messages.is_empty() => return Err(Error::invalid("messages", "messages required")),
+        Front::Api if messages.is_empty() => wishes.check_load()?,
+        _ => {}
     }
     let mut chat = ChatRequest::new(read_model(body.model, front)?, messages);
     wishes.put_into(&mut chat, front, &mut ignored)?;

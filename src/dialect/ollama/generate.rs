@@ -10,10 +10,10 @@ use crate::base::error::Error;
 use crate::dialect::json::{self, At, Ignored, NoEffect, Object, Unread};
 use crate::dialect::native::Front;
 use crate::dialect::native::answer::NativeAnswer;
-use crate::dialect::native::fields::{NativeFormat, NativeThink, Wishes, read_model};
+use crate::dialect::native::fields::{KeepAlive, NativeFormat, NativeThink, Wishes, read_model};
 use crate::dialect::native::message::{NativeImage, read_images};
 use crate::dialect::native::options::NativeOptions;
-use crate::dialect::ollama::{delivery, text_of};
+use crate::dialect::ollama::{delivery, load, text_of};
 use crate::dialect::{Continuation, Decoded};
 use crate::model::chat::{ChatRequest, Message, Part, Role, Think};
 use crate::model::complete::CompleteRequest;
@@ -30,7 +30,7 @@ struct Body<'a> {
     height: NoEffect,
     #[serde(borrow)]
     images: Option<Vec<NativeImage<'a>>>,
-    keep_alive: Option<Unread>,
+    keep_alive: Option<KeepAlive>,
     logprobs: Option<bool>,
     model: Option<String>,
     options: Option<NativeOptions>,
@@ -65,13 +65,19 @@ pub fn decode(body: Object<'_>) -> Result<Decoded, Error> {
     wishes.check_offered(Front::Api)?;
     check_offered(body.template, body.context)?;
     let model = read_model(body.model, Front::Api)?;
-    let prompt = body.prompt.ok_or_else(|| Error::invalid("prompt", "`prompt` is missing or empty; send a text"))?;
+    let Some(prompt) = body.prompt else {
+        wishes.check_load()?;
+        let mut chat = ChatRequest::new(model, Vec::new());
+        wishes.put_into(&mut chat, Front::Api, &mut ignored)?;
+        let answer = NativeAnswer::generated(&chat, text_of);
+        return Ok(load(chat.model, answer, body.stream, ignored));
+    };
     let images = read_images(body.images.unwrap_or_default(), &At::Body.key("images"))?;
     let mut question = Message::new(Role::User, prompt);
     question.parts.extend(images.into_iter().map(Part::Image));
     let mut chat = ChatRequest { prompt_field: "prompt", ..ChatRequest::new(model, vec![question]) };
     wishes.put_into(&mut chat, Front::Api, &mut ignored)?;
-    let reply = NativeAnswer::generated(&chat.model, chat.logprobs.is_some(), text_of);
+    let reply = NativeAnswer::generated(&chat, text_of);
     let work = if body.raw == Some(true) || body.suffix.is_some() {
         Work::Complete(completion(chat, body.raw == Some(true), body.suffix, body.system)?)
     } else {

@@ -117,6 +117,25 @@ fn fields_about_the_server_are_left_out_and_named_and_those_about_the_answer_are
 }
 
 #[test]
+fn a_request_without_a_prompt_loads_the_model_and_never_unloads_it() {
+    let asked = |path, fields: &str| decode(path, &format!(r#"{{"model":"m"{fields}}}"#));
+
+    for (path, empty) in
+        [("/api/chat", r#","messages":[]"#), ("/api/chat", ""), (GENERATE, r#","prompt":"""#), (GENERATE, "")]
+    {
+        for kept in ["", r#","keep_alive":-1"#, r#","keep_alive":"10m""#, r#","keep_alive":null"#] {
+            let decoded = asked(path, &format!("{empty}{kept}")).unwrap();
+            assert!(matches!(decoded.work, Work::Load(model) if model.as_str() == "m"), "{path} {empty}{kept}");
+        }
+        for gone in ["0", "0.0", "\"0\"", "\"0s\"", "\"0m\""] {
+            refused(asked(path, &format!(r#"{empty},"keep_alive":{gone}"#)), UNSUPPORTED, "keep_alive");
+        }
+        refused(asked(path, &format!(r#"{empty},"keep_alive":true"#)), INVALID, "keep_alive");
+    }
+    refused(decode("/api/chat", "{}"), INVALID, "model");
+}
+
+#[test]
 fn alternatives_are_asked_for_up_to_ollamas_own_limit() {
     let asked = |fields: &str| {
         let body = format!(r#"{{"model":"m","messages":[{{"role":"user"}}]{fields}}}"#);

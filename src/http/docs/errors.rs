@@ -319,7 +319,19 @@ fn dialect_errors(method: &str, path: &str) -> Vec<&'static ErrorAnswer> {
             errors.extend(path.starts_with(Anthropic.root()).then_some(&OVERLOADED));
             errors
         }
-        Some(Serves::List(_)) => vec![&UNAUTHENTICATED, &FORBIDDEN, &UPSTREAM_FAILED],
+        Some(Serves::Description(_)) => vec![
+            &INVALID,
+            &UNAUTHENTICATED,
+            &FORBIDDEN,
+            &MODEL_NOT_FOUND,
+            &TOO_LARGE,
+            &ENCODED,
+            &UPSTREAM_FAILED,
+            &UNAVAILABLE,
+            &UPSTREAM_TIMEOUT,
+        ],
+        Some(Serves::Version(_)) => vec![&UNAUTHENTICATED, &FORBIDDEN, &UPSTREAM_FAILED, &UPSTREAM_TIMEOUT],
+        Some(Serves::List(_) | Serves::Loaded(_)) => vec![&UNAUTHENTICATED, &FORBIDDEN, &UPSTREAM_FAILED],
         Some(Serves::Lookup(_)) => vec![&UNAUTHENTICATED, &FORBIDDEN, &MODEL_NOT_FOUND, &UPSTREAM_FAILED],
         Some(Serves::Manage(manage)) => {
             let mut errors =

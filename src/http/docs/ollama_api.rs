@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::dialect::ollama::models::OllamaModelList;
+use crate::dialect::ollama::models::{OllamaLoadedList, OllamaModelList, OllamaShown, OllamaVersion};
 use crate::http::docs::ollama_chat::{
     OllamaChat, OllamaDoneReason, OllamaFormat, OllamaMessage, OllamaOptions, OllamaThink, OllamaTool,
 };
@@ -228,3 +228,32 @@ fn ollama_embeddings() {}
     responses((status = 200, body = OllamaModelList)))]
 #[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
 fn ollama_tags() {}
+
+/// A request about one model. Other fields have no effect.
+#[derive(Serialize, ToSchema)]
+pub struct OllamaShowRequest {
+    /// One of those that `GET /api/tags` lists.
+    #[schema(example = "llama3.2:latest")]
+    model: String,
+}
+
+/// Shows one model, as Ollama does.
+///
+/// Without Ollama's `modelfile`, `system`, `messages` and `license`, which may hold paths of the host and private prompts.
+#[utoipa::path(post, path = "/api/show", operation_id = "ollama_show", tag = "ollama",
+    request_body(content = OllamaShowRequest, example = json!({ "model": "llama3.2:latest" })),
+    responses((status = 200, body = OllamaShown)))]
+#[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
+fn ollama_show() {}
+
+/// Lists the models in memory that you may use, as Ollama does.
+#[utoipa::path(get, path = "/api/ps", operation_id = "ollama_ps", tag = "ollama",
+    responses((status = 200, body = OllamaLoadedList)))]
+#[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
+fn ollama_ps() {}
+
+/// Returns the version of the Ollama behind the gateway.
+#[utoipa::path(get, path = "/api/version", operation_id = "ollama_version", tag = "ollama",
+    responses((status = 200, body = OllamaVersion)))]
+#[allow(dead_code, reason = "the handler is shared by all dialects; this describes one of its routes")]
+fn ollama_version() {}

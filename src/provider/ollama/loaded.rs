@@ -19,6 +19,7 @@ struct Process {
     size: Option<i64>,
     size_vram: Option<i64>,
     expires_at: Option<String>,
+    context_length: Option<u64>,
 }
 
 /// With `keep_alive: -1`, Ollama writes a time that is centuries away. No other model is kept for as long as this.
@@ -42,7 +43,7 @@ fn model(process: Process) -> Option<LoadedModel> {
     // While a model is loaded, Ollama writes the year 1 or the Unix epoch.
     let until = process.expires_at.as_deref().and_then(Timestamp::parse);
     let until = until.filter(|until| until.0 > 0 && stays_after.is_none_or(|stays| *until < stays));
-    Some(LoadedModel { name, bytes: size, gpu_bytes: bytes(process.size_vram), until })
+    Some(LoadedModel { name, bytes: size, gpu_bytes: bytes(process.size_vram), until, context: process.context_length })
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
-use crate::model::catalog::{ModelCard, ModelDetails, Skills};
+use crate::model::catalog::{ModelCard, ModelDescription, ModelDetails, Skills};
 use crate::model::model_name::ModelName;
 use crate::provider::ollama::failure::refused;
 use crate::provider::ollama::naming;
@@ -94,9 +95,76 @@ pub fn skills(body: &[u8]) -> Result<Skills, Error> {
     Ok(skills_of(&shown.capabilities))
 }
 
+/// What is read of `/api/show`. Its `modelfile`, `system`, `messages` and `license` are not: they hold paths of the host's files,
+/// and prompts that the model's maker did not write for its users.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Described {
+    parameters: Option<String>,
+    template: Option<String>,
+    model_info: Option<Map<String, Value>>,
+    capabilities: Option<Vec<String>>,
+}
+
+/// Parses the answer of `/api/show` into what those may know who may use the model.
+pub fn description(body: &[u8]) -> Result<ModelDescription, Error> {
+    let described: Described =
+        serde_json::from_slice(body).map_err(|_| refused("the model server's account of a model is not understood"))?;
+    Ok(ModelDescription {
+        parameters: described.parameters.unwrap_or_default(),
+        template: described.template.unwrap_or_default(),
+        facts: described.model_info.unwrap_or_default(),
+        capabilities: described.capabilities.unwrap_or_default(),
+    })
+}
+
+/// The longest version that is passed on.
+const VERSION_BYTES_MAX: usize = 64;
+
+/// Parses the answer of `/api/version`.
+pub fn version(body: &[u8]) -> Result<String, Error> {
+    #[derive(Deserialize)]
+    struct Told {
+        version: String,
+    }
+    let told = serde_json::from_slice::<Told>(body).ok();
+    let is_version =
+        |text: &String| text.len() <= VERSION_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let version = told.map(|told| told.version).filter(is_version);
+    version.ok_or_else(|| refused("the model server's version is not understood"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_host_keeps_to_itself_is_not_read() {
+        let shown = r#"{"license":"MIT","modelfile":"FROM /root/blobs/sha256-1","parameters":"num_ctx 2048","template":"{{ .Prompt }}",
+            "system":"secret","messages":[{"role":"user","content":"secret"}],"details":{"parent_model":"/root/blobs/sha256-1"},
+            "model_info":{"llama.context_length":8192,"tokenizer.ggml.tokens":null},"capabilities":["completion"],"tensors":[{}]}"#;
+
+        let description = description(shown.as_bytes()).unwrap();
+
+        assert_eq!((description.parameters.as_str(), description.template.as_str()), ("num_ctx 2048", "{{ .Prompt }}"));
+        assert_eq!((&description.facts["llama.context_length"], description.facts.len()), (&Value::from(8192), 2));
+        let all = format!("{description:?}");
+        assert!(!all.contains("secret") && !all.contains("/root") && !all.contains("MIT"), "{all}");
+        assert!(super::description(b"{}").unwrap().facts.is_empty());
+        assert!(super::description(b"[]x").is_err());
+    }
+
+    #[test]
+    fn a_version_is_a_short_word() {
+        let told = |text: &str| version(format!(r#"{{"version":"{text}"}}"#).as_bytes());
+
+        assert_eq!(told("0.24.0-rc1").unwrap(), "0.24.0-rc1");
+        assert!(told(&"1".repeat(64)).is_ok());
+        for wrong in [&"1".repeat(65), "0.24 x", "ü"] {
+            assert!(told(wrong).is_err(), "{wrong}");
+        }
+        assert!(version(b"{}").is_err() && version(b"<html>").is_err());
+    }
 
     #[test]
     fn models_that_leave_the_lan_are_not_listed() {

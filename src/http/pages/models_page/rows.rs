@@ -117,6 +117,7 @@ mod tests {
             bytes: None,
             gpu_bytes: Some(3_400_000_000),
             until: Timestamp::parse("2026-11-27T14:40:00Z"),
+            context: None,
         };
         let used = UsageItem { key: "gemma3:latest".into(), requests: 1_204, gpu_ms: 2 * 3_600_000, ..nothing() };
         let people = People::new(Vec::new(), std::iter::empty());
