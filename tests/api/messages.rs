@@ -293,4 +293,8 @@ async fn tokens_are_counted_by_the_model_and_estimated_where_it_does_not_tell() 
     .await;
     assert_eq!((waited.json(), waited.header("x-token-count")), (json!({ "input_tokens": 1 }), Some("estimated")));
     assert_eq!(fake.chats().len(), 3, "it was not forwarded");
+    let id = waited.header("request-id").unwrap();
+    let story = gateway.get(&format!("/api/v1/audit/{id}"), Some(&admin)).await.json();
+    assert_eq!((&story["outcome"], &story["status"]), (&json!("abandoned"), &json!(200)), "{story}");
+    assert!(story["notes"].as_str().unwrap().contains("an estimate was returned"), "{story}");
 }
