@@ -82,7 +82,8 @@ impl Conversation {
             "function_call_output" | "custom_tool_call_output" => self.result(item.read(at, ignored)?, at, ignored),
             "custom_tool_call" => self.custom_call(item.read(at, ignored)?, at),
             "item_reference" => {
-                let why = "can't be resolved here; send the item itself, or `previous_response_id`";
+                let why = "is a reference, which is not offered; send the item itself (in the AI SDK by \
+                           `providerOptions: { openai: { store: false } }`), or `previous_response_id`";
                 Err(at.unsupported(why))
             }
             known if LEFT_OUT.contains(&known) => {
