@@ -11,6 +11,7 @@ Needs what `scripts/test.sh` installs. The suites learn from the environment whe
   LGW_STREAMS                 10,000 generated answers, for the clients' parsers
   LGW_ANTHROPIC_STREAMS       10,000 of Anthropic's
   LGW_RESPONSE_STREAMS        10,000 generated responses, likewise
+  LGW_OLLAMA_STREAMS          10,000 generated chats of Ollama's API, likewise
 """
 
 import os
@@ -33,7 +34,7 @@ NARROW = {"LGW_LIMITS__REQUESTS_PER_MINUTE": 2}
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 NODE = ["node", "--test", "--test-reporter=spec"]
 
-PARSERS_OF_PYTHON = ["streams_test.py", "response_streams_test.py", "anthropic_streams_test.py"]
+PARSERS_OF_PYTHON = ["streams_test.py", "response_streams_test.py", "anthropic_streams_test.py", "ollama_streams_test.py"]
 
 # These speak with gateways, and some count what has reached the fake, so they run one after the other.
 SUITES = {
@@ -50,6 +51,7 @@ PARSERS = {
     "openai-node parsers": [*NODE, str(HERE / "openai_streams.test.mjs")],
     "anthropic-python parsers": [*PYTEST, str(HERE / "anthropic_streams_test.py")],
     "anthropic-node parsers": [*NODE, str(HERE / "anthropic_streams.test.mjs")],
+    "ollama-python parser": [*PYTEST, str(HERE / "ollama_streams_test.py")],
     "openai-python parsers of responses": [*PYTEST, str(HERE / "response_streams_test.py")],
     "openai-node parsers of responses": [*NODE, str(HERE / "openai_response_streams.test.mjs")],
 }
@@ -99,8 +101,10 @@ def main():
         }
         environment["LGW_STREAMS"] = str(stage.folder / "streams.jsonl")
         environment["LGW_ANTHROPIC_STREAMS"] = str(stage.folder / "anthropic_streams.jsonl")
+        environment["LGW_OLLAMA_STREAMS"] = str(stage.folder / "ollama_streams.jsonl")
         environment["LGW_RESPONSE_STREAMS"] = str(stage.folder / "response_streams.jsonl")
         subprocess.run(["cargo", "test", "--locked", "--quiet", "--test", "letter", "generated"], cwd=ROOT, env=environment, check=True)
+        subprocess.run(["cargo", "test", "--locked", "--quiet", "--test", "streams"], cwd=ROOT, env=environment, check=True)
         recorded.approved("suite@example.com")
         # One per suite: each uses up its own two requests.
         narrow.approved("python@example.com")

@@ -43,7 +43,8 @@ impl Head for Post {
 fn any_arguments() -> impl Strategy<Value = Box<RawValue>> {
     const NAMES: &[&str] = &["a", "A", "", "\u{212a}", "k", "arguments", "Name"];
     let name = || prop_oneof![prop::sample::select(NAMES).prop_map(str::to_owned), ".{0,3}"];
-    let quoted = |text: String| serde_json::to_string(&text).unwrap();
+    // Not what is escaped on the way to clients: its spelling would change, as nothing else does.
+    let quoted = |text: String| serde_json::to_string(&text.replace(['\u{85}', '\u{2028}', '\u{2029}'], "")).unwrap();
     let object = move |fields: Vec<(String, String)>| {
         let fields = fields.into_iter().map(|(name, value)| format!("{}:{value}", quoted(name)));
         format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
