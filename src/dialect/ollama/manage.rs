@@ -324,3 +324,6 @@ fn put_step(step: &ChangeStep, out: &mut BytesMut) {
 fn put_error(error: &Error, out: &mut BytesMut) {
     wire::put_line(out, &ErrorLine { error: error.to_string() });
 }
+
+#[cfg(test)]
+mod tests;
