@@ -12,7 +12,7 @@ use crate::base::ids::RequestId;
 use crate::model::catalog::{LoadedCard, ModelCard, ModelDescription};
 use crate::model::chat::{ChatEvent, ChatReply};
 use crate::model::credential::Credential;
-use crate::model::kept::{KeptAnswer, missing_answer};
+use crate::model::kept::{KeptAnswer, KeptReply, missing_answer};
 use crate::model::manage::{BlobDigest, ChangeStep, ModelChange};
 use crate::model::rights::Scope;
 use crate::model::work::Work;
@@ -61,6 +61,10 @@ pub trait Dialect: Sync {
     fn credential(&self, head: &dyn Head) -> Result<Option<Credential>, Error>;
     /// Translates the body of an inference request, or returns an error that names the field.
     fn decode(&self, head: &dyn Head, body: &[u8]) -> Result<Decoded, Error>;
+    /// Translates the body of a request that has parts of earlier answers by their id (`Continuation::refers`), with these at hand.
+    fn decode_referring(&self, head: &dyn Head, body: &[u8], _: &[KeptReply]) -> Result<Decoded, Error> {
+        self.decode(head, body)
+    }
     /// Puts an earlier answer with its conversation before the messages of the request that goes on from it.
     fn follow(&self, _: KeptAnswer, _: &Continuation, _: &mut Work) -> Result<(), Error> {
         Err(missing_answer())
@@ -219,7 +223,9 @@ pub struct Decoded {
 pub struct Continuation {
     /// The answer that it goes on from: its conversation and itself come before the messages of this request.
     pub follows: Option<RequestId>,
-    /// How many messages of this request stay in front of those.
+    /// The answers of which it has parts by their id, each once. They are left out until `decode_referring` has the answers.
+    pub refers: Vec<RequestId>,
+    /// How many messages of this request stay in front of those that it goes on from.
     pub leading: usize,
     /// What a later request for this answer needs besides the record's contents: JSON of the dialect's own, kept with them.
     pub settings: Option<Bytes>,

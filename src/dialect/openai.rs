@@ -9,7 +9,7 @@ use crate::dialect::{
     Continuation, Decoded, Delivery, Dialect, Head, Reply, Route, Serves, json, models, surrogates, wire,
 };
 use crate::model::credential::Credential;
-use crate::model::kept::KeptAnswer;
+use crate::model::kept::{KeptAnswer, KeptReply};
 use crate::model::model_name::ModelName;
 use crate::model::rights::Scope;
 use crate::model::work::Work;
@@ -58,12 +58,16 @@ impl Dialect for OpenAi {
     }
 
     fn decode(&self, head: &dyn Head, body: &[u8]) -> Result<Decoded, Error> {
+        self.decode_referring(head, body, &[])
+    }
+
+    fn decode_referring(&self, head: &dyn Head, body: &[u8], kept: &[KeptReply]) -> Result<Decoded, Error> {
         let body = surrogates::mended(body);
         let body = json::read(&body, OWN)?;
         match head.path() {
             COMPLETIONS => completions::decode(head, body),
             EMBEDDINGS => embeddings::decode(body),
-            RESPONSES => responses::decode(head, body),
+            RESPONSES => responses::decode(head, body, kept),
             _ => chat(head, body),
         }
     }

@@ -17,7 +17,7 @@ use crate::gateway::{DecodedRequest, Gateway, Refused, stopped};
 use crate::http::access::{asks_a_model, sent_by, was_refused};
 use crate::http::delivery::{Exchange, panicked};
 use crate::http::head::{RequestHead, address, request_id};
-use crate::http::kept::followed;
+use crate::http::kept::{followed, referred};
 use crate::http::refusals::{note_owner, note_sign_in};
 use crate::http::standing::{Named, add_headers, limit_headers, queue_headers};
 use crate::http::{body, reply};
@@ -199,8 +199,10 @@ impl Door<'_> {
                 let admitted = self.admit(credential, caller).await?;
                 let sender = Sender::User(admitted.who.user_id());
                 let received = body::read(self.request, &mut payload, &self.config.limits, sender).await?;
-                let mut decoded = self.dialect.decode(&head, &received)?;
+                let decoded = self.dialect.decode(&head, &received)?;
+                let (mut decoded, more) = self.refer(&head, &received, decoded, &admitted.who).await?;
                 let mut memory = received.into_held();
+                memory.add(more)?;
                 self.follow(&mut decoded, &admitted.who, &mut memory).await?;
                 Ok(Read { admitted, decoded, memory })
             }
@@ -216,6 +218,23 @@ impl Door<'_> {
             }
             None => Err(Error::bad_token("none was sent; send `Authorization: Bearer …`").into()),
         }
+    }
+
+    /// Puts in the parts of earlier answers that the request has by their id. Returns the bytes that they take, too.
+    async fn refer(
+        &self,
+        head: &RequestHead<'_>,
+        body: &[u8],
+        decoded: Decoded,
+        who: &Identity,
+    ) -> Result<(Decoded, usize), Error> {
+        if decoded.continuation.refers.is_empty() {
+            return Ok((decoded, 0));
+        }
+        let kept = referred(self.request, who, &decoded.continuation.refers, self.route.path).await?;
+        let whole = self.dialect.decode_referring(head, body, &kept)?;
+        let more = whole.work.bytes_held().saturating_sub(decoded.work.bytes_held());
+        Ok((whole, more))
     }
 
     /// Puts the answer that the request goes on from, and its conversation, before its messages.

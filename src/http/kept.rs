@@ -14,13 +14,13 @@ use crate::http::callers::{auth, chat_caller};
 use crate::http::head::request_id;
 use crate::http::reply;
 use crate::model::chat::{ChatReply, End, Finish, Timings, ToolCall, Usage};
-use crate::model::kept::{KeptAnswer, missing_answer};
+use crate::model::kept::{KeptAnswer, KeptReply, missing_answer};
 use crate::model::people::Actor;
 use crate::model::provider_kind::ProviderKind;
 use crate::provider;
 use crate::rules::export::lines::Contents;
 use crate::store::Store;
-use crate::store::audit::{self, KeptFor, KeptRequest};
+use crate::store::audit::{self, KeptFor, KeptRequest, Row, StoredPart};
 
 /// Serves a route of a dialect about an answer of the caller.
 pub async fn answer(dialect: &'static dyn Dialect, kept: KeptRoute, request: HttpRequest) -> HttpResponse {
@@ -44,7 +44,24 @@ async fn show(dialect: &dyn Dialect, kept: KeptRoute, request: &HttpRequest) -> 
     Ok(shown)
 }
 
-/// Returns the answer that a request of `who` goes on from, and the bytes that it takes.
+/// Returns the answers that a request of `who` has parts of.
+pub async fn referred(
+    request: &HttpRequest,
+    who: &Identity,
+    refers: &[RequestId],
+    api: &'static str,
+) -> Result<Vec<KeptReply>, Error> {
+    let wanted = refers.iter().map(|refers| self::wanted(who, Some(*refers), api)).collect();
+    let found = store(request)?.kept_answers(wanted).await?.ok_or_else(missing_answer)?;
+    let read = |(id, found): (&RequestId, KeptRequest)| {
+        let KeptRequest { result, parts, .. } = found;
+        let settings = settings_of(&parts)?;
+        Ok(KeptReply { request: *id, settings, reply: read_reply(&result, &Contents::of(parts), Finish::Stop)? })
+    };
+    refers.iter().zip(found).map(read).collect()
+}
+
+/// Returns the answer that a request of `who` goes on from.
 pub async fn followed(
     request: &HttpRequest,
     who: &Identity,
@@ -78,17 +95,32 @@ async fn find(request: &HttpRequest, wanted: KeptFor) -> Result<KeptAnswer, Erro
 
 fn read(id: RequestId, found: KeptRequest) -> Result<KeptAnswer, Error> {
     let KeptRequest { intent, result, provider, parts } = found;
-    let of_kind = |kind: &str| parts.iter().find(|part| part.kind == kind).map(|part| part.body.clone());
-    // Without them, its contents were erased, or it was made by a version that kept none.
-    let settings = of_kind(audit::PART_SETTINGS).ok_or_else(missing_answer)?;
-    let finish = if of_kind(audit::PART_CUT).is_some() { Finish::Length } else { Finish::Stop };
+    let settings = settings_of(&parts)?;
+    let was_cut = parts.iter().any(|part| part.kind == audit::PART_CUT);
+    let finish = if was_cut { Finish::Length } else { Finish::Stop };
     let kind = provider.and_then(|name| ProviderKind::NAMED.iter().find(|(known, _)| *known == name));
     let (_, kind) = kind.ok_or_else(missing_answer)?;
     let contents = Contents::of(parts);
+    Ok(KeptAnswer {
+        request: id,
+        model: intent.model_asked.unwrap_or_default(),
+        settings,
+        conversation: provider::of(*kind).conversation(&contents.request)?,
+        reply: read_reply(&result, &contents, finish)?,
+    })
+}
+
+/// Returns the settings of a request. Without them, its contents were erased, or it was made by a version that kept none.
+fn settings_of(parts: &[StoredPart]) -> Result<Vec<u8>, Error> {
+    let settings = parts.iter().find(|part| part.kind == audit::PART_SETTINGS);
+    settings.map(|part| part.body.clone()).ok_or_else(missing_answer)
+}
+
+fn read_reply(result: &Row, contents: &Contents, finish: Finish) -> Result<ChatReply, Error> {
     let number = |column: Option<i64>| column.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
     let usage = Usage { prompt_tokens: number(result.prompt_tokens), answer_tokens: number(result.answer_tokens) };
     let at = UpstreamTime::from_nanoseconds(i128::from(result.at_us) * 1000);
-    let reply = ChatReply {
+    Ok(ChatReply {
         at: at.ok_or_else(|| Error::internal(anyhow::anyhow!("a row has no time")))?,
         text: String::from_utf8_lossy(&contents.answer).into_owned(),
         reasoning: String::from_utf8_lossy(&contents.reasoning).into_owned(),
@@ -96,13 +128,6 @@ fn read(id: RequestId, found: KeptRequest) -> Result<KeptAnswer, Error> {
         logprobs: Vec::new(),
         embeddings: Vec::new(),
         end: End { finish, usage, timings: Timings::default() },
-    };
-    Ok(KeptAnswer {
-        request: id,
-        model: intent.model_asked.unwrap_or_default(),
-        settings,
-        conversation: provider::of(*kind).conversation(&contents.request)?,
-        reply,
     })
 }
 

@@ -17,6 +17,14 @@ pub struct KeptAnswer {
     pub reply: ChatReply,
 }
 
+/// A complete answer alone.
+pub struct KeptReply {
+    pub request: RequestId,
+    /// `Continuation::settings` of its request.
+    pub settings: Vec<u8>,
+    pub reply: ChatReply,
+}
+
 /// What an upstream was sent in a chat, read back.
 #[derive(Debug)]
 pub struct Conversation {

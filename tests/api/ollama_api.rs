@@ -59,7 +59,7 @@ async fn an_error_has_its_status_before_the_first_line_and_is_a_line_after_it() 
         let early = gateway.post(path, Some(&admin), body.clone()).await;
         assert_eq!((early.status, early.json()["error"].is_string()), (502, true), "{}", early.text());
 
-        fake.next(Script::of(vec![text("Hel"), Step::Send(b"{\"error\":\"out of memory\"}\n".to_vec())]));
+        fake.next(Script::of(vec![text("He"), Step::Send(b"{\"error\":\"out of memory\"}\n".to_vec())]));
         let late = gateway.post(path, Some(&admin), body.clone()).await;
         let told = lines(&late);
         assert_eq!((late.status, told.len()), (200, 2), "{}", late.text());

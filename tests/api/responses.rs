@@ -96,6 +96,62 @@ async fn a_response_is_followed_as_if_its_conversation_had_been_sent_again() {
 }
 
 #[actix_web::test]
+async fn items_that_are_sent_by_their_id_are_those_of_the_record() {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start_with(&fake.url(), &LIFTED);
+    let admin = gateway.admin().await;
+    let (ann, bob) = (gateway.user(&admin, "ann").await, gateway.user(&admin, "bob").await);
+    fake.next(Script::lines(&[THOUGHT, &line(text("Let me look.")), CALL, &line(done("stop"))]));
+    let first = ask(&gateway, &ann, json!({ "model": "fake", "input": "hi", "tools": tools() })).await;
+    let result = json!({ "type": "function_call_output", "call_id": "call_1", "output": "found" });
+    let conversation = |output: &[Value]| {
+        let mut items = vec![json!({ "role": "user", "content": "hi" })];
+        items.extend(output.iter().cloned());
+        items.extend([result.clone(), json!({ "role": "user", "content": "So?" })]);
+        json!({ "model": "fake", "input": items })
+    };
+    let output = first["output"].as_array().unwrap().clone();
+    let by_id: Vec<_> = output.iter().map(|item| json!({ "type": "item_reference", "id": item["id"] })).collect();
+    assert_eq!(output.len(), 3);
+
+    ask(&gateway, &ann, conversation(&output)).await;
+    ask(&gateway, &ann, conversation(&by_id)).await;
+
+    let sent: Vec<_> = fake.chats().iter().map(|chat| String::from_utf8(chat.body.clone()).unwrap()).collect();
+    assert_eq!(sent[1], sent[2]);
+    assert!(sent[2].contains("Let me look.") && sent[2].contains(r#""tool_name":"docs.search""#), "{}", sent[2]);
+
+    let unstored = ask(&gateway, &ann, json!({ "model": "fake", "input": "hi", "store": false })).await;
+    let mut answers = vec![gateway.post("/v1/responses", Some(&bob), conversation(&by_id)).await];
+    let text_id = output[1]["id"].as_str().unwrap();
+    for id in [
+        "msg_1",
+        "msg_0190123456787abc8def0123456789ab_0",
+        &text_id.replace("msg_", "call_"),
+        unstored["output"][0]["id"].as_str().unwrap(),
+        // Its answer has neither a thought nor a call.
+        &unstored["output"][0]["id"].as_str().unwrap().replace("msg_", "fc_"),
+    ] {
+        let wrong = json!({ "type": "item_reference", "id": id });
+        answers.push(gateway.post("/v1/responses", Some(&ann), conversation(&[wrong])).await);
+    }
+    for answer in &answers {
+        assert_eq!((answer.status, seen(answer)), (404, seen(&answers[0])));
+    }
+    let missing = gateway.post("/v1/responses", Some(&ann), conversation(&[json!({ "type": "item_reference" })])).await;
+    assert_eq!((missing.status, &missing.json()["error"]["param"]), (400, &json!("input[1].id")));
+
+    // As many responses as may be looked for, of which the first is missing, and one more.
+    let ids = |count: u32| {
+        (0..count).map(|n| json!({ "type": "item_reference", "id": format!("msg_0190123456787abc8def{n:012x}_0") }))
+    };
+    let most = gateway.post("/v1/responses", Some(&ann), conversation(&ids(128).collect::<Vec<_>>())).await;
+    let one_more = gateway.post("/v1/responses", Some(&ann), conversation(&ids(129).collect::<Vec<_>>())).await;
+    assert_eq!((most.status, one_more.status), (404, 400));
+    assert_eq!(one_more.json()["error"]["param"], "input[129]");
+}
+
+#[actix_web::test]
 async fn a_response_is_shown_as_it_was() {
     let fake = FakeOllama::start();
     let gateway = TestGateway::start_with(&fake.url(), &LIFTED);
@@ -116,7 +172,7 @@ async fn a_response_is_shown_as_it_was() {
             json!({ "text": { "format": { "type": "json_schema",
             "name": "animal", "schema": schema } } }),
         ),
-        (Script::of(vec![text("Hel"), done("length")]), json!({})),
+        (Script::of(vec![text("He"), done("length")]), json!({})),
         (Script::lines(&[THOUGHT, CALL, &line(done("stop"))]), json!({})),
     ] {
         fake.next(script);
@@ -257,7 +313,7 @@ async fn a_failure_in_a_stream_is_told_as_failed_and_nothing_follows() {
     let gateway = TestGateway::start_with(&fake.url(), &LIFTED);
     let admin = gateway.admin().await;
 
-    fake.next(Script::of(vec![text("Hel"), Step::Send(b"{\"error\":\"the runner stopped\"}\n".to_vec())]));
+    fake.next(Script::of(vec![text("He"), Step::Send(b"{\"error\":\"the runner stopped\"}\n".to_vec())]));
     let body = json!({ "model": "fake", "input": "hi", "stream": true });
     let stream = gateway.post("/v1/responses", Some(&admin), body).await.text();
 
@@ -268,5 +324,5 @@ async fn a_failure_in_a_stream_is_told_as_failed_and_nothing_follows() {
         (&failed["response"]["status"], &failed["response"]["error"]["code"]),
         (&json!("failed"), &json!("server_error"))
     );
-    assert_eq!(failed["response"]["output"][0]["content"][0]["text"], "Hel");
+    assert_eq!(failed["response"]["output"][0]["content"][0]["text"], "He");
 }

@@ -41,6 +41,7 @@ pub fn read_messages(
         let content = wire.content.0.ok_or_else(|| at.invalid("is missing; send a string or blocks"))?;
         read_content(content, role, &at, ignored, messages)?;
     }
+    name_results(messages);
     Ok(())
 }
 
@@ -78,9 +79,7 @@ fn read_content(
             Block::Part(part) => said.push(part),
             Block::Result(parts) => {
                 // Results come first: a model expects them right behind its calls.
-                let mut result = Message { role: Role::Tool, parts };
-                name_results(&mut result, messages);
-                messages.push(result);
+                messages.push(Message { role: Role::Tool, parts });
                 has_results = true;
             }
             Block::Nothing => {}

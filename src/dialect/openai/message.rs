@@ -16,10 +16,9 @@ pub fn read_messages(items: Vec<Json<'_>>, at: &At<'_>, ignored: &mut Ignored) -
     let mut messages: Vec<Message> = Vec::with_capacity(items.len());
     for (number, item) in items.into_iter().enumerate() {
         let at = at.index(number);
-        let mut message = read_message(item, &at, ignored)?;
-        calls::name_results(&mut message, &messages);
-        messages.push(message);
+        messages.push(read_message(item, &at, ignored)?);
     }
+    calls::name_results(&mut messages);
     Ok(messages)
 }
 

@@ -6,6 +6,7 @@ use crate::base::error::Error;
 use crate::dialect::openai::delivery;
 use crate::dialect::openai::responses::answer::ResponsesAnswer;
 use crate::dialect::{Continuation, Decoded, Head, json};
+use crate::model::kept::KeptReply;
 use crate::model::work::Work;
 
 pub use follow::follow;
@@ -21,12 +22,14 @@ mod items;
 mod kept;
 mod object;
 mod output;
+mod references;
 mod request;
 mod settings;
 mod tools;
 
-pub fn decode(head: &dyn Head, body: json::Object<'_>) -> Result<Decoded, Error> {
-    let asked = request::read(head, body)?;
+/// Translates a request. `kept` are the answers that its `item_reference`s are about; without them, these are left out.
+pub fn decode(head: &dyn Head, body: json::Object<'_>, kept: &[KeptReply]) -> Result<Decoded, Error> {
+    let asked = request::read(head, body, kept)?;
     let leading = usize::from(asked.echo.instructions.is_some());
     let settings = asked.echo.settings.to_bytes();
     Ok(Decoded {
@@ -35,6 +38,6 @@ pub fn decode(head: &dyn Head, body: json::Object<'_>) -> Result<Decoded, Error>
         delivery: delivery(asked.stream),
         ignored: asked.ignored.into_names(),
         credential: None,
-        continuation: Continuation { follows: asked.follows, leading, settings: Some(settings) },
+        continuation: Continuation { follows: asked.follows, refers: asked.refers, leading, settings: Some(settings) },
     })
 }

@@ -11,7 +11,7 @@ use crate::model::kept::missing_answer;
 use crate::model::people::Actor;
 use crate::model::record::{Act, Kind, Outcome};
 use crate::store::Store;
-use crate::store::audit::reading::{contents, last_before};
+use crate::store::audit::reading::{contents, contents_of_answer, last_before};
 use crate::store::audit::writing::insert_act;
 use crate::store::audit::{PART_DETAIL, Row, StoredPart};
 use crate::store::schema::{record, record_part};
@@ -42,7 +42,13 @@ const INTENT_LATE_MAX: Duration = Duration::from_secs(2 * 60 * 60);
 impl Store {
     /// Returns a request that was completed and not deleted. Those of others are passed over like rows of any other request.
     pub async fn kept_request(&self, wanted: KeptFor) -> Result<Option<KeptRequest>, Error> {
-        self.read(move |connection| kept(connection, wanted)).await
+        self.read(move |connection| kept(connection, wanted, contents)).await
+    }
+
+    /// Returns the same for several, without what was asked. `None`: one of them is missing.
+    pub async fn kept_answers(&self, wanted: Vec<KeptFor>) -> Result<Option<Vec<KeptRequest>>, Error> {
+        let of_one = |connection: &mut SqliteConnection, wanted| kept(connection, wanted, contents_of_answer);
+        self.read(move |connection| wanted.into_iter().map(|wanted| of_one(connection, wanted)).collect()).await
     }
 
     /// Deletes an answer for its clients. The record keeps it: a row says that it was deleted.
@@ -59,11 +65,14 @@ impl Store {
     }
 }
 
+/// Reads the parts of a request.
+type PartsOf = fn(&mut SqliteConnection, i64) -> QueryResult<Vec<StoredPart>>;
+
 fn deletion_of(request: RequestId) -> String {
     serde_json::json!({ "request_id": request.to_string() }).to_string()
 }
 
-fn kept(connection: &mut SqliteConnection, wanted: KeptFor) -> QueryResult<Option<KeptRequest>> {
+fn kept(connection: &mut SqliteConnection, wanted: KeptFor, parts: PartsOf) -> QueryResult<Option<KeptRequest>> {
     let Some(made) = wanted.request.0.get_timestamp() else { return Ok(None) };
     let (seconds, nanos) = made.to_unix();
     let made = Timestamp(i64::try_from(seconds * 1_000_000 + u64::from(nanos) / 1000).unwrap_or(0));
@@ -96,7 +105,7 @@ fn kept(connection: &mut SqliteConnection, wanted: KeptFor) -> QueryResult<Optio
     if is_deleted(connection, wanted)? {
         return Ok(None);
     }
-    let parts = contents(connection, intent.log_id)?;
+    let parts = parts(connection, intent.log_id)?;
     Ok(Some(KeptRequest { intent, result, provider, parts }))
 }
 

@@ -123,6 +123,16 @@ pub fn contents(connection: &mut SqliteConnection, log_id: i64) -> QueryResult<V
     Ok(parts)
 }
 
+/// Returns the same without the request itself, which may be large.
+pub fn contents_of_answer(connection: &mut SqliteConnection, log_id: i64) -> QueryResult<Vec<StoredPart>> {
+    record_part::table
+        .filter(record_part::log_id.eq(log_id))
+        .filter(record_part::kind.ne(PART_REQUEST))
+        .order(record_part::part)
+        .select(StoredPart::as_select())
+        .load(connection)
+}
+
 /// Returns the time of the newest row.
 pub fn last_at(connection: &mut SqliteConnection) -> QueryResult<Timestamp> {
     let newest = record::table.select(record::at_us).order(record::log_id.desc()).first(connection).optional()?;

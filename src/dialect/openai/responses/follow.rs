@@ -1,11 +1,10 @@
 //! A request that goes on from an earlier response: its conversation, without its instructions, and its answer come first.
 
-use std::collections::HashMap;
-
 use crate::base::error::Error;
 use crate::dialect::Continuation;
+use crate::dialect::calls::name_results;
 use crate::dialect::openai::responses::settings::ResponsesSettings;
-use crate::model::chat::{ChatReply, Message, Part, Role, ToolResult};
+use crate::model::chat::{ChatReply, Message, Part, Role};
 use crate::model::kept::{Conversation, KeptAnswer, missing_answer};
 use crate::model::work::Work;
 
@@ -16,9 +15,9 @@ pub fn follow(kept: KeptAnswer, continuation: &Continuation, work: &mut Work) ->
     let (_, mut before) = split(kept.conversation, &settings);
     before.push(answered(kept.reply));
     let mut now = chat.messages.split_off(continuation.leading.min(chat.messages.len()));
-    name_results(&before, &mut now);
     chat.messages.append(&mut before);
     chat.messages.append(&mut now);
+    name_results(&mut chat.messages);
     Ok(())
 }
 
@@ -42,15 +41,4 @@ fn answered(reply: ChatReply) -> Message {
     }
     parts.extend(reply.tool_calls.into_iter().map(Part::ToolCall));
     Message { role: Role::Assistant, parts }
-}
-
-/// Gives results the names of functions that were called before this request. Ids may come again: the last one is meant.
-fn name_results(before: &[Message], now: &mut [Message]) {
-    let calls = before.iter().flat_map(Message::tool_calls).map(|call| (call.id.as_str(), call.name.as_str()));
-    let called: HashMap<&str, &str> = calls.collect();
-    for part in now.iter_mut().flat_map(|message| &mut message.parts) {
-        if let Part::ToolResult(ToolResult { call_id: Some(id), name: name @ None, .. }) = part {
-            *name = called.get(id.as_str()).map(|&name| name.to_owned());
-        }
-    }
 }

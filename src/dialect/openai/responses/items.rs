@@ -2,18 +2,20 @@
 //!
 //! What the assistant thought, said and called in one turn are items of their own; together they are one message.
 
-use std::collections::HashMap;
-
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::base::error::Error;
+use crate::base::ids::RequestId;
+use crate::dialect::calls::name_results;
 use crate::dialect::data;
 use crate::dialect::json::{At, Ignored, Json, NoEffect, Object, Sent, Unread};
 use crate::dialect::openai::responses::content::{ItemParts, read_content};
+use crate::dialect::openai::responses::references::{KeptItem, References};
 use crate::dialect::openai::responses::tools::full_name;
 use crate::model::chat::{Image, Message, Part, Role, ToolCall, ToolResult};
+use crate::model::kept::KeptReply;
 
 /// Items of tools that run elsewhere, and of OpenAI's own keeping. They come back from conversations with other servers and
 /// say nothing that a model here could use; they are left out and named.
@@ -44,29 +46,36 @@ const LEFT_OUT: &[&str] = &[
     "web_search_call",
 ];
 
-/// Reads the input. A text is what the user says.
-pub fn read_input(input: Json<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<Vec<Message>, Error> {
+#[derive(Default)]
+pub struct Input {
+    pub messages: Vec<Message>,
+    /// The answers of which it has items by their id, each once.
+    pub refers: Vec<RequestId>,
+}
+
+/// Reads the input. A text is what the user says. Items by their id are put in from `kept`, or left out if that is empty.
+pub fn read_input(input: Json<'_>, kept: &[KeptReply], at: &At<'_>, ignored: &mut Ignored) -> Result<Input, Error> {
     let items = match input {
-        Json::Text(text) => return Ok(vec![Message::new(Role::User, text)]),
+        Json::Text(text) => return Ok(Input { messages: vec![Message::new(Role::User, text)], refers: Vec::new() }),
         Json::Array(items) => items,
         other => return Err(at.invalid(format_args!("must be a string or an array of items, not {}", other.kind()))),
     };
-    let mut conversation = Conversation { messages: Vec::with_capacity(items.len()), called: HashMap::new() };
+    let mut conversation = Conversation { messages: Vec::with_capacity(items.len()), references: References::to(kept) };
     for (number, item) in items.into_iter().enumerate() {
         let at = at.index(number);
         let fields = item.object(&at)?;
         conversation.read(fields, &at, ignored)?;
     }
-    Ok(conversation.messages)
+    name_results(&mut conversation.messages);
+    Ok(Input { messages: conversation.messages, refers: conversation.references.requests })
 }
 
-struct Conversation {
+struct Conversation<'k> {
     messages: Vec<Message>,
-    /// The functions that were called, by the id of the call.
-    called: HashMap<String, String>,
+    references: References<'k>,
 }
 
-impl Conversation {
+impl Conversation<'_> {
     fn read(&mut self, fields: Object<'_>, at: &At<'_>, ignored: &mut Ignored) -> Result<(), Error> {
         let kind = match fields.iter().find(|(name, _)| name == "type").map(|(_, value)| value) {
             Some(Json::Text(kind)) => kind.clone().into_owned(),
@@ -81,18 +90,14 @@ impl Conversation {
             "function_call" => self.call(item.read(at, ignored)?, at, ignored),
             "function_call_output" | "custom_tool_call_output" => self.result(item.read(at, ignored)?, at, ignored),
             "custom_tool_call" => self.custom_call(item.read(at, ignored)?, at),
-            "item_reference" => {
-                let why = "is a reference, which is not offered; send the item itself (in the AI SDK by \
-                           `providerOptions: { openai: { store: false } }`), or `previous_response_id`";
-                Err(at.unsupported(why))
-            }
+            "item_reference" => self.reference(item.read(at, ignored)?, at),
             known if LEFT_OUT.contains(&known) => {
                 ignored.add(format_args!("input[].{known}"));
                 Ok(())
             }
             _ => Err(at.key("type").invalid(
                 "must be one of `message`, `reasoning`, `function_call`, `function_call_output`, `custom_tool_call`, \
-                 `custom_tool_call_output`",
+                 `custom_tool_call_output`, `item_reference`",
             )),
         }
     }
@@ -113,12 +118,16 @@ impl Conversation {
             self.messages.push(message);
             return Ok(());
         }
-        // What was said stands before the calls, whichever came first.
+        self.said(message.parts);
+        Ok(())
+    }
+
+    /// Adds what the assistant said before its calls, whichever came first.
+    fn said(&mut self, parts: Vec<Part>) {
         let said = |part: &Part| matches!(part, Part::Text(_));
         let turn = self.turn(|turn| !turn.parts.iter().any(said));
         let place = turn.parts.iter().position(|part| matches!(part, Part::ToolCall(_))).unwrap_or(turn.parts.len());
-        turn.parts.splice(place..place, message.parts);
-        Ok(())
+        turn.parts.splice(place..place, parts);
     }
 
     fn reasoning(&mut self, item: ReasoningItem, at: &At<'_>, ignored: &mut Ignored) -> Result<(), Error> {
@@ -134,8 +143,23 @@ impl Conversation {
             }
             return Ok(());
         }
-        let turn = self.turn(|turn| turn.parts.is_empty());
-        turn.parts.push(Part::Reasoning(text));
+        self.thought(text);
+        Ok(())
+    }
+
+    fn thought(&mut self, text: String) {
+        self.turn(|turn| turn.parts.is_empty()).parts.push(Part::Reasoning(text));
+    }
+
+    /// Adds an item of an earlier answer, which the client has by its id alone.
+    fn reference(&mut self, item: ReferenceItem, at: &At<'_>) -> Result<(), Error> {
+        let id = item.id.ok_or_else(|| at.key("id").invalid("is missing; send the `id` of an item"))?;
+        match self.references.find(&id, at)? {
+            None => {}
+            Some(KeptItem::Thought(text)) => self.thought(text.to_owned()),
+            Some(KeptItem::Text(text)) => self.said(vec![Part::Text(text.to_owned())]),
+            Some(KeptItem::Call(call)) => self.turn(|_| true).parts.push(Part::ToolCall(call.clone())),
+        }
         Ok(())
     }
 
@@ -164,7 +188,6 @@ impl Conversation {
     fn called(&mut self, id: Option<String>, name: String, arguments: Box<RawValue>, at: &At<'_>) -> Result<(), Error> {
         let id =
             id.ok_or_else(|| at.key("call_id").invalid("is missing; send the `call_id` that the call came with"))?;
-        self.called.insert(id.clone(), name.clone());
         self.turn(|_| true).parts.push(Part::ToolCall(ToolCall { id, name, arguments }));
         Ok(())
     }
@@ -176,8 +199,7 @@ impl Conversation {
         let output = item.output.0.ok_or_else(|| at.key("output").invalid("is missing; send a string"))?;
         let mut parts = read_content(output, &at.key("output"), ignored)?;
         let text = Message { role: Role::Tool, parts: parts.clone() }.text().into_owned();
-        let name = self.called.get(&id).cloned();
-        let name = name.or_else(|| item.name.map(|name| full_name(item.namespace.as_deref(), name)));
+        let name = item.name.map(|name| full_name(item.namespace.as_deref(), name));
         parts.retain(|part| matches!(part, Part::Image(_)));
         parts.insert(0, Part::ToolResult(ToolResult { call_id: Some(id), name, text }));
         self.messages.push(Message { role: Role::Tool, parts });
@@ -227,6 +249,13 @@ struct ReasoningItem {
     id: Unread,
     status: Unread,
     summary: Option<Vec<WireText>>,
+    r#type: Unread,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ReferenceItem {
+    id: Option<String>,
     r#type: Unread,
 }
 

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::base::ids::RequestId;
 use crate::dialect::openai::answer::WireToken;
+use crate::dialect::openai::responses::ids::{ItemKind, of_item};
 use crate::model::chat::{TokenLogprob, ToolCall};
 
 /// What stands for the encrypted reasoning that a client asks for. Nothing is encrypted here: the summary holds all of it. A
@@ -37,12 +38,12 @@ pub enum ResponsesStatus {
 impl OutputItem {
     /// Creates the item at this place of the output.
     pub fn new(request: &RequestId, index: usize, what: ItemContent) -> Self {
-        let prefix = match &what {
-            ItemContent::Reasoning { .. } => "rs_",
-            ItemContent::Message { .. } => "msg_",
-            ItemContent::Call { .. } => "fc_",
+        let kind = match &what {
+            ItemContent::Reasoning { .. } => ItemKind::Reasoning,
+            ItemContent::Message { .. } => ItemKind::Message,
+            ItemContent::Call { .. } => ItemKind::Call,
         };
-        OutputItem { id: format!("{}_{index}", request.with_prefix(prefix)), what, status: ResponsesStatus::InProgress }
+        OutputItem { id: of_item(request, kind, index), what, status: ResponsesStatus::InProgress }
     }
 
     /// Returns the item without what comes in deltas, as it is announced.

@@ -11,11 +11,11 @@ use crate::dialect::json::values::{Integer, NotOffered, Number, TokenLimit};
 use crate::dialect::json::{self, At, Ignored, NoEffect, Object, Sent, Tree, Unread};
 use crate::dialect::openai::parse_model;
 use crate::dialect::openai::responses::ids;
-use crate::dialect::openai::responses::items::read_input;
+use crate::dialect::openai::responses::items::{Input, read_input};
 use crate::dialect::openai::responses::settings::{FormatSettings, ResponsesSettings, effort};
 use crate::dialect::openai::responses::tools::{ResponsesChoice, read_choice, read_tools};
 use crate::model::chat::{ChatRequest, Format, Message, Role, Sampling, Think, Thinking};
-use crate::model::kept::missing_answer;
+use crate::model::kept::{KeptReply, missing_answer};
 use crate::model::too_long::TooLong;
 
 /// OpenAI's own limit.
@@ -28,6 +28,8 @@ pub struct ResponsesRequest {
     pub chat: ChatRequest,
     pub stream: bool,
     pub follows: Option<RequestId>,
+    /// The answers of which it has items by their id.
+    pub refers: Vec<RequestId>,
     pub echo: ResponsesEcho,
     pub ignored: Ignored,
 }
@@ -123,7 +125,7 @@ struct WireFormat {
     r#type: Option<String>,
 }
 
-pub fn read(head: &dyn Head, mut body: Object<'_>) -> Result<ResponsesRequest, Error> {
+pub fn read(head: &dyn Head, mut body: Object<'_>, kept: &[KeptReply]) -> Result<ResponsesRequest, Error> {
     let mut ignored = Ignored::default();
     let input = json::take(&mut body, "input");
     let tools = json::take(&mut body, "tools");
@@ -140,11 +142,11 @@ pub fn read(head: &dyn Head, mut body: Object<'_>) -> Result<ResponsesRequest, E
     let (callable, must_call) = choice.apply(tools.tools.clone())?;
 
     let at = At::Body.key("input");
-    let mut messages = match input {
-        Some(input) => read_input(input, &at, &mut ignored)?,
-        None => Vec::new(),
+    let Input { mut messages, refers } = match input {
+        Some(input) => read_input(input, kept, &at, &mut ignored)?,
+        None => Input::default(),
     };
-    if messages.is_empty() {
+    if messages.is_empty() && refers.is_empty() {
         return Err(at.invalid("is missing or empty; send a text or a list of items"));
     }
     if let Some(instructions) = &body.instructions {
@@ -204,7 +206,7 @@ pub fn read(head: &dyn Head, mut body: Object<'_>) -> Result<ResponsesRequest, E
         prompt_field: "input",
         ..ChatRequest::new(model, messages)
     };
-    Ok(ResponsesRequest { chat, stream: body.stream.unwrap_or(false), follows, echo, ignored })
+    Ok(ResponsesRequest { chat, stream: body.stream.unwrap_or(false), follows, refers, echo, ignored })
 }
 
 /// Refuses what would have to be kept or done where nobody waits for it.
