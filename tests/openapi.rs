@@ -141,8 +141,8 @@ fn a_route_declares_only_the_errors_that_it_can_return() {
         ("post", "/api/v1/users/{id}/approve", "401 403 404 409 421 500 503"),
         // A model answers.
         ("post", "/v1/embeddings", "400 401 403 404 413 415 421 429 500 502 503 504"),
-        ("post", "/v1/messages/count_tokens", "400 401 403 404 413 415 421 429 500 502 503 504 529"),
-        ("post", "/v1/messages", "400 401 403 404 413 415 421 429 500 502 503 504 529"),
+        ("post", "/v1/messages/count_tokens", "400 401 403 404 413 415 421 429 500 502 504 529"),
+        ("post", "/v1/messages", "400 401 403 404 413 415 421 429 500 502 504 529"),
         ("post", "/chat", "400 403 404 413 415 421 429 500 502 503 504"),
         ("get", "/v1/models/{id}", "401 403 404 421 500 502"),
     ] {

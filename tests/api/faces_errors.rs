@@ -114,7 +114,7 @@ impl Face {
     fn status(&self, status: u16, code: &str) -> u16 {
         match code {
             "invalid_api_key" if self.path == "/chat" => 403,
-            "host_busy" if self.form == Form::Anthropic => 529,
+            _ if status == 503 && self.form == Form::Anthropic => 529,
             _ => status,
         }
     }

@@ -47,9 +47,9 @@ pub fn reply(error: &Error, id: &RequestId) -> Reply {
 }
 
 fn status(error: &Error) -> u16 {
-    match error {
-        Error::HostBusy { .. } => OVERLOADED,
-        other => wire::status(other),
+    match wire::status(error) {
+        503 => OVERLOADED,
+        other => other,
     }
 }
 
@@ -61,7 +61,7 @@ fn error_type(status: u16) -> &'static str {
         404 => "not_found_error",
         413 => "request_too_large",
         429 => "rate_limit_error",
-        503 | OVERLOADED => "overloaded_error",
+        OVERLOADED => "overloaded_error",
         504 => "timeout_error",
         500.. => "api_error",
         _ => "invalid_request_error",

@@ -128,7 +128,7 @@ const UNAVAILABLE: ErrorAnswer = ErrorAnswer {
 const OVERLOADED: ErrorAnswer = ErrorAnswer {
     status: 529,
     name: "Overloaded",
-    description: "Too many requests wait for the model server; `Retry-After` says when to try again",
+    description: "Busy, or the record can't be written; `Retry-After` says when to try again",
     example: || Error::HostBusy {
         message: "the queue is full; try again in 30 s".into(),
         retry_after: Duration::from_secs(30),
@@ -311,12 +311,12 @@ fn dialect_errors(method: &str, path: &str) -> Vec<&'static ErrorAnswer> {
                 &ENCODED,
                 &TOO_MANY,
                 &UPSTREAM_FAILED,
-                &UNAVAILABLE,
                 &UPSTREAM_TIMEOUT,
             ];
+            // Anthropic has a status of its own for it.
+            errors.push(if path.starts_with(Anthropic.root()) { &OVERLOADED } else { &UNAVAILABLE });
             // `/chat` says 403 in its place, as the first version did.
             errors.extend((path != "/chat").then_some(&UNAUTHENTICATED));
-            errors.extend(path.starts_with(Anthropic.root()).then_some(&OVERLOADED));
             errors
         }
         Some(Serves::Description(_)) => vec![
