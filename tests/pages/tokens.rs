@@ -80,7 +80,7 @@ async fn a_secret_is_shown_once_with_the_set_up_filled_in() {
     page.says("May: ask models, list models · only llama3.2:latest · class batch · 20 requests a minute · 100 k model tokens a day · from 127.0.0.0/8, 192.168.1.0/24");
     assert_eq!(page.header("cache-control"), Some("no-store"));
     let secret = secret_of(&page);
-    assert_eq!(page.text.matches(&secret).count(), 7, "the secret itself, and six ways to set up a client");
+    assert_eq!(page.text.matches(&secret).count(), 9, "the secret itself, and eight ways to set up a client");
     assert_eq!(chat(&stage, &secret).await, 200);
 
     let again = stage.browser.get(&path).await;

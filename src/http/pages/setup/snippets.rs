@@ -44,7 +44,13 @@ const QUESTION: &str = "Explain MQTT";
 
 const N8N_STEPS: &[&str] = &[
     "In n8n, make a credential of the type OpenAI and fill in these two.",
-    "In the node OpenAI Chat Model, choose the credential and the model, and switch off “Use Responses API”.",
+    "In the node OpenAI Chat Model, choose the credential and the model.",
+];
+const CLAUDE_STEPS: &[&str] = &["Once: npm install -g @anthropic-ai/claude-code. Then, in the folder of your project:"];
+const CLAUDE_AFTER: &str = "It asks for much at once: the model needs a context of 32,000 tokens or more, set by an admin on the model server.";
+const CODEX_STEPS: &[&str] = &[
+    "Once: npm install -g @openai/codex. Save this as ~/.codex/config.toml.",
+    "It reads the access token from the variable LGW_TOKEN. Then run codex in the folder of your project.",
 ];
 const WEBUI_STEPS: &[&str] =
     &["Under Admin Panel, Settings, Connections, add an OpenAI API connection with these two."];
@@ -79,6 +85,13 @@ pub fn snippets(base: &str, token: &TokenWord<'_>, model: Option<&str>, purpose:
         ..plain("node", "Node", filled.node())
     });
     if purpose == Purpose::Chat {
+        all.push(Snippet {
+            steps: &["Once: pip install ollama"],
+            ..plain("ollama", "Ollama’s Python package", filled.ollama())
+        });
+        let claude = plain("claude-code", "Claude Code", filled.claude_code());
+        all.push(Snippet { steps: CLAUDE_STEPS, after: CLAUDE_AFTER, ..claude });
+        all.push(Snippet { steps: CODEX_STEPS, ..plain("codex", "Codex", filled.codex()) });
         all.push(Snippet { steps: N8N_STEPS, fields: filled.fields("Base URL"), ..plain("n8n", "n8n", String::new()) });
         let fields = filled.fields("URL");
         let webui = plain("open-webui", "Open WebUI", String::new());
@@ -195,6 +208,37 @@ impl Filled<'_> {
         )
     }
 
+    fn ollama(&self) -> String {
+        let (base, model) = (self.base, self.model);
+        let (import, token) = match self.token {
+            TokenWord::Secret(secret) => ("", format!("\"Bearer {secret}\"")),
+            TokenWord::Variable => ("import os\n", "\"Bearer \" + os.environ[\"LGW_TOKEN\"]".to_owned()),
+        };
+        format!(
+            "{import}from ollama import Client\n\n\
+             client = Client(host=\"{base}\", headers={{\"Authorization\": {token}}})\n\
+             answer = client.chat(\n    model=\"{model}\",\n    \
+             messages=[{{\"role\": \"user\", \"content\": \"{QUESTION}\"}}],\n)\n\
+             print(answer.message.content)"
+        )
+    }
+
+    fn claude_code(&self) -> String {
+        let (base, token, model) = (self.base, self.in_shell(), self.model);
+        format!(
+            "export ANTHROPIC_BASE_URL={base}\nexport ANTHROPIC_AUTH_TOKEN={token}\nexport ANTHROPIC_MODEL={model}\n\
+             export ANTHROPIC_DEFAULT_HAIKU_MODEL={model}\nexport CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1\nclaude"
+        )
+    }
+
+    fn codex(&self) -> String {
+        let (base, model) = (self.base, self.model);
+        format!(
+            "model = \"{model}\"\nmodel_provider = \"gateway\"\n\n[model_providers.gateway]\nname = \"Gateway\"\n\
+             base_url = \"{base}/v1\"\nenv_key = \"LGW_TOKEN\"\nwire_api = \"responses\""
+        )
+    }
+
     /// Returns what a program with a form of its own asks for.
     fn fields(&self, address: &'static str) -> Vec<(&'static str, String)> {
         let key = match self.token {
@@ -237,9 +281,11 @@ mod tests {
     fn each_way_is_filled_in_with_host_secret_and_model() {
         for one in all(&TokenWord::Secret(SECRET), Purpose::Chat) {
             let written = format!("{}{:?}", one.text, one.fields);
-            assert!(written.contains("http://gpu-box.lan:7000/v1"), "{}", one.title);
-            // A CI job keeps its secret elsewhere.
-            assert_eq!(written.contains(SECRET), one.id != "ci", "{}", one.title);
+            // These two add the path themselves.
+            let base = if ["ollama", "claude-code"].contains(&one.id) { "lan:7000" } else { "lan:7000/v1" };
+            assert!(written.contains(&format!("http://gpu-box.{base}")), "{}", one.title);
+            // These two keep their secret elsewhere.
+            assert_eq!(written.contains(SECRET), !["ci", "codex"].contains(&one.id), "{}", one.title);
             assert!(one.text.is_empty() || one.text.contains("llama3.2:latest"), "{}", one.title);
         }
     }
@@ -253,13 +299,18 @@ mod tests {
         assert!(of("powershell").contains("\"Bearer $env:LGW_TOKEN\""));
         assert!(of("python").contains("api_key=os.environ[\"LGW_TOKEN\"]") && of("python").starts_with("import os\n"));
         assert!(of("node").contains("apiKey: process.env.LGW_TOKEN"));
+        assert!(of("ollama").contains("\"Bearer \" + os.environ[\"LGW_TOKEN\"]"));
+        assert!(of("claude-code").contains("ANTHROPIC_AUTH_TOKEN=$LGW_TOKEN"));
+        assert!(of("codex").contains("env_key = \"LGW_TOKEN\""));
     }
 
     #[test]
     fn a_token_is_shown_what_it_may_do_and_nothing_else() {
+        const CHAT: [&str; 10] =
+            ["curl", "powershell", "python", "node", "ollama", "claude-code", "codex", "n8n", "open-webui", "ci"];
         let titles = |purpose| all(&TokenWord::Variable, purpose).iter().map(|one| one.id).collect::<Vec<_>>();
 
-        assert_eq!(titles(Purpose::Chat), ["curl", "powershell", "python", "node", "n8n", "open-webui", "ci"]);
+        assert_eq!(titles(Purpose::Chat), CHAT);
         assert_eq!(titles(Purpose::Embeddings), ["curl", "powershell", "python", "node"]);
         assert_eq!(titles(Purpose::Models), ["curl", "powershell", "python", "node"]);
         assert_eq!(titles(Purpose::Usage), ["curl", "powershell"]);
