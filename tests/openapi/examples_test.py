@@ -133,14 +133,18 @@ def test_other_parameters_are_taken_and_named(path):
 
 
 # What each of them needs beside it.
-COMPANIONS = {"top_logprobs": {"logprobs": True}}
+COMPANIONS = {"top_logprobs": lambda _: {"logprobs": True}, "best_of": lambda count: {"n": count}}
+
+
+def with_companions(name, value):
+    return {name: value, **COMPANIONS.get(name, lambda _: {})(value)}
 
 
 def bounds():
     for path in MODEL_ROUTES:
         schema = followed(DOCUMENT["paths"][path]["post"]["requestBody"]["content"][JSON]["schema"])
         for name, field in schema["properties"].items():
-            yield from bounds_of(path, name, field, lambda name, value: {name: value, **COMPANIONS.get(name, {})})
+            yield from bounds_of(path, name, field, with_companions)
     for name, field in DOCUMENT["components"]["schemas"]["OllamaOptions"]["properties"].items():
         yield from bounds_of("/chat", name, field, lambda name, value: {"options": {name: value}})
 

@@ -23,7 +23,11 @@ MODEL = "smollm2:135m"
 SECONDS_MAX = 600
 USER = "reader@example.com"
 
-LIFTED = {"LGW_LIMITS__REQUESTS_PER_MINUTE": 100_000, "LGW_LIMITS__REQUESTS_PER_MINUTE_TOTAL": 100_000}
+LIFTED = {
+    "LGW_LIMITS__REQUESTS_PER_MINUTE": 100_000, "LGW_LIMITS__REQUESTS_PER_MINUTE_TOTAL": 100_000,
+    # The most that the setting may be, which the document names.
+    "LGW_LIMITS__CHOICES_MAX": 16,
+}
 # The fake claims to be able to do everything that an example asks for.
 FAKE = {"FAKE_CAPABILITIES": "completion,embedding,insert,thinking,tools,vision"}
 

@@ -38,7 +38,11 @@ NOT_HELD = "positive_data_acceptance"
 # Changed settings would answer in place of the routes that are tried after them, so they come last.
 SETTINGS = ["--include-path", "/api/v1/settings"]
 # There every field that is empty, as `{}` is, counts as absent, which no schema of it could say in a way that helps.
-MODELS = [word for path in ("/chat", "/v1/messages", "/v1/messages/count_tokens", "/v1/chat/completions", "/v1/completions", "/v1/embeddings") for word in ("--include-path", path)]
+MODEL_ROUTES = (
+    "/chat", "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens",
+    "/api/chat", "/api/generate", "/api/embed", "/api/embeddings",
+)
+MODELS = [word for path in MODEL_ROUTES for word in ("--include-path", path)]
 THE_REST = [word.replace("include", "exclude") for word in [*SETTINGS, *MODELS]]
 NOT_HELD_OF_MODELS = f"{NOT_HELD},negative_data_rejection"
 

@@ -21,6 +21,15 @@ received = []
 lock = threading.Lock()
 
 
+def said(schema):
+    """Returns the words of an answer: a call of the first function, where the schema is that of calls."""
+    if isinstance(schema, dict) and "anyOf" in schema:
+        name = schema["anyOf"][0].get("properties", {}).get("name", {}).get("enum", [None])[0]
+        if name is not None:
+            return [json.dumps({"name": name, "arguments": {}})]
+    return ["Hello", " there"]
+
+
 class FakeOllama(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -38,11 +47,12 @@ class FakeOllama(http.server.BaseHTTPRequestHandler):
         elif self.path == "/api/chat":
             with lock:
                 received.append(body)
-            words = [{**END, "done": False, "message": {"role": "assistant", "content": word}} for word in ("Hello", " there")]
+            words = said(body.get("format"))
+            pieces = [{**END, "done": False, "message": {"role": "assistant", "content": word}} for word in words]
             if body.get("stream", True):
-                self.reply(200, [*words, END])
+                self.reply(200, [*pieces, END])
             else:
-                self.reply(200, [{**END, "message": {"role": "assistant", "content": "Hello there"}}])
+                self.reply(200, [{**END, "message": {"role": "assistant", "content": "".join(words)}}])
         elif self.path == "/api/generate":
             self.reply(200, [{**END, "done": False, "response": " and wide"}, {**END, "response": ""}])
         elif self.path == "/api/embed":

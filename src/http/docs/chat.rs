@@ -55,7 +55,7 @@ pub struct ChatCompletionRequest {
     top_logprobs: Option<u8>,
     /// How many answers are wanted, up to the gateway's setting `choices_max`. Each is generated separately and counts as a
     /// request; a `seed` is moved on by one for each.
-    #[schema(minimum = 1, maximum = 128, default = 1)]
+    #[schema(minimum = 1, maximum = 16, default = 1)]
     n: Option<u32>,
 }
 

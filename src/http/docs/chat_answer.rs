@@ -17,7 +17,7 @@ pub struct ChatCompletion {
     /// As it was asked for.
     #[schema(example = "llama3.2:latest")]
     model: String,
-    #[schema(min_items = 1, max_items = 1)]
+    #[schema(min_items = 1, max_items = 16)]
     choices: Vec<ChatChoice>,
     usage: TokenUsage,
 }

@@ -15,9 +15,8 @@ pub struct OllamaApiChatRequest {
     /// One of those that `GET /api/tags` lists.
     #[schema(example = "llama3.2:latest")]
     model: String,
-    /// The conversation so far.
-    #[schema(min_items = 1)]
-    messages: Vec<OllamaMessage>,
+    /// The conversation so far. Without one, the model is loaded.
+    messages: Option<Vec<OllamaMessage>>,
     /// Sends the answer in lines of JSON while it is written.
     #[schema(default = true)]
     stream: Option<bool>,
@@ -41,8 +40,8 @@ pub struct OllamaGenerateRequest {
     /// One of those that `GET /api/tags` lists.
     #[schema(example = "llama3.2:latest")]
     model: String,
-    #[schema(min_length = 1)]
-    prompt: String,
+    /// Without one, the model is loaded.
+    prompt: Option<String>,
     /// The text after the gap, for models that can fill one; without `system`, `images`, `format` and `think`.
     suffix: Option<String>,
     /// The model reads the prompt as it is; without `suffix`, `system`, `images`, `format` and `think`.
@@ -157,7 +156,7 @@ pub struct OllamaEmbedding {
         ("b stream" = (summary = "An answer while it is written", value = json!({
             "model": "llama3.2:latest",
             "messages": [{ "role": "user", "content": "Why is the sea salty?" }],
-            "options": { "num_predict": 60, "temperature": 0.2, "seed": 7 }, "keep_alive": "5m" }))),
+            "options": { "num_predict": 60, "temperature": 0.2, "seed": 7 } }))),
         ("c json" = (summary = "An answer that matches a JSON schema", value = json!({
             "model": "llama3.2:latest",
             "messages": [{ "role": "user", "content": "Name an animal." }],

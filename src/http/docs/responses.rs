@@ -44,10 +44,10 @@ use crate::http::docs::chat::ReasoningEffort;
                 "output": [{ "type": "message", "id": "msg_01994f4ac1d270718c3a0e5b6c7d8e9f_0", "status": "completed",
                     "role": "assistant", "content": [{ "type": "output_text", "text": "Hello! How can I help?",
                         "annotations": [], "logprobs": [] }] }],
-                "parallel_tool_calls": true, "previous_response_id": null, "store": true, "temperature": null,
-                "text": { "format": { "type": "text" } }, "tool_choice": "auto", "tools": [], "top_p": null,
+                "parallel_tool_calls": true, "previous_response_id": null, "reasoning": { "effort": null }, "store": true, "temperature": null,
+                "text": { "format": { "type": "text" } }, "tool_choice": "auto", "tools": [], "top_logprobs": 0, "top_p": null,
                 "truncation": "disabled", "metadata": {},
-                "usage": { "input_tokens": 31, "input_tokens_details": { "cached_tokens": 0 }, "output_tokens": 8,
+                "usage": { "input_tokens": 31, "input_tokens_details": { "cached_tokens": 0, "cache_write_tokens": 0 }, "output_tokens": 8,
                     "output_tokens_details": { "reasoning_tokens": 0 }, "total_tokens": 39 } })),
             (ResponseEvent = "text/event-stream", example = json!({
                 "event": "response.output_text.delta",
@@ -321,6 +321,7 @@ pub struct ResponseObject {
     /// Seconds since the epoch.
     created_at: i64,
     status: ResponseStatus,
+    background: bool,
     completed_at: Option<i64>,
     /// Of a response that failed.
     #[schema(value_type = Option<Object>)]
@@ -329,6 +330,7 @@ pub struct ResponseObject {
     #[schema(value_type = Option<Object>)]
     incomplete_details: Option<serde_json::Value>,
     instructions: Option<String>,
+    max_output_tokens: Option<u32>,
     /// As it was asked for.
     #[schema(example = "llama3.2:latest")]
     model: String,
@@ -337,7 +339,16 @@ pub struct ResponseObject {
     output: Vec<serde_json::Value>,
     parallel_tool_calls: bool,
     previous_response_id: Option<String>,
+    reasoning: ResponseReasoning,
     store: bool,
+    temperature: Option<f64>,
+    #[schema(value_type = Object)]
+    text: serde_json::Value,
+    /// A word, or an object.
+    tool_choice: serde_json::Value,
+    top_logprobs: u8,
+    top_p: Option<f64>,
+    truncation: ResponseTruncation,
     #[schema(value_type = Vec<Object>)]
     tools: Vec<serde_json::Value>,
     #[schema(value_type = Object)]
@@ -359,8 +370,23 @@ pub enum ResponseStatus {
 #[derive(Serialize, ToSchema)]
 pub struct ResponseTokens {
     input_tokens: u64,
+    input_tokens_details: InputTokensDetails,
     output_tokens: u64,
+    output_tokens_details: OutputTokensDetails,
     total_tokens: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct InputTokensDetails {
+    /// Not known here: always 0, as the next one.
+    cached_tokens: u64,
+    cache_write_tokens: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct OutputTokensDetails {
+    /// Not known here: always 0.
+    reasoning_tokens: u64,
 }
 
 /// One server-sent event of a stream.

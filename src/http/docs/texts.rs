@@ -39,10 +39,10 @@ pub struct CompletionRequest {
     stream_options: Option<ChatStreamOptions>,
     /// How many answers are wanted, up to the gateway's setting `choices_max`. Each is generated separately and counts as a
     /// request; a `seed` is moved on by one for each.
-    #[schema(minimum = 1, maximum = 128, default = 1)]
+    #[schema(minimum = 1, maximum = 16, default = 1)]
     n: Option<u32>,
     /// The same as `n`, or absent: all answers are returned.
-    #[schema(minimum = 1, maximum = 128)]
+    #[schema(minimum = 1, maximum = 16)]
     best_of: Option<u32>,
 }
 
@@ -76,7 +76,7 @@ pub struct Completion {
     #[schema(example = "llama3.2:latest")]
     model: String,
     /// Empty in the event that has the usage.
-    #[schema(max_items = 1)]
+    #[schema(max_items = 16)]
     choices: Vec<CompletionChoice>,
     /// In streams only with `include_usage`, and null in all events but the last.
     usage: Option<TokenUsage>,
