@@ -1,5 +1,5 @@
 # Everything a newcomer, a developer and CI need; each target is a script that can be read.
-.PHONY: help run demo test test-host hostile check audit release release-pgo dist bench fixture million screenshots
+.PHONY: help run demo test test-host test-agents hostile check audit release release-pgo dist bench fixture million screenshots
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -18,6 +18,9 @@ test: ## install what the tests need and run them all
 
 test-host: ## install, upgrade, break and remove it on a fresh Debian with systemd, in a container; needs root, 4 min
 	@scripts/test_host.sh
+
+test-agents: ## let a real Claude Code and a real Codex edit a file through the gateway; installs both, 700 MB
+	@tests/agents/run.sh
 
 hostile: ## send 10,000 hostile JSON schemas through a gateway to a real Ollama of its own
 	@tests/hostile/run.sh

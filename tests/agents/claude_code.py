@@ -1,7 +1,7 @@
 """A real Claude Code edits one file through the gateway, in front of a model that was told what to say.
 
-`CLAUDE_CODE=…/node_modules/.bin/claude python3 tests/agents/claude_code.py`; without it, the version below is installed into
-`.tools/claude-code` (400 MB). The program gets a home of its own and no network but the gateway.
+On demand only, since Claude Code is large (`make test-agents`): the version below is installed into `.tools/`, unless
+`CLAUDE_CODE_PROGRAM` names one. The program gets a home of its own and no network but the gateway.
 """
 
 import json
@@ -13,24 +13,13 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent / "scripts"))
 
-from stage import ROOT, Stage, call  # noqa: E402
+from installed import installed  # noqa: E402
+from stage import Stage, call  # noqa: E402
 
-VERSION = "2.1.332"
+PACKAGE = "@anthropic-ai/claude-code@2.1.332"
 SECONDS_MAX = 240
 MODEL = "claude-scripted:latest"
 BEFORE, AFTER = "The sea is grey.\n", "The sea is blue.\n"
-
-
-def program():
-    if "CLAUDE_CODE" in os.environ:
-        return os.environ["CLAUDE_CODE"]
-    folder = ROOT / ".tools/claude-code"
-    found = folder / "node_modules/.bin/claude"
-    if not found.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), f"@anthropic-ai/claude-code@{VERSION}"]
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-    return str(found)
 
 
 def environment(home, gateway, token):
@@ -44,7 +33,7 @@ def environment(home, gateway, token):
 
 
 def main():
-    claude = program()
+    claude = installed("CLAUDE_CODE_PROGRAM", PACKAGE, "claude")
     with Stage() as stage:
         work, home = stage.folder / "work", stage.folder / "home"
         work.mkdir()

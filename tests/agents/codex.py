@@ -1,8 +1,8 @@
 """Lets a real Codex edit a file through a gateway, with a model that is scripted for it.
 
-On demand only, since Codex is large: `npm install --prefix .tools/codex @openai/codex@0.171.0`, then
-`GATEWAY_PROGRAM=target/release/lan-gateway python3 tests/agents/codex.py`. It reaches nothing but the gateway; its settings
-are in a fresh folder. Prints what of Codex's requests had no effect here.
+On demand only, since Codex is large (`make test-agents`): the version below is installed into `.tools/`, unless
+`CODEX_PROGRAM` names one. It reaches nothing but the gateway; its settings are in a fresh folder. Prints what of Codex's requests
+had no effect here.
 """
 
 import http.server
@@ -16,9 +16,10 @@ import threading
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent / "scripts"))
 
-from stage import ROOT, Stage  # noqa: E402
+from installed import installed  # noqa: E402
+from stage import Stage  # noqa: E402
 
-CODEX = os.environ.get("CODEX_PROGRAM", ROOT / ".tools/codex/node_modules/.bin/codex")
+PACKAGE = "@openai/codex@0.171.0"
 MODEL = "fake:latest"
 EDITED = "a file that Codex wrote"
 CODEX_SECONDS_MAX = 180
@@ -120,7 +121,7 @@ def main():
             "PATH": os.environ["PATH"], "HOME": str(home), "CODEX_HOME": str(home / ".codex"),
             "LGW_TOKEN": gateway.api_token(user, "codex"), "NO_COLOR": "1",
         }
-        command = [CODEX, "exec", "--skip-git-repo-check", "--json", "Write a note into note.txt."]
+        command = [installed("CODEX_PROGRAM", PACKAGE, "codex"), "exec", "--skip-git-repo-check", "--json", "Write a note into note.txt."]
         done = subprocess.run(
             command, cwd=project, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=CODEX_SECONDS_MAX,

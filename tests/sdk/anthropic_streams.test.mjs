@@ -7,20 +7,7 @@ import { test } from "node:test";
 
 import Anthropic from "@anthropic-ai/sdk";
 
-// The bytes of a stream, cut anywhere, from a seed.
-function inPieces(text, seed) {
-  const bytes = new TextEncoder().encode(text);
-  let at = 0;
-  return new ReadableStream({
-    pull(controller) {
-      if (at >= bytes.length) return controller.close();
-      seed = (seed * 1103515245 + 12345) % 2147483648;
-      const end = at + 1 + (seed % 200);
-      controller.enqueue(bytes.slice(at, end));
-      at = end;
-    },
-  });
-}
+import { inPieces } from "./pieces.mjs";
 
 let now = "";
 let number = 0;

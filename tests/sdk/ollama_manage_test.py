@@ -3,10 +3,9 @@
 import hashlib
 import os
 
+import ollama
 import pytest
 from stage import ADMIN_PASSWORD, call
-
-ollama = pytest.importorskip("ollama")
 
 URL, MODEL = os.environ["LGW_URL"], os.environ["LGW_MODEL"]
 

@@ -7,26 +7,13 @@ import { test } from "node:test";
 
 import OpenAI from "openai";
 
-// The bytes of a stream, cut anywhere, from a seed.
-function inPieces(text, seed) {
-  const bytes = new TextEncoder().encode(text);
-  let at = 0;
-  return new ReadableStream({
-    pull(controller) {
-      if (at >= bytes.length) return controller.close();
-      seed = (seed * 1103515245 + 12345) % 2147483648;
-      const end = at + 1 + (seed % 2000);
-      controller.enqueue(bytes.slice(at, end));
-      at = end;
-    },
-  });
-}
+import { inPieces } from "./pieces.mjs";
 
 let now = "";
 let number = 0;
 const client = new OpenAI({
   baseURL: "http://replay/v1", apiKey: "none", maxRetries: 0,
-  fetch: async () => new Response(inPieces(now, ++number), { headers: { "content-type": "text/event-stream" } }),
+  fetch: async () => new Response(inPieces(now, ++number, 2000), { headers: { "content-type": "text/event-stream" } }),
 });
 
 async function* answers() {

@@ -7,22 +7,9 @@ import { test } from "node:test";
 
 import OpenAI from "openai";
 
-const CHAT = "/v1/chat/completions";
+import { inPieces } from "./pieces.mjs";
 
-// The bytes of a stream, cut anywhere, from a seed.
-function inPieces(text, seed) {
-  const bytes = new TextEncoder().encode(text);
-  let at = 0;
-  return new ReadableStream({
-    pull(controller) {
-      if (at >= bytes.length) return controller.close();
-      seed = (seed * 1103515245 + 12345) % 2147483648;
-      const end = at + 1 + (seed % 200);
-      controller.enqueue(bytes.slice(at, end));
-      at = end;
-    },
-  });
-}
+const CHAT = "/v1/chat/completions";
 
 let now = "";
 let number = 0;

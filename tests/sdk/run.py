@@ -52,6 +52,7 @@ PARSERS = {
     "anthropic-python parsers": [*PYTEST, str(HERE / "anthropic_streams_test.py")],
     "anthropic-node parsers": [*NODE, str(HERE / "anthropic_streams.test.mjs")],
     "ollama-python parser": [*PYTEST, str(HERE / "ollama_streams_test.py")],
+    "ollama-js parser": [*NODE, str(HERE / "ollama_streams.test.mjs")],
     "openai-python parsers of responses": [*PYTEST, str(HERE / "response_streams_test.py")],
     "openai-node parsers of responses": [*NODE, str(HERE / "openai_response_streams.test.mjs")],
 }
