@@ -11,6 +11,7 @@ pub struct Answers {
     pub bytes_max: usize,
     pub head_start: Duration,
     pub heartbeat: Duration,
+    pub count_wait: Duration,
 }
 
 impl Answers {
@@ -39,6 +40,12 @@ impl Answers {
                 "15",
                 "The pause between signs of life on a silent stream, where the client's protocol has one.",
                 seconds(1, 600),
+            ),
+            count_wait: reader.key(
+                "answers.count_wait_seconds_max",
+                "3",
+                "How long a request for a number of tokens waits for its turn before it gets an estimate.",
+                seconds(0, 600),
             ),
         }
     }

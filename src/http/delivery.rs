@@ -52,14 +52,16 @@ impl Exchange {
         Ok(response.insert_header((header::CONTENT_TYPE, wire::JSON)).body(out.freeze()))
     }
 
-    /// Sends the number of tokens in the prompt: what the model counted, or an estimate, and then a header says so.
+    /// Sends the number of tokens in the prompt: what the model counted, or an estimate if its turn has not come after `wait`; then
+    /// a header says so.
     pub async fn count(
         self,
         mut response: HttpResponseBuilder,
         mut answers: ChoiceAnswers,
         mut encoder: Box<dyn Encoder>,
+        wait: Duration,
     ) -> Result<HttpResponse, Refused> {
-        let counted = match tokio::time::timeout(COUNT_WAIT, answers.whole()).await {
+        let counted = match tokio::time::timeout(wait, answers.whole()).await {
             Ok(counted) => Some(counted),
             // Its turn has come, and the model has to load or to read the prompt.
             Err(_) if answers.began().is_some() => Some(answers.whole().await),
@@ -152,9 +154,6 @@ pub fn panicked() -> Error {
 fn recorded(error: Error) -> Refused {
     Refused { recorded: true, ..error.into() }
 }
-
-/// How long a request for a number of tokens waits for its turn. Clients ask for it before they send a prompt.
-const COUNT_WAIT: Duration = Duration::from_secs(3);
 
 /// Rough size of an event with a text delta.
 const EVENT_BYTES: usize = 256;

@@ -181,7 +181,7 @@ impl Door<'_> {
         let exchange = Exchange { dialect: self.dialect, api: self.route.path, id: self.id, started };
         match delivery {
             Delivery::Whole => exchange.whole(response, answers, reply).await,
-            Delivery::Count => exchange.count(response, answers, reply).await,
+            Delivery::Count => exchange.count(response, answers, reply, self.gateway.answers().count_wait).await,
             Delivery::Stream { content_type } => {
                 let config = self.gateway.answers();
                 response.insert_header((header::CONTENT_TYPE, content_type));

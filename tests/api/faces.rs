@@ -8,6 +8,8 @@ use crate::support::gateway::{Answer, TestGateway};
 
 #[path = "faces/answers.rs"]
 mod answers;
+#[path = "faces/bad_input.rs"]
+mod bad_input;
 #[path = "faces/requests.rs"]
 mod requests;
 
