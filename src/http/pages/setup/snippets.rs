@@ -47,7 +47,8 @@ const N8N_STEPS: &[&str] = &[
     "In the node OpenAI Chat Model, choose the credential and the model.",
 ];
 const CLAUDE_STEPS: &[&str] = &["Once: npm install -g @anthropic-ai/claude-code. Then, in the folder of your project:"];
-const CLAUDE_AFTER: &str = "It asks for much at once: the model needs a context of 64,000 tokens or more, which is set on the model server.";
+const CLAUDE_AFTER: &str =
+    "It asks for much at once: the model needs a context of 64,000 tokens or more, which is set on the model server.";
 const CODEX_STEPS: &[&str] = &[
     "Once: npm install -g @openai/codex. Save this as ~/.codex/config.toml.",
     "It reads the access token from the variable LGW_TOKEN. Then run codex in the folder of your project.",
