@@ -102,8 +102,8 @@ impl Identity {
         Ok(())
     }
 
-    /// Checks that models may be changed from `source`: by an admin's token with the scope for it, and by nothing else. A JWT is
-    /// a person's, and opens all that they may do; what changes the model server for everybody has a token of its own.
+    /// Checks that models may be changed from `source`: by an admin's token with the scope for it, and by nothing else. A JWT
+    /// gives all rights of its person; a change of the model server for all users needs a token of its own.
     pub fn check_manages_models(&self, source: Option<IpAddr>) -> Result<(), Error> {
         let scope = Scope::ManageModels.name();
         let Some(token) = &self.token else {

@@ -150,7 +150,7 @@ pub struct Manage {
 pub enum ManageRequest {
     /// The change that its body describes.
     Change(fn(&[u8]) -> Result<DecodedChange, Error>),
-    /// To keep its body as the file with the digest that is the path's `{id}`.
+    /// The upload of its body, under the digest that is the path's `{id}`.
     Upload(fn(id: &str) -> Result<BlobDigest, Error>),
     /// Whether there is such a file.
     HasFile(fn(id: &str) -> Result<BlobDigest, Error>),

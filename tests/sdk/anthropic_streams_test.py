@@ -13,28 +13,10 @@ import httpx2
 import pydantic
 import pytest
 from anthropic.types import Message, RawMessageStreamEvent
+from streams_test import extras, in_pieces
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden/dialect/anthropic"
 EVENT = pydantic.TypeAdapter(RawMessageStreamEvent)
-
-
-def extras(value):
-    """Names of fields that the SDK's models do not have."""
-    if isinstance(value, list):
-        return set().union(*map(extras, value))
-    if not isinstance(value, pydantic.BaseModel):
-        return set()
-    fields = [getattr(value, name) for name in type(value).model_fields]
-    return set(value.model_extra or ()).union(*map(extras, fields))
-
-
-def in_pieces(text, chance):
-    """The bytes of a stream, cut anywhere."""
-    rest = text.encode()
-    while rest:
-        size = chance.randint(1, 200)
-        yield rest[:size]
-        rest = rest[size:]
 
 
 @pytest.fixture(scope="module")

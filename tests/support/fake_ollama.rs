@@ -347,7 +347,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
                 let models: Vec<_> = ["fake:latest", "llama3.2:latest", "user/other:1b", "big:cloud"]
                     .into_iter()
                     .chain(pulled.iter().map(String::as_str))
-                    .map(|name| serde_json::json!({ "name": name, "model": name, "modified_at": "2026-01-01T00:00:00Z", "size": 1, "digest": "d", "details": { "parent_model": "/root/blobs/sha256-1", "family": "fake" } }))
+                    .map(|name| serde_json::json!({ "name": name, "model": name, "modified_at": "2026-01-01T00:00:00Z", "size": 1, "digest": "d", "details": { "parent_model": "/models/blobs/sha256-1", "family": "fake" } }))
                     .collect();
                 whole(&mut stream, 200, &serde_json::json!({ "models": models }).to_string()).await;
             }
@@ -397,9 +397,9 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
                 let thinks = String::from_utf8_lossy(&body).contains("user/other:1b");
                 let capabilities = ["completion", if thinks { "thinking" } else { "vision" }];
                 let shown = serde_json::json!({
-                    "license": "a licence", "modelfile": "FROM /root/blobs/sha256-1", "system": "a private prompt",
+                    "license": "a licence", "modelfile": "FROM /models/blobs/sha256-1", "system": "a private prompt",
                     "messages": [{ "role": "user", "content": "a private prompt" }], "parameters": "num_ctx 2048",
-                    "template": "{{ .Prompt }}", "details": { "parent_model": "/root/blobs/sha256-1" },
+                    "template": "{{ .Prompt }}", "details": { "parent_model": "/models/blobs/sha256-1" },
                     "model_info": { "fake.context_length": 8192 }, "capabilities": capabilities,
                 });
                 whole(&mut stream, 200, &shown.to_string()).await;

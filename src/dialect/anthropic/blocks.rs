@@ -64,7 +64,7 @@ struct ResultBlock<'a> {
 enum WireSource<'a> {
     #[serde(rename = "an object", borrow)]
     Object(ImageSource<'a>),
-    /// Of a search result.
+    /// The source of a search result.
     #[serde(rename = "(a string)")]
     Address(Unread),
 }

@@ -140,8 +140,8 @@ mod tests {
 
     #[test]
     fn what_the_host_keeps_to_itself_is_not_read() {
-        let shown = r#"{"license":"MIT","modelfile":"FROM /root/blobs/sha256-1","parameters":"num_ctx 2048","template":"{{ .Prompt }}",
-            "system":"secret","messages":[{"role":"user","content":"secret"}],"details":{"parent_model":"/root/blobs/sha256-1"},
+        let shown = r#"{"license":"MIT","modelfile":"FROM /models/blobs/sha256-1","parameters":"num_ctx 2048","template":"{{ .Prompt }}",
+            "system":"secret","messages":[{"role":"user","content":"secret"}],"details":{"parent_model":"/models/blobs/sha256-1"},
             "model_info":{"llama.context_length":8192,"tokenizer.ggml.tokens":null},"capabilities":["completion"],"tensors":[{}]}"#;
 
         let description = description(shown.as_bytes()).unwrap();
