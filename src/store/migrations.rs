@@ -125,6 +125,9 @@ mod tests {
             "usage",
             "settings",
             "sessions",
+            "chain",
+            "checkpoints",
+            "chain_tip",
         ] {
             // `pragma_table_info` leaves generated columns out, as an INSERT does.
             let query =

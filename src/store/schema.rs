@@ -59,6 +59,7 @@ diesel::table! {
         pause_count -> Nullable<BigInt>,
         pause_seconds -> Nullable<BigInt>,
         pause_example -> Nullable<Binary>,
+        delegating -> Bool,
     }
 }
 
@@ -95,6 +96,7 @@ diesel::table! {
         load_us -> Nullable<BigInt>,
         prompt_us -> Nullable<BigInt>,
         answer_us -> Nullable<BigInt>,
+        via_user_id -> Nullable<BigInt>,
     }
 }
 
@@ -124,6 +126,32 @@ diesel::table! {
         log_id -> BigInt,
         offset -> BigInt,
         image_id -> BigInt,
+    }
+}
+
+diesel::table! {
+    chain (log_id) {
+        log_id -> BigInt,
+        first_log_id -> BigInt,
+        leaves -> Binary,
+        head -> Binary,
+    }
+}
+
+diesel::table! {
+    checkpoints (log_id) {
+        log_id -> BigInt,
+        at_us -> BigInt,
+        note -> Text,
+    }
+}
+
+diesel::table! {
+    chain_tip (id) {
+        id -> BigInt,
+        origin -> Text,
+        older_to -> BigInt,
+        note -> Nullable<Text>,
     }
 }
 

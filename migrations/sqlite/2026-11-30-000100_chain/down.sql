@@ -1,0 +1,3 @@
+DROP TABLE chain_tip;
+DROP TABLE checkpoints;
+DROP TABLE chain;
