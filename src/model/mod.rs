@@ -1,7 +1,10 @@
 //! What callers and upstreams talk about, without any wire format.
 
 pub mod catalog;
+pub mod chain;
 pub mod chat;
+pub mod checkpoint;
+pub mod commitment;
 pub mod complete;
 pub mod credential;
 pub mod embed;

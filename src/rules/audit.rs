@@ -20,6 +20,7 @@ use crate::config;
 use crate::host::machine::Disk;
 use crate::host::room::DiskGuard;
 use crate::metrics::{ModelIndex, RequestEnd, RequestMeters};
+use crate::model::commitment::{Committed, SALT_BYTES, commitment_to};
 use crate::model::model_name::ModelName;
 use crate::model::record::{Kind, Outcome};
 use crate::provider::Call;
@@ -32,7 +33,7 @@ mod numbers;
 mod record;
 mod refusals;
 
-use contents::{COMMITTED_REQUEST, commitment, cut_images, origin};
+use contents::{cut_images, origin};
 pub use ending::{EndNote, Ending, NotedEnd};
 pub use record::Record;
 pub use refusals::Refusal;
@@ -116,7 +117,7 @@ impl Audit {
         // The intent's part is released after its sync; the result's part stays reserved.
         let for_result = room.split(RESULT_BYTES + ROW_BYTES);
 
-        let salt = thread_random_bytes::<{ rows::SALT_BYTES }>();
+        let salt = thread_random_bytes::<SALT_BYTES>();
         let row = NewRow {
             kind: Kind::Intent,
             request_id: intent.id.0.into_bytes(),
@@ -127,13 +128,14 @@ impl Audit {
             provider: Some(intent.provider),
             attempt: Some(1),
             model_asked: Some(intent.model.as_str().to_owned()),
-            commitment: Some(commitment(&salt, &[(COMMITTED_REQUEST, &intent.call.body)])),
+            commitment: Some(commitment_to(&salt, Committed::Request, &intent.call.body)),
             ..NewRow::default()
         };
         let (body, images) = cut_images(intent.call);
+        let address = intent.address.map(|address| address.to_string());
         let mut parts = vec![
             NewPart { part: 0, kind: rows::PART_REQUEST, body },
-            NewPart { part: 1, kind: rows::PART_ORIGIN, body: origin(&salt, intent.address) },
+            NewPart { part: 1, kind: rows::PART_ORIGIN, body: origin(&salt, address.as_deref()) },
         ];
         if !intent.notes.is_empty() {
             parts.push(NewPart { part: 2, kind: rows::PART_NOTES, body: intent.notes.join("\n").into() });
@@ -147,7 +149,9 @@ impl Audit {
         let model_served = Some(intent.canonical.to_owned());
         let result = NewRow { kind: Kind::Result, commitment: None, model_served, ..row.clone() };
         // The guard exists before the await: if the client leaves during it, the result row follows the intent's.
-        let record = Record::new(self.clone(), slot.clone(), result, parts.len() as i64, salt, opened, for_result);
+        // The request itself may be large, and its commitment is in the intent.
+        let covered = parts[1..].to_vec();
+        let record = Record::new(self.clone(), slot.clone(), result, covered, opened, for_result);
         let record = record.noted_in(intent.end).followed_later(can_be_followed);
         let (done, synced) = oneshot::channel();
         let opening = NewEntry::Intent(Box::new(Opening { slot, row, parts, images }));

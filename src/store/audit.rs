@@ -8,6 +8,7 @@ use crate::model::record::{Act, Kind, Outcome};
 use crate::store::schema::watermark;
 use crate::store::search::Search;
 
+mod committed;
 mod entries;
 mod insert;
 mod kept;
@@ -16,6 +17,7 @@ mod reading;
 mod rows;
 mod writing;
 
+pub use committed::commitment_of_result;
 pub use entries::{Closing, IntentSlot, NewEntry, NewImage, Opening, Segment, write};
 pub use kept::{KeptFor, KeptRequest};
 pub use paging::{Beginning, SearchedTo};
@@ -29,15 +31,14 @@ pub const PART_REASONING: &str = "reasoning";
 pub const PART_TOOL_CALLS: &str = "tool_calls";
 pub const PART_NOTES: &str = "notes";
 pub const PART_DETAIL: &str = "detail";
-/// The client's address of a refusal, or the network that it is counted under.
+/// The client's address of a refusal, or the network that it is counted under, as older versions wrote it.
 pub const PART_ADDRESS: &str = "address";
-/// The salt of a request's commitments, then the client's address, if it is known.
+/// The salt of the commitments of a request or refusal, then the client's address, if it is known.
 pub const PART_ORIGIN: &str = "origin";
 /// What a dialect needs for a later request about this answer.
 pub const PART_SETTINGS: &str = "settings";
 /// An answer that was cut at its limit of tokens; only beside settings.
 pub const PART_CUT: &str = "cut";
-pub const SALT_BYTES: usize = 32;
 
 /// The watermark up to which every intent has its result.
 const CLOSED: &str = "closed";

@@ -1,12 +1,11 @@
-//! The contents of a request as the record keeps them, and the commitments to them.
-
-use std::net::IpAddr;
+//! The contents of a request as the record keeps them.
 
 use bytes::Bytes;
-use ring::{digest, hmac};
+use ring::digest;
 use serde_json::Value;
 
 use crate::model::chat::ToolCall;
+use crate::model::commitment::SALT_BYTES;
 use crate::provider::Call;
 use crate::rules::audit::numbers::Numbers;
 use crate::store::audit::{self as rows, NewImage, NewPart};
@@ -59,33 +58,10 @@ pub fn write_call(out: &mut Vec<u8>, call: &ToolCall) {
     out.extend_from_slice(line.as_bytes());
 }
 
-/// The kinds of contents in a commitment. Commitments on disk were made with these numbers.
-pub const COMMITTED_REQUEST: u8 = 1;
-pub const COMMITTED_ANSWER: u8 = 2;
-pub const COMMITTED_REASONING: u8 = 3;
-pub const COMMITTED_TOOL_CALLS: u8 = 4;
-
-/// Returns the commitment to contents: HMAC-SHA-256(salt, 0x01, then for each kind: its byte, its length as a big-endian u64, its
-/// bytes). The salt is the key, so that a short prompt can't be guessed from it once the contents and the salt are erased.
-pub fn commitment(salt: &[u8; rows::SALT_BYTES], contents: &[(u8, &[u8])]) -> [u8; 32] {
-    let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, salt));
-    mac.update(&[0x01]);
-    for (kind, bytes) in contents {
-        mac.update(&[*kind]);
-        mac.update(&(bytes.len() as u64).to_be_bytes());
-        mac.update(bytes);
-    }
-    let mut commitment = [0; 32];
-    commitment.copy_from_slice(mac.sign().as_ref());
-    commitment
-}
-
 /// Returns the part `origin`. The salt and the address share it, because a row for each would cost many times their size.
-pub fn origin(salt: &[u8; rows::SALT_BYTES], address: Option<IpAddr>) -> Bytes {
+pub fn origin(salt: &[u8; SALT_BYTES], address: Option<&str>) -> Bytes {
     let mut origin = salt.to_vec();
-    if let Some(address) = address {
-        origin.extend_from_slice(address.to_string().as_bytes());
-    }
+    origin.extend_from_slice(address.unwrap_or_default().as_bytes());
     origin.into()
 }
 
@@ -130,16 +106,5 @@ mod tests {
 
         assert_eq!(&body[..], b"[\"\",\"\"]");
         assert_eq!(images.iter().map(|image| image.offset).collect::<Vec<_>>(), [2, 9]);
-    }
-
-    #[test]
-    fn a_commitment_tells_kinds_and_lengths_apart() {
-        let salt = [7; 32];
-
-        let one = commitment(&salt, &[(COMMITTED_ANSWER, b"ab"), (COMMITTED_REASONING, b"c")]);
-        let two = commitment(&salt, &[(COMMITTED_ANSWER, b"a"), (COMMITTED_REASONING, b"bc")]);
-
-        assert_ne!(one, two);
-        assert_eq!(one, commitment(&salt, &[(COMMITTED_ANSWER, b"ab"), (COMMITTED_REASONING, b"c")]));
     }
 }

@@ -15,9 +15,8 @@ use crate::base::error::{Error, chain};
 use crate::base::vital::panic_on_purpose;
 use crate::metrics::ModelIndex;
 use crate::model::chat::{ChatEvent, End, Finish, Piece, Spent};
-use crate::rules::audit::contents::{
-    AnswerContents, COMMITTED_ANSWER, COMMITTED_REASONING, COMMITTED_TOOL_CALLS, commitment, write_call,
-};
+use crate::model::commitment::COMMITMENT_BYTES;
+use crate::rules::audit::contents::{AnswerContents, write_call};
 use crate::rules::audit::ending::{EndNote, Ending, NotedEnd};
 use crate::rules::audit::{Audit, ROW_BYTES, came_to_disk};
 use crate::store::audit::{self as rows, Closing, IntentSlot, NewEntry, NewPart, NewRow, Segment};
@@ -29,7 +28,8 @@ pub struct Record {
     next_part: i64,
     /// The model that the request is forwarded to.
     model: ModelIndex,
-    salt: [u8; rows::SALT_BYTES],
+    /// The parts of the intent that the commitment of the result covers: all but the request itself.
+    covered: Vec<NewPart>,
     /// The result row, until it is handed to the writer.
     row: Option<NewRow>,
     opened: Instant,
@@ -58,8 +58,7 @@ impl Record {
         audit: Arc<Audit>,
         slot: IntentSlot,
         row: NewRow,
-        next_part: i64,
-        salt: [u8; rows::SALT_BYTES],
+        covered: Vec<NewPart>,
         opened: Instant,
         room: Option<OwnedSemaphorePermit>,
     ) -> Record {
@@ -67,9 +66,9 @@ impl Record {
         Record {
             audit,
             slot,
-            next_part,
+            next_part: covered.len() as i64 + 1,
             model,
-            salt,
+            covered,
             row: Some(row),
             opened,
             begun: None,
@@ -249,17 +248,17 @@ impl Record {
         // The intent gets a result, also when a bug panics on its contents.
         let contents = catch_unwind(AssertUnwindSafe(|| self.last_contents()));
         let mut row = self.row.take()?;
-        let (ending, parts, commitment) = match contents {
-            Ok((parts, commitment)) => (ending, parts, Some(commitment)),
-            Err(_) => (Ending::Failed(PANICKED), Vec::new(), None),
+        let (ending, parts) = match contents {
+            Ok(parts) => (ending, parts),
+            Err(_) => (Ending::Failed(PANICKED), Vec::new()),
         };
+        row.commitment = self.commitment(&parts);
         row.outcome = Some(ending.outcome());
         row.reason = ending.reason();
         row.status = status.map(i64::from);
         row.total_us = Some(micros(self.opened.elapsed()));
         // Only a complete answer shows that the model was served.
         row.model_served = row.model_served.filter(|_| self.end.is_some());
-        row.commitment = commitment;
         let time = |micros: Option<i64>| number(micros).map(Duration::from_micros);
         self.end_note.tell(NotedEnd {
             outcome: ending.outcome(),
@@ -280,8 +279,8 @@ impl Record {
         Some(ending)
     }
 
-    /// Returns the parts that are left to be written, and the commitment to all of them.
-    fn last_contents(&mut self) -> (Vec<NewPart>, [u8; 32]) {
+    /// Returns the parts that are left to be written.
+    fn last_contents(&mut self) -> Vec<NewPart> {
         panic_on_purpose("result");
         self.stops();
         let mut parts = self.contents.take(&mut self.next_part);
@@ -293,10 +292,14 @@ impl Record {
         if self.can_be_followed && self.end.as_ref().is_some_and(|end| end.finish == Finish::Length) {
             parts.push(NewPart { part: self.next_part, kind: rows::PART_CUT, body: Bytes::new() });
         }
-        let AnswerContents { text, reasoning, tool_calls, .. } = &self.contents;
-        let said: [(u8, &[u8]); 3] =
-            [(COMMITTED_ANSWER, text), (COMMITTED_REASONING, reasoning), (COMMITTED_TOOL_CALLS, tool_calls)];
-        (parts, commitment(&self.salt, &said))
+        parts
+    }
+
+    /// Returns the commitment to all parts of the request but the request itself; `last` are written with the result.
+    fn commitment(&self, last: &[NewPart]) -> Option<[u8; COMMITMENT_BYTES]> {
+        let segments = self.segments.iter().map(|segment| &segment.part);
+        let parts = self.covered.iter().chain(segments).chain(last);
+        rows::commitment_of_result(parts.map(|part| (part.kind, &part.body[..])))
     }
 }
 

@@ -10,9 +10,12 @@ use std::sync::Mutex;
 use crate::auth::Whose;
 use crate::base::clock::Timestamp;
 use crate::base::ids::RequestId;
+use crate::base::secret::thread_random_bytes;
 use crate::metrics::RequestEnd;
+use crate::model::commitment::{Committed, SALT_BYTES, commitment_to};
 use crate::model::record::{Kind, Outcome};
 use crate::rules::audit::Audit;
+use crate::rules::audit::contents::origin;
 use crate::store::audit::{self as rows, NewEntry, NewPart, NewRow};
 
 /// A refusal before an intent. It never waits and holds no content.
@@ -133,11 +136,15 @@ impl Audit {
         }
     }
 
-    fn write_refusal(&self, row: NewRow, prefix: &Option<String>) {
-        let parts =
-            prefix.iter().map(|prefix| NewPart { part: 0, kind: rows::PART_ADDRESS, body: prefix.clone().into() });
+    fn write_refusal(&self, mut row: NewRow, prefix: &Option<String>) {
+        let mut parts = Vec::new();
+        if let Some(prefix) = prefix {
+            let salt = thread_random_bytes::<SALT_BYTES>();
+            row.commitment = Some(commitment_to(&salt, Committed::Address, prefix.as_bytes()));
+            parts.push(NewPart { part: 0, kind: rows::PART_ORIGIN, body: origin(&salt, Some(prefix)) });
+        }
         // The writer logs a failure. The refusal was answered already, so it can't be held back.
-        let refusal = NewEntry::Refusal { row: Box::new(row), parts: parts.collect() };
+        let refusal = NewEntry::Refusal { row: Box::new(row), parts };
         self.store.append(refusal, |_, _| {});
     }
 }

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json, value::RawValue};
 
 use crate::base::clock::Timestamp;
+use crate::model::commitment::SALT_BYTES;
 use crate::model::people::People;
 use crate::model::record::Kind;
 use crate::store::audit::{self as rows, Entry, Row, StoredPart};
@@ -62,7 +63,7 @@ impl Contents {
                 rows::PART_TOOL_CALLS => &mut contents.tool_calls,
                 rows::PART_ADDRESS => &mut contents.address,
                 rows::PART_ORIGIN => {
-                    body = body.get(rows::SALT_BYTES..).unwrap_or_default();
+                    body = body.get(SALT_BYTES..).unwrap_or_default();
                     &mut contents.address
                 }
                 rows::PART_NOTES => &mut contents.notes,

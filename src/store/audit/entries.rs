@@ -8,6 +8,7 @@ use diesel::prelude::*;
 
 use crate::model::record::Outcome;
 use crate::store::Tx;
+use crate::store::audit::committed::commitment_on_disk;
 use crate::store::audit::insert::{insert_intents, insert_lines, insert_pieces};
 use crate::store::audit::rows::{NewPart, NewRow, NumberedPart, NumberedRow};
 use crate::store::schema::{record_image, record_image_use};
@@ -33,11 +34,11 @@ impl NewEntry {
         matches!(self, NewEntry::Intent(_))
     }
 
-    /// Reduces a result that can't be written to what can't break a rule, so that its intent gets a result. `false`: it is no
-    /// result.
-    pub fn shorten(&mut self) -> bool {
-        let NewEntry::Result(closing) = self else { return false };
-        let Closing { row, parts, segments, .. } = &mut **closing;
+    /// Reduces a result that can't be written to what can't break a rule, so that its intent gets a result. Its commitment is to
+    /// the parts that are written already. `false`: it is no result.
+    pub fn shorten(&mut self, connection: &mut SqliteConnection) -> QueryResult<bool> {
+        let NewEntry::Result(closing) = self else { return Ok(false) };
+        let Closing { slot, row, parts, segments, .. } = &mut **closing;
         parts.clear();
         segments.clear();
         *row = NewRow {
@@ -57,9 +58,10 @@ impl NewEntry {
             load_us: row.load_us,
             prompt_us: row.prompt_us,
             answer_us: row.answer_us,
+            commitment: slot.get().map(|intent| commitment_on_disk(connection, intent)).transpose()?.flatten(),
             ..NewRow::default()
         };
-        true
+        Ok(true)
     }
 
     /// Notes whether a result was written in its short form.

@@ -7,9 +7,10 @@ use diesel::prelude::*;
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
+use crate::model::commitment::SALT_BYTES;
 use crate::model::record::Kind;
 use crate::store::Store;
-use crate::store::audit::{CLOSED, PART_ADDRESS, PART_DETAIL, PART_REQUEST, Row, StoredPart, Wanted};
+use crate::store::audit::{CLOSED, PART_ADDRESS, PART_DETAIL, PART_ORIGIN, PART_REQUEST, Row, StoredPart, Wanted};
 use crate::store::schema::{record, record_image, record_image_use, record_part, sqlite_sequence, watermark};
 
 /// The requests or refusals beside one in the record.
@@ -71,16 +72,20 @@ impl Store {
         if refusals.is_empty() {
             return Ok(HashMap::new());
         }
-        let parts: Vec<(i64, Vec<u8>)> = self
+        let parts: Vec<(i64, String, Vec<u8>)> = self
             .read(move |connection| {
                 record_part::table
                     .filter(record_part::log_id.eq_any(refusals))
-                    .filter(record_part::kind.eq(PART_ADDRESS))
-                    .select((record_part::log_id, record_part::body))
+                    .filter(record_part::kind.eq_any([PART_ADDRESS, PART_ORIGIN]))
+                    .select((record_part::log_id, record_part::kind, record_part::body))
                     .load(connection)
             })
             .await?;
-        Ok(parts.into_iter().map(|(row, body)| (row, String::from_utf8_lossy(&body).into_owned())).collect())
+        let address = |(row, kind, body): (i64, String, Vec<u8>)| {
+            let salt = if kind == PART_ORIGIN { SALT_BYTES } else { 0 };
+            (row, String::from_utf8_lossy(body.get(salt..).unwrap_or_default()).into_owned())
+        };
+        Ok(parts.into_iter().map(address).collect())
     }
 
     /// Returns the requests and refusals just before and after a row, of one user or of all. Acts are passed over: else a reader

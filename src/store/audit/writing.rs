@@ -7,10 +7,12 @@ use diesel::prelude::*;
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
+use crate::model::commitment::{Committed, SALT_OF_ACTS, commitment_to};
 use crate::model::people::Actor;
 use crate::model::record::{Act, GATEWAY_STOPPED, Kind, Outcome};
 use crate::model::token::Token;
 use crate::store::Store;
+use crate::store::audit::committed::commitment_on_disk;
 use crate::store::audit::entries::NewEntry;
 use crate::store::audit::insert::{insert_lines, insert_pieces};
 use crate::store::audit::reading::{newest_log_id, open_intents};
@@ -42,6 +44,7 @@ impl Store {
                     model_asked: intent.model_asked.clone(),
                     outcome: Some(Outcome::Interrupted),
                     reason: Some(GATEWAY_STOPPED),
+                    commitment: commitment_on_disk(tx.connection, intent.log_id)?,
                     ..NewRow::default()
                 };
                 insert_row(tx.connection, tx.now, Some(intent.log_id), &row)?;
@@ -147,18 +150,18 @@ fn act_row(now: Timestamp, act: Act, by: Option<i64>) -> NewRow {
     }
 }
 
-/// Writes an act, with its detail as JSON.
+/// Writes an act, with its detail as JSON and the commitment to it.
 pub fn insert_act_row(
     connection: &mut SqliteConnection,
     now: Timestamp,
     row: &NewRow,
     detail: Option<String>,
 ) -> QueryResult<i64> {
-    let log_id = insert_row(connection, now, None, row)?;
-    if let Some(detail) = detail {
-        let part = NewPart { part: 0, kind: PART_DETAIL, body: detail.into() };
-        insert_pieces(connection, &[NumberedPart { log_id, part: &part }])?;
-    }
+    let Some(detail) = detail else { return insert_row(connection, now, None, row) };
+    let commitment = Some(commitment_to(&SALT_OF_ACTS, Committed::Detail, detail.as_bytes()));
+    let log_id = insert_row(connection, now, None, &NewRow { commitment, ..row.clone() })?;
+    let part = NewPart { part: 0, kind: PART_DETAIL, body: detail.into() };
+    insert_pieces(connection, &[NumberedPart { log_id, part: &part }])?;
     Ok(log_id)
 }
 

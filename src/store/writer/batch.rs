@@ -14,7 +14,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::chain;
 use crate::base::vital::panic_on_purpose;
 use crate::model::record::Act;
-use crate::store::audit;
+use crate::store::audit::{self, NewEntry};
 use crate::store::undone::{Undone, breaks_a_rule};
 use crate::store::writer::{After, Job, Ran, Sent, Tx, lifetimes};
 
@@ -158,7 +158,7 @@ fn write_apart(tx: &mut Tx<'_>, entries: &mut [Sent]) -> Result<(), Undone> {
             let cause = cause.to_string();
             error!(cause, "an entry of the record breaks a rule of its schema and is left out");
             sent.letter.entry.settle(false);
-            if sent.letter.entry.shorten()
+            if shorten(tx, &mut sent.letter.entry)?
                 && let Err(cause) = apart(tx, |tx| audit::write(tx, std::iter::once(&sent.letter.entry)))?
             {
                 error!(cause = chain(&cause), "a result can't be written in any form");
@@ -167,6 +167,11 @@ fn write_apart(tx: &mut Tx<'_>, entries: &mut [Sent]) -> Result<(), Undone> {
         }
     }
     Ok(())
+}
+
+/// Reduces a result that can't be written; `false`: it is no result. The commitment is to what is written already.
+fn shorten(tx: &mut Tx<'_>, entry: &mut NewEntry) -> Result<bool, Undone> {
+    entry.shorten(tx.connection).map_err(|cause| Undone::of("read", &cause))
 }
 
 /// Runs something in a savepoint. The inner error is a broken rule, after which the transaction goes on.
