@@ -1,8 +1,8 @@
 # Everything a newcomer, a developer and CI need; each target is a script that can be read.
-.PHONY: help run demo test test-host test-agents hostile check audit release release-pgo dist bench fixture million screenshots
+.PHONY: help run demo test test-host test-agents test-n8n hostile check audit release release-pgo dist bench fixture million screenshots
 
 help: ## list these targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 # Recipes are one simple command, which make runs without a shell: after a Ctrl-C it waits for the script to stop.
 export PORT QUICK PGO
@@ -21,6 +21,9 @@ test-host: ## install, upgrade, break and remove it on a fresh Debian with syste
 
 test-agents: ## let a real Claude Code and a real Codex edit a file through the gateway; installs both, 700 MB
 	@tests/agents/run.sh
+
+test-n8n: ## let a real n8n run workflows against the gateway; installs n8n and Node 24, 2.8 GB, once
+	@scripts/test_tool.sh n8n
 
 hostile: ## send 10,000 hostile JSON schemas through a gateway to a real Ollama of its own
 	@tests/hostile/run.sh

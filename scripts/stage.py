@@ -169,8 +169,8 @@ class Stage:
         self.processes.append(process)
         return process
 
-    def wait_for(self, process, log, ready):
-        deadline = time.monotonic() + START_SECONDS_MAX
+    def wait_for(self, process, log, ready, seconds_max=START_SECONDS_MAX):
+        deadline = time.monotonic() + seconds_max
         while time.monotonic() < deadline and process.poll() is None:
             if found := ready():
                 return found
