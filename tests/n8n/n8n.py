@@ -10,10 +10,10 @@ from stage import call, free_port, reached
 
 SECONDS_MAX = 120
 
-# No updates, no templates, no telemetry; and no server that runs code, which no workflow here needs.
+# No updates, no templates, no telemetry.
 QUIET = {
     "N8N_DIAGNOSTICS_ENABLED": "false", "N8N_VERSION_NOTIFICATIONS_ENABLED": "false", "N8N_TEMPLATES_ENABLED": "false",
-    "N8N_PERSONALIZATION_ENABLED": "false", "N8N_HIRING_BANNER_ENABLED": "false", "N8N_RUNNERS_ENABLED": "false",
+    "N8N_PERSONALIZATION_ENABLED": "false", "N8N_HIRING_BANNER_ENABLED": "false",
 }
 
 
@@ -23,12 +23,17 @@ class N8n:
         self.folder = folder
         folder.mkdir()
         node = str(pathlib.Path(program).parent)
-        self.environment = {"PATH": f"{node}{os.pathsep}{os.environ['PATH']}", "HOME": str(folder), "N8N_USER_FOLDER": str(folder), **QUIET}
+        self.path = f"{node}{os.pathsep}{os.environ['PATH']}"
+
+    def environment(self):
+        """Returns what every process of n8n gets. Each listens on a port of its own, so that it runs beside any other n8n."""
+        folder = str(self.folder)
+        return {"PATH": self.path, "HOME": folder, "N8N_USER_FOLDER": folder, "N8N_RUNNERS_BROKER_PORT": str(free_port()), **QUIET}
 
     def run(self, *arguments):
         # A group of its own, so that a time-out ends what n8n has started, too.
         process = subprocess.Popen(
-            [self.program, *arguments], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+            [self.program, *arguments], cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )
         try:
@@ -65,7 +70,7 @@ class Editor:
 
     def __init__(self, stage, n8n):
         port, log = free_port(), stage.folder / "n8n_server.log"
-        settings = {**n8n.environment, "N8N_PORT": port, "N8N_LISTEN_ADDRESS": "127.0.0.1", "N8N_SECURE_COOKIE": "false"}
+        settings = {**n8n.environment(), "N8N_PORT": port, "N8N_LISTEN_ADDRESS": "127.0.0.1", "N8N_SECURE_COOKIE": "false"}
         process = stage.start([n8n.program, "start"], log, settings)
         self.url = f"http://127.0.0.1:{port}/rest"
         stage.wait_for(process, log, lambda: reached(f"http://127.0.0.1:{port}/healthz/readiness"), SECONDS_MAX)
