@@ -11,6 +11,8 @@ mod accounts;
 mod backups;
 #[path = "api/bad_input.rs"]
 mod bad_input;
+#[path = "api/behalf.rs"]
+mod behalf;
 #[path = "api/canaries.rs"]
 mod canaries;
 #[path = "api/chat.rs"]

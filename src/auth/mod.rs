@@ -21,6 +21,7 @@ use crate::model::token::Token;
 use crate::store::Store;
 
 pub mod api_token;
+pub mod behalf;
 mod failures;
 mod guessable;
 pub mod jwt;
@@ -31,6 +32,7 @@ pub mod sessions;
 pub mod throttle;
 
 use api_token::ApiToken;
+use behalf::{HeaderValues, Via};
 use failures::AuthFailures;
 use jwt::{JwtKeys, OldKeys};
 use own_acts::OwnActs;
@@ -45,6 +47,7 @@ pub struct Identity {
     user: Arc<User>,
     credential: &'static str,
     token: Option<Arc<Token>>,
+    via: Via,
 }
 
 impl Identity {
@@ -56,8 +59,17 @@ impl Identity {
         &self.user
     }
 
+    /// Returns whether the caller has the rights of an admin. A delegating token never lends them.
     pub fn is_admin(&self) -> bool {
-        self.user.is_admin()
+        matches!(self.via, Via::Itself) && self.user.is_admin()
+    }
+
+    /// Returns the owner of the delegating token that the person's request came by.
+    pub fn via_user_id(&self) -> Option<i64> {
+        match &self.via {
+            Via::Owner(owner) => Some(owner.id),
+            Via::Itself | Via::Unnamed(_) => None,
+        }
     }
 
     /// Returns the API token, if one was used.
@@ -76,22 +88,27 @@ impl Identity {
 
     /// Returns the identity of a person with a session of the pages.
     fn of_session(user: Arc<User>) -> Identity {
-        Identity { user, credential: "session", token: None }
+        Identity { user, credential: "session", token: None, via: Via::Itself }
     }
 
     pub fn whose(&self) -> Whose {
-        Whose { user_id: self.user_id(), token_id: self.token_id(), credential: self.credential }
+        Whose {
+            user_id: self.user_id(),
+            via_user_id: self.via_user_id(),
+            token_id: self.token_id(),
+            credential: self.credential,
+        }
     }
 
     /// Checks that one of `scopes` may be used from `source`. A person has all scopes; a token has those it was made for,
     /// within its owner's rights.
     pub fn check_use(&self, scopes: &[Scope], source: Option<IpAddr>) -> Result<(), Error> {
         let Some(token) = &self.token else { return Ok(()) };
-        if let Some(way) = token.paused {
-            return Err(token.paused_error(way));
-        }
-        if !token.may_come_from(source) {
-            return Err(Error::forbidden(format!("the token `{}` may not be used from this address", token.name)));
+        check_place(token, source)?;
+        if let Via::Unnamed(header) = &self.via
+            && !scopes.contains(&Scope::Models)
+        {
+            return Err(behalf::nobody_named(token, header));
         }
         let has = |scope: &Scope| token.scopes.include(*scope) && (!scope.needs_admin() || self.is_admin());
         if !scopes.iter().any(has) {
@@ -139,10 +156,23 @@ impl Identity {
     }
 }
 
+/// Checks that a token is not paused and may be used from `source`.
+fn check_place(token: &Token, source: Option<IpAddr>) -> Result<(), Error> {
+    if let Some(way) = token.paused {
+        return Err(token.paused_error(way));
+    }
+    if !token.may_come_from(source) {
+        return Err(Error::forbidden(format!("the token `{}` may not be used from this address", token.name)));
+    }
+    Ok(())
+}
+
 /// The owner of a credential, for the record only; grants no access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Whose {
     pub user_id: i64,
+    /// The owner of the delegating token that the person's request came by.
+    pub via_user_id: Option<i64>,
     pub token_id: Option<i64>,
     pub credential: &'static str,
 }
@@ -152,12 +182,24 @@ pub struct Whose {
 #[derive(Debug)]
 pub struct Denied {
     pub error: Error,
-    pub whose: Option<Whose>,
+    whose: Option<Box<Whose>>,
+    /// The person without an account that a delegating token named.
+    pub stranger: Option<Box<Username>>,
+}
+
+impl Denied {
+    pub fn of(whose: Whose, error: Error) -> Self {
+        Denied { error, whose: Some(Box::new(whose)), stranger: None }
+    }
+
+    pub fn whose(&self) -> Option<Whose> {
+        self.whose.as_deref().copied()
+    }
 }
 
 impl From<Error> for Denied {
     fn from(error: Error) -> Self {
-        Denied { error, whose: None }
+        Denied { error, whose: None, stranger: None }
     }
 }
 
@@ -172,7 +214,7 @@ impl Proof {
         if self.user.must_change {
             return Err(Error::password_change_required());
         }
-        Ok(Identity { user: self.user, credential: "password", token: None })
+        Ok(Identity { user: self.user, credential: "password", token: None, via: Via::Itself })
     }
 }
 
@@ -188,6 +230,7 @@ pub struct Auth {
     /// Cache of verified passwords for `/chat`: a keyed digest of everything that was verified, and the account's id.
     verified: Cache<[u8; 32], i64>,
     cache_key: hmac::Key,
+    delegating: config::DelegatingSection,
 }
 
 impl Auth {
@@ -196,6 +239,7 @@ impl Auth {
         keys: JwtKeys,
         throttle: Throttle,
         config: &config::AccountsSection,
+        delegating: &config::DelegatingSection,
     ) -> anyhow::Result<Self> {
         let verified = Cache::builder()
             .max_capacity(config.credential_cache_max)
@@ -206,16 +250,33 @@ impl Auth {
         let own_acts = OwnActs::new(store.settings().clone());
         let sessions = Sessions::new(store.clone(), config);
         let passwords = Passwords::new(config)?;
-        let (failures, keys) = (AuthFailures::default(), Arc::new(keys));
-        Ok(Auth { store, passwords, throttle, running, own_acts, sessions, failures, keys, verified, cache_key })
+        Ok(Auth {
+            store,
+            passwords,
+            throttle,
+            running,
+            own_acts,
+            sessions,
+            failures: AuthFailures::default(),
+            keys: Arc::new(keys),
+            verified,
+            cache_key,
+            delegating: delegating.clone(),
+        })
     }
 
     /// Authenticates a credential. `source` is the client's address; a password from the host itself has none and is not slowed
-    /// down.
-    pub async fn identify(&self, credential: Credential, source: Option<IpAddr>) -> Result<Identity, Denied> {
+    /// down. `headers` are read only if the credential is a delegating token, which needs a person there.
+    pub async fn identify(
+        &self,
+        credential: Credential,
+        source: Option<IpAddr>,
+        headers: HeaderValues<'_>,
+    ) -> Result<Identity, Denied> {
         match credential {
             Credential::Bearer(text) if text.expose().starts_with(api_token::PREFIX) => {
-                self.machine(&text).inspect_err(|_| self.failures.token.add())
+                let machine = self.machine(&text).inspect_err(|_| self.failures.token.add())?;
+                self.on_behalf(machine, source, headers)
             }
             Credential::Bearer(jwt) => self.bearer(&jwt).inspect_err(|_| self.failures.jwt.add()),
             Credential::Password { username, password } => Ok(self.known_password(&username, password, source).await?),
@@ -289,9 +350,10 @@ impl Auth {
         } else if user.must_change {
             Error::password_change_required()
         } else {
-            return Ok(Identity { user: user.clone(), credential: "jwt", token: None });
+            return Ok(Identity { user: user.clone(), credential: "jwt", token: None, via: Via::Itself });
         };
-        Err(Denied { error, whose: Some(Whose { user_id: user.id, token_id: None, credential: "jwt" }) })
+        let whose = Whose { user_id: user.id, via_user_id: None, token_id: None, credential: "jwt" };
+        Err(Denied::of(whose, error))
     }
 
     /// Authenticates an API token. Its scopes are checked later, by `Identity::check_use`.
@@ -303,8 +365,8 @@ impl Auth {
         let (people, now) = (self.store.people(), Timestamp::now());
         let shown = people.token(key.public_id).filter(|token| token.secrets(now).any(|sha256| key.opens(sha256)));
         let token = shown.ok_or_else(ended)?;
-        let whose = Whose { user_id: token.user_id, token_id: Some(token.id), credential: "token" };
-        let denied = |error| Denied { error, whose: Some(whose) };
+        let whose = Whose { user_id: token.user_id, via_user_id: None, token_id: Some(token.id), credential: "token" };
+        let denied = |error| Denied::of(whose, error);
         if token.has_ended(now) {
             return Err(denied(ended()));
         }
@@ -316,7 +378,7 @@ impl Auth {
             return Err(denied(Error::bad_token("it is suspended; its owner can resume it after signing in")));
         }
         self.store.note_token_use(token, now);
-        Ok(Identity { user: owner.clone(), credential: "token", token: Some(token.clone()) })
+        Ok(Identity { user: owner.clone(), credential: "token", token: Some(token.clone()), via: Via::Itself })
     }
 
     /// Verifies a password. The number of hashes depends neither on the name nor on the state of the account.

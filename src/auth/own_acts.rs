@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::auth::Identity;
 use crate::base::error::{Error, retry_after_seconds};
 use crate::config::settings::Live;
 use crate::model::people::User;
@@ -47,18 +48,24 @@ impl OwnActs {
         OwnActs { settings, epoch: Instant::now(), levels: Mutex::default() }
     }
 
-    /// Counts an act of `user`, or refuses it and says when it may be tried again.
-    pub fn count(&self, user: &User, act: OwnAct) -> Result<(), Error> {
-        if user.is_admin() {
-            return Ok(());
-        }
+    /// Counts an act of `who`, or refuses it and says when it may be tried again.
+    pub fn count(&self, who: &Identity, act: OwnAct) -> Result<(), Error> {
+        if who.is_admin() { Ok(()) } else { self.add(who.user_id(), act) }
+    }
+
+    /// Counts an act of a user who proved it by a password.
+    pub fn count_proven(&self, user: &User, act: OwnAct) -> Result<(), Error> {
+        if user.is_admin() { Ok(()) } else { self.add(user.id, act) }
+    }
+
+    fn add(&self, user_id: i64, act: OwnAct) -> Result<(), Error> {
         let limit = self.settings.now().own_acts_per_minute;
         let now = self.epoch.elapsed();
         let mut levels = self.levels.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if levels.len() >= SWEEP_AT {
             levels.retain(|_, level| level.left(limit, now) > 0);
         }
-        levels.entry((user.id, act)).or_default().add(limit, now).map_err(|wait| refusal(limit, wait))
+        levels.entry((user_id, act)).or_default().add(limit, now).map_err(|wait| refusal(limit, wait))
     }
 }
 

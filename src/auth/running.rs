@@ -169,6 +169,11 @@ fn access_ended(who: &Identity, people: &People, now: Timestamp) -> Option<Acces
     if user.must_change {
         return Some(AccessEnd::PasswordReset);
     }
+    if let Some(owner) = who.via_user_id()
+        && people.by_id(owner).is_some_and(|owner| !owner.is_admin())
+    {
+        return Some(AccessEnd::DelegationEnded);
+    }
     let Some(shown) = who.token() else {
         return (user.version != who.user().version).then_some(AccessEnd::PasswordChanged);
     };

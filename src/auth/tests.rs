@@ -10,11 +10,11 @@ const RIGHT: &str = "correct horse battery";
 
 /// Creates accounts in every state, all with the same password.
 async fn stage(folder: &std::path::Path) -> Auth {
-    let Config { accounts: config, settings, .. } = Config::resolve("", []).unwrap();
+    let Config { accounts: config, delegating, settings, .. } = Config::resolve("", []).unwrap();
     let store = Store::open(folder, Live::new(settings)).unwrap();
     let throttle = Throttle::open(folder).unwrap();
-    let auth =
-        Auth::new(store.clone(), JwtKeys::load(&folder.join("secrets"), &config).unwrap(), throttle, &config).unwrap();
+    let keys = JwtKeys::load(&folder.join("secrets"), &config).unwrap();
+    let auth = Auth::new(store.clone(), keys, throttle, &config, &delegating).unwrap();
     let hash = async || auth.passwords.hash(Secret::new(RIGHT.into())).await.unwrap();
     store.create_first_admin(hash().await).await.unwrap();
     let admin = store.people().by_name("admin").unwrap().clone();
@@ -52,7 +52,7 @@ async fn every_try_costs_as_many_hashes_whatever_the_name_and_the_state_of_the_a
             let issued = auth.issue_token(&name, secret(), None).await.is_ok();
             assert_eq!((cost(), issued), (hashes, name.as_str() == "active" && password == RIGHT), "{name} {password}");
             let shown = Credential::Password { username: name.clone(), password: secret() };
-            let entered = auth.identify(shown, None).await.is_ok();
+            let entered = auth.identify(shown, None, &|_| Vec::new()).await.is_ok();
             assert_eq!((cost(), entered), (hashes, issued), "{name} {password}");
         }
     }
@@ -65,7 +65,7 @@ async fn a_verified_password_is_hashed_once_and_a_changed_one_again() {
     let name = Username::of("active");
     let enter = async || {
         let shown = Credential::Password { username: name.clone(), password: Secret::new(RIGHT.to_owned()) };
-        auth.identify(shown, None).await.is_ok()
+        auth.identify(shown, None, &|_| Vec::new()).await.is_ok()
     };
     assert!(enter().await && enter().await);
     assert_eq!(auth.passwords.hashed.swap(0, Ordering::Relaxed), 1);

@@ -20,7 +20,8 @@ pub enum TokenCommand {
     /// Create a token for a machine of USER; it is printed once
     #[command(after_help = "Examples:\n  \
         lan-gateway token create ann@example.org n8n\n  \
-        lan-gateway token create ann@example.org nightly --scope chat --model llama3.2 --quota tokens_per_day=100000 --days 30")]
+        lan-gateway token create ann@example.org nightly --scope chat --model llama3.2 --quota tokens_per_day=100000 --days 30\n  \
+        lan-gateway token create maria@example.org 'Open WebUI' --delegating --network 127.0.0.1")]
     Create {
         /// Name of the owner's account
         user: String,
@@ -35,6 +36,9 @@ pub enum TokenCommand {
         /// A network or address that it may be used from; may be given several times [default: all]
         #[arg(long = "network")]
         networks: Vec<String>,
+        /// For a tool that people sign in to: it acts for the person whom the tool names; needs --network and an admin
+        #[arg(long)]
+        delegating: bool,
         /// A separate limit, in addition to its owner's
         #[arg(long, allow_negative_numbers = true, value_parser = within(1_u32, REQUESTS_PER_MINUTE_MAX))]
         requests_per_minute: Option<u32>,
@@ -161,6 +165,7 @@ pub async fn run(host: &HostApi, command: TokenCommand) -> anyhow::Result<()> {
             scopes,
             models,
             networks,
+            delegating,
             requests_per_minute,
             quotas,
             class,
@@ -174,6 +179,7 @@ pub async fn run(host: &HostApi, command: TokenCommand) -> anyhow::Result<()> {
                 "scopes": some(scopes),
                 "models": some(models),
                 "networks": some(networks),
+                "delegating": delegating,
                 "requests_per_minute": requests_per_minute,
                 "quotas": Some(quotas).filter(|quotas| !quotas.is_empty()),
                 "class": class,
@@ -264,7 +270,10 @@ fn print_tokens(tokens: &[Value]) -> anyhow::Result<()> {
         return Ok(());
     }
     let row = |token: &Value| {
-        let scopes = need(token, "scopes")?;
+        let mut scopes = need(token, "scopes")?;
+        if token["delegating"] == true {
+            scopes.push_str("  delegating");
+        }
         Ok([
             need(token, "prefix")?,
             need(token, "name")?,

@@ -18,6 +18,7 @@ mod accounts;
 mod answers;
 mod audit;
 mod backup;
+mod delegating;
 mod disk;
 mod flags;
 mod keys;
@@ -39,6 +40,7 @@ pub use accounts::AccountsSection;
 pub use answers::Answers;
 pub use audit::AuditSection;
 pub use backup::{BackupSchedule, BackupSection};
+pub use delegating::DelegatingSection;
 pub use disk::DiskSection;
 pub use flags::ConfigFlags;
 pub use keys::{ConfigKey, KeySource};
@@ -85,6 +87,7 @@ pub struct Config {
     pub models: ModelsSection,
     pub accounts: AccountsSection,
     pub tokens: TokensSection,
+    pub delegating: DelegatingSection,
     pub tls: TlsSection,
     pub log: Log,
     pub metrics: MetricsSection,
@@ -293,6 +296,7 @@ impl Config {
             models: ModelsSection::read(reader),
             accounts: AccountsSection::read(reader),
             tokens: TokensSection::read(reader),
+            delegating: DelegatingSection::read(reader),
             tls: TlsSection::read(reader),
             log: Log::read(reader),
             metrics: MetricsSection::read(reader),

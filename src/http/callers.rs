@@ -11,7 +11,7 @@ use crate::auth::{Auth, Denied, Identity};
 use crate::base::error::Error;
 use crate::dialect::{Dialect, openai::OpenAi};
 use crate::http::access::sent_by;
-use crate::http::head::{RequestHead, address};
+use crate::http::head::{RequestHead, address, values_of};
 use crate::http::refusals::note_refusal;
 use crate::http::reply::ApiError;
 use crate::model::people::Actor;
@@ -123,7 +123,10 @@ impl FromRequest for UsageReader {
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let check = |request: &HttpRequest, who: &Identity| who.check_use(&[Scope::Usage], address(request));
+        let check = |request: &HttpRequest, who: &Identity| {
+            check_own_token(who)?;
+            who.check_use(&[Scope::Usage], address(request))
+        };
         extract(request, check, UsageReader)
     }
 }
@@ -134,7 +137,11 @@ impl FromRequest for QueueReader {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let scopes = [Scope::Chat, Scope::Embeddings, Scope::Usage];
-        extract_asker(request, move |request, who| who.check_use(&scopes, address(request)), QueueReader)
+        let check = move |request: &HttpRequest, who: &Identity| {
+            check_own_token(who)?;
+            who.check_use(&scopes, address(request))
+        };
+        extract_asker(request, check, QueueReader)
     }
 }
 
@@ -215,19 +222,19 @@ async fn checked(
             sent_by(request, &who);
             match check(request, &who) {
                 Ok(()) => return Ok(who),
-                Err(error) => Denied { error, whose: Some(who.whose()) },
+                Err(error) => Denied::of(who.whose(), error),
             }
         }
         Err(denied) => denied,
     };
-    note_refusal(request, denied.whose, &denied.error);
+    note_refusal(request, denied.whose(), &denied.error);
     Err(denied.error)
 }
 
 /// Refuses tokens, and users who make changes too often.
 fn check_doer(request: &HttpRequest, who: &Identity) -> Result<(), Error> {
     check_person(who)?;
-    auth(request)?.own_acts.count(who.user(), OwnAct::Change)
+    auth(request)?.own_acts.count(who, OwnAct::Change)
 }
 
 /// Refuses tokens: managing users and tokens needs a JWT.
@@ -235,6 +242,14 @@ fn check_person(who: &Identity) -> Result<(), Error> {
     match who.token() {
         None => Ok(()),
         Some(_) => Err(Error::forbidden("no token opens this; sign in and use the JWT from POST /auth/token")),
+    }
+}
+
+/// Refuses delegating tokens: what they bring of other people is requests to models, and the gateway's own API is closed to them.
+fn check_own_token(who: &Identity) -> Result<(), Error> {
+    match who.token().filter(|token| token.delegating) {
+        None => Ok(()),
+        Some(token) => Err(Error::forbidden(format!("the token `{}` is for requests to models alone", token.name))),
     }
 }
 
@@ -247,5 +262,5 @@ async fn identify(dialect: &dyn Dialect, request: &HttpRequest) -> Result<Identi
     let auth = auth(request)?;
     let credential = dialect.credential(&RequestHead::of(request, ""))?;
     let credential = credential.ok_or_else(|| Error::bad_token("none was sent; send `Authorization: Bearer …`"))?;
-    auth.identify(credential, address(request)).await
+    auth.identify(credential, address(request), &values_of(request)).await
 }

@@ -54,6 +54,11 @@ impl Head for RequestHead<'_> {
     }
 }
 
+/// Returns what reads all values of a header by its name, as they were sent.
+pub fn values_of(request: &HttpRequest) -> impl Fn(&str) -> Vec<Vec<u8>> {
+    |name| request.headers().get_all(name).map(|value| value.as_bytes().to_vec()).collect()
+}
+
 /// Returns the id of this request. The outermost layer calls this first and so creates it.
 pub fn request_id(request: &HttpRequest) -> RequestId {
     *request.extensions_mut().get_or_insert_with(RequestId::fresh)

@@ -7,7 +7,7 @@ use actix_web::http::{ConnectionType, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::FutureExt;
 
-use crate::auth::{Auth, Identity, Whose};
+use crate::auth::{Auth, Denied, Identity, Whose};
 use crate::base::error::Error;
 use crate::base::ids::RequestId;
 use crate::base::vital::panic_on_purpose;
@@ -16,7 +16,7 @@ use crate::dialect::{Decoded, Delivery, Dialect, Route};
 use crate::gateway::{DecodedRequest, Gateway, Refused, stopped};
 use crate::http::access::{asks_a_model, sent_by, was_refused};
 use crate::http::delivery::{Exchange, panicked};
-use crate::http::head::{RequestHead, address, request_id};
+use crate::http::head::{RequestHead, address, request_id, values_of};
 use crate::http::kept::{followed, referred};
 use crate::http::refusals::{note_owner, note_sign_in};
 use crate::http::standing::{Named, add_headers, limit_headers, queue_headers};
@@ -261,12 +261,12 @@ impl Door<'_> {
             Credential::Password { username, .. } => Some(username.as_str().to_owned()),
             Credential::Bearer(_) => None,
         };
-        let identified = self.auth.identify(credential, address(self.request)).await;
+        let identified = self.auth.identify(credential, address(self.request), &values_of(self.request)).await;
         if let Err(denied) = &identified {
             name.iter().for_each(|name| note_sign_in(self.request, name, &denied.error));
-            denied.whose.iter().for_each(|whose| note_owner(self.request, *whose));
+            denied.whose().iter().for_each(|whose| note_owner(self.request, *whose));
         }
-        caller.whose = identified.as_ref().map_or_else(|denied| denied.whose, |who| Some(who.whose()));
+        caller.whose = identified.as_ref().map_or_else(Denied::whose, |who| Some(who.whose()));
         let who = identified.map_err(|denied| denied.error)?;
         sent_by(self.request, &who);
         who.check_use(&[self.route.scope()], address(self.request))?;

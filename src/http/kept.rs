@@ -38,7 +38,7 @@ async fn show(dialect: &dyn Dialect, kept: KeptRoute, request: &HttpRequest) -> 
     let found = find(request, wanted).await?;
     let shown = (kept.shown)(found, request.query_string())?;
     if kept.deletes {
-        auth(request)?.own_acts.count(who.user(), OwnAct::Change)?;
+        auth(request)?.own_acts.count(&who, OwnAct::Change)?;
         store(request)?.delete_answer(Actor(Some(who.user_id())), wanted).await?;
     }
     Ok(shown)

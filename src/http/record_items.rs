@@ -32,6 +32,14 @@ pub struct AuditItem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = Uuid)]
     pub user_id: Option<String>,
+    /// The owner of the delegating token that the user's request came by. Absent: it came by a credential of the user's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "maria@example.org")]
+    pub via: Option<String>,
+    /// Absent when the owner was deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = Uuid)]
+    pub via_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub act: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,6 +132,8 @@ impl AuditItem {
             request_id: row.request_id().map(|id| id.to_string()),
             user: name(row.user_id),
             user_id: public_id(row.user_id),
+            via: name(row.via_user_id),
+            via_id: public_id(row.via_user_id),
             act: row.act.clone(),
             subject: name(row.subject_id),
             subject_id: public_id(row.subject_id),

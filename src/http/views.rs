@@ -171,6 +171,8 @@ pub struct TokenView {
     pub suspended_at: Option<String>,
     #[schema(value_type = Vec<Scope>)]
     pub scopes: Vec<&'static str>,
+    /// Whether its requests are those of people whom a tool names in a header.
+    pub delegating: bool,
     /// Absent: every model of the owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<String>>,
@@ -210,6 +212,7 @@ impl TokenView {
             pause_reason: token.paused.map(Runaway::name),
             suspended_at: token.suspended_at_us.map(Timestamp).map(Timestamp::rfc3339),
             scopes: token.scopes.words(),
+            delegating: token.delegating,
             models: token.models.words(),
             networks: token.networks.as_ref().map(|networks| networks.iter().map(ToString::to_string).collect()),
             requests_per_minute: token.requests_per_minute,

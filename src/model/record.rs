@@ -99,6 +99,8 @@ words! {
     TokenRevoked = "token_revoked",
     TokenPaused = "token_paused",
     TokenSuspended = "token_suspended",
+    /// The owner of a delegating token is no admin any more.
+    DelegationEnded = "delegation_ended",
 }
 
 /// The reason of a request that an admin cancelled.

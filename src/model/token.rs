@@ -66,6 +66,8 @@ pub struct Token {
     pub user_id: i64,
     pub name: String,
     pub scopes: Scopes,
+    /// Its requests are those of people whom a tool names in a header, not its owner's. It never changes.
+    pub delegating: bool,
     pub models: AllowedModels,
     /// Networks that it may be used from; `None`: all that are served.
     pub networks: Option<Vec<IpNet>>,

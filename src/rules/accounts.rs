@@ -244,7 +244,7 @@ impl Accounts {
 
     async fn replace_password(&self, user: &User, new: Secret<String>, source: Option<IpAddr>) -> Result<(), Error> {
         if source.is_some() {
-            self.auth.own_acts.count(user, OwnAct::Password)?;
+            self.auth.own_acts.count_proven(user, OwnAct::Password)?;
         }
         if user.has_first_password() && !source.is_none_or(is_near) {
             let message = "the first password of `admin` is changed on this host or from a private network alone";
@@ -405,11 +405,11 @@ mod tests {
     #[tokio::test]
     async fn the_first_password_is_changed_from_near_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let Config { accounts: config, settings, .. } = Config::resolve("", []).unwrap();
+        let Config { accounts: config, delegating, settings, .. } = Config::resolve("", []).unwrap();
         let store = Store::open(folder.path(), Live::new(settings)).unwrap();
         let throttle = Throttle::open(folder.path()).unwrap();
         let keys = JwtKeys::load(&folder.path().join("secrets"), &config).unwrap();
-        let auth = Arc::new(Auth::new(store.clone(), keys, throttle, &config).unwrap());
+        let auth = Arc::new(Auth::new(store.clone(), keys, throttle, &config, &delegating).unwrap());
         let accounts = Accounts::new(store, auth, &config);
         accounts.ensure_first_admin().await.unwrap();
         let change = async |from: &str, old: &str, new: &str| {

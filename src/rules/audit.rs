@@ -122,6 +122,7 @@ impl Audit {
             kind: Kind::Intent,
             request_id: intent.id.0.into_bytes(),
             user_id: Some(intent.who.user_id()),
+            via_user_id: intent.who.via_user_id(),
             token_id: intent.who.token_id(),
             credential: Some(intent.who.credential().into()),
             api: Some(intent.api.into()),

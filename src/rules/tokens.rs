@@ -22,7 +22,7 @@ use crate::model::rights::quotas::{QuotaChanges, Quotas};
 use crate::model::rights::{AllowedModels, Class, Scope, Scopes, check_requests_per_minute};
 use crate::model::token::Token;
 use crate::store::Store;
-use crate::store::tokens::{NewToken, Rotation, TokenChanges, TokenFilter};
+use crate::store::tokens::{NewToken, Rotation, TokenChanges, TokenFilter, delegating_without_networks};
 
 pub struct Tokens {
     store: Store,
@@ -45,6 +45,12 @@ pub struct Wish {
     /// Addresses and networks that it may be used from; by default any.
     #[schema(example = json!(["192.168.1.0/24"]))]
     pub networks: Option<Vec<String>>,
+    /// For a tool that people sign in to, such as Open WebUI: a request counts as the person's whose e-mail address it has in the
+    /// header `delegating.email_header`. Only for admins, only with `networks`, and with no other scopes than `chat`,
+    /// `embeddings` and `models`.
+    #[serde(default)]
+    #[schema(example = false)]
+    pub delegating: bool,
     /// A separate limit, in addition to yours.
     #[schema(minimum = 1, maximum = 1_000_000, example = 5)]
     pub requests_per_minute: Option<u32>,
@@ -104,6 +110,9 @@ impl Tokens {
             Some(words) => Scopes::parse(words)?,
             None => Scopes::parse(&["chat", "models"])?,
         };
+        if wish.delegating {
+            check_delegating(&scopes, wish.networks.is_some())?;
+        }
         let public_id = api_token::new_public_id();
         let minted = api_token::mint(&public_id);
         let new = NewToken {
@@ -111,6 +120,7 @@ impl Tokens {
             secret_sha256: minted.secret_sha256,
             name: name(&wish.name)?,
             scopes,
+            delegating: wish.delegating,
             models: models(wish.models.as_deref())?,
             networks: networks(wish.networks.as_deref())?,
             requests_per_minute: wish.requests_per_minute.map(check_requests_per_minute).transpose()?,
@@ -201,6 +211,19 @@ impl Tokens {
         }
         Ok(i64::from(days) * DAY_SECONDS)
     }
+}
+
+/// Checks what a delegating token may be made for: what other people may use of models, from named networks.
+fn check_delegating(scopes: &Scopes, has_networks: bool) -> Result<(), Error> {
+    let lends = |scope: &Scope| !matches!(scope, Scope::Chat | Scope::Embeddings | Scope::Models);
+    if let Some(scope) = scopes.iter().find(lends) {
+        let message = format!(
+            "a token that acts for other people may have the scopes chat, embeddings and models, not {}",
+            scope.name()
+        );
+        return Err(Error::invalid("scopes", message));
+    }
+    if has_networks { Ok(()) } else { Err(delegating_without_networks()) }
 }
 
 fn name(text: &str) -> Result<String, Error> {

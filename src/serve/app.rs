@@ -306,7 +306,7 @@ pub fn people(config: &Config, store: &Store) -> anyhow::Result<(Arc<Auth>, Arc<
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&secrets).context("can't make the folder of secrets")?;
     let keys = JwtKeys::load(&secrets, &config.accounts)?;
     let throttle = Throttle::open(&config.data_dir)?;
-    let auth = Arc::new(Auth::new(store.clone(), keys, throttle, &config.accounts)?);
+    let auth = Arc::new(Auth::new(store.clone(), keys, throttle, &config.accounts, &config.delegating)?);
     let accounts = Arc::new(Accounts::new(store.clone(), auth.clone(), &config.accounts));
     Ok((auth, accounts))
 }

@@ -101,6 +101,7 @@ pub struct TokenRow {
     pause_count: Option<i64>,
     pause_seconds: Option<i64>,
     pause_example: Option<Vec<u8>>,
+    delegating: bool,
 }
 
 impl From<TokenRow> for Token {
@@ -121,6 +122,7 @@ impl From<TokenRow> for Token {
             user_id: row.user_id,
             name: row.name.unwrap_or_default(),
             scopes: Scopes::stored(&row.scopes),
+            delegating: row.delegating,
             models: row.models.into(),
             networks: row.networks.map(networks),
             requests_per_minute: row.requests_per_minute,

@@ -58,6 +58,8 @@ pub struct NewToken {
     pub secret_sha256: Vec<u8>,
     pub name: String,
     pub scopes: Scopes,
+    /// Only for an admin; it then has networks.
+    pub delegating: bool,
     pub models: AllowedModels,
     pub networks: Option<Vec<IpNet>>,
     pub requests_per_minute: Option<i64>,
@@ -75,6 +77,7 @@ impl NewToken {
             secret_sha256: vec![0; 32],
             name: "ci".into(),
             scopes: Scopes::parse(&["chat"]).unwrap(),
+            delegating: false,
             models: AllowedModels::default(),
             networks: None,
             requests_per_minute: None,
@@ -140,6 +143,7 @@ impl Store {
                     tokens::user_id.eq(owner.id),
                     tokens::name.eq(&new.name),
                     tokens::scopes.eq(new.scopes.words().join(" ")),
+                    tokens::delegating.eq(new.delegating),
                     tokens::models.eq(new.models.text()),
                     tokens::networks.eq(new.networks.as_deref().map(words_of)),
                     tokens::requests_per_minute.eq(new.requests_per_minute),
@@ -155,6 +159,7 @@ impl Store {
             let detail = serde_json::json!({
                 "name": new.name,
                 "scopes": new.scopes.words(),
+                "delegating": new.delegating,
                 "models": new.models.words(),
                 "networks": new.networks.as_deref().map(words_of),
                 "requests_per_minute": new.requests_per_minute,
@@ -174,6 +179,9 @@ impl Store {
         self.write(move |tx| {
             let old = find(tx, &id, by, Reach::OwnerOrAdmin)?;
             check_alive(&old)?;
+            if old.delegating && matches!(changes.networks, Some(None)) {
+                return Err(delegating_without_networks().into());
+            }
             diesel::update(tokens::table.find(old.id))
                 .set((
                     tokens::name.eq(changes.name.as_ref().unwrap_or(&old.name)),
@@ -388,7 +396,16 @@ fn check_may_own(owner: &User, new: &NewToken) -> Result<(), WriteFailure> {
     if let Some(scope) = new.scopes.iter().find(|scope| scope.needs_admin() && !owner.is_admin()) {
         return Err(Error::forbidden(format!("only an admin's token may have the scope `{}`", scope.name())).into());
     }
+    if new.delegating && !owner.is_admin() {
+        return Err(Error::forbidden("only an admin's token may act for other people").into());
+    }
     Ok(())
+}
+
+/// Returns the refusal of a delegating token that could be used from everywhere: whoever has it can act for each person.
+pub fn delegating_without_networks() -> Error {
+    let message = "a token that acts for other people needs `networks`: the addresses of the tool that it is for";
+    Error::invalid("networks", message)
 }
 
 fn owner_of(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<User> {

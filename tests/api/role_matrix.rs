@@ -102,6 +102,37 @@ async fn every_caller_gets_what_the_matrix_says() {
     assert!(wrong.is_empty(), "{} cells:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// What a delegating token gets follows from the tokens with one scope: without a person it lists models, with one it may use
+/// them, whoever the person is, and everything else is closed.
+#[actix_web::test]
+async fn a_delegating_token_opens_models_alone() {
+    let fake = FakeOllama::start();
+    let stage = Stage::set(&fake).await;
+    let (columns, lines) = matrix();
+    let place = |column: &str| columns.iter().position(|other| other == column).unwrap();
+    let (of_models, of_use) = (place("model"), [place("chat"), place("embed"), place("model")]);
+
+    let mut wrong = Vec::new();
+    for (number, line) in lines.iter().enumerate().filter(|(_, line)| line.cells.iter().all(Option::is_some)) {
+        let props = stage.props(number, line).await;
+        let own_api = line.path.starts_with("/api/v1/");
+        let [for_nobody, for_use] =
+            [vec![of_models], if own_api { vec![of_models] } else { of_use.to_vec() }].map(|places| {
+                places.iter().map(|place| line.cells[*place].unwrap()).find(|cell| *cell != 403).unwrap_or(403)
+            });
+        for (place, caller) in stage.delegating.iter().enumerate() {
+            let wanted = if caller.acts_for.is_some() { for_use } else { for_nobody };
+            let source = format!("127.2.{number}.{}", place + 1);
+            let got = stage.send(&line.method, line, &props, caller, Shown::Bearer, &source).await;
+            if got != wanted {
+                wrong.push(format!("{} {} as {}: {got}, not {wanted}", line.method, line.path, caller.column));
+            }
+        }
+    }
+
+    assert!(wrong.is_empty(), "{} cells:\n{}", wrong.len(), wrong.join("\n"));
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Shown {
     Bearer,
@@ -115,6 +146,8 @@ struct Caller {
     password: &'static str,
     /// A JWT or a token.
     bearer: Option<String>,
+    /// The person whom a delegating token names.
+    acts_for: Option<&'static str>,
 }
 
 impl Caller {
@@ -133,6 +166,8 @@ struct Stage {
     admin: String,
     user: String,
     callers: Vec<Caller>,
+    /// One delegating token of an admin: for nobody, for a user, for an admin.
+    delegating: [Caller; 3],
 }
 
 /// What stands for the words in capitals.
@@ -151,9 +186,13 @@ impl Stage {
         let admin = gateway.admin().await;
         let user = gateway.user(&admin, "user").await;
         let other = gateway.user(&admin, "other").await;
-        for name in ["must", "shut"] {
+        for name in ["must", "shut", "boss"] {
             gateway.user(&admin, name).await;
         }
+        let boss = format!("/api/v1/users/{}", gateway.id_of(&admin, "boss").await);
+        let promoted =
+            gateway.send("PATCH", &boss, Some(&admin), json!({ "role": "admin" }).to_string().into_bytes()).await;
+        assert_eq!(promoted.status, 200);
         let pend = json!({ "email": "pend@example.org", "password": PASSWORD });
         assert_eq!(gateway.post("/api/v1/register", None, pend).await.status, 202);
         for (name, act) in [("must", "reset-password"), ("shut", "disable")] {
@@ -166,6 +205,7 @@ impl Stage {
             username: if column == "admin" { column.into() } else { format!("{column}@example.org") },
             password,
             bearer,
+            acts_for: None,
         };
         let mut callers = vec![caller("anon", PASSWORD, None)];
         for (name, password) in [("pend", PASSWORD), ("must", "admin123"), ("shut", PASSWORD)] {
@@ -196,7 +236,20 @@ impl Stage {
         gateway.kill();
         gateway.on_the_file("UPDATE tokens SET expires_at_us = 1 WHERE name = 'expired'");
         gateway.restart();
-        Stage { gateway, admin, user, callers }
+        let wish = json!({
+            "name": "tool",
+            "scopes": ["chat", "embeddings", "models"],
+            "delegating": true,
+            "networks": ["127.0.0.0/8"],
+        });
+        let tool = make_token(&gateway, &gateway.admin().await, wish).await.0;
+        let delegating = |column, acts_for| Caller { acts_for, ..caller(column, PASSWORD, Some(tool.clone())) };
+        let delegating = [
+            delegating("tool", None),
+            delegating("for-user", Some("user@example.org")),
+            delegating("for-admin", Some("boss@example.org")),
+        ];
+        Stage { gateway, admin, user, callers, delegating }
     }
 
     /// Makes what `line` speaks of.
@@ -253,6 +306,9 @@ impl Stage {
         let url = format!("{}{}", self.gateway.url, fill(&line.sent));
         let mut request =
             client.request(method.parse().unwrap(), url).insert_header(("content-type", "application/json"));
+        if let Some(person) = caller.acts_for {
+            request = request.insert_header(("x-openwebui-user-email", person));
+        }
         if let Some(bearer) = caller.bearer.as_ref().filter(|_| !line.body.contains("{NAME}")) {
             request = match how {
                 Shown::Bearer => request.bearer_auth(bearer),

@@ -111,5 +111,5 @@ pub async fn own(visit: &Member, tokens: &Tokens, id: &str) -> Result<Token, Fau
 
 /// Counts an own act, which leaves a row, or refuses it.
 pub fn count(visit: &Member) -> Result<(), Error> {
-    visit.part::<Auth>()?.own_acts.count(visit.who().user(), OwnAct::Change)
+    visit.part::<Auth>()?.own_acts.count(visit.who(), OwnAct::Change)
 }

@@ -92,6 +92,7 @@ impl Audit {
             kind: Kind::Refusal,
             request_id: refusal.id.0.into_bytes(),
             user_id: key.user_id,
+            via_user_id: refusal.who.filter(|_| key.user_id.is_some()).and_then(|who| who.via_user_id),
             token_id: key.token_id,
             credential: refusal.who.map(|who| who.credential.into()),
             api: Some(refusal.api.into()),

@@ -185,6 +185,9 @@ impl Line<'_> {
         ] {
             fields.push((name.to_owned(), Field::Value(value)));
         }
+        if let Some(via) = self.name(self.entry.first.via_user_id) {
+            fields.push(("via".to_owned(), Field::Value(via.into())));
+        }
         if self.is_expired {
             fields.push(("erased".to_owned(), Field::Value("retention".into())));
         }

@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use crate::model::record::Outcome;
 use crate::store::Tx;
 use crate::store::audit::committed::commitment_on_disk;
-use crate::store::audit::insert::{insert_intents, insert_lines, insert_pieces};
+use crate::store::audit::insert::{insert_intents, insert_lines, insert_pieces, insert_via_lines};
 use crate::store::audit::rows::{NewPart, NewRow, NumberedPart, NumberedRow};
 use crate::store::schema::{record_image, record_image_use};
 
@@ -45,6 +45,7 @@ impl NewEntry {
             kind: row.kind,
             request_id: row.request_id,
             user_id: row.user_id,
+            via_user_id: row.via_user_id,
             token_id: row.token_id,
             attempt: row.attempt,
             outcome: Some(Outcome::Failed),
@@ -147,7 +148,7 @@ impl IntentSlot {
 /// Writes a batch. Intents are first, so that the other rows of a request find their intent.
 pub fn write<'a>(tx: &mut Tx<'_>, entries: impl ExactSizeIterator<Item = &'a NewEntry> + Clone) -> QueryResult<()> {
     let at_us = tx.now.0;
-    let mut lines = Vec::with_capacity(entries.len());
+    let mut lines = Lines { plain: Vec::with_capacity(entries.len()), via: Vec::new() };
     // An intent mostly has two parts, and a result one.
     let mut pieces = Vec::with_capacity(2 * entries.len());
     for entry in entries.clone() {
@@ -158,8 +159,8 @@ pub fn write<'a>(tx: &mut Tx<'_>, entries: impl ExactSizeIterator<Item = &'a New
         pieces.extend(opening.parts.iter().map(|part| NumberedPart { log_id, part }));
         insert_images(tx.connection, log_id, opening.row.user_id.unwrap_or(0), &opening.images)?;
     }
-    insert_intents(tx.connection, &lines)?;
-    lines.clear();
+    insert_intents(tx.connection, &lines.plain)?;
+    lines.plain.clear();
     for entry in entries {
         match entry {
             NewEntry::Intent(_) => {}
@@ -172,12 +173,8 @@ pub fn write<'a>(tx: &mut Tx<'_>, entries: impl ExactSizeIterator<Item = &'a New
                 let lost = closing.segments.iter().filter(|segment| segment.lost.load(Ordering::Acquire));
                 let parts = lost.map(|segment| &segment.part).chain(&closing.parts);
                 pieces.extend(parts.map(|part| NumberedPart { log_id: intent_id, part }));
-                lines.push(NumberedRow {
-                    log_id: tx.next_log_id()?,
-                    at_us,
-                    intent_id: Some(intent_id),
-                    row: &closing.row,
-                });
+                let row = &closing.row;
+                lines.push(NumberedRow { log_id: tx.next_log_id()?, at_us, intent_id: Some(intent_id), row });
             }
             NewEntry::Refusal { row, parts } => {
                 let log_id = tx.next_log_id()?;
@@ -186,8 +183,22 @@ pub fn write<'a>(tx: &mut Tx<'_>, entries: impl ExactSizeIterator<Item = &'a New
             }
         }
     }
-    insert_lines(tx.connection, &lines)?;
+    insert_lines(tx.connection, &lines.plain)?;
+    insert_via_lines(tx.connection, &lines.via)?;
     insert_pieces(tx.connection, &pieces)
+}
+
+/// Rows that were not inserted yet, by the statement that inserts them.
+struct Lines<'a> {
+    plain: Vec<NumberedRow<'a>>,
+    /// Those that came by a delegating token, intents as well.
+    via: Vec<NumberedRow<'a>>,
+}
+
+impl<'a> Lines<'a> {
+    fn push(&mut self, line: NumberedRow<'a>) {
+        if line.row.via_user_id.is_some() { self.via.push(line) } else { self.plain.push(line) }
+    }
 }
 
 fn insert_images(connection: &mut SqliteConnection, log_id: i64, user_id: i64, images: &[NewImage]) -> QueryResult<()> {

@@ -12,7 +12,7 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Binary, Text};
 use diesel::sqlite::Sqlite;
 
-use crate::store::audit::rows::{InsertIntents, InsertRows, NumberedPart, NumberedRow};
+use crate::store::audit::rows::{InsertIntents, InsertRows, InsertViaRows, NumberedPart, NumberedRow};
 
 struct InsertParts<'a, const N: usize>(&'a [NumberedPart<'a>; N]);
 
@@ -74,6 +74,11 @@ pub fn insert_intents(connection: &mut SqliteConnection, lines: &[NumberedRow<'_
 
 pub fn insert_lines(connection: &mut SqliteConnection, lines: &[NumberedRow<'_>]) -> QueryResult<()> {
     insert_all!(connection, lines, InsertRows)
+}
+
+/// Inserts rows of requests that came by a delegating token.
+pub fn insert_via_lines(connection: &mut SqliteConnection, lines: &[NumberedRow<'_>]) -> QueryResult<()> {
+    insert_all!(connection, lines, InsertViaRows)
 }
 
 pub fn insert_pieces(connection: &mut SqliteConnection, pieces: &[NumberedPart<'_>]) -> QueryResult<()> {

@@ -23,6 +23,7 @@ pub struct Row {
     pub request_id: Vec<u8>,
     pub intent_id: Option<i64>,
     pub user_id: Option<i64>,
+    pub via_user_id: Option<i64>,
     pub token_id: Option<i64>,
     pub act: Option<String>,
     pub subject_id: Option<i64>,
@@ -112,12 +113,21 @@ macro_rules! new_row {
         #[derive(Debug, Clone, Default)]
         pub struct NewRow {
             $(pub $column: $kind,)+
+            /// The owner of the delegating token that a request came by.
+            pub via_user_id: Option<i64>,
         }
 
         insert_rows! {
-            /// Inserts rows of any kind.
+            /// Inserts rows of any kind, without the column that few have: each bound value costs time.
             InsertRows:
             $($column: $sql,)+
+        }
+
+        insert_rows! {
+            /// Inserts rows of any kind that came by a delegating token.
+            InsertViaRows:
+            $($column: $sql,)+
+            via_user_id: Nullable<BigInt>,
         }
     };
 }

@@ -14,7 +14,7 @@ use crate::model::token::Token;
 use crate::store::Store;
 use crate::store::audit::committed::commitment_on_disk;
 use crate::store::audit::entries::NewEntry;
-use crate::store::audit::insert::{insert_lines, insert_pieces};
+use crate::store::audit::insert::{insert_pieces, insert_via_lines};
 use crate::store::audit::reading::{newest_log_id, open_intents};
 use crate::store::audit::rows::{NewPart, NewRow, NumberedPart, NumberedRow};
 use crate::store::audit::{CLOSED, PART_DETAIL, set_watermark};
@@ -37,6 +37,7 @@ impl Store {
                     kind: Kind::Result,
                     request_id: intent.request_id.as_slice().try_into().map_err(Error::internal)?,
                     user_id: intent.user_id,
+                    via_user_id: intent.via_user_id,
                     token_id: intent.token_id,
                     credential: intent.credential.clone().map(Cow::Owned),
                     api: intent.api.clone().map(Cow::Owned),
@@ -172,6 +173,6 @@ fn insert_row(
     row: &NewRow,
 ) -> QueryResult<i64> {
     let log_id = newest_log_id(connection)? + 1;
-    insert_lines(connection, &[NumberedRow { log_id, at_us: now.0, intent_id, row }])?;
+    insert_via_lines(connection, &[NumberedRow { log_id, at_us: now.0, intent_id, row }])?;
     Ok(log_id)
 }

@@ -60,7 +60,7 @@ async fn begin(form: &Posted<Member>, exports: &Exports, auth: &Auth) -> Result<
     let format = ExportFormat::parse(fields.filled("format"))?;
     // Only CSV has the mark, which Excel needs; the form has its box for both.
     let has_mark = fields.has("bom") && format == ExportFormat::Csv;
-    auth.own_acts.count(visit.who().user(), OwnAct::Change)?;
+    auth.own_acts.count(visit.who(), OwnAct::Change)?;
     let own = Extent::WholeOf(visit.who().user().public_id.clone());
     let export = exports.create(visit.actor(), own, format).await?;
     exports.open(visit.actor(), &export.public_id, has_mark).await

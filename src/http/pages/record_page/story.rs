@@ -335,6 +335,8 @@ fn facts(story: &Story, is_own: bool) -> Vec<StoryFact> {
         fact("Person", item.user.clone(), page, String::new());
     }
     fact("Access token", item.token.clone(), None, String::new());
+    let page = item.via_id.as_ref().filter(|_| !is_own).map(|id| format!("/admin/users/{id}"));
+    fact("On behalf, by the access token of", item.via.clone(), page, String::new());
     fact(
         "Credential",
         item.credential.as_deref().map(|one| states::credential(one).text.into_owned()),

@@ -146,6 +146,7 @@ pub fn wish_of(fields: &FormFields, times: &PageTimes) -> Result<Wish, Error> {
         scopes: Some(chosen("scopes")),
         models: Some(chosen("models")).filter(|models| !models.is_empty()),
         networks: sent.networks(),
+        delegating: fields.values("delegating").any(|value| value == "yes"),
         requests_per_minute,
         quotas: Some(Fields(QuotaChanges::parse(&quotas)?.apply(Quotas::default()))),
         class: sent.class(),

@@ -43,6 +43,9 @@ struct NewTokenPage {
     fields: TokenFields,
     limits: Vec<LimitField>,
     scopes: Vec<Choice>,
+    /// Admins may make tokens that act for others.
+    may_delegate: bool,
+    is_delegating: bool,
     models: Vec<Choice>,
     classes: Vec<(&'static str, String, bool)>,
     /// Days, label, is chosen.
@@ -77,6 +80,8 @@ impl NewTokenPage {
             limits: token.limits(),
             classes: classes(visit, &token.class),
             scopes: scopes.map(scope).collect(),
+            may_delegate: visit.who().is_admin(),
+            is_delegating: is_chosen("delegating", "yes"),
             models: served.into_iter().map(|card| model(card.name.as_str().to_owned())).collect(),
             lifetimes: days
                 .into_iter()

@@ -33,6 +33,8 @@ pub struct ShownToken {
     pub last_used: Option<Moment>,
     /// When it ends or has ended, and the word before it.
     pub ends: (&'static str, Moment),
+    /// Whether it acts for people whom a tool names.
+    pub is_delegating: bool,
     /// Whether it will never be usable again.
     pub is_over: bool,
     /// Why it is paused.
@@ -62,6 +64,7 @@ impl ShownToken {
             made: times.in_sentence(Timestamp(token.created_at_us)),
             last_used: token.last_used_at().map(|at| times.since(at)),
             ends,
+            is_delegating: token.delegating,
             is_over: status.is_over(),
             pause: (status == TokenStatus::Paused).then(|| pause(token)),
             is_asleep: status == TokenStatus::Suspended,

@@ -51,6 +51,7 @@ fn known(code: &str) -> Option<&'static str> {
         "token_expired" => "the access token ended while it ran",
         "token_revoked" => "the access token was revoked while it ran",
         "token_suspended" => "the access token was put to sleep while it ran",
+        "delegation_ended" => "the access token could not act for others any more while it ran",
         // Why an access token was paused.
         "repeats" => "the same request again and again",
         "errors" => "failures in a row",

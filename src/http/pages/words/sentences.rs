@@ -19,6 +19,8 @@ pub const EXPORT_CUT_OFF: &str = "This download was not complete: its last line 
 pub const TOKEN_CREATED: &str =
     "It is shown this once. Copy it now, to where the machine that needs it keeps its secrets.";
 pub const TOKEN_SHOWN_BEFORE: &str = "It was shown once. Rotate it to get a new secret.";
+pub const TOKEN_DELEGATING: &str = "Each request counts as that of the person whose e-mail address the tool sends along: with \
+    their limits, in their record. Whoever has this access token can act for everybody, so keep it on the tool's host alone.";
 pub const TOKEN_REVOKE: &str = "It ends at once. What it has running is cut off.";
 pub const RETRY_AFTER: &str =
     "A client that waits as long as `Retry-After` says gets through. Need more? Ask an admin for a higher limit.";
