@@ -1,5 +1,5 @@
 # Everything a newcomer, a developer and CI need; each target is a script that can be read.
-.PHONY: help run demo test test-host test-agents test-n8n hostile check audit release release-pgo dist bench fixture million screenshots
+.PHONY: help run demo test test-host test-agents test-n8n test-openwebui hostile check audit release release-pgo dist bench fixture million screenshots
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -24,6 +24,9 @@ test-agents: ## let a real Claude Code and a real Codex edit a file through the 
 
 test-n8n: ## let a real n8n run workflows against the gateway; installs n8n and Node 24, 2.8 GB, once
 	@scripts/test_tool.sh n8n
+
+test-openwebui: ## let people of a real Open WebUI chat through the gateway; installs Open WebUI, 7 GB, once
+	@scripts/test_tool.sh openwebui
 
 hostile: ## send 10,000 hostile JSON schemas through a gateway to a real Ollama of its own
 	@tests/hostile/run.sh

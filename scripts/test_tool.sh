@@ -9,4 +9,6 @@ source scripts/common.sh
 unset OLLAMA_MODELS
 if [ -n "$built" ]; then export GATEWAY_PROGRAM=$built; else build_gateway; fi
 scripts/ollama.sh ensure small
+# Open WebUI is also looked at in a browser.
+[ "$1" != openwebui ] || { find_chromium && install_node tests/browser; }
 exec python3 "tests/$1/run.py"
