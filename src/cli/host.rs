@@ -13,6 +13,7 @@ use crate::cli::socket::{Socket, SocketReply, Stream};
 use crate::cli::times::CommandClock;
 use crate::config::Config;
 use crate::serve::app::App;
+use crate::serve::chain;
 use crate::serve::control::Control;
 use crate::serve::socket::{SOCKET, is_answered};
 use crate::store::words::Merge;
@@ -68,15 +69,17 @@ impl HostApi {
     pub async fn close(self) -> anyhow::Result<()> {
         let Some(Alone { app, control }) = self.alone else { return Ok(()) };
         control.stop().await;
+        chain::finish(&app).await;
         app.close();
         let folder = &app.config.data_dir;
         owner::hand_over_all(folder).with_context(|| format!("files in {} may belong to root now", folder.display()))
     }
 
-    /// Does the background work of a running gateway: indexes words, then erases contents of deleted users.
+    /// Does the background work of a running gateway: indexes words and chains rows, then erases contents of deleted users.
     pub async fn erase(&self) -> anyhow::Result<()> {
         let Some(Alone { app, .. }) = &self.alone else { return Ok(()) };
         while app.store.follow_words().await? {}
+        chain::follow_to_end(app).await?;
         let mut merge = Merge::Begin;
         while app.store.erase_some(&mut merge).await? {}
         Ok(())

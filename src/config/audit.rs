@@ -1,5 +1,6 @@
 //! `[audit]`: how the record is written.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::reader::Reader;
@@ -10,7 +11,14 @@ pub struct AuditSection {
     pub queue_bytes_max: usize,
     pub segment_time: Duration,
     pub segment_bytes: usize,
+    /// Time between two checkpoints of the record.
+    pub checkpoint_time: Duration,
+    /// The file that checkpoints are appended to; `None`: that in the data folder.
+    pub checkpoint_file: Option<PathBuf>,
 }
+
+/// The file of checkpoints in the data folder.
+const CHECKPOINTS: &str = "checkpoints.txt";
 
 impl AuditSection {
     pub fn read(reader: &mut Reader) -> Self {
@@ -33,6 +41,27 @@ impl AuditSection {
                 "A running answer also goes to disk whenever this many new bytes have arrived.",
                 number(1024, 1 << 20),
             ) as usize,
+            checkpoint_time: reader.key(
+                "audit.checkpoint_minutes",
+                "60",
+                "Minutes between two checkpoints: signed notes about the record, which show later that it was not changed.",
+                |value| number(1, 24 * 60)(value).map(|minutes| Duration::from_secs(minutes * 60)),
+            ),
+            checkpoint_file: reader.key(
+                "audit.checkpoint_file",
+                "\"\"",
+                "The file that checkpoints are appended to, best on another disk or a share, as in \
+                 \"/mnt/safe/checkpoints.txt\": its folder must exist. Empty: checkpoints.txt in data_dir.",
+                |value| match value.as_str() {
+                    Some(path) => Ok(Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty())),
+                    None => Err(format!("`{value}` must be a text in quotes")),
+                },
+            ),
         }
+    }
+
+    /// Returns the file that checkpoints are appended to.
+    pub fn checkpoint_file(&self, data_dir: &Path) -> PathBuf {
+        self.checkpoint_file.clone().unwrap_or_else(|| data_dir.join(CHECKPOINTS))
     }
 }

@@ -12,7 +12,10 @@ use crate::model::chain::Hash;
 
 /// The name of the key in the line of the signature.
 const SIGNER: &str = "lan-gateway";
-const RECORD: &str = "lan-gateway/record/";
+
+/// What the first and the last line of a note begin with.
+pub const FIRST_LINE: &str = "lan-gateway/record/";
+pub const LAST_LINE: &str = "— lan-gateway ";
 
 /// No note is longer.
 pub const NOTE_BYTES_MAX: usize = 1024;
@@ -63,7 +66,7 @@ impl Checkpoint {
         let (head, key) = (BASE64.encode(self.head), BASE64.encode(self.key));
         let Checkpoint { origin, log_id, older_to, .. } = self;
         let time = Timestamp(self.time.seconds().saturating_mul(1_000_000)).rfc3339();
-        format!("{RECORD}{origin}\n{log_id}\n{head}\nolder-to {older_to}\ntime {time}\nkey {key}\n")
+        format!("{FIRST_LINE}{origin}\n{log_id}\n{head}\nolder-to {older_to}\ntime {time}\nkey {key}\n")
     }
 
     /// Returns the signed note. Its key is that of the pair.
@@ -72,7 +75,7 @@ impl Checkpoint {
         let text = self.text();
         let mut signature = key_id(&self.key).to_vec();
         signature.extend_from_slice(pair.sign(text.as_bytes()).as_ref());
-        format!("{text}\n— {SIGNER} {}\n", BASE64.encode(signature))
+        format!("{text}\n{LAST_LINE}{}\n", BASE64.encode(signature))
     }
 
     /// Reads a note to the last byte, and checks that its own key has signed it. Whose key that is, the caller must know.
@@ -95,7 +98,7 @@ impl Checkpoint {
     fn parse(text: &str) -> Option<Checkpoint> {
         let mut lines = text.lines();
         let mut line = |prefix: &str| lines.next()?.strip_prefix(prefix);
-        let origin = line(RECORD)?.to_owned();
+        let origin = line(FIRST_LINE)?.to_owned();
         let is_origin = origin.len() == 32 && origin.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let checkpoint = Checkpoint {
             origin,
@@ -115,7 +118,7 @@ fn parts_of(note: &str) -> Option<(&str, &str)> {
         return None;
     }
     let (text, signature) = note.split_once("\n\n")?;
-    let signed = signature.strip_prefix("— ")?.strip_prefix(SIGNER)?.strip_prefix(' ')?.strip_suffix('\n')?;
+    let signed = signature.strip_prefix(LAST_LINE)?.strip_suffix('\n')?;
     Some((note.get(..text.len() + 1)?, signed))
 }
 
@@ -133,7 +136,7 @@ fn key_id(key: &[u8; PUBLIC_KEY_BYTES]) -> [u8; KEY_ID_BYTES] {
 pub fn notes_in(file: &str) -> impl Iterator<Item = &str> {
     let mut rest = file;
     std::iter::from_fn(move || {
-        let next = rest.match_indices(RECORD).map(|(at, _)| at).find(|at| *at > 0 && rest[..*at].ends_with('\n'));
+        let next = rest.match_indices(FIRST_LINE).map(|(at, _)| at).find(|at| *at > 0 && rest[..*at].ends_with('\n'));
         let (note, after) = rest.split_at(next.unwrap_or(rest.len()));
         rest = after;
         (!note.is_empty()).then_some(note)

@@ -145,6 +145,8 @@ words! {
     SettingsChanged = "settings_changed",
     /// JWTs are signed with a new key.
     KeysRotated = "keys_rotated",
+    /// Checkpoints are signed with a new key from here on.
+    CheckpointKeyMade = "checkpoint_key_made",
     ClockSetBack = "clock_set_back",
     BackupMade = "backup_made",
     /// A change of an upstream's models is about to be forwarded.

@@ -36,6 +36,7 @@ use crate::rules::tokens::Tokens;
 use crate::serve::alive::Loops;
 use crate::serve::disk::Looks;
 use crate::serve::socket;
+use crate::store::chain::CheckpointKey;
 use crate::store::{self, Store};
 
 /// The locked data folder, and what it held before.
@@ -192,6 +193,7 @@ pub struct App {
     pub loops: Loops,
     pub metrics: Arc<MetricsText>,
     pub disk: Arc<DiskGuard>,
+    pub checkpoint_key: CheckpointKey,
     _data_dir: DataDir,
 }
 
@@ -204,6 +206,7 @@ impl App {
         if accounts.ensure_first_admin().await? {
             info!("created the account `admin` with the password `admin123`, which only allows changing it");
         }
+        let checkpoint_key = CheckpointKey::load(&config.data_dir.join(SECRETS), &store).await?;
         let names = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
         let metrics = Arc::new(Metrics::new(&http::label_values(names))?);
         store.measure_commits(metrics.commits.clone());
@@ -273,14 +276,20 @@ impl App {
             loops,
             metrics,
             disk,
+            checkpoint_key,
             _data_dir: data_dir,
         })
     }
 
-    /// Writes what is still in memory and ends the writer.
-    pub fn close(&self) {
+    /// Writes the rows that are still in memory.
+    pub fn write_what_waits(&self) {
         self.stages.audit.flush_refusals(true);
         self.stages.audit.write_unwritten();
+    }
+
+    /// Writes what is still in memory and ends the writer.
+    pub fn close(&self) {
+        self.write_what_waits();
         self.auth.throttle.save();
         self.store.close();
     }

@@ -3,11 +3,13 @@
 pub mod alive;
 pub mod app;
 pub mod backups;
+pub mod chain;
 pub mod control;
 pub mod disk;
 pub mod greeting;
 pub mod listeners;
 pub mod metrics_server;
+mod notes_file;
 pub mod parts;
 pub mod restore;
 pub mod server;

@@ -21,6 +21,7 @@ use crate::http::address_quotas::AddressQuotas;
 use crate::http::connections::Connections;
 use crate::http::stamp::stamp;
 use crate::serve::app::App;
+use crate::serve::chain;
 use crate::serve::control::Control;
 use crate::serve::greeting;
 use crate::serve::listeners::{ServedApp, listen};
@@ -113,7 +114,9 @@ pub async fn run(app: App) -> anyhow::Result<()> {
         _ = vitals.failed() => false,
     };
     vitals.may_end();
-    systemd::stopping(config.stop_seconds_max + LAST_BYTES_MAX + ROWS_WAIT_MAX + CLOSE_WAIT_MAX);
+    systemd::stopping(
+        config.stop_seconds_max + LAST_BYTES_MAX + ROWS_WAIT_MAX + chain::FINISH_WAIT_MAX + CLOSE_WAIT_MAX,
+    );
     app.stages.stopping.cancel();
     if !ended {
         drain(&app, async { tokio::join!(server, handle.stop(true)) }, &mut signals).await;
@@ -167,8 +170,10 @@ fn last_bytes(stop_max: Duration) -> Duration {
     (stop_max / 4).clamp(LAST_BYTES_MIN, LAST_BYTES_MAX)
 }
 
-/// Closes the app on a detached thread: a disk that hangs must not keep the process alive.
+/// Ends the chain, then closes the app on a detached thread: a disk that hangs must not keep the process alive.
 async fn close(app: &Arc<App>) {
+    app.write_what_waits();
+    chain::finish(app).await;
     let (closed, wait) = tokio::sync::oneshot::channel();
     let closing = app.clone();
     std::thread::spawn(move || {

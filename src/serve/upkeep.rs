@@ -16,6 +16,7 @@ use crate::rules::retention::Retention;
 use crate::serve::alive::WRITE_TIME_MAX;
 use crate::serve::app::App;
 use crate::serve::backups;
+use crate::serve::chain as chain_of_record;
 use crate::serve::disk::Looks;
 use crate::serve::systemd;
 use crate::store::words::Merge;
@@ -65,6 +66,7 @@ pub fn start(app: &Arc<App>, quotas: AddressQuotas, control: impl Future<Output 
         spawn("the watch over free space", Box::pin(watch_room(app.clone()))),
         spawn("the sums of usage", Box::pin(follow(app.clone()))),
         spawn("the index of words", Box::pin(index(app.clone()))),
+        spawn("the chain of the record", Box::pin(chain_of_record::keep_up(app.clone()))),
         spawn("the watch over the upstreams", Box::pin(watch_upstreams(app.clone()))),
         spawn("the news for systemd", Box::pin(systemd::attend(app.clone()))),
         spawn("erasing", Box::pin(erase(app.clone()))),

@@ -21,6 +21,7 @@ use crate::model::people::People;
 
 pub mod audit;
 pub mod backup;
+pub mod chain;
 mod checkpoints;
 pub mod erasure;
 pub mod exports;
@@ -69,6 +70,7 @@ pub struct Store {
     vitals: Vitals,
     path: Arc<PathBuf>,
     last_looks: users::LastLooks,
+    chain: Arc<chain::ChainState>,
 }
 
 impl Store {
@@ -101,6 +103,7 @@ impl Store {
             vitals,
             path: Arc::new(path),
             last_looks: users::LastLooks::default(),
+            chain: Arc::default(),
         })
     }
 

@@ -180,6 +180,11 @@ pub fn erased_to(connection: &mut SqliteConnection) -> QueryResult<i64> {
     watermark_of(connection, ERASED)
 }
 
+/// Returns up to which row rows were removed because of their age.
+pub fn removed_to(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    watermark_of(connection, REMOVED)
+}
+
 fn ended() -> [&'static str; 2] {
     // The parts of a request are erased with its result, because the index has its words under the result.
     [Kind::Result.name(), Kind::Refusal.name()]

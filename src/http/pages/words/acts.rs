@@ -117,13 +117,14 @@ impl RecordedAct<'_> {
             Act::UserEnabled => self.with_subject(host.words("enabled"), ""),
             Act::UserDeleted => self.with_subject(host.words("deleted"), ""),
             Act::ContentsErased => self.with_subject(gateway.words("erased the prompts and answers of"), ""),
+            // Both are written before it begins.
             Act::ContentsExpired => gateway.words(format!(
-                "erased the prompts and answers of {} for their age{}",
+                "began to erase the prompts and answers of {} for their age{}",
                 counted(self.number("requests").unwrap_or(0), "request", "requests"),
                 self.older_than()
             )),
             Act::RowsRemoved => gateway.words(format!(
-                "removed {} of the record for their age{}",
+                "began to remove {} of the record for their age{}",
                 counted(self.number("rows").unwrap_or(0), "row", "rows"),
                 self.older_than()
             )),
@@ -153,6 +154,7 @@ impl RecordedAct<'_> {
                 host.words("changed the key of JWTs and ended all JWTs")
             }
             Act::KeysRotated => host.words("changed the key of JWTs"),
+            Act::CheckpointKeyMade => gateway.words("made a key for the checkpoints of the record"),
             Act::ClockSetBack => host_clock(self.detail),
             Act::BackupMade => {
                 let by_itself = self.detail.and_then(|detail| detail.get("scheduled")?.as_bool()) == Some(true);
@@ -284,6 +286,7 @@ pub fn act_name(act: Act) -> &'static str {
         Act::ExportFinished => "finished an export",
         Act::SettingsChanged => "changed settings",
         Act::KeysRotated => "changed the key of JWTs",
+        Act::CheckpointKeyMade => "made a key for checkpoints",
         Act::ClockSetBack => "clock set back",
         Act::BackupMade => "made a backup",
         Act::ModelChangeBegun => "began to change a model",

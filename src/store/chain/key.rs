@@ -1,0 +1,114 @@
+//! The key that checkpoints are signed with, in the folder of secrets.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::base::durable::{rename_new, sync_folder};
+use crate::base::owner;
+use crate::base::secret::random_bytes;
+use crate::model::checkpoint::PUBLIC_KEY_BYTES;
+use crate::model::record::Act;
+use crate::store::chain::chained_to;
+use crate::store::{Store, audit};
+
+const FILE: &str = "checkpoint.key";
+
+const SEED_BYTES: usize = 32;
+
+/// A key that signs checkpoints.
+#[derive(Clone)]
+pub struct CheckpointKey {
+    pub(super) pair: Arc<Ed25519KeyPair>,
+    /// The chain went up to this row when the key was made: later notes of this record are signed with it and no other.
+    pub made_after: i64,
+}
+
+/// The content of the file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyFile {
+    /// In base64.
+    seed: String,
+    made_after_log_id: i64,
+}
+
+impl Drop for KeyFile {
+    fn drop(&mut self) {
+        self.seed.zeroize();
+    }
+}
+
+impl CheckpointKey {
+    /// Reads the key from the folder of secrets, or makes it. A row of the record tells of a new key first, so that a restored
+    /// folder explains it. A file that other users may read is refused.
+    pub async fn load(secrets: &Path, store: &Store) -> anyhow::Result<CheckpointKey> {
+        let path = secrets.join(FILE);
+        if !path.exists() {
+            let seed = Zeroizing::new(random_bytes::<SEED_BYTES>());
+            let public = BASE64.encode(pair_of(&*seed)?.public_key());
+            let made_after_log_id = store.note_checkpoint_key(public).await?;
+            KeyFile { seed: BASE64.encode(*seed), made_after_log_id }
+                .write(secrets)
+                .with_context(|| format!("can't write {}", path.display()))?;
+        }
+        let file = KeyFile::read(&path)?;
+        let seed = Zeroizing::new(BASE64.decode(&file.seed).with_context(|| format!("{} is damaged", path.display()))?);
+        let pair = pair_of(&seed).with_context(|| format!("{} is damaged", path.display()))?;
+        Ok(CheckpointKey { pair: Arc::new(pair), made_after: file.made_after_log_id })
+    }
+
+    /// Returns the key that checkpoints are verified with.
+    pub fn public(&self) -> [u8; PUBLIC_KEY_BYTES] {
+        let mut key = [0; PUBLIC_KEY_BYTES];
+        key.copy_from_slice(self.pair.public_key().as_ref());
+        key
+    }
+}
+
+fn pair_of(seed: &[u8]) -> anyhow::Result<Ed25519KeyPair> {
+    Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| anyhow!("this is no key"))
+}
+
+impl KeyFile {
+    fn read(path: &Path) -> anyhow::Result<KeyFile> {
+        let mode = fs::metadata(path)?.permissions().mode();
+        ensure!(mode & 0o077 == 0, "{} may be read by others; run chmod 600 on it", path.display());
+        let text = Zeroizing::new(fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?);
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+    }
+
+    /// Writes the file as a whole: after a crash it is there or not.
+    fn write(&self, secrets: &Path) -> anyhow::Result<()> {
+        let text = Zeroizing::new(serde_json::to_string_pretty(self)?);
+        let (path, new) = (secrets.join(FILE), secrets.join(format!("{FILE}.new")));
+        let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        out.write_all(text.as_bytes())?;
+        owner::hand_over(&out, secrets)?;
+        out.sync_all()?;
+        rename_new(&new, &path)?;
+        Ok(sync_folder(secrets)?)
+    }
+}
+
+impl Store {
+    /// Writes the row that tells of a new key; returns up to which row the chain went before.
+    async fn note_checkpoint_key(&self, public: String) -> anyhow::Result<i64> {
+        let noted = self.write(move |tx| {
+            let made_after = chained_to(tx.connection)?;
+            let detail = serde_json::json!({ "public_key": public, "made_after_log_id": made_after }).to_string();
+            audit::insert_act(tx.connection, tx.now, Act::CheckpointKeyMade, None, None, Some(detail))?;
+            Ok(made_after)
+        });
+        Ok(noted.await?)
+    }
+}
