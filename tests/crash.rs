@@ -1,9 +1,14 @@
-//! `kill -9` under load, again and again: no finished answer without a row, no forwarded prompt without an intent.
+//! `kill -9` under load, again and again: no finished answer without a row, no forwarded prompt without an intent, and a record that
+//! verifies.
 //!
 //! Limits are lifted by configuration: this is about the record.
 
 #[path = "support/mod.rs"]
 mod support;
+
+#[path = "chain/judges.rs"]
+#[allow(dead_code, reason = "the other verifier is not asked here")]
+mod judges;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,6 +58,7 @@ async fn no_answer_without_a_row_and_no_prompt_without_an_intent() {
         finished.extend(answers_until_killed(&gateway, &admin, round).await);
         drop(streams);
         gateway.wait(5).await;
+        verifies(&gateway, round);
         gateway.restart();
     }
 
@@ -81,6 +87,13 @@ async fn no_answer_without_a_row_and_no_prompt_without_an_intent() {
         cut.len(),
         chats.len()
     );
+}
+
+/// The record that a killed gateway left verifies.
+fn verifies(gateway: &TestGateway, round: usize) {
+    let case = judges::Case::of("killed", gateway.data_dir().to_owned());
+    let verdict = judges::by_gateway(&case);
+    assert!(verdict.code == 0, "round {round}: {verdict:#?}");
 }
 
 /// Opens streams one by one, each past its first event and unable to end.

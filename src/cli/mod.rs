@@ -41,6 +41,7 @@ mod token;
 mod token_names;
 mod usage;
 mod user;
+mod verify;
 
 use backup::{BackupCommand, RestoreCommand};
 use completions::CompletionsCommand;
@@ -57,6 +58,7 @@ use status::StatusCommand;
 use token::TokenCommand;
 use usage::UsageCommand;
 use user::UserCommand;
+use verify::VerifyCommand;
 
 #[derive(Parser)]
 #[command(
@@ -132,6 +134,8 @@ enum Command {
     Backup(BackupCommand),
     /// Put a backup in the place of the database, or check one
     Restore(RestoreCommand),
+    /// Whether the record is as it was written: its chain, signatures and contents; also of a copy or a backup
+    Verify(VerifyCommand),
     /// The configuration: an example with every key, or a check of yours
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -210,6 +214,11 @@ fn run_command(cli: Cli) -> ExitCode {
     if let Command::Config(ConfigCommand::Check { json, .. }) = cli.command {
         return check::report(&config, &origin, json);
     }
+    if let Command::Verify(command) = &cli.command
+        && (config.is_ok() || command.needs_no_config())
+    {
+        return verify::run(config.as_ref().ok(), command);
+    }
     let config = match config {
         Ok(config) => config,
         Err(problems) => return check::problems(&problems, &origin),
@@ -266,6 +275,7 @@ async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
         | Command::Status(_)
         | Command::Backup(_)
         | Command::Restore(_)
+        | Command::Verify(_)
         | Command::Config(_)
         | Command::Openapi
         | Command::Completions(_) => Ok(()),

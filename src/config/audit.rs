@@ -18,7 +18,7 @@ pub struct AuditSection {
 }
 
 /// The file of checkpoints in the data folder.
-const CHECKPOINTS: &str = "checkpoints.txt";
+pub const CHECKPOINTS: &str = "checkpoints.txt";
 
 impl AuditSection {
     pub fn read(reader: &mut Reader) -> Self {

@@ -38,7 +38,7 @@ mod values;
 
 pub use accounts::AccountsSection;
 pub use answers::Answers;
-pub use audit::AuditSection;
+pub use audit::{AuditSection, CHECKPOINTS};
 pub use backup::{BackupSchedule, BackupSection};
 pub use delegating::DelegatingSection;
 pub use disk::DiskSection;

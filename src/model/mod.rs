@@ -9,6 +9,7 @@ pub mod complete;
 pub mod credential;
 pub mod embed;
 pub mod kept;
+pub mod kept_notes;
 pub mod manage;
 pub mod model_name;
 pub mod people;

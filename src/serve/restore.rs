@@ -14,7 +14,7 @@ use crate::auth::jwt::JwtKeys;
 use crate::base::clock::Timestamp;
 use crate::base::durable::{free_bytes, rename_new, sync_folder};
 use crate::base::owner;
-use crate::config::Config;
+use crate::config::{CHECKPOINTS, Config};
 use crate::serve::app::{RESTORING, SECRETS, lock};
 use crate::store::FILE;
 use crate::store::backup::{self, Backup, NewestRow};
@@ -87,7 +87,7 @@ fn bring(file: &Path, restoring: &Path, bytes: u64) -> anyhow::Result<Backup> {
     Ok(Backup { file: file.to_owned(), ..checked })
 }
 
-/// Moves the database, its WAL and the keys aside; returns where the database is now.
+/// Moves the database, its WAL, the keys and the checkpoints aside; returns where the database is now.
 fn move_aside(folder: &Path, exists: bool) -> anyhow::Result<Option<PathBuf>> {
     let suffix = format!("before-restore-{}", Timestamp::now().compact());
     let aside = folder.join(format!("{FILE}.{suffix}"));
@@ -96,7 +96,10 @@ fn move_aside(folder: &Path, exists: bool) -> anyhow::Result<Option<PathBuf>> {
     for end in ["", "-wal", "-shm"] {
         rename_existing(&named(&database, end), &named(&aside, end))?;
     }
-    rename_existing(&folder.join(SECRETS), &folder.join(format!("{SECRETS}.{suffix}")))?;
+    // Its checkpoints are about rows that the backup may not have.
+    for name in [SECRETS, CHECKPOINTS] {
+        rename_existing(&folder.join(name), &folder.join(format!("{name}.{suffix}")))?;
+    }
     sync_folder(folder)?;
     Ok(exists.then_some(aside))
 }

@@ -21,7 +21,7 @@ pub use committed::commitment_of_result;
 pub use entries::{Closing, IntentSlot, NewEntry, NewImage, Opening, Segment, write};
 pub use kept::{KeptFor, KeptRequest};
 pub use paging::{Beginning, SearchedTo};
-pub use reading::{Neighbours, contents, last_at, last_before, newest_log_id, open_intents};
+pub use reading::{Neighbours, contents, last_at, last_before, newest_log_id, open_intents, put_back};
 pub use rows::{NewPart, NewRow, Row, StoredPart};
 pub use writing::{TokenAct, insert_act, insert_act_row, insert_token_act};
 

@@ -20,7 +20,7 @@ mod key;
 mod leaves;
 mod notes;
 
-pub use key::CheckpointKey;
+pub use key::{CheckpointKey, public_key_in};
 pub use leaves::{HashedRow, hashed_rows};
 pub use notes::CheckpointRow;
 

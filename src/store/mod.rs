@@ -46,6 +46,7 @@ pub mod tokens;
 mod undone;
 pub mod usage;
 pub mod users;
+pub mod verify;
 pub mod words;
 mod writer;
 

@@ -224,6 +224,8 @@ async fn what_was_there_is_moved_aside_and_what_is_newer_than_the_backup_is_told
     assert!(gateway.command(&["backup", file], "").0);
     let ann = gateway.user(&admin, "ann").await;
     gateway.post("/v1/chat/completions", Some(&ann), hello()).await;
+    let checkpoints = gateway.data_dir().join("checkpoints.txt");
+    until("there is a checkpoint", async || checkpoints.exists()).await;
     // Its last commits are only in the WAL.
     gateway.kill();
 
@@ -236,6 +238,7 @@ async fn what_was_there_is_moved_aside_and_what_is_newer_than_the_backup_is_told
     let aside = names.iter().find(|name| name.starts_with("lan-gateway.db.before-restore-") && name.ends_with('Z'));
     let aside = gateway.data_dir().join(aside.unwrap());
     assert!(names.iter().any(|name| name.starts_with("secrets.before-restore-")), "{names:?}");
+    assert!(names.iter().any(|name| name.starts_with("checkpoints.txt.before-restore-")), "{names:?}");
     assert!(
         !names.contains(&"lan-gateway.db-wal".to_owned()) && !names.contains(&"lan-gateway.db.restoring".to_owned())
     );

@@ -154,6 +154,15 @@ impl TestGateway {
         self.file().batch_execute(&format!("PRAGMA busy_timeout=5000; {sql}")).unwrap();
     }
 
+    /// Makes all rows older by so many days, and their chain anew, while the gateway is stopped.
+    pub fn make_rows_older(&self, days: i64) {
+        self.on_the_file(&format!(
+            "UPDATE record SET at_us = at_us - {}; DELETE FROM chain; DELETE FROM checkpoints; UPDATE chain_tip SET note = NULL",
+            days * 86_400_000_000
+        ));
+        let _ = std::fs::remove_file(self.data_dir().join("checkpoints.txt"));
+    }
+
     /// What a question about one text says.
     pub fn text_of(&self, sql: &str) -> String {
         use diesel::prelude::*;

@@ -153,7 +153,6 @@ pub fn newest_log_id(connection: &mut SqliteConnection) -> QueryResult<i64> {
 /// Puts images back into a body. `offset` is where an image's base64 text begins in the whole body, so they are put back in
 /// ascending order.
 fn put_images_back(connection: &mut SqliteConnection, log_id: i64, body: &mut Vec<u8>) -> QueryResult<()> {
-    use base64::Engine;
     let images: Vec<(i64, Vec<u8>)> = record_image_use::table
         .inner_join(record_image::table.on(record_image::id.eq(record_image_use::image_id)))
         .filter(record_image_use::log_id.eq(log_id))
@@ -161,11 +160,17 @@ fn put_images_back(connection: &mut SqliteConnection, log_id: i64, body: &mut Ve
         .select((record_image_use::offset, record_image::body))
         .load(connection)?;
     for (offset, image) in images {
-        let at = usize::try_from(offset).unwrap_or(usize::MAX).min(body.len());
-        let text = base64::engine::general_purpose::STANDARD.encode(image);
-        body.splice(at..at, text.into_bytes());
+        put_back(body, offset, &image);
     }
     Ok(())
+}
+
+/// Puts an image back into a body, as base64 at its place.
+pub fn put_back(body: &mut Vec<u8>, offset: i64, image: &[u8]) {
+    use base64::Engine;
+    let at = usize::try_from(offset).unwrap_or(usize::MAX).min(body.len());
+    let text = base64::engine::general_purpose::STANDARD.encode(image);
+    body.splice(at..at, text.into_bytes());
 }
 
 /// Returns the intents without a result, oldest first, and the newest row that was read. Only the tail of the record is read.

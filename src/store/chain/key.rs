@@ -112,3 +112,10 @@ impl Store {
         Ok(noted.await?)
     }
 }
+
+/// Returns the key that verifies what a folder of secrets signs. `None`: there is none, or it can't be read.
+pub fn public_key_in(secrets: &Path) -> Option<[u8; PUBLIC_KEY_BYTES]> {
+    let file = KeyFile::read(&secrets.join(FILE)).ok()?;
+    let seed = Zeroizing::new(BASE64.decode(&file.seed).ok()?);
+    pair_of(&seed).ok()?.public_key().as_ref().try_into().ok()
+}

@@ -1,0 +1,150 @@
+"""Verifies a record of lan-gateway; docs/chain.md has the format. It only reads, and needs the package `cryptography`.
+Exit codes: 0 all of it is as it was written, 1 something is not, 2 it can't be read."""
+import argparse, base64, hashlib, hmac, os, re, sqlite3, struct, sys, urllib.parse
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+ROWS = """SELECT log_id, kind, at_us, request_id, intent_id, user_id, via_user_id, token_id, act, subject_id, credential, api, provider,
+    host, attempt, model_asked, model_served, outcome, reason, status, prompt_tokens, answer_tokens, queued_us, first_token_us,
+    total_us, gpu_us, until_us, repeat, load_us, prompt_us, answer_us, commitment FROM record WHERE log_id BETWEEN ? AND ?"""
+KINDS = ["request", "answer", "reasoning", "tool_calls", "notes", "address", "settings", "cut", "detail"]
+COVERED = {"intent": KINDS[:1], "result": KINDS[1:8], "refusal": ["address"], "act": ["detail"]}
+PARTS = "SELECT CASE encoding WHEN 0 THEN kind END, CAST(body AS BLOB) FROM record_part WHERE log_id = ? ORDER BY part"
+PLACED = """SELECT CAST(u.offset AS INTEGER), CAST(body AS BLOB), sha256 FROM record_image_use u JOIN record_image i
+    ON i.id = image_id WHERE log_id = ? AND user_id = ? ORDER BY u.offset"""
+ACTS = """SELECT log_id, subject_id, json_extract(said, '$.to_log_id'), json_extract(said, '$.public_key'), json_extract(said,
+    '$.made_after_log_id') FROM (SELECT act, log_id, subject_id, coalesce(CAST(body AS TEXT), '{}') said FROM record LEFT JOIN
+    record_part USING (log_id)) WHERE act = ? AND json_valid(said) AND log_id <= (SELECT max(log_id) FROM chain) ORDER BY log_id"""
+STRAYS = """SELECT 'row ' || log_id FROM (SELECT log_id FROM record_part UNION SELECT log_id FROM record_image_use
+    EXCEPT SELECT coalesce(intent_id, log_id) FROM record) UNION ALL SELECT 'image ' || id FROM record_image i WHERE NOT EXISTS (
+    SELECT 1 FROM record_image_use WHERE image_id = i.id) AND user_id NOT IN (SELECT subject_id FROM record WHERE act = 'user_deleted')"""
+TIP = "SELECT origin, older_to, note FROM chain_tip WHERE 32 = (SELECT count(*) FROM pragma_table_info('record'))"
+ENDS = """SELECT max(log_id), (SELECT max(seq) FROM sqlite_sequence WHERE name = 'record'), total(log_id > ?1),
+    max(at_us) - min(CASE WHEN log_id > ?1 THEN at_us END) FROM record"""
+NOTE = re.compile(r"(lan-gateway/record/([0-9a-f]{32})\n(0|[1-9]\d{0,17})\n(\S{44})\nolder-to (0|[1-9]\d{0,17})\n"
+                  r"time \S{20}\nkey (\S{44})\n)\n— lan-gateway (\S{92})\n", re.ASCII)
+ERASED = "its contents are missing, and no receipt says that they were erased"
+SHOWN_MAX, BEHIND_US_MAX, NOTES_BYTES_MAX, number = 20, 60_000_000, 64 << 20, struct.Struct(">q").pack
+
+def column(value):
+    data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+    return (b"\0" if value is None else b"\1" + number(value) if isinstance(value, int) else
+            (b"\2" if isinstance(value, str) else b"\3") + number(len(data)) + data)
+
+def read_notes(path):
+    # The checkpoints of a file with their rows, and as row 0 whatever else is in it.
+    with open(path, "rb") if path != "-" else sys.stdin.buffer as file:
+        text = file.read(NOTES_BYTES_MAX).decode("utf-8", "replace")
+    return [(int(note[3]), note[0]) for note in NOTE.finditer(text)] + [(0, rest) for rest in [NOTE.sub("", text).lstrip()] if rest]
+
+class Verifier:
+    def __init__(self, path, say):
+        self.say, self.found = say, 0
+        file, beside = os.path.join(path, "lan-gateway.db") if os.path.isdir(path) else path, os.path.join(path, "checkpoints.txt")
+        # A checkpoint is in the table before it is in this file, so the file is read first.
+        self.beside = read_notes(beside) if os.path.exists(beside) else []
+        how = "mode=ro" if os.path.exists(file + "-wal") else "immutable=1"
+        db = sqlite3.connect(f"file:{urllib.parse.quote(os.path.abspath(file))}?{how}", uri=True, isolation_level=None)
+        db.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
+        self.all = lambda query, *values: db.execute(query, values)
+        self.all("BEGIN")
+        [(self.origin, self.older_to, self.tip)] = self.all(TIP)
+        self.deleted = {person: act for act, person, *_ in self.all(ACTS, "user_deleted")}
+        self.keys = [(after, key) for *_, key, after in self.all(ACTS, "checkpoint_key_made")]
+        for note in NOTE.finditer(self.tip or ""):
+            self.keys = self.keys or [(0, note[6])]
+            self.tell("tip", "it is of another record" if int(note[5]) != self.older_to else None)
+        self.expired_to, self.removed_to = (max([0, *(to for _, _, to, *_ in self.all(ACTS, act) if isinstance(to, int))])
+                                            for act in ("contents_expired", "rows_removed"))
+    def tell(self, place, fault):
+        self.found += bool(fault)
+        if fault and self.found <= SHOWN_MAX:
+            self.say(f"{place}: {fault}")
+    def verify(self, outside):
+        [(damage,)] = self.all("PRAGMA quick_check(1)")
+        self.tell("file", f"SQLite finds damage: {damage}" if damage != "ok" else None)
+        self.check_links()
+        for place, in self.all(STRAYS):
+            self.tell(place, "nothing covers it, or its contents")
+        [(newest, written, later, span)] = self.all(ENDS, self.end)
+        if newest != written or (span or 0) > BEHIND_US_MAX:
+            self.tell("tip", f"rows up to {written} were written, up to {newest} are there, and up to {self.end} are in the chain")
+        self.tell("tip", self.note_fault(self.tip, self.end) if self.tip or self.links else None)
+        for log_id, note in (kept := list(self.all("SELECT log_id, note FROM checkpoints ORDER BY log_id"))) + outside:
+            self.tell(f"checkpoint {log_id}", self.note_fault(note, log_id))
+        for log_id, note in sorted(set(self.beside) - set(kept)):
+            if log_id >= self.begin and self.origin in note:
+                self.tell(f"checkpoint {log_id}", self.note_fault(note, log_id) or "checkpoints.txt has it, and the database does not")
+            elif log_id == 0 and not any(whole.startswith(note) for _, whole in kept):
+                self.tell("file", "checkpoints.txt has something that is no checkpoint")
+        self.say(f"rows up to {newest}, {self.links} links, {len(kept)} checkpoints, {later:.0f} rows not in the chain yet")
+    def check_links(self):
+        [(self.begin,)], self.links, before = self.all("SELECT coalesce(min(first_log_id), 1) FROM chain"), 0, bytes(32)
+        self.end, gone, late = min(self.begin - 1, self.removed_to), None, []
+        for last, first, leaves, head in self.all("SELECT log_id, first_log_id, leaves, head FROM chain ORDER BY log_id"):
+            made = hashlib.sha256(b"\1" + before + number(first) + number(last) + leaves).digest()
+            if not (is_whole := len(leaves) == 32 * (last - first + 1)) or first != self.end + 1:
+                self.tell(f"link {last}", f"it does not have a hash for each row from {self.end + 1} on")
+            # After rows were removed, the oldest link is there for its head alone.
+            elif made != head and (self.links > 0 or last > self.removed_to):
+                self.tell(f"link {last}", "its head is not that of its rows and of the link before")
+            self.end, self.links, before, rows = last, self.links + 1, head, {row[0]: row for row in self.all(ROWS, first, last)}
+            for log_id, leaf in ((first + at // 32, leaves[at:at + 32]) for at in range(0, len(leaves) if is_whole else 0, 32)):
+                if log_id in rows:
+                    fault = self.row_fault(rows[log_id], leaf)
+                    late.append(log_id) if fault == ERASED else self.tell(f"row {log_id}", fault)
+                elif leaf != bytes(32) and log_id > self.removed_to:
+                    self.tell(f"row {log_id}", "it is missing, and no receipt says that it was removed" if gone != log_id - 1 else None)
+                    gone = log_id
+        # Without one receipt the contents of many are missing, so these come last.
+        for log_id in late:
+            self.tell(f"row {log_id}", ERASED)
+    def row_fault(self, row, leaf):
+        log_id, kind, person, commitment, is_old = row[0], row[1], row[5], row[-1], row[0] <= self.older_to
+        if hashlib.sha256(b"\0\1" + b"".join(map(column, row))).digest() != leaf:
+            return "it is not as it was written"
+        home, parts = row[4] if kind == "result" else log_id, {}
+        for part, body in self.all(PARTS, home):
+            parts[part] = parts.get(part, b"") + body
+        if not parts and (commitment or kind in ("intent", "result")):
+            return None if kind != "act" and log_id <= max(self.expired_to, self.deleted.get(person, 0)) else ERASED
+        for offset, image, digest in self.all(PLACED, home, person) if kind == "intent" else []:
+            image = base64.b64encode(image) if hashlib.sha256(image).digest() == digest else b""
+            parts["request"] = parts.get("request", b"")[:offset] + image + parts.get("request", b"")[offset:]
+        origin = parts.pop("origin", bytes(32))
+        if parts.keys() - set({"refusal": [], "act": ["detail"]}.get(kind, KINDS[:5] + KINDS[6:8]) + ["address"] * is_old):
+            return "it has contents that nothing covers"
+        parts |= {"address": origin[32:]} if origin[32:] else {}
+        covered = [part for part in COVERED[kind] if (commitment and part in KINDS[:4] if is_old else part in parts)]
+        said = b"".join(bytes([KINDS.index(part) + 1]) + column(parts.get(part, b""))[1:] for part in covered)
+        made = hmac.digest(origin[:32], (b"\1" if is_old else b"\2") + said, "sha256") if covered else None
+        return None if made == commitment else "its contents are not as they were written"
+    def note_fault(self, text, at):
+        try:
+            note = NOTE.fullmatch(text or "")
+            head, key, signature = (base64.b64decode(note[group] if note else "", validate=True) for group in (4, 6, 7))
+            signature = signature.removeprefix(hashlib.sha256(b"lan-gateway\n\1" + key).digest()[:4])
+            Ed25519PublicKey.from_public_bytes(key).verify(signature, note[1].encode())
+        except Exception:  # of several kinds, all of which say that it is no signed checkpoint
+            return "its signature is wrong"
+        keys = [made for after, made in self.keys if after < at] or [note[6]]
+        is_there = (head,) in self.all("SELECT head FROM chain WHERE log_id = ?", at)
+        return ("it is of another record" if (note[2], int(note[5])) != (self.origin, self.older_to) else
+                f"it is about row {note[3]}, and not about row {at}" if int(note[3]) != at else
+                f"it is signed with another key: {note[6]}" if keys[-1] != note[6] else
+                f"the chain ends at row {self.end}: this copy is older, or its end was cut off" if at > self.end else
+                "the chain has another head there" if not is_there and at > self.removed_to else None)
+
+def main(path, checkpoint, say=print):
+    try:
+        outside = read_notes(checkpoint) if checkpoint else []
+        if checkpoint and 0 in dict(outside or [(0, "")]):
+            raise ValueError(f"{checkpoint} is empty, or has something that is no checkpoint")
+        (verifier := Verifier(path, say)).verify(outside)
+    except (OSError, TypeError, ValueError, sqlite3.Error) as cause:
+        return say(f"it can't be read in the form that this program knows: {cause}") or 2
+    say(f"bad: {verifier.found} faults" if verifier.found else "good: all of it is as it was written")
+    return 1 if verifier.found else 0
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", metavar="FOLDER_OR_DATABASE")
+    parser.add_argument("--checkpoint", metavar="FILE", help="checkpoints that were kept elsewhere; -: standard input")
+    sys.exit(main(**vars(parser.parse_args())))
