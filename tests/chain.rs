@@ -4,18 +4,27 @@
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "chain/copied.rs"]
+mod copied;
 #[path = "chain/edits.rs"]
 mod edits;
 #[path = "chain/fixture.rs"]
 mod fixture;
 #[path = "chain/judges.rs"]
 mod judges;
+#[path = "chain/of_chain.rs"]
+mod of_chain;
+#[path = "chain/of_rows.rs"]
+mod of_rows;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use edits::{Edited, Random};
 use fixture::Fixture;
 use judges::{Case, Verdict, by_gateway, by_python};
+use support::eventually::until;
+use support::fake_ollama::FakeOllama;
+use support::gateway::{TestGateway, hello};
 
 /// How many edits are tried, unless `CHAIN_EDITS` says otherwise.
 const EDITS: usize = 200;
@@ -77,6 +86,39 @@ fn what_is_wrong(edited: Option<&Edited>, told: &Verdict, python: &Verdict) -> O
         return Some("the place is not named");
     }
     (told.places() != python.places()).then_some("they name other places")
+}
+
+/// Both verifiers read a record that is in use, what a kill leaves, and a backup.
+#[actix_web::test]
+async fn a_record_in_use_a_killed_one_and_a_backup_verify() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    let places = tempfile::tempdir().unwrap();
+    let backup = places.path().join("backup.db");
+    for _ in 0..5 {
+        assert_eq!(gateway.post("/v1/chat/completions", Some(&admin), hello()).await.status, 200);
+    }
+    let checkpoints = gateway.data_dir().join("checkpoints.txt");
+    until("there is a checkpoint", async || checkpoints.exists()).await;
+    let (made, said) = gateway.command(&["backup", backup.to_str().unwrap()], "");
+    assert!(made, "{said}");
+    let note = std::fs::read_to_string(&checkpoints).unwrap();
+
+    let by_both = |name: &str, path: &Path| {
+        let case = Case::of(name, path.to_owned());
+        let python = by_python(std::iter::once(&case)).remove(0);
+        [judges::by_command(&case), python].into_iter().for_each(|told| assert_eq!(told.code, 0, "{name}: {told:#?}"));
+    };
+    by_both("in use", gateway.data_dir());
+    by_both("a backup", &backup);
+    let (good, said) = gateway.command(&["verify", "--checkpoint", "-"], &note);
+    assert!(good && said.contains("good: all of it is as it was written"), "{said}");
+    gateway.kill();
+    by_both("killed", gateway.data_dir());
+
+    let (good, said) = gateway.command(&["verify", "--checkpoint", "-"], &note[..40]);
+    assert!(!good && said.contains("has something that is no whole checkpoint"), "{said}");
 }
 
 /// Cases that say what can't be read and why.
