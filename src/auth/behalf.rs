@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::auth::{Auth, Denied, Identity, Whose, check_place};
 use crate::base::error::Error;
+use crate::config::{DelegatingSection, UnknownPerson};
 use crate::model::credential::Username;
 use crate::model::people::{User, UserStatus};
 use crate::model::token::Token;
@@ -22,7 +23,11 @@ pub(super) enum Via {
     /// By the person, or by an own token.
     Itself,
     /// By a delegating token of this owner.
-    Owner(Arc<User>),
+    Owner {
+        owner: Arc<User>,
+        /// The tool says that nobody waits for the answer.
+        is_background: bool,
+    },
     /// By a delegating token without a person; it may see which models there are. The header that would name one.
     Unnamed(Arc<str>),
 }
@@ -52,13 +57,26 @@ impl Auth {
         let person = people.by_name(name.as_str());
         match person {
             Some(person) if person.is_active() && !person.must_change => {
-                Ok(Identity { user: person.clone(), via: Via::Owner(machine.user), ..machine })
+                let via = Via::Owner { owner: machine.user, is_background: self.is_background(headers) };
+                Ok(Identity { user: person.clone(), via, ..machine })
             }
             _ => Err(Denied {
-                stranger: person.is_none().then(|| Box::new(name)),
-                ..Denied::of(whose_refusal(&machine, person), no_such_person(header))
+                stranger: (person.is_none() && self.delegating_unknown == UnknownPerson::Pending)
+                    .then(|| Box::new(name)),
+                ..Denied::of(whose_refusal(&machine, person), no_such_person(header, self.delegating_unknown))
             }),
         }
+    }
+}
+
+impl Auth {
+    /// Returns whether a tool marks its request as one of the background tasks, and these are counted apart.
+    fn is_background(&self, headers: HeaderValues<'_>) -> bool {
+        let DelegatingSection { task_header, background_tasks, .. } = &self.delegating;
+        let values = headers(task_header);
+        let [task] = &values[..] else { return false };
+        self.store.settings().now().tasks_per_minute > 0
+            && background_tasks.iter().any(|known| known.as_bytes() == task.trim_ascii())
     }
 }
 
@@ -102,10 +120,12 @@ fn is_encoded(text: &str) -> bool {
 }
 
 /// Returns the refusal of a person who has no account that may be used: one for all such, so that it tells nothing of accounts.
-fn no_such_person(header: &str) -> Error {
-    Error::forbidden(format!(
-        "the person in the header `{header}` has no account here that can be used; an admin of the gateway can help"
-    ))
+fn no_such_person(header: &str, unknown: UnknownPerson) -> Error {
+    let help = match unknown {
+        UnknownPerson::Refused => "an admin of the gateway can help",
+        UnknownPerson::Pending => "somebody new is registered, and waits for an admin of the gateway to approve them",
+    };
+    Error::forbidden(format!("the person in the header `{header}` has no account here that can be used; {help}"))
 }
 
 /// Returns the refusal of a request to a model that names nobody.

@@ -67,9 +67,15 @@ impl Identity {
     /// Returns the owner of the delegating token that the person's request came by.
     pub fn via_user_id(&self) -> Option<i64> {
         match &self.via {
-            Via::Owner(owner) => Some(owner.id),
+            Via::Owner { owner, .. } => Some(owner.id),
             Via::Itself | Via::Unnamed(_) => None,
         }
+    }
+
+    /// Returns whether a tool sends the request by itself, and nobody waits for it. It is a courtesy of the tool to say so, and
+    /// no boundary: such requests are counted apart, and have the lowest class.
+    pub fn is_background(&self) -> bool {
+        matches!(self.via, Via::Owner { is_background: true, .. })
     }
 
     /// Returns the API token, if one was used.
@@ -143,10 +149,12 @@ impl Identity {
         u32::try_from(self.user.weight).unwrap_or(1).max(1)
     }
 
-    /// Returns the lower of the person's class and the token's: a token never raises its owner's class.
+    /// Returns the lower of the person's class and the token's: a token never raises its owner's class. Background tasks are
+    /// `batch`.
     pub fn class(&self) -> Class {
         let token = self.token.as_ref().and_then(|token| token.class);
-        token.map_or(self.user.class, |class| class.max(self.user.class))
+        let own = token.map_or(self.user.class, |class| class.max(self.user.class));
+        if self.is_background() { own.max(Class::Batch) } else { own }
     }
 
     /// Checks that `model` is visible: it is on the person's list and on the token's.
@@ -183,7 +191,7 @@ pub struct Whose {
 pub struct Denied {
     pub error: Error,
     whose: Option<Box<Whose>>,
-    /// The person without an account that a delegating token named.
+    /// The person without an account that a delegating token named, who is to be registered.
     pub stranger: Option<Box<Username>>,
 }
 
@@ -231,6 +239,7 @@ pub struct Auth {
     verified: Cache<[u8; 32], i64>,
     cache_key: hmac::Key,
     delegating: config::DelegatingSection,
+    delegating_unknown: config::UnknownPerson,
 }
 
 impl Auth {
@@ -262,6 +271,7 @@ impl Auth {
             verified,
             cache_key,
             delegating: delegating.clone(),
+            delegating_unknown: config.delegating_unknown,
         })
     }
 

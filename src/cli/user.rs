@@ -348,13 +348,19 @@ fn print_users(users: &[Value]) -> anyhow::Result<()> {
             need(user, "status")?,
             need(user, "role")?,
             table::minute(&need(user, "created_at")?),
-            maybe(user, "registered_from").unwrap_or_default(),
+            registered_from(user),
             if must_change(user) { "must change its password".to_owned() } else { String::new() },
         ])
     };
     let rows = users.iter().map(row).collect::<anyhow::Result<Vec<_>>>()?;
     table::print(["USER", "STATUS", "ROLE", "CREATED", "REGISTERED FROM", ""], &rows);
     Ok(())
+}
+
+/// Returns where somebody who waits came from, as in `192.168.1.7, by Open WebUI`.
+fn registered_from(user: &Value) -> String {
+    let by = maybe(user, "registered_by").map(|token| format!("by {}", visible(&token)));
+    maybe(user, "registered_from").into_iter().chain(by).collect::<Vec<_>>().join(", ")
 }
 
 fn must_change(user: &Value) -> bool {
@@ -377,7 +383,7 @@ fn print_user(user: &Value) -> anyhow::Result<()> {
         ("weight".into(), need(user, "weight")?),
         ("class".into(), need(user, "class")?),
         ("note".into(), or("note", "")),
-        ("registered from".into(), or("registered_from", "")),
+        ("registered from".into(), registered_from(user)),
         ("created".into(), time("created_at")),
         ("approved".into(), time("approved_at")),
     ];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::reader::Reader;
-use crate::config::values::{number, seconds};
+use crate::config::values::{number, one_of, seconds};
 
 #[derive(Debug, Clone)]
 pub struct AccountsSection {
@@ -15,11 +15,22 @@ pub struct AccountsSection {
     pub sessions_per_user_max: usize,
     pub pending_max: u64,
     pub pending_per_address_max: u64,
+    pub delegating_unknown: UnknownPerson,
     pub hashing_threads: usize,
     pub hashing_waiting_max: usize,
     pub credential_cache_lifetime: Duration,
     pub credential_cache_max: u64,
 }
+
+/// What becomes of a person without an account whom a tool names with a delegating token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownPerson {
+    Refused,
+    Pending,
+}
+
+const UNKNOWN_PERSON: &[(&str, UnknownPerson)] =
+    &[("refused", UnknownPerson::Refused), ("pending", UnknownPerson::Pending)];
 
 impl AccountsSection {
     pub fn read(reader: &mut Reader) -> Self {
@@ -72,6 +83,13 @@ impl AccountsSection {
                 "Of these, registrations from one address; further ones get a 429. Raise it where a proxy stands in front of \
                  the gateway and many people register at once.",
                 number(1, 1_000_000),
+            ),
+            delegating_unknown: reader.key(
+                "accounts.delegating_unknown",
+                "\"refused\"",
+                "What becomes of a person without an account whom a tool names with a delegating token: \"refused\"; or \"pending\": \
+                 they are registered, an admin finds them under those who wait for approval, and they are refused until then.",
+                one_of(UNKNOWN_PERSON),
             ),
             hashing_threads: reader.key(
                 "accounts.hashing_threads",

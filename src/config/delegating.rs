@@ -5,12 +5,16 @@ use std::sync::Arc;
 use toml::Value;
 
 use crate::config::reader::Reader;
-use crate::config::values::text;
+use crate::config::values::{list, text};
 
 #[derive(Debug, Clone)]
 pub struct DelegatingSection {
     /// The header with the person's e-mail address.
     pub email_header: Arc<str>,
+    /// The header that says what a request is for, if it is no answer that the person waits for.
+    pub task_header: Arc<str>,
+    /// Words of that header.
+    pub background_tasks: Vec<String>,
 }
 
 /// Headers that have another meaning, in lower case; beside those that begin with one of `OTHERS_ROOTS`.
@@ -45,8 +49,28 @@ impl DelegatingSection {
                  Open WebUI sends this one with ENABLE_FORWARD_USER_INFO_HEADERS=true.",
                 header_name,
             ),
+            task_header: reader.key(
+                "delegating.task_header",
+                "\"X-OpenWebUI-Task\"",
+                "The header in which such a tool says that a request is one of `background_tasks`. Open WebUI sends it if its \
+                 connection to the gateway has the header X-OpenWebUI-Task with the value {{TASK}}.",
+                header_name,
+            ),
+            background_tasks: reader.key(
+                "delegating.background_tasks",
+                "[\"title_generation\", \"tags_generation\", \"follow_up_generation\", \"emoji_generation\", \"memory_review\"]",
+                "Words of `task_header` for what nobody waits for: such requests are counted apart, see `tasks_per_minute`.",
+                list(task),
+            ),
         }
     }
+}
+
+/// Parses the name of a task.
+fn task(item: &str) -> Result<String, String> {
+    let is_word =
+        item.len() <= LETTERS_MAX && item.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if is_word { Ok(item.to_owned()) } else { Err(format!("`{item}` must be one word, as in \"title_generation\"")) }
 }
 
 /// Parses the name of a header that a tool may send.

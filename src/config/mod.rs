@@ -36,7 +36,7 @@ mod tokens;
 mod upstreams;
 mod values;
 
-pub use accounts::AccountsSection;
+pub use accounts::{AccountsSection, UnknownPerson};
 pub use answers::Answers;
 pub use audit::{AuditSection, CHECKPOINTS};
 pub use backup::{BackupSchedule, BackupSection};

@@ -108,6 +108,9 @@ settings! {
     queue.batch_share_percent: u32 = 5, 1 to 50 percent;
     /// How long requests for a loaded model may overtake one whose model is not loaded; 0 turns that off.
     queue.affinity_seconds_max: u32 = 10, 0 to 3600 seconds;
+    /// Background tasks, such as titles of chats, that a tool with a delegating token may send for one person in any 60 seconds.
+    /// They don't count as the person's requests then, and run as class batch; 0 counts them like any other request.
+    delegating.tasks_per_minute: u32 = 30, 0 to 1_000_000 requests;
     /// How far back the breaker compares the requests of an API token.
     breaker.breaker_seconds: u32 = 600, 10 to 3600 seconds;
     // A matrix of twenty jobs that send one prompt each, and a probe every minute, are no loop. Whoever asks the same

@@ -14,8 +14,10 @@ use crate::http::access::sent_by;
 use crate::http::head::{RequestHead, address, values_of};
 use crate::http::refusals::note_refusal;
 use crate::http::reply::ApiError;
+use crate::model::credential::Credential;
 use crate::model::people::Actor;
 use crate::model::rights::Scope;
+use crate::rules::accounts::Accounts;
 
 /// A user with a JWT. Tokens are refused.
 pub struct Caller(pub Identity);
@@ -258,9 +260,23 @@ pub fn auth(request: &HttpRequest) -> Result<&Auth, Error> {
     auth.map(|auth| auth.get_ref()).ok_or_else(|| Error::internal(anyhow::anyhow!("no Auth")))
 }
 
+/// Authenticates the sender of a request. A person without an account whom a tool names is registered, where that is set.
+pub async fn identified(request: &HttpRequest, auth: &Auth, credential: Credential) -> Result<Identity, Denied> {
+    let source = address(request);
+    let identified = auth.identify(credential, source, &values_of(request)).await;
+    if let Err(denied) = &identified
+        && let Some(person) = &denied.stranger
+        && let Some(token) = denied.whose().and_then(|whose| whose.token_id)
+        && let Some(accounts) = request.app_data::<web::Data<Accounts>>()
+    {
+        accounts.register_by_token(person, token, source).await?;
+    }
+    identified
+}
+
 async fn identify(dialect: &dyn Dialect, request: &HttpRequest) -> Result<Identity, Denied> {
     let auth = auth(request)?;
     let credential = dialect.credential(&RequestHead::of(request, ""))?;
     let credential = credential.ok_or_else(|| Error::bad_token("none was sent; send `Authorization: Bearer …`"))?;
-    auth.identify(credential, address(request), &values_of(request)).await
+    identified(request, auth, credential).await
 }

@@ -15,8 +15,9 @@ use crate::config::Config;
 use crate::dialect::{Decoded, Delivery, Dialect, Route};
 use crate::gateway::{DecodedRequest, Gateway, Refused, stopped};
 use crate::http::access::{asks_a_model, sent_by, was_refused};
+use crate::http::callers::identified;
 use crate::http::delivery::{Exchange, panicked};
-use crate::http::head::{RequestHead, address, request_id, values_of};
+use crate::http::head::{RequestHead, address, request_id};
 use crate::http::kept::{followed, referred};
 use crate::http::refusals::{note_owner, note_sign_in};
 use crate::http::standing::{Named, add_headers, limit_headers, queue_headers};
@@ -261,7 +262,7 @@ impl Door<'_> {
             Credential::Password { username, .. } => Some(username.as_str().to_owned()),
             Credential::Bearer(_) => None,
         };
-        let identified = self.auth.identify(credential, address(self.request), &values_of(self.request)).await;
+        let identified = identified(self.request, self.auth, credential).await;
         if let Err(denied) = &identified {
             name.iter().for_each(|name| note_sign_in(self.request, name, &denied.error));
             denied.whose().iter().for_each(|whose| note_owner(self.request, *whose));

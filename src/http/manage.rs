@@ -14,7 +14,8 @@ use crate::config::Config;
 use crate::dialect::{ChangeAnswer, DecodedChange, Dialect, Manage, ManageRequest, wire};
 use crate::gateway::{ChangeNews, ChangeRequest, Gateway, RunningChange, UPSTREAM_FIELD, stopped};
 use crate::http::access::{asks_a_model, sent_by, was_refused};
-use crate::http::head::{RequestHead, address, request_id, values_of};
+use crate::http::callers::identified;
+use crate::http::head::{RequestHead, address, request_id};
 use crate::http::refusals::note_owner;
 use crate::http::standing::{add_headers, limit_headers};
 use crate::http::{body, reply};
@@ -142,8 +143,7 @@ impl Door<'_> {
     async fn identify(&self, known: &mut Known) -> Result<Identity, Error> {
         let credential = self.dialect.credential(&RequestHead::of(self.request, ""))?;
         let credential = credential.ok_or_else(|| Error::bad_token("none was sent; send `Authorization: Bearer …`"))?;
-        let identified = self.auth.identify(credential, address(self.request), &values_of(self.request)).await;
-        let who = identified.map_err(|denied| {
+        let who = identified(self.request, self.auth, credential).await.map_err(|denied| {
             known.whose = denied.whose();
             denied.whose().iter().for_each(|whose| note_owner(self.request, *whose));
             denied.error

@@ -128,6 +128,10 @@ pub struct RunawayToken {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = Uuid)]
     pub user_id: Option<String>,
+    /// The person for whom a delegating token sent them. The token's other people are not slowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "bob@example.org")]
+    pub person: Option<String>,
     #[schema(value_type = RunawayState)]
     pub state: &'static str,
     #[schema(value_type = Runaway)]
@@ -224,6 +228,7 @@ fn runaways(gateway: &Gateway, people: &People, sees: impl Fn(&Token) -> bool) -
         name: token.name.clone(),
         user: name_of(people, token.user_id),
         user_id: id_of(people, token.user_id),
+        person: None,
         state,
         reason: way.name(),
         since: since.rfc3339(),
@@ -242,7 +247,8 @@ fn runaways(gateway: &Gateway, people: &People, sees: impl Fn(&Token) -> bool) -
     let slowed = gateway.breaker().slowed();
     let slowed = slowed.iter().filter_map(|one| {
         let token = seen.iter().find(|token| token.id == one.token_id && token.paused.is_none())?;
-        Some(shown(token, "slowed", one.way, one.since, Some(one.seen)))
+        let person = one.person_id.map(|id| name_of(people, id));
+        Some(RunawayToken { person, ..shown(token, "slowed", one.way, one.since, Some(one.seen)) })
     });
     paused.extend(slowed);
     paused

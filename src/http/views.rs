@@ -41,6 +41,11 @@ pub struct UserView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "192.168.1.77")]
     pub registered_from: Option<String>,
+    /// The name of the delegating token by which the person came, while they wait for approval; absent: they registered
+    /// themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Open WebUI")]
+    pub registered_by: Option<String>,
     #[schema(format = DateTime)]
     pub created_at: String,
     #[schema(format = DateTime)]
@@ -61,6 +66,7 @@ impl From<&User> for UserView {
             weight: user.weight,
             class: user.class.name(),
             registered_from: user.registered_from.clone(),
+            registered_by: user.registered_by.clone(),
             created_at: Timestamp(user.created_at_us).rfc3339(),
             approved_at: user.approved_at_us.map(|at| Timestamp(at).rfc3339()),
         }

@@ -115,6 +115,8 @@ pub struct User {
     pub class: Class,
     /// The network that a registration came from, while it waits for approval.
     pub registered_from: Option<String>,
+    /// The name of the delegating token by which the person came, while they wait for approval.
+    pub registered_by: Option<String>,
     pub created_at_us: i64,
     pub approved_at_us: Option<i64>,
     /// `None` on an approved account: it was approved on the host.

@@ -183,6 +183,18 @@ impl Accounts {
         self.store.register(username.as_str().to_owned(), hash, from, self.pending).await.map(drop)
     }
 
+    /// Creates an account, without a password, for a person whom a tool named with the delegating token of this id. It waits for
+    /// approval, within the same bounds as other registrations.
+    pub async fn register_by_token(&self, person: &Username, token: i64, source: Option<IpAddr>) -> Result<(), Error> {
+        let from = source.map(network_of);
+        let token = self.store.people().tokens().find(|one| one.id == token).cloned();
+        let Some(token) = token else { return Ok(()) };
+        // A quick check, so that a refused registration costs no transaction; the store checks again, reliably.
+        self.pending
+            .check(self.waiting(|_| true), self.waiting(|user| from.is_some() && user.registered_from == from))?;
+        self.store.register_by_token(person.as_str().to_owned(), from, token, self.pending).await.map(drop)
+    }
+
     /// Counts the pending accounts that `are` accepts.
     fn waiting(&self, are: impl Fn(&User) -> bool) -> i64 {
         let people = self.store.people();

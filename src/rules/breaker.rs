@@ -2,7 +2,8 @@
 //!
 //! A loop that never ends, or a pipeline that fails and retries for ever, looks like ordinary work. Limits and the fair queue
 //! bound its cost for others; the breaker ends it. Only tokens are watched: a token belongs to one machine, while pausing a
-//! person's sign-in would stop everything they do, and signing in again makes a new JWT at once.
+//! person's sign-in would stop everything they do, and signing in again makes a new JWT at once. Behind a delegating token, each
+//! person is watched apart, and is slowed but not paused.
 //!
 //! A slowed token gets 429 with `Retry-After` instead of a longer wait in the queue: that takes no place and no connection, and
 //! SDKs obey it. A paused one gets 403, which SDKs don't retry; the pause is kept in the store. Requests are compared by a
@@ -28,7 +29,7 @@ use crate::store::Store;
 
 mod core;
 
-use self::core::{BreakerCore, Digest, SentRequest, SlowedSince, Thresholds, Verdict};
+use self::core::{BreakerCore, Digest, SentRequest, SlowedSince, Thresholds, Verdict, WatchedSender};
 
 pub struct Breaker {
     core: Mutex<BreakerCore>,
@@ -44,6 +45,8 @@ pub struct Breaker {
 #[derive(Debug, Clone, Copy)]
 pub struct Slowed {
     pub token_id: i64,
+    /// The person whose requests these are; `None`: the token's owner.
+    pub person_id: Option<i64>,
     pub way: Runaway,
     pub since: Timestamp,
     pub seen: RunawayEvidence,
@@ -60,7 +63,7 @@ impl Breaker {
     pub async fn arrives(self: &Arc<Self>, who: &Identity) -> Result<(), Error> {
         let Some(token) = who.token() else { return Ok(()) };
         let settings = self.settings.now();
-        let verdict = self.lock().arrives(token.id, &Thresholds::of(&settings), self.epoch.elapsed());
+        let verdict = self.lock().arrives(watched(who, token), &Thresholds::of(&settings), self.epoch.elapsed());
         self.judge(verdict, token, Runaway::Errors, &settings).await
     }
 
@@ -73,10 +76,10 @@ impl Breaker {
             // The time is read under the lock, so the times of a token's requests are in order.
             let mut core = self.lock();
             let sent = SentRequest { id, digest, at: self.epoch.elapsed() };
-            (core.sends(token.id, sent, &Thresholds::of(&settings)), sent)
+            (core.sends(watched(who, token), sent, &Thresholds::of(&settings)), sent)
         };
         self.judge(verdict, token, Runaway::Repeats, &settings).await?;
-        let watched = Watched { breaker: self.clone(), token_id: token.id, sent };
+        let watched = Watched { breaker: self.clone(), sender: watched(who, token), sent };
         Ok(Passed { watched: Some(watched), went: Cell::new(false) })
     }
 
@@ -85,7 +88,7 @@ impl Breaker {
         if let Some(token) = who.token()
             && is_its_own_fault(error)
         {
-            self.lock().failed(token.id, None, self.epoch.elapsed());
+            self.lock().failed(watched(who, token), None, self.epoch.elapsed());
         }
     }
 
@@ -98,7 +101,13 @@ impl Breaker {
         let shown = |one: &SlowedSince| {
             let seen =
                 RunawayEvidence { count: one.count, window_seconds: settings.breaker_seconds, example: one.example };
-            Slowed { token_id: one.token, way: one.way, since: since(one.since), seen }
+            Slowed {
+                token_id: one.sender.token,
+                person_id: one.sender.person,
+                way: one.way,
+                since: since(one.since),
+                seen,
+            }
         };
         slowed.iter().map(shown).collect()
     }
@@ -155,6 +164,11 @@ impl Breaker {
     fn lock(&self) -> MutexGuard<'_, BreakerCore> {
         self.core.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+/// Returns with whose requests those of `who` are compared.
+fn watched(who: &Identity, token: &Token) -> WatchedSender {
+    WatchedSender { token: token.id, person: who.via_user_id().map(|_| who.user_id()) }
 }
 
 fn slowed(token: &Token, way: Runaway, count: usize, settings: &Settings, retry_after: Duration) -> String {
@@ -214,7 +228,7 @@ pub struct Passed {
 
 struct Watched {
     breaker: Arc<Breaker>,
-    token_id: i64,
+    sender: WatchedSender,
     sent: SentRequest,
 }
 
@@ -227,14 +241,14 @@ impl Passed {
 
     pub fn answered(&self) {
         if let Some(watched) = &self.watched {
-            watched.breaker.lock().answered(watched.token_id);
+            watched.breaker.lock().answered(watched.sender);
         }
     }
 
     pub fn failed(&self, error: &Error) {
-        let Some(Watched { breaker, token_id, sent }) = &self.watched else { return };
+        let Some(Watched { breaker, sender, sent }) = &self.watched else { return };
         if is_its_own_fault(error) {
-            breaker.lock().failed(*token_id, Some(sent.id), breaker.epoch.elapsed());
+            breaker.lock().failed(*sender, Some(sent.id), breaker.epoch.elapsed());
         } else {
             self.went.set(false);
         }
@@ -243,10 +257,10 @@ impl Passed {
 
 impl Drop for Passed {
     fn drop(&mut self) {
-        if let Some(Watched { breaker, token_id, sent }) = &self.watched
+        if let Some(Watched { breaker, sender, sent }) = &self.watched
             && !self.went.get()
         {
-            breaker.lock().takes_back(*token_id, *sent);
+            breaker.lock().takes_back(*sender, *sent);
         }
     }
 }

@@ -115,7 +115,11 @@ impl Limits {
     pub async fn admit(self: &Arc<Self>, who: &Identity) -> Result<Admission, Denial> {
         let settings = self.settings.now();
         let token = who.token().map(|token| (token.id, of_token(token)));
-        let asking = ChargedTo { user: who.user_id(), of_user: of_user(who.user(), &settings), token };
+        let (mut of_user, is_background) = (of_user(who.user(), &settings), who.is_background());
+        if is_background {
+            of_user.requests_per_minute = Some(settings.tasks_per_minute);
+        }
+        let asking = ChargedTo { user: who.user_id(), of_user, token, is_background };
         let counted = self.lock().admit(&asking, settings.requests_per_minute_total, Now::read());
         match counted {
             Ok(requests) => {

@@ -23,7 +23,7 @@ pub use kept::{KeptFor, KeptRequest};
 pub use paging::{Beginning, SearchedTo};
 pub use reading::{Neighbours, contents, last_at, last_before, newest_log_id, open_intents, put_back};
 pub use rows::{NewPart, NewRow, Row, StoredPart};
-pub use writing::{TokenAct, insert_act, insert_act_row, insert_token_act};
+pub use writing::{TokenAct, insert_act, insert_act_by_token, insert_act_row, insert_token_act};
 
 pub const PART_REQUEST: &str = "request";
 pub const PART_ANSWER: &str = "answer";

@@ -45,6 +45,7 @@ pub struct UserRow {
     approved_at_us: Option<i64>,
     deleted_at_us: Option<i64>,
     approved_by: Option<i64>,
+    registered_by: Option<String>,
 }
 
 impl From<UserRow> for User {
@@ -66,6 +67,7 @@ impl From<UserRow> for User {
             weight: row.weight,
             class: row.class.into(),
             registered_from: row.registered_from,
+            registered_by: row.registered_by,
             created_at_us: row.created_at_us,
             approved_at_us: row.approved_at_us,
             deleted_at_us: row.deleted_at_us,

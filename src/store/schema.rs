@@ -27,6 +27,7 @@ diesel::table! {
         approved_at_us -> Nullable<BigInt>,
         deleted_at_us -> Nullable<BigInt>,
         approved_by -> Nullable<BigInt>,
+        registered_by -> Nullable<Text>,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Each verb is one transaction that also writes its act to the record.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::dsl::sql;
@@ -15,6 +16,7 @@ use crate::model::people::{Actor, FIRST_ADMIN, User, UserRole, UserStatus};
 use crate::model::record::Act;
 use crate::model::rights::quotas::QuotaChanges;
 use crate::model::rights::{AllowedModels, Class};
+use crate::model::token::Token;
 use crate::store::people::{check_acting_admin, find};
 use crate::store::quotas::OfUser;
 use crate::store::schema::{record, users};
@@ -113,7 +115,16 @@ impl Store {
             if any.is_some() {
                 return Ok(false);
             }
-            insert(tx, FIRST_ADMIN, UserRole::Admin, UserStatus::Active, &password_hash, true, Actor(None))?;
+            let first = NewUser {
+                username: FIRST_ADMIN,
+                role: UserRole::Admin,
+                status: UserStatus::Active,
+                password_hash: Some(&password_hash),
+                must_change: true,
+                by: Actor(None),
+                token_id: None,
+            };
+            insert(tx, first)?;
             Ok(true)
         })
         .await
@@ -125,6 +136,28 @@ impl Store {
         username: String,
         password_hash: String,
         from: Option<String>,
+        most: Pending,
+    ) -> Result<bool, Error> {
+        self.register_pending(username, Some(password_hash), from, None, most).await
+    }
+
+    /// Creates an account for a person who came by a delegating token. It waits for approval and has no password.
+    pub async fn register_by_token(
+        &self,
+        username: String,
+        from: Option<String>,
+        token: Arc<Token>,
+        most: Pending,
+    ) -> Result<bool, Error> {
+        self.register_pending(username, None, from, Some(token), most).await
+    }
+
+    async fn register_pending(
+        &self,
+        username: String,
+        password_hash: Option<String>,
+        from: Option<String>,
+        token: Option<Arc<Token>>,
         most: Pending,
     ) -> Result<bool, Error> {
         self.write(move |tx| {
@@ -141,8 +174,20 @@ impl Store {
             if taken.is_some() {
                 return Ok(false);
             }
-            let id = insert(tx, &username, UserRole::User, UserStatus::Pending, &password_hash, false, Actor(None))?;
-            diesel::update(users::table.find(id)).set(users::registered_from.eq(from)).execute(tx.connection)?;
+            let registered = NewUser {
+                username: &username,
+                role: UserRole::User,
+                status: UserStatus::Pending,
+                password_hash: password_hash.as_deref(),
+                must_change: false,
+                by: Actor(token.as_ref().map(|token| token.user_id)),
+                token_id: token.as_ref().map(|token| token.id),
+            };
+            let id = insert(tx, registered)?;
+            let by = token.as_ref().map(|token| &token.name);
+            diesel::update(users::table.find(id))
+                .set((users::registered_from.eq(from), users::registered_by.eq(by)))
+                .execute(tx.connection)?;
             Ok(true)
         })
         .await
@@ -280,6 +325,7 @@ impl Store {
                             users::approved_at_us.eq(tx.now.0),
                             users::approved_by.eq(by.0),
                             users::registered_from.eq(None::<String>),
+                            users::registered_by.eq(None::<String>),
                         ))
                         .execute(tx.connection)?
                 }
@@ -294,6 +340,7 @@ impl Store {
                             users::status.eq(UserStatus::Disabled.name()),
                             users::version.eq(users::version + 1),
                             users::registered_from.eq(None::<String>),
+                            users::registered_by.eq(None::<String>),
                         ))
                         .execute(tx.connection)?
                 }
@@ -359,6 +406,7 @@ pub fn bury(tx: &mut Tx<'_>, id: i64) -> QueryResult<()> {
             users::password_hash.eq(None::<String>),
             users::note.eq(None::<String>),
             users::registered_from.eq(None::<String>),
+            users::registered_by.eq(None::<String>),
             users::version.eq(users::version + 1),
             users::deleted_at_us.eq(tx.now.0),
         ))
@@ -366,29 +414,34 @@ pub fn bury(tx: &mut Tx<'_>, id: i64) -> QueryResult<()> {
         .map(drop)
 }
 
-fn insert(
-    tx: &mut Tx<'_>,
-    username: &str,
+/// An account to be inserted.
+struct NewUser<'a> {
+    username: &'a str,
     role: UserRole,
     status: UserStatus,
-    password_hash: &str,
+    /// `None`: nobody can sign in with a password.
+    password_hash: Option<&'a str>,
     must_change: bool,
     by: Actor,
-) -> Result<i64, WriteFailure> {
+    /// The delegating token by which the person came.
+    token_id: Option<i64>,
+}
+
+fn insert(tx: &mut Tx<'_>, new: NewUser<'_>) -> Result<i64, WriteFailure> {
     let id: i64 = diesel::insert_into(users::table)
         .values((
             users::public_id.eq(public_id()),
-            users::username.eq(username),
-            users::role.eq(role.name()),
-            users::status.eq(status.name()),
-            users::password_hash.eq(password_hash),
-            users::must_change.eq(must_change),
+            users::username.eq(new.username),
+            users::role.eq(new.role.name()),
+            users::status.eq(new.status.name()),
+            users::password_hash.eq(new.password_hash),
+            users::must_change.eq(new.must_change),
             users::created_at_us.eq(tx.now.0),
         ))
         .returning(users::id)
         .get_result(tx.connection)?;
     tx.people_changed();
-    audit::insert_act(tx.connection, tx.now, Act::UserRegistered, by.0, Some(id), None)?;
+    audit::insert_act_by_token(tx.connection, tx.now, Act::UserRegistered, new.by.0, Some(id), new.token_id)?;
     Ok(id)
 }
 

@@ -6,18 +6,18 @@ use crate::support::eventually::{eventually, until};
 use crate::support::fake_ollama::FakeOllama;
 use crate::support::gateway::{Answer, PASSWORD, TestGateway, client, hello};
 
-const HEADER: &str = "X-OpenWebUI-User-Email";
+pub const HEADER: &str = "X-OpenWebUI-User-Email";
 
 /// A gateway with the people ann and bob, and the delegating token of an admin.
-struct Stage {
-    gateway: TestGateway,
-    admin: String,
-    ann: String,
-    token: String,
+pub struct Stage {
+    pub gateway: TestGateway,
+    pub admin: String,
+    pub ann: String,
+    pub token: String,
 }
 
 impl Stage {
-    async fn set(fake: &FakeOllama, settings: &[(&str, &str)]) -> Stage {
+    pub async fn set(fake: &FakeOllama, settings: &[(&str, &str)]) -> Stage {
         let gateway = TestGateway::start_with(&fake.url(), settings);
         let admin = gateway.admin().await;
         let ann = gateway.user(&admin, "ann").await;
@@ -27,33 +27,33 @@ impl Stage {
     }
 
     /// Sends a chat with the delegating token and these headers.
-    async fn chat(&self, headers: &[(&str, &str)]) -> Answer {
+    pub async fn chat(&self, headers: &[(&str, &str)]) -> Answer {
         send(&self.gateway, "POST", "/v1/chat/completions", &self.token, headers, hello()).await
     }
 
-    async fn chat_for(&self, name: &str) -> Answer {
+    pub async fn chat_for(&self, name: &str) -> Answer {
         self.chat(&[(HEADER, &format!("{name}@example.org"))]).await
     }
 
-    async fn change(&self, name: &str, act: &str) {
+    pub async fn change(&self, name: &str, act: &str) {
         let id = self.gateway.id_of(&self.admin, &format!("{name}@example.org")).await;
         let done = self.gateway.post(&format!("/api/v1/users/{id}/{act}"), Some(&self.admin), json!({})).await;
         assert_eq!(done.status, 200, "{}", done.text());
     }
 }
 
-fn delegating() -> Value {
+pub fn delegating() -> Value {
     json!({ "name": "Open WebUI", "delegating": true, "networks": ["127.0.0.1"], "scopes": ["chat", "embeddings", "models"] })
 }
 
-async fn make(gateway: &TestGateway, jwt: &str, wish: Value) -> (String, String) {
+pub async fn make(gateway: &TestGateway, jwt: &str, wish: Value) -> (String, String) {
     let made = gateway.post("/api/v1/tokens", Some(jwt), wish).await;
     assert_eq!(made.status, 201, "{}", made.text());
     let made = made.json();
     (made["token"].as_str().unwrap().to_owned(), made["id"].as_str().unwrap().to_owned())
 }
 
-async fn send(
+pub async fn send(
     gateway: &TestGateway,
     method: &str,
     path: &str,

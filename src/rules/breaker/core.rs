@@ -1,7 +1,8 @@
 //! Decides whether a token has run away: a pure core, without clock, key or store. `now` is an argument.
 //!
 //! For each token it keeps the last requests that reached a model, and the failures since the last success: a bounded list of
-//! digests and times, at most some 40 KiB a token.
+//! digests and times, at most some 40 KiB a token. Behind a delegating token each person is watched apart, and is slowed but
+//! never paused: a pause would stop everybody behind the token.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -13,6 +14,19 @@ use crate::model::runaway::Runaway;
 /// Digest of a request's content under a key of this process. Equal contents have equal digests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest(pub u64);
+
+/// Whose requests are compared: those of a token, or of one person behind a delegating token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WatchedSender {
+    pub token: i64,
+    pub person: Option<i64>,
+}
+
+impl From<i64> for WatchedSender {
+    fn from(token: i64) -> Self {
+        WatchedSender { token, person: None }
+    }
+}
 
 /// The thresholds that an admin has set; `None` turns one off.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +60,8 @@ impl Thresholds {
 
 impl Steps {
     fn step(&self, count: usize) -> Step {
-        if self.most.is_some_and(|most| count >= most) {
-            Step::Over
+        if let Some(most) = self.most.filter(|most| count >= *most) {
+            Step::Over { most }
         } else if self.free.is_some_and(|free| count >= free) {
             Step::Slow
         } else {
@@ -59,7 +73,7 @@ impl Steps {
 enum Step {
     Free,
     Slow,
-    Over,
+    Over { most: usize },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +84,7 @@ pub enum Verdict {
         retry_after: Duration,
         count: usize,
     },
-    /// Refused until the token is resumed.
+    /// Refused until the token is resumed. A person behind a delegating token never is.
     RanAway {
         count: usize,
     },
@@ -79,7 +93,7 @@ pub enum Verdict {
 /// A token that is slowed, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlowedSince {
-    pub token: i64,
+    pub sender: WatchedSender,
     pub way: Runaway,
     pub since: Duration,
     /// Equal requests, or failures in a row.
@@ -90,7 +104,7 @@ pub struct SlowedSince {
 
 #[derive(Default)]
 pub struct BreakerCore {
-    tokens: HashMap<i64, History>,
+    senders: HashMap<WatchedSender, History>,
     swept_at: Duration,
 }
 
@@ -119,14 +133,15 @@ const KEPT_MAX: usize = 1024;
 
 impl BreakerCore {
     /// Decides about a request whose content is not known yet. After many failures it has to wait.
-    pub fn arrives(&mut self, token: i64, bounds: &Thresholds, now: Duration) -> Verdict {
+    pub fn arrives(&mut self, sender: impl Into<WatchedSender>, bounds: &Thresholds, now: Duration) -> Verdict {
+        let sender = sender.into();
         self.sweep(bounds, now);
-        let Some(seen) = self.tokens.get_mut(&token) else { return Verdict::Passes };
+        let Some(seen) = self.senders.get_mut(&sender) else { return Verdict::Passes };
         seen.forget(bounds, now);
         let count = seen.errors.len();
         match bounds.errors.step(count) {
             Step::Free => Verdict::Passes,
-            Step::Over => Verdict::RanAway { count },
+            Step::Over { most } => over(sender, count, seen.errors.get(count - most).copied(), bounds, now),
             Step::Slow => {
                 let last = seen.errors.back().copied().max(seen.let_in_at);
                 let wait = wait(last, bounds.pace, now);
@@ -140,15 +155,15 @@ impl BreakerCore {
     }
 
     /// Decides about a request to a model. An admitted one counts from now on.
-    pub fn sends(&mut self, token: i64, sent: SentRequest, bounds: &Thresholds) -> Verdict {
-        let SentRequest { digest, at: now, .. } = sent;
-        let seen = self.tokens.entry(token).or_default();
+    pub fn sends(&mut self, sender: impl Into<WatchedSender>, sent: SentRequest, bounds: &Thresholds) -> Verdict {
+        let (sender, SentRequest { digest, at: now, .. }) = (sender.into(), sent);
+        let seen = self.senders.entry(sender).or_default();
         seen.forget(bounds, now);
         let mut same = seen.sent.iter().filter(|before| before.digest == digest);
         let count = same.clone().count();
         let verdict = match bounds.repeats.step(count) {
             Step::Free => Verdict::Passes,
-            Step::Over => Verdict::RanAway { count },
+            Step::Over { most } => over(sender, count, same.nth(count - most).map(|oldest| oldest.at), bounds, now),
             Step::Slow => match wait(same.next_back().map(|last| last.at), bounds.pace, now) {
                 Duration::ZERO => Verdict::Passes,
                 retry_after => Verdict::Slowed { retry_after, count },
@@ -164,16 +179,16 @@ impl BreakerCore {
     }
 
     /// Uncounts an admitted request that never reached a model, or failed by no fault of its own: its sender may retry.
-    pub fn takes_back(&mut self, token: i64, sent: SentRequest) {
-        if let Some(seen) = self.tokens.get_mut(&token)
+    pub fn takes_back(&mut self, sender: impl Into<WatchedSender>, sent: SentRequest) {
+        if let Some(seen) = self.senders.get_mut(&sender.into())
             && let Some(at) = seen.sent.iter().rposition(|other| *other == sent)
         {
             seen.sent.remove(at);
         }
     }
 
-    pub fn answered(&mut self, token: i64) {
-        if let Some(seen) = self.tokens.get_mut(&token) {
+    pub fn answered(&mut self, sender: impl Into<WatchedSender>) {
+        if let Some(seen) = self.senders.get_mut(&sender.into()) {
             seen.errors.clear();
             seen.let_in_at = None;
             seen.failed_last = None;
@@ -181,8 +196,8 @@ impl BreakerCore {
     }
 
     /// Counts a failure. `reached` is the request, if it reached a model.
-    pub fn failed(&mut self, token: i64, reached: Option<RequestId>, now: Duration) {
-        let seen = self.tokens.entry(token).or_default();
+    pub fn failed(&mut self, sender: impl Into<WatchedSender>, reached: Option<RequestId>, now: Duration) {
+        let seen = self.senders.entry(sender.into()).or_default();
         seen.failed_last = reached.or(seen.failed_last);
         let errors = &mut seen.errors;
         if errors.len() == KEPT_MAX {
@@ -193,21 +208,21 @@ impl BreakerCore {
 
     /// Returns the last request of the kind for which the token runs away, where it is known.
     pub fn example(&self, token: i64, way: Runaway) -> Option<RequestId> {
-        self.tokens.get(&token)?.example(way)
+        self.senders.get(&token.into())?.example(way)
     }
 
     /// Forgets a token: it was paused in the store, or resumed.
     pub fn begins_anew(&mut self, token: i64) {
-        self.tokens.remove(&token);
+        self.senders.remove(&token.into());
     }
 
-    /// Returns the tokens whose next request may have to wait.
+    /// Returns the tokens, and the people behind delegating ones, whose next request may have to wait.
     pub fn slowed(&mut self, bounds: &Thresholds, now: Duration) -> Vec<SlowedSince> {
-        let slowed = |(token, seen): (&i64, &mut History)| {
+        let slowed = |(sender, seen): (&WatchedSender, &mut History)| {
             seen.forget(bounds, now);
-            seen.slowed(*token, bounds)
+            seen.slowed(*sender, bounds)
         };
-        let mut slowed: Vec<SlowedSince> = self.tokens.iter_mut().filter_map(slowed).collect();
+        let mut slowed: Vec<SlowedSince> = self.senders.iter_mut().filter_map(slowed).collect();
         slowed.sort_by_key(|slowed| slowed.since);
         slowed
     }
@@ -218,7 +233,7 @@ impl BreakerCore {
             return;
         }
         self.swept_at = now;
-        self.tokens.retain(|_, seen| {
+        self.senders.retain(|_, seen| {
             seen.forget(bounds, now);
             !seen.sent.is_empty() || !seen.errors.is_empty()
         });
@@ -236,12 +251,12 @@ impl History {
         }
     }
 
-    fn slowed(&self, token: i64, bounds: &Thresholds) -> Option<SlowedSince> {
+    fn slowed(&self, sender: WatchedSender, bounds: &Thresholds) -> Option<SlowedSince> {
         if let Some(free) = bounds.errors.free
             && let Some(last_free) = self.errors.get(free - 1)
         {
             let (way, count) = (Runaway::Errors, self.errors.len());
-            return Some(SlowedSince { token, way, since: *last_free, count, example: self.failed_last });
+            return Some(SlowedSince { sender, way, since: *last_free, count, example: self.failed_last });
         }
         let free = bounds.repeats.free?;
         let mut counts: HashMap<u64, usize> = HashMap::new();
@@ -251,7 +266,7 @@ impl History {
             if *count == free {
                 let mut same = self.sent.iter().filter(|other| other.digest == sent.digest);
                 let (count, example) = (same.clone().count(), same.next_back().map(|last| last.id));
-                return Some(SlowedSince { token, way: Runaway::Repeats, since: sent.at, count, example });
+                return Some(SlowedSince { sender, way: Runaway::Repeats, since: sent.at, count, example });
             }
         }
         None
@@ -270,6 +285,15 @@ impl History {
                 counted.max_by_key(|(count, _)| *count).map(|(_, id)| id)
             }
         }
+    }
+}
+
+/// Returns what follows when as many were counted as pass at all. A person behind a delegating token waits until the window has
+/// moved past `oldest`, so that as many pass in each window and no more.
+fn over(sender: WatchedSender, count: usize, oldest: Option<Duration>, bounds: &Thresholds, now: Duration) -> Verdict {
+    match sender.person {
+        None => Verdict::RanAway { count },
+        Some(_) => Verdict::Slowed { retry_after: wait(oldest, bounds.window, now).max(bounds.pace), count },
     }
 }
 

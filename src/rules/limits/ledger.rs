@@ -42,6 +42,8 @@ pub struct ChargedTo {
     pub user: i64,
     pub of_user: CurrentLimits,
     pub token: Option<(i64, CurrentLimits)>,
+    /// A background task of a tool: it is counted in a minute of its own, of which `of_user` then has the limit.
+    pub is_background: bool,
 }
 
 impl ChargedTo {
@@ -104,6 +106,8 @@ pub struct QuotaAccount {
 #[derive(Debug, Default)]
 struct Book {
     minute: Window,
+    /// Background tasks of the last minute, which are not in `minute`.
+    background: Window,
     budget: Budget,
     today: Tally,
 }
@@ -113,6 +117,7 @@ struct Entry<'a> {
     book: &'a mut Book,
     allowed: &'a CurrentLimits,
     whose: &'static str,
+    is_background: bool,
 }
 
 type Entries<'a> = [Option<Entry<'a>>; 2];
@@ -162,7 +167,7 @@ impl Ledger {
     pub fn admit_more(&mut self, asking: &ChargedTo, count: u32, total: u32, now: Now) -> Result<Standing, Denial> {
         self.admit_several(asking, count, total, now).map_err(|denial| {
             let mut entries = Self::entries(&mut self.users, &mut self.tokens, asking);
-            each(&mut entries).for_each(|entry| entry.book.minute.take_back());
+            each(&mut entries).for_each(|entry| entry.minute().take_back());
             self.total.take_back();
             Denial { standing: tightest(&mut entries, now), ..denial }
         })
@@ -174,7 +179,7 @@ impl Ledger {
         let day_left = self.today.left(now.wall);
         let wait_of_all = self.total.wait(count, total, now.at);
         let mut entries = Self::entries(&mut self.users, &mut self.tokens, asking);
-        each(&mut entries).for_each(|entry| entry.book.minute.forget(now.at));
+        each(&mut entries).for_each(|entry| entry.minute().forget(now.at));
 
         let standing = tightest(&mut entries, now);
         let deny = |error| Err(Denial { error, standing });
@@ -191,7 +196,7 @@ impl Ledger {
         }
         for entry in each(&mut entries) {
             for _ in 0..count {
-                entry.book.minute.pass(now.at);
+                entry.minute().pass(now.at);
                 entry.book.today.hold(Amounts::ONE_REQUEST);
             }
         }
@@ -265,11 +270,17 @@ impl Ledger {
         tokens: &'a mut HashMap<i64, Book>,
         asking: &'a ChargedTo,
     ) -> Entries<'a> {
-        let user = Entry { book: users.entry(asking.user).or_default(), allowed: &asking.of_user, whose: "your" };
+        let user = Entry {
+            book: users.entry(asking.user).or_default(),
+            allowed: &asking.of_user,
+            whose: "your",
+            is_background: asking.is_background,
+        };
         let token = asking.token.as_ref().map(|(id, allowed)| Entry {
             book: tokens.entry(*id).or_default(),
             allowed,
             whose: "this token's",
+            is_background: false,
         });
         [Some(user), token]
     }
@@ -288,7 +299,11 @@ impl Ledger {
         for books in [&mut self.users, &mut self.tokens] {
             books.retain(|_, book| {
                 book.minute.forget(now.at);
-                book.minute.used() > 0 || book.today != Tally::default() || !book.budget.is_empty(now.at)
+                book.background.forget(now.at);
+                book.minute.used() > 0
+                    || book.background.used() > 0
+                    || book.today != Tally::default()
+                    || !book.budget.is_empty(now.at)
             });
         }
     }
@@ -300,7 +315,10 @@ fn each<'e, 'a>(entries: &'e mut Entries<'a>) -> impl Iterator<Item = &'e mut En
 
 /// Returns the request window with the least left.
 fn tightest(entries: &mut Entries<'_>, now: Now) -> Standing {
-    let standing = |entry: &mut Entry<'_>| Some(entry.book.minute.standing(entry.allowed.requests_per_minute?, now.at));
+    let standing = |entry: &mut Entry<'_>| {
+        let limit = entry.allowed.requests_per_minute?;
+        Some(entry.minute().standing(limit, now.at))
+    };
     let least = each(entries).filter_map(standing).min_by_key(|standing| standing.remaining);
     least.unwrap_or(Standing { limit: 0, remaining: 0, reset: Duration::ZERO })
 }
@@ -322,6 +340,11 @@ fn too_often(what: &str, wait: Duration) -> Error {
 }
 
 impl Entry<'_> {
+    /// Returns the window in which the request is counted.
+    fn minute(&mut self) -> &mut Window {
+        if self.is_background { &mut self.book.background } else { &mut self.book.minute }
+    }
+
     /// Returns an error if a daily quota is used up, whatever the `count` requests would cost.
     fn used_up(&self, count: u32, day_left: Duration) -> Option<Error> {
         let (quotas, Tally { used, held }) = (&self.allowed.quotas, self.book.today);
@@ -337,9 +360,9 @@ impl Entry<'_> {
         Some(self.quota_used_up(limit, what, "used up", day_left))
     }
 
-    fn minute_wait(&self, count: u32, now: Now) -> Option<(Duration, u32)> {
+    fn minute_wait(&mut self, count: u32, now: Now) -> Option<(Duration, u32)> {
         let limit = self.allowed.requests_per_minute?;
-        Some((self.book.minute.wait(count, limit, now.at), limit))
+        Some((self.minute().wait(count, limit, now.at), limit))
     }
 
     /// Checks the GPU time. How long a request will take is unknown: the reservations of running ones are what such requests

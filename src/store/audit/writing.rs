@@ -117,6 +117,18 @@ pub fn insert_act(
     insert_act_row(connection, now, &NewRow { subject_id: subject, ..act_row(now, act, by) }, detail)
 }
 
+/// Writes an act that came by a token, if there is one.
+pub fn insert_act_by_token(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+    act: Act,
+    by: Option<i64>,
+    subject: Option<i64>,
+    token_id: Option<i64>,
+) -> QueryResult<i64> {
+    insert_act_row(connection, now, &NewRow { subject_id: subject, token_id, ..act_row(now, act, by) }, None)
+}
+
 /// What was done with a token, and by whom; `None`: on the host, or by the gateway itself, which then has a reason.
 pub struct TokenAct {
     pub act: Act,

@@ -8,7 +8,7 @@ use crate::model::people::{Actor, User, UserRole, UserStatus};
 use crate::model::record::Act;
 use crate::store::people::{check_acting_admin, find};
 use crate::store::schema::users;
-use crate::store::users::{check_first_admin_changed, insert};
+use crate::store::users::{NewUser, check_first_admin_changed, insert};
 use crate::store::{Store, audit, tokens};
 
 /// A password that an operator chose.
@@ -28,7 +28,18 @@ impl Store {
             if named.select(users::id).first::<i64>(tx.connection).optional()?.is_some() {
                 return Err(Error::conflict(format!("there is an account `{username}` already")).into());
             }
-            let id = insert(tx, &username, UserRole::User, UserStatus::Active, &hash, must_change, by)?;
+            let id = insert(
+                tx,
+                NewUser {
+                    username: &username,
+                    role: UserRole::User,
+                    status: UserStatus::Active,
+                    password_hash: Some(&hash),
+                    must_change,
+                    by,
+                    token_id: None,
+                },
+            )?;
             diesel::update(users::table.find(id))
                 .set((users::approved_at_us.eq(tx.now.0), users::approved_by.eq(by.0)))
                 .execute(tx.connection)?;

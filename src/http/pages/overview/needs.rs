@@ -188,6 +188,7 @@ mod tests {
             name: name.into(),
             user: "ci@example.org".into(),
             user_id: None,
+            person: None,
             state: "paused",
             reason,
             since: "2026-11-27T12:04:00Z".into(),

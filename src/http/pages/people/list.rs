@@ -212,6 +212,13 @@ fn row(found: &UserFound, used: Option<&UsageItem>, busiest: i64, times: &PageTi
     }
 }
 
+/// Returns where a person who waits came from: the network, and the tool that named them.
+fn came_from(user: &User) -> Option<String> {
+    let by = user.registered_by.as_ref().map(|token| format!("by the access token {token}"));
+    let parts: Vec<String> = user.registered_from.clone().into_iter().chain(by).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
 /// Returns those who wait for approval, who asked first at the top, and how many more there are.
 fn pending(accounts: &Accounts, times: &PageTimes) -> (Vec<PendingRow>, usize) {
     let (mut waiting, _) = accounts.named(None);
@@ -221,7 +228,7 @@ fn pending(accounts: &Accounts, times: &PageTimes) -> (Vec<PendingRow>, usize) {
         id: user.public_id.clone(),
         name: user.name().to_owned(),
         asked: times.in_sentence(Timestamp(user.created_at_us)),
-        from: user.registered_from.clone(),
+        from: came_from(user),
     };
     (waiting.iter().take(PENDING_SHOWN).map(row).collect(), waiting.len().saturating_sub(PENDING_SHOWN))
 }

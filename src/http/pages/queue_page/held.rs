@@ -45,7 +45,10 @@ fn token(one: &RunawayToken, times: &PageTimes) -> HeldToken {
     HeldToken {
         token: one.token.clone(),
         name: one.name.clone(),
-        user: one.user.clone(),
+        user: match &one.person {
+            Some(person) => format!("{}, for {person}", one.user),
+            None => one.user.clone(),
+        },
         is_paused,
         text: why(one, is_paused, &since.unwrap_or_default()),
         sent,
@@ -99,6 +102,7 @@ mod tests {
             name: "nightly docs".into(),
             user: "ci@example.org".into(),
             user_id: None,
+            person: None,
             state,
             reason,
             since: "2026-11-27T12:04:00Z".into(),

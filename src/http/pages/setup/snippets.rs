@@ -55,7 +55,18 @@ const CODEX_STEPS: &[&str] = &[
 ];
 const WEBUI_STEPS: &[&str] =
     &["Under Admin Panel, Settings, Connections, add an OpenAI API connection with these two."];
-const WEBUI_AFTER: &str = "Everybody who uses it is one person here: you, with your limits.";
+const WEBUI_AFTER: &str = "Everybody who uses it is one person here: you, with your limits. An access token of an admin can act for the \
+    people who are signed in to it instead.";
+const TOOL_STEPS: &[&str] = &[
+    "Under Admin Panel, Settings, Connections, add an OpenAI API connection with these two. As its headers, give it the second line \
+     below from the first { of headers on.",
+    "Start Open WebUI with these in its environment. The first line makes it name who asks, by e-mail address: that must be the name \
+     of their account here. The second lets titles, tags and the like be counted apart.",
+];
+const TOOL_TEXT: &str = "ENABLE_FORWARD_USER_INFO_HEADERS=true\n\
+    OPENAI_API_CONFIGS='{\"0\":{\"headers\":{\"X-OpenWebUI-Task\":\"{{TASK}}\"}}}'";
+const TOOL_AFTER: &str = "Each person has their own limits and their own record. Nobody else may reach Open WebUI's environment: \
+    whoever has this access token can act for everybody. Users must not choose their e-mail address in Open WebUI themselves.";
 const CI_STEPS: &[&str] = &[
     "Save the secret as LGW_TOKEN, masked: in GitLab under Settings, CI/CD, Variables; in GitHub or Forgejo under Settings, Secrets.",
     "The runner must stand in this gateway's network. As a job of GitLab CI:",
@@ -66,6 +77,18 @@ struct Filled<'a> {
     token: &'a TokenWord<'a>,
     model: &'a str,
     purpose: Purpose,
+}
+
+/// Returns how a tool is set up that acts for the people who are signed in to it.
+pub fn tool_snippets(base: &str, token: &TokenWord<'_>) -> Vec<Snippet> {
+    let filled = Filled { base, token, model: MODEL, purpose: Purpose::Chat };
+    let fields = filled.fields("URL");
+    vec![Snippet {
+        steps: TOOL_STEPS,
+        fields,
+        after: TOOL_AFTER,
+        ..plain("open-webui", "Open WebUI", TOOL_TEXT.to_owned())
+    }]
 }
 
 /// Returns every way that fits the purpose, the plainest first.
@@ -289,6 +312,16 @@ mod tests {
             assert_eq!(written.contains(SECRET), !["ci", "codex"].contains(&one.id), "{}", one.title);
             assert!(one.text.is_empty() || one.text.contains("llama3.2:latest"), "{}", one.title);
         }
+    }
+
+    #[test]
+    fn a_tool_that_acts_for_people_is_told_to_name_them() {
+        let [webui] = &tool_snippets("http://gpu-box.lan:7000", &TokenWord::Secret(SECRET))[..] else {
+            panic!("one way is known")
+        };
+
+        assert!(format!("{:?}", webui.fields).contains(SECRET));
+        assert!(webui.text.contains("ENABLE_FORWARD_USER_INFO_HEADERS=true") && webui.text.contains("{{TASK}}"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::http::pages::frame::{Frame, NavEntry};
 use crate::http::pages::posted::Posted;
 use crate::http::pages::problem::{FormProblem, about};
 use crate::http::pages::route::page_routes;
-use crate::http::pages::setup::snippets::{Snippet, TokenWord, snippets};
+use crate::http::pages::setup::snippets::{Snippet, TokenWord, snippets, tool_snippets};
 use crate::http::pages::setup::{model_for, purpose_of};
 use crate::http::pages::tokens::form::{LimitField, TokenFields, problem_of, wish_of};
 use crate::http::pages::tokens::shown::ShownToken;
@@ -179,7 +179,10 @@ async fn created_page(visit: Member, id: web::Path<String>, tokens: web::Data<To
         frame,
         tokens: TokenRows::of(&visit).await?,
         title: format!("{title} {}", plain(&token.name)),
-        snippets: snippets(&visit.base_url(), &TokenWord::Secret(secret.expose()), model.as_deref(), purpose),
+        snippets: match (&visit.base_url(), TokenWord::Secret(secret.expose())) {
+            (base, word) if token.delegating => tool_snippets(base, &word),
+            (base, word) => snippets(base, &word, model.as_deref(), purpose),
+        },
         secret: secret.expose().clone(),
         token: shown,
     };

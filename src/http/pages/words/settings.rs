@@ -45,6 +45,7 @@ pub fn setting(name: &str) -> Option<SettingWords> {
         "context_tokens_max" => each(Limits, "Longest prompt and answer together"),
         "own_acts_per_minute" => each(Limits, "Own changes a minute"),
         "requests_per_minute_total" => all(Limits, "Requests a minute, everybody together"),
+        "tasks_per_minute" => each(Limits, "Background tasks of tools a minute"),
         "connections_max" => all(Limits, "Open connections"),
         "connections_per_address_max" => all(Limits, "Open connections from one address"),
         "waiting_per_user_max" => each(Queue, "Requests of one person that may wait"),

@@ -85,7 +85,7 @@ fn what_never_came_to_a_model_does_not_count() {
         core.takes_back(TOKEN, sent);
     }
 
-    assert_eq!(core.tokens[&TOKEN].sent.len(), 0);
+    assert_eq!(core.senders[&TOKEN.into()].sent.len(), 0);
 }
 
 #[test]
@@ -158,8 +158,10 @@ fn those_that_are_slowed_are_shown_with_the_reason_until_it_is_over() {
     let shown = |core: &mut BreakerCore, at| core.slowed(&bounds(), seconds(at));
 
     let example = |at| Some(request(ONE, seconds(at)).id);
-    let first = SlowedSince { token: 1, way: Runaway::Repeats, since: seconds(2), count: 3, example: example(2) };
-    let second = SlowedSince { token: 2, way: Runaway::Errors, since: seconds(5), count: 2, example: Some(failed) };
+    let first =
+        SlowedSince { sender: 1.into(), way: Runaway::Repeats, since: seconds(2), count: 3, example: example(2) };
+    let second =
+        SlowedSince { sender: 2.into(), way: Runaway::Errors, since: seconds(5), count: 2, example: Some(failed) };
     assert_eq!(shown(&mut core, 13), [first, second]);
     assert_eq!(core.example(1, Runaway::Repeats), example(12));
     assert_eq!(core.example(2, Runaway::Errors), Some(failed), "the last one that reached a model");
@@ -188,11 +190,11 @@ fn what_is_kept_is_bounded_and_forgotten_when_it_is_over() {
         sends(&mut core, number % 3, Digest(number as u64), 0);
         core.failed(number % 3, None, seconds(0));
     }
-    assert!(core.tokens.values().all(|seen| seen.sent.len() == KEPT_MAX && seen.errors.len() == KEPT_MAX));
+    assert!(core.senders.values().all(|seen| seen.sent.len() == KEPT_MAX && seen.errors.len() == KEPT_MAX));
 
     arrives(&mut core, 60);
 
-    assert!(core.tokens.is_empty());
+    assert!(core.senders.is_empty());
 }
 
 proptest! {
@@ -220,4 +222,28 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_person_behind_a_delegating_token_is_slowed_alone_and_never_pauses_it() {
+    let mut core = BreakerCore::default();
+    let behind = |person| WatchedSender { token: TOKEN, person: Some(person) };
+    let (ann, bob) = (behind(1), behind(2));
+    let mut sends = |who: WatchedSender, at: u64| core.sends(who, request(ONE, seconds(at)), &bounds());
+
+    for at in [0, 1, 2] {
+        assert_eq!(sends(ann, at), Verdict::Passes);
+    }
+    assert_eq!(sends(ann, 3), slowed(9, 3));
+    assert_eq!((sends(ann, 12), sends(ann, 22)), (Verdict::Passes, Verdict::Passes));
+    // As many as pass at all: the next one waits until the first has left the window.
+    assert_eq!(sends(ann, 32), slowed(28, 5));
+    assert_eq!(sends(bob, 32), Verdict::Passes);
+    assert_eq!(sends(ann, 60), Verdict::Passes);
+
+    for at in [0, 1, 2, 3] {
+        core.failed(ann, None, seconds(at));
+    }
+    assert_eq!(core.arrives(ann, &bounds(), seconds(10)), slowed(50, 4));
+    assert_eq!(core.arrives(bob, &bounds(), seconds(10)), Verdict::Passes);
 }

@@ -85,16 +85,21 @@ const NONE: Quotas = Quotas {
 
 fn minute(user: i64, limit: u32, token: Option<(i64, u32)>) -> ChargedTo {
     let allowed = |limit| CurrentLimits { requests_per_minute: Some(limit), quotas: NONE };
-    ChargedTo { user, of_user: allowed(limit), token: token.map(|(id, limit)| (id, allowed(limit))) }
+    ChargedTo {
+        user,
+        of_user: allowed(limit),
+        token: token.map(|(id, limit)| (id, allowed(limit))),
+        is_background: false,
+    }
 }
 
 fn person(quotas: Quotas) -> ChargedTo {
-    ChargedTo { user: 1, of_user: CurrentLimits { quotas, ..GENEROUS }, token: None }
+    ChargedTo { user: 1, of_user: CurrentLimits { quotas, ..GENEROUS }, token: None, is_background: false }
 }
 
 fn with_token(quotas: Quotas) -> ChargedTo {
     let of_token = CurrentLimits { requests_per_minute: None, quotas };
-    ChargedTo { user: 1, of_user: GENEROUS, token: Some((7, of_token)) }
+    ChargedTo { user: 1, of_user: GENEROUS, token: Some((7, of_token)), is_background: false }
 }
 
 fn tokens(prompt: u64, answer: u64) -> Cost {
@@ -457,7 +462,12 @@ fn several_answers_pass_together_or_not_at_all_and_then_the_request_itself_does_
 fn several_answers_are_held_against_the_requests_of_the_day() {
     let mut stage = Stage::new();
     let quotas = Quotas { requests_per_day: Some(4), ..Quotas::default() };
-    let asking = ChargedTo { user: 1, of_user: CurrentLimits { requests_per_minute: Some(100), quotas }, token: None };
+    let asking = ChargedTo {
+        user: 1,
+        of_user: CurrentLimits { requests_per_minute: Some(100), quotas },
+        token: None,
+        is_background: false,
+    };
 
     assert_eq!(asking.requests_at_once_max(1000), 4);
     assert_eq!(asking.requests_at_once_max(3), 3);
