@@ -188,6 +188,21 @@ def end(process):
             process.wait()
 
 
+def run(command, seconds_max, **options):
+    """Runs a program to its end, or ends it after `seconds_max`. Returns its status, its output and its errors."""
+    process = subprocess.Popen(
+        [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+    )
+    try:
+        output, errors = process.communicate(timeout=seconds_max)
+    except subprocess.TimeoutExpired:
+        # First by the signal at which it ends what it has started itself.
+        end(process)
+        output, errors = process.communicate(timeout=STOP_SECONDS_MAX)
+        errors += f"\nended after {seconds_max} s"
+    return process.returncode, output, errors
+
+
 def reached(url):
     try:
         return call("GET", url).status == 200

@@ -3,10 +3,8 @@
 import json
 import os
 import pathlib
-import signal
-import subprocess
 
-from stage import call, free_port, reached
+from stage import call, free_port, reached, run
 
 SECONDS_MAX = 120
 
@@ -31,18 +29,7 @@ class N8n:
         return {"PATH": self.path, "HOME": folder, "N8N_USER_FOLDER": folder, "N8N_RUNNERS_BROKER_PORT": str(free_port()), **QUIET}
 
     def run(self, *arguments):
-        # A group of its own, so that a time-out ends what n8n has started, too.
-        process = subprocess.Popen(
-            [self.program, *arguments], cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )
-        try:
-            output, errors = process.communicate(timeout=SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            output, errors = process.communicate()
-            errors += f"\nended after {SECONDS_MAX} s"
-        return process.returncode, output, errors
+        return run([self.program, *arguments], SECONDS_MAX, cwd=self.folder, env=self.environment())
 
     def expect(self, *arguments):
         status, output, errors = self.run(*arguments)

@@ -5,65 +5,19 @@ Answers come from a real Ollama; titles, tags, follow-ups and calls of tools com
 small one writes no JSON.
 """
 
-import json
-import os
 import pathlib
-import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent / "scripts"))
 
 from checks import Checks  # noqa: E402
-from install import installed  # noqa: E402
-from openwebui import OpenWebUI, text_of, until  # noqa: E402
+from openwebui import text_of, until  # noqa: E402
 from scripted_model import MODEL as SCRIPTED_MODEL, TITLE  # noqa: E402
-from stage import PASSWORD, Stage, call  # noqa: E402
+from stage import Stage, call  # noqa: E402
+from team import ANN, BOB, CAROL, DAVE, EVE, MODEL, TOKEN_NAME, Team  # noqa: E402
 
-MODEL = "smollm2:135m"
-TOKEN_NAME = "Open WebUI"
-OWNER, ANN, BOB, CAROL, DAVE = (f"{name}@example.com" for name in ("owner", "ann", "bob", "carol", "dave"))
 TASKS = ("title_generation", "tags_generation", "follow_up_generation")
-BROWSER_SECONDS_MAX = 150
-
-
-class Team:
-    """A gateway in front of both models, an Open WebUI with its delegating token, and the people who have accounts on both."""
-
-    def __init__(self, stage):
-        scripted, _ = stage.program([sys.executable, HERE / "scripted_model.py"], "scripted")
-        self.gateway = stage.gateway(
-            "gateway", stage.ollama(), LGW_DEFAULT_MODEL=MODEL, LGW_LIMITS__REQUESTS_PER_MINUTE=100,
-            LGW_UPSTREAM__SCRIPTED__KIND="ollama", LGW_UPSTREAM__SCRIPTED__URL=scripted)
-        for name in (ANN, BOB, CAROL):
-            self.gateway.approved(name)
-        wish = {"name": TOKEN_NAME, "delegating": True, "networks": ["127.0.0.1"]}
-        token = self.admin(201, "POST", "/api/v1/tokens", wish)["token"]
-        self.openwebui = OpenWebUI(stage, installed(), self.gateway.url, token, MODEL, SCRIPTED_MODEL)
-        self.ann, self.bob = self.openwebui.person("Ann", ANN), self.openwebui.person("Bob Müller", BOB)
-
-    def admin(self, status, method, path, body=None):
-        answer = self.gateway.expect(status, method, path, body, self.gateway.admin_token)
-        return answer.json if answer.text else None
-
-    def newest(self):
-        return self.admin(200, "GET", "/api/v1/audit?limit=1")["newest"]
-
-    def rows(self, after, kind="request"):
-        """Returns the rows that came after a number, the oldest first."""
-        rows = self.admin(200, "GET", f"/api/v1/audit?kind={kind}&limit=100")["items"]
-        return [row for row in reversed(rows) if row["log_id"] > after]
-
-    def limit(self, name, requests_per_minute):
-        self.admin(200, "PATCH", f"/api/v1/users/{self.gateway.user_id(name)}", {"requests_per_minute": requests_per_minute})
-
-    def browse(self, person, text, **more):
-        """Lets a person type a question at a browser. Returns what the page showed."""
-        wish = {"url": self.openwebui.url, "email": person.email, "password": PASSWORD, "text": text, **more}
-        done = subprocess.run(["node", str(HERE / "browser.mjs"), json.dumps(wish)], stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=BROWSER_SECONDS_MAX)
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-        return json.loads(done.stdout)
 
 
 def main():
@@ -139,6 +93,30 @@ def a_typed_chat_is_streamed_to_the_page_and_gets_its_title(team):
     return repr(page["answer"])
 
 
+def tasks_are_counted_apart_if_the_setting_says_so(team):
+    eve = team.openwebui.person("Eve", EVE)
+    team.limit(EVE, 1)
+    before = team.newest()
+
+    chat_id = eve.chat("Say hello.", TASKS)
+
+    assert eve.answer_in(chat_id)["content"].strip()
+    until(lambda: eve.title_of(chat_id) == TITLE)
+    rows = until(lambda: len(team.rows(before)) == 4 and team.rows(before))
+    for row in rows:
+        is_of(row, eve)
+    assert eve.ask("Say hello.").status == 429
+
+    team.admin(200, "PATCH", "/api/v1/settings", {"tasks_per_minute": 0})
+    team.limit(EVE, None)
+    before = team.newest()
+    eve.answer_in(eve.chat("Say hello.", TASKS))
+    until(lambda: len(team.rows(before)) == 4)
+    team.limit(EVE, 4)
+    assert eve.ask("Say hello.").status == 429
+    team.admin(200, "PATCH", "/api/v1/settings", {"tasks_per_minute": None})
+
+
 def tools_of_open_webui_are_called(team):
     before = team.newest()
 
@@ -176,7 +154,7 @@ def the_stop_button_ends_the_answer(team):
     return f"{row['answer_tokens']} tokens were made"
 
 
-def who_has_no_account_is_refused(team):
+def who_has_no_account_is_refused_or_pending_by_the_setting(team):
     dave = team.openwebui.person("Dave", DAVE)
     before = team.newest()
 
@@ -189,6 +167,16 @@ def who_has_no_account_is_refused(team):
     assert team.rows(before) == [] and team.admin(200, "GET", f"/api/v1/users?search={DAVE}")["items"] == []
     [refusal] = team.rows(before, kind="refusal")
     assert (refusal["token"], refusal["status"]) == (TOKEN_NAME, 403), refusal
+
+    team.restart_gateway(LGW_ACCOUNTS__DELEGATING_UNKNOWN="pending")
+    waits = dave.ask("Say hello.")
+    [account] = team.admin(200, "GET", f"/api/v1/users?search={DAVE}")["items"]
+    assert (waits.status, account["status"]) == (403, "pending"), (waits.text, account)
+
+    team.admin(200, "POST", f"/api/v1/users/{account['id']}/approve")
+    before = team.newest()
+    assert dave.ask("Say hello.").status == 200
+    is_of(team.rows(before)[0], dave)
     return told
 
 
@@ -197,10 +185,11 @@ CHECKS = [
     who_is_at_the_limit_is_told_and_the_other_goes_on,
     a_forged_header_changes_nothing,
     a_typed_chat_is_streamed_to_the_page_and_gets_its_title,
+    tasks_are_counted_apart_if_the_setting_says_so,
     tools_of_open_webui_are_called,
     the_connection_may_speak_responses,
     the_stop_button_ends_the_answer,
-    who_has_no_account_is_refused,
+    who_has_no_account_is_refused_or_pending_by_the_setting,
 ]
 
 if __name__ == "__main__":
