@@ -67,6 +67,8 @@ mod http_versions;
 mod https;
 #[path = "api/https_upstreams.rs"]
 mod https_upstreams;
+#[path = "api/incident.rs"]
+mod incident;
 #[path = "api/keys.rs"]
 mod keys;
 #[path = "api/leaving.rs"]

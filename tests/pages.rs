@@ -7,6 +7,8 @@ mod support;
 mod door;
 #[path = "pages/https.rs"]
 mod https;
+#[path = "pages/incident.rs"]
+mod incident;
 #[path = "pages/matrix.rs"]
 mod matrix;
 #[path = "pages/models.rs"]

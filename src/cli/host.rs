@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
+use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -143,6 +144,12 @@ impl HostApi {
         }
     }
 
+    /// Has a file made, and returns it whole.
+    pub async fn make(&self, path: &str, body: &Value) -> anyhow::Result<Bytes> {
+        let reply = self.socket.ask("POST", path, Some(body)).await?;
+        if reply.status == 200 { Ok(reply.body) } else { Err(refusal(&reply)) }
+    }
+
     /// Requests a file.
     pub async fn download(&self, path: &str) -> anyhow::Result<Stream> {
         self.socket.open(path).await?.map_err(|reply| refusal(&reply))
@@ -252,7 +259,6 @@ fn text(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     fn said(status: u16, body: &'static str) -> String {
         refusal(&SocketReply { status, body: Bytes::from_static(body.as_bytes()) }).to_string()

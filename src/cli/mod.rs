@@ -26,6 +26,7 @@ mod completions;
 mod doctor;
 mod export;
 mod host;
+mod incident;
 mod keys;
 mod metrics;
 mod models;
@@ -48,6 +49,7 @@ use completions::CompletionsCommand;
 use doctor::DoctorCommand;
 use export::ExportCommand;
 use host::HostApi;
+use incident::IncidentCommand;
 use keys::KeysCommand;
 use models::ModelsCommand;
 use numbers::within;
@@ -125,6 +127,8 @@ enum Command {
     Models(ModelsCommand),
     /// Export the record of one person, or what a filter finds, as CSV or JSON Lines
     Export(ExportCommand),
+    /// Find out what happened in a time: write a report as one HTML file
+    Incident(IncidentCommand),
     /// The keys that sign JWTs: change them
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -269,6 +273,7 @@ async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
         Command::Models(command) => models::run(&host, config, command).await,
         Command::Metrics => metrics::run(&host, config).await,
         Command::Export(command) => export::run(&host, command).await,
+        Command::Incident(command) => incident::run(&host, command).await,
         Command::Keys(command) => keys::run(&host, &command).await,
         Command::Serve { .. }
         | Command::Doctor(_)

@@ -21,6 +21,7 @@ mod backup;
 mod delegating;
 mod disk;
 mod flags;
+mod incidents;
 mod keys;
 mod limits;
 mod log;
@@ -43,6 +44,7 @@ pub use backup::{BackupSchedule, BackupSection};
 pub use delegating::DelegatingSection;
 pub use disk::DiskSection;
 pub use flags::ConfigFlags;
+pub use incidents::IncidentsSection;
 pub use keys::{ConfigKey, KeySource};
 pub use limits::LimitsSection;
 pub use log::{Log, LogFormat};
@@ -91,6 +93,7 @@ pub struct Config {
     pub tls: TlsSection,
     pub log: Log,
     pub metrics: MetricsSection,
+    pub incidents: IncidentsSection,
     /// Values that have no effect, as notes for the operator.
     pub notes: Vec<Problem>,
     /// The file that was read, if any.
@@ -300,6 +303,7 @@ impl Config {
             tls: TlsSection::read(reader),
             log: Log::read(reader),
             metrics: MetricsSection::read(reader),
+            incidents: IncidentsSection::read(reader),
             notes: Vec::new(),
             file: None,
             keys: Vec::new(),

@@ -39,6 +39,7 @@ pub mod host;
 pub mod host_view;
 pub mod hosts;
 pub mod idle_reader;
+pub mod incident;
 pub mod inference;
 pub mod kept;
 pub mod manage;
@@ -153,6 +154,7 @@ routes! {
         "GET" "/api/v1/settings/file" Admin settings::of_file;
         "GET" "/api/v1/exports" Admin exports::list;
         "POST" "/api/v1/exports" Admin exports::create_export;
+        "POST" "/api/v1/incident-reports" Admin incident::make;
         "GET" "/api/v1/exports/{id}" Admin exports::export;
         "GET" "/metrics" Bearer metrics::show;
         "GET" "/health" Anyone health::health;

@@ -153,6 +153,8 @@ words! {
     ModelChangeBegun = "model_change_begun",
     /// How it ended. It has the same request id.
     ModelChangeEnded = "model_change_ended",
+    /// A report about a time was made.
+    IncidentReportMade = "incident_report_made",
     /// The database was put in place of another one, from a backup.
     Restored = "restored",
 }

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod audit;
 pub mod breaker;
 pub mod export;
+pub mod incident;
 pub mod limits;
 pub mod model_changes;
 pub mod policy;

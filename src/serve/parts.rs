@@ -13,6 +13,7 @@ use crate::http::entrance::Entrance;
 use crate::http::metrics::MetricsText;
 use crate::rules::accounts::Accounts;
 use crate::rules::export::Exports;
+use crate::rules::incident::IncidentDesk;
 use crate::rules::limits::bodies::Bodies;
 use crate::rules::tokens::Tokens;
 use crate::serve::alive::Loops;
@@ -27,6 +28,7 @@ pub struct Parts {
     accounts: web::Data<Accounts>,
     tokens: web::Data<Tokens>,
     exports: web::Data<Exports>,
+    incidents: web::Data<IncidentDesk>,
     config: web::Data<Config>,
     store: web::Data<Store>,
     settings: web::Data<Live>,
@@ -47,6 +49,7 @@ impl Parts {
             accounts: web::Data::from(app.accounts.clone()),
             tokens: web::Data::from(app.tokens.clone()),
             exports: web::Data::from(app.exports.clone()),
+            incidents: web::Data::default(),
             config: web::Data::from(config.clone()),
             store: web::Data::new(app.store.clone()),
             settings: web::Data::new(app.store.settings().clone()),
@@ -69,6 +72,7 @@ impl Parts {
             .app_data(self.accounts.clone())
             .app_data(self.tokens.clone())
             .app_data(self.exports.clone())
+            .app_data(self.incidents.clone())
             .app_data(self.config.clone())
             .app_data(self.store.clone())
             .app_data(self.settings.clone())

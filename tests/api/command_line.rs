@@ -737,6 +737,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/exports", "record exports"),
     ("POST", "/api/v1/exports", "export"),
     ("GET", "/api/v1/exports/{id}", "export"),
+    ("POST", "/api/v1/incident-reports", "incident"),
     ("GET", "/metrics", "metrics"),
     ("GET", "/openapi.json", "openapi"),
 ];

@@ -7,6 +7,7 @@ mod axis;
 mod bars;
 mod meters;
 mod phases;
+mod stack;
 mod svg;
 mod timeline;
 
@@ -14,6 +15,7 @@ pub use self::axis::{Axis, nice_axis, time_axis, time_marks, whole_axis};
 pub use self::bars::{Bar, BarChart, BarUnit, Hour, bars, pulse};
 pub use self::meters::{BarColour, lane, meter, rank, spark};
 pub use self::phases::{LEAST_SCALE_MS, Phases, phase_bar, phase_bar_large};
+pub use self::stack::{StackBar, StackChart, StackUnit, stack};
 pub use self::timeline::{Interval, TimelineChart, timeline};
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub mod frame;
 mod gallery;
 pub mod icons;
 pub mod in_queue;
+pub mod incident_file;
+pub mod incident_page;
 pub mod layout;
 pub mod live;
 pub mod markup;

@@ -9,6 +9,6 @@ mod said;
 pub mod story;
 pub mod story_files;
 pub mod table;
-mod typed_time;
+pub mod typed_time;
 
 pub use self::table::{RecordLook, RecordTable};

@@ -21,6 +21,7 @@ const ALL: &[&[PageRoute]] = &[
     pages::record_page::list::ROUTES,
     pages::record_page::story::ROUTES,
     pages::record_page::story_files::ROUTES,
+    pages::incident_page::ROUTES,
     pages::people::list::ROUTES,
     pages::people::acts::ROUTES,
     pages::people::person::ROUTES,

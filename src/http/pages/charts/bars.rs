@@ -175,7 +175,7 @@ pub(super) fn places<T>(left: f64, bars: &[T]) -> impl Iterator<Item = (BarPlace
 const CHARACTER: f64 = 1.0;
 
 /// Writes the lines with their numbers above them, and returns where the bars begin.
-fn write_axis(svg: &mut String, axis: &Axis, unit: BarUnit) -> f64 {
+pub(super) fn write_axis(svg: &mut String, axis: &Axis, unit: BarUnit) -> f64 {
     let mut longest = 0;
     for mark in &axis.marks {
         let y = 100.0 - mark / axis.end * (100.0 - HEAD);

@@ -23,6 +23,7 @@ use crate::http::pages::record_page::pulse_panel::{CoveredTime, PulsePanel, pane
 use crate::http::pages::record_page::table::{RecordLook, RecordTable, at, is_running};
 use crate::http::pages::record_page::typed_time::{AgoUnit, TypedTime};
 use crate::http::pages::route::page_routes;
+use crate::http::pages::usage_page::asked::query_of;
 use crate::http::pages::visit::{AdminVisit, Member, Visit};
 use crate::http::pages::words::{counted, outcome, states};
 use crate::http::pulse::pulse_of;
@@ -68,6 +69,8 @@ struct RecordPage {
     foot: String,
     newest: String,
     older: String,
+    /// The form for a report about the time of the filter.
+    incident: String,
     /// The filter with times in place of words, for exports.
     export: Vec<(&'static str, String)>,
 }
@@ -183,6 +186,7 @@ fn shown(
         table,
         newest: if address.cursor().is_some() { address.newest().link(path) } else { String::new() },
         older: page.next.map(|next| address.older(next).link(path)).unwrap_or_default(),
+        incident: incident_link(&asked.filter),
         export: export_fields(&asked.filter),
         problem: None,
         frame: frame(visit, reader),
@@ -219,6 +223,7 @@ fn refused(
         foot: String::new(),
         newest: String::new(),
         older: String::new(),
+        incident: String::new(),
         export: Vec::new(),
         problem: Some(problem),
         address: typed,
@@ -289,6 +294,13 @@ fn models_of(page: &AuditPage) -> Vec<String> {
     models.sort_unstable();
     models.dedup();
     models
+}
+
+/// Returns the form for a report about the time of a filter.
+fn incident_link(filter: &Filter) -> String {
+    let times = [("from", &filter.from), ("to", &filter.to)];
+    let given = times.iter().filter_map(|(name, time)| Some((*name, time.as_deref()?)));
+    format!("/admin/incident?{}", query_of(given)).trim_end_matches('?').to_owned()
 }
 
 /// Returns the fields of the form that begins an export of the same rows.

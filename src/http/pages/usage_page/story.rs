@@ -54,6 +54,8 @@ pub struct GpuStory {
     pub kept: Vec<(&'static str, String)>,
     /// The time in the form.
     pub at: String,
+    /// The form for a report about this time.
+    pub incident: String,
 }
 
 pub struct StoryPerson {
@@ -175,6 +177,7 @@ pub fn gpu_story(question: StoryQuestion<'_>, told: &Timeline, own: Option<&Time
         is_own,
         kept: fields.fields(),
         at,
+        incident: format!("/admin/incident?{}", query_of([("from", told.from.as_str()), ("to", told.to.as_str())])),
     }
 }
 

@@ -163,6 +163,7 @@ impl RecordedAct<'_> {
             }
             Act::ModelChangeBegun => models::begun(self, host),
             Act::ModelChangeEnded => models::ended(self, host),
+            Act::IncidentReportMade => host.words(self.of_time()),
             Act::Restored => {
                 let made_at = self.detail.and_then(|detail| detail.get("made_at")?.as_str());
                 let of = made_at.map(|time| format!(" of {time}")).unwrap_or_default();
@@ -238,6 +239,15 @@ impl RecordedAct<'_> {
         format!(": {way}")
     }
 
+    /// Returns what an incident report is about.
+    fn of_time(&self) -> String {
+        let time = |field: &str| self.detail.and_then(|detail| detail.get(field)?.as_str());
+        let (Some(from), Some(to)) = (time("from"), time("to")) else { return "made an incident report".to_owned() };
+        let contents = self.detail.and_then(|detail| detail.get("contents")?.as_bool()) == Some(true);
+        let with = if contents { ", with the beginnings of prompts" } else { "" };
+        format!("made an incident report of {from} to {to}{with}")
+    }
+
     fn found(&self) -> String {
         self.number("found").map(|found| format!(", {found} found")).unwrap_or_default()
     }
@@ -291,6 +301,7 @@ pub fn act_name(act: Act) -> &'static str {
         Act::BackupMade => "made a backup",
         Act::ModelChangeBegun => "began to change a model",
         Act::ModelChangeEnded => "changed a model",
+        Act::IncidentReportMade => "made an incident report",
         Act::Restored => "restored a backup",
     }
 }

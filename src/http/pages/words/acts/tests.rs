@@ -44,6 +44,14 @@ fn people_are_let_in_and_what_they_wrote_is_read() {
         told(Act::ContentsErased, None, ANN, json!({})),
         "the gateway erased the prompts and answers of ann@example.org"
     );
+    let detail =
+        |contents: bool| json!({ "from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z", "contents": contents });
+    assert_eq!(
+        [true, false].map(|contents| told(Act::IncidentReportMade, MARIA, None, detail(contents))),
+        [", with the beginnings of prompts", ""].map(|with| format!(
+            "maria@example.org made an incident report of 2026-01-01T00:00:00Z to 2026-01-01T01:00:00Z{with}"
+        ))
+    );
     assert_eq!(
         told(Act::ContentsExpired, None, None, json!({ "requests": 1204, "days": 30 })),
         "the gateway erased the prompts and answers of 1,204 requests for their age, more than 30 days"
