@@ -14,10 +14,11 @@ sys.path.insert(0, str(HERE.parent.parent / "scripts"))
 from checks import Checks  # noqa: E402
 from openwebui import text_of, until  # noqa: E402
 from scripted_model import MODEL as SCRIPTED_MODEL, TITLE  # noqa: E402
-from stage import Stage, call  # noqa: E402
+from stage import PROGRAM, Stage, call, run  # noqa: E402
 from team import ANN, BOB, CAROL, DAVE, EVE, MODEL, TOKEN_NAME, Team  # noqa: E402
 
 TASKS = ("title_generation", "tags_generation", "follow_up_generation")
+VERIFY_SECONDS_MAX = 60
 
 
 def main():
@@ -180,6 +181,13 @@ def who_has_no_account_is_refused_or_pending_by_the_setting(team):
     return told
 
 
+def the_record_of_all_this_verifies(team):
+    status, output, errors = run([PROGRAM, "verify", team.data_folder], VERIFY_SECONDS_MAX)
+
+    assert status == 0, f"{output}\n{errors}"
+    return output.strip().splitlines()[0]
+
+
 CHECKS = [
     each_person_sees_the_models_and_has_own_rows,
     who_is_at_the_limit_is_told_and_the_other_goes_on,
@@ -190,6 +198,7 @@ CHECKS = [
     the_connection_may_speak_responses,
     the_stop_button_ends_the_answer,
     who_has_no_account_is_refused_or_pending_by_the_setting,
+    the_record_of_all_this_verifies,
 ]
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ class Team:
             "LGW_UPSTREAM__SCRIPTED__KIND": "ollama", "LGW_UPSTREAM__SCRIPTED__URL": scripted,
         }
         self.gateway = stage.gateway("gateway", self.ollama, **self.settings)
+        self.data_folder = stage.folder / "gateway"
         for name in (ANN, BOB, CAROL, EVE):
             self.gateway.approved(name)
         wish = {"name": TOKEN_NAME, "delegating": True, "networks": ["127.0.0.1"]}
