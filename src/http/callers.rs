@@ -266,10 +266,12 @@ pub async fn identified(request: &HttpRequest, auth: &Auth, credential: Credenti
     let identified = auth.identify(credential, source, &values_of(request)).await;
     if let Err(denied) = &identified
         && let Some(person) = &denied.stranger
-        && let Some(token) = denied.whose().and_then(|whose| whose.token_id)
+        && let Some(whose) = denied.whose()
+        && let Some(token) = whose.token_id
         && let Some(accounts) = request.app_data::<web::Data<Accounts>>()
     {
-        accounts.register_by_token(person, token, source).await?;
+        let registered = accounts.register_by_token(person, token, source).await;
+        registered.map_err(|error| Denied::of(whose, error))?;
     }
     identified
 }

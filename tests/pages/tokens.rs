@@ -294,3 +294,32 @@ async fn the_set_up_without_a_secret_reads_it_from_the_environment_and_lists_the
     page.says("&#34;model&#34;: &#34;user/other:1b&#34;");
     assert!(!page.has("llama3.2:latest"), "only what this person may use");
 }
+
+#[actix_web::test]
+async fn an_admin_makes_one_that_acts_for_the_people_of_a_tool() {
+    let mut stage = stage().await;
+    assert!(!stage.browser.get(NEW).await.has("Whose requests"), "a member can't");
+    let mut admin = Browser::of_admin(&stage.gateway).await;
+    admin.get(NEW).await.says("It acts for the people who are signed in to a tool, such as Open WebUI");
+    let fields = |networks| {
+        [("name", "Open WebUI"), ("scopes", "chat"), ("delegating", "yes"), ("networks", networks), ("ends", "30")]
+    };
+
+    let refused = admin.post(NEW, &fields("")).await;
+    assert_eq!(refused.status, 400);
+    refused.says("the addresses of the tool that it is for");
+    refused.says("value=\"yes\" checked");
+    let made = admin.post(NEW, &fields("127.0.0.1")).await;
+
+    assert_eq!(made.status, 303, "{}", made.text);
+    let id = id_of(&made);
+    let page = admin.get(&format!("/me/tokens/{id}/created")).await;
+    page.says("ENABLE_FORWARD_USER_INFO_HEADERS=true");
+    assert!(!page.has("<span>PowerShell</span>"), "other clients name nobody");
+    let badge = "<span class=\"badge now\">delegating</span>";
+    for path in
+        ["/me/tokens".to_owned(), format!("/me/tokens/{id}"), "/admin/tokens".into(), format!("/admin/tokens/{id}")]
+    {
+        admin.get(&path).await.says(badge);
+    }
+}
