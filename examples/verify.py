@@ -16,7 +16,8 @@ ACTS = """SELECT log_id, subject_id, json_extract(said, '$.to_log_id'), json_ext
 STRAYS = """SELECT 'row ' || log_id FROM (SELECT log_id FROM record_part UNION SELECT log_id FROM record_image_use
     EXCEPT SELECT coalesce(intent_id, log_id) FROM record) UNION ALL SELECT 'image ' || id FROM record_image i WHERE NOT EXISTS (
     SELECT 1 FROM record_image_use WHERE image_id = i.id) AND user_id NOT IN (SELECT subject_id FROM record WHERE act = 'user_deleted')"""
-TIP = "SELECT origin, older_to, note FROM chain_tip WHERE 32 = (SELECT count(*) FROM pragma_table_info('record'))"
+TIP = """SELECT * FROM (SELECT coalesce(max(origin), ''), coalesce(max(older_to), 0), max(note) FROM chain_tip)
+    WHERE 32 = (SELECT count(*) FROM pragma_table_info('record'))"""
 ENDS = """SELECT max(log_id), (SELECT max(seq) FROM sqlite_sequence WHERE name = 'record'), total(log_id > ?1),
     max(at_us) - min(CASE WHEN log_id > ?1 THEN at_us END) FROM record"""
 NOTE = re.compile(r"(lan-gateway/record/([0-9a-f]{32})\n(0|[1-9]\d{0,17})\n(\S{44})\nolder-to (0|[1-9]\d{0,17})\n"
@@ -141,8 +142,7 @@ def main(path, checkpoint, say=print):
         (verifier := Verifier(path, say)).verify(outside)
     except (OSError, TypeError, ValueError, sqlite3.Error) as cause:
         return say(f"it can't be read in the form that this program knows: {cause}") or 2
-    say(f"bad: {verifier.found} faults" if verifier.found else "good: all of it is as it was written")
-    return 1 if verifier.found else 0
+    return say(f"bad: {verifier.found} faults" if verifier.found else "good: all of it is as it was written") or min(verifier.found, 1)
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", metavar="FOLDER_OR_DATABASE")

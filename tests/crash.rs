@@ -22,6 +22,8 @@ use support::gateway::{TestGateway, client};
 
 /// How often, unless `CRASH_ROUNDS` says otherwise.
 const ROUNDS: usize = 50;
+/// Every so many rounds the whole record is verified; in each round where `CRASH_ROUNDS` says how many there are.
+const VERIFIED_EVERY: usize = 5;
 /// Clients that ask one whole answer after the other until the gateway dies.
 const CLIENTS: usize = 16;
 /// Finished answers after which a round's gateway is killed: at least 100 a round.
@@ -52,13 +54,16 @@ async fn no_answer_without_a_row_and_no_prompt_without_an_intent() {
     let mut finished: Vec<String> = Vec::new();
     let mut cut: Vec<String> = Vec::new();
 
-    let rounds = std::env::var("CRASH_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    let wanted: Option<usize> = std::env::var("CRASH_ROUNDS").ok().map(|rounds| rounds.parse().unwrap());
+    let rounds = wanted.unwrap_or(ROUNDS);
     for round in 0..rounds {
         let streams = cut_streams(&fake, &gateway, &admin, round, &mut cut).await;
         finished.extend(answers_until_killed(&gateway, &admin, round).await);
         drop(streams);
         gateway.wait(5).await;
-        verifies(&gateway, round);
+        if wanted.is_some() || round % VERIFIED_EVERY == 0 {
+            verifies(&gateway, round);
+        }
         gateway.restart();
     }
 

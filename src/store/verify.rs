@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
@@ -102,7 +101,7 @@ fn check(
     faults: &mut FoundFaults<'_>,
     progress: &mut dyn FnMut(VerifyProgress),
 ) -> anyhow::Result<VerifySummary> {
-    let tip = notes::read_tip(connection)?.context("the database does not say which record it has")?;
+    let tip = notes::read_tip(connection)?;
     // First, because rows older than the chain are checked in another way.
     tip.check_itself(faults);
     let receipts = Receipts::read(connection)?;

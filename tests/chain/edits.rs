@@ -76,6 +76,7 @@ const EDITS: &[Edit] = &[
     of_rows::change_use,
     of_chain::flip_link,
     of_chain::flip_tip,
+    of_chain::drop_tip,
     of_chain::flip_checkpoint,
     of_chain::drop_checkpoint,
     of_chain::raise_sequence,

@@ -127,6 +127,11 @@ pub fn flip_tip(copied: &mut Copied, random: &mut Random) -> Option<Edited> {
     found_at(format!("flip {column} of the tip"), ["tip".to_owned()])
 }
 
+pub fn drop_tip(copied: &mut Copied, _random: &mut Random) -> Option<Edited> {
+    copied.run("DELETE FROM chain_tip");
+    found_at("drop the tip", ["tip".to_owned()])
+}
+
 pub fn flip_checkpoint(copied: &mut Copied, random: &mut Random) -> Option<Edited> {
     let rows = copied.numbers("SELECT log_id AS value FROM checkpoints");
     let at = random.one_of(&rows);

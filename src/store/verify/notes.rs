@@ -80,13 +80,13 @@ fn older_to(note: &str) -> Option<i64> {
     note.lines().find_map(|line| line.strip_prefix("older-to "))?.parse().ok()
 }
 
-pub fn read_tip(connection: &mut SqliteConnection) -> QueryResult<Option<Tip>> {
+/// Reads the row of `chain_tip`. Without one there is no note either, which does not verify.
+pub fn read_tip(connection: &mut SqliteConnection) -> QueryResult<Tip> {
     diesel::sql_query(
-        "SELECT CAST(origin AS BLOB) AS origin, CAST(older_to AS INTEGER) AS older_to, CAST(note AS BLOB) AS note \
-         FROM chain_tip",
+        "SELECT CAST(coalesce(max(origin), '') AS BLOB) AS origin, CAST(coalesce(max(older_to), 0) AS INTEGER) AS older_to, \
+         CAST(max(note) AS BLOB) AS note FROM chain_tip",
     )
     .get_result(connection)
-    .optional()
 }
 
 pub fn check(
