@@ -17,6 +17,8 @@ mod behalf;
 mod behalf_tools;
 #[path = "api/canaries.rs"]
 mod canaries;
+#[path = "api/chain.rs"]
+mod chain;
 #[path = "api/chat.rs"]
 mod chat;
 #[path = "api/choices.rs"]

@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use crate::base::clock::Timestamp;
 use crate::base::text::visible;
-use crate::cli::doctor::report::{DatabaseReport, DoctorFinding, DoctorReport, GatewayState, UpstreamReport};
+use crate::cli::doctor::report::{
+    CheckpointReport, DatabaseReport, DoctorFinding, DoctorReport, GatewayState, UpstreamReport,
+};
 use crate::cli::print_json;
 use crate::cli::socket::Socket;
 use crate::config::settings::Settings;
@@ -193,7 +195,12 @@ async fn look_at_database(config: &Config, gateway: GatewayState, deep: bool) ->
     };
     let checked = deep.then(|| begun.elapsed());
     let mut facts = DatabaseFacts {
-        report: DatabaseReport { bytes, state: report::WHOLE, checked_seconds: checked.map(|time| time.as_secs_f64()) },
+        report: DatabaseReport {
+            bytes,
+            state: report::WHOLE,
+            checked_seconds: checked.map(|time| time.as_secs_f64()),
+            last_checkpoint: None,
+        },
         record: RecordFacts::default(),
         settings: None,
         unusable: None,
@@ -205,11 +212,13 @@ async fn look_at_database(config: &Config, gateway: GatewayState, deep: bool) ->
         }
         Ok(None) => {}
         Ok(Some(DatabaseLook::Absent)) => {
-            facts.report = DatabaseReport { bytes: None, state: report::ABSENT, checked_seconds: None };
+            facts.report =
+                DatabaseReport { bytes: None, state: report::ABSENT, checked_seconds: None, last_checkpoint: None };
         }
         Ok(Some(DatabaseLook::Older)) => facts.report.state = report::OLDER,
         Ok(Some(DatabaseLook::Unread)) => {
-            facts.report = DatabaseReport { bytes, state: report::UNREAD, checked_seconds: None };
+            facts.report =
+                DatabaseReport { bytes, state: report::UNREAD, checked_seconds: None, last_checkpoint: None };
         }
         Ok(Some(DatabaseLook::Read(found))) => {
             facts.settings = Some(found.settings);
@@ -219,7 +228,9 @@ async fn look_at_database(config: &Config, gateway: GatewayState, deep: bool) ->
                 first_password: found.first_password,
                 late_erasures: found.late_erasures,
                 reusable: found.reusable,
+                chain_fault: None,
             };
+            facts.report.last_checkpoint = found.last_checkpoint.map(CheckpointReport::from);
         }
     }
     facts

@@ -22,6 +22,7 @@ mod times;
 
 mod backup;
 mod check;
+mod checkpoints;
 mod completions;
 mod doctor;
 mod export;
@@ -45,6 +46,7 @@ mod user;
 mod verify;
 
 use backup::{BackupCommand, RestoreCommand};
+use checkpoints::CheckpointsCommand;
 use completions::CompletionsCommand;
 use doctor::DoctorCommand;
 use export::ExportCommand;
@@ -132,6 +134,8 @@ enum Command {
     /// The keys that sign JWTs: change them
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Print signed notes about the record, to be kept on another machine
+    Checkpoints(CheckpointsCommand),
     /// Whether the gateway runs, since when, what it can do, and what is wrong; fails unless it answers requests
     Status(StatusCommand),
     /// Back up accounts, settings and the record to one file, while the gateway runs or not
@@ -275,6 +279,7 @@ async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
         Command::Export(command) => export::run(&host, command).await,
         Command::Incident(command) => incident::run(&host, command).await,
         Command::Keys(command) => keys::run(&host, &command).await,
+        Command::Checkpoints(command) => checkpoints::run(&host, &command).await,
         Command::Serve { .. }
         | Command::Doctor(_)
         | Command::Status(_)

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::base::clock::Timestamp;
 use crate::config::settings::Settings;
@@ -45,7 +46,7 @@ pub struct HostFacts<'a> {
 }
 
 /// What is known of the record by a process that has opened it, or has looked into it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RecordFacts {
     pub can_record: Option<bool>,
     pub growth_per_day: Option<u64>,
@@ -55,6 +56,8 @@ pub struct RecordFacts {
     pub late_erasures: u64,
     /// Bytes of free pages inside the database; unknown counts as none.
     pub reusable: u64,
+    /// Why the chain of the record or a checkpoint does not verify.
+    pub chain_fault: Option<Arc<str>>,
 }
 
 /// A disk that the record will have filled in fewer days counts as low.
@@ -69,6 +72,7 @@ pub fn findings(facts: &HostFacts<'_>) -> Vec<Finding> {
         silent_gateway(facts),
         cannot_record(facts),
         facts.database.as_ref().map(|unusable| unusable_database(unusable, &facts.config.data_dir)),
+        unproven_record(facts),
         disk_full(facts),
         disk_low(facts),
         first_password(facts),
@@ -101,6 +105,14 @@ fn cannot_record(facts: &HostFacts<'_>) -> Option<Finding> {
     let message = format!("the record can't be written, so nothing is answered{}", free.unwrap_or_default());
     let remedy = format!("free space on the disk of {}, or see the log for the cause", facts.config.data_dir.display());
     Some(Finding::new(FindingCode::CannotRecord, message, remedy))
+}
+
+fn unproven_record(facts: &HostFacts<'_>) -> Option<Finding> {
+    let fault = facts.record.chain_fault.as_ref()?;
+    let message = format!("the record does not verify, so no checkpoint is signed: {fault}");
+    let remedy = "keep a copy of the data folder as it is, and compare it with a checkpoint that was kept elsewhere: \
+        `lan-gateway verify --checkpoint FILE`";
+    Some(Finding::new(FindingCode::RecordUnproven, message, remedy))
 }
 
 /// Returns the room on the data disk, and its marks.

@@ -10,6 +10,7 @@ use crate::gateway::Gateway;
 use crate::http::callers::Admin;
 use crate::http::reply;
 use crate::model::words::words_schema;
+use crate::store::Store;
 
 words_schema! {
     /// Whether the gateway can answer.
@@ -31,6 +32,9 @@ pub struct Details {
     version: &'static str,
     can_record: bool,
     models: Option<usize>,
+    /// Why the record or a checkpoint does not verify. Absent: it does, as far as the gateway looks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chain_fault: Option<String>,
 }
 
 /// Tells whether the gateway can record.
@@ -38,7 +42,7 @@ pub struct Details {
 /// The status is 200 while it can. Admins get details.
 #[utoipa::path(get, path = "/health", operation_id = "get_health", tag = "host", security((), ("bearer" = [])),
     responses((status = 200, body = Health), (status = 503, body = Health)))]
-pub async fn health(request: HttpRequest, gateway: web::Data<Gateway>) -> HttpResponse {
+pub async fn health(request: HttpRequest, gateway: web::Data<Gateway>, store: web::Data<Store>) -> HttpResponse {
     // Probes send no credential; that is not a refusal to be recorded.
     let shows_one = ["authorization", "x-api-key"].iter().any(|name| request.headers().contains_key(*name));
     let admin = if shows_one { Admin::extract(&request).await.ok() } else { None };
@@ -46,7 +50,8 @@ pub async fn health(request: HttpRequest, gateway: web::Data<Gateway>) -> HttpRe
     let details = match admin {
         Some(Admin(who)) => {
             let models = gateway.models(who.identity()).await.ok().map(|models| models.len());
-            Some(Details { version: env!("CARGO_PKG_VERSION"), can_record, models })
+            let chain_fault = store.chain_fault().map(|fault| fault.to_string());
+            Some(Details { version: env!("CARGO_PKG_VERSION"), can_record, models, chain_fault })
         }
         None => None,
     };

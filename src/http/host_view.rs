@@ -15,6 +15,7 @@ use crate::host::machine::{Machine, host_name};
 use crate::host::room::DiskMarks;
 use crate::host::watch::HostWatch;
 use crate::http::callers::Admin;
+use crate::http::checkpoints::CheckpointView;
 use crate::http::queue::HostState;
 use crate::http::reply::{ApiResult, answer};
 use crate::model::catalog::LoadedModel;
@@ -57,6 +58,8 @@ pub struct HostView {
     pub record: HostRecord,
     /// The newest backup: a scheduled one that still lies in its folder, or one that `lan-gateway backup` made; null: none is known.
     pub last_backup: Option<LastBackup>,
+    /// The newest checkpoint of the record; null: there is none yet.
+    pub last_checkpoint: Option<CheckpointView>,
     /// The upstreams, in the order of the configuration.
     pub hosts: Vec<HostUpstream>,
     /// What is wrong or could be better, the most urgent first.
@@ -159,7 +162,8 @@ pub struct LoadedView {
 /// Something that an admin should look into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HostWarning {
-    /// What must be mended: `gateway_silent` (told by `doctor` alone), `cannot_record`, `database_unusable`, `disk_full` (requests to models are refused), `upstream_down`,
+    /// What must be mended: `gateway_silent` (told by `doctor` alone), `cannot_record`, `database_unusable`,
+    /// `record_unproven` (the record or a checkpoint does not verify), `disk_full` (requests to models are refused), `upstream_down`,
     /// `model_missing` (no upstream has the default model), `certificate_unusable`, `first_password`, `upstream_open` (others reach
     /// it without the gateway), `folder_open` (others on this host can read the data folder), `config_open` (others can change the
     /// configuration file or read its secrets), `erasure_late` or `backup_late`. Hints: `disk_low`, `certificate_expires`,
@@ -198,8 +202,13 @@ impl HostView {
         config: &Config,
         watch: &HostWatch,
     ) -> HostView {
-        let (machine, (size, record), loaded, noted) =
-            tokio::join!(watch.machine(config), record_facts(store, accounts), gateway.loaded(), store.last_backup());
+        let (machine, (size, record), loaded, noted, checkpoint) = tokio::join!(
+            watch.machine(config),
+            record_facts(store, accounts),
+            gateway.loaded(),
+            store.last_backup(),
+            store.last_checkpoint()
+        );
         let backups = watch.backups.now();
         // What the guard saw is newer, and what it refuses requests by.
         let disk = gateway.audit().disk().or(machine.disk);
@@ -247,6 +256,7 @@ impl HostView {
             },
             // A row that can't be read tells of none.
             last_backup: LastBackup::of(backups.newest, noted.unwrap_or_default()),
+            last_checkpoint: checkpoint.unwrap_or_default().map(CheckpointView::from),
             hosts: upstreams
                 .map(|(((own, state), load), loaded)| HostUpstream::of(own, state, &load, loaded))
                 .collect(),
@@ -266,6 +276,7 @@ pub async fn record_facts(store: &Store, accounts: &Accounts) -> (Option<RecordS
         first_password: accounts.first_admin_waits(),
         late_erasures: late.unwrap_or_default(),
         reusable: size.map_or(0, |size| size.reusable),
+        chain_fault: store.chain_fault(),
     };
     (size, record)
 }

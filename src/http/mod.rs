@@ -23,6 +23,7 @@ pub mod address_quotas;
 pub mod audit;
 pub mod body;
 pub mod callers;
+pub mod checkpoints;
 pub mod client;
 pub mod configuration;
 pub mod connections;
@@ -152,6 +153,7 @@ routes! {
         "GET" "/api/v1/settings" Admin settings::list;
         "PATCH" "/api/v1/settings" Admin settings::change;
         "GET" "/api/v1/settings/file" Admin settings::of_file;
+        "GET" "/api/v1/checkpoints" Admin checkpoints::list;
         "GET" "/api/v1/exports" Admin exports::list;
         "POST" "/api/v1/exports" Admin exports::create_export;
         "POST" "/api/v1/incident-reports" Admin incident::make;

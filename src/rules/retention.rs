@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::store::Store;
-use crate::store::retention::{RetentionDays, RetentionRun};
+use crate::store::retention::{RetentionDays, RetentionRun, RetentionStep};
 use crate::store::words::Merge;
 
 /// Time between two runs while the settings stay as they are.
@@ -48,12 +48,13 @@ impl Retention {
         // What a run with other settings has begun is finished by the next one.
         match self.run.filter(|run| run.days == days) {
             Some(run) => {
-                let goes_on = self.store.retention_step(run, &mut self.merge).await?;
-                self.run = Some(run).filter(|_| goes_on);
-                if !goes_on && run.is_whole {
+                let step = self.store.retention_step(run, &mut self.merge).await?;
+                let is_over = step == RetentionStep::Over;
+                self.run = Some(run).filter(|_| !is_over);
+                if is_over && run.is_whole {
                     self.last = Some((days, Instant::now()));
                 }
-                Ok(goes_on)
+                Ok(step == RetentionStep::GoOn)
             }
             None => {
                 self.run = None;

@@ -14,7 +14,7 @@ use crate::auth::jwt::JwtKeys;
 use crate::base::clock::Timestamp;
 use crate::base::durable::{free_bytes, rename_new, sync_folder};
 use crate::base::owner;
-use crate::config::{CHECKPOINTS, Config};
+use crate::config::Config;
 use crate::serve::app::{RESTORING, SECRETS, lock};
 use crate::store::FILE;
 use crate::store::backup::{self, Backup, NewestRow};
@@ -46,7 +46,7 @@ pub fn restore(config: &Config, file: &Path, replace: bool) -> anyhow::Result<Re
         let _ = fs::remove_file(&restoring);
     })?;
     let old = exists.then(|| backup::newest_row(&database)).flatten();
-    let aside = move_aside(folder, exists)?;
+    let aside = move_aside(folder, exists, &config.audit.checkpoint_file(folder))?;
     fs::rename(&restoring, &database).context("can't put the backup in place")?;
     sync_folder(folder)?;
     // The start would make them, but also say that they were lost.
@@ -87,19 +87,18 @@ fn bring(file: &Path, restoring: &Path, bytes: u64) -> anyhow::Result<Backup> {
     Ok(Backup { file: file.to_owned(), ..checked })
 }
 
-/// Moves the database, its WAL, the keys and the checkpoints aside; returns where the database is now.
-fn move_aside(folder: &Path, exists: bool) -> anyhow::Result<Option<PathBuf>> {
+/// Moves the database, its WAL, its checkpoints and the keys aside; returns where the database is now.
+fn move_aside(folder: &Path, exists: bool, checkpoints: &Path) -> anyhow::Result<Option<PathBuf>> {
     let suffix = format!("before-restore-{}", Timestamp::now().compact());
     let aside = folder.join(format!("{FILE}.{suffix}"));
     let named = |base: &Path, end: &str| PathBuf::from(format!("{}{end}", base.display()));
     let database = folder.join(FILE);
+    // Their newest may be about rows that the backup doesn't have. The file may lie on a share, so it is tried first.
+    rename_existing(checkpoints, &named(checkpoints, &format!(".{suffix}")))?;
     for end in ["", "-wal", "-shm"] {
         rename_existing(&named(&database, end), &named(&aside, end))?;
     }
-    // Its checkpoints are about rows that the backup may not have.
-    for name in [SECRETS, CHECKPOINTS] {
-        rename_existing(&folder.join(name), &folder.join(format!("{name}.{suffix}")))?;
-    }
+    rename_existing(&folder.join(SECRETS), &folder.join(format!("{SECRETS}.{suffix}")))?;
     sync_folder(folder)?;
     Ok(exists.then_some(aside))
 }

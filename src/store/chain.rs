@@ -22,7 +22,7 @@ mod notes;
 
 pub use key::{CheckpointKey, public_key_in};
 pub use leaves::{HashedRow, hashed_rows};
-pub use notes::CheckpointRow;
+pub use notes::{CheckpointRow, last_checkpoint};
 
 /// What this process knows of the chain.
 #[derive(Default)]

@@ -9,6 +9,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::model::people::{Actor, User, UserRole};
 use crate::model::record::{Act, Kind};
+use crate::store::chain::chained_to;
 use crate::store::people::{check_acting_admin, find};
 use crate::store::schema::{erasure, exports, record, record_image, record_image_use, record_part, users};
 use crate::store::users::{bury, check_not_last_admin};
@@ -32,8 +33,14 @@ impl Store {
             bury(tx, user.id)?;
             tokens::bury_all(tx, user.id)?;
             diesel::insert_into(erasure::table).values(erasure::user_id.eq(user.id)).execute(tx.connection)?;
-            let detail = serde_json::json!({ "export": export.public_id, "lines": export.lines }).to_string();
-            audit::insert_act(tx.connection, tx.now, Act::UserDeleted, by.0, Some(user.id), Some(detail))?;
+            // The receipt of what is erased later, as the chain of the record has it.
+            let detail = serde_json::json!({
+                "export": export.public_id,
+                "lines": export.lines,
+                "upto_log_id": export.upto_log_id,
+                "sha256": export.sha256.map(|digest| hex(&digest)),
+            });
+            audit::insert_act(tx.connection, tx.now, Act::UserDeleted, by.0, Some(user.id), Some(detail.to_string()))?;
             Ok(())
         })
         .await
@@ -81,6 +88,11 @@ struct Receipt {
     finished_at_us: Option<i64>,
     upto_log_id: Option<i64>,
     lines: Option<i64>,
+    sha256: Option<Vec<u8>>,
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn digest_of(receipt: &str) -> Vec<u8> {
@@ -149,10 +161,24 @@ enum Erased {
     AllOf(i64),
 }
 
+/// Whether the act of the deletion is in the chain of the record. Nothing is erased before that.
+fn is_receipt_chained(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<bool> {
+    let act: Option<i64> = record::table
+        .filter(record::subject_id.eq(user_id))
+        .filter(record::act.eq(Act::UserDeleted.name()))
+        .select(diesel::dsl::max(record::log_id))
+        .first(tx.connection)?;
+    // An act that was removed for its age was in the chain long before.
+    Ok(act.unwrap_or(0) <= chained_to(tx.connection)?)
+}
+
 fn erase_batch(tx: &mut Tx<'_>) -> QueryResult<Erased> {
     let next: Option<(i64, i64)> =
         erasure::table.select((erasure::user_id, erasure::log_id)).first(tx.connection).optional()?;
     let Some((user_id, after)) = next else { return Ok(Erased::Nothing) };
+    if !is_receipt_chained(tx, user_id)? {
+        return Ok(Erased::Nothing);
+    }
     let mut rows: Vec<audit::Row> = record::table
         .filter(record::user_id.eq(user_id))
         .filter(record::log_id.gt(after))

@@ -9,6 +9,7 @@ use diesel::sql_types::BigInt;
 use crate::base::clock::Timestamp;
 use crate::config::settings::{Live, Settings};
 use crate::store::backup::{ReadAs, read_only};
+use crate::store::chain::last_checkpoint;
 use crate::store::file::{FILE, Text, quick_check_of};
 use crate::store::migrations::known;
 use crate::store::settings;
@@ -26,6 +27,14 @@ pub struct AtRest {
     pub reusable: u64,
     /// The settings, with what admins have changed.
     pub settings: Settings,
+    pub last_checkpoint: Option<SeenCheckpoint>,
+}
+
+/// The newest checkpoint of a database at rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenCheckpoint {
+    pub log_id: i64,
+    pub at: Timestamp,
 }
 
 /// What a look at the database of a folder gives.
@@ -118,6 +127,7 @@ fn facts(file: &mut SqliteConnection, start: Settings) -> QueryResult<AtRest> {
         growth_per_day: growth_per_day(file, Timestamp::now())?,
         reusable: reusable(file)?,
         settings: live.now(),
+        last_checkpoint: last_checkpoint(file)?.map(|row| SeenCheckpoint { log_id: row.log_id, at: row.at() }),
     })
 }
 

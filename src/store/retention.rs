@@ -1,7 +1,8 @@
 //! Retention: erases contents and removes rows that are older than the settings allow, in bounded batches that go on after a crash.
 //!
-//! Watermarks say up to which row contents are erased and rows are removed, and where the run began, for its act. Rows are removed
-//! from the beginning of the record only, and after their contents.
+//! A run writes its acts first: they are the receipts by which the chain of the record (docs/chain.md) knows that nothing was lost
+//! otherwise. Nothing is erased or removed before its receipt is in the chain, nor beyond it. Watermarks say how far receipts go
+//! and how far they were carried out. Rows are removed from the beginning of the record only, and after their contents.
 
 use std::time::Duration;
 
@@ -14,19 +15,25 @@ use crate::base::error::Error;
 use crate::config::settings::Settings;
 use crate::model::record::{Act, Kind};
 use crate::store::audit::{self, Row, last_before, set_watermark, watermark_of};
+use crate::store::chain::{chained_to, remove_links};
 use crate::store::schema::{record, record_image, record_image_use, record_part};
 use crate::store::words::{self, Merge};
 use crate::store::{Store, Tx, usage};
 
 /// The contents of every request that ended up to this row are erased.
 const ERASED: &str = "contents_erased";
-/// Where the run began whose act is not written yet.
-const ERASED_FROM: &str = "contents_erased_from";
+/// Up to this row receipts say so. Older versions wrote them afterwards, and kept here how far they did.
+const ERASED_RECEIPT: &str = "contents_erased_from";
+/// The words of what was erased up to this row have left the index and the WAL.
+const MERGED: &str = "contents_merged";
 /// Every row up to this one is removed.
 const REMOVED: &str = "rows_removed";
-const REMOVED_FROM: &str = "rows_removed_from";
-/// Rows that this run has removed.
+/// Up to this row receipts say so.
+const REMOVED_RECEIPT: &str = "rows_removed_from";
+/// Rows that an older version removed without a receipt yet.
 const REMOVED_ROWS: &str = "rows_removed_count";
+/// The row of the newest receipt.
+const RECEIPT: &str = "retention_receipt";
 /// When the host's clock was last believed, in microseconds.
 const CLOCK: &str = "retention_clock";
 
@@ -76,6 +83,17 @@ pub struct RetentionRun {
     pub is_whole: bool,
 }
 
+/// What comes after a step of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetentionStep {
+    /// Another step at once.
+    GoOn,
+    /// A receipt is not in the chain yet.
+    Wait,
+    /// The run is over.
+    Over,
+}
+
 enum Batch {
     More,
     Done,
@@ -101,25 +119,53 @@ impl Store {
         .await
     }
 
-    /// Erases or removes one batch, or finishes a part of the run; `merge` is the state of the search index. `false`: the run is
-    /// over.
-    pub async fn retention_step(&self, run: RetentionRun, merge: &mut Merge) -> Result<bool, Error> {
+    /// Writes a receipt, erases or removes one batch, or finishes a part of the run; `merge` is the state of the search index.
+    pub async fn retention_step(&self, run: RetentionRun, merge: &mut Merge) -> Result<RetentionStep, Error> {
+        if self.write_receipt(expired(run)).await? {
+            return Ok(RetentionStep::Wait);
+        }
         if let Batch::More = self.write(move |tx| Ok(erase_batch(tx, run.erase_to)?)).await? {
-            return Ok(true);
+            return Ok(RetentionStep::GoOn);
         }
-        if self.finish_erasing(run.days, merge).await? {
-            return Ok(true);
+        if self.finish_erasing(merge).await? {
+            return Ok(RetentionStep::GoOn);
         }
-        if let Batch::More = self.write(move |tx| Ok(remove_batch(tx, run.remove_to)?)).await? {
-            return Ok(true);
+        if self.write_receipt(removal(run)).await? {
+            return Ok(RetentionStep::Wait);
         }
-        self.write(move |tx| Ok(note_removed(tx, run.days)?)).await?;
-        Ok(false)
+        Ok(match self.write(move |tx| Ok(remove_batch(tx, run.remove_to)?)).await? {
+            Batch::More => RetentionStep::GoOn,
+            Batch::Done => RetentionStep::Over,
+        })
     }
 
-    /// Takes the erased words out of the index, empties the WAL and writes the act. `false`: there is nothing more to do.
-    async fn finish_erasing(&self, days: RetentionDays, merge: &mut Merge) -> Result<bool, Error> {
-        let (from, to, requests) = self.read(erased_in_run).await?;
+    /// Writes a receipt if it is needed. `true`: the newest one is not in the chain yet.
+    async fn write_receipt(
+        &self,
+        find: impl FnOnce(&mut SqliteConnection) -> QueryResult<Option<NewReceipt>> + Send + 'static,
+    ) -> Result<bool, Error> {
+        if let Some(NewReceipt { watermark, to, act }) = self.read(find).await? {
+            self.write(move |tx| {
+                if let Some((act, detail)) = act {
+                    let row = audit::insert_act(tx.connection, tx.now, act, None, None, Some(detail.to_string()))?;
+                    set_watermark(tx.connection, RECEIPT, row)?;
+                }
+                if watermark == REMOVED_RECEIPT {
+                    set_watermark(tx.connection, REMOVED_ROWS, 0)?;
+                }
+                Ok(set_watermark(tx.connection, watermark, to)?)
+            })
+            .await?;
+        }
+        self.read(|connection| Ok(chained_to(connection)? < watermark_of(connection, RECEIPT)?)).await
+    }
+
+    /// Takes the erased words out of the index and empties the WAL. `false`: there is nothing more to do.
+    async fn finish_erasing(&self, merge: &mut Merge) -> Result<bool, Error> {
+        let (from, to, requests) = self.read(unmerged).await?;
+        if from >= to {
+            return Ok(false);
+        }
         if requests > 0 {
             let step = *merge;
             if self.write(move |tx| Ok(words::merge_some(tx.connection, step)?)).await? {
@@ -130,26 +176,8 @@ impl Store {
             tokio::time::sleep(REST_BEFORE_TRUNCATION).await;
             self.truncate_wal().await?;
         }
-        if from < to {
-            self.write(move |tx| {
-                set_watermark(tx.connection, ERASED_FROM, to)?;
-                if requests > 0 {
-                    let days = days.of_contents();
-                    let detail =
-                        json!({ "from_log_id": from + 1, "to_log_id": to, "requests": requests, "days": days });
-                    audit::insert_act(
-                        tx.connection,
-                        tx.now,
-                        Act::ContentsExpired,
-                        None,
-                        None,
-                        Some(detail.to_string()),
-                    )?;
-                }
-                Ok(())
-            })
-            .await?;
-        }
+        // After a crash before this, it is done again.
+        self.write(move |tx| Ok(set_watermark(tx.connection, MERGED, to)?)).await?;
         Ok(false)
     }
 
@@ -190,23 +218,64 @@ fn ended() -> [&'static str; 2] {
     [Kind::Result.name(), Kind::Refusal.name()]
 }
 
-/// Returns the range of a run whose act is not written yet, and how many requests and refusals it has.
-fn erased_in_run(connection: &mut SqliteConnection) -> QueryResult<(i64, i64, i64)> {
-    let (from, to) = (watermark_of(connection, ERASED_FROM)?, erased_to(connection)?);
-    let requests = match from < to {
-        true => record::table
-            .filter(record::log_id.gt(from))
-            .filter(record::log_id.le(to))
-            .filter(record::kind.eq_any(ended()))
-            .count()
-            .get_result(connection)?,
-        false => 0,
-    };
+fn count_ended(connection: &mut SqliteConnection, from: i64, to: i64) -> QueryResult<i64> {
+    record::table
+        .filter(record::log_id.gt(from))
+        .filter(record::log_id.le(to))
+        .filter(record::kind.eq_any(ended()))
+        .count()
+        .get_result(connection)
+}
+
+/// A receipt to be written: up to which row it goes, and its act. Without an act there is nothing to erase or remove.
+struct NewReceipt {
+    watermark: &'static str,
+    to: i64,
+    act: Option<(Act, serde_json::Value)>,
+}
+
+/// Finds the receipt that a run needs before it erases.
+fn expired(run: RetentionRun) -> impl FnOnce(&mut SqliteConnection) -> QueryResult<Option<NewReceipt>> {
+    move |connection| {
+        // What an older version has erased needs one, too.
+        let (from, to) = (watermark_of(connection, ERASED_RECEIPT)?, run.erase_to.max(erased_to(connection)?));
+        if from >= to {
+            return Ok(None);
+        }
+        let requests = count_ended(connection, from, to)?;
+        let days = run.days.of_contents();
+        let detail = json!({ "from_log_id": from + 1, "to_log_id": to, "requests": requests, "days": days });
+        let act = (requests > 0).then_some((Act::ContentsExpired, detail));
+        Ok(Some(NewReceipt { watermark: ERASED_RECEIPT, to, act }))
+    }
+}
+
+/// Finds the receipt that a run needs before it removes rows.
+fn removal(run: RetentionRun) -> impl FnOnce(&mut SqliteConnection) -> QueryResult<Option<NewReceipt>> {
+    move |connection| {
+        let from = watermark_of(connection, REMOVED_RECEIPT)?;
+        let to = run.remove_to.min(erased_to(connection)?).max(removed_to(connection)?);
+        if from >= to {
+            return Ok(None);
+        }
+        let rows: i64 = record::table.filter(record::log_id.le(to)).count().get_result(connection)?;
+        let rows = rows + watermark_of(connection, REMOVED_ROWS)?;
+        let detail = json!({ "from_log_id": from + 1, "to_log_id": to, "rows": rows, "days": run.days.record });
+        let act = (rows > 0).then_some((Act::RowsRemoved, detail));
+        Ok(Some(NewReceipt { watermark: REMOVED_RECEIPT, to, act }))
+    }
+}
+
+/// Returns the range whose words may still be in the index, and how many requests and refusals it has.
+fn unmerged(connection: &mut SqliteConnection) -> QueryResult<(i64, i64, i64)> {
+    let (from, to) = (watermark_of(connection, MERGED)?, erased_to(connection)?);
+    let requests = if from < to { count_ended(connection, from, to)? } else { 0 };
     Ok((from, to, requests))
 }
 
 fn erase_batch(tx: &mut Tx<'_>, to: i64) -> QueryResult<Batch> {
     let after = erased_to(tx.connection)?;
+    let to = to.min(watermark_of(tx.connection, ERASED_RECEIPT)?);
     if after >= to {
         return Ok(Batch::Done);
     }
@@ -261,7 +330,7 @@ fn erase(connection: &mut SqliteConnection, log_id: i64) -> QueryResult<()> {
 }
 
 fn remove_batch(tx: &mut Tx<'_>, to: i64) -> QueryResult<Batch> {
-    let to = to.min(erased_to(tx.connection)?);
+    let to = to.min(erased_to(tx.connection)?).min(watermark_of(tx.connection, REMOVED_RECEIPT)?);
     if watermark_of(tx.connection, REMOVED)? >= to {
         return Ok(Batch::Done);
     }
@@ -278,26 +347,10 @@ fn remove_batch(tx: &mut Tx<'_>, to: i64) -> QueryResult<Batch> {
         Some(last) if rows.len() as i64 == REMOVED_PER_BATCH => last.log_id,
         _ => to,
     };
-    let removed = diesel::delete(record::table.filter(record::log_id.le(upto))).execute(tx.connection)?;
-    let before = watermark_of(tx.connection, REMOVED_ROWS)?;
-    set_watermark(tx.connection, REMOVED_ROWS, before + removed as i64)?;
+    diesel::delete(record::table.filter(record::log_id.le(upto))).execute(tx.connection)?;
+    remove_links(tx.connection, upto)?;
     set_watermark(tx.connection, REMOVED, upto)?;
     Ok(Batch::More)
-}
-
-/// Writes the act of a run that has removed rows.
-fn note_removed(tx: &mut Tx<'_>, days: RetentionDays) -> QueryResult<()> {
-    let (from, to) = (watermark_of(tx.connection, REMOVED_FROM)?, watermark_of(tx.connection, REMOVED)?);
-    let rows = watermark_of(tx.connection, REMOVED_ROWS)?;
-    if rows > 0 {
-        let detail = json!({ "from_log_id": from + 1, "to_log_id": to, "rows": rows, "days": days.record });
-        audit::insert_act(tx.connection, tx.now, Act::RowsRemoved, None, None, Some(detail.to_string()))?;
-        set_watermark(tx.connection, REMOVED_ROWS, 0)?;
-    }
-    if from < to {
-        set_watermark(tx.connection, REMOVED_FROM, to)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -734,6 +734,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/settings", "settings list"),
     ("PATCH", "/api/v1/settings", "settings set"),
     ("GET", "/api/v1/settings/file", "settings file"),
+    ("GET", "/api/v1/checkpoints", "checkpoints"),
     ("GET", "/api/v1/exports", "record exports"),
     ("POST", "/api/v1/exports", "export"),
     ("GET", "/api/v1/exports/{id}", "export"),

@@ -255,7 +255,7 @@ async fn scripts_get_one_object_with_stable_names() {
         )
     );
     assert_eq!(names(&told["configuration"]), words("file variables"));
-    assert_eq!(names(&told["database"]), words("bytes state checked_seconds"));
+    assert_eq!(names(&told["database"]), words("bytes state checked_seconds last_checkpoint"));
     assert_eq!(names(&told["upstreams"][0]), words("name kind url up error models slots"));
     let found = told["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == "no_effect").unwrap();
     assert_eq!(names(found), words("code message remedy failure"));

@@ -12,13 +12,15 @@ use diesel::prelude::*;
 use lan_gateway::base::secret::Secret;
 use lan_gateway::config::Config;
 use lan_gateway::config::settings::Live;
+use lan_gateway::model::commitment::{Committed, SALT_OF_ACTS, commitment_to};
 use lan_gateway::model::people::Actor;
 use lan_gateway::rules::tokens::{Tokens, Wish};
-use lan_gateway::serve::app::people;
+use lan_gateway::serve::app::{SECRETS, people};
+use lan_gateway::store::audit::commitment_of_result;
+use lan_gateway::store::chain::CheckpointKey;
 use lan_gateway::store::schema::{record, record_part};
 use lan_gateway::store::users::Pending;
 use lan_gateway::store::{FILE, Store};
-use ring::hmac;
 use serde_json::{Value, json};
 
 mod words;
@@ -134,6 +136,8 @@ async fn main() -> anyhow::Result<()> {
     while store.follow_usage(lan_gateway::provider::canonical).await? {}
     eprintln!("usage after {:.0} s", began.elapsed().as_secs_f64());
     while store.follow_words().await? {}
+    let key = CheckpointKey::load(&folder.join(SECRETS), &store).await?;
+    while store.follow_chain(&key).await? {}
     store.advance_closed().await?;
     // While the last checkpoint runs, this is refused.
     while store.truncate_wal().await.is_err() {
@@ -287,8 +291,10 @@ impl History {
         let (at_us, request_id) = (row.at_us, row.request_id);
         let row =
             Row { kind: "act", at_us, request_id, user_id: Some(1), subject_id, act: Some(act), ..Row::default() };
-        let log_id = self.push(row);
-        self.contents(log_id, 0, vec![("detail", json!({ "log_id": log_id / 2 }).to_string().into_bytes())]);
+        let detail = json!({ "log_id": self.next_log_id / 2 }).to_string().into_bytes();
+        let commitment = Some(commitment_to(&SALT_OF_ACTS, Committed::Detail, &detail).to_vec());
+        let log_id = self.push(Row { commitment, ..row });
+        self.contents(log_id, 0, vec![("detail", detail)]);
     }
 
     fn refusal(&mut self, row: Row) {
@@ -309,22 +315,30 @@ impl History {
             kind: "intent",
             provider: Some("ollama"),
             attempt: Some(1),
-            commitment: Some(commitment(&salt, &[(1, &body)])),
+            commitment: Some(commitment_to(&salt, Committed::Request, &body).to_vec()),
             ..row
         };
         let address = format!("192.168.1.{}", 10 + intent.user_id.unwrap_or(0));
         let log_id = self.push(intent.clone());
-        let mut before = vec![("request", body), ("salt", salt.to_vec()), ("address", address.into_bytes())];
+        let mut before = vec![("request", body), ("origin", [&salt[..], address.as_bytes()].concat())];
         if self.dice.chance(0.1) {
             before.push(("notes", b"ignored: user".to_vec()));
         }
         let next = before.len() as i64;
+        let mut covered = before[1..].to_vec();
         self.contents(log_id, 0, before);
 
         let (outcome, reason, status, _) = OUTCOMES[self.dice.weighted(&OUTCOMES.map(|(.., weight)| weight))];
         let answered = reason.is_none();
         let words = if answered { self.dice.around(60.0, 0.8) as usize + 1 } else { 0 };
         let (answer, calls) = self.answer(&intent, words);
+        // As segments of 16 KiB, or of a quarter of a second, bring it.
+        let mut after: Vec<_> = answer.chunks(600).map(|segment| ("answer", segment.to_vec())).collect();
+        if !calls.is_empty() {
+            after.push(("tool_calls", calls));
+        }
+        covered.extend_from_slice(&after);
+        let commitment = commitment_of_result(covered.iter().map(|(kind, body)| (*kind, body.as_slice())));
         let queued = self.dice.exponential(400_000.0);
         let gpu = 150_000.0 + 25_000.0 * words as f64;
         let result = Row {
@@ -341,16 +355,11 @@ impl History {
             first_token_us: answered.then_some((queued + 150_000.0) as i64),
             total_us: Some((queued + gpu + 2_000.0) as i64),
             gpu_us: answered.then_some(gpu as i64),
-            commitment: Some(commitment(&salt, &[(2, &answer), (3, b""), (4, &calls)])),
+            commitment: commitment.map(|commitment| commitment.to_vec()),
             ..intent
         };
         self.now += queued + gpu + 2_000.0;
         self.push(Row { at_us: self.at(), ..result });
-        // As segments of 16 KiB, or of a quarter of a second, bring it.
-        let mut after: Vec<_> = answer.chunks(600).map(|segment| ("answer", segment.to_vec())).collect();
-        if !calls.is_empty() {
-            after.push(("tool_calls", calls));
-        }
         self.contents(log_id, next, after);
     }
 
@@ -400,16 +409,4 @@ impl History {
         };
         (text, calls)
     }
-}
-
-/// As `rules/audit` computes it, written once more: HMAC-SHA-256(salt, 0x01, then kind, length and bytes of each).
-fn commitment(salt: &[u8], contents: &[(u8, &[u8])]) -> Vec<u8> {
-    let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, salt));
-    mac.update(&[0x01]);
-    for (kind, bytes) in contents {
-        mac.update(&[*kind]);
-        mac.update(&(bytes.len() as u64).to_be_bytes());
-        mac.update(bytes);
-    }
-    mac.sign().as_ref().to_vec()
 }

@@ -155,14 +155,14 @@ class History:
         request_id = self.request_id(at)
         intent = self.row("intent", at, request_id=request_id, provider="ollama", attempt=1, commitment=commitment(salt, (1, body)), **who)
         address = f"192.168.1.{20 + self.people[name]}"
-        self.parts(intent, 0, ("request", body), ("salt", salt), ("address", address.encode()))
+        self.parts(intent, 0, ("request", body), ("origin", salt + address.encode()))
         self.row("result", at + queued + read + answered, request_id=request_id, intent_id=intent, provider="ollama", attempt=1,
                  host="local", model_served=model, outcome=outcome, reason=reason, status=status, prompt_tokens=prompt,
                  answer_tokens=None if failed else written, queued_us=queued, first_token_us=None if failed else queued + read,
                  total_us=queued + read + answered + 3000, gpu_us=read + answered, load_us=8000, prompt_us=read, answer_us=answered,
-                 commitment=commitment(salt, (2, text), (3, b""), (4, b"")), **who)
+                 commitment=commitment(salt, *[(2, text)] * bool(text), (6, address.encode())), **who)
         if text:
-            self.parts(intent, 3, ("answer", text))
+            self.parts(intent, 2, ("answer", text))
 
     def who(self, habit):
         name, token, model, *_ = habit
@@ -191,7 +191,7 @@ class History:
 
 
 def commitment(salt, *contents):
-    mac = hmac.new(salt, b"\x01", hashlib.sha256)
+    mac = hmac.new(salt, b"\x02", hashlib.sha256)
     for kind, body in contents:
         mac.update(bytes([kind]) + len(body).to_bytes(8, "big") + body)
     return mac.digest()

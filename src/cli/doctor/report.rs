@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::config::{Origin, Upstream, UpstreamSlots};
 use crate::host::findings::{Finding, FindingCode, UpstreamFacts, bytes};
 use crate::model::provider_kind::ProviderKind;
+use crate::store::look::SeenCheckpoint;
 
 /// Everything that was looked at. docs/runbook.md names the fields; scripts rely on them.
 #[derive(Debug, Serialize)]
@@ -72,6 +73,21 @@ pub struct DatabaseReport {
     pub state: &'static str,
     /// How long reading all of it took; null: only the beginning was read.
     pub checked_seconds: Option<f64>,
+    /// The newest checkpoint; null: there is none, or the database was not read.
+    pub last_checkpoint: Option<CheckpointReport>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct CheckpointReport {
+    /// The last row of the record that it covers.
+    log_id: i64,
+    at: String,
+}
+
+impl From<SeenCheckpoint> for CheckpointReport {
+    fn from(seen: SeenCheckpoint) -> Self {
+        CheckpointReport { log_id: seen.log_id, at: seen.at.rfc3339() }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -158,6 +174,8 @@ impl DoctorReport {
             format!("files          {}", self.open_files),
         ];
         lines.extend(self.database());
+        let checkpoint = self.database.last_checkpoint.as_ref();
+        lines.extend(checkpoint.map(|last| format!("checkpoint     of {}, up to row {}", last.at, last.log_id)));
         lines.push(format!("backups        {}", self.backups));
         lines.extend(self.upstreams.iter().flat_map(|upstream| upstream.lines(&self.default_model)));
         if self.findings.is_empty() {

@@ -24,6 +24,7 @@ pub enum FindingCode {
     GatewaySilent,
     CannotRecord,
     DatabaseUnusable,
+    RecordUnproven,
     DiskFull,
     UpstreamDown,
     ModelMissing,
@@ -46,10 +47,11 @@ pub enum FindingCode {
 words_schema!(impl FindingCode, "What is wrong.", FindingCode::ALL.map(FindingCode::name));
 
 impl FindingCode {
-    pub const ALL: [FindingCode; 20] = [
+    pub const ALL: [FindingCode; 21] = [
         FindingCode::GatewaySilent,
         FindingCode::CannotRecord,
         FindingCode::DatabaseUnusable,
+        FindingCode::RecordUnproven,
         FindingCode::DiskFull,
         FindingCode::UpstreamDown,
         FindingCode::ModelMissing,
@@ -74,6 +76,7 @@ impl FindingCode {
             FindingCode::GatewaySilent => "gateway_silent",
             FindingCode::CannotRecord => "cannot_record",
             FindingCode::DatabaseUnusable => "database_unusable",
+            FindingCode::RecordUnproven => "record_unproven",
             FindingCode::DiskFull => "disk_full",
             FindingCode::UpstreamDown => "upstream_down",
             FindingCode::ModelMissing => "model_missing",
@@ -100,12 +103,13 @@ impl FindingCode {
     }
 
     /// Returns whether it must be mended: requests fail, others get at what is not theirs, or what was promised (an erasure, a
-    /// backup) is not done. Everything else is a hint.
+    /// backup, a record that proves itself) is not done. Everything else is a hint.
     pub fn is_failure(self) -> bool {
         match self {
             FindingCode::GatewaySilent
             | FindingCode::CannotRecord
             | FindingCode::DatabaseUnusable
+            | FindingCode::RecordUnproven
             | FindingCode::DiskFull
             | FindingCode::UpstreamDown
             | FindingCode::ModelMissing

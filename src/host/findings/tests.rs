@@ -58,7 +58,7 @@ fn found(case: &Case) -> Vec<Finding> {
         upstreams: case.upstreams.clone(),
         database: case.database.clone(),
         is_silent: case.is_silent,
-        record: case.record,
+        record: case.record.clone(),
         backups: case.backups.clone(),
         now: Timestamp::parse("2026-03-01T00:00:00Z").unwrap(),
     })
@@ -106,6 +106,7 @@ fn everything_at_once_is_told_in_order_each_with_a_remedy() {
             first_password: true,
             late_erasures: 2,
             reusable: 0,
+            chain_fault: Some("row 7 was changed".into()),
         },
         listen: "0.0.0.0:7000",
         certificate: Some(Ok(certificate("2026-01-01T00:00:00Z", "2026-03-02T00:00:00Z"))),
@@ -131,7 +132,7 @@ fn everything_at_once_is_told_in_order_each_with_a_remedy() {
     assert!(found.iter().all(|finding| !finding.message.is_empty() && !finding.remedy.is_empty()));
     assert!(found.iter().all(|finding| !finding.message.ends_with('.') && !finding.remedy.ends_with('.')));
     let failures = found.iter().filter(|finding| finding.code.is_failure()).count();
-    assert_eq!(failures, 13);
+    assert_eq!(failures, 14);
     assert!(FindingCode::ALL.is_sorted_by_key(|code| !code.is_failure()), "failures come first");
 }
 

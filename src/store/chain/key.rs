@@ -67,6 +67,12 @@ impl CheckpointKey {
         Ok(CheckpointKey { pair: Arc::new(pair), made_after: file.made_after_log_id })
     }
 
+    /// Returns a key without a file and a row of the record.
+    #[cfg(test)]
+    pub fn for_tests() -> CheckpointKey {
+        CheckpointKey { pair: Arc::new(pair_of(&[7; SEED_BYTES]).unwrap()), made_after: 0 }
+    }
+
     /// Returns the key that checkpoints are verified with.
     pub fn public(&self) -> [u8; PUBLIC_KEY_BYTES] {
         let mut key = [0; PUBLIC_KEY_BYTES];

@@ -302,3 +302,30 @@ async fn links_are_removed_up_to_the_last_one_whose_rows_are_gone() {
     assert_eq!(stage.check().await, None);
     stage.store.close();
 }
+
+#[tokio::test]
+async fn contents_of_a_deleted_person_are_erased_once_the_act_is_in_the_chain() {
+    let stage = Stage::new().await;
+    stage.run(
+        "INSERT INTO record (log_id, kind, at_us, request_id, user_id) VALUES (2, 'intent', 1, zeroblob(16), 7); \
+         INSERT INTO record (log_id, kind, at_us, request_id, user_id, intent_id) VALUES (3, 'result', 1, zeroblob(16), 7, 2); \
+         INSERT INTO record_part (log_id, part, kind, body) VALUES (2, 0, 'request', 'zebra')",
+    );
+    stage.follow().await;
+    while stage.store.follow_words().await.unwrap() {}
+    stage.run("INSERT INTO erasure (user_id) VALUES (7)");
+    let delete = |tx: &mut crate::store::Tx<'_>| {
+        Ok(audit::insert_act(tx.connection, tx.now, Act::UserDeleted, None, Some(7), Some("{}".into()))?)
+    };
+    stage.store.write(delete).await.unwrap();
+    let mut merge = crate::store::words::Merge::Begin;
+
+    assert!(!stage.store.erase_some(&mut merge).await.unwrap(), "its receipt is not in the chain");
+    assert_eq!(stage.store.contents(2).await.unwrap().len(), 1);
+    stage.follow().await;
+    assert!(stage.store.erase_some(&mut merge).await.unwrap());
+
+    assert!(stage.store.contents(2).await.unwrap().is_empty());
+    assert_eq!(stage.check().await, None);
+    stage.store.close();
+}

@@ -8,6 +8,7 @@ use super::*;
 use crate::config::settings::{Live, Settings};
 use crate::provider;
 use crate::store::audit::Wanted;
+use crate::store::chain::CheckpointKey;
 use crate::store::exports::ReadSoFar;
 use crate::store::search::Search;
 
@@ -63,7 +64,22 @@ async fn begin(store: &Store, contents: u32, record: u32) -> RetentionRun {
 async fn retain(store: &Store, contents: u32, record: u32) {
     let run = begin(store, contents, record).await;
     let mut merge = Merge::Begin;
-    while store.retention_step(run, &mut merge).await.unwrap() {}
+    loop {
+        match store.retention_step(run, &mut merge).await.unwrap() {
+            RetentionStep::GoOn => {}
+            RetentionStep::Wait => chain(store).await,
+            RetentionStep::Over => break,
+        }
+    }
+}
+
+async fn chain(store: &Store) {
+    while store.follow_chain(&CheckpointKey::for_tests()).await.unwrap() {}
+}
+
+async fn verifies(store: &Store) -> bool {
+    store.check_chain(&CheckpointKey::for_tests(), None).await.unwrap();
+    store.chain_fault().is_none()
 }
 
 async fn finds(store: &Store, word: &str) -> usize {
@@ -135,8 +151,14 @@ async fn a_run_that_was_cut_short_goes_on_after_a_restart_and_has_one_act() {
     run(&store, rows).await;
     follow(&store).await;
     let cut = begin(&store, 1, 2).await;
-    assert!(store.retention_step(cut, &mut Merge::Begin).await.unwrap());
-    assert_eq!(number(&store, "SELECT count(DISTINCT log_id) FROM record_part").await, requests - ERASED_PER_BATCH);
+    let step = async || store.retention_step(cut, &mut Merge::Begin).await.unwrap();
+    assert_eq!((step().await, step().await), (RetentionStep::Wait, RetentionStep::Wait), "its receipt is not chained");
+    assert_eq!(number(&store, "SELECT count(DISTINCT log_id) FROM record_part WHERE kind <> 'detail'").await, requests);
+    chain(&store).await;
+    assert_eq!(step().await, RetentionStep::GoOn);
+    let left = "SELECT count(DISTINCT log_id) FROM record_part WHERE kind <> 'detail'";
+    assert_eq!(number(&store, left).await, requests - ERASED_PER_BATCH);
+    assert_eq!(details(&store, "contents_expired").await[0]["requests"], requests, "the receipt says so before");
     store.close();
 
     let store = open(folder.path());
@@ -148,6 +170,13 @@ async fn a_run_that_was_cut_short_goes_on_after_a_restart_and_has_one_act() {
     assert_eq!((told.len(), &told[0]["requests"]), (1, &json!(requests)));
     let told = details(&store, "rows_removed").await;
     assert_eq!(told, [json!({ "from_log_id": 1, "to_log_id": 2 * requests, "rows": 2 * requests, "days": 2 })]);
+    chain(&store).await;
+    assert!(verifies(&store).await, "{:?}", store.chain_fault());
+    assert_eq!(
+        number(&store, "SELECT min(first_log_id) FROM chain").await,
+        1,
+        "the last link of what was removed stays"
+    );
     store.close();
 }
 
@@ -233,5 +262,48 @@ async fn an_export_breaks_off_when_what_it_has_not_read_is_erased() {
     let so_far = ReadSoFar { read_to: 0, erased_to: 2 };
     let erased = store.export_contents(vec![(1, Some(7))], 1, later.deleted, so_far).await.unwrap();
     assert!(erased[0].is_empty(), "an export that begins later shows them as erased");
+    store.close();
+}
+
+#[tokio::test]
+async fn what_an_older_version_erased_and_removed_without_its_act_gets_a_receipt() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let now = Timestamp::now().0;
+    run(&store, at(1, now - 9 * DAY_US, "zebra") + &at(3, now - 9 * DAY_US, "walrus") + &at(5, now, "okapi")).await;
+    follow(&store).await;
+    let begun = "DELETE FROM record_part WHERE log_id IN (1, 3); DELETE FROM record WHERE log_id <= 2; \
+        INSERT INTO watermark (name, log_id) VALUES ('contents_erased', 4), ('rows_removed', 2), ('rows_removed_count', 2);";
+    run(&store, begun.into()).await;
+
+    // The settings were changed meanwhile: nothing more is old.
+    retain(&store, 1000, 1000).await;
+
+    let told = details(&store, "contents_expired").await;
+    assert_eq!(told, [json!({ "from_log_id": 1, "to_log_id": 4, "requests": 1, "days": 1000 })]);
+    let told = details(&store, "rows_removed").await;
+    assert_eq!(told, [json!({ "from_log_id": 1, "to_log_id": 2, "rows": 2, "days": 1000 })]);
+    store.close();
+}
+
+#[tokio::test]
+async fn links_go_with_their_rows_and_the_rest_of_the_chain_verifies() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let now = Timestamp::now().0;
+    for (log_id, days) in [(1, 9), (3, 8), (5, 7), (7, 0)] {
+        run(&store, at(log_id, now - days * DAY_US - MINUTE_US, "yak")).await;
+        chain(&store).await;
+        store.make_checkpoint().await.unwrap().unwrap();
+    }
+    follow(&store).await;
+
+    retain(&store, 0, 7).await;
+
+    chain(&store).await;
+    assert_eq!(number(&store, "SELECT min(log_id) FROM record").await, 7);
+    assert_eq!(number(&store, "SELECT min(log_id) FROM chain").await, 6);
+    assert_eq!(number(&store, "SELECT min(log_id) FROM checkpoints").await, 6);
+    assert!(verifies(&store).await, "{:?}", store.chain_fault());
     store.close();
 }

@@ -3,6 +3,7 @@
 use crate::base::clock::Timestamp;
 use crate::config::Config;
 use crate::host::findings::{CERTIFICATE_DAYS_MIN, FindingCode};
+use crate::http::checkpoints::CheckpointView;
 use crate::http::host_view::HostView;
 use crate::http::pages::format::{PageTimes, bytes};
 use crate::http::pages::words::counted;
@@ -28,6 +29,7 @@ fn sentence_of(code: FindingCode, view: &HostView, config: &Config) -> Option<St
         FindingCode::GatewaySilent => "The gateway responds.".to_owned(),
         FindingCode::CannotRecord => "The record is written.".to_owned(),
         FindingCode::DatabaseUnusable => "The database is one of this version.".to_owned(),
+        FindingCode::RecordUnproven => "The newest part of the record was not changed.".to_owned(),
         FindingCode::DiskFull => {
             let min = view.record.disk_free_bytes_min?;
             format!("Requests are answered as long as {} of the data disk are free.", bytes(min))
@@ -103,6 +105,11 @@ pub fn facts(view: &HostView, config: &Config, times: &PageTimes) -> Vec<CheckFa
         let value = format!("{at}: {}, {}", backup.file, bytes(backup.bytes));
         facts.push(CheckFact { is_long: true, ..fact("The last backup", value) });
     }
+    if let Some(CheckpointView { log_id, at, head, .. }) = &view.last_checkpoint {
+        let at = Timestamp::parse(at).map(|at| times.minute(at).text).unwrap_or_default();
+        let value = format!("{at}: up to row {log_id}, {head}");
+        facts.push(CheckFact { is_long: true, ..fact("The last checkpoint", value) });
+    }
     for host in &view.hosts {
         let state = match (host.state, host.latency_ms) {
             ("up", Some(latency)) => format!("answers in {latency} ms"),
@@ -147,6 +154,7 @@ mod tests {
                 disk_free_bytes_warn: None,
             },
             last_backup: Some(LastBackup { at: "2026-11-29T03:00:00Z".into(), bytes: 1000, file: "b.db".into() }),
+            last_checkpoint: None,
             hosts: vec![HostUpstream {
                 name: "local".into(),
                 kind: "ollama",

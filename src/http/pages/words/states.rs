@@ -126,6 +126,7 @@ pub fn warning(code: &str) -> Word {
         "gateway_silent" => Some("The gateway does not answer"),
         "cannot_record" => Some("The record can't be written"),
         "database_unusable" => Some("The database can't be used"),
+        "record_unproven" => Some("The record was changed"),
         "disk_full" => Some("The data disk is full, so nothing is answered"),
         "upstream_down" => Some("A model server does not answer"),
         "model_missing" => Some("The default model is missing"),
@@ -156,9 +157,8 @@ pub fn finding(message: &str) -> String {
 /// Returns icon and colour of a warning.
 pub fn look_of_warning(code: &str) -> (&'static str, &'static str) {
     match code {
-        "gateway_silent" | "cannot_record" | "database_unusable" | "upstream_down" | "model_missing" => {
-            ("circle-alert", "bad")
-        }
+        "gateway_silent" | "cannot_record" | "database_unusable" | "record_unproven" | "upstream_down"
+        | "model_missing" => ("circle-alert", "bad"),
         "certificate_unusable" => ("lock", "bad"),
         "disk_full" => ("hard-drive", "bad"),
         "disk_low" => ("hard-drive", "warn"),

@@ -54,11 +54,11 @@ fn people_are_let_in_and_what_they_wrote_is_read() {
     );
     assert_eq!(
         told(Act::ContentsExpired, None, None, json!({ "requests": 1204, "days": 30 })),
-        "the gateway erased the prompts and answers of 1,204 requests for their age, more than 30 days"
+        "the gateway began to erase the prompts and answers of 1,204 requests for their age, more than 30 days"
     );
     assert_eq!(
         told(Act::RowsRemoved, None, None, json!({ "rows": 1, "days": 365 })),
-        "the gateway removed 1 row of the record for their age, more than 365 days"
+        "the gateway began to remove 1 row of the record for their age, more than 365 days"
     );
     assert_eq!(
         told(Act::ExportFinished, MARIA, ANN, json!({ "lines": 1204 })),
