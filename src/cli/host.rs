@@ -70,7 +70,7 @@ impl HostApi {
     pub async fn close(self) -> anyhow::Result<()> {
         let Some(Alone { app, control }) = self.alone else { return Ok(()) };
         control.stop().await;
-        chain::finish(&app).await;
+        chain::catch_up(&app).await;
         app.close();
         let folder = &app.config.data_dir;
         owner::hand_over_all(folder).with_context(|| format!("files in {} may belong to root now", folder.display()))

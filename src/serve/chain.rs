@@ -29,6 +29,9 @@ const BEAT: Duration = Duration::from_secs(5);
 /// How long the end of the chain may take at a stop; what is left then, the next start chains.
 pub const FINISH_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// How long a command waits for the chain at its end.
+const CATCH_UP_MAX: Duration = Duration::from_secs(1);
+
 /// Checkpoints that the file lacks and gets at once: more are in the database alone.
 const LATE_NOTES_MAX: i64 = 100;
 
@@ -78,6 +81,13 @@ pub async fn finish(app: &App) {
         Ok(Ok(())) => {}
         Ok(Err(cause)) => warn!(cause = format!("{cause:#}"), "the chain of the record is not up to date"),
         Err(_) => info!("the chain of the record is not up to date; the next start goes on with it"),
+    }
+}
+
+/// Chains what a command has written, for a moment at most; the next start goes on with the rest.
+pub async fn catch_up(app: &App) {
+    if let Ok(Err(cause)) = tokio::time::timeout(CATCH_UP_MAX, follow_to_end(app)).await {
+        warn!(cause = format!("{cause:#}"), "the chain of the record is not up to date");
     }
 }
 

@@ -24,6 +24,8 @@ pub use key::{CheckpointKey, public_key_in};
 pub use leaves::{HashedRow, hashed_rows};
 pub use notes::{CheckpointRow, last_checkpoint};
 
+const NO_TIP: &str = "the name of the record and the note about its newest link are gone";
+
 /// What this process knows of the chain.
 #[derive(Default)]
 pub struct ChainState {
@@ -85,9 +87,9 @@ impl Store {
         }
     }
 
-    /// Returns the name of this record in checkpoints.
+    /// Returns the name of this record in checkpoints; it is empty if another hand has removed it.
     pub async fn chain_origin(&self) -> Result<String, Error> {
-        Ok(self.read(tip).await?.origin)
+        Ok(self.read(tip).await?.map(|tip| tip.origin).unwrap_or_default())
     }
 
     /// Returns the last row that is in the chain.
@@ -109,19 +111,18 @@ fn newest_link(connection: &mut SqliteConnection) -> QueryResult<Option<NewestLi
     Ok(newest.and_then(|(log_id, head)| Some(NewestLink { log_id, head: head.try_into().ok()? })))
 }
 
-fn tip(connection: &mut SqliteConnection) -> QueryResult<ChainTip> {
-    chain_tip::table.select(ChainTip::as_select()).first(connection)
+/// `None`: another hand has removed it.
+fn tip(connection: &mut SqliteConnection) -> QueryResult<Option<ChainTip>> {
+    chain_tip::table.select(ChainTip::as_select()).first(connection).optional()
 }
 
-/// Removes the links whose rows were removed, up to `upto`, but for the last of them, where the chain then begins, and the
-/// checkpoints of the links that are gone.
+/// Removes the links whose rows were removed, up to `upto`, but for the last of them, where the chain then begins. Checkpoints
+/// stay: they are few, and those in the file are compared with them.
 pub fn remove_links(connection: &mut SqliteConnection, upto: i64) -> QueryResult<()> {
-    use crate::store::schema::checkpoints;
     let last: Option<i64> =
         chain::table.filter(chain::log_id.le(upto)).select(diesel::dsl::max(chain::log_id)).first(connection)?;
     let Some(last) = last else { return Ok(()) };
     diesel::delete(chain::table.filter(chain::log_id.lt(last))).execute(connection)?;
-    diesel::delete(checkpoints::table.filter(checkpoints::log_id.lt(last))).execute(connection)?;
     Ok(())
 }
 

@@ -143,14 +143,16 @@ async fn a_restored_record_goes_on_with_its_chain_and_a_new_key() {
 
 type Part = (String, Vec<u8>);
 
+/// Its log_id, kind, intent and commitment.
+type CommittedRow = (i64, String, Option<i64>, Option<Vec<u8>>);
+
 /// Compares every commitment with the parts on disk; returns how many rows of each kind have one.
 fn committed(gateway: &TestGateway) -> Vec<(String, usize)> {
     use lan_gateway::store::schema::{record, record_part};
     let file = gateway.data_dir().join("lan-gateway.db");
     let mut file = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
     let columns = (record::log_id, record::kind, record::intent_id, record::commitment);
-    let rows: Vec<(i64, String, Option<i64>, Option<Vec<u8>>)> =
-        record::table.order(record::log_id).select(columns).load(&mut file).unwrap();
+    let rows: Vec<CommittedRow> = record::table.order(record::log_id).select(columns).load(&mut file).unwrap();
     let mut counted: Vec<(String, usize)> = Vec::new();
     for (log_id, kind, intent, commitment) in rows {
         let parts: Vec<Part> = record_part::table

@@ -11,7 +11,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::store::Store;
 use crate::store::chain::leaves::leaves;
 use crate::store::chain::notes::last_checkpoint;
-use crate::store::chain::{ChainTip, CheckpointKey, NewestLink, newest_link, tip};
+use crate::store::chain::{ChainTip, CheckpointKey, NO_TIP, NewestLink, newest_link, tip};
 use crate::store::retention::removed_to;
 use crate::store::schema::chain;
 
@@ -66,6 +66,7 @@ fn check_notes(
 ) -> Checked<Option<NewestLink>> {
     connection.transaction(|connection| {
         let (newest, tip, last) = (newest_link(connection)?, tip(connection)?, last_checkpoint(connection)?);
+        let Some(tip) = tip else { return Ok(Err(NO_TIP.into())) };
         let mut from = None;
         if let Some(last) = last {
             match check_note(connection, key, &tip, &last.note, "the last checkpoint")? {

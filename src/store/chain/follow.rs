@@ -10,7 +10,7 @@ use crate::model::chain::{NO_HASH, head_of};
 use crate::model::checkpoint::Checkpoint;
 use crate::store::Store;
 use crate::store::chain::leaves::{Leaves, leaves};
-use crate::store::chain::{ChainTip, CheckpointKey, NewestLink, newest_link, tip};
+use crate::store::chain::{ChainTip, CheckpointKey, NO_TIP, NewestLink, newest_link, tip};
 use crate::store::schema::{chain, chain_tip, record};
 
 /// Rows in one link: so few that they are hashed in some milliseconds.
@@ -19,7 +19,7 @@ const ROWS_PER_LINK: i64 = 4096;
 /// What is chained in one step.
 struct Step {
     before: Option<NewestLink>,
-    tip: ChainTip,
+    tip: Option<ChainTip>,
     leaves: Leaves,
     more: bool,
 }
@@ -38,8 +38,10 @@ impl Store {
         let head = head_of(&before.map_or(NO_HASH, |before| before.head), leaves.first, leaves.last, &leaves.bytes);
         let log_id = leaves.last;
         // Nothing is signed that follows something unproven.
-        let note = self.chain_fault().is_none().then(|| {
-            let ChainTip { origin, older_to, .. } = tip;
+        if tip.is_none() {
+            self.chain_fails(NO_TIP);
+        }
+        let note = tip.filter(|_| self.chain_fault().is_none()).map(|ChainTip { origin, older_to, .. }| {
             let time = Timestamp::now();
             Checkpoint { origin, log_id, head, older_to, time, key: key.public() }.sign(&key.pair)
         });

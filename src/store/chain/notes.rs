@@ -36,7 +36,8 @@ impl Store {
         self.write(|tx| {
             let newest = newest_link(tx.connection)?;
             let last = last_checkpoint(tx.connection)?;
-            let (Some(newest), Some(note)) = (newest, tip(tx.connection)?.note) else { return Ok(None) };
+            let note = tip(tx.connection)?.and_then(|tip| tip.note);
+            let (Some(newest), Some(note)) = (newest, note) else { return Ok(None) };
             let is_of_newest = Checkpoint::read(&note).is_ok_and(|signed| signed.log_id == newest.log_id);
             if !is_of_newest || last.is_some_and(|last| last.log_id >= newest.log_id) {
                 return Ok(None);
