@@ -410,6 +410,17 @@ async fn contents_that_are_not_erased_in_time_are_told() {
     assert!(is_told(&gateway, "erasure_late"));
 }
 
+#[actix_web::test]
+async fn a_record_that_is_not_as_it_was_signed_is_told() {
+    let (mut gateway, _) = well(&FakeOllama::start(), &[]).await;
+    gateway.signal("TERM");
+    gateway.wait(20).await;
+    gateway.on_the_file("UPDATE chain_tip SET note = replace(note, 'older-to 0', 'older-to 9')");
+    gateway.restart();
+
+    until("it is told", async || is_told(&gateway, "record_unproven")).await;
+}
+
 /// Returns a command that runs in a process namespace of its own, in which no other Ollama runs. `None`: this user, or this
 /// container, may make none.
 fn in_a_namespace(command: &str) -> Option<Command> {

@@ -46,8 +46,8 @@ async fn systemd_is_told_of_the_start_the_upstreams_and_the_stop_and_its_watchdo
     let last = until(&socket, "STOPPING=1");
 
     assert_eq!(first.first().map(String::as_str), Some("READY=1"));
-    // The time for answers, for their last bytes and rows, and for the disk.
-    assert!(last.contains(&"EXTEND_TIMEOUT_USEC=40000000".to_owned()), "{last:?}");
+    // The time for answers, for their last bytes and rows, for the chain of the record, and for the disk.
+    assert!(last.contains(&"EXTEND_TIMEOUT_USEC=45000000".to_owned()), "{last:?}");
     assert_eq!(gateway.wait(20).await, Some(0));
 }
 
