@@ -1,4 +1,5 @@
-//! The HTTP client of the upstreams: sends calls and queries, and bounds every wait. No other room but `cli` knows awc.
+//! The HTTP client of the upstreams: sends calls and queries, and bounds every wait. No other room but `cli` knows awc, so the
+//! senders of notices are here, too.
 //!
 //! awc's client belongs to one thread, so each worker has its own.
 
@@ -19,8 +20,11 @@ mod changes;
 mod endpoint;
 mod events;
 mod failure;
+pub mod mail;
 mod patience;
+pub mod reach;
 mod tls;
+pub mod webhook;
 
 pub use changes::{ChangeEvents, FileStream};
 pub use events::Events;

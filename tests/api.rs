@@ -87,6 +87,10 @@ mod memory;
 mod messages;
 #[path = "api/metrics.rs"]
 mod metrics;
+#[path = "api/notice_channels.rs"]
+mod notice_channels;
+#[path = "api/notices.rs"]
+mod notices;
 #[path = "api/numbers.rs"]
 mod numbers;
 #[path = "api/ollama_api.rs"]

@@ -38,6 +38,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("x509_cert", &["host::certificate"]),
     ("rustls_native_certs", &["upstream"]),
     ("jiff", &["base::clock"]),
+    ("chacha20poly1305", &["base::sealing"]),
+    ("lettre", &["upstream::mail"]),
     ("prometheus", &["metrics"]),
     ("tracing_actix_web", &["http", "serve::server", "serve::telemetry"]),
 ];

@@ -13,6 +13,8 @@ mod incident;
 mod matrix;
 #[path = "pages/models.rs"]
 mod models;
+#[path = "pages/notices.rs"]
+mod notices;
 #[path = "pages/overview.rs"]
 mod overview;
 #[path = "pages/own.rs"]

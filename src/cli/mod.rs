@@ -31,6 +31,7 @@ mod incident;
 mod keys;
 mod metrics;
 mod models;
+mod notices;
 mod numbers;
 mod passwords;
 mod queue;
@@ -54,6 +55,7 @@ use host::HostApi;
 use incident::IncidentCommand;
 use keys::KeysCommand;
 use models::ModelsCommand;
+use notices::NoticesCommand;
 use numbers::within;
 use queue::QueueCommand;
 use record::RecordCommand;
@@ -115,6 +117,9 @@ enum Command {
         #[command(subcommand)]
         command: Option<SettingsCommand>,
     },
+    /// Notices by webhook and mail: the channels by which admins are told
+    #[command(subcommand)]
+    Notices(NoticesCommand),
     /// Usage, by person, token, model or hour
     Usage(UsageCommand),
     /// The record: list it, or show one request in full
@@ -271,6 +276,7 @@ async fn govern(config: &Config, command: Command) -> anyhow::Result<()> {
         Command::User(command) => user::run(&host, config, command).await,
         Command::Token(command) => token::run(&host, command).await,
         Command::Settings { command } => settings::run(&host, command).await,
+        Command::Notices(command) => notices::run(&host, command).await,
         Command::Usage(command) => usage::run(&host, command).await,
         Command::Record(command) => record::run(&host, command).await,
         Command::Queue { command } => queue::run(&host, config, command).await,

@@ -28,6 +28,7 @@ mod log;
 mod log_level;
 mod metrics;
 mod models;
+mod notices;
 mod origin;
 mod queue;
 mod reader;
@@ -50,6 +51,7 @@ pub use limits::LimitsSection;
 pub use log::{Log, LogFormat};
 pub use metrics::MetricsSection;
 pub use models::ModelsSection;
+pub use notices::NoticesSection;
 pub use origin::Origin;
 pub use queue::Order;
 pub use reader::Problem;
@@ -87,6 +89,7 @@ pub struct Config {
     pub backup: BackupSection,
     pub disk: DiskSection,
     pub models: ModelsSection,
+    pub notices: NoticesSection,
     pub accounts: AccountsSection,
     pub tokens: TokensSection,
     pub delegating: DelegatingSection,
@@ -297,6 +300,7 @@ impl Config {
             backup: BackupSection::read(reader),
             disk: DiskSection::read(reader),
             models: ModelsSection::read(reader),
+            notices: NoticesSection::read(reader),
             accounts: AccountsSection::read(reader),
             tokens: TokensSection::read(reader),
             delegating: DelegatingSection::read(reader),
@@ -327,6 +331,10 @@ fn check_together(reader: &mut Reader, config: &Config) {
     reader.within(
         seconds("models.change_idle_seconds_max", config.models.change_idle),
         seconds("models.change_seconds_max", config.models.change_time_max),
+    );
+    reader.within(
+        seconds("notices.connect_seconds_max", config.notices.connect_timeout),
+        seconds("notices.seconds_max", config.notices.time_max),
     );
     if config.backup.schedule.as_ref().is_some_and(|schedule| schedule.is_inside(&config.data_dir)) {
         let message = "is in `data_dir`: a backup must not be lost with what it is a backup of; name another folder";

@@ -136,6 +136,10 @@ settings! {
     /// Days after which rows of the record are removed, with what was left of them; 0 keeps them for ever. Sums of usage stay.
     /// Lowering it removes at once all that is older.
     retention.record_days: u32 = 0, 0 to 36_500 days;
+    /// After a notice, further ones of its kind wait for so long and are then told together; 0 tells each at once.
+    notices.quiet_minutes: u32 = 15, 0 to 1440 minutes;
+    /// How long a model server must be away before a notice tells of it, so that a restart is none.
+    notices.away_seconds: u32 = 60, 0 to 3600 seconds;
 }
 
 /// Two settings of which the first must not exceed the second.

@@ -82,6 +82,7 @@ pub mod texts;
         (name = "record", description = "For admins: every request with its prompt and answer, and exports"),
         (name = "usage", description = "For admins: requests, tokens and GPU time of all users"),
         (name = "settings", description = "For admins: what can be changed at run time"),
+        (name = "notices", description = "For admins: where notices go, by webhook and mail"),
         (name = "host", description = "Health for everybody; the host and its metrics for admins")
     )
 )]

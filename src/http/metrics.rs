@@ -32,6 +32,9 @@ const LOOK_MAX: Duration = Duration::from_secs(2);
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
+/// Notices by how they ended.
+type NoticeTotals = [(&'static str, u64); 3];
+
 /// Reads the metrics, one caller at a time.
 pub struct MetricsText {
     pub metrics: Arc<Metrics>,
@@ -41,6 +44,7 @@ pub struct MetricsText {
     pub watch: Arc<HostWatch>,
     pub config: Arc<Config>,
     pub disk: Arc<DiskGuard>,
+    notices: OnceLock<Box<dyn Fn() -> NoticeTotals + Send + Sync>>,
     dropped_lines: OnceLock<Box<dyn Fn() -> u64 + Send + Sync>>,
     certificate: OnceLock<Box<dyn Fn() -> Timestamp + Send + Sync>>,
     last: Mutex<Option<(Instant, Bytes)>>,
@@ -66,8 +70,21 @@ impl MetricsText {
         disk: Arc<DiskGuard>,
     ) -> Self {
         let (last, looking) = (Mutex::default(), Arc::new(Semaphore::new(1)));
-        let (dropped_lines, certificate) = (OnceLock::new(), OnceLock::new());
-        MetricsText { metrics, store, auth, stages, watch, config, disk, dropped_lines, certificate, last, looking }
+        let (dropped_lines, certificate, notices) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        MetricsText {
+            metrics,
+            store,
+            auth,
+            stages,
+            watch,
+            config,
+            disk,
+            notices,
+            dropped_lines,
+            certificate,
+            last,
+            looking,
+        }
     }
 
     /// Counts the lines of the log that were dropped, by what `dropped` returns. Only the first call counts.
@@ -78,6 +95,11 @@ impl MetricsText {
     /// Tells when the certificate ends that clients are shown. Only the first call counts.
     pub fn watch_certificate(&self, ends: impl Fn() -> Timestamp + Send + Sync + 'static) {
         let _ = self.certificate.set(Box::new(ends));
+    }
+
+    /// Counts notices by how they ended. Only the first call counts.
+    pub fn count_notices(&self, count: impl Fn() -> NoticeTotals + Send + Sync + 'static) {
+        let _ = self.notices.set(Box::new(count));
     }
 
     /// Returns how many lines of the log were dropped since the start.
@@ -133,6 +155,7 @@ impl MetricsText {
             tokens_paused: people.tokens().filter(|token| token.paused.is_some()).count(),
             auth_failures: self.auth.failures.counts(),
             breaker_trips: breaker.trips(),
+            notices: self.notices.get().map(|count| count()).unwrap_or_default(),
             log_lines_dropped: self.dropped_lines(),
             process: files.process,
         }

@@ -35,6 +35,8 @@ pub struct MetricsLook {
     pub auth_failures: [(&'static str, u64); 3],
     pub breaker_trips: [(&'static str, u64); 2],
     pub log_lines_dropped: u64,
+    /// Notices by how they ended, counted for each channel.
+    pub notices: [(&'static str, u64); 3],
     pub process: Option<ProcessUse>,
 }
 
@@ -88,6 +90,7 @@ pub struct Gauges {
     auth_failures: IntCounterVec,
     breaker_trips: IntCounterVec,
     log_lines_dropped: IntCounter,
+    notices: IntCounterVec,
     resident_bytes: Gauge,
     cpu_seconds: Counter,
     open_files: Gauge,
@@ -175,6 +178,11 @@ impl Gauges {
                 "log_lines_dropped_total",
                 "Lines of the log that were dropped because whoever reads it was too slow.",
             )?,
+            notices: maker.counters(
+                "notices_total",
+                "Notices by how they ended, counted for each channel: delivered, failed for good, or dropped.",
+                &["result"],
+            )?,
             resident_bytes: maker.of_process("resident_memory_bytes", "Memory of the process, in bytes.")?,
             cpu_seconds: maker.sum_of_process("cpu_seconds_total", "CPU time of the process, in seconds.")?,
             open_files: maker.of_process("open_fds", "Open files of the process, connections included.")?,
@@ -215,6 +223,7 @@ impl Gauges {
         look.auth_failures.iter().for_each(|(kind, count)| raise(&self.auth_failures, kind, *count));
         look.breaker_trips.iter().for_each(|(way, count)| raise(&self.breaker_trips, way, *count));
         raise_to(&self.log_lines_dropped, look.log_lines_dropped);
+        look.notices.iter().for_each(|(result, count)| raise(&self.notices, result, *count));
         if let Some(process) = look.process {
             self.resident_bytes.set(process.resident_bytes as f64);
             self.cpu_seconds.inc_by((process.cpu_seconds - self.cpu_seconds.get()).max(0.0));

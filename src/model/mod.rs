@@ -12,6 +12,7 @@ pub mod kept;
 pub mod kept_notes;
 pub mod manage;
 pub mod model_name;
+pub mod notice;
 pub mod people;
 pub mod provider_kind;
 pub mod record;

@@ -157,6 +157,11 @@ words! {
     IncidentReportMade = "incident_report_made",
     /// The database was put in place of another one, from a backup.
     Restored = "restored",
+    NoticeChannelAdded = "notice_channel_added",
+    NoticeChannelChanged = "notice_channel_changed",
+    NoticeChannelRemoved = "notice_channel_removed",
+    /// An admin sent a notice to try a channel.
+    NoticeChannelTested = "notice_channel_tested",
 }
 
 words_schema!(impl Act, "What was done.", Act::ALL.iter().map(|act| act.name()));

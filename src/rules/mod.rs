@@ -7,6 +7,7 @@ pub mod export;
 pub mod incident;
 pub mod limits;
 pub mod model_changes;
+pub mod notices;
 pub mod policy;
 pub mod pulse;
 pub mod quarantine;

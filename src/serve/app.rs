@@ -14,6 +14,7 @@ use crate::auth::Auth;
 use crate::auth::jwt::JwtKeys;
 use crate::auth::throttle::Throttle;
 use crate::base::owner;
+use crate::base::sealing::MasterKey;
 use crate::config::settings::Live;
 use crate::config::{self, Config};
 use crate::gateway::Stages;
@@ -28,6 +29,7 @@ use crate::rules::breaker::Breaker;
 use crate::rules::export::Exports;
 use crate::rules::limits::Limits;
 use crate::rules::model_changes::ModelChanges;
+use crate::rules::notices::Notices;
 use crate::rules::policy::Policy;
 use crate::rules::quarantine::Quarantine;
 use crate::rules::queue::{Queue, Slots};
@@ -188,6 +190,7 @@ pub struct App {
     pub accounts: Arc<Accounts>,
     pub tokens: Arc<Tokens>,
     pub exports: Arc<Exports>,
+    pub notices: Arc<Notices>,
     pub stages: Stages,
     pub watch: Arc<HostWatch>,
     pub loops: Loops,
@@ -202,6 +205,7 @@ impl App {
         let data_dir = DataDir::open(&config)?;
         let store = Store::open(&config.data_dir, Live::new(config.settings))?;
         let (auth, accounts) = people(&config, &store)?;
+        let master_key = MasterKey::load(&config.data_dir.join(SECRETS))?;
         warn_of_lost_secrets(data_dir.found);
         if accounts.ensure_first_admin().await? {
             info!("created the account `admin` with the password `admin123`, which only allows changing it");
@@ -225,6 +229,7 @@ impl App {
         limits.load(&store).await?;
         let tokens = Arc::new(Tokens::new(store.clone(), &config.tokens));
         let exports = Arc::new(Exports::new(store.clone()));
+        let notices = Arc::new(Notices::open(store.clone(), config.notices.clone(), master_key).await?);
         // The gateway may have been started as root by mistake; the service's user must be able to use its files.
         owner::hand_over_all(&config.data_dir)?;
         let slots: Vec<Slots> = config.upstreams.iter().map(slots).collect();
@@ -263,6 +268,8 @@ impl App {
             config.clone(),
             disk.clone(),
         );
+        let counted = notices.clone();
+        metrics.count_notices(move || counted.counts().by_result());
         let metrics = Arc::new(metrics);
         Ok(App {
             config,
@@ -271,6 +278,7 @@ impl App {
             accounts,
             tokens,
             exports,
+            notices,
             stages,
             watch,
             loops,

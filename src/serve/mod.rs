@@ -10,6 +10,7 @@ pub mod greeting;
 pub mod listeners;
 pub mod metrics_server;
 mod notes_file;
+pub mod notices;
 pub mod parts;
 pub mod restore;
 pub mod server;

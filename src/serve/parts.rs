@@ -15,6 +15,7 @@ use crate::rules::accounts::Accounts;
 use crate::rules::export::Exports;
 use crate::rules::incident::IncidentDesk;
 use crate::rules::limits::bodies::Bodies;
+use crate::rules::notices::Notices;
 use crate::rules::tokens::Tokens;
 use crate::serve::alive::Loops;
 use crate::serve::app::App;
@@ -29,6 +30,7 @@ pub struct Parts {
     tokens: web::Data<Tokens>,
     exports: web::Data<Exports>,
     incidents: web::Data<IncidentDesk>,
+    notices: web::Data<Notices>,
     config: web::Data<Config>,
     store: web::Data<Store>,
     settings: web::Data<Live>,
@@ -50,6 +52,7 @@ impl Parts {
             tokens: web::Data::from(app.tokens.clone()),
             exports: web::Data::from(app.exports.clone()),
             incidents: web::Data::default(),
+            notices: web::Data::from(app.notices.clone()),
             config: web::Data::from(config.clone()),
             store: web::Data::new(app.store.clone()),
             settings: web::Data::new(app.store.settings().clone()),
@@ -73,6 +76,7 @@ impl Parts {
             .app_data(self.tokens.clone())
             .app_data(self.exports.clone())
             .app_data(self.incidents.clone())
+            .app_data(self.notices.clone())
             .app_data(self.config.clone())
             .app_data(self.store.clone())
             .app_data(self.settings.clone())

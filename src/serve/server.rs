@@ -15,6 +15,7 @@ use tracing_actix_web::TracingLogger;
 use crate::base::clock::Timestamp;
 use crate::config::Config;
 use crate::host::files::{self, OpenFiles};
+use crate::host::machine::host_name;
 use crate::host::watch::Served;
 use crate::http;
 use crate::http::address_quotas::AddressQuotas;
@@ -26,6 +27,7 @@ use crate::serve::control::Control;
 use crate::serve::greeting;
 use crate::serve::listeners::{ServedApp, listen};
 use crate::serve::metrics_server::MetricsServer;
+use crate::serve::notices;
 use crate::serve::parts::Parts;
 use crate::serve::socket;
 use crate::serve::systemd;
@@ -61,6 +63,7 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     let address = |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::local_addr).transpose();
     let serves = Served { since: Timestamp::now(), plain: address(&plain)?, tls: address(&tls)?, files };
     app.watch.serves(serves);
+    app.notices.served_at(link_base(&serves));
     let control = Control::start(&app, socket::SOCKET)?;
     let monitoring = MetricsServer::start(&app)?;
     let Some(quotas) = AddressQuotas::new(config.limits.address_requests_per_minute) else {
@@ -121,6 +124,9 @@ pub async fn run(app: App) -> anyhow::Result<()> {
     if !ended {
         drain(&app, async { tokio::join!(server, handle.stop(true)) }, &mut signals).await;
     }
+    if vitals.reason().is_some() {
+        notices::last_notices(&app).await;
+    }
     background.stop();
     control.stop().await;
     monitoring.stop().await;
@@ -163,6 +169,16 @@ async fn drain<T>(app: &App, stopped: impl Future<Output = T>, signals: &mut Sig
             warn!(answers = stages.pumps.len(), "some answers are left for the next start to record as interrupted")
         }
     }
+}
+
+/// Returns where links lead from outside: the name of this host, with https where it is served.
+fn link_base(serves: &Served) -> String {
+    let (scheme, address) = match (serves.tls, serves.plain) {
+        (Some(tls), _) => ("https", Some(tls)),
+        (None, plain) => ("http", plain),
+    };
+    let port = address.map(|address| format!(":{}", address.port())).unwrap_or_default();
+    format!("{scheme}://{}{port}", host_name())
 }
 
 /// Returns how much of the time for a stop is left for the last bytes of answers that were closed: a quarter, within bounds.

@@ -18,6 +18,7 @@ use crate::serve::app::App;
 use crate::serve::backups;
 use crate::serve::chain as chain_of_record;
 use crate::serve::disk::Looks;
+use crate::serve::notices;
 use crate::serve::systemd;
 use crate::store::words::Merge;
 use crate::upstream::UpstreamClient;
@@ -71,6 +72,7 @@ pub fn start(app: &Arc<App>, quotas: AddressQuotas, control: impl Future<Output 
         spawn("the news for systemd", Box::pin(systemd::attend(app.clone()))),
         spawn("erasing", Box::pin(erase(app.clone()))),
         spawn("the scheduled backups", Box::pin(backups::keep_up(app.clone()))),
+        spawn("the notices", Box::pin(notices::attend(app.clone()))),
         spawn("the retention", Box::pin(retain(app.clone()))),
         spawn("the control socket", Box::pin(control)),
     ])

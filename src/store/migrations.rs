@@ -128,6 +128,9 @@ mod tests {
             "chain",
             "checkpoints",
             "chain_tip",
+            "notice_channels",
+            "notices_told",
+            "notices_unsent",
         ] {
             // `pragma_table_info` leaves generated columns out, as an INSERT does.
             let query =

@@ -31,6 +31,7 @@ pub mod look;
 mod mailbox;
 mod migrations;
 pub mod model_changes;
+pub mod notices;
 mod people;
 pub mod prompt_starts;
 pub mod pulse;

@@ -224,6 +224,46 @@ diesel::allow_tables_to_appear_in_same_query!(
     watermark
 );
 
+diesel::table! {
+    notice_channels (id) {
+        id -> BigInt,
+        public_id -> Text,
+        name -> Text,
+        kind -> Text,
+        is_on -> Bool,
+        notices -> Text,
+        place -> Text,
+        url -> Nullable<Binary>,
+        secret -> Nullable<Binary>,
+        port -> Nullable<BigInt>,
+        tls -> Nullable<Text>,
+        username -> Nullable<Text>,
+        sender -> Nullable<Text>,
+        recipients -> Nullable<Text>,
+        created_at_us -> BigInt,
+        delivered_at_us -> Nullable<BigInt>,
+        failed_at_us -> Nullable<BigInt>,
+        failure -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    notices_told (kind, subject) {
+        kind -> Text,
+        subject -> Text,
+        at_us -> BigInt,
+    }
+}
+
+diesel::table! {
+    notices_unsent (notice_id, channel_id) {
+        notice_id -> Text,
+        channel_id -> BigInt,
+        at_us -> BigInt,
+        body -> Text,
+    }
+}
+
 // SQLite's own, for AUTOINCREMENT.
 diesel::table! {
     sqlite_sequence (name) {

@@ -34,6 +34,12 @@ fn make() -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
+/// Returns the same for an error that may have TLS among its causes.
+pub fn failure_in(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut causes = std::iter::successors(Some(error), |cause| cause.source());
+    causes.find_map(|cause| failure(cause.downcast_ref::<io::Error>()?))
+}
+
 /// Returns what is wrong with a connection in words for the operator, if TLS is the reason.
 pub fn failure(cause: &io::Error) -> Option<String> {
     let error = cause.get_ref()?.downcast_ref::<Error>()?;

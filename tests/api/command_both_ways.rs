@@ -16,6 +16,7 @@ const READING: &[&str] = &[
     "token list ann@example.org --json",
     "token list --status revoked",
     "token list --expiring-before +400d",
+    "notices list",
     "settings",
     "settings list --json",
     "usage",

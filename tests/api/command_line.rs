@@ -706,6 +706,11 @@ async fn what_root_does_on_the_host_leaves_the_files_to_the_owner_of_the_folder(
 /// What a route does, as words on the command line.
 const COMMANDS: &[(&str, &str, &str)] = &[
     ("GET", "/v1/models", "models"),
+    ("GET", "/api/v1/notice-channels", "notices list"),
+    ("POST", "/api/v1/notice-channels", "notices add"),
+    ("PATCH", "/api/v1/notice-channels/{id}", "notices change"),
+    ("DELETE", "/api/v1/notice-channels/{id}", "notices remove"),
+    ("POST", "/api/v1/notice-channels/{id}/test", "notices test"),
     ("GET", "/api/v1/tokens", "token list"),
     ("POST", "/api/v1/tokens", "token create"),
     ("PATCH", "/api/v1/tokens/{id}", "token quota"),

@@ -43,6 +43,8 @@ const ALONE: &[&str] = &[
     "user show admin",
     "token list",
     "token list --json",
+    "notices list",
+    "notices list --json",
     "settings",
     "settings list --json",
     "settings file",

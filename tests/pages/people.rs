@@ -22,7 +22,7 @@ async fn register(gateway: &TestGateway, name: &str) {
 }
 
 /// Restarts the gateway: after that the session is there, and the password has to be given again.
-fn forget_proof(gateway: &mut TestGateway, browser: &Browser) -> Browser {
+pub fn forget_proof(gateway: &mut TestGateway, browser: &Browser) -> Browser {
     let id = browser.cookie("lgw_session").unwrap().to_owned();
     gateway.kill();
     gateway.restart();

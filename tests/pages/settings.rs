@@ -168,7 +168,7 @@ async fn every_setting_is_on_a_tab_and_the_file_shows_no_secret() {
     let admin = gateway.admin().await;
     let mut browser = Browser::of_admin(&gateway).await;
     let mut all = String::new();
-    for tab in ["limits", "queue", "runaways", "sizes", "record"] {
+    for tab in ["limits", "queue", "runaways", "sizes", "record", "notices"] {
         all += &browser.get(&format!("/admin/settings/{tab}")).await.text;
     }
 

@@ -8,4 +8,6 @@ pub mod eventually;
 pub mod fake_ollama;
 pub mod faults;
 pub mod gateway;
+pub mod mail_sink;
 pub mod tls_front;
+pub mod webhook_sink;

@@ -12,7 +12,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A certificate for `localhost`, which signed itself.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Certificate {
     Good,
     Expired,
@@ -30,6 +30,11 @@ impl Certificate {
     }
 }
 
+/// The key of all of them.
+pub fn key_file() -> PathBuf {
+    folder().join("localhost.key")
+}
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/certificates")
 }
@@ -37,7 +42,7 @@ fn folder() -> PathBuf {
 /// Serves `behind` over TLS, until the test ends. Returns its port.
 pub fn start(certificate: Certificate, behind: SocketAddr) -> u16 {
     let chain = vec![CertificateDer::from_pem_file(certificate.file()).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(folder().join("localhost.key")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(key_file()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
     let mut config = config.with_single_cert(chain, key).unwrap();

@@ -31,6 +31,7 @@ const ALL: &[&[PageRoute]] = &[
     pages::people::tokens::ROUTES,
     pages::people::exports::ROUTES,
     pages::people::deletion::ROUTES,
+    pages::settings_page::channels::ROUTES,
     pages::settings_page::ROUTES,
     pages::usage_page::ROUTES,
     pages::assets::ROUTES,

@@ -16,6 +16,7 @@ use crate::http::pages::frame::{Flash, Frame, NavEntry};
 use crate::http::pages::posted::Posted;
 use crate::http::pages::problem::FormProblem;
 use crate::http::pages::route::page_routes;
+use crate::http::pages::settings_page::channels::{ChannelRows, TEST_FAILED, channel_rows, try_channel};
 use crate::http::pages::settings_page::of_file::{FileSection, file_sections};
 use crate::http::pages::settings_page::rows::{SettingGroup, in_words, is_on, setting_groups};
 use crate::http::pages::settings_page::sent::{PUT_BACK, SEEN, SentSettings, SettingEdit};
@@ -25,8 +26,11 @@ use crate::http::pages::visit::AdminVisit;
 use crate::http::pages::words::counted;
 use crate::http::pages::words::sentences::SAVED;
 use crate::http::pages::words::settings::{SettingTab, setting};
+use crate::rules::notices::Notices;
 use crate::store::Store;
 
+pub mod channel_form;
+pub mod channels;
 pub mod of_file;
 pub mod rows;
 pub mod sent;
@@ -44,6 +48,9 @@ page_routes! {
     "POST" "/admin/settings/sizes" Admin save_sizes;
     "GET" "/admin/settings/record" Admin kept;
     "POST" "/admin/settings/record" Admin save_kept;
+    "GET" "/admin/settings/notices" Admin notices;
+    "POST" "/admin/settings/notices" Admin save_notices;
+    "POST" "/admin/settings/notices/{id}/test" Admin test_channel;
     "GET" "/admin/settings/file" Admin of_file_page;
 }
 
@@ -70,6 +77,7 @@ tab!(Queue, queue, save_queue);
 tab!(Runaways, runaways, save_runaways);
 tab!(Sizes, sizes, save_sizes);
 tab!(Record, kept, save_kept);
+tab!(Notices, notices, save_notices);
 
 /// The values of one tab.
 #[derive(Template)]
@@ -82,6 +90,8 @@ struct SettingValuesPage {
     problems: Vec<(String, String)>,
     /// What is not saved yet.
     unsaved: String,
+    /// The channels for notices, on their tab.
+    channels: Option<ChannelRows>,
 }
 
 async fn values_page(
@@ -98,6 +108,10 @@ async fn values_page(
         changes => format!("{}, not saved yet: {}", counted(changes, "change", "changes"), names.join(", ")),
     };
     let problems = sent.problems.iter().map(|(name, problem)| ((*name).to_owned(), named(name, problem))).collect();
+    let channels = match tab {
+        SettingTab::Notices => Some(channel_rows(visit.part::<Notices>()?, &visit.times()?)),
+        _ => None,
+    };
     Ok(SettingValuesPage {
         frame: visit.frame("Settings", NavEntry::Settings),
         tabs: settings_tabs(path),
@@ -105,6 +119,7 @@ async fn values_page(
         groups: setting_groups(tab, &states, &store.people(), &visit.times()?, sent),
         problems,
         unsaved,
+        channels,
     })
 }
 
@@ -231,6 +246,24 @@ async fn put_back(
     let mut page = values_page(tab, &form.visit, store, &sent).await?;
     page.frame.flash = Some(flash);
     form.visit.page(&page)
+}
+
+/// Sends a test by a channel for notices. One that fails is told above the list.
+async fn test_channel(
+    form: Posted<AdminVisit>,
+    id: web::Path<String>,
+    notices: web::Data<Notices>,
+    store: web::Data<Store>,
+) -> PageResult {
+    match try_channel(&form, &id, &notices).await? {
+        Ok(text) => form.visit.done(tab_path(SettingTab::Notices), text),
+        Err(problem) => {
+            let sent = SentSettings::default();
+            let mut page = values_page(SettingTab::Notices, &form.visit, &store, &sent).await?;
+            page.problems.push((format!("channel-{id}"), problem));
+            form.visit.page_as(TEST_FAILED, &page)
+        }
+    }
 }
 
 /// The keys of the file.

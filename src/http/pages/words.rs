@@ -3,6 +3,7 @@
 //! A code that this version doesn't know is shown as it is.
 
 pub mod acts;
+pub mod notices;
 pub mod reasons;
 pub mod sentences;
 pub mod settings;

@@ -79,6 +79,7 @@ fn titles(tab: SettingTab) -> (&'static str, &'static str) {
         SettingTab::Runaways => ("For each person", "When an access token or a request is held back"),
         SettingTab::Sizes => ("For each person", "What a request may hold"),
         SettingTab::Record => ("For each person", "What is older is erased for good"),
+        SettingTab::Notices => ("For each person", "When notices are sent"),
     }
 }
 
@@ -158,7 +159,14 @@ mod tests {
 
     #[test]
     fn each_setting_is_on_one_tab() {
-        let tabs = [SettingTab::Limits, SettingTab::Queue, SettingTab::Runaways, SettingTab::Sizes, SettingTab::Record];
+        let tabs = [
+            SettingTab::Limits,
+            SettingTab::Queue,
+            SettingTab::Runaways,
+            SettingTab::Sizes,
+            SettingTab::Record,
+            SettingTab::Notices,
+        ];
         for known in TABLE {
             assert_eq!(tabs.iter().filter(|tab| is_on(**tab, known)).count(), 1, "{known:?}");
         }

@@ -13,8 +13,14 @@ pub type SettingsTabs = Vec<(&'static str, &'static str, bool)>;
 
 /// Returns the tabs, of which the one with the path `current` is the current one.
 pub fn settings_tabs(current: &str) -> SettingsTabs {
-    let of_values =
-        [SettingTab::Limits, SettingTab::Queue, SettingTab::Runaways, SettingTab::Sizes, SettingTab::Record];
+    let of_values = [
+        SettingTab::Limits,
+        SettingTab::Queue,
+        SettingTab::Runaways,
+        SettingTab::Sizes,
+        SettingTab::Record,
+        SettingTab::Notices,
+    ];
     let of_values = of_values.map(|tab| (tab_path(tab), label(tab)));
     let others = [(OF_FILE, "From the file"), (CHECK, "Self-check")];
     of_values.into_iter().chain(others).map(|(path, label)| (path, label, path == current)).collect()
@@ -27,6 +33,7 @@ pub fn tab_path(tab: SettingTab) -> &'static str {
         SettingTab::Runaways => "/admin/settings/runaways",
         SettingTab::Sizes => "/admin/settings/sizes",
         SettingTab::Record => "/admin/settings/record",
+        SettingTab::Notices => "/admin/settings/notices",
     }
 }
 
@@ -37,5 +44,6 @@ fn label(tab: SettingTab) -> &'static str {
         SettingTab::Runaways => "Runaways",
         SettingTab::Sizes => "Sizes",
         SettingTab::Record => "Record",
+        SettingTab::Notices => "Notices",
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod changes;
 mod models;
+mod notices;
 
 use std::fmt;
 use std::time::Duration;
@@ -169,6 +170,10 @@ impl RecordedAct<'_> {
                 let of = made_at.map(|time| format!(" of {time}")).unwrap_or_default();
                 host.words(format!("restored accounts and record from a backup{of}"))
             }
+            Act::NoticeChannelAdded => notices::added(self, host),
+            Act::NoticeChannelChanged => notices::changed(self, host),
+            Act::NoticeChannelRemoved => notices::removed(self, host),
+            Act::NoticeChannelTested => notices::tested(self, host),
         }
     }
 
@@ -303,6 +308,10 @@ pub fn act_name(act: Act) -> &'static str {
         Act::ModelChangeEnded => "changed a model",
         Act::IncidentReportMade => "made an incident report",
         Act::Restored => "restored a backup",
+        Act::NoticeChannelAdded => "added a notice channel",
+        Act::NoticeChannelChanged => "changed a notice channel",
+        Act::NoticeChannelRemoved => "removed a notice channel",
+        Act::NoticeChannelTested => "tested a notice channel",
     }
 }
 

@@ -12,6 +12,7 @@ pub enum SettingTab {
     Runaways,
     Sizes,
     Record,
+    Notices,
 }
 
 /// What a page says about a setting.
@@ -33,7 +34,7 @@ const fn all(tab: SettingTab, label: &'static str) -> SettingWords {
 
 /// Returns the words for a setting; `None` for a name that is none.
 pub fn setting(name: &str) -> Option<SettingWords> {
-    use SettingTab::{Limits, Queue, Record, Runaways, Sizes};
+    use SettingTab::{Limits, Notices, Queue, Record, Runaways, Sizes};
 
     Some(match name {
         "requests_per_minute" => each(Limits, "Requests a minute"),
@@ -73,6 +74,8 @@ pub fn setting(name: &str) -> Option<SettingWords> {
         "stranger_bytes_max" => all(Sizes, "Memory for requests of unknown senders"),
         "content_days" => all(Record, "Prompts and answers are kept for"),
         "record_days" => all(Record, "Rows of the record are kept for"),
+        "quiet_minutes" => all(Notices, "Quiet time after a notice"),
+        "away_seconds" => all(Notices, "A model server must be away for"),
         _ => return None,
     })
 }

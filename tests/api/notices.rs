@@ -1,0 +1,331 @@
+//! Notices by webhook and mail: each of what admins are told arrives once on both, and not again after a restart.
+
+use serde_json::{Value, json};
+
+use crate::support::eventually::{eventually, until};
+use crate::support::fake_ollama::FakeOllama;
+use crate::support::faults::Syncs;
+use crate::support::gateway::{PASSWORD, TestGateway, hello};
+use crate::support::mail_sink::{MailSink, SinkTls};
+use crate::support::webhook_sink::{WebhookReply, WebhookSink};
+
+/// The receivers are on this host, and nothing is waited for longer than a test needs.
+pub const QUICK: [(&str, &str); 6] = [
+    ("OLLAMA__MODELS_SECONDS_MAX", "1"),
+    ("NOTICES__ALLOW_THIS_HOST", "true"),
+    ("NOTICES__RETRY_SECONDS", "1"),
+    ("NOTICES__QUIET_MINUTES", "0"),
+    ("NOTICES__AWAY_SECONDS", "1"),
+    ("LIMITS__REQUESTS_PER_MINUTE", "1000"),
+];
+
+pub async fn add(gateway: &TestGateway, admin: &str, wish: Value) -> String {
+    let made = gateway.post("/api/v1/notice-channels", Some(admin), wish).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    made.json()["id"].as_str().unwrap().to_owned()
+}
+
+pub fn webhook(sink: &WebhookSink) -> Value {
+    json!({ "name": "hook", "kind": "webhook", "url": sink.url("/in/secret-path") })
+}
+
+pub fn mail(sink: &MailSink) -> Value {
+    json!({ "name": "admins", "kind": "mail", "host": "127.0.0.1", "port": sink.port(), "tls": "none",
+        "from": "gateway@example.org", "to": ["ann@example.org", "ben@example.org"] })
+}
+
+/// A gateway with both kinds of channels.
+struct Scene {
+    fake: FakeOllama,
+    gateway: TestGateway,
+    admin: String,
+    hook: WebhookSink,
+    mails: MailSink,
+}
+
+impl Scene {
+    async fn new(settings: &[(&str, &str)]) -> Scene {
+        let fake = FakeOllama::start();
+        let gateway = TestGateway::start_with(&fake.url(), &[&QUICK, settings].concat());
+        let admin = gateway.admin().await;
+        let (hook, mails) = (WebhookSink::start(), MailSink::start(SinkTls::None));
+        add(&gateway, &admin, webhook(&hook)).await;
+        add(&gateway, &admin, mail(&mails)).await;
+        Scene { fake, gateway, admin, hook, mails }
+    }
+
+    async fn register(&self, name: &str) {
+        register(&self.gateway, name).await;
+    }
+
+    async fn set(&self, changes: Value) {
+        let changed =
+            self.gateway.send("PATCH", "/api/v1/settings", Some(&self.admin), changes.to_string().into()).await;
+        assert_eq!(changed.status, 200, "{}", changed.text());
+    }
+
+    /// The subjects of all mails, without the name of the host.
+    fn subjects(&self) -> Vec<String> {
+        let bare = |subject: String| subject.split_once("] ").map_or(subject.clone(), |(_, bare)| bare.to_owned());
+        self.mails.mails().iter().map(|mail| bare(mail.header("Subject"))).collect()
+    }
+}
+
+async fn register(gateway: &TestGateway, name: &str) {
+    let wish = json!({ "email": format!("{name}@example.org"), "password": PASSWORD });
+    let registered = gateway.post("/api/v1/register", None, wish).await;
+    assert_eq!(registered.status, 202, "{}", registered.text());
+}
+
+/// Sends the same request with a token until the breaker pauses it.
+async fn run_away(gateway: &TestGateway, owner: &str) {
+    let made = gateway.post("/api/v1/tokens", Some(owner), json!({ "name": "nightly <!channel>" })).await.json();
+    let token = made["token"].as_str().unwrap().to_owned();
+    until("the token is paused", async || {
+        gateway.post("/v1/chat/completions", Some(&token), hello()).await.json()["error"]["code"] == "token_paused"
+    })
+    .await;
+}
+
+const PAUSES_SOON: [(&str, &str); 2] = [("BREAKER__REPEATS_FREE", "2"), ("BREAKER__REPEATS_MAX", "2")];
+
+#[actix_web::test]
+async fn each_thing_is_told_once_on_both_ways_with_what_to_do_and_without_contents() {
+    let scene = Scene::new(&PAUSES_SOON).await;
+    // She never waits for approval.
+    let (good, text) = scene.gateway.command(&["user", "add", "ann@example.org", "--keep-password"], PASSWORD);
+    assert!(good, "{text}");
+    let ann = scene.gateway.token("ann@example.org", PASSWORD).await;
+    scene.register("dia").await;
+    scene.hook.until("approval_waits").await;
+
+    run_away(&scene.gateway, &ann).await;
+    scene.hook.until("token_paused").await;
+    scene.fake.dies().await;
+    scene.hook.until("upstream_away").await;
+    scene.fake.comes_back().await;
+    scene.hook.until("upstream_back").await;
+    scene.mails.until("answers again").await;
+
+    assert_eq!(scene.hook.kinds(), ["approval_waits", "token_paused", "upstream_away", "upstream_back"]);
+    let subjects = scene.subjects();
+    assert_eq!(subjects[0], "dia@example.org waits for approval");
+    // It is not in ASCII, so it is encoded.
+    assert!(subjects[1].contains("=?utf-8?"), "{subjects:?}");
+    assert_eq!(subjects[2..], ["The model server local does not answer", "The model server local answers again"]);
+    let first = &scene.hook.received()[0];
+    let body = first.json();
+    assert_eq!((first.path.as_str(), body["subject"].as_str()), ("/in/secret-path", Some("dia@example.org")));
+    assert_eq!(
+        (first.header("content-type"), first.header("webhook-id")),
+        ("application/json", body["id"].as_str().unwrap())
+    );
+    let port = scene.gateway.url.rsplit(':').next().unwrap();
+    let url = body["url"].as_str().unwrap();
+    assert!(url.ends_with(&format!(":{port}/admin/users")), "{url}");
+    assert!(body["text"].as_str().unwrap().contains(url) && body["count"] == 1, "{body}");
+    let paused = scene.hook.received()[1].json();
+    assert!(!paused["text"].as_str().unwrap().contains('<'), "{paused}");
+    for received in scene.hook.received() {
+        assert!(!received.body.contains("\"hi\"") && !received.body.contains("Hello"), "{}", received.body);
+    }
+    let mail = &scene.mails.mails()[0];
+    assert_eq!((mail.from.as_str(), mail.to.len()), ("gateway@example.org", 2));
+    assert!(mail.body().contains("/admin/users") && mail.body().contains("Let them in"), "{}", mail.text);
+    assert_eq!(mail.header("Auto-Submitted"), "auto-generated");
+    let told = scene.gateway.get("/metrics", Some(&scene.admin)).await.text();
+    assert!(told.contains("lan_gateway_notices_total{result=\"delivered\"} 8"), "{told}");
+}
+
+#[actix_web::test]
+async fn a_disk_that_is_low_is_told_once_also_over_a_restart() {
+    let mut scene = Scene::new(&[("DISK__FREE_BYTES_WARN", "1125899906842624")]).await;
+    let told = scene.hook.until("disk_low").await.json();
+    scene.mails.until("nearly full").await;
+    assert!(told["text"].as_str().unwrap().contains("are free on the disk of"), "{told}");
+    scene.register("ann").await;
+    scene.hook.until("approval_waits").await;
+    scene.mails.until("waits for approval").await;
+    until("it is kept", async || scene.gateway.text_of("SELECT CAST(count(*) AS TEXT) FROM notices_told") == "4").await;
+
+    for ends_well in [true, false] {
+        if ends_well {
+            scene.gateway.signal("TERM");
+            scene.gateway.wait(40).await;
+        } else {
+            // What was delivered just before a crash is sent again, under the same id.
+            scene.gateway.until_text("SELECT CAST(count(*) AS TEXT) FROM notices_unsent", "0").await;
+            scene.gateway.kill();
+        }
+        scene.gateway.restart();
+        scene.register(if ends_well { "ben" } else { "cem" }).await;
+        let count = if ends_well { 3 } else { 4 };
+        scene.hook.until_count(count).await;
+    }
+    scene.mails.until("cem@").await;
+
+    assert_eq!(scene.hook.kinds(), ["disk_low", "approval_waits", "approval_waits", "approval_waits"]);
+    assert_eq!(scene.mails.mails().len(), 4);
+    assert_eq!(scene.hook.received()[3].json()["subject"], "cem@example.org");
+}
+
+#[actix_web::test]
+async fn that_nothing_can_be_recorded_is_told_although_nothing_can_be_written() {
+    let mut scene = Scene::new(&[]).await;
+    scene.register("ann").await;
+    scene.hook.until("approval_waits").await;
+    scene.mails.until("waits for approval").await;
+    let before =
+        scene.gateway.text_of("SELECT CAST(coalesce(sum(delivered_at_us > 0), 0) AS TEXT) FROM notice_channels");
+    assert_eq!(before, "2");
+
+    let syncs = Syncs::tampered(scene.gateway.pid(), "error=EIO").await;
+    scene.gateway.post("/v1/chat/completions", Some(&scene.admin), hello()).await;
+    assert_eq!(scene.gateway.wait(40).await, Some(1), "the gateway ends, since it is unknown what the disk holds");
+    drop(syncs);
+
+    let told = scene.hook.until("record_unwritable").await.json();
+    scene.mails.until("can't be written").await;
+    assert!(told["text"].as_str().unwrap().contains("nothing is answered"), "{told}");
+    scene.gateway.restart();
+    scene.register("ben").await;
+    scene.hook.until_count(3).await;
+    assert_eq!(scene.hook.kinds(), ["approval_waits", "record_unwritable", "approval_waits"]);
+}
+
+#[actix_web::test]
+async fn a_record_that_does_not_verify_is_told_once_also_over_a_restart() {
+    let mut scene = Scene::new(&[]).await;
+    scene.gateway.on_the_file("UPDATE chain SET head = zeroblob(32)");
+    scene.register("ann").await;
+    let told = scene.hook.until("checkpoint_invalid").await.json();
+    scene.mails.until("does not verify").await;
+    assert!(told["text"].as_str().unwrap().contains("lan-gateway verify"), "{told}");
+    scene.hook.until("approval_waits").await;
+    scene.gateway.until_text("SELECT CAST(count(*) AS TEXT) FROM notices_unsent", "0").await;
+
+    scene.gateway.kill();
+    scene.gateway.restart();
+    scene.register("ben").await;
+
+    scene.mails.until("ben@example.org").await;
+    let mut kinds = scene.hook.until_count(3).await.iter().map(|one| one.kind()).collect::<Vec<_>>();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["approval_waits", "approval_waits", "checkpoint_invalid"]);
+}
+
+#[actix_web::test]
+async fn several_within_the_quiet_time_are_one_notice_and_a_longer_one_is_felt_at_once() {
+    let scene = Scene::new(&[]).await;
+    scene.set(json!({ "quiet_minutes": 1440 })).await;
+    scene.register("ann").await;
+    scene.hook.until("approval_waits").await;
+    for name in ["ben", "cem", "dia", "eva"] {
+        scene.register(name).await;
+    }
+    // Another kind has a quiet time of its own, and leaves after everything that was to be told before it.
+    scene.fake.dies().await;
+    scene.hook.until("upstream_away").await;
+    assert_eq!(scene.hook.kinds(), ["approval_waits", "upstream_away"]);
+    scene.fake.comes_back().await;
+    scene.hook.until("upstream_back").await;
+    scene.fake.dies().await;
+
+    scene.set(json!({ "quiet_minutes": 0 })).await;
+
+    let received = scene.hook.until_count(5).await;
+    let last: Vec<_> = received[3..].iter().map(|one| one.kind()).collect();
+    assert!(last.contains(&"approval_waits".to_owned()) && last.contains(&"upstream_away".to_owned()), "{last:?}");
+    let together = received[3..].iter().find(|one| one.kind() == "approval_waits").unwrap().json();
+    assert_eq!(
+        (&together["count"], &together["subject"]),
+        (&json!(4), &json!("ben@example.org, cem@example.org, dia@example.org and 1 more"))
+    );
+    assert!(together["text"].as_str().unwrap().contains("5 in all"), "{together}");
+}
+
+#[actix_web::test]
+async fn a_model_server_that_is_back_within_its_time_is_not_told() {
+    let scene = Scene::new(&[]).await;
+    scene.set(json!({ "away_seconds": 3600 })).await;
+    scene.fake.dies().await;
+    let is_down = |queue: &Value| queue["hosts"][0]["state"] == "down";
+    scene.gateway.until_queue(&scene.admin, "the model server is away", is_down).await;
+    scene.register("ann").await;
+    scene.hook.until("approval_waits").await;
+    scene.fake.comes_back().await;
+    scene.register("ben").await;
+    scene.hook.until_count(2).await;
+
+    assert_eq!(scene.hook.kinds(), ["approval_waits"; 2]);
+}
+
+#[actix_web::test]
+async fn a_receiver_that_fails_gets_the_same_notice_again_and_holds_up_no_other() {
+    let scene = Scene::new(&[("NOTICES__SECONDS_MAX", "2"), ("NOTICES__CONNECT_SECONDS_MAX", "2")]).await;
+    for reply in [WebhookReply::Status(500), WebhookReply::Close, WebhookReply::Hang] {
+        scene.hook.next(reply);
+    }
+
+    scene.register("ann").await;
+
+    scene.mails.until("ann@example.org").await;
+    assert!(scene.hook.received().len() < 4, "mail waits for no webhook");
+    scene.register("ben").await;
+    let received = scene.hook.until_count(5).await;
+    let ids: Vec<&str> = received.iter().map(|one| one.header("webhook-id")).collect();
+    assert!(ids[..4].iter().all(|id| *id == ids[0]) && ids[4] != ids[0], "{ids:?}");
+    let channels = async || scene.gateway.get("/api/v1/notice-channels", Some(&scene.admin)).await.json();
+    let is_well = async || channels().await["items"][0]["failure"].is_null();
+    until("the failure is over", is_well).await;
+}
+
+#[actix_web::test]
+async fn what_could_not_be_delivered_is_tried_again_after_a_restart_under_the_same_id() {
+    let mut scene = Scene::new(&[("NOTICES__RETRY_SECONDS", "3600")]).await;
+    scene.hook.next(WebhookReply::Status(503));
+    scene.register("ann").await;
+    scene.mails.until("ann@example.org").await;
+    let failure = eventually("the failure is shown", async || {
+        let all = scene.gateway.get("/api/v1/notice-channels", Some(&scene.admin)).await.json();
+        all["items"][0]["failure"].as_str().map(str::to_owned)
+    })
+    .await;
+    assert_eq!(failure, "it answered 503");
+    scene.gateway.until_text("SELECT CAST(count(*) AS TEXT) FROM notices_unsent", "1").await;
+
+    scene.gateway.kill();
+    scene.gateway.restart();
+
+    let received = scene.hook.until_count(2).await;
+    assert_eq!(received[0].header("webhook-id"), received[1].header("webhook-id"));
+    let [first, again] = [&received[0], &received[1]].map(|one| one.json());
+    assert_eq!((&first["id"], &first["at"]), (&again["id"], &again["at"]));
+    scene.gateway.until_text("SELECT CAST(count(*) AS TEXT) FROM notices_unsent", "0").await;
+    assert_eq!(scene.mails.mails().len(), 1);
+}
+
+#[actix_web::test]
+async fn only_the_kinds_that_a_channel_wants_are_sent_to_it_and_none_while_it_is_off() {
+    let scene = Scene::new(&[]).await;
+    let all = scene.gateway.get("/api/v1/notice-channels", Some(&scene.admin)).await.json();
+    let change = async |at: usize, edit: Value| {
+        let path = format!("/api/v1/notice-channels/{}", all["items"][at]["id"].as_str().unwrap());
+        let changed = scene.gateway.send("PATCH", &path, Some(&scene.admin), edit.to_string().into()).await;
+        assert_eq!(changed.status, 200, "{}", changed.text());
+    };
+    change(0, json!({ "notices": ["upstream_away"] })).await;
+    change(1, json!({ "notices": ["approval_waits"] })).await;
+
+    scene.register("ann").await;
+    scene.mails.until("ann@example.org").await;
+    scene.fake.dies().await;
+    scene.hook.until("upstream_away").await;
+    change(0, json!({ "on": false })).await;
+    scene.fake.comes_back().await;
+    scene.register("ben").await;
+    scene.mails.until("ben@example.org").await;
+
+    assert_eq!(scene.hook.kinds(), ["upstream_away"]);
+    assert_eq!(scene.mails.mails().len(), 2);
+}
