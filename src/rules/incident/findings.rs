@@ -272,7 +272,8 @@ mod tests {
         let intent = IncidentRow {
             log_id: number * 2 + 1,
             kind: "intent".into(),
-            at_us: number * SECOND,
+            // Late enough to have begun in the window.
+            at_us: (number + 10) * SECOND,
             user_id: Some(1),
             model_asked: Some("fake".into()),
             ..IncidentRow::default()

@@ -60,9 +60,14 @@ fn one(report: &IncidentReport, finding: &IncidentFinding, times: &PageTimes) ->
             (
                 if paused.is_some() { "The gateway paused it" } else { "The gateway slowed it" },
                 text.words("."),
-                "Find the loop that sends it: a retry without an end, or a job that was started twice. Then resume the \
-                 access token (`lan-gateway token resume TOKEN`)."
-                    .into(),
+                if paused.is_some() {
+                    "Find the loop that sends it: a retry without an end, or a job that was started twice. Then resume \
+                     the access token (`lan-gateway token resume TOKEN`)."
+                } else {
+                    "Find the loop that sends it: a retry without an end, or a job that was started twice. What is \
+                     slowed comes back by itself."
+                }
+                .into(),
             )
         }
         IncidentFinding::SamePrompt { who: at, tokens, same, answered } => (

@@ -84,7 +84,7 @@ pub fn sender(name: &SenderName, begins: bool) -> Said {
             person(Said::default()).words(", through the access token ").name(token).words(" of ").name(via)
         }
         (Some(token), None) => person(word("The access token ", "the access token ").name(token).words(" of ")),
-        (None, _) => person(Said::default()).words(", without an access token"),
+        (None, _) => person(Said::default()),
     }
 }
 
@@ -126,11 +126,11 @@ mod tests {
         let said = |name: &SenderName| sender(name, false).text().to_owned();
 
         assert_eq!(said(&token("ci")), "the access token ci of ann@example.org");
-        assert_eq!(said(&person), "ann@example.org, without an access token");
+        assert_eq!(said(&person), "ann@example.org");
         let via = SenderName { via: Some("admin".into()), ..token("webui") };
         assert_eq!(said(&via), "ann@example.org, through the access token webui of admin");
         let gone = SenderName { person: "(deleted 7)".into(), is_deleted: true, ..person };
-        assert_eq!(said(&gone), "(deleted 7) (whose account was deleted), without an access token");
+        assert_eq!(said(&gone), "(deleted 7) (whose account was deleted)");
         assert_eq!(said(&SenderName { is_nobody: true, ..token("") }), "clients without a valid credential");
         let three = ["a", "b", "c"].map(|name| Said::default().name(name));
         assert_eq!([1, 2, 3].map(|count| listed(&three[..count]).text().to_owned()), ["a", "a and b", "a, b and c"]);
