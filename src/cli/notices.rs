@@ -27,6 +27,7 @@ pub enum NoticesCommand {
     Add {
         /// Its name, for lists and the record
         name: String,
+        /// How it reaches people
         #[arg(value_parser = ChannelKind::ALL.map(ChannelKind::name))]
         kind: String,
         #[command(flatten)]

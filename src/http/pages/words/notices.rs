@@ -32,8 +32,8 @@ pub fn channel(kind: ChannelKind) -> &'static str {
 
 pub fn tls(tls: MailTls) -> &'static str {
     match tls {
-        MailTls::Starttls => "STARTTLS: it begins plain and must be encrypted before anything is sent",
+        MailTls::Starttls => "STARTTLS, or nothing is sent",
         MailTls::Implicit => "TLS from the first byte",
-        MailTls::None => "none: everybody on the way can read it, and no password is sent",
+        MailTls::None => "none, and no password",
     }
 }
