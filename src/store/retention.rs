@@ -15,7 +15,7 @@ use crate::base::error::Error;
 use crate::config::settings::Settings;
 use crate::model::record::{Act, Kind};
 use crate::store::audit::{self, Row, last_before, set_watermark, watermark_of};
-use crate::store::chain::chained_to;
+use crate::store::chain::{chained_to, remove_links};
 use crate::store::schema::{record, record_image, record_image_use, record_part};
 use crate::store::words::{self, Merge};
 use crate::store::{Store, Tx, usage};
@@ -348,6 +348,7 @@ fn remove_batch(tx: &mut Tx<'_>, to: i64) -> QueryResult<Batch> {
         _ => to,
     };
     diesel::delete(record::table.filter(record::log_id.le(upto))).execute(tx.connection)?;
+    remove_links(tx.connection, upto)?;
     set_watermark(tx.connection, REMOVED, upto)?;
     Ok(Batch::More)
 }

@@ -287,7 +287,7 @@ async fn what_an_older_version_erased_and_removed_without_its_act_gets_a_receipt
 }
 
 #[tokio::test]
-async fn the_chain_verifies_after_rows_were_removed() {
+async fn links_go_with_their_rows_and_the_rest_of_the_chain_verifies() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let now = Timestamp::now().0;
@@ -302,6 +302,7 @@ async fn the_chain_verifies_after_rows_were_removed() {
 
     chain(&store).await;
     assert_eq!(number(&store, "SELECT min(log_id) FROM record").await, 7);
+    assert_eq!(number(&store, "SELECT min(log_id) FROM chain").await, 6);
     assert!(verifies(&store).await, "{:?}", store.chain_fault());
     store.close();
 }
