@@ -20,9 +20,9 @@ TIP = """SELECT * FROM (SELECT coalesce(max(origin), ''), coalesce(max(older_to)
     WHERE 32 = (SELECT count(*) FROM pragma_table_info('record'))"""
 ENDS = """SELECT max(log_id), (SELECT max(seq) FROM sqlite_sequence WHERE name = 'record'), total(log_id > ?1),
     max(at_us) - min(CASE WHEN log_id > ?1 THEN at_us END) FROM record"""
-NOTE = re.compile(r"(lan-gateway/record/([0-9a-f]{32})\n(0|[1-9]\d{0,17})\n(\S{44})\nolder-to (0|[1-9]\d{0,17})\n"
-                  r"time \S{20}\nkey (\S{44})\n)\n— lan-gateway (\S{92})\n", re.ASCII)
-ERASED = "its contents are missing, and no receipt says that they were erased"
+NOTE = re.compile(r"(lan-gateway/record/([0-9a-f]{32})\n(0|[1-9]\d{0,17})\n([!-~]{44})\nolder-to (0|[1-9]\d{0,17})\n"
+                  r"time [!-~]{20}\nkey ([!-~]{44})\n)\n— lan-gateway ([!-~]{92})\n", re.ASCII)
+UNSIGNED, ERASED = "its signature is wrong", "its contents are missing, and no receipt says that they were erased"
 SHOWN_MAX, BEHIND_US_MAX, NOTES_BYTES_MAX, number = 20, 60_000_000, 64 << 20, struct.Struct(">q").pack
 
 def column(value):
@@ -35,6 +35,17 @@ def read_notes(path):
     with open(path, "rb") if path != "-" else sys.stdin.buffer as file:
         text = file.read(NOTES_BYTES_MAX).decode("utf-8", "replace")
     return [(int(note[3]), note[0]) for note in NOTE.finditer(text)] + [(0, rest) for rest in [NOTE.sub("", text).lstrip()] if rest]
+
+def read_signed(text):
+    # The parts of a checkpoint, and its head; nothing if its signature is wrong.
+    try:
+        note = NOTE.fullmatch(text or "")
+        head, key, signature = (base64.b64decode(note[group] if note else "", validate=True) for group in (4, 6, 7))
+        signature = signature.removeprefix(hashlib.sha256(b"lan-gateway\n\1" + key).digest()[:4])
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, note[1].encode())
+        return note, head
+    except Exception:  # of several kinds
+        return None, None
 
 class Verifier:
     def __init__(self, path, say):
@@ -50,7 +61,7 @@ class Verifier:
         [(self.origin, self.older_to, self.tip)] = self.all(TIP)
         self.deleted = {person: act for act, person, *_ in self.all(ACTS, "user_deleted")}
         self.keys = [(after, key) for *_, key, after in self.all(ACTS, "checkpoint_key_made")]
-        for note in NOTE.finditer(self.tip or ""):
+        if note := read_signed(self.tip)[0]:
             self.keys = self.keys or [(0, note[6])]
             self.tell("tip", "it is of another record" if int(note[5]) != self.older_to else None)
         self.expired_to, self.removed_to = (max([0, *(to for _, _, to, *_ in self.all(ACTS, act) if isinstance(to, int))])
@@ -60,8 +71,8 @@ class Verifier:
         if fault and self.found <= SHOWN_MAX:
             self.say(f"{place}: {fault}")
     def verify(self, outside):
-        [(damage,)] = self.all("PRAGMA quick_check(1)")
-        self.tell("file", f"SQLite finds damage: {damage}" if damage != "ok" else None)
+        for damage, in self.all("PRAGMA quick_check(1)"):
+            self.tell("file", f"SQLite finds damage: {damage}" if damage != "ok" else None)
         self.check_links()
         for place, in self.all(STRAYS):
             self.tell(place, "nothing covers it, or its contents")
@@ -72,8 +83,8 @@ class Verifier:
         for log_id, note in (kept := list(self.all("SELECT log_id, note FROM checkpoints ORDER BY log_id"))) + outside:
             self.tell(f"checkpoint {log_id}", self.note_fault(note, log_id))
         for log_id, note in sorted(set(self.beside) - set(kept)):
-            if log_id >= self.begin and self.origin in note:
-                self.tell(f"checkpoint {log_id}", self.note_fault(note, log_id) or "checkpoints.txt has it, and the database does not")
+            if (fault := log_id and self.note_fault(note, log_id)) == UNSIGNED or log_id >= self.begin and self.origin in note:
+                self.tell(f"checkpoint {log_id}", fault or "checkpoints.txt has it, and the database does not")
             elif log_id == 0 and not any(whole.startswith(note) for _, whole in kept):
                 self.tell("file", "checkpoints.txt has something that is no checkpoint")
         self.say(f"rows up to {newest}, {self.links} links, {len(kept)} checkpoints, {later:.0f} rows not in the chain yet")
@@ -119,13 +130,9 @@ class Verifier:
         made = hmac.digest(origin[:32], (b"\1" if is_old else b"\2") + said, "sha256") if covered else None
         return None if made == commitment else "its contents are not as they were written"
     def note_fault(self, text, at):
-        try:
-            note = NOTE.fullmatch(text or "")
-            head, key, signature = (base64.b64decode(note[group] if note else "", validate=True) for group in (4, 6, 7))
-            signature = signature.removeprefix(hashlib.sha256(b"lan-gateway\n\1" + key).digest()[:4])
-            Ed25519PublicKey.from_public_bytes(key).verify(signature, note[1].encode())
-        except Exception:  # of several kinds, all of which say that it is no signed checkpoint
-            return "its signature is wrong"
+        note, head = read_signed(text)
+        if not note:
+            return UNSIGNED
         keys = [made for after, made in self.keys if after < at] or [note[6]]
         is_there = (head,) in self.all("SELECT head FROM chain WHERE log_id = ?", at)
         return ("it is of another record" if (note[2], int(note[5])) != (self.origin, self.older_to) else

@@ -16,6 +16,7 @@ use crate::store::verify::receipts::Receipts;
 /// Checkpoints that are read from the database at once.
 const NOTES_AT_ONCE: i64 = 1000;
 
+const WRONG_SIGNATURE: &str = "its signature is wrong";
 const OF_ANOTHER_RECORD: &str = "it is of another record";
 
 /// The row of `chain_tip`.
@@ -158,6 +159,10 @@ fn check_beside(
     let mut count = 0;
     for (log_id, note) in beside.notes() {
         if !note.contains(&against.origin) || log_id < against.begin {
+            // Whoever changes a note may make it look like these, but can't sign that.
+            if Checkpoint::read(note).is_err() {
+                faults.tell(place(log_id), WRONG_SIGNATURE);
+            }
             continue;
         }
         count += 1;
@@ -186,7 +191,7 @@ fn begins_a_checkpoint(connection: &mut SqliteConnection, text: &str) -> QueryRe
 impl Against<'_> {
     /// Returns what is wrong with a note about a row.
     fn fault_of(&self, connection: &mut SqliteConnection, note: &str, at: i64) -> QueryResult<Option<String>> {
-        let Ok(note) = Checkpoint::read(note) else { return Ok(Some("its signature is wrong".into())) };
+        let Ok(note) = Checkpoint::read(note) else { return Ok(Some(WRONG_SIGNATURE.into())) };
         if note.origin != self.origin || note.older_to != self.older_to {
             return Ok(Some(OF_ANOTHER_RECORD.into()));
         }
