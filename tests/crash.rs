@@ -1,5 +1,5 @@
 //! `kill -9` under load, again and again: no finished answer without a row, no forwarded prompt without an intent, and a record that
-//! verifies.
+//! verifies, also when what is old or a person is being erased.
 //!
 //! Limits are lifted by configuration: this is about the record.
 
@@ -17,6 +17,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, future::join_all};
 use serde_json::{Value, json};
 
+use support::eventually::until;
 use support::fake_ollama::{FakeOllama, Script, Step, done, text};
 use support::gateway::{TestGateway, client};
 
@@ -92,6 +93,71 @@ async fn no_answer_without_a_row_and_no_prompt_without_an_intent() {
         cut.len(),
         chats.len()
     );
+}
+
+/// Answers that are to be erased, of the old record and of the person: many batches of each.
+const ERASED: usize = 200;
+/// Kills while the one is erased, and as many while the other is.
+const ERASING_KILLS: usize = 6;
+
+#[actix_web::test]
+async fn a_record_verifies_after_each_kill_while_it_is_erased() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start_with(&fake.url(), &LIFTED);
+    let admin = gateway.admin().await;
+    asked(&gateway, &admin, "old").await;
+    gateway.kill();
+    gateway.make_rows_older(100);
+    gateway.restart();
+    let whole = "SELECT CAST(coalesce(max(log_id) = (SELECT max(log_id) FROM record), 0) AS TEXT) FROM chain";
+    gateway.until_text(whole, "1").await;
+
+    let days = json!({ "content_days": 30, "record_days": 60 }).to_string().into_bytes();
+    assert_eq!(gateway.send("PATCH", "/api/v1/settings", Some(&admin), days).await.status, 200);
+    let retention =
+        "SELECT CAST(total(log_id) AS TEXT) FROM watermark WHERE name IN ('contents_erased', 'rows_removed')";
+    killed_while_it_grows(&mut gateway, retention).await;
+    gateway.until_text("SELECT CAST(count(*) > 0 AS TEXT) FROM record WHERE act = 'rows_removed'", "1").await;
+    gateway.until_text("SELECT CAST(min(log_id) > 200 AS TEXT) FROM record", "1").await;
+
+    let ann = gateway.user(&admin, "ann").await;
+    asked(&gateway, &ann, "of ann").await;
+    let id = gateway.id_of(&admin, "ann").await;
+    assert_eq!(
+        gateway.send("POST", &format!("/api/v1/users/{id}/disable"), Some(&admin), Vec::new()).await.status,
+        200
+    );
+    let export = gateway.export(&admin, "ann", "jsonl").await;
+    let receipt: Value = serde_json::from_str(export.lines().last().unwrap()).unwrap();
+    let receipt = json!({ "receipt": receipt["receipt"] }).to_string().into_bytes();
+    assert_eq!(gateway.send("DELETE", &format!("/api/v1/users/{id}"), Some(&admin), receipt).await.status, 202);
+    let erasure = "SELECT CAST(total(log_id) + count(*) AS TEXT) FROM erasure";
+    killed_while_it_grows(&mut gateway, erasure).await;
+    gateway.until_text("SELECT CAST(count(*) AS TEXT) FROM erasure", "0").await;
+    gateway.kill();
+    verifies(&gateway, ERASING_KILLS);
+}
+
+/// Some clients ask until there are enough answers.
+async fn asked(gateway: &TestGateway, token: &str, what: &str) {
+    let client = async |number: usize| {
+        for turn in 0..ERASED.div_ceil(CLIENTS) {
+            assert!(ask(gateway, token, chat(&format!("{what} {number} {turn}"), turn % 2 == 0)).await.is_some());
+        }
+    };
+    join_all((0..CLIENTS).map(client)).await;
+}
+
+/// Kills the gateway each time when a number in its database has become another, and verifies what it left.
+async fn killed_while_it_grows(gateway: &mut TestGateway, number: &str) {
+    let mut last = gateway.text_of(number);
+    for round in 0..ERASING_KILLS {
+        until(number, async || gateway.text_of(number) != last).await;
+        gateway.kill();
+        last = gateway.text_of(number);
+        verifies(gateway, round);
+        gateway.restart();
+    }
 }
 
 /// The record that a killed gateway left verifies.
