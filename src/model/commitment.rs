@@ -110,7 +110,7 @@ mod tests {
 
         let intent = commitment_to(&salt, Committed::Request, br#"{"model":"m"}"#);
         let said: [(Committed, &[&str]); 5] = [
-            (Committed::Answer, &["Hel", "lo"]),
+            (Committed::Answer, &["He", "llo"]),
             (Committed::Reasoning, &[]),
             (Committed::Notes, &["größer"]),
             (Committed::Address, &["192.168.1.7"]),

@@ -148,7 +148,7 @@ impl Making {
 
     async fn chat(&self, bearer: &str, about: &str) {
         let mut body = hello();
-        body["messages"][0]["content"] = json!(format!("tell me {about}, größer als ✓"));
+        body["messages"][0]["content"] = json!(format!("tell me {about}, größer 大 ✓"));
         // It has no effect, so that the intent has a note.
         body["user"] = json!("somebody");
         self.send("/v1/chat/completions", bearer, body).await;
