@@ -7,6 +7,7 @@ A part is a file with functions that take the setting and the report; it gets it
 import os
 import sys
 
+import chain
 import faces
 import neighbour
 import side_by_side
@@ -22,11 +23,12 @@ def main():
         starting.measure_idle(setting, report)
         side_by_side.measure(setting, report, quick)
         starting.measure_loaded(setting, report)
+        chain.measure(setting, report)
         faces.measure(setting, report, quick)
         starting.measure_starts(setting, report)
     neighbour.measure(report, quick)
     report.write(REPORT)
-    report.show({**GOALS, **faces.GOALS})
+    report.show({**GOALS, **chain.GOALS, **faces.GOALS})
     print(f"\nwritten to {REPORT}")
     sys.exit(1 if report.void else 0)
 

@@ -112,6 +112,7 @@ class Rounds:
         for connections in CONNECTIONS:
             report.set(f"rps_c{connections}_vs_nginx", ratio(f"c{connections}", "per_second"), "ratio")
         report.set("cpu_per_request_vs_nginx", ratio("c16", "cpu_us"), "ratio")
+        report.set("cpu_per_request_us", median(("c16", "gateway"), "cpu_us"), "us")
         report.set("p99_c64_vs_nginx", ratio("c64", "p99"), "ratio")
         report.set("added_p50_2000rps_us", added_ms("gateway", "rate", "p50") * 1000, "us")
         report.set("stream_tokens_vs_nginx", ratio("stream", "per_second"), "ratio")
