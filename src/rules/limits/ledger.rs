@@ -188,10 +188,10 @@ impl Ledger {
         }
         let waits = each(&mut entries).filter_map(|entry| entry.minute_wait(count, now));
         if let Some((wait, limit)) = waits.max().filter(|(wait, _)| !wait.is_zero()) {
-            return deny(too_often(&format!("more than {limit} requests in a minute"), wait));
+            return deny(too_often(&format!("more than {} in a minute", requests(limit)), wait));
         }
         if !wait_of_all.is_zero() {
-            let what = format!("all users together made more than {total} requests in a minute");
+            let what = format!("all users together made more than {} in a minute", requests(total));
             return deny(too_often(&what, wait_of_all));
         }
         for entry in each(&mut entries) {
@@ -332,6 +332,10 @@ fn used(spent: &Spent, guessed_prompt: u64) -> Amounts {
         tokens: spent.prompt_tokens.unwrap_or(read).saturating_add(spent.answer_tokens),
         gpu_us: u64::try_from(spent.gpu.as_micros()).unwrap_or(u64::MAX),
     }
+}
+
+fn requests(count: u32) -> String {
+    format!("{count} request{}", if count == 1 { "" } else { "s" })
 }
 
 fn too_often(what: &str, wait: Duration) -> Error {
