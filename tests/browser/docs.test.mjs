@@ -31,7 +31,7 @@ test("the groups come in the order in which they are needed, each with its descr
   const groups = await page.locator(".opblock-tag").evaluateAll((tags) => tags.map((tag) => tag.dataset.tag));
   const described = await page.locator(".opblock-tag small").allInnerTexts();
 
-  assert.deepEqual(groups, ["chat", "ollama", "models", "account", "tokens", "queue", "users", "record", "usage", "settings", "host"]);
+  assert.deepEqual(groups, ["chat", "ollama", "models", "account", "tokens", "queue", "users", "record", "usage", "settings", "notices", "host"]);
   assert.ok(described.length === groups.length && described.every((text) => text.length > 10), described.join(" | "));
   assert.equal(await page.locator(".model-container").count(), 0);
   await shot("page");
