@@ -3,9 +3,6 @@
 //! The header and the claims are read strictly: a field that the gateway doesn't write itself makes a JWT invalid, so tricks
 //! with `alg`, `jwk`, `crit` and the like find no field to use.
 
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -22,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
-use crate::base::owner;
+use crate::base::private;
 use crate::base::secret::random_bytes;
 use crate::config;
 
@@ -74,23 +71,11 @@ struct KeyEntry {
 
 impl KeyFile {
     fn read(path: &Path) -> anyhow::Result<KeyFile> {
-        let mode = fs::metadata(path)?.permissions().mode();
-        ensure!(mode & 0o077 == 0, "{} may be read by others; run chmod 600 on it", path.display());
-        let text = Zeroizing::new(fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?);
-        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+        serde_json::from_slice(&private::read(path)?).with_context(|| format!("{} is damaged", path.display()))
     }
 
-    /// Replaces the file as a whole: after a crash it is the old one or the new one.
-    fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let text = Zeroizing::new(serde_json::to_string_pretty(self)?);
-        let new = path.with_extension("new");
-        let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        out.write_all(text.as_bytes())?;
-        let folder = path.parent().context("a file without a folder")?;
-        owner::hand_over(&out, folder)?;
-        out.sync_all()?;
-        fs::rename(&new, path)?;
-        Ok(fs::File::open(folder)?.sync_all()?)
+    fn text(&self) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+        Ok(Zeroizing::new(serde_json::to_vec_pretty(self)?))
     }
 }
 
@@ -137,7 +122,7 @@ impl JwtKeys {
         let path = secrets_dir.join("jwt.json");
         if !path.exists() {
             let file = KeyFile { instance: crate::base::ids::public_id(), keys: vec![KeyEntry::random()] };
-            file.write(&path).with_context(|| format!("can't write {}", path.display()))?;
+            private::create(&path, &file.text()?)?;
         }
         let ring = RwLock::new(Arc::new(KeyRing::of(&KeyFile::read(&path)?, &path)?));
         let lifetime_seconds = config.token_lifetime.as_secs() as i64;
@@ -153,7 +138,7 @@ impl JwtKeys {
             OldKeys::Drop => file.keys.clear(),
         }
         file.keys.insert(0, KeyEntry::random());
-        file.write(&self.path).with_context(|| format!("can't write {}", self.path.display()))?;
+        private::replace(&self.path, &file.text()?)?;
         let ring = Arc::new(KeyRing::of(&file, &self.path)?);
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
         Ok(())
@@ -282,6 +267,9 @@ static PROVIDER: CryptoProvider =
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::config::Config;
 

@@ -7,6 +7,7 @@ pub mod fields;
 pub mod ids;
 pub mod likeness;
 pub mod owner;
+pub mod private;
 pub mod sealing;
 pub mod secret;
 pub mod sheet;

@@ -1,20 +1,16 @@
 //! Seals secrets that must be readable again, such as the password of a mail server, with XChaCha20-Poly1305 and the key in
 //! `secrets/master.key`. The database and its backups hold sealed values; the key is in neither.
 
-use std::fs;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
 
-use crate::base::durable::{rename_new, sync_folder};
-use crate::base::owner;
+use crate::base::private;
 use crate::base::secret::{Secret, random_bytes};
 
 const FILE: &str = "master.key";
@@ -28,13 +24,11 @@ impl MasterKey {
     pub fn load(secrets_dir: &Path) -> anyhow::Result<MasterKey> {
         let path = secrets_dir.join(FILE);
         if !path.exists() {
-            create(&path, secrets_dir).with_context(|| format!("can't write {}", path.display()))?;
+            let text = Zeroizing::new(format!("{}\n", BASE64.encode(&*Zeroizing::new(random_bytes::<32>()))));
+            private::create(&path, text.as_bytes())?;
         }
-        let mode = fs::metadata(&path)?.permissions().mode();
-        ensure!(mode & 0o077 == 0, "{} may be read by others; run chmod 600 on it", path.display());
-        let text = Zeroizing::new(fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?);
         let damaged = || format!("{} is damaged: it must hold 32 bytes in base64", path.display());
-        let key = Zeroizing::new(BASE64.decode(text.trim()).with_context(damaged)?);
+        let key = Zeroizing::new(BASE64.decode(private::read(&path)?.trim_ascii()).with_context(damaged)?);
         Ok(MasterKey(XChaCha20Poly1305::new_from_slice(&key).ok().with_context(damaged)?))
     }
 
@@ -60,23 +54,6 @@ impl MasterKey {
             }
         }
     }
-}
-
-/// Creates the file as a whole: after a crash it is there with its key, or not at all.
-fn create(path: &Path, folder: &Path) -> anyhow::Result<()> {
-    let key = Zeroizing::new(random_bytes::<32>());
-    let text = Zeroizing::new(format!("{}\n", BASE64.encode(key.as_slice())));
-    let new = path.with_extension("new");
-    let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    out.write_all(text.as_bytes())?;
-    owner::hand_over(&out, folder)?;
-    out.sync_all()?;
-    match rename_new(&new, path) {
-        // Another process has just made it.
-        Err(cause) if cause.kind() == ErrorKind::AlreadyExists => fs::remove_file(&new)?,
-        done => done?,
-    }
-    Ok(sync_folder(folder)?)
 }
 
 #[cfg(test)]
@@ -109,20 +86,10 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_others_may_read_or_that_is_none_is_refused() {
+    fn a_file_that_holds_no_key_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        MasterKey::load(folder.path()).unwrap();
-        let path = folder.path().join(FILE);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-
-        for mode in [0o640, 0o604, 0o660] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let refusal = MasterKey::load(folder.path()).err().unwrap().to_string();
-            assert!(refusal.contains("chmod 600"), "{mode:o}: {refusal}");
-        }
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         for text in ["", "c2hvcnQ=", "no base64!"] {
-            fs::write(&path, text).unwrap();
+            private::replace(&folder.path().join(FILE), text.as_bytes()).unwrap();
             let refusal = MasterKey::load(folder.path()).err().unwrap().to_string();
             assert!(refusal.contains("is damaged"), "{text:?}: {refusal}");
         }

@@ -2,18 +2,17 @@
 //! the database, so that guessing passwords can't slow down the record.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::auth::throttle::ladder::Ladder;
 use crate::base::clock::Timestamp;
 use crate::base::error::chain;
-use crate::base::owner;
+use crate::base::private;
 use crate::base::secret::random_bytes;
 
 const KEY_BYTES: usize = 32;
@@ -34,11 +33,9 @@ impl Memory {
             if let Some(folder) = self.key.parent() {
                 fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
             }
-            write(&self.key, &random_bytes::<KEY_BYTES>())?;
+            private::create(&self.key, &random_bytes::<KEY_BYTES>())?;
         }
-        let mode = fs::metadata(&self.key)?.permissions().mode();
-        ensure!(mode & 0o077 == 0, "{} may be read by others; run chmod 600 on it", self.key.display());
-        let key = Zeroizing::new(fs::read(&self.key)?);
+        let key = private::read(&self.key)?;
         ensure!(
             key.len() == KEY_BYTES,
             "{} is damaged; delete it, and the counts of wrong passwords start at zero",
@@ -72,28 +69,10 @@ impl Memory {
     }
 
     pub fn keep(&self, text: &[u8]) -> anyhow::Result<()> {
-        write(&self.counts, text)
+        private::replace(&self.counts, text)
     }
 }
 
 pub fn text(ladder: &Ladder) -> anyhow::Result<Vec<u8>> {
     Ok(serde_json::to_vec(ladder)?)
-}
-
-/// Writes the file: a reader finds the old one or the new one, never a part.
-fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)
-        .with_context(|| format!("can't write {}", new.display()))?;
-    if let Some(folder) = path.parent() {
-        owner::hand_over(&file, folder)?;
-    }
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&new, path).with_context(|| format!("can't replace {}", path.display()))
 }

@@ -1,20 +1,16 @@
 //! The key that checkpoints are signed with, in the folder of secrets.
 
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::base::durable::{rename_new, sync_folder};
-use crate::base::owner;
+use crate::base::private;
 use crate::base::secret::random_bytes;
 use crate::model::checkpoint::PUBLIC_KEY_BYTES;
 use crate::model::record::Act;
@@ -57,9 +53,8 @@ impl CheckpointKey {
             let seed = Zeroizing::new(random_bytes::<SEED_BYTES>());
             let public = BASE64.encode(pair_of(&*seed)?.public_key());
             let made_after_log_id = store.note_checkpoint_key(public).await?;
-            KeyFile { seed: BASE64.encode(*seed), made_after_log_id }
-                .write(secrets)
-                .with_context(|| format!("can't write {}", path.display()))?;
+            let file = KeyFile { seed: BASE64.encode(*seed), made_after_log_id };
+            private::create(&path, &Zeroizing::new(serde_json::to_vec_pretty(&file)?))?;
         }
         let file = KeyFile::read(&path)?;
         let seed = Zeroizing::new(BASE64.decode(&file.seed).with_context(|| format!("{} is damaged", path.display()))?);
@@ -87,22 +82,7 @@ fn pair_of(seed: &[u8]) -> anyhow::Result<Ed25519KeyPair> {
 
 impl KeyFile {
     fn read(path: &Path) -> anyhow::Result<KeyFile> {
-        let mode = fs::metadata(path)?.permissions().mode();
-        ensure!(mode & 0o077 == 0, "{} may be read by others; run chmod 600 on it", path.display());
-        let text = Zeroizing::new(fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?);
-        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
-    }
-
-    /// Writes the file as a whole: after a crash it is there or not.
-    fn write(&self, secrets: &Path) -> anyhow::Result<()> {
-        let text = Zeroizing::new(serde_json::to_string_pretty(self)?);
-        let (path, new) = (secrets.join(FILE), secrets.join(format!("{FILE}.new")));
-        let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        out.write_all(text.as_bytes())?;
-        owner::hand_over(&out, secrets)?;
-        out.sync_all()?;
-        rename_new(&new, &path)?;
-        Ok(sync_folder(secrets)?)
+        serde_json::from_slice(&private::read(path)?).with_context(|| format!("{} is damaged", path.display()))
     }
 }
 
