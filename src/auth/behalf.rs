@@ -14,22 +14,29 @@ use crate::model::credential::Username;
 use crate::model::people::{User, UserStatus};
 use crate::model::token::Token;
 
-/// Returns all values of a header of the request by its name, as they were sent.
+/// Reads all values of one header of the request, as they were sent.
 pub type HeaderValues<'a> = &'a dyn Fn(&str) -> Vec<Vec<u8>>;
 
-/// By whom a person's request comes.
+/// Whose credential a request came with.
 #[derive(Clone)]
 pub(super) enum Via {
-    /// By the person, or by an own token.
-    Itself,
-    /// By a delegating token of this owner.
-    Owner {
+    /// The user's own.
+    Own,
+    /// A delegating token, and its tool named the user.
+    Delegated {
         owner: Arc<User>,
         /// The tool says that nobody waits for the answer.
         is_background: bool,
     },
-    /// By a delegating token without a person; it may see which models there are. The header that would name one.
+    /// A delegating token, and its tool named nobody in this header. Such a request may only list models.
     Unnamed(Arc<str>),
+}
+
+/// A person without an account whom a tool named with a delegating token.
+#[derive(Debug)]
+pub struct Stranger {
+    pub name: Username,
+    pub token: Arc<Token>,
 }
 
 impl Auth {
@@ -57,19 +64,17 @@ impl Auth {
         let person = people.by_name(name.as_str());
         match person {
             Some(person) if person.is_active() && !person.must_change => {
-                let via = Via::Owner { owner: machine.user, is_background: self.is_background(headers) };
+                let via = Via::Delegated { owner: machine.user, is_background: self.is_background(headers) };
                 Ok(Identity { user: person.clone(), via, ..machine })
             }
             _ => Err(Denied {
                 stranger: (person.is_none() && self.delegating_unknown == UnknownPerson::Pending)
-                    .then(|| Box::new(name)),
+                    .then(|| Box::new(Stranger { name, token })),
                 ..Denied::of(whose_refusal(&machine, person), no_such_person(header, self.delegating_unknown))
             }),
         }
     }
-}
 
-impl Auth {
     /// Returns whether a tool marks its request as one of the background tasks, and these are counted apart.
     fn is_background(&self, headers: HeaderValues<'_>) -> bool {
         let DelegatingSection { task_header, background_tasks, .. } = &self.delegating;
@@ -99,10 +104,12 @@ fn named(header: &str, values: &[Vec<u8>]) -> Result<Option<Username>, Error> {
         _ => return bad("was sent more than once; it must name one person"),
     };
     let Ok(text) = std::str::from_utf8(value) else { return bad("is not UTF-8") };
-    if text.contains(',') {
+    // In the spelling that names of accounts have, so that a wide comma is a comma.
+    let name = Username::of(text);
+    if name.as_str().contains(',') {
         return bad("has a comma; it must name one person");
     }
-    if is_encoded(text) {
+    if is_encoded(name.as_str()) {
         return bad("is encoded; it must have the e-mail address as it is");
     }
     match Username::parse_email(text) {
@@ -169,6 +176,8 @@ mod tests {
             b"=?utf-8?q?ann?=@example.org",
             b"ann@example.org,bob@example.org",
             b"ann@example.org, ann@example.org",
+            "ann@example.org，bob@example.org".as_bytes(),
+            "x％40ann@example.org".as_bytes(),
             b"Ann <ann@example.org>",
             "аnn@example.org".as_bytes(),
             long.as_bytes(),

@@ -32,7 +32,7 @@ pub mod sessions;
 pub mod throttle;
 
 use api_token::ApiToken;
-use behalf::{HeaderValues, Via};
+use behalf::{HeaderValues, Stranger, Via};
 use failures::AuthFailures;
 use jwt::{JwtKeys, OldKeys};
 use own_acts::OwnActs;
@@ -61,21 +61,21 @@ impl Identity {
 
     /// Returns whether the caller has the rights of an admin. A delegating token never lends them.
     pub fn is_admin(&self) -> bool {
-        matches!(self.via, Via::Itself) && self.user.is_admin()
+        matches!(self.via, Via::Own) && self.user.is_admin()
     }
 
     /// Returns the owner of the delegating token that the person's request came by.
     pub fn via_user_id(&self) -> Option<i64> {
         match &self.via {
-            Via::Owner { owner, .. } => Some(owner.id),
-            Via::Itself | Via::Unnamed(_) => None,
+            Via::Delegated { owner, .. } => Some(owner.id),
+            Via::Own | Via::Unnamed(_) => None,
         }
     }
 
     /// Returns whether a tool sends the request by itself, and nobody waits for it. It is a courtesy of the tool to say so, and
     /// no boundary: such requests are counted apart, and have the lowest class.
     pub fn is_background(&self) -> bool {
-        matches!(self.via, Via::Owner { is_background: true, .. })
+        matches!(self.via, Via::Delegated { is_background: true, .. })
     }
 
     /// Returns the API token, if one was used.
@@ -94,7 +94,7 @@ impl Identity {
 
     /// Returns the identity of a person with a session of the pages.
     fn of_session(user: Arc<User>) -> Identity {
-        Identity { user, credential: "session", token: None, via: Via::Itself }
+        Identity { user, credential: "session", token: None, via: Via::Own }
     }
 
     pub fn whose(&self) -> Whose {
@@ -191,8 +191,8 @@ pub struct Whose {
 pub struct Denied {
     pub error: Error,
     whose: Option<Box<Whose>>,
-    /// The person without an account that a delegating token named, who is to be registered.
-    pub stranger: Option<Box<Username>>,
+    /// Somebody who is to be registered.
+    pub stranger: Option<Box<Stranger>>,
 }
 
 impl Denied {
@@ -222,7 +222,7 @@ impl Proof {
         if self.user.must_change {
             return Err(Error::password_change_required());
         }
-        Ok(Identity { user: self.user, credential: "password", token: None, via: Via::Itself })
+        Ok(Identity { user: self.user, credential: "password", token: None, via: Via::Own })
     }
 }
 
@@ -360,7 +360,7 @@ impl Auth {
         } else if user.must_change {
             Error::password_change_required()
         } else {
-            return Ok(Identity { user: user.clone(), credential: "jwt", token: None, via: Via::Itself });
+            return Ok(Identity { user: user.clone(), credential: "jwt", token: None, via: Via::Own });
         };
         let whose = Whose { user_id: user.id, via_user_id: None, token_id: None, credential: "jwt" };
         Err(Denied::of(whose, error))
@@ -388,7 +388,7 @@ impl Auth {
             return Err(denied(Error::bad_token("it is suspended; its owner can resume it after signing in")));
         }
         self.store.note_token_use(token, now);
-        Ok(Identity { user: owner.clone(), credential: "token", token: Some(token.clone()), via: Via::Itself })
+        Ok(Identity { user: owner.clone(), credential: "token", token: Some(token.clone()), via: Via::Own })
     }
 
     /// Verifies a password. The number of hashes depends neither on the name nor on the state of the account.

@@ -263,17 +263,17 @@ pub fn auth(request: &HttpRequest) -> Result<&Auth, Error> {
 /// Authenticates the sender of a request. A person without an account whom a tool names is registered, where that is set.
 pub async fn identified(request: &HttpRequest, auth: &Auth, credential: Credential) -> Result<Identity, Denied> {
     let source = address(request);
-    let identified = auth.identify(credential, source, &values_of(request)).await;
-    if let Err(denied) = &identified
-        && let Some(person) = &denied.stranger
-        && let Some(whose) = denied.whose()
-        && let Some(token) = whose.token_id
+    let mut denied = match auth.identify(credential, source, &values_of(request)).await {
+        Ok(who) => return Ok(who),
+        Err(denied) => denied,
+    };
+    if let Some(stranger) = &denied.stranger
         && let Some(accounts) = request.app_data::<web::Data<Accounts>>()
+        && let Err(error) = accounts.register_by_token(stranger, source).await
     {
-        let registered = accounts.register_by_token(person, token, source).await;
-        registered.map_err(|error| Denied::of(whose, error))?;
+        denied.error = error;
     }
-    identified
+    Err(denied)
 }
 
 async fn identify(dialect: &dyn Dialect, request: &HttpRequest) -> Result<Identity, Denied> {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::auth::Auth;
+use crate::auth::behalf::Stranger;
 use crate::auth::own_acts::OwnAct;
 use crate::auth::password::{INITIAL_PASSWORD, composed, one_time_code};
 use crate::auth::sessions::{OpenSession, SessionStanding};
@@ -176,23 +177,25 @@ impl Accounts {
         let username = Username::parse_email(email)?;
         self.auth.passwords.check_new("password", password.expose(), &username)?;
         let from = source.map(network_of);
-        // A quick check, so that a refused registration costs no hash; the store checks again, reliably.
-        self.pending
-            .check(self.waiting(|_| true), self.waiting(|user| from.is_some() && user.registered_from == from))?;
+        self.check_room(from.as_deref())?;
         let hash = self.auth.passwords.hash(password).await?;
         self.store.register(username.as_str().to_owned(), hash, from, self.pending).await.map(drop)
     }
 
-    /// Creates an account, without a password, for a person whom a tool named with the delegating token of this id. It waits for
-    /// approval, within the same bounds as other registrations.
-    pub async fn register_by_token(&self, person: &Username, token: i64, source: Option<IpAddr>) -> Result<(), Error> {
+    /// Creates an account, without a password, for a person whom a tool named. It waits for approval, within the same bounds as
+    /// other registrations.
+    pub async fn register_by_token(&self, stranger: &Stranger, source: Option<IpAddr>) -> Result<(), Error> {
         let from = source.map(network_of);
-        let token = self.store.people().tokens().find(|one| one.id == token).cloned();
-        let Some(token) = token else { return Ok(()) };
-        // A quick check, so that a refused registration costs no transaction; the store checks again, reliably.
-        self.pending
-            .check(self.waiting(|_| true), self.waiting(|user| from.is_some() && user.registered_from == from))?;
-        self.store.register_by_token(person.as_str().to_owned(), from, token, self.pending).await.map(drop)
+        self.check_room(from.as_deref())?;
+        let Stranger { name, token } = stranger;
+        self.store.register_by_token(name.as_str().to_owned(), from, token.clone(), self.pending).await.map(drop)
+    }
+
+    /// Checks quickly whether one more may wait who came `from` a network, so that a refused registration costs neither a hash nor
+    /// a transaction. The store checks again, reliably.
+    fn check_room(&self, from: Option<&str>) -> Result<(), Error> {
+        let of_network = self.waiting(|user| from.is_some() && user.registered_from.as_deref() == from);
+        self.pending.check(self.waiting(|_| true), of_network)
     }
 
     /// Counts the pending accounts that `are` accepts.
