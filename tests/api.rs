@@ -13,6 +13,8 @@ mod backups;
 mod bad_input;
 #[path = "api/behalf.rs"]
 mod behalf;
+#[path = "api/behalf_headers.rs"]
+mod behalf_headers;
 #[path = "api/behalf_tools.rs"]
 mod behalf_tools;
 #[path = "api/canaries.rs"]

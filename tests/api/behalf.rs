@@ -173,37 +173,6 @@ async fn two_people_have_their_own_limits_and_rows_through_one_token() {
 }
 
 #[actix_web::test]
-async fn the_header_changes_nothing_for_any_other_credential() {
-    let fake = FakeOllama::start();
-    let stage = Stage::set(&fake, &[]).await;
-    let (gateway, admin) = (&stage.gateway, &stage.admin);
-    let (plain, _) = make(gateway, &stage.ann, json!({ "name": "plain" })).await;
-    let (of_admin, _) = make(gateway, admin, json!({ "name": "of admin", "networks": ["127.0.0.1"] })).await;
-
-    for forged in ["bob@example.org", "nobody@example.org", "", "a@x, b@x"] {
-        for bearer in [&stage.ann, &plain, &of_admin] {
-            let answer = send(gateway, "POST", "/v1/chat/completions", bearer, &[(HEADER, forged)], hello()).await;
-            assert_eq!(answer.status, 200, "{forged}: {}", answer.text());
-        }
-    }
-    let twice = [(HEADER, "bob@example.org"), (HEADER, "bob@example.org")];
-    assert_eq!(send(gateway, "POST", "/v1/chat/completions", &stage.ann, &twice, hello()).await.status, 200);
-    let mut body = hello();
-    body["auth"] = json!({ "username": "ann@example.org", "password": PASSWORD });
-    let mut by_password = client()
-        .post(format!("{}/chat", gateway.url))
-        .insert_header((HEADER, "bob@example.org"))
-        .send_body(body.to_string())
-        .await
-        .unwrap();
-    assert_eq!(by_password.status(), 200, "{:?}", by_password.body().await);
-
-    let rows = gateway.record(admin).await;
-    assert_eq!(rows.len(), 14);
-    assert!(rows.iter().all(|row| row["user"] != "bob@example.org" && row["via"].is_null()));
-}
-
-#[actix_web::test]
 async fn a_request_that_names_nobody_is_refused_in_the_words_of_its_client() {
     let fake = FakeOllama::start();
     let stage = Stage::set(&fake, &[]).await;
@@ -225,41 +194,6 @@ async fn a_request_that_names_nobody_is_refused_in_the_words_of_its_client() {
     let list = gateway.get("/v1/models", Some(token)).await;
     assert!(list.status == 200 && list.text().contains("fake"), "{}", list.text());
     assert!(fake.chats().is_empty());
-}
-
-#[actix_web::test]
-async fn a_header_that_can_be_read_in_two_ways_is_refused() {
-    let fake = FakeOllama::start();
-    let stage = Stage::set(&fake, &[]).await;
-    let ann = "ann@example.org";
-    let long = format!("{}@example.org", "a".repeat(255));
-
-    for same in [
-        [(HEADER, ann)],
-        [("x-openwebui-user-email", " Ann@Example.ORG ")],
-        [("X-OPENWEBUI-USER-EMAIL", "ａｎｎ@example.org")],
-    ] {
-        let answer = stage.chat(&same).await;
-        assert_eq!(answer.status, 200, "{same:?}: {}", answer.text());
-    }
-    for bad in [
-        vec![(HEADER, ann), (HEADER, ann)],
-        vec![(HEADER, ann), ("x-openwebui-user-email", "bob@example.org")],
-        vec![(HEADER, "ann@example.org,bob@example.org")],
-        vec![(HEADER, "ann%40example.org")],
-        vec![(HEADER, "=?utf-8?q?ann?=@example.org")],
-        vec![(HEADER, "")],
-        vec![(HEADER, "ann")],
-        vec![(HEADER, "admin")],
-        vec![(HEADER, &long)],
-    ] {
-        let refused = stage.chat(&bad).await;
-        let told = (refused.status, refused.json()["error"]["param"].clone());
-        assert_eq!(told, (400, json!(HEADER)), "{bad:?}: {}", refused.text());
-    }
-    let rows = stage.gateway.record(&stage.admin).await;
-    assert!(rows.iter().filter(|row| row["outcome"] == "completed").all(|row| row["user"] == ann));
-    assert_eq!(fake.chats().len(), 3);
 }
 
 #[actix_web::test]

@@ -305,6 +305,8 @@ async fn an_admin_makes_one_that_acts_for_the_people_of_a_tool() {
         [("name", "Open WebUI"), ("scopes", "chat"), ("delegating", "yes"), ("networks", networks), ("ends", "30")]
     };
 
+    let by_a_member = stage.browser.post(NEW, &fields("127.0.0.1")).await;
+    by_a_member.says("token may act for other people");
     let refused = admin.post(NEW, &fields("")).await;
     assert_eq!(refused.status, 400);
     refused.says("the addresses of the tool that it is for");

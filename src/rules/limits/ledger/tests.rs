@@ -176,6 +176,26 @@ fn a_token_with_a_limit_passes_its_own_window_and_its_owners() {
 }
 
 #[test]
+fn background_tasks_have_a_minute_of_their_own_but_share_the_tokens_and_that_of_all() {
+    let mut stage = Stage::new();
+    let (person, task) = (minute(1, 2, Some((7, 5))), ChargedTo { is_background: true, ..minute(1, 3, Some((7, 5))) });
+
+    assert_eq!((stage.admit(0, &task, 6), stage.more(0, &task, 2)), (Ok(2), Ok(0)));
+    assert_eq!(stage.admit(1000, &task, 6), Err(59));
+    assert_eq!((stage.admit(1000, &person, 6), stage.admit(1000, &person, 6)), (Ok(1), Ok(0)));
+    assert_eq!(stage.admit(1000, &person, 6), Err(60));
+    // The token has let five pass, and all together may send one more.
+    assert_eq!(stage.admit(1000, &minute(2, 9, Some((7, 5))), 6), Err(59));
+    assert_eq!((stage.count(1000, 2, 9, 6), stage.count(1000, 2, 9, 6)), (Ok(8), Err(59)));
+
+    // What is taken back is taken from the window in which it was counted.
+    assert_eq!(stage.admit(60_000, &task, 9), Ok(2));
+    assert_eq!(stage.more(60_000, &task, 3), Err(("rate_limit_exceeded", 3)));
+    assert_eq!(stage.admit(60_000, &task, 9), Ok(2));
+    assert_eq!(stage.admit(60_000, &person, 9), Err(1));
+}
+
+#[test]
 fn people_who_went_quiet_are_forgotten_unless_their_day_is_counted() {
     let mut stage = Stage::new();
     let asking = minute(1, 10, None);
