@@ -13,7 +13,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent / "scripts"))
 
-from installed import installed  # noqa: E402
+from on_demand import installed, npm  # noqa: E402
 from stage import Stage, call  # noqa: E402
 
 PACKAGE = "@anthropic-ai/claude-code@2.1.332"
@@ -33,7 +33,7 @@ def environment(home, gateway, token):
 
 
 def main():
-    claude = installed("CLAUDE_CODE_PROGRAM", PACKAGE, "claude")
+    claude = installed("CLAUDE_CODE_PROGRAM", PACKAGE, "node_modules/.bin/claude", lambda folder: npm(folder, "install", PACKAGE), "some hundred MB")
     with Stage() as stage:
         work, home = stage.folder / "work", stage.folder / "home"
         work.mkdir()

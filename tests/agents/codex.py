@@ -5,8 +5,6 @@ On demand only, since Codex is large (`make test-agents`): the version below is 
 had no effect here.
 """
 
-import http.server
-import json
 import os
 import pathlib
 import subprocess
@@ -16,8 +14,9 @@ import threading
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent / "scripts"))
 
-from installed import installed  # noqa: E402
-from stage import Stage  # noqa: E402
+from on_demand import installed, npm  # noqa: E402
+from scripted_ollama import called, said, server_of  # noqa: E402
+from stage import Stage, call  # noqa: E402
 
 PACKAGE = "@openai/codex@0.171.0"
 MODEL = "fake:latest"
@@ -49,47 +48,12 @@ trust_level = "trusted"
 """
 
 
-class ScriptedOllama(http.server.BaseHTTPRequestHandler):
+def answer(body):
     """Answers the first turn with a call of Codex's shell that writes a file, and the result of that with a text."""
-
-    protocol_version = "HTTP/1.1"
-    received = []
-
-    def do_GET(self):
-        listed = {"name": MODEL, "model": MODEL, "modified_at": "2026-01-01T00:00:00Z", "size": 1, "digest": "0" * 64,
-                  "details": {"family": "fake"}}
-        answers = {"/api/version": {"version": "0.24.0"}, "/api/tags": {"models": [listed]}, "/api/ps": {"models": []}}
-        self.reply(200 if self.path in answers else 404, [answers.get(self.path, {"error": "not found"})])
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path == "/api/show":
-            return self.reply(200, [{"capabilities": ["completion", "tools", "thinking"], "model_info": {}}])
-        self.received.append(body)
-        if body["messages"][-1]["role"] == "tool":
-            message = {"content": "The file is written."}
-        else:
-            message = {"content": "", "tool_calls": [{"function": shell_call(body["tools"])}]}
-        self.reply(200, [
-            self.line({"content": "", "thinking": "I write it with the shell."}, done=False),
-            self.line(message, done=False),
-            {**self.line({"content": ""}, done=True), "done_reason": "stop", "prompt_eval_count": 100, "eval_count": 10},
-        ])
-
-    @staticmethod
-    def line(message, done):
-        return {"model": MODEL, "created_at": "2026-12-01T00:00:00Z", "message": {"role": "assistant", **message}, "done": done}
-
-    def reply(self, status, lines):
-        body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-        self.send_response(status)
-        self.send_header("Content-Type", "application/x-ndjson")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+    thought = {**said(""), "thinking": "I write it with the shell."}
+    if body["messages"][-1]["role"] == "tool":
+        return [thought, said("The file is written.")]
+    return [thought, shell_call(body["tools"])]
 
 
 def shell_call(tools):
@@ -103,15 +67,15 @@ def shell_call(tools):
     offered = [tool["function"]["name"] for tool in tools]
     for name in offered:
         if name in arguments:
-            return {"name": name, "arguments": arguments[name]}
+            return called(name, arguments[name])
     raise SystemExit(f"no shell among the tools that reached the model: {offered}")
 
 
 def main():
     with Stage() as stage:
-        ollama = http.server.ThreadingHTTPServer(("127.0.0.1", 0), ScriptedOllama)
+        ollama = server_of(MODEL, answer, ("completion", "tools", "thinking"))
         threading.Thread(target=ollama.serve_forever, daemon=True).start()
-        gateway = stage.gateway("codex", f"http://127.0.0.1:{ollama.server_port}", LGW_DEFAULT_MODEL=MODEL)
+        gateway = stage.gateway("codex", ollama.url, LGW_DEFAULT_MODEL=MODEL)
         user = gateway.approved("codex@example.com")
         home, project = stage.folder / "home", stage.folder / "project"
         (home / ".codex").mkdir(parents=True)
@@ -121,7 +85,8 @@ def main():
             "PATH": os.environ["PATH"], "HOME": str(home), "CODEX_HOME": str(home / ".codex"),
             "LGW_TOKEN": gateway.api_token(user, "codex"), "NO_COLOR": "1",
         }
-        command = [installed("CODEX_PROGRAM", PACKAGE, "codex"), "exec", "--skip-git-repo-check", "--json", "Write a note into note.txt."]
+        codex = installed("CODEX_PROGRAM", PACKAGE, "node_modules/.bin/codex", lambda folder: npm(folder, "install", PACKAGE), "some hundred MB")
+        command = [codex, "exec", "--skip-git-repo-check", "--json", "Write a note into note.txt."]
         done = subprocess.run(
             command, cwd=project, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=CODEX_SECONDS_MAX,
@@ -136,7 +101,7 @@ def main():
         for row in rows:
             path = f"/api/v1/audit/{row['request_id']}"
             print(gateway.expect(200, "GET", path, token=gateway.admin_token).json["notes"])
-        sent = [message["role"] for message in ScriptedOllama.received[-1]["messages"]]
+        sent = [message["role"] for message in call("GET", ollama.url + "/received").json[-1]["messages"]]
         print(f"ok: {len(rows)} requests; the last had the messages {sent}")
 
 

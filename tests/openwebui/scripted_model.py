@@ -5,7 +5,7 @@ import json
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "agents"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "scripts"))
 
 from scripted_ollama import called, said, serve  # noqa: E402
 
@@ -18,10 +18,10 @@ CLOCK = "get_current_timestamp"
 def answer(body):
     results = [message["content"] for message in body["messages"] if message["role"] == "tool"]
     if results:
-        return said(f"The clock says {results[-1]}.")
+        return [said(f"The clock says {results[-1]}.")]
     if CLOCK in [tool["function"]["name"] for tool in body.get("tools", [])]:
-        return called(CLOCK, {})
-    return said(json.dumps({"title": TITLE, "tags": ["greeting"], "follow_ups": ["And how are you?"]}))
+        return [called(CLOCK, {})]
+    return [said(json.dumps({"title": TITLE, "tags": ["greeting"], "follow_ups": ["And how are you?"]}))]
 
 
 if __name__ == "__main__":
