@@ -118,6 +118,18 @@ def tasks_are_counted_apart_if_the_setting_says_so(team):
     team.admin(200, "PATCH", "/api/v1/settings", {"tasks_per_minute": None})
 
 
+def tasks_have_the_class_batch_and_answers_have_not(team):
+    """Looks each request up in the queue while it runs, and then in the record."""
+    for model, tasks, wanted in [(SCRIPTED_MODEL, (), "interactive"), *((MODEL, (task,), "batch") for task in TASKS)]:
+        before = team.newest()
+        with team.scripted_model_waits():
+            team.ann.chat("Say hello.", tasks, model)
+            [place] = until(lambda: team.queue(SCRIPTED_MODEL))
+        assert (place["user"], place["token_name"], place["class"]) == (ANN, TOKEN_NAME, wanted), (tasks, place)
+        [row] = until(lambda: [row for row in team.rows(before) if row["request_id"] == place["request_id"] and row.get("outcome")])
+        is_of(row, team.ann)
+
+
 def tools_of_open_webui_are_called(team):
     before = team.newest()
 
@@ -194,6 +206,7 @@ CHECKS = [
     a_forged_header_changes_nothing,
     a_typed_chat_is_streamed_to_the_page_and_gets_its_title,
     tasks_are_counted_apart_if_the_setting_says_so,
+    tasks_have_the_class_batch_and_answers_have_not,
     tools_of_open_webui_are_called,
     the_connection_may_speak_responses,
     the_stop_button_ends_the_answer,

@@ -1,9 +1,10 @@
 """An Ollama whose model does for a chat in Open WebUI what the small real one can't: a title, tags and follow-ups as JSON, and a call
-of a tool."""
+of a tool. It answers nothing while there is a file of the path that is its argument."""
 
 import json
 import pathlib
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "scripts"))
 
@@ -16,6 +17,9 @@ CLOCK = "get_current_timestamp"
 
 
 def answer(body):
+    waits = pathlib.Path(sys.argv[1])
+    while waits.exists():
+        time.sleep(0.05)
     results = [message["content"] for message in body["messages"] if message["role"] == "tool"]
     if results:
         return [said(f"The clock says {results[-1]}.")]

@@ -1,5 +1,6 @@
 """A team that chats in Open WebUI: the gateway, the models, Open WebUI with its token, and the people."""
 
+import contextlib
 import json
 import pathlib
 import sys
@@ -20,7 +21,8 @@ class Team:
     """A gateway in front of both models, an Open WebUI with its delegating token, and the people who have accounts on both."""
 
     def __init__(self, stage):
-        scripted, _ = stage.program([sys.executable, HERE / "scripted_model.py"], "scripted")
+        self.scripted_waits = stage.folder / "scripted_waits"
+        scripted, _ = stage.program([sys.executable, HERE / "scripted_model.py", self.scripted_waits], "scripted")
         self.stage, self.ollama = stage, stage.ollama()
         self.settings = {
             "LGW_LISTEN": f"127.0.0.1:{free_port()}", "LGW_DEFAULT_MODEL": MODEL, "LGW_LIMITS__REQUESTS_PER_MINUTE": 100,
@@ -52,6 +54,20 @@ class Team:
         """Returns the rows that came after a number, the oldest first."""
         rows = self.admin(200, "GET", f"/api/v1/audit?kind={kind}&limit=100")["items"]
         return [row for row in reversed(rows) if row["log_id"] > after]
+
+    def queue(self, model):
+        """Returns the requests for a model that wait or run."""
+        items = self.admin(200, "GET", "/api/v1/queue")["items"]
+        return [item for item in items if item["model"] == model]
+
+    @contextlib.contextmanager
+    def scripted_model_waits(self):
+        """Lets the scripted model answer nothing, so that what it is asked stays in the queue."""
+        self.scripted_waits.touch()
+        try:
+            yield
+        finally:
+            self.scripted_waits.unlink()
 
     def limit(self, name, requests_per_minute):
         self.admin(200, "PATCH", f"/api/v1/users/{self.gateway.user_id(name)}", {"requests_per_minute": requests_per_minute})
