@@ -24,7 +24,7 @@ impl MasterKey {
     pub fn load(secrets_dir: &Path) -> anyhow::Result<MasterKey> {
         let path = secrets_dir.join(FILE);
         if !path.exists() {
-            let text = Zeroizing::new(format!("{}\n", BASE64.encode(&*Zeroizing::new(random_bytes::<32>()))));
+            let text = Zeroizing::new(format!("{}\n", BASE64.encode(Zeroizing::new(random_bytes::<32>()).as_slice())));
             private::create(&path, text.as_bytes())?;
         }
         let damaged = || format!("{} is damaged: it must hold 32 bytes in base64", path.display());
