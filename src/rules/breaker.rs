@@ -172,13 +172,13 @@ fn watched(who: &Identity, token: &Token) -> WatchedSender {
 }
 
 fn slowed(token: &Token, way: Runaway, count: usize, settings: &Settings, retry_after: Duration) -> String {
-    let Settings { breaker_seconds, slowed_seconds, .. } = settings;
+    let breaker_seconds = settings.breaker_seconds;
     let did = match way {
         Runaway::Repeats => format!("sent the same request {count} times in {breaker_seconds} s"),
         Runaway::Errors => format!("had {count} requests fail, one after the other"),
     };
     format!(
-        "the token `{}` {did}, and may go on once in {slowed_seconds} s; try again in {} s, or find out what repeats it",
+        "the token `{}` {did}; try again in {} s, or find out what repeats it",
         token.name,
         retry_after_seconds(retry_after)
     )
