@@ -22,7 +22,7 @@ use crate::model::rights::quotas::{QuotaChanges, Quotas};
 use crate::model::rights::{AllowedModels, Class, Scope, Scopes, check_requests_per_minute};
 use crate::model::token::Token;
 use crate::store::Store;
-use crate::store::tokens::{NewToken, Rotation, TokenChanges, TokenFilter, delegating_without_networks};
+use crate::store::tokens::{NewToken, Rotation, TokenChanges, TokenFilter, check_tool_networks};
 
 pub struct Tokens {
     store: Store,
@@ -110,8 +110,9 @@ impl Tokens {
             Some(words) => Scopes::parse(words)?,
             None => Scopes::parse(&["chat", "models"])?,
         };
+        let networks = networks(wish.networks.as_deref())?;
         if wish.delegating {
-            check_delegating(&scopes, wish.networks.is_some())?;
+            check_delegating(&scopes, networks.as_deref())?;
         }
         let public_id = api_token::new_public_id();
         let minted = api_token::mint(&public_id);
@@ -122,7 +123,7 @@ impl Tokens {
             scopes,
             delegating: wish.delegating,
             models: models(wish.models.as_deref())?,
-            networks: networks(wish.networks.as_deref())?,
+            networks,
             requests_per_minute: wish.requests_per_minute.map(check_requests_per_minute).transpose()?,
             quotas: wish.quotas.map(|Fields(quotas)| quotas).unwrap_or_default().check()?,
             class: wish.class.as_deref().map(Class::parse).transpose()?,
@@ -214,7 +215,7 @@ impl Tokens {
 }
 
 /// Checks what a delegating token may be made for: what other people may use of models, from named networks.
-fn check_delegating(scopes: &Scopes, has_networks: bool) -> Result<(), Error> {
+fn check_delegating(scopes: &Scopes, networks: Option<&[IpNet]>) -> Result<(), Error> {
     let lends = |scope: &Scope| !matches!(scope, Scope::Chat | Scope::Embeddings | Scope::Models);
     if let Some(scope) = scopes.iter().find(lends) {
         let message = format!(
@@ -223,7 +224,7 @@ fn check_delegating(scopes: &Scopes, has_networks: bool) -> Result<(), Error> {
         );
         return Err(Error::invalid("scopes", message));
     }
-    if has_networks { Ok(()) } else { Err(delegating_without_networks()) }
+    check_tool_networks(networks)
 }
 
 fn name(text: &str) -> Result<String, Error> {

@@ -179,8 +179,10 @@ impl Store {
         self.write(move |tx| {
             let old = find(tx, &id, by, Reach::OwnerOrAdmin)?;
             check_alive(&old)?;
-            if old.delegating && matches!(changes.networks, Some(None)) {
-                return Err(delegating_without_networks().into());
+            if old.delegating
+                && let Some(networks) = &changes.networks
+            {
+                check_tool_networks(networks.as_deref())?;
             }
             diesel::update(tokens::table.find(old.id))
                 .set((
@@ -402,10 +404,14 @@ fn check_may_own(owner: &User, new: &NewToken) -> Result<(), WriteFailure> {
     Ok(())
 }
 
-/// Returns the refusal of a delegating token that could be used from everywhere: whoever has it can act for each person.
-pub fn delegating_without_networks() -> Error {
-    let message = "a token that acts for other people needs `networks`: the addresses of the tool that it is for";
-    Error::invalid("networks", message)
+/// Checks that a delegating token can't be used from everywhere: whoever has it can act for each person.
+pub fn check_tool_networks(networks: Option<&[IpNet]>) -> Result<(), Error> {
+    if networks.is_some_and(|networks| networks.iter().all(|network| network.prefix_len() > 0)) {
+        return Ok(());
+    }
+    let message =
+        "a token that acts for other people needs `networks`: the addresses of the tool that it is for, and not all";
+    Err(Error::invalid("networks", message))
 }
 
 fn owner_of(tx: &mut Tx<'_>, user_id: i64) -> QueryResult<User> {

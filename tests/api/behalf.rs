@@ -88,6 +88,8 @@ async fn only_an_admin_makes_one_with_networks_and_for_models_alone() {
     for (change, param) in [
         (json!({ "networks": null }), "networks"),
         (json!({ "networks": [] }), "networks"),
+        (json!({ "networks": ["0.0.0.0/0"] }), "networks"),
+        (json!({ "networks": ["10.0.0.1", "::/0"] }), "networks"),
         (json!({ "scopes": ["chat", "usage"] }), "scopes"),
         (json!({ "scopes": ["models:manage"] }), "scopes"),
         (json!({ "scopes": ["metrics"] }), "scopes"),
@@ -101,7 +103,7 @@ async fn only_an_admin_makes_one_with_networks_and_for_models_alone() {
     assert_eq!((&made["delegating"], &plain["delegating"]), (&json!(true), &json!(false)));
     assert_eq!(gateway.detail_of("token_created")["delegating"], false);
     let path = format!("/api/v1/tokens/{}", made["id"].as_str().unwrap());
-    for (networks, status) in [(json!(null), 400), (json!(["127.0.0.2"]), 200)] {
+    for (networks, status) in [(json!(null), 400), (json!(["::/0"]), 400), (json!(["127.0.0.2"]), 200)] {
         let body = json!({ "networks": networks }).to_string().into_bytes();
         assert_eq!(gateway.send("PATCH", &path, Some(&admin), body).await.status, status, "{networks}");
     }
