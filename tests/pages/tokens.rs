@@ -318,6 +318,11 @@ async fn an_admin_makes_one_that_acts_for_the_people_of_a_tool() {
     let page = admin.get(&format!("/me/tokens/{id}/created")).await;
     page.says("ENABLE_FORWARD_USER_INFO_HEADERS=true");
     assert!(!page.has("<span>PowerShell</span>"), "other clients name nobody");
+    for path in [format!("/me/tokens/{id}"), format!("/admin/tokens/{id}")] {
+        let emptied = admin.post(&path, &[("name", "Open WebUI"), ("networks", "")]).await;
+        assert_eq!(emptied.status, 400, "{path}");
+        emptied.says("the addresses of the tool that it is for");
+    }
     let badge = "<span class=\"badge now\">delegating</span>";
     for path in
         ["/me/tokens".to_owned(), format!("/me/tokens/{id}"), "/admin/tokens".into(), format!("/admin/tokens/{id}")]
