@@ -43,10 +43,10 @@ pub struct BarChart<'a> {
 }
 
 /// Lines across a chart.
-const LINES_MAX: usize = 3;
+pub(super) const LINES_MAX: usize = 3;
 
 /// The height that text above the topmost line needs, in percent.
-const HEAD: f64 = 10.0;
+pub(super) const HEAD: f64 = 10.0;
 
 /// The least height of what is not nothing, in percent, so that it is seen.
 const LEAST: f64 = 1.5;
@@ -84,10 +84,7 @@ pub fn bars(chart: &BarChart<'_>) -> Markup {
             }
         });
     }
-    write_line(&mut svg, "base", 100.0);
-    svg.push_str("</svg>");
-    write_labels(&mut svg, places(left, chart.bars).map(|(place, bar)| (place, bar.label.as_str())));
-    Markup::of_html(svg)
+    finish(svg, places(left, chart.bars).map(|(place, bar)| (place, bar.label.as_str())))
 }
 
 /// One hour of the record.
@@ -116,21 +113,13 @@ pub fn pulse(name: &str, hours: &[Hour], shaded: Option<std::ops::Range<usize>>)
         if total(hour) <= 0.0 {
             continue;
         }
+        let parts = [("n", hour.others), ("refused", hour.refused), ("failed", hour.failed)];
         write_linked(&mut svg, hour.href.as_deref(), &hour.title, |svg, title| {
-            let mut y = 100.0;
-            for (class, count) in [("n", hour.others), ("refused", hour.refused), ("failed", hour.failed)] {
-                let part = height(count as f64, largest, 100.0).min(y);
-                if part > 0.0 {
-                    y -= part;
-                    Rect { class, x: place.x, y, width: place.width, height: part }.write(svg, title);
-                }
-            }
+            let parts = parts.map(|(class, count)| (class, count as f64));
+            write_parts(svg, place, &parts, |count| height(count, largest, 100.0), title);
         });
     }
-    write_line(&mut svg, "base", 100.0);
-    svg.push_str("</svg>");
-    write_labels(&mut svg, places(0.0, hours).map(|(place, hour)| (place, hour.label.as_str())));
-    Markup::of_html(svg)
+    finish(svg, places(0.0, hours).map(|(place, hour)| (place, hour.label.as_str())))
 }
 
 fn has_links(bars: &[Bar]) -> bool {
@@ -143,6 +132,32 @@ pub(super) fn begin(class: &str, name: &str, has_links: bool) -> String {
     write_attribute(&mut svg, "aria-label", name);
     svg.push('>');
     svg
+}
+
+/// Writes the parts of one bar on top of each other, the lowest first.
+pub(super) fn write_parts(
+    svg: &mut String,
+    place: BarPlace,
+    parts: &[(&'static str, f64)],
+    height: impl Fn(f64) -> f64,
+    title: &str,
+) {
+    let mut y = 100.0;
+    for (class, value) in parts {
+        let part = height(*value).min(y);
+        if part > 0.0 {
+            y -= part;
+            Rect { class, x: place.x, y, width: place.width, height: part }.write(svg, title);
+        }
+    }
+}
+
+/// Ends a chart with its base line and the labels below.
+pub(super) fn finish<'a>(mut svg: String, labels: impl Iterator<Item = (BarPlace, &'a str)>) -> Markup {
+    write_line(&mut svg, "base", 100.0);
+    svg.push_str("</svg>");
+    write_labels(&mut svg, labels);
+    Markup::of_html(svg)
 }
 
 /// Returns the height of a value in percent; what is not nothing is seen.
@@ -212,7 +227,7 @@ fn room_of(place: BarPlace, label: &str) -> (f64, f64, f64, &'static str) {
 }
 
 /// Writes what stands below the bars. The last label is always there; others are left out where they would touch.
-pub(super) fn write_labels<'a>(svg: &mut String, labels: impl Iterator<Item = (BarPlace, &'a str)>) {
+fn write_labels<'a>(svg: &mut String, labels: impl Iterator<Item = (BarPlace, &'a str)>) {
     let labels: Vec<(BarPlace, &str)> = labels.filter(|(_, label)| !label.is_empty()).collect();
     let Some((last, last_label)) = labels.last().copied() else { return };
     let last_begins = room_of(last, last_label).0;

@@ -1,8 +1,10 @@
-//! Bars in time whose parts lie on top of each other, a few of them, each of one kind.
+//! Bars in time whose parts lie on top of each other, for the incident report.
 
-use crate::http::pages::charts::axis::{time_axis, whole_axis};
-use crate::http::pages::charts::bars::{BarUnit, begin, height, places, write_axis, write_labels};
-use crate::http::pages::charts::svg::{Rect, drawable, write_line, write_linked};
+use crate::http::pages::charts::axis::whole_axis;
+use crate::http::pages::charts::bars::{
+    BarUnit, HEAD, LINES_MAX, begin, finish, height, places, write_axis, write_parts,
+};
+use crate::http::pages::charts::svg::{drawable, write_line, write_linked};
 use crate::http::pages::markup::Markup;
 
 /// One bar. Its parts have a class of the style sheet each, the lowest first.
@@ -19,7 +21,6 @@ pub struct StackBar {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum StackUnit {
     Things,
-    Seconds,
     /// Seconds of this many that there are in each bar: a full bar is all of them.
     SecondsOf(f64),
 }
@@ -32,49 +33,29 @@ pub struct StackChart<'a> {
     pub unit: StackUnit,
 }
 
-const LINES_MAX: usize = 3;
-const HEAD: f64 = 10.0;
-
-/// Returns the bars with a few lines behind them, and the labels below. It has no links, so it can stand in a file.
+/// Returns the bars with a few lines behind them, and the labels below. It has no links, so it can be part of a file.
 pub fn stack(chart: &StackChart<'_>) -> Markup {
     let total = |bar: &StackBar| bar.parts.iter().map(|(_, value)| drawable(*value)).sum::<f64>();
     let largest = chart.bars.iter().map(total).fold(0.0, f64::max);
     let mut svg = begin("stack", chart.name, false);
-    let (left, end, head) = match chart.unit {
+    let (left, full, room) = match chart.unit {
         StackUnit::Things => {
             let axis = whole_axis(largest, LINES_MAX);
-            (write_axis(&mut svg, &axis, BarUnit::Things), axis.end, HEAD)
-        }
-        StackUnit::Seconds => {
-            let axis = time_axis(largest, LINES_MAX);
-            (write_axis(&mut svg, &axis, BarUnit::Seconds), axis.end, HEAD)
+            (write_axis(&mut svg, &axis, BarUnit::Things), axis.end, 100.0 - HEAD)
         }
         StackUnit::SecondsOf(all) => {
             write_line(&mut svg, "grid", 0.0);
             write_line(&mut svg, "grid", 50.0);
             // What was measured a little beyond its time fills the bar and no more.
-            (0.0, if drawable(all) > 0.0 { all } else { largest }, 0.0)
+            (0.0, if drawable(all) > 0.0 { all } else { largest }, 100.0)
         }
     };
     for (place, bar) in places(left, chart.bars) {
-        if total(bar) <= 0.0 {
-            continue;
-        }
         write_linked(&mut svg, None, &bar.title, |svg, title| {
-            let mut y = 100.0;
-            for (class, value) in &bar.parts {
-                let part = height(*value, end, 100.0 - head).min(y);
-                if part > 0.0 {
-                    y -= part;
-                    Rect { class, x: place.x, y, width: place.width, height: part }.write(svg, title);
-                }
-            }
+            write_parts(svg, place, &bar.parts, |value| height(value, full, room), title);
         });
     }
-    write_line(&mut svg, "base", 100.0);
-    svg.push_str("</svg>");
-    write_labels(&mut svg, places(left, chart.bars).map(|(place, bar)| (place, bar.label.as_str())));
-    Markup::of_html(svg)
+    finish(svg, places(left, chart.bars).map(|(place, bar)| (place, bar.label.as_str())))
 }
 
 #[cfg(test)]
@@ -101,7 +82,7 @@ mod tests {
     #[test]
     fn titles_are_escaped_and_there_is_no_link() {
         let bars = [bar(&[("a", 1.0)], "<script>\u{202e}")];
-        for unit in [StackUnit::Things, StackUnit::Seconds, StackUnit::SecondsOf(0.0), StackUnit::SecondsOf(f64::NAN)] {
+        for unit in [StackUnit::Things, StackUnit::SecondsOf(0.0), StackUnit::SecondsOf(f64::NAN)] {
             let html = stack(&StackChart { name: "\"><script>", bars: &bars, unit }).as_str().to_owned();
             assert!(!html.contains("<script") && !html.contains("<a"), "{html}");
         }

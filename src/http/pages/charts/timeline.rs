@@ -1,6 +1,6 @@
 //! The story of the GPU: who used it when, and when requests had to wait for it.
 
-use crate::http::pages::charts::bars::{begin, height, places, write_labels};
+use crate::http::pages::charts::bars::{begin, finish, height, places};
 use crate::http::pages::charts::svg::{Rect, drawable, write_line, write_linked};
 use crate::http::pages::markup::Markup;
 
@@ -67,8 +67,5 @@ pub fn timeline(timeline: &TimelineChart<'_>) -> Markup {
             }
         });
     }
-    write_line(&mut svg, "base", 100.0);
-    svg.push_str("</svg>");
-    write_labels(&mut svg, places(0.0, intervals).map(|(place, interval)| (place, interval.label.as_str())));
-    Markup::of_html(svg)
+    finish(svg, places(0.0, intervals).map(|(place, interval)| (place, interval.label.as_str())))
 }
