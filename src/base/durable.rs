@@ -2,7 +2,7 @@
 //! their folder is synced.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -24,6 +24,26 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         Err(Errno::INVAL | Errno::NOSYS) => fs::rename(from, to),
         done => Ok(done?),
     }
+}
+
+/// Writes a file that gets its name when it is whole and on disk; one that has the name already stays, and the result is
+/// `AlreadyExists`.
+pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let written = (|| {
+        let mut file = File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        rename_new(&part, path)?;
+        sync_folder(&folder_of(path))
+    })();
+    if written.is_err() {
+        // It may not be there.
+        let _ = fs::remove_file(&part);
+    }
+    written
 }
 
 /// Syncs the names of the files in a folder.
@@ -53,6 +73,18 @@ mod tests {
 
         assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
         assert_eq!((fs::read(&one).unwrap(), fs::read(&other).unwrap()), (b"2".to_vec(), b"1".to_vec()));
+    }
+
+    #[test]
+    fn a_new_file_is_whole_and_an_old_one_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.html");
+
+        write_new(&path, b"one").unwrap();
+        let refused = write_new(&path, b"two").unwrap_err();
+
+        assert_eq!((refused.kind(), fs::read(&path).unwrap()), (ErrorKind::AlreadyExists, b"one".to_vec()));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "a part is left");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! as long as the command.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
@@ -144,9 +145,9 @@ impl HostApi {
         }
     }
 
-    /// Has a file made, and returns it whole.
-    pub async fn make(&self, path: &str, body: &Value) -> anyhow::Result<Bytes> {
-        let reply = self.socket.ask("POST", path, Some(body)).await?;
+    /// Has a file made, which may take this long, and returns it whole.
+    pub async fn make(&self, path: &str, body: &Value, wait_max: Duration) -> anyhow::Result<Bytes> {
+        let reply = self.socket.ask_within(wait_max, "POST", path, Some(body)).await?;
         if reply.status == 200 { Ok(reply.body) } else { Err(refusal(&reply)) }
     }
 

@@ -1,13 +1,14 @@
-//! `lan-gateway incident`: one HTML file about a time, for who has to find out what happened.
+//! `lan-gateway incident`: writes one HTML file about a time, for an admin who has to find out what happened.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::json;
 
+use crate::base::durable::write_new;
 use crate::cli::host::HostApi;
 use crate::cli::output::Output;
 use crate::cli::times::CommandTime;
@@ -36,6 +37,11 @@ pub struct IncidentCommand {
     contents: bool,
 }
 
+/// How long a report may take. Every row of its time is read, and the host may be busy: that is why a report is made.
+const REPORT_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
+/// How often a report that takes long says so.
+const PROGRESS: Duration = Duration::from_secs(5);
+
 pub async fn run(host: &HostApi, command: IncidentCommand) -> anyhow::Result<()> {
     let IncidentCommand { from, to, output, contents } = command;
     if let Some(path) = output.as_deref().filter(|path| path.exists()) {
@@ -43,27 +49,24 @@ pub async fn run(host: &HostApi, command: IncidentCommand) -> anyhow::Result<()>
     }
     let (from, to) = (host.times.from(Some(&from)), host.times.to(to.as_ref()));
     let asked = json!({ "from": from, "to": to, "contents": contents });
-    let report = host.make("/api/v1/incident-reports", &asked).await?;
+    let report = while_telling(host.make("/api/v1/incident-reports", &asked, REPORT_WAIT_MAX)).await?;
     match output {
-        Some(path) => write_whole(&path, &report),
+        Some(path) => write_new(&path, &report).with_context(|| format!("can't write {}", path.display())),
         None => Ok(Output.write_all(&report)?),
     }
 }
 
-/// Writes a file that is whole or not there.
-fn write_whole(path: &Path, report: &[u8]) -> anyhow::Result<()> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let written = (|| {
-        let mut file = File::create(&part)?;
-        file.write_all(report)?;
-        file.sync_all()?;
-        std::fs::rename(&part, path)
-    })();
-    if written.is_err() {
-        // It may not be there.
-        let _ = std::fs::remove_file(&part);
+/// Waits for a report, and says on a terminal that it is still being made.
+async fn while_telling<T>(report: impl Future<Output = T>) -> T {
+    let begun = Instant::now();
+    let mut report = std::pin::pin!(report);
+    loop {
+        match tokio::time::timeout(PROGRESS, &mut report).await {
+            Ok(made) => return made,
+            Err(_) if std::io::stderr().is_terminal() => {
+                eprintln!("still reading the record, {} s", begun.elapsed().as_secs());
+            }
+            Err(_) => {}
+        }
     }
-    written.with_context(|| format!("can't write {}", path.display()))
 }
