@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::base::clock::Timestamp;
+use crate::base::clock::{RECORD_CLOCK, Timestamp};
 use crate::base::error::Error;
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -59,65 +59,45 @@ pub struct ReportAsked {
     responses((status = 200, content((String = "text/html"))), (status = 409)))]
 pub async fn make(admin: Admin, request: HttpRequest, mut payload: web::Payload, parts: ReportParts) -> ApiResult {
     let made = async {
-        let asked: NewIncidentReport = body::json(&request, &mut payload, &parts.config.limits).await?;
+        let (store, config, ..) = &parts;
+        let asked: NewIncidentReport = body::json(&request, &mut payload, &config.limits).await?;
         let now = Timestamp::now();
         let from = Timestamp::parse_field("from", &asked.from)?;
         let to = asked.to.as_deref().map(|text| Timestamp::parse_field("to", text)).transpose()?;
-        let window = TimeWindow::checked(from, to.unwrap_or(now), now, parts.config.incidents.window_hours_max)?;
+        let window = TimeWindow::checked(from, to.unwrap_or(now), now, config.incidents.window_hours_max)?;
         let by = match &admin.0 {
             Asker::Host => "the host".to_owned(),
             Asker::Account(who) => who.user().name().to_owned(),
         };
         if matches!(admin.0, Asker::Host) {
             // Perhaps no gateway runs that would sum up the record.
-            while parts.store.follow_usage(provider::canonical).await? {}
+            while store.follow_usage(provider::canonical).await? {}
         }
         let asked = ReportAsked { window, contents: asked.contents, now };
         Ok((asked, made(&parts, admin.0.actor(), &by, asked).await?))
     };
     let (asked, html) = made.await.map_err(|error: Error| ApiError::new(error, &request))?;
-    Ok(answer(&asked, &parts.config, html, true))
+    Ok(answer(&asked, &parts.1, html, true))
 }
 
 /// What reports are made with.
-pub struct ReportParts {
-    pub store: web::Data<Store>,
-    pub config: web::Data<Config>,
-    pub gateway: web::Data<Gateway>,
-    pub desk: web::Data<IncidentDesk>,
-}
-
-impl actix_web::FromRequest for ReportParts {
-    type Error = actix_web::Error;
-    type Future = std::future::Ready<Result<Self, Self::Error>>;
-
-    fn from_request(request: &HttpRequest, _: &mut actix_web::dev::Payload) -> Self::Future {
-        fn part<T: 'static>(request: &HttpRequest) -> Result<web::Data<T>, ApiError> {
-            let missing = || ApiError::new(Error::internal(anyhow::anyhow!("a part is missing")), request);
-            request.app_data::<web::Data<T>>().cloned().ok_or_else(missing)
-        }
-        let parts = || -> Result<ReportParts, ApiError> {
-            Ok(ReportParts {
-                store: part(request)?,
-                config: part(request)?,
-                gateway: part(request)?,
-                desk: part(request)?,
-            })
-        };
-        std::future::ready(parts().map_err(Into::into))
-    }
-}
+pub type ReportParts = (web::Data<Store>, web::Data<Config>, web::Data<Gateway>, web::Data<IncidentDesk>);
 
 /// Makes a report, and writes the act about it before anybody gets a byte of it.
 pub async fn made(parts: &ReportParts, by: Actor, name: &str, asked: ReportAsked) -> Result<String, Error> {
-    let ReportParts { store, config, gateway, desk } = parts;
-    let ReportAsked { window, contents, now } = asked;
+    let (store, config, gateway, desk) = parts;
+    let ReportAsked { mut window, contents, now } = asked;
     // Refusals of the last minute are counted in memory until it is over.
     gateway.audit().flush_refusals(true);
     store.until_written().await?;
+    if window.to == now {
+        // Rows that were on their way have a later time, and so have all if the host's clock was set back.
+        window.to = window.to.max(Timestamp(RECORD_CLOCK.now().0.saturating_add(1)));
+    }
     let slots = gateway.queue().upstreams().into_iter().map(|one| one.slots);
     let upstreams = gateway.upstream_names().zip(slots);
-    let question = IncidentQuestion { window, contents, upstreams: upstreams.collect(), now };
+    let midnight = config.timezone.day_of(window.from).begins;
+    let question = IncidentQuestion { window, midnight, contents, upstreams: upstreams.collect(), now };
     let report = desk.report(store, question).await?;
     let wanted = Wanted { kind: Some(Kind::Act), from: Some(window.from), to: Some(window.to), ..Wanted::default() };
     let acts = audit_page(store, wanted, PageQuery { limit: Some(ACTS_MAX), ..PageQuery::default() }).await?;

@@ -1,7 +1,7 @@
 //! The incident report: who sent the requests of a time, which pipeline, how often, and whether anything was misconfigured.
 //!
-//! `facts` sums the rows of the record up, `stands_out` decides whose doing it was, and `findings` what was wrong: all three are
-//! pure. This file reads. Rendering is the pages'.
+//! `facts` sums up the rows of the record, `stands_out` finds who caused it, and `findings` what was wrong: all three are pure.
+//! This file reads the record. The pages render the report.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,33 +23,30 @@ pub mod activity;
 pub mod counts;
 pub mod facts;
 pub mod findings;
+pub mod leaders;
 pub mod stands_out;
 pub mod window;
 
 use facts::{SenderKey, WindowFacts};
 use findings::{Evidence, IncidentFinding, SenderSettings, findings};
-use stands_out::{Share, stand_out};
+use leaders::{Leaders, Usual, leaders};
 use window::TimeWindow;
 
-/// Rows that are read at a time.
-const ROWS_PER_STEP: i64 = 10_000;
-/// The time before the window is compared row by row if it has at most so many.
+/// Rows that are read at a time. They are summed up on a worker thread, which others wait for meanwhile.
+const ROWS_PER_STEP: i64 = 2_000;
+/// A time before the window with more rows is not read.
 const ROWS_BEFORE_MAX: i64 = 200_000;
-/// How long after the window its requests may end, to be followed.
-const TAIL_SECONDS: i64 = 3_600;
-/// After the window, rows with counts of its last minute are still written.
+/// How long after the window the ends of its requests are looked for.
+pub const TAIL_SECONDS: i64 = 3_600;
+/// How long after the window rows are written that count the refusals of its last minute.
 const TALLY_SECONDS: i64 = 150;
-/// How far back usage is looked at to know what is usual.
+/// How many days of usage before the window tell what is usual.
 const USUAL_DAYS: i64 = 7;
-/// Less than that is no habit.
+/// The least time of usage that tells what is usual.
 const USUAL_LEAST_US: i64 = 4 * QUARTER_US;
-/// Requests whose addresses are counted: the last ones of more.
-const ADDRESS_ROWS_MAX: i64 = 200_000;
+/// Addresses are counted in so many rows, the last ones of the window.
+pub const ADDRESS_ROWS_MAX: i64 = 200_000;
 const ADDRESSES_MAX: usize = 500;
-/// What is less than this many requests doesn't stand out.
-const REQUESTS_LEAST: u64 = 20;
-/// Nor does less than this part of what all slots could have worked.
-const GPU_LEAST_PERCENT: u64 = 5;
 /// Senders whose prompts are looked at.
 const PROMPT_SENDERS_MAX: usize = 5;
 /// Beginnings of prompts of one sender.
@@ -69,6 +66,8 @@ impl Default for IncidentDesk {
 #[derive(Debug, Clone)]
 pub struct IncidentQuestion {
     pub window: TimeWindow,
+    /// When the day of its beginning began, where the gateway is.
+    pub midnight: Timestamp,
     /// Whether it shows how prompts begin.
     pub contents: bool,
     /// The upstreams and their slots.
@@ -83,18 +82,11 @@ pub struct SenderName {
     pub person: String,
     /// The name of the access token.
     pub token: Option<String>,
-    /// The owner of the delegating token that brought requests of this person.
+    /// The owner of the token, if it is a delegating one: it brought requests of this person.
     pub via: Option<String>,
     pub is_deleted: bool,
     pub is_nobody: bool,
     pub is_others: bool,
-}
-
-/// What a sender does in such a time usually.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Usual {
-    pub requests: f64,
-    pub gpu_us: f64,
 }
 
 /// How prompts of a sender begin.
@@ -105,24 +97,6 @@ pub struct PromptSample {
     pub looked_at: usize,
     /// Beginnings with how often they occurred, most often first.
     pub starts: Vec<(String, usize)>,
-}
-
-/// Who stands out, and in what.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Leaders {
-    /// Places of those who sent far more requests.
-    pub requests: Vec<usize>,
-    /// Places of those who took far more GPU time.
-    pub gpu: Vec<usize>,
-}
-
-impl Leaders {
-    /// Returns all of them, once each.
-    pub fn all(&self) -> Vec<usize> {
-        let mut all = self.requests.clone();
-        all.extend(self.gpu.iter().filter(|at| !self.requests.contains(at)));
-        all
-    }
 }
 
 pub struct IncidentReport {
@@ -136,7 +110,7 @@ pub struct IncidentReport {
     pub leaders: Leaders,
     pub findings: Vec<IncidentFinding>,
     pub addresses: Vec<AddressCount>,
-    /// Whether not all requests were asked for their address.
+    /// Whether addresses were counted in the last rows of the window only.
     pub addresses_are_partial: bool,
     pub checkpoints: CheckpointsAround,
     pub span: RowSpan,
@@ -157,7 +131,7 @@ impl IncidentReport {
         self.slots().saturating_mul(self.question.window.length_us().unsigned_abs())
     }
 
-    /// Whether the record of the window's beginning was removed for its age, or never was.
+    /// Returns whether the record begins after the window does: older rows were removed for their age, or never written.
     pub fn begins_too_early(&self) -> bool {
         self.span.oldest_at.is_none_or(|oldest| oldest > self.question.window.from)
     }
@@ -171,11 +145,11 @@ impl IncidentDesk {
         };
         let window = question.window;
         let span = store.rows_between(window.from, window.to).await?;
-        let facts = read(store, window, span).await?;
+        let facts = read(store, window, question.midnight, span).await?;
         let before = before(store, window).await?;
         let usual = usual(store, &facts, span).await?;
         let addresses = store.addresses_between(span, ADDRESS_ROWS_MAX, ADDRESSES_MAX).await?;
-        let checkpoints = store.checkpoints_around(span).await?;
+        let checkpoints = store.checkpoints_around(RowSpan { last: facts.last_row, ..span }).await?;
         let people = store.people();
         let labels = store.token_labels(token_ids(&facts)).await?;
         let slots: u64 = question.upstreams.iter().map(|(_, slots)| *slots as u64).sum();
@@ -190,7 +164,7 @@ impl IncidentDesk {
             false => None,
         };
         Ok(IncidentReport {
-            names: facts.senders.iter().map(|sender| name_of(sender.key, sender.via, &people, &labels)).collect(),
+            names: facts.senders.iter().map(|sender| name_of(sender.key, &people, &labels)).collect(),
             token_names: labels.into_iter().map(|(id, label)| (id, label.name().to_owned())).collect(),
             addresses_are_partial: span.rows_max() > ADDRESS_ROWS_MAX,
             question,
@@ -209,8 +183,8 @@ impl IncidentDesk {
 }
 
 /// Reads the rows of a window, and those after it in which its requests ended.
-async fn read(store: &Store, window: TimeWindow, span: RowSpan) -> Result<WindowFacts, Error> {
-    let mut facts = WindowFacts::new(window, span);
+async fn read(store: &Store, window: TimeWindow, midnight: Timestamp, span: RowSpan) -> Result<WindowFacts, Error> {
+    let mut facts = WindowFacts::new(window, midnight, span);
     let mut after = span.after;
     while after < span.last {
         let rows = store.incident_rows(after, span.last, ROWS_PER_STEP).await?;
@@ -241,7 +215,7 @@ async fn before(store: &Store, window: TimeWindow) -> Result<Option<WindowFacts>
     if begins_too_late || span.rows_max() > ROWS_BEFORE_MAX {
         return Ok(None);
     }
-    read(store, window, span).await.map(Some)
+    read(store, window, window.from, span).await.map(Some)
 }
 
 /// Returns what each sender does in a time as long as the window usually: its mean in the days before, by the sums of usage.
@@ -268,72 +242,32 @@ async fn usual(store: &Store, facts: &WindowFacts, span: RowSpan) -> Result<Opti
     Ok(Some((usual, length)))
 }
 
-/// Returns who stands out. What is usual is the mean of days where it is known, and otherwise the time just before.
-fn leaders(
-    facts: &WindowFacts,
-    before: Option<&WindowFacts>,
-    usual: Option<&(Vec<Usual>, i64)>,
-    slots: u64,
-) -> Leaders {
-    let just_before = |key: SenderKey| {
-        before.map(|before| {
-            let did = before.sender(key).map(|sender| &sender.did);
-            Usual {
-                requests: did.map_or(0.0, |did| did.sent() as f64),
-                gpu_us: did.map_or(0.0, |did| did.gpu_us as f64),
-            }
-        })
-    };
-    let usual: Vec<Option<Usual>> = facts
-        .senders
-        .iter()
-        .enumerate()
-        .map(|(at, sender)| match usual {
-            Some((usual, _)) => usual.get(at).copied(),
-            None => just_before(sender.key),
-        })
-        .collect();
-    let shares = |amount: fn(&facts::IncidentSender) -> u64, of: fn(Usual) -> f64| -> Vec<Share> {
-        let share = |(sender, usual): (&facts::IncidentSender, &Option<Usual>)| {
-            // Those who are not told apart can't be named.
-            let amount = if sender.key == SenderKey::OTHERS { 0 } else { amount(sender) };
-            Share { amount, usual: usual.map(of) }
-        };
-        facts.senders.iter().zip(&usual).map(share).collect()
-    };
-    let requests = shares(|sender| sender.did.sent(), |usual| usual.requests);
-    let gpu = shares(|sender| sender.did.gpu_us.max(0).unsigned_abs(), |usual| usual.gpu_us);
-    let capacity = slots.max(1).saturating_mul(facts.window.length_us().unsigned_abs());
-    Leaders {
-        requests: stand_out(&requests, REQUESTS_LEAST),
-        gpu: stand_out(&gpu, (capacity / 100).saturating_mul(GPU_LEAST_PERCENT)),
-    }
-}
-
 fn token_ids(facts: &WindowFacts) -> Vec<i64> {
     let senders = facts.senders.iter().map(|sender| sender.key.token_id).filter(|id| *id > 0);
     let ids: HashSet<i64> = senders.chain(facts.pauses.iter().map(|pause| pause.token_id)).collect();
     ids.into_iter().collect()
 }
 
-fn name_of(key: SenderKey, via: Option<i64>, people: &People, labels: &HashMap<i64, Label>) -> SenderName {
+fn name_of(key: SenderKey, people: &People, labels: &HashMap<i64, Label>) -> SenderName {
     if key == SenderKey::OTHERS {
         return SenderName { is_others: true, ..SenderName::default() };
     }
     if key.user_id == 0 {
         return SenderName { is_nobody: true, ..SenderName::default() };
     }
+    let label = labels.get(&key.token_id);
     SenderName {
         person: people.name_of(key.user_id),
-        token: labels.get(&key.token_id).map(|label| label.name().to_owned()),
-        via: via.map(|id| people.name_of(id)),
+        token: label.map(|label| label.name().to_owned()),
+        via: label.filter(|label| label.delegating).map(|label| people.name_of(label.user_id)),
         is_deleted: people.by_id(key.user_id).is_none(),
         ..SenderName::default()
     }
 }
 
 fn settings_of(key: SenderKey, people: &People) -> SenderSettings {
-    let token = people.tokens().find(|token| token.id == key.token_id);
+    // A limit or class of a delegating token is that of a whole tool, and of everybody who uses it.
+    let token = people.tokens().find(|token| token.id == key.token_id && !token.delegating);
     let owner = people.by_id(key.user_id);
     let owner_class = owner.map(|user| user.class);
     SenderSettings {
@@ -350,10 +284,10 @@ fn limits_use(quotas: Quotas) -> bool {
     [tokens_per_minute, requests_per_day, tokens_per_day, gpu_seconds_per_day].iter().any(Option::is_some)
 }
 
-/// Reads how prompts begin: a few of those who sent most. Of people who were deleted nothing is read.
+/// Reads how prompts begin: a few of those who sent most. Prompts of people who were deleted are not read.
 async fn prompts(store: &Store, facts: &WindowFacts, people: &People) -> Result<Vec<PromptSample>, Error> {
     let mut order: Vec<usize> = (0..facts.senders.len()).collect();
-    order.retain(|at| people.by_id(facts.senders[*at].key.user_id).is_some());
+    order.retain(|at| facts.senders[*at].did.let_in > 0 && people.by_id(facts.senders[*at].key.user_id).is_some());
     order.sort_by_key(|at| (std::cmp::Reverse(facts.senders[*at].did.sent()), *at));
     let mut samples = Vec::new();
     for sender in order.into_iter().take(PROMPT_SENDERS_MAX) {

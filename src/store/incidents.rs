@@ -54,15 +54,12 @@ pub struct IncidentRow {
     pub outcome: Option<String>,
     pub reason: Option<String>,
     pub prompt_tokens: Option<i64>,
-    pub answer_tokens: Option<i64>,
     pub queued_us: Option<i64>,
     pub total_us: Option<i64>,
     pub gpu_us: Option<i64>,
     pub load_us: Option<i64>,
     pub until_us: Option<i64>,
     pub repeat: Option<i64>,
-    /// The owner of the delegating token that it came by.
-    pub via_user_id: Option<i64>,
 }
 
 /// How many requests came from an address, and whose they were. 0: nobody's, or no token.

@@ -36,12 +36,14 @@ pub struct TokenKey {
     pub user_id: i64,
 }
 
-/// The name of a token.
+/// The name of a token, and whose it is.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = tokens)]
 pub struct Label {
     pub public_id: String,
     pub user_id: i64,
+    /// Whether it brings requests of other people.
+    pub delegating: bool,
     /// None when its owner was deleted.
     name: Option<String>,
 }

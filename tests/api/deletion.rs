@@ -7,7 +7,7 @@ use crate::support::eventually::until;
 use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{TestGateway, hello, hello_stream};
 
-fn receipt(export: &str) -> String {
+pub fn receipt(export: &str) -> String {
     let last = export.lines().last().unwrap();
     last.split('"')
         .nth(1)

@@ -5,27 +5,31 @@ use askama::Template;
 use crate::base::clock::Timestamp;
 use crate::http::pages::filters;
 use crate::http::pages::format::{PageTimes, commas};
+use crate::http::pages::incident_file::answers::{ReportAnswers, answers};
 use crate::http::pages::incident_file::charts::{ChartOfUpstream, requests_chart, upstream_charts, waiting_chart};
 use crate::http::pages::incident_file::findings::{ShownFinding, shown};
-use crate::http::pages::incident_file::headline::{headline, length, second_sentence, us};
+use crate::http::pages::incident_file::headline::{headline, length, second_sentence};
 use crate::http::pages::incident_file::said::{Said, sender};
 use crate::http::pages::incident_file::tables::{
     AddressLine, PipelineLine, PromptBlock, ReasonLine, SenderLine, StepLine, addresses, pipelines, prompts, reasons,
     senders, steps,
 };
+use crate::http::pages::incident_file::time::{moment, one_step, step_in_words, us, window_in_words};
 use crate::http::pages::markup::Markup;
-use crate::http::pages::words::RecordedAct;
 use crate::http::pages::words::acts::ActSentence;
+use crate::http::pages::words::{RecordedAct, counted};
 use crate::http::record_items::AuditItem;
-use crate::rules::incident::IncidentReport;
+use crate::rules::incident::{ADDRESS_ROWS_MAX, IncidentReport, TAIL_SECONDS};
 use crate::store::incidents::StoredCheckpoint;
 use crate::store::prompt_starts::PROMPT_START_CHARS;
 
+mod answers;
 mod charts;
 mod findings;
 mod headline;
 mod said;
 mod tables;
+mod time;
 
 /// What a report needs besides what the record says of its time.
 pub struct ReportFrame<'a> {
@@ -52,6 +56,7 @@ struct ReportFile {
     headline: Said,
     second: Said,
     notes: Vec<Said>,
+    answers: ReportAnswers,
     is_empty: bool,
     findings: Vec<ShownFinding>,
     leaders: Option<Said>,
@@ -66,6 +71,7 @@ struct ReportFile {
     prompts: Option<Vec<PromptBlock>>,
     prompt_chars: usize,
     step: String,
+    one_step: String,
     requests: Markup,
     waiting: Markup,
     upstreams: Vec<ChartOfUpstream>,
@@ -76,7 +82,10 @@ struct ReportFile {
     checkpoints: Vec<CheckpointLine>,
     more_checkpoints: i64,
     covering: Option<String>,
-    rows: (String, String),
+    /// The first and the last row that the report was made from; the last one may have been written after the time.
+    rows: Option<(String, String)>,
+    /// The last row of the time, if later ones count as well.
+    rows_in_time: Option<String>,
     steps: Vec<StepLine>,
 }
 
@@ -97,9 +106,11 @@ pub fn report_file(
     let (address_lines, more_addresses) = addresses(report);
     let leaders: Vec<Said> = report.leaders.all().iter().map(|at| sender(&report.names[*at], false)).collect();
     let covering = report.checkpoints.covering.as_ref();
+    let window = window_in_words(report.question.window, times);
+    let (span, last_row) = (report.span, report.facts.last_row);
     let file = ReportFile {
-        title: format!("Incident report, {}", window_in_words(report, times)),
-        window: window_in_words(report, times),
+        title: format!("Incident report, {window}"),
+        window,
         made: times.in_full(report.question.now).text,
         by: frame.by.to_owned(),
         version: env!("CARGO_PKG_VERSION"),
@@ -107,6 +118,7 @@ pub fn report_file(
         headline: headline(report),
         second: second_sentence(report),
         notes: notes(report, times),
+        answers: answers(report, times),
         is_empty: report.facts.all.sent() == 0 && report.facts.all.gpu_us == 0,
         findings: shown(report, times),
         leaders: (!leaders.is_empty()).then(|| said::listed(&leaders)),
@@ -121,44 +133,22 @@ pub fn report_file(
         prompts: report.prompts.as_ref().map(|samples| prompts(report, samples)),
         prompt_chars: PROMPT_START_CHARS,
         step: step_in_words(report.facts.steps.step_us),
+        one_step: one_step(report.facts.steps.step_us),
         requests: requests_chart(report, times),
         waiting: waiting_chart(report, times),
         upstreams: upstream_charts(report, times),
         waits: waits(report),
         reasons: reasons(report),
-        acts: frame.acts.iter().map(|act| act_line(act, times)).collect(),
+        acts: frame.acts.iter().map(|act| act_line(act, report, times)).collect(),
         more_acts: frame.has_more_acts,
         checkpoints: checkpoints(report, times),
         more_checkpoints: report.checkpoints.within_count - report.checkpoints.within.len() as i64,
         covering: covering.map(|one| one.note.clone()),
-        rows: (count(report.span.after.saturating_add(1)), count(report.span.last)),
+        rows: (last_row > span.after).then(|| (count(span.after.saturating_add(1)), count(last_row))),
+        rows_in_time: (last_row > span.last).then(|| count(span.last)),
         steps: steps(report, times),
     };
     file.render()
-}
-
-/// Returns the window in words: `Sunday 29 November 2026, 14:00 to 15:00`.
-fn window_in_words(report: &IncidentReport, times: &PageTimes) -> String {
-    let window = report.question.window;
-    let clock = |at: Timestamp| {
-        let local = times.zone().local(at);
-        if at.0 % 60_000_000 == 0 { local.minute() } else { local.second() }
-    };
-    let day = |at: Timestamp| times.date_with_weekday(at).text;
-    if times.are_on_one_day(window.from, Timestamp(window.to.0 - 1)) {
-        return format!("{}, {} to {}", day(window.from), clock(window.from), clock(window.to));
-    }
-    format!("{}, {}, to {}, {}", day(window.from), clock(window.from), day(window.to), clock(window.to))
-}
-
-fn step_in_words(step_us: i64) -> String {
-    match step_us / 1_000_000 {
-        60 => "minute".to_owned(),
-        3_600 => "hour".to_owned(),
-        86_400 => "day".to_owned(),
-        seconds if seconds < 3_600 => format!("{} minutes", seconds / 60),
-        seconds => format!("{} hours", seconds / 3_600),
-    }
 }
 
 /// Returns what the reader has to know about the limits of the report.
@@ -180,16 +170,20 @@ fn notes(report: &IncidentReport, times: &PageTimes) -> Vec<Said> {
     }
     let unfinished = report.facts.all.unfinished();
     if unfinished > 0 {
+        let when = match report.question.now < window.to.plus_seconds(TAIL_SECONDS) {
+            true => "when this report was made; a later report knows more",
+            false => "an hour after this time",
+        };
+        let requests = counted(unfinished, "request", "requests");
         notes.push(Said::of(format!(
-            "{} of the requests had not ended when this report was made: their waits, GPU time and outcome are missing.",
-            commas(unfinished)
+            "{requests} had not ended {when}. Waits, GPU time and outcomes of these are missing."
         )));
     }
     if report.addresses_are_partial {
-        notes.push(Said::of("Addresses are counted in the last 200,000 rows of this time."));
-    }
-    if report.question.now < window.to.plus_seconds(60) {
-        notes.push(Said::of("The time ends with the making of this report."));
+        notes.push(Said::of(format!(
+            "Addresses are counted in the last {} rows of this time.",
+            count(ADDRESS_ROWS_MAX)
+        )));
     }
     notes
 }
@@ -209,8 +203,8 @@ fn waits(report: &IncidentReport) -> Vec<(&'static str, String, String)> {
     labels.into_iter().zip(both).map(|(label, (now, before))| (label, now, before)).collect()
 }
 
-fn act_line(item: &AuditItem, times: &PageTimes) -> (String, ActSentence) {
-    let at = Timestamp::parse(&item.at).map(|at| times.clock(at).text).unwrap_or_default();
+fn act_line(item: &AuditItem, report: &IncidentReport, times: &PageTimes) -> (String, ActSentence) {
+    let at = Timestamp::parse(&item.at).map(|at| moment(at, report.question.window, times)).unwrap_or_default();
     let act = RecordedAct {
         act: item.act.as_deref().unwrap_or_default(),
         by: item.user.as_deref(),

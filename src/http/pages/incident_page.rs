@@ -124,12 +124,13 @@ fn busiest(hours: &[Counted]) -> Option<Timestamp> {
 async fn make(form_sent: Posted<AdminVisit>, parts: ReportParts) -> PageResult {
     let Posted { visit, fields } = &form_sent;
     let times = visit.times()?;
-    let asked = match asked(fields, &times, parts.config.incidents.window_hours_max) {
+    let (store, config, ..) = &parts;
+    let asked = match asked(fields, &times, config.incidents.window_hours_max) {
         Ok(asked) => asked,
         Err(problem) => {
             let typed = (fields.text("from"), fields.text("to"), fields.has("contents"));
             let status = problem.status();
-            let page = form(visit, &parts.store, &parts.config, &times, typed, Some(problem)).await?;
+            let page = form(visit, store, config, &times, typed, Some(problem)).await?;
             return visit.page_as(status, &page);
         }
     };
@@ -137,7 +138,7 @@ async fn make(form_sent: Posted<AdminVisit>, parts: ReportParts) -> PageResult {
         form_sent.needs_password("read how prompts of others begin")?;
     }
     let html = made(&parts, visit.actor(), visit.who().user().name(), asked).await?;
-    Ok(answer(&asked, &parts.config, html, fields.has("save")))
+    Ok(answer(&asked, config, html, fields.has("save")))
 }
 
 /// Reads the form, or says what is wrong with it.

@@ -1,5 +1,6 @@
 //! What one sender did in a window, or all of them together.
 
+use crate::model::record::Outcome;
 use crate::rules::incident::counts::{Counts, Examples, TimeSpread};
 
 /// Reasons after which a client is told when to come back.
@@ -23,11 +24,25 @@ const MINUTE_US: i64 = 60_000_000;
 pub struct StepCounts {
     /// Requests that arrived and were let into the queue.
     pub arrived: u64,
-    /// Requests that were refused, at once or while they waited.
-    pub refused: u64,
+    /// Requests that were refused before they could wait.
+    pub refused_at_once: u64,
+    /// Requests that were refused while they waited. They had arrived, perhaps in an earlier step.
+    pub refused_later: u64,
     /// Requests that failed.
     pub failed: u64,
     pub gpu_us: i64,
+}
+
+impl StepCounts {
+    /// Returns how many requests were sent.
+    pub fn sent(self) -> u64 {
+        self.arrived.saturating_add(self.refused_at_once)
+    }
+
+    /// Returns how many were refused, at once or while they waited.
+    pub fn refused(self) -> u64 {
+        self.refused_at_once.saturating_add(self.refused_later)
+    }
 }
 
 /// How requests ended.
@@ -87,7 +102,7 @@ pub struct Activity {
 #[derive(Debug, Clone, Copy)]
 pub struct EndedRequest<'a> {
     pub at_us: i64,
-    pub outcome: Option<crate::model::record::Outcome>,
+    pub outcome: Option<Outcome>,
     pub reason: Option<&'a str>,
     pub model: &'a str,
     pub total_us: i64,
@@ -167,20 +182,19 @@ impl Activity {
             self.wrong_models.add(model.unwrap_or_default(), number);
         }
         let counts = self.step(step);
-        counts.refused = counts.refused.saturating_add(number);
+        counts.refused_at_once = counts.refused_at_once.saturating_add(number);
         self.notes_told_to_wait(at_us, reason, number);
     }
 
     /// Notes the end of a request of the window; `step`: where it ended, unless that was after the window.
     pub fn ends(&mut self, ended: EndedRequest<'_>, step: Option<usize>) {
-        use crate::model::record::Outcome;
         let failed = ended.outcome == Some(Outcome::Failed);
         let count = match ended.outcome {
             Some(Outcome::Completed) => &mut self.ended.completed,
             Some(Outcome::Refused) => &mut self.ended.refused,
             Some(Outcome::Abandoned) => &mut self.ended.abandoned,
             Some(Outcome::Interrupted) => &mut self.ended.interrupted,
-            // An outcome of another version is none that a client likes.
+            // An outcome that only a newer version knows.
             Some(Outcome::Failed) | None => &mut self.ended.failed,
         };
         *count += 1;
@@ -218,7 +232,7 @@ impl Activity {
             self.outstanding.changes(at, -1);
             let counts = self.step(at);
             counts.failed += u64::from(failed);
-            counts.refused += u64::from(ended.outcome == Some(Outcome::Refused));
+            counts.refused_later += u64::from(ended.outcome == Some(Outcome::Refused));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::base::clock::Timestamp;
 use crate::model::record::{Act, Kind, Outcome};
 use crate::rules::incident::activity::{Activity, EndedRequest};
 use crate::rules::incident::window::{TimeSteps, TimeWindow};
@@ -24,8 +25,6 @@ impl SenderKey {
 #[derive(Debug, Clone)]
 pub struct IncidentSender {
     pub key: SenderKey,
-    /// The owner of the delegating token that requests came by.
-    pub via: Option<i64>,
     pub did: Activity,
 }
 
@@ -70,12 +69,14 @@ pub struct WindowFacts {
     pub waiting_us: Vec<i64>,
     pub running_us: Vec<i64>,
     pub pauses: Vec<Pause>,
-    pub acts: u64,
+    /// The last row that counts: of the window, or one after it in which a request of the window ended.
+    pub last_row: i64,
 }
 
 impl WindowFacts {
-    pub fn new(window: TimeWindow, span: RowSpan) -> WindowFacts {
-        let steps = TimeSteps::of(window);
+    /// Begins with no rows. The steps of the window are counted from `midnight`.
+    pub fn new(window: TimeWindow, midnight: Timestamp, span: RowSpan) -> WindowFacts {
+        let steps = TimeSteps::of(window, midnight);
         WindowFacts {
             window,
             steps,
@@ -88,7 +89,7 @@ impl WindowFacts {
             waiting_us: vec![0; steps.count],
             running_us: vec![0; steps.count],
             pauses: Vec::new(),
-            acts: 0,
+            last_row: span.last,
         }
     }
 
@@ -128,9 +129,7 @@ impl WindowFacts {
         let step = self.steps.at(row.at_us);
         let (model, api) = (text(&row.model_asked), text(&row.api));
         let place = self.place_of(row);
-        let sender = &mut self.senders[place];
-        sender.via = sender.via.or(row.via_user_id);
-        sender.did.arrived(row.log_id, step, model, api);
+        self.senders[place].did.arrived(row.log_id, step, model, api);
         self.all.arrived(row.log_id, step, model, api);
     }
 
@@ -139,6 +138,7 @@ impl WindowFacts {
         if intent > self.span.last {
             return;
         }
+        self.last_row = self.last_row.max(row.log_id);
         let total_us = row.total_us.unwrap_or(0).clamp(0, row.at_us.max(0));
         // One without a turn waited all the time.
         let queued_us = row.queued_us.unwrap_or(total_us).clamp(0, total_us);
@@ -184,7 +184,7 @@ impl WindowFacts {
         if gpu == 0 {
             return;
         }
-        let Some(upstream) = self.upstream(text(&row.host)) else { return };
+        let upstream = self.upstream(text(&row.host));
         // Rounded down at each border, so that the parts of a request add up to its whole.
         let until = |time: i64| i128::from(gpu) * i128::from(time - began) / i128::from(ended - began);
         let parts: Vec<_> = self.steps.parts(clip(began), clip(ended)).collect();
@@ -192,10 +192,13 @@ impl WindowFacts {
             let part = i64::try_from(until(to) - until(from)).unwrap_or(i64::MAX);
             self.senders[place].did.worked(at, part);
             self.all.worked(at, part);
-            let busy = &mut self.upstreams[upstream].busy_us[at];
-            *busy = busy.saturating_add(part);
-            self.pair(place, upstream, at, part);
+            if let Some(upstream) = upstream {
+                let busy = &mut self.upstreams[upstream].busy_us[at];
+                *busy = busy.saturating_add(part);
+                self.pair(place, upstream, at, part);
+            }
         }
+        let Some(upstream) = upstream else { return };
         let load = row.load_us.unwrap_or(0).clamp(0, ended - began);
         for (at, from, to) in self.steps.parts(clip(began), clip(began + load)) {
             let loading = &mut self.upstreams[upstream].loading_us[at];
@@ -209,6 +212,7 @@ impl WindowFacts {
         if at_us < self.window.from.0 || at_us >= self.window.to.0 {
             return;
         }
+        self.last_row = self.last_row.max(row.log_id);
         let number = u64::try_from(row.repeat.unwrap_or(1)).unwrap_or(0);
         let step = self.steps.at(at_us);
         let place = self.place_of(row);
@@ -218,7 +222,6 @@ impl WindowFacts {
     }
 
     fn saw_act(&mut self, row: &IncidentRow) {
-        self.acts += 1;
         if row.act.as_deref().and_then(Act::parse) == Some(Act::TokenPaused)
             && self.pauses.len() < PAUSES_MAX
             && let Some(token_id) = row.token_id
@@ -237,7 +240,7 @@ impl WindowFacts {
         if let Some(place) = self.places.get(&key) {
             return *place;
         }
-        self.senders.push(IncidentSender { key, via: None, did: Activity::new(self.steps.count) });
+        self.senders.push(IncidentSender { key, did: Activity::new(self.steps.count) });
         let place = self.senders.len() - 1;
         self.places.insert(key, place);
         place

@@ -52,7 +52,7 @@ pub struct PausedWhy {
 /// What is set for a sender now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SenderSettings {
-    /// Whether it has an access token, which still exists.
+    /// Whether it is an access token of its owner's own, which still exists.
     pub has_token: bool,
     /// Whether the token has any limit of its own.
     pub has_own_limit: bool,
@@ -243,7 +243,7 @@ mod tests {
     fn facts(rows: &[IncidentRow]) -> WindowFacts {
         let window = TimeWindow { from: Timestamp(0), to: Timestamp(600 * SECOND) };
         let span = RowSpan { after: 0, last: 1_000_000, newest: 1_000_000, oldest_at: None, erased_to: 0 };
-        let mut facts = WindowFacts::new(window, span);
+        let mut facts = WindowFacts::new(window, window.from, span);
         rows.iter().for_each(|row| facts.saw(row));
         facts
     }

@@ -57,11 +57,12 @@ const STEPS_MAX: i64 = 120;
 const STEP_SECONDS: [i64; 7] = [60, 300, 900, 3_600, 10_800, 43_200, 86_400];
 
 impl TimeSteps {
-    /// Returns the shortest steps of which not too many fill the window.
-    pub fn of(window: TimeWindow) -> TimeSteps {
+    /// Returns the shortest steps of which not too many fill the window. They are counted from `midnight`, so that they begin at
+    /// whole hours of the wall clock.
+    pub fn of(window: TimeWindow, midnight: Timestamp) -> TimeSteps {
         let steps = |seconds: i64| {
             let step_us = seconds * SECOND_US;
-            let first = window.from.0 - window.from.0.rem_euclid(step_us);
+            let first = window.from.0 - window.from.0.saturating_sub(midnight.0).rem_euclid(step_us);
             let count = (window.to.0.saturating_sub(first) + step_us - 1) / step_us;
             (step_us, Timestamp(first), count.max(1))
         };
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn steps_are_minutes_or_longer_and_not_too_many() {
         let steps = |from: &str, to: &str| {
-            let steps = TimeSteps::of(window(from, to));
+            let steps = TimeSteps::of(window(from, to), Timestamp(0));
             (steps.step_us / SECOND_US, steps.count)
         };
 
@@ -144,13 +145,18 @@ mod tests {
         assert_eq!(steps("2026-01-15T10:00:00Z", "2026-01-15T12:00:00Z"), (60, 120));
         assert_eq!(steps("2026-01-15T10:00:00Z", "2026-01-15T12:00:01Z"), (300, 25));
         assert_eq!(steps("2026-01-08T10:00:00Z", "2026-01-15T10:00:00Z"), (10_800, 57));
-        let year = TimeSteps::of(window("2025-01-15T10:00:00Z", "2026-01-15T10:00:00Z"));
+        let year = TimeSteps::of(window("2025-01-15T10:00:00Z", "2026-01-15T10:00:00Z"), Timestamp(0));
         assert_eq!((year.step_us / SECOND_US, year.count), (86_400, 366));
+        // A week in Berlin.
+        let week = window("2026-01-07T23:00:00Z", "2026-01-14T23:00:00Z");
+        assert_eq!(TimeSteps::of(week, week.from).first, week.from);
+        let late = window("2026-01-08T03:30:00Z", "2026-01-14T23:00:00Z");
+        assert_eq!(TimeSteps::of(late, week.from).first, at("2026-01-08T02:00:00Z"));
     }
 
     #[test]
     fn a_time_is_cut_at_the_steps_and_at_both_ends() {
-        let steps = TimeSteps::of(window("2026-01-15T10:00:00Z", "2026-01-15T10:03:00Z"));
+        let steps = TimeSteps::of(window("2026-01-15T10:00:00Z", "2026-01-15T10:03:00Z"), Timestamp(0));
         let zero = steps.first.0;
         let parts = |from: i64, to: i64| -> Vec<(usize, i64)> {
             let parts = steps.parts(zero + from * SECOND_US, zero + to * SECOND_US);

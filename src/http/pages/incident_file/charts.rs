@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::base::clock::Timestamp;
 use crate::http::pages::charts::{StackBar, StackChart, StackUnit, stack};
-use crate::http::pages::format::{PageTimes, coarse, percent};
+use crate::http::pages::format::{PageTimes, coarse, commas, percent};
+use crate::http::pages::incident_file::time::spans_days;
 use crate::http::pages::markup::Markup;
 use crate::http::pages::words::counted;
 use crate::rules::incident::IncidentReport;
@@ -27,10 +28,11 @@ const LABELS: usize = 8;
 pub fn step_names(report: &IncidentReport, times: &PageTimes) -> Vec<(String, String)> {
     let steps = report.facts.steps;
     let every = steps.count.div_ceil(LABELS).max(1);
-    let is_long = steps.step_us * steps.count as i64 > 26 * 3_600 * 1_000_000;
+    let has_date = spans_days(report.question.window, times);
     let name = |at: usize| {
-        let local = times.zone().local(steps.begins(at));
-        if is_long { format!("{} {}", local.weekday(), local.minute()) } else { local.minute() }
+        let begins = steps.begins(at);
+        let minute = times.zone().local(begins).minute();
+        if has_date { format!("{} {minute}", times.date(begins).text) } else { minute }
     };
     let label = |at: usize| if at.is_multiple_of(every) { name(at) } else { String::new() };
     (0..steps.count).map(|at| (name(at), label(at))).collect()
@@ -56,18 +58,19 @@ pub fn requests_chart(report: &IncidentReport, times: &PageTimes) -> Markup {
         .map(|(at, (all, (name, label)))| {
             let arrived: u64 = leaders.iter().map(|who| counts(report, *who, at).arrived).sum();
             let failed = all.failed.min(all.arrived);
-            let let_in = all.arrived.saturating_sub(failed);
+            // Those that were refused later are drawn with the refused ones, and not a second time.
+            let let_in = all.arrived.saturating_sub(failed.saturating_add(all.refused_later));
             let own = arrived.min(let_in);
             let mut title = format!("{name}: {}", counted(all.arrived, "request let in", "requests let in"));
             if !leaders.is_empty() {
-                title.push_str(&format!(", {arrived} of who stands out"));
+                title.push_str(&format!(", {} of who stands out", commas(arrived)));
             }
-            title.push_str(&format!(", {} refused, {} failed", all.refused, all.failed));
+            title.push_str(&format!(", {} refused, {} failed", commas(all.refused()), commas(all.failed)));
             let parts = vec![
                 ("hi", own as f64),
                 ("p", (let_in - own) as f64),
                 ("failed", failed as f64),
-                ("refused", all.refused as f64),
+                ("refused", all.refused() as f64),
             ];
             StackBar { parts, title, label }
         })

@@ -2,8 +2,8 @@
 
 use crate::base::clock::Timestamp;
 use crate::http::pages::format::{PageTimes, commas, percent};
-use crate::http::pages::incident_file::headline::us;
 use crate::http::pages::incident_file::said::{Said, listed, sender};
+use crate::http::pages::incident_file::time::{moment, us};
 use crate::http::pages::words::{counted, reason};
 use crate::rules::incident::IncidentReport;
 use crate::rules::incident::findings::IncidentFinding;
@@ -53,7 +53,7 @@ fn one(report: &IncidentReport, finding: &IncidentFinding, times: &PageTimes) ->
                 text = text.words(format!(" was slowed: {} refused because it repeated itself or kept failing", were(*slowed)));
             }
             if let Some(why) = paused {
-                let when = times.clock(Timestamp(why.at_us)).text;
+                let when = moment(Timestamp(why.at_us), report.question.window, times);
                 text = text.words(if *slowed > 0 { ", and then it was" } else { " was" });
                 text = text.words(format!(" paused at {when}: {}", reason(&why.reason).text));
             }
@@ -192,8 +192,11 @@ fn one(report: &IncidentReport, finding: &IncidentFinding, times: &PageTimes) ->
         IncidentFinding::NoOwnLimit { who: at, owner_limit } => (
             "No limit of its own",
             who(at).words(match owner_limit {
-                Some(limit) => format!(" has no limit of its own: its owner's {} a minute are all that holds it.", requests((*limit).max(0).unsigned_abs())),
-                None => " has no limit of its own, and neither has its owner: only the gateway's limit for everybody holds it.".to_owned(),
+                Some(limit) => format!(
+                    " has no limit of its own. Only its owner's limit applies: {} a minute, by all access tokens together.",
+                    requests((*limit).max(0).unsigned_abs())
+                ),
+                None => " has no limit of its own, and neither has its owner. Only the default limit applies.".to_owned(),
             }),
             "Give it one: `lan-gateway token limit TOKEN 10`, or a quota for the day (`lan-gateway token quota TOKEN \
              gpu_seconds_per_day 3600`)."

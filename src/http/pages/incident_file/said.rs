@@ -81,8 +81,11 @@ pub fn sender(name: &SenderName, begins: bool) -> Said {
     };
     match (&name.token, &name.via) {
         (Some(token), Some(via)) => {
-            person(Said::default()).words(", through the access token ").name(token).words(" of ").name(via)
+            let said = person(Said::default()).words(" (through the access token ").name(token);
+            said.words(" of ").name(via).words(")")
         }
+        // The name of the token was deleted with its owner.
+        (Some(_), None) if name.is_deleted => person(word("An access token of ", "an access token of ")),
         (Some(token), None) => person(word("The access token ", "the access token ").name(token).words(" of ")),
         (None, _) => person(Said::default()),
     }
@@ -128,9 +131,11 @@ mod tests {
         assert_eq!(said(&token("ci")), "the access token ci of ann@example.org");
         assert_eq!(said(&person), "ann@example.org");
         let via = SenderName { via: Some("admin".into()), ..token("webui") };
-        assert_eq!(said(&via), "ann@example.org, through the access token webui of admin");
+        assert_eq!(said(&via), "ann@example.org (through the access token webui of admin)");
         let gone = SenderName { person: "(deleted 7)".into(), is_deleted: true, ..person };
         assert_eq!(said(&gone), "(deleted 7) (whose account was deleted)");
+        let token_of_gone = SenderName { token: Some("(deleted)".into()), ..gone };
+        assert_eq!(said(&token_of_gone), "an access token of (deleted 7) (whose account was deleted)");
         assert_eq!(said(&SenderName { is_nobody: true, ..token("") }), "clients without a valid credential");
         let three = ["a", "b", "c"].map(|name| Said::default().name(name));
         assert_eq!([1, 2, 3].map(|count| listed(&three[..count]).text().to_owned()), ["a", "a and b", "a, b and c"]);

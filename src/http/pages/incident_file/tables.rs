@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::http::pages::format::{PageTimes, coarse, commas, percent};
 use crate::http::pages::incident_file::charts::{shares_of_steps, step_names};
-use crate::http::pages::incident_file::headline::us;
 use crate::http::pages::incident_file::said::{Said, listed, sender};
+use crate::http::pages::incident_file::time::us;
 use crate::http::pages::words::{Word, counted, reason};
 use crate::rules::incident::activity::Activity;
 use crate::rules::incident::counts::Counts;
@@ -51,7 +51,7 @@ pub fn senders(report: &IncidentReport) -> (Vec<SenderLine>, usize) {
             sent: commas(did.sent()),
             answered: commas(did.ended.completed),
             refused: commas(did.refused()),
-            failed: commas(did.ended.failed + did.ended.interrupted),
+            failed: commas(did.ended.failed),
             gave_up: commas(did.ended.abandoned),
             gpu: coarse(Duration::from_micros(did.gpu_us.max(0).unsigned_abs())),
             gpu_share: percent(did.gpu_us.max(0).unsigned_abs(), all_gpu).unwrap_or_default(),
@@ -74,8 +74,10 @@ fn by_sent(report: &IncidentReport) -> Vec<usize> {
     order
 }
 
-fn number(mean: f64) -> String {
-    if mean > 0.0 && mean < 10.0 { format!("{mean:.1}") } else { commas(mean.max(0.0).round() as u64) }
+/// Returns a mean: `1,204`, and below ten with one decimal.
+pub fn number(mean: f64) -> String {
+    let tenths = format!("{mean:.1}");
+    if mean > 0.0 && mean < 9.95 && !tenths.ends_with(".0") { tenths } else { commas(mean.max(0.0).round() as u64) }
 }
 
 pub struct AddressLine {
@@ -112,7 +114,7 @@ pub struct PipelineLine {
     pub models: Said,
     pub apis: Said,
     pub prompts: String,
-    /// `8, 12, 40`: requests in each step, for a small line of numbers.
+    /// The most requests in one step.
     pub busiest: String,
 }
 
@@ -121,7 +123,7 @@ pub fn pipelines(report: &IncidentReport) -> Vec<PipelineLine> {
     let leaders = report.leaders.all();
     let line = |at: usize| {
         let did = &report.facts.senders[at].did;
-        let busiest = did.steps.iter().map(|step| step.arrived + step.refused).max().unwrap_or(0);
+        let busiest = did.steps.iter().map(|step| step.sent()).max().unwrap_or(0);
         PipelineLine {
             who: sender(&report.names[at], true),
             stands_out: leaders.contains(&at),
@@ -241,15 +243,12 @@ pub fn steps(report: &IncidentReport, times: &PageTimes) -> Vec<StepLine> {
             continue;
         }
         let mean = |us: i64| format!("{:.1}", us as f64 / lengths[at] as f64);
-        let own: u64 = leaders
-            .iter()
-            .filter_map(|who| facts.senders[*who].did.steps.get(at))
-            .map(|step| step.arrived + step.refused)
-            .sum();
+        let own: u64 =
+            leaders.iter().filter_map(|who| facts.senders[*who].did.steps.get(at)).map(|step| step.sent()).sum();
         lines.push(StepLine {
             when,
             let_in: commas(all.arrived),
-            refused: commas(all.refused),
+            refused: commas(all.refused()),
             failed: commas(all.failed),
             gpu: coarse(Duration::from_micros(all.gpu_us.max(0).unsigned_abs())),
             running: mean(running),

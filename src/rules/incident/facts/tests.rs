@@ -1,5 +1,4 @@
 use super::*;
-use crate::base::clock::Timestamp;
 
 const SECOND: i64 = 1_000_000;
 const ANN: i64 = 1;
@@ -9,7 +8,11 @@ const BOB: i64 = 2;
 fn facts() -> WindowFacts {
     let from = Timestamp::parse("2026-01-15T10:00:00Z").unwrap();
     let window = TimeWindow { from, to: from.plus_seconds(600) };
-    WindowFacts::new(window, RowSpan { after: 100, last: 200, newest: 300, oldest_at: None, erased_to: 0 })
+    WindowFacts::new(
+        window,
+        Timestamp(0),
+        RowSpan { after: 100, last: 200, newest: 300, oldest_at: None, erased_to: 0 },
+    )
 }
 
 fn at(seconds: i64) -> i64 {
@@ -114,7 +117,7 @@ fn refusals_count_in_the_minute_in_which_they_came_and_not_where_their_row_was_w
         refusal(202, ANN, 660, Some(650), 80),
     ]);
 
-    let refused: Vec<u64> = facts.all.steps.iter().map(|step| step.refused).collect();
+    let refused: Vec<u64> = facts.all.steps.iter().map(|step| step.refused()).collect();
     assert_eq!(refused, [41, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
     assert_eq!((facts.all.refused(), facts.all.told_to_wait_in_minute), (50, 41));
 }
@@ -154,4 +157,35 @@ fn the_memory_of_a_long_record_is_that_of_a_short_one() {
         (facts.senders.len(), facts.all.models.kinds(), facts.all.examples.rows().len() <= 40)
     };
     assert_eq!(size(1_000), size(20_000));
+}
+
+#[test]
+fn a_request_that_was_refused_while_it_waited_was_sent_once() {
+    let refused = IncidentRow { outcome: Some("refused".into()), gpu_us: None, ..result(102, 101, ANN, 30, 20, 0) };
+    let facts = saw(&[intent(101, ANN, 10), refused, refusal(103, ANN, 40, None, 1)]);
+
+    let step = facts.all.steps[0];
+    assert_eq!((step.sent(), step.refused()), (2, 2));
+    assert_eq!((facts.all.sent(), facts.all.refused()), (2, 2));
+}
+
+#[test]
+fn the_last_row_is_the_last_one_that_counts() {
+    let last = |rows: &[IncidentRow]| saw(rows).last_row;
+
+    assert_eq!(last(&[]), 200);
+    assert_eq!(last(&[intent(101, ANN, 10), result(201, 101, ANN, 620, 0, 30)]), 201);
+    assert_eq!(last(&[refusal(202, ANN, 601, Some(599), 9)]), 202);
+    // A request and a refusal of the time after.
+    assert_eq!(last(&[result(203, 202, ANN, 625, 0, 25), refusal(204, ANN, 660, Some(650), 80)]), 200);
+}
+
+#[test]
+fn gpu_time_counts_for_its_sender_also_on_an_upstream_that_is_not_told_apart() {
+    let rows: Vec<IncidentRow> = (0..=UPSTREAMS_MAX as i64)
+        .map(|at| IncidentRow { host: Some(format!("host {at}")), ..result(150, 149, ANN, 60, 0, 1) })
+        .collect();
+    let facts = saw(&rows);
+
+    assert_eq!((facts.upstreams.len(), facts.all.gpu_us), (UPSTREAMS_MAX, (UPSTREAMS_MAX as i64 + 1) * SECOND));
 }
