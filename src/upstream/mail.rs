@@ -2,7 +2,10 @@
 //! the server says is believed further than that.
 
 use std::cell::Cell;
+use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use lettre::Address;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
@@ -16,12 +19,15 @@ use tokio::net::TcpStream;
 use crate::base::secret::Secret;
 use crate::base::text::visible;
 use crate::model::notice::MailTls;
-use crate::upstream::reach::{NoticeBounds, Undelivered, addresses};
+use crate::upstream::reach::{NoticeBounds, Undelivered, addresses, without};
 use crate::upstream::tls;
 
 mod stream;
 
 use stream::{BoundedStream, EncryptedStream};
+
+/// How long a server may take to say goodbye.
+const QUIT_MAX: Duration = Duration::from_secs(1);
 
 /// How much of what a server says is shown.
 const SAID_CHARS_MAX: usize = 200;
@@ -32,6 +38,15 @@ pub struct MailServer<'a> {
     pub port: u16,
     pub tls: MailTls,
     pub login: Option<(&'a str, &'a Secret<String>)>,
+}
+
+impl MailServer<'_> {
+    /// Returns the texts that must not be in an error: the password as it is, and as it is sent.
+    fn secret_parts(&self) -> Vec<String> {
+        let Some((username, password)) = self.login else { return Vec::new() };
+        let plain = password.expose();
+        vec![BASE64.encode(plain), BASE64.encode(format!("\0{username}\0{plain}")), plain.clone()]
+    }
 }
 
 /// A mail in plain text.
@@ -56,10 +71,18 @@ enum Stage {
     Sending,
 }
 
+/// A mail that the server has taken.
+struct Taken {
+    connection: AsyncSmtpConnection,
+    /// Which addresses it did not take it for, if there are some.
+    refused: Option<String>,
+}
+
 /// Checks an address of a mail.
 pub fn check_address(text: &str) -> Result<(), &'static str> {
-    if text.len() > 254 || !text.is_ascii() {
-        return Err("must be an e-mail address in ASCII");
+    // Mail allows spaces between quotes; a list of addresses has spaces between them.
+    if text.len() > 254 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("must be an e-mail address in ASCII, without spaces");
     }
     text.parse::<Address>().map(drop).map_err(|_| "must be an e-mail address, as in admin@example.org")
 }
@@ -67,13 +90,16 @@ pub fn check_address(text: &str) -> Result<(), &'static str> {
 /// Sends a mail. A try that may have arrived is not repeated: mail servers don't tell a second one from the first.
 pub async fn send(server: &MailServer<'_>, mail: &PlainMail<'_>, bounds: NoticeBounds) -> Result<(), Undelivered> {
     let stage = Cell::new(Stage::Connecting);
-    match tokio::time::timeout(bounds.time_max, converse(server, mail, bounds, &stage)).await {
-        Ok(done) => done,
+    let mut taken = match tokio::time::timeout(bounds.time_max, converse(server, mail, bounds, &stage)).await {
+        Ok(done) => done?,
         Err(_) => {
             let words = format!("it was not done within {} s; {}", bounds.time_max.as_secs(), stage.get().at());
-            Err(stage.get().failed(words))
+            return Err(stage.get().broke_off(words));
         }
-    }
+    };
+    // It has the mail; how the conversation ends does not matter.
+    let _ = tokio::time::timeout(QUIT_MAX, taken.connection.quit()).await;
+    taken.refused.map_or(Ok(()), |words| Err(Undelivered::for_good(words)))
 }
 
 async fn converse(
@@ -81,15 +107,16 @@ async fn converse(
     mail: &PlainMail<'_>,
     bounds: NoticeBounds,
     stage: &Cell<Stage>,
-) -> Result<(), Undelivered> {
+) -> Result<Taken, Undelivered> {
     let message = message(mail).map_err(Undelivered::for_good)?;
-    let failed = |cause: SmtpError| stage.get().failed(words(stage.get(), &cause));
+    let secrets = server.secret_parts();
+    let failed = |cause: SmtpError| stage.get().failed(&cause, &secrets);
     let stream = connect(server, bounds).await?;
     let hello = ClientId::default();
     let mut connection = match server.tls {
         MailTls::Implicit => {
             stage.set(Stage::Encrypting);
-            let stream = EncryptedStream::open(stream, parameters(server)?).await.map_err(failed)?;
+            let stream = EncryptedStream::open(stream, parameters(server).await?).await.map_err(failed)?;
             stage.set(Stage::Greeting);
             AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await.map_err(failed)?
         }
@@ -102,7 +129,7 @@ async fn converse(
                 return Err(Undelivered::for_good("it offers no STARTTLS, without which nothing is sent to it"));
             }
             stage.set(Stage::Encrypting);
-            connection.starttls(parameters(server)?, &hello).await.map_err(failed)?;
+            connection.starttls(parameters(server).await?, &hello).await.map_err(failed)?;
             connection
         }
         MailTls::None => {
@@ -118,15 +145,25 @@ async fn converse(
     stage.set(Stage::Naming);
     let envelope = message.envelope();
     connection.command(Mail::new(envelope.from().cloned(), Vec::new())).await.map_err(failed)?;
+    let mut refused = Vec::new();
     for to in envelope.to() {
-        connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(failed)?;
+        match connection.command(Rcpt::new(to.clone(), Vec::new())).await {
+            Ok(_) => {}
+            // Somebody who has left must not keep the others from being told.
+            Err(cause) if cause.is_permanent() && refused.len() + 1 < envelope.to().len() => {
+                refused.push((to.to_string(), cause));
+            }
+            Err(cause) => return Err(failed(cause)),
+        }
     }
     connection.command(Data).await.map_err(failed)?;
     stage.set(Stage::Sending);
     connection.message(&message.formatted()).await.map_err(failed)?;
-    // It has the mail; how the conversation ends does not matter.
-    let _ = connection.quit().await;
-    Ok(())
+    let refused = refused.first().map(|(_, cause)| {
+        let addresses: Vec<&str> = refused.iter().map(|(address, _)| address.as_str()).collect();
+        format!("it refused {}, and the others got it: {}", addresses.join(", "), said(cause, &secrets))
+    });
+    Ok(Taken { connection, refused })
 }
 
 async fn connect(server: &MailServer<'_>, bounds: NoticeBounds) -> Result<BoundedStream, Undelivered> {
@@ -143,10 +180,13 @@ async fn connect(server: &MailServer<'_>, bounds: NoticeBounds) -> Result<Bounde
 }
 
 /// Returns how the server's certificate is checked: for its name, with the certificates that this host trusts.
-fn parameters(server: &MailServer<'_>) -> Result<TlsParameters, Undelivered> {
-    TlsParameters::builder(server.host.to_owned())
-        .build_rustls()
-        .map_err(|_| Undelivered::for_good("no certificate can be checked for this name of a server"))
+async fn parameters(server: &MailServer<'_>) -> Result<TlsParameters, Undelivered> {
+    let builder = TlsParameters::builder(server.host.to_owned());
+    // It reads the certificates from the disk.
+    let made = tokio::task::spawn_blocking(|| builder.build_rustls()).await;
+    made.ok()
+        .and_then(Result::ok)
+        .ok_or_else(|| Undelivered::for_good("no certificate can be checked for this name of a server"))
 }
 
 fn message(mail: &PlainMail<'_>) -> Result<Message, String> {
@@ -174,8 +214,19 @@ fn one_line(text: &str) -> String {
 }
 
 impl Stage {
-    /// Returns the failure of this stage. What may have arrived is not sent again.
-    fn failed(self, words: String) -> Undelivered {
+    /// Returns the failure of this stage.
+    fn failed(self, cause: &SmtpError, secrets: &[String]) -> Undelivered {
+        let words = words(self, cause, secrets);
+        match self {
+            // It says that it did not take the mail: for now, as greylisting does, or for good.
+            Stage::Sending if cause.is_transient() => Undelivered::later(words),
+            Stage::Sending if cause.is_permanent() => Undelivered::for_good(words),
+            _ => self.broke_off(words),
+        }
+    }
+
+    /// Returns the failure of a conversation that broke off. What may have arrived is not sent again.
+    fn broke_off(self, words: String) -> Undelivered {
         match self {
             Stage::Sending => Undelivered::for_good(format!("{words}; it may have arrived, so it is not sent again")),
             _ => Undelivered::later(words),
@@ -195,17 +246,17 @@ impl Stage {
 }
 
 /// Returns what went wrong, in words for the admin.
-fn words(stage: Stage, cause: &SmtpError) -> String {
+fn words(stage: Stage, cause: &SmtpError, secrets: &[String]) -> String {
     if let Some(words) = tls::failure_in(cause) {
         return words;
     }
-    let said = said(cause);
+    let said = said(cause, secrets);
     if cause.is_permanent() || cause.is_transient() {
         let what = match stage {
             Stage::Connecting | Stage::Greeting => "it refused the connection",
             Stage::Encrypting => "it refused STARTTLS",
             Stage::SigningIn => "it did not accept the user name or the password",
-            Stage::Naming => "it refused an address",
+            Stage::Naming => "it refused the addresses",
             Stage::Sending => "it refused the mail",
         };
         return format!("{what}: {said}");
@@ -219,9 +270,9 @@ fn words(stage: Stage, cause: &SmtpError) -> String {
     }
 }
 
-/// Returns an error's own words, shortened and without what a terminal would obey.
-fn said(cause: &SmtpError) -> String {
-    let text = visible(&cause.to_string()).into_owned();
+/// Returns an error's own words, without secrets, shortened and without what a terminal would obey.
+fn said(cause: &SmtpError, secrets: &[String]) -> String {
+    let text = visible(&without(secrets, &cause.to_string())).into_owned();
     match text.char_indices().nth(SAID_CHARS_MAX) {
         None => text,
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -248,6 +299,8 @@ mod tests {
             "admin@example.org\r\nBcc: x@y.z",
             "admin@example.org,b@example.org",
             "<admin@example.org>",
+            "\"a b\"@example.org",
+            "\"a\tb\"@example.org",
         ] {
             assert!(check_address(wrong).is_err(), "{wrong:?}");
         }
@@ -279,8 +332,8 @@ mod tests {
     #[test]
     fn what_may_have_arrived_is_not_sent_again() {
         let stages = [Stage::Connecting, Stage::Greeting, Stage::Encrypting, Stage::SigningIn, Stage::Naming];
-        assert!(stages.iter().all(|stage| stage.failed("x".into()).may_retry));
-        let sending = Stage::Sending.failed("x".into());
+        assert!(stages.iter().all(|stage| stage.broke_off("x".into()).may_retry));
+        let sending = Stage::Sending.broke_off("x".into());
         assert!(!sending.may_retry && sending.words.contains("may have arrived"), "{sending:?}");
     }
 }

@@ -36,6 +36,12 @@ impl Undelivered {
     }
 }
 
+/// Returns what went wrong without the secrets in it: a server may repeat what it was sent.
+pub fn without<'a>(secrets: impl IntoIterator<Item = &'a String>, text: &str) -> String {
+    let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
+    secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "(secret)"))
+}
+
 /// Returns the addresses of a host that notices may go to, or why there is none.
 pub async fn addresses(
     host: &str,
@@ -67,7 +73,7 @@ fn refusal(address: IpAddr, allow_this_host: bool) -> Option<&'static str> {
     if is_special(inner) {
         return Some("is an address that notices never go to: link-local, unspecified or for many");
     }
-    if !allow_this_host && (inner.is_loopback() || is_own(address)) {
+    if !allow_this_host && (inner.is_loopback() || is_own(address) || is_own(inner)) {
         return Some(
             "is this host itself, where notices may not go unless `notices.allow_this_host` is set in the configuration",
         );
@@ -116,12 +122,30 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_never_repeats_a_secret() {
+        let secrets = ["aHVudGVyMg==", "hunter2", ""].map(str::to_owned);
+        assert_eq!(without(&secrets, "535 no: hunter2, aHVudGVyMg==, hunter2"), "535 no: (secret), (secret), (secret)");
+    }
+
+    #[test]
     fn this_host_is_refused_in_every_notation_unless_it_is_allowed() {
         for own in
             ["127.0.0.1", "127.255.0.9", "::1", "::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::"]
         {
             assert!(refused(own, false), "{own}");
             assert!(!refused(own, true), "{own}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_this_host_on_its_network_is_refused_in_every_notation() {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        // Nothing is sent: this chooses the address from which it would be. A host without a network has none.
+        let Ok(own) = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()) else { return };
+        let IpAddr::V4(own) = own.ip() else { return };
+        for notation in [own.to_string(), format!("::ffff:{own}"), format!("::{own}"), format!("64:ff9b::{own}")] {
+            assert!(refused(&notation, false), "{notation}");
+            assert!(!refused(&notation, true), "{notation}");
         }
     }
 

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use ring::hmac;
 
 use crate::base::clock::Timestamp;
-use crate::base::secret::Secret;
-use crate::upstream::reach::{NoticeBounds, Undelivered, addresses};
+use crate::upstream::reach::{NoticeBounds, Undelivered, addresses, without};
 use crate::upstream::tls;
 
-/// Length limit of a URL.
+/// Length limit of a URL, and of the name of its host, which is that of DNS.
 const URL_BYTES_MAX: usize = 2000;
+const HOST_BYTES_MAX: usize = 253;
 
 /// What Standard Webhooks puts in front of keys, and how many bytes these have.
 const KEY_PREFIX: &str = "whsec_";
@@ -46,7 +46,7 @@ impl WebhookUrl {
         }
         // A port that is none would be left out without a word.
         let has_port = authority.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
-        if host.is_empty() || (has_port && uri.port_u16().unwrap_or(0) == 0) {
+        if host.is_empty() || host.len() > HOST_BYTES_MAX || (has_port && uri.port_u16().unwrap_or(0) == 0) {
             return Err("must name a host, and a port from 1 to 65535 if it names one");
         }
         if uri.scheme_str() == Some("https") && host.starts_with('[') {
@@ -63,6 +63,12 @@ impl WebhookUrl {
 
     pub fn is_https(&self) -> bool {
         self.0.scheme_str() == Some("https")
+    }
+
+    /// Returns the texts that must not be in an error.
+    fn secret_parts(&self) -> Vec<String> {
+        let path = self.0.path_and_query().map(|path| path.as_str().to_owned());
+        std::iter::once(self.0.to_string()).chain(path.filter(|path| path.len() > 1)).collect()
     }
 
     fn host(&self) -> &str {
@@ -108,7 +114,8 @@ pub async fn post(
     bounds: NoticeBounds,
 ) -> Result<(), Undelivered> {
     match tokio::time::timeout(bounds.time_max, post_in_time(url, key, id, body, bounds)).await {
-        Ok(done) => done,
+        Ok(Err(failure)) => Err(Undelivered { words: without(&url.secret_parts(), &failure.words), ..failure }),
+        Ok(Ok(())) => Ok(()),
         Err(_) => Err(silent(bounds)),
     }
 }
@@ -196,13 +203,6 @@ fn broken(cause: &SendRequestError) -> String {
     }
 }
 
-/// Returns the texts that must not be in an error about this URL.
-pub fn secret_parts(url: &Secret<String>) -> Vec<String> {
-    let text = url.expose();
-    let path = text.split_once("://").and_then(|(_, rest)| rest.find(['/', '?']).map(|at| rest[at..].to_owned()));
-    std::iter::once(text.clone()).chain(path.filter(|path| path.len() > 1)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,6 +237,8 @@ mod tests {
         ] {
             assert!(WebhookUrl::parse(wrong).is_err(), "{wrong:?}");
         }
+        assert!(WebhookUrl::parse(&format!("http://{}:65535/", "a".repeat(HOST_BYTES_MAX))).is_ok());
+        assert!(WebhookUrl::parse(&format!("http://{}/", "a".repeat(HOST_BYTES_MAX + 1))).is_err());
         assert!(WebhookUrl::parse(&format!("http://a/{}", "x".repeat(URL_BYTES_MAX - 9))).is_ok());
         assert!(WebhookUrl::parse(&format!("http://a/{}", "x".repeat(URL_BYTES_MAX - 8))).is_err());
     }
@@ -271,8 +273,8 @@ mod tests {
 
     #[test]
     fn the_path_of_a_url_is_secret() {
-        let parts = secret_parts(&Secret::new("https://a.example/services/x?y=z".to_owned()));
-        assert_eq!(parts, ["https://a.example/services/x?y=z", "/services/x?y=z"]);
-        assert_eq!(secret_parts(&Secret::new("https://a.example/".to_owned())), ["https://a.example/"]);
+        let parts = |url: &str| WebhookUrl::parse(url).unwrap().secret_parts();
+        assert_eq!(parts("https://a.example/services/x?y=z"), ["https://a.example/services/x?y=z", "/services/x?y=z"]);
+        assert_eq!(parts("https://a.example/"), ["https://a.example/"]);
     }
 }

@@ -37,8 +37,16 @@ pub enum Misbehaviour {
     Close,
     /// It takes the mail and closes without a word.
     CloseAfterMail,
+    /// Somebody on the way adds answers in plain text behind the one to STARTTLS.
+    Injected,
+    /// It takes the mail and does not say goodbye.
+    HangAtQuit,
+    /// It does not take the mail for now, as with greylisting.
+    PutOff,
     /// It refuses every receiver.
     RefuseReceivers,
+    /// It refuses the first receiver.
+    RefuseFirst,
     /// It is busy for now.
     Busy,
 }
@@ -146,18 +154,16 @@ async fn serve(client: TcpStream, state: Arc<Mutex<State>>) {
     };
     // Whatever breaks off here was ended by the gateway.
     let _ = match tls {
+        SinkTls::None => Talk::new(client, &state, misbehaves).run().await,
         SinkTls::Implicit(certificate) => match acceptor(certificate).accept(client).await {
-            Ok(client) => talk(&mut BufReader::new(client), &state, misbehaves, true, false).await.map(drop),
+            Ok(client) => Talk { is_encrypted: true, ..Talk::new(client, &state, misbehaves) }.run().await,
             Err(_) => Ok(()),
         },
-        SinkTls::None => talk(&mut BufReader::new(client), &state, misbehaves, false, false).await.map(drop),
         SinkTls::Starttls(certificate) => {
-            let mut client = BufReader::new(client);
-            match talk(&mut client, &state, misbehaves, false, true).await {
-                Ok(true) => match acceptor(certificate).accept(client.into_inner()).await {
-                    Ok(client) => {
-                        commands(&mut BufReader::new(client), &state, misbehaves, true, false).await.map(drop)
-                    }
+            let mut plain = Talk { offers_tls: true, ..Talk::new(client, &state, misbehaves) };
+            match plain.run().await.map(|()| plain.begins_tls) {
+                Ok(true) => match acceptor(certificate).accept(plain.client.into_inner()).await {
+                    Ok(client) => Talk { is_encrypted: true, ..Talk::new(client, &state, misbehaves) }.obey().await,
                     Err(_) => Ok(()),
                 },
                 _ => Ok(()),
@@ -174,127 +180,135 @@ fn acceptor(certificate: Certificate) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config.with_single_cert(chain, key).unwrap()))
 }
 
-async fn say<S: AsyncWrite + Unpin>(client: &mut S, line: &str) -> std::io::Result<()> {
-    client.write_all(format!("{line}\r\n").as_bytes()).await?;
-    client.flush().await
-}
-
-async fn hear<S: AsyncRead + Unpin>(client: &mut BufReader<S>) -> std::io::Result<String> {
-    let mut line = String::new();
-    client.read_line(&mut line).await?;
-    Ok(line)
-}
-
-/// Greets, and goes on with the commands.
-async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
-    client: &mut BufReader<S>,
-    state: &Mutex<State>,
+/// A conversation with one client.
+struct Talk<'a, S> {
+    client: BufReader<S>,
+    state: &'a Mutex<State>,
     misbehaves: Option<Misbehaviour>,
     is_encrypted: bool,
     offers_tls: bool,
-) -> std::io::Result<bool> {
-    match misbehaves {
-        Some(Misbehaviour::Garbage) => {
-            say(client, "HTTP/1.1 400 Bad Request\r\n\r\nthis is no mail server").await?;
-            return Ok(false);
-        }
-        Some(Misbehaviour::EndlessLine) => {
-            while client.write_all(&[b'2'; 4096]).await.is_ok() {}
-            return Ok(false);
-        }
-        Some(Misbehaviour::Hang) => {
-            hear(client).await?;
-            return Ok(false);
-        }
-        Some(Misbehaviour::Close) => return Ok(false),
-        Some(Misbehaviour::Busy) => {
-            say(client, "421 busy, come back later").await?;
-            return Ok(false);
-        }
-        _ => say(client, "220 sink.example.org ESMTP").await?,
+    /// Whether it has ended because TLS begins.
+    begins_tls: bool,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Talk<'a, S> {
+    fn new(client: S, state: &'a Mutex<State>, misbehaves: Option<Misbehaviour>) -> Self {
+        let client = BufReader::new(client);
+        Talk { client, state, misbehaves, is_encrypted: false, offers_tls: false, begins_tls: false }
     }
-    commands(client, state, misbehaves, is_encrypted, offers_tls).await
-}
 
-/// Obeys commands. Returns whether TLS begins now.
-async fn commands<S: AsyncRead + AsyncWrite + Unpin>(
-    client: &mut BufReader<S>,
-    state: &Mutex<State>,
-    misbehaves: Option<Misbehaviour>,
-    is_encrypted: bool,
-    offers_tls: bool,
-) -> std::io::Result<bool> {
-    let (mut from, mut to, mut login) = (String::new(), Vec::new(), None);
-    loop {
-        let line = hear(client).await?;
-        if line.is_empty() {
-            return Ok(false);
+    async fn say(&mut self, line: &str) -> std::io::Result<()> {
+        self.client.write_all(format!("{line}\r\n").as_bytes()).await?;
+        self.client.flush().await
+    }
+
+    async fn hear(&mut self) -> std::io::Result<String> {
+        let mut line = String::new();
+        self.client.read_line(&mut line).await?;
+        Ok(line)
+    }
+
+    /// Greets, and obeys.
+    async fn run(&mut self) -> std::io::Result<()> {
+        match self.misbehaves {
+            Some(Misbehaviour::Garbage) => self.say("HTTP/1.1 400 Bad Request\r\n\r\nthis is no mail server").await,
+            Some(Misbehaviour::EndlessLine) => loop {
+                self.client.write_all(&[b'2'; 4096]).await?;
+            },
+            Some(Misbehaviour::Hang) => self.hear().await.map(drop),
+            Some(Misbehaviour::Close) => Ok(()),
+            Some(Misbehaviour::Busy) => self.say("421 busy, come back later").await,
+            _ => {
+                self.say("220 sink.example.org ESMTP").await?;
+                self.obey().await
+            }
         }
-        let line = line.trim_end();
-        let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
-        match verb.as_str() {
-            "EHLO" => {
-                let tls = if offers_tls { "250-STARTTLS\r\n" } else { "" };
-                let auth = if is_encrypted { "250-AUTH PLAIN\r\n" } else { "" };
-                say(client, &format!("250-sink.example.org\r\n{tls}{auth}250 SIZE 1000000")).await?;
+    }
+
+    /// Obeys commands, until the client leaves or TLS begins.
+    async fn obey(&mut self) -> std::io::Result<()> {
+        let (mut from, mut to, mut login) = (String::new(), Vec::new(), None);
+        let mut named = 0;
+        loop {
+            let line = self.hear().await?;
+            if line.is_empty() {
+                return Ok(());
             }
-            "STARTTLS" => {
-                say(client, "220 go ahead").await?;
-                return Ok(true);
-            }
-            "AUTH" => {
-                let sent = BASE64.decode(line.rsplit(' ').next().unwrap_or_default()).unwrap_or_default();
-                let sent = String::from_utf8(sent).unwrap_or_default();
-                let mut parts = sent.split('\0').skip(1).map(str::to_owned);
-                let told = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-                let wanted = state.lock().unwrap().password.clone();
-                if wanted.is_some_and(|wanted| wanted != told.1) {
-                    // Some servers say again what they were sent.
-                    say(client, &format!("535 5.7.8 not you: {} {}", told.1, BASE64.encode(&sent))).await?;
-                } else {
-                    login = Some(told);
-                    say(client, "235 welcome").await?;
+            let line = line.trim_end();
+            let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+            match verb.as_str() {
+                "EHLO" => {
+                    let tls = if self.offers_tls { "250-STARTTLS\r\n" } else { "" };
+                    let auth = if self.is_encrypted { "250-AUTH PLAIN\r\n" } else { "" };
+                    self.say(&format!("250-sink.example.org\r\n{tls}{auth}250 SIZE 1000000")).await?;
                 }
-            }
-            "MAIL" => {
-                from = address(line);
-                say(client, "250 ok").await?;
-            }
-            "RCPT" if misbehaves == Some(Misbehaviour::RefuseReceivers) => {
-                say(client, "550 5.1.1 no such user here").await?;
-            }
-            "RCPT" => {
-                to.push(address(line));
-                say(client, "250 ok").await?;
-            }
-            "DATA" => {
-                say(client, "354 go on, end with a dot").await?;
-                let mut text = String::new();
-                loop {
-                    let line = hear(client).await?;
-                    if line == ".\r\n" || line.is_empty() {
-                        break;
+                "STARTTLS" => {
+                    self.begins_tls = true;
+                    let injected = match self.misbehaves {
+                        Some(Misbehaviour::Injected) => "\r\n250-evil.example.org\r\n250 AUTH PLAIN",
+                        _ => "",
+                    };
+                    return self.say(&format!("220 go ahead{injected}")).await;
+                }
+                "AUTH" => {
+                    let sent = BASE64.decode(line.rsplit(' ').next().unwrap_or_default()).unwrap_or_default();
+                    let sent = String::from_utf8(sent).unwrap_or_default();
+                    let mut parts = sent.split('\0').skip(1).map(str::to_owned);
+                    let told = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+                    let wanted = self.state.lock().unwrap().password.clone();
+                    if wanted.is_some_and(|wanted| wanted != told.1) {
+                        // Some servers say again what they were sent, here where the gateway shortens it.
+                        let much = "x".repeat(160);
+                        self.say(&format!("535 5.7.8 {much} {} {}", told.1, BASE64.encode(&sent))).await?;
+                    } else {
+                        login = Some(told);
+                        self.say("235 welcome").await?;
                     }
-                    text.push_str(line.strip_prefix('.').unwrap_or(&line));
                 }
-                let mail = SunkMail {
-                    from: from.clone(),
-                    to: to.clone(),
-                    text,
-                    login: login.clone(),
-                    was_encrypted: is_encrypted,
-                };
-                state.lock().unwrap().mails.push(mail);
-                if misbehaves == Some(Misbehaviour::CloseAfterMail) {
-                    return Ok(false);
+                "MAIL" => {
+                    from = address(line);
+                    self.say("250 ok").await?;
                 }
-                say(client, "250 taken").await?;
+                "RCPT" => {
+                    named += 1;
+                    let is_refused = match self.misbehaves {
+                        Some(Misbehaviour::RefuseReceivers) => true,
+                        Some(Misbehaviour::RefuseFirst) => named == 1,
+                        _ => false,
+                    };
+                    if is_refused {
+                        self.say("550 5.1.1 no such user here").await?;
+                    } else {
+                        to.push(address(line));
+                        self.say("250 ok").await?;
+                    }
+                }
+                "DATA" => {
+                    self.say("354 go on, end with a dot").await?;
+                    let mut text = String::new();
+                    loop {
+                        let line = self.hear().await?;
+                        if line == ".\r\n" || line.is_empty() {
+                            break;
+                        }
+                        text.push_str(line.strip_prefix('.').unwrap_or(&line));
+                    }
+                    if self.misbehaves == Some(Misbehaviour::PutOff) {
+                        self.say("451 4.7.1 greylisted, try again later").await?;
+                        continue;
+                    }
+                    let (from, to, login) = (from.clone(), to.clone(), login.clone());
+                    let mail = SunkMail { from, to, text, login, was_encrypted: self.is_encrypted };
+                    self.state.lock().unwrap().mails.push(mail);
+                    if self.misbehaves == Some(Misbehaviour::CloseAfterMail) {
+                        return Ok(());
+                    }
+                    self.say("250 taken").await?;
+                }
+                "QUIT" if self.misbehaves == Some(Misbehaviour::HangAtQuit) => {}
+                "QUIT" => return self.say("221 bye").await,
+                _ => self.say("500 what?").await?,
             }
-            "QUIT" => {
-                say(client, "221 bye").await?;
-                return Ok(false);
-            }
-            _ => say(client, "500 what?").await?,
         }
     }
 }

@@ -19,6 +19,10 @@ pub enum WebhookReply {
     Hang,
     /// A head, and then a body without an end.
     Endless,
+    /// A head without an end.
+    EndlessHead,
+    /// A head without an end, a byte at a time.
+    SlowHead,
     Garbage,
     /// It closes the connection.
     Close,
@@ -149,6 +153,20 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
         WebhookReply::Close => Ok(()),
         WebhookReply::Hang => {
             let _ = stream.read(&mut [0; 1]);
+            Ok(())
+        }
+        WebhookReply::EndlessHead => {
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\n");
+            while stream.write_all(b"x-more: of this\r\n").is_ok() {}
+            Ok(())
+        }
+        WebhookReply::SlowHead => {
+            let _ = stream.set_read_timeout(Some(Duration::from_millis(100)));
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nx-slow: ");
+            while stream.write_all(b"x").is_ok() {
+                // The client sends no more, so this waits.
+                let _ = stream.read(&mut [0; 1]);
+            }
             Ok(())
         }
         WebhookReply::Endless => {

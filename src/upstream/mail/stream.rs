@@ -1,4 +1,8 @@
 //! Connections to mail servers: bounded in what is read from them, and encrypted from the first byte where that is wanted.
+//!
+//! They are read a line at a time. The mail library keeps what it has read beyond a line, also when TLS begins: somebody on the way
+//! could send answers in plain text behind the one to STARTTLS, which would then pass for those of the server. So they stay on the
+//! connection, where TLS refuses them.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -15,6 +19,9 @@ use tokio::net::TcpStream;
 
 /// More than any server says in a conversation, its certificates included. The mail library reads a line until it ends.
 const READ_BYTES_MAX: usize = 256 * 1024;
+
+/// How far the end of a line is looked for.
+const LOOK_BYTES: usize = 1024;
 
 /// A connection that ends with an error when the server says too much.
 #[derive(Debug)]
@@ -41,12 +48,17 @@ impl AsyncRead for BoundedStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        let read = buffer.filled().len() - before;
+        let mut seen = [0; LOOK_BYTES];
+        let mut seen = ReadBuf::new(&mut seen);
+        let count = ready!(self.stream.poll_peek(context, &mut seen))?;
+        let line = seen.filled().iter().position(|byte| *byte == b'\n').map_or(count, |end| end + 1);
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(line.min(buffer.remaining())));
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut part))?;
+        let read = part.filled().len();
         match self.left.checked_sub(read) {
             Some(left) => {
                 self.left = left;
+                buffer.advance(read);
                 Poll::Ready(Ok(()))
             }
             None => Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, "it said too much"))),
