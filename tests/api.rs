@@ -91,6 +91,8 @@ mod messages;
 mod metrics;
 #[path = "api/notice_channels.rs"]
 mod notice_channels;
+#[path = "api/notice_delivery.rs"]
+mod notice_delivery;
 #[path = "api/notice_receivers.rs"]
 mod notice_receivers;
 #[path = "api/notices.rs"]

@@ -89,6 +89,11 @@ impl Notice {
     pub fn at(&self) -> Timestamp {
         Timestamp(self.at_us)
     }
+
+    /// Returns the kind whose notices must not overtake this one: that an upstream is back is told after that it was away.
+    pub fn about(&self) -> &str {
+        if self.kind == UPSTREAM_BACK { NoticeKind::UpstreamAway.name() } else { &self.kind }
+    }
 }
 
 /// How a channel reaches people.

@@ -4,18 +4,20 @@
 //! the record can't be written must be told although it can't.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::MissedTickBehavior;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::chain;
+use crate::base::vital::panic_on_purpose;
 use crate::host::findings::describe_room;
 use crate::host::room::{DiskMarks, Room};
 use crate::model::notice::{Notice, NoticeKind};
@@ -30,6 +32,9 @@ use crate::upstream::reach::Undelivered;
 
 /// How often the states are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The pause after a panic.
+const BEAT: Duration = Duration::from_secs(5);
 
 /// How long a look into the database may take.
 const READ_MAX: Duration = Duration::from_secs(2);
@@ -55,24 +60,35 @@ const FULL: &str = "disk_low/full";
 /// A try that runs: its channel, the notice, and how it ended.
 type Trying = Pin<Box<dyn Future<Output = (i64, Arc<Notice>, Result<(), Undelivered>)>>>;
 
-/// Tells admins of what begins, until it is dropped.
+/// Tells admins of what begins, until it is dropped. A panic here must not end the gateway, which serves without it: the desk
+/// begins again with what was kept.
 pub async fn attend(app: Arc<App>) {
-    let mut desk = Desk::open(&app).await;
+    loop {
+        if AssertUnwindSafe(work(&app)).catch_unwind().await.is_err() {
+            error!("telling admins panicked; it begins again");
+        }
+        app.notices.is_busy(false);
+        tokio::time::sleep(BEAT).await;
+    }
+}
+
+async fn work(app: &Arc<App>) {
+    let mut desk = Desk::open(app).await;
     let mut trying: FuturesUnordered<Trying> = FuturesUnordered::new();
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let pause = desk.outbox.next_due().map(|due| due.saturating_sub(desk.began.elapsed()));
         tokio::select! {
-            _ = looks.tick() => desk.look(&app).await,
+            _ = looks.tick() => desk.look(app).await,
             Some((channel_id, notice, result)) = trying.next(), if !trying.is_empty() => {
-                desk.tried(&app, channel_id, &notice, &result);
+                desk.tried(app, channel_id, &notice, &result);
             }
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
         }
         app.notices.is_busy(!desk.outbox.is_empty());
         // Before something leaves, so that it is not told under another id after a crash.
-        desk.keep(&app).await;
+        desk.keep(app).await;
         for (channel_id, notice) in desk.outbox.take_due(desk.began.elapsed()) {
             trying.push(attempt(app.clone(), channel_id, notice));
         }
@@ -143,13 +159,9 @@ impl Desk {
 
     /// Looks at every state, and puts what is to be told on its way.
     async fn look(&mut self, app: &App) {
+        panic_on_purpose("notices");
         let channels = app.notices.channels();
-        let before = self.outbox.unsent().len();
-        self.outbox.keep_only(|id| channels.iter().any(|channel| channel.id == id && channel.is_on));
-        self.is_changed |= self.outbox.unsent().len() != before;
-        if !channels.iter().any(|channel| channel.is_on) {
-            return;
-        }
+        self.is_changed |= self.outbox.keep_only(|id| channels.iter().any(|channel| channel.id == id && channel.is_on));
         let now = Timestamp::now();
         let [low, full] = room(app).await;
         let states = [
@@ -165,7 +177,11 @@ impl Desk {
         for (kind, name, mut subjects) in states {
             subjects.truncate(SUBJECTS_MAX);
             let told = self.told.entry(name.to_owned()).or_default();
-            let found = told.look(&subjects, now.0, quiet_us, app.notices.is_wanted(kind));
+            if !app.notices.is_wanted(kind) {
+                self.is_changed |= told.forget();
+                continue;
+            }
+            let found = told.look(&subjects, now.0, quiet_us);
             self.is_changed |= !found.began.is_empty() || !found.ended.is_empty();
             let back: Vec<String> = found.ended.into_iter().filter(|name| is_up(app, name)).collect();
             if kind == NoticeKind::UpstreamAway && !back.is_empty() {
@@ -197,19 +213,20 @@ impl Desk {
     fn tried(&mut self, app: &App, channel_id: i64, notice: &Notice, result: &Result<(), Undelivered>) {
         let end = self.outbox.ended(channel_id, &notice.id, result, self.began.elapsed());
         app.notices.note(channel_id, result, !matches!(end, TryEnd::Again(_)));
+        let channel = shown_id(app, channel_id);
         // Why it failed may name people, so that is on the page alone.
         match end {
-            TryEnd::Delivered => info!(channel.id = channel_id, notice.kind, "a notice was delivered"),
+            TryEnd::Delivered => info!(channel.id = channel, notice.kind, "a notice was delivered"),
             TryEnd::Again(pause) => {
                 let seconds = pause.as_secs();
                 warn!(
-                    channel.id = channel_id,
+                    channel.id = channel,
                     notice.kind, seconds, "a notice was not delivered; it is tried again later"
                 );
             }
             TryEnd::GivenUp => {
                 warn!(
-                    channel.id = channel_id,
+                    channel.id = channel,
                     notice.kind, "a notice was not delivered and is given up; `lan-gateway notices list` says why"
                 );
             }
@@ -234,7 +251,14 @@ impl Desk {
 
 fn drop_notice(app: &App, channel_id: i64, notice: &Notice, why: &str) {
     app.notices.counts().dropped.fetch_add(1, Ordering::Relaxed);
-    warn!(channel.id = channel_id, notice.kind, "a notice was dropped: {why}");
+    warn!(channel.id = shown_id(app, channel_id), notice.kind, "a notice was dropped: {why}");
+}
+
+/// Returns the id under which a channel is shown; empty if it was removed.
+fn shown_id(app: &App, channel_id: i64) -> String {
+    let channels = app.notices.channels();
+    let found = channels.iter().find(|channel| channel.id == channel_id);
+    found.map(|channel| channel.public_id.clone()).unwrap_or_default()
 }
 
 fn unwritable(app: &App) -> Vec<StateSubject> {

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::support::eventually::{eventually, until};
+use crate::support::eventually::until;
 use crate::support::fake_ollama::FakeOllama;
 use crate::support::faults::Syncs;
 use crate::support::gateway::{PASSWORD, TestGateway, hello};
-use crate::support::mail_sink::{MailSink, SinkTls};
-use crate::support::webhook_sink::{WebhookReply, WebhookSink};
+use crate::support::mail_sink::{MailSink, SinkTls, SunkMail};
+use crate::support::webhook_sink::WebhookSink;
 
 /// The receivers are on this host, and nothing is waited for longer than a test needs.
 pub const QUICK: [(&str, &str); 6] = [
@@ -35,16 +35,16 @@ pub fn mail(sink: &MailSink) -> Value {
 }
 
 /// A gateway with both kinds of channels.
-struct Scene {
-    fake: FakeOllama,
-    gateway: TestGateway,
-    admin: String,
-    hook: WebhookSink,
-    mails: MailSink,
+pub struct Scene {
+    pub fake: FakeOllama,
+    pub gateway: TestGateway,
+    pub admin: String,
+    pub hook: WebhookSink,
+    pub mails: MailSink,
 }
 
 impl Scene {
-    async fn new(settings: &[(&str, &str)]) -> Scene {
+    pub async fn new(settings: &[(&str, &str)]) -> Scene {
         let fake = FakeOllama::start();
         let gateway = TestGateway::start_with(&fake.url(), &[&QUICK, settings].concat());
         let admin = gateway.admin().await;
@@ -54,7 +54,7 @@ impl Scene {
         Scene { fake, gateway, admin, hook, mails }
     }
 
-    async fn register(&self, name: &str) {
+    pub async fn register(&self, name: &str) {
         register(&self.gateway, name).await;
     }
 
@@ -64,6 +64,11 @@ impl Scene {
         assert_eq!(changed.status, 200, "{}", changed.text());
     }
 
+    /// Asserts that these notices came, and no other: each once by the webhook, and once by mail.
+    pub fn assert_told(&self, kinds: &[&str]) {
+        assert_told(&self.hook, &self.mails, kinds);
+    }
+
     /// The subjects of all mails, without the name of the host.
     fn subjects(&self) -> Vec<String> {
         let bare = |subject: String| subject.split_once("] ").map_or(subject.clone(), |(_, bare)| bare.to_owned());
@@ -71,10 +76,36 @@ impl Scene {
     }
 }
 
-async fn register(gateway: &TestGateway, name: &str) {
+pub async fn register(gateway: &TestGateway, name: &str) {
     let wish = json!({ "email": format!("{name}@example.org"), "password": PASSWORD });
     let registered = gateway.post("/api/v1/register", None, wish).await;
     assert_eq!(registered.status, 202, "{}", registered.text());
+}
+
+fn assert_told(hook: &WebhookSink, mails: &MailSink, kinds: &[&str]) {
+    let sorted = |mut kinds: Vec<String>| {
+        kinds.sort_unstable();
+        kinds
+    };
+    let kinds = sorted(kinds.iter().map(|kind| (*kind).to_owned()).collect());
+    assert_eq!(sorted(hook.kinds()), kinds, "by the webhook");
+    assert_eq!(sorted(mails.mails().iter().map(kind_of).collect()), kinds, "by mail");
+}
+
+/// The kind of a notice, as its mail tells it.
+pub fn kind_of(mail: &SunkMail) -> String {
+    let body = mail.body();
+    let known = [
+        ("approval_waits", "for approval"),
+        ("token_paused", "was paused, because it ran away"),
+        ("disk_low", "The data disk is nearly full"),
+        ("record_unwritable", "can't be written"),
+        ("upstream_away", "does not answer"),
+        ("upstream_back", "answers again"),
+        ("checkpoint_invalid", "does not verify"),
+    ];
+    let found = known.iter().find(|(_, words)| body.contains(words));
+    found.unwrap_or_else(|| panic!("a mail about something else: {body}")).0.to_owned()
 }
 
 /// Sends the same request with a token until the breaker pauses it.
@@ -108,6 +139,7 @@ async fn each_thing_is_told_once_on_both_ways_with_what_to_do_and_without_conten
     scene.mails.until("answers again").await;
 
     assert_eq!(scene.hook.kinds(), ["approval_waits", "token_paused", "upstream_away", "upstream_back"]);
+    scene.assert_told(&["approval_waits", "token_paused", "upstream_away", "upstream_back"]);
     let subjects = scene.subjects();
     assert_eq!(subjects[0], "dia@example.org waits for approval");
     // It is not in ASCII, so it is encoded.
@@ -164,8 +196,7 @@ async fn a_disk_that_is_low_is_told_once_also_over_a_restart() {
     }
     scene.mails.until("cem@").await;
 
-    assert_eq!(scene.hook.kinds(), ["disk_low", "approval_waits", "approval_waits", "approval_waits"]);
-    assert_eq!(scene.mails.mails().len(), 4);
+    scene.assert_told(&["disk_low", "approval_waits", "approval_waits", "approval_waits"]);
     assert_eq!(scene.hook.received()[3].json()["subject"], "cem@example.org");
 }
 
@@ -175,9 +206,8 @@ async fn that_nothing_can_be_recorded_is_told_although_nothing_can_be_written() 
     scene.register("ann").await;
     scene.hook.until("approval_waits").await;
     scene.mails.until("waits for approval").await;
-    let before =
-        scene.gateway.text_of("SELECT CAST(coalesce(sum(delivered_at_us > 0), 0) AS TEXT) FROM notice_channels");
-    assert_eq!(before, "2");
+    let delivered = "SELECT CAST(coalesce(sum(delivered_at_us > 0), 0) AS TEXT) FROM notice_channels";
+    scene.gateway.until_text(delivered, "2").await;
 
     let syncs = Syncs::tampered(scene.gateway.pid(), "error=EIO").await;
     scene.gateway.post("/v1/chat/completions", Some(&scene.admin), hello()).await;
@@ -190,7 +220,35 @@ async fn that_nothing_can_be_recorded_is_told_although_nothing_can_be_written() 
     scene.gateway.restart();
     scene.register("ben").await;
     scene.hook.until_count(3).await;
-    assert_eq!(scene.hook.kinds(), ["approval_waits", "record_unwritable", "approval_waits"]);
+    scene.mails.until("ben@example.org").await;
+    scene.assert_told(&["approval_waits", "record_unwritable", "approval_waits"]);
+}
+
+#[actix_web::test]
+async fn a_disk_that_fills_is_told_although_it_was_told_to_be_low() {
+    const ALL_OF_IT: &str = "1125899906842624";
+    let (folder, fake) = (tempfile::tempdir().unwrap(), FakeOllama::start());
+    let start =
+        |mark: &str| TestGateway::start_in(folder.path(), &fake.url(), &[&QUICK[..], &[(mark, ALL_OF_IT)]].concat());
+    let mut gateway = start("DISK__FREE_BYTES_WARN");
+    let admin = gateway.admin().await;
+    let (hook, mails) = (WebhookSink::start(), MailSink::start(SinkTls::None));
+    add(&gateway, &admin, webhook(&hook)).await;
+    add(&gateway, &admin, mail(&mails)).await;
+    hook.until("disk_low").await;
+    mails.until("nearly full").await;
+    gateway.signal("TERM");
+    gateway.wait(40).await;
+
+    let gateway = start("DISK__FREE_BYTES_MIN");
+
+    let full = hook.until_count(2).await[1].json();
+    assert!(full["text"].as_str().unwrap().contains("so requests to models are refused"), "{full}");
+    until("both mails came", async || mails.mails().len() == 2).await;
+    register(&gateway, "ann").await;
+    hook.until("approval_waits").await;
+    mails.until("ann@example.org").await;
+    assert_told(&hook, &mails, &["disk_low", "disk_low", "approval_waits"]);
 }
 
 #[actix_web::test]
@@ -209,9 +267,8 @@ async fn a_record_that_does_not_verify_is_told_once_also_over_a_restart() {
     scene.register("ben").await;
 
     scene.mails.until("ben@example.org").await;
-    let mut kinds = scene.hook.until_count(3).await.iter().map(|one| one.kind()).collect::<Vec<_>>();
-    kinds.sort_unstable();
-    assert_eq!(kinds, ["approval_waits", "approval_waits", "checkpoint_invalid"]);
+    scene.hook.until_count(3).await;
+    scene.assert_told(&["approval_waits", "approval_waits", "checkpoint_invalid"]);
 }
 
 #[actix_web::test]
@@ -261,48 +318,26 @@ async fn a_model_server_that_is_back_within_its_time_is_not_told() {
 }
 
 #[actix_web::test]
-async fn a_receiver_that_fails_gets_the_same_notice_again_and_holds_up_no_other() {
-    let scene = Scene::new(&[("NOTICES__SECONDS_MAX", "2"), ("NOTICES__CONNECT_SECONDS_MAX", "2")]).await;
-    for reply in [WebhookReply::Status(500), WebhookReply::Close, WebhookReply::Hang] {
-        scene.hook.next(reply);
-    }
-
+async fn a_channel_that_is_turned_on_is_told_what_lasts() {
+    let scene = Scene::new(&[]).await;
+    let all = scene.gateway.get("/api/v1/notice-channels", Some(&scene.admin)).await.json();
+    let path = format!("/api/v1/notice-channels/{}", all["items"][0]["id"].as_str().unwrap());
+    let other = format!("/api/v1/notice-channels/{}", all["items"][1]["id"].as_str().unwrap());
+    assert_eq!(scene.gateway.send("DELETE", &other, Some(&scene.admin), vec![]).await.status, 204);
     scene.register("ann").await;
+    scene.hook.until("approval_waits").await;
+    let set = async |edit: Value| {
+        let changed = scene.gateway.send("PATCH", &path, Some(&scene.admin), edit.to_string().into()).await;
+        assert_eq!(changed.status, 200, "{}", changed.text());
+    };
+    set(json!({ "on": false })).await;
+    let told = "SELECT CAST(count(*) AS TEXT) FROM notices_told WHERE subject <> ''";
+    scene.gateway.until_text(told, "0").await;
 
-    scene.mails.until("ann@example.org").await;
-    assert!(scene.hook.received().len() < 4, "mail waits for no webhook");
-    scene.register("ben").await;
-    let received = scene.hook.until_count(5).await;
-    let ids: Vec<&str> = received.iter().map(|one| one.header("webhook-id")).collect();
-    assert!(ids[..4].iter().all(|id| *id == ids[0]) && ids[4] != ids[0], "{ids:?}");
-    let channels = async || scene.gateway.get("/api/v1/notice-channels", Some(&scene.admin)).await.json();
-    let is_well = async || channels().await["items"][0]["failure"].is_null();
-    until("the failure is over", is_well).await;
-}
+    set(json!({ "on": true })).await;
 
-#[actix_web::test]
-async fn what_could_not_be_delivered_is_tried_again_after_a_restart_under_the_same_id() {
-    let mut scene = Scene::new(&[("NOTICES__RETRY_SECONDS", "3600")]).await;
-    scene.hook.next(WebhookReply::Status(503));
-    scene.register("ann").await;
-    scene.mails.until("ann@example.org").await;
-    let failure = eventually("the failure is shown", async || {
-        let all = scene.gateway.get("/api/v1/notice-channels", Some(&scene.admin)).await.json();
-        all["items"][0]["failure"].as_str().map(str::to_owned)
-    })
-    .await;
-    assert_eq!(failure, "it answered 503");
-    scene.gateway.until_text("SELECT CAST(count(*) AS TEXT) FROM notices_unsent", "1").await;
-
-    scene.gateway.kill();
-    scene.gateway.restart();
-
-    let received = scene.hook.until_count(2).await;
-    assert_eq!(received[0].header("webhook-id"), received[1].header("webhook-id"));
-    let [first, again] = [&received[0], &received[1]].map(|one| one.json());
-    assert_eq!((&first["id"], &first["at"]), (&again["id"], &again["at"]));
-    scene.gateway.until_text("SELECT CAST(count(*) AS TEXT) FROM notices_unsent", "0").await;
-    assert_eq!(scene.mails.mails().len(), 1);
+    let again = scene.hook.until_count(2).await[1].json();
+    assert_eq!((&again["kind"], &again["subject"]), (&json!("approval_waits"), &json!("ann@example.org")));
 }
 
 #[actix_web::test]

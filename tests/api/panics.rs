@@ -2,9 +2,11 @@
 
 use serde_json::json;
 
+use crate::notices::{QUICK, add, register, webhook};
 use crate::support::fake_ollama::FakeOllama;
 use crate::support::faults::Panics;
 use crate::support::gateway::{TestGateway, hello, hello_stream};
+use crate::support::webhook_sink::WebhookSink;
 
 fn start(fake: &FakeOllama, panics: &Panics) -> TestGateway {
     let (name, file) = panics.setting();
@@ -83,6 +85,26 @@ async fn the_end_of_a_part_ends_the_gateway_with_a_status() {
     }
     gateway.signal("TERM");
     assert_eq!(gateway.wait(60).await, Some(0), "a stop that was asked for is no failure");
+}
+
+#[actix_web::test]
+async fn a_panic_while_admins_are_told_ends_nothing_and_they_are_told_later() {
+    let fake = FakeOllama::start();
+    let panics = Panics::none();
+    panics.at("notices");
+    let (name, file) = panics.setting();
+    let gateway = TestGateway::start_with(&fake.url(), &[&QUICK[..], &[(name, &file)]].concat());
+    let admin = gateway.admin().await;
+    let hook = WebhookSink::start();
+    add(&gateway, &admin, webhook(&hook)).await;
+
+    register(&gateway, "ann").await;
+    assert_eq!(gateway.post("/v1/chat/completions", Some(&admin), hello()).await.status, 200);
+    assert_eq!(hook.received().len(), 0);
+    panics.at("");
+
+    assert_eq!(hook.until_count(1).await[0].kind(), "approval_waits");
+    assert_eq!(gateway.post("/v1/chat/completions", Some(&admin), hello()).await.status, 200);
 }
 
 #[actix_web::test]

@@ -30,15 +30,24 @@ impl Panics {
     }
 }
 
-/// Syncs that strace tampers with, until it is dropped.
+/// Syncs or writes that strace tampers with, until it is dropped.
 pub struct Syncs(Child);
 
 impl Syncs {
     /// `how`, as in `error=EIO` or `delay_exit=1000000`: from now on, in all threads that `pid` has.
     pub async fn tampered(pid: u32, how: &str) -> Syncs {
+        Syncs::of("fdatasync,fsync", pid, how).await
+    }
+
+    /// From now on, the database of `pid` finds its disk full.
+    pub async fn without_room(pid: u32) -> Syncs {
+        Syncs::of("pwrite64", pid, "error=ENOSPC").await
+    }
+
+    async fn of(calls: &str, pid: u32, how: &str) -> Syncs {
         let strace = Command::new("strace")
-            .args(["-f", "-q", "-o", "/dev/null", "-e", "trace=fdatasync,fsync"])
-            .args(["-e", &format!("inject=fdatasync,fsync:{how}"), "-p", &pid.to_string()])
+            .args(["-f", "-q", "-o", "/dev/null", "-e", &format!("trace={calls}")])
+            .args(["-e", &format!("inject={calls}:{how}"), "-p", &pid.to_string()])
             .stderr(Stdio::null())
             .spawn()
             .expect("this test needs strace");

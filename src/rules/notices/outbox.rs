@@ -1,7 +1,7 @@
-//! Notices on their way: a bounded queue for each channel, which is tried in order, with longer pauses after each failure. Pure:
-//! the time is an argument.
+//! Notices on their way: a bounded queue for each channel, with longer pauses after each failure. Notices about the same kind of
+//! thing leave in their order, and none waits for the retries of another kind. Pure: the time is an argument.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +25,19 @@ struct Waiting {
 
 #[derive(Default)]
 struct Lane {
-    waiting: VecDeque<Waiting>,
-    is_trying: bool,
+    /// The oldest first.
+    waiting: Vec<Waiting>,
+    /// The id of the notice whose try runs.
+    trying: Option<String>,
+}
+
+impl Lane {
+    /// Returns the notices that no older one of their kind is in front of. None if a try runs.
+    fn firsts(&self) -> impl Iterator<Item = &Waiting> {
+        let mut kinds = BTreeSet::new();
+        let idle = self.waiting.iter().filter(|_| self.trying.is_none());
+        idle.filter(move |waiting| kinds.insert(waiting.notice.about()))
+    }
 }
 
 /// What follows from a try.
@@ -63,7 +74,7 @@ impl Outbox {
         if lane.waiting.len() >= self.queue_max {
             return false;
         }
-        lane.waiting.push_back(Waiting { notice, tries: 0, due: Duration::ZERO });
+        lane.waiting.push(Waiting { notice, tries: 0, due: Duration::ZERO });
         true
     }
 
@@ -71,15 +82,17 @@ impl Outbox {
     pub fn take_due(&mut self, now: Duration) -> Vec<(i64, Arc<Notice>)> {
         let mut due = Vec::new();
         for (channel_id, lane) in &mut self.lanes {
-            if let Some(first) = lane.waiting.front().filter(|first| !lane.is_trying && first.due <= now) {
-                due.push((*channel_id, first.notice.clone()));
-                lane.is_trying = true;
+            // What was not tried yet comes before what failed: a channel that hangs takes its time for each try.
+            let next = lane.firsts().filter(|first| first.due <= now).min_by_key(|first| first.tries);
+            if let Some(notice) = next.map(|next| next.notice.clone()) {
+                lane.trying = Some(notice.id.clone());
+                due.push((*channel_id, notice));
             }
         }
         due
     }
 
-    /// Takes how the try of a channel's first notice ended.
+    /// Takes how a try ended.
     pub fn ended(
         &mut self,
         channel_id: i64,
@@ -89,35 +102,36 @@ impl Outbox {
     ) -> TryEnd {
         let delivered = if result.is_ok() { TryEnd::Delivered } else { TryEnd::GivenUp };
         // The channel may have been turned off meanwhile, and on again.
-        let Some(lane) = self.lanes.get_mut(&channel_id).filter(|lane| lane.is_trying) else { return delivered };
-        let Some(first) = lane.waiting.front_mut().filter(|first| first.notice.id == notice_id) else {
-            return delivered;
-        };
-        lane.is_trying = false;
-        first.tries += 1;
+        let is_tried = |lane: &&mut Lane| lane.trying.as_deref() == Some(notice_id);
+        let Some(lane) = self.lanes.get_mut(&channel_id).filter(is_tried) else { return delivered };
+        lane.trying = None;
+        let Some(at) = lane.waiting.iter().position(|waiting| waiting.notice.id == notice_id) else { return delivered };
+        let tried = &mut lane.waiting[at];
+        tried.tries += 1;
         match result {
-            Err(failure) if failure.may_retry && first.tries < self.tries_max => {
-                let grown = PAUSE_GROWS_BY.saturating_pow(first.tries - 1);
+            Err(failure) if failure.may_retry && tried.tries < self.tries_max => {
+                let grown = PAUSE_GROWS_BY.saturating_pow(tried.tries - 1);
                 let pause = self.pause.saturating_mul(grown).min(PAUSE_MAX);
-                first.due = now + pause;
+                tried.due = now + pause;
                 TryEnd::Again(pause)
             }
             _ => {
-                lane.waiting.pop_front();
+                lane.waiting.remove(at);
                 delivered
             }
         }
     }
 
-    /// Drops what waits for other channels than these: they were removed or turned off.
-    pub fn keep_only(&mut self, is_kept: impl Fn(i64) -> bool) {
+    /// Drops what waits for other channels than these: they were removed or turned off. Returns whether something did.
+    pub fn keep_only(&mut self, is_kept: impl Fn(i64) -> bool) -> bool {
+        let before = self.lanes.len();
         self.lanes.retain(|channel_id, _| is_kept(*channel_id));
+        self.lanes.len() != before
     }
 
     /// Returns when the next try is due, unless all wait for one that runs.
     pub fn next_due(&self) -> Option<Duration> {
-        let idle = self.lanes.values().filter(|lane| !lane.is_trying);
-        idle.filter_map(|lane| Some(lane.waiting.front()?.due)).min()
+        self.lanes.values().flat_map(Lane::firsts).map(|first| first.due).min()
     }
 
     /// Returns everything that was not delivered yet, the oldest of each channel first.
@@ -147,9 +161,13 @@ mod tests {
     }
 
     fn notice(id: &str) -> Arc<Notice> {
+        about("disk_low", id)
+    }
+
+    fn about(kind: &str, id: &str) -> Arc<Notice> {
         Arc::new(Notice {
             id: id.into(),
-            kind: "test".into(),
+            kind: kind.into(),
             subject: String::new(),
             count: 1,
             text: "It is a test.".into(),
@@ -182,6 +200,29 @@ mod tests {
         outbox.ended(1, "b", &Ok(()), Duration::ZERO);
         outbox.ended(2, "a", &Ok(()), Duration::ZERO);
         assert!(outbox.is_empty() && outbox.next_due().is_none());
+    }
+
+    #[test]
+    fn a_retry_holds_up_its_own_kind_alone() {
+        let mut outbox = outbox();
+        outbox.push(1, about("upstream_away", "away"));
+        due(&mut outbox, 0);
+        outbox.ended(1, "away", &later(), Duration::ZERO);
+
+        outbox.push(1, about("upstream_back", "back"));
+        assert_eq!((due(&mut outbox, 1), outbox.next_due()), (vec![], Some(Duration::from_secs(10))));
+        outbox.push(2, about("upstream_away", "away"));
+        due(&mut outbox, 1);
+        outbox.ended(2, "away", &later(), Duration::ZERO);
+        outbox.push(2, about("record_unwritable", "record"));
+        assert_eq!(due(&mut outbox, 10), [(1, "away".into()), (2, "record".into())], "the new one comes first");
+        outbox.ended(1, "away", &Ok(()), Duration::from_secs(10));
+        outbox.ended(2, "record", &later(), Duration::from_secs(10));
+        assert_eq!(due(&mut outbox, 10), [(1, "back".into()), (2, "away".into())]);
+        outbox.ended(1, "back", &Ok(()), Duration::from_secs(10));
+        outbox.ended(2, "away", &Ok(()), Duration::from_secs(10));
+        assert_eq!(outbox.next_due(), Some(Duration::from_secs(20)));
+        assert_eq!(outbox.unsent().len(), 1);
     }
 
     #[test]

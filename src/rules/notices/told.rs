@@ -45,17 +45,23 @@ impl KindTold {
         ToldNotices { subjects: self.told.iter().cloned().collect(), last_us: self.last_us }
     }
 
-    /// Takes what lasts at `now_us`. What it returns counts as told; unless it `is_wanted`, it returns nothing that began.
-    pub fn look(&mut self, subjects: &[StateSubject], now_us: i64, quiet_us: i64, is_wanted: bool) -> NewStates {
-        let lasts = |key: &String| subjects.iter().any(|subject| subject.key == *key);
-        let ended: Vec<String> = self.told.iter().filter(|key| !lasts(key)).cloned().collect();
+    /// Forgets what was told, since no channel gets this kind: the next one that does is told what lasts. Returns whether there
+    /// was something.
+    pub fn forget(&mut self) -> bool {
+        !std::mem::take(&mut self.told).is_empty()
+    }
+
+    /// Takes what lasts at `now_us`. What it returns counts as told.
+    pub fn look(&mut self, subjects: &[StateSubject], now_us: i64, quiet_us: i64) -> NewStates {
+        let lasting: BTreeSet<&String> = subjects.iter().map(|subject| &subject.key).collect();
+        let ended: Vec<String> = self.told.iter().filter(|key| !lasting.contains(key)).cloned().collect();
         for key in &ended {
             self.told.remove(key);
         }
         let mut found = NewStates { ended, ..NewStates::default() };
         // A clock that was set back makes no quiet time longer.
         let is_quiet = self.last_us.is_some_and(|last| (0..quiet_us).contains(&(now_us - last)));
-        if is_quiet || !is_wanted {
+        if is_quiet {
             return found;
         }
         let due = || subjects.iter().filter(|subject| subject.is_due);
@@ -81,7 +87,7 @@ mod tests {
 
     fn began(told: &mut KindTold, keys: &[&str], now: i64) -> Vec<String> {
         let subjects: Vec<_> = keys.iter().map(|key| subject(key)).collect();
-        told.look(&subjects, now, QUIET, true).began.into_iter().map(|subject| subject.key).collect()
+        told.look(&subjects, now, QUIET).began.into_iter().map(|subject| subject.key).collect()
     }
 
     #[test]
@@ -112,7 +118,7 @@ mod tests {
         for now in 0..1000 {
             let is_away = now % 2 == 0;
             let subjects: Vec<_> = is_away.then(|| subject("local")).into_iter().collect();
-            let found = told.look(&subjects, now, QUIET, true);
+            let found = told.look(&subjects, now, QUIET);
             notices += found.began.len() + found.ended.len();
         }
         assert_eq!(notices, 20, "away and back, ten times");
@@ -121,8 +127,8 @@ mod tests {
     #[test]
     fn without_a_quiet_time_each_is_told_at_once() {
         let mut told = KindTold::default();
-        let one = told.look(&[subject("a")], 5, 0, true);
-        let two = told.look(&[subject("a"), subject("b")], 5, 0, true);
+        let one = told.look(&[subject("a")], 5, 0);
+        let two = told.look(&[subject("a"), subject("b")], 5, 0);
 
         assert_eq!((one.began.len(), two.began.len(), two.lasting), (1, 1, 2));
     }
@@ -131,17 +137,22 @@ mod tests {
     fn what_is_not_certain_is_neither_told_nor_over() {
         let mut told = KindTold::default();
         let unsure = StateSubject { is_due: false, ..subject("local") };
-        assert_eq!(told.look(std::slice::from_ref(&unsure), 0, QUIET, true), NewStates::default());
+        assert_eq!(told.look(std::slice::from_ref(&unsure), 0, QUIET), NewStates::default());
         assert_eq!(began(&mut told, &["local"], 1), ["local"]);
-        assert_eq!(told.look(&[unsure], 2, QUIET, true).ended, [""; 0]);
-        assert_eq!(told.look(&[], 3, QUIET, true).ended, ["local"]);
+        assert_eq!(told.look(&[unsure], 2, QUIET).ended, [""; 0]);
+        assert_eq!(told.look(&[], 3, QUIET).ended, ["local"]);
     }
 
     #[test]
-    fn what_nobody_wants_is_not_told_and_not_lost() {
+    fn the_next_channel_is_told_what_lasts_after_the_quiet_time() {
         let mut told = KindTold::default();
-        assert_eq!(told.look(&[subject("ann")], 0, QUIET, false), NewStates::default());
-        assert_eq!(began(&mut told, &["ann"], 1), ["ann"]);
+        assert!(!told.forget());
+        began(&mut told, &["ann"], 1000);
+
+        assert!(told.forget());
+
+        assert_eq!(began(&mut told, &["ann"], 1099), [""; 0]);
+        assert_eq!(began(&mut told, &["ann"], 1100), ["ann"]);
     }
 
     #[test]

@@ -129,14 +129,23 @@ fn reason(text: &str) -> String {
     shown(text.trim_end_matches('.'), REASON_CHARS_MAX)
 }
 
-/// Returns a text of others that shows what it holds, is not long, and that no chat takes for a command such as `<!channel>`.
+/// Returns a text of others that shows what it holds, is not long, and that no chat takes for a command such as `<!channel>` or
+/// `@all`. The `@` of an e-mail address stays.
 fn shown(text: &str, chars_max: usize) -> String {
     let text = visible(text);
-    let mut shown: String = text.chars().take(chars_max).collect();
+    let mut shown = String::new();
+    for letter in text.chars().take(chars_max) {
+        shown.push(match letter {
+            '<' => '‹',
+            '>' => '›',
+            '@' if !shown.ends_with(char::is_alphanumeric) => '＠',
+            other => other,
+        });
+    }
     if text.chars().count() > chars_max {
         shown.push('…');
     }
-    shown.replace('<', "‹").replace('>', "›")
+    shown
 }
 
 #[cfg(test)]
@@ -176,8 +185,9 @@ mod tests {
 
     #[test]
     fn names_of_others_change_no_line_and_call_nobody() {
-        let text = text(NoticeKind::TokenPaused, &["<!channel>\r\nBcc: x\u{202e}"], 1);
-        assert!(!text.contains(['<', '>', '\r', '\n', '\u{202e}']), "{text:?}");
+        let text = text(NoticeKind::TokenPaused, &["@all <!channel> @here\r\nBcc: x\u{202e}"], 1);
+        assert!(!text.contains(['<', '>', '@', '\r', '\n', '\u{202e}']), "{text:?}");
+        assert_eq!(shown("ann.b@example.org", 100), "ann.b@example.org");
         assert!(token_name(&"n".repeat(500), &"o".repeat(500)).chars().count() <= NAME_CHARS_MAX + 4);
         assert_eq!(shown(&"x".repeat(101), 100).chars().count(), 101);
     }
