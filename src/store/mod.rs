@@ -260,14 +260,21 @@ mod tests {
         let mut reader = connect(&folder.path().join(FILE)).unwrap();
         diesel::connection::SimpleConnection::batch_execute(&mut reader, "BEGIN; SELECT count(*) FROM users").unwrap();
         add().await.unwrap();
-        let begun = std::time::Instant::now();
 
-        assert!(store.truncate_wal().await.is_err(), "the reader needs what is in the WAL");
-        add().await.unwrap();
+        let mut waited = Duration::MAX;
+        // Its own wait would be part of each attempt, a busy machine is not.
+        for _ in 0..5 {
+            let begun = std::time::Instant::now();
+            assert!(store.truncate_wal().await.is_err(), "the reader needs what is in the WAL");
+            add().await.unwrap();
+            waited = waited.min(begun.elapsed());
+        }
 
-        assert!(begun.elapsed() < Duration::from_secs(4), "SQLite would have waited for five seconds");
+        assert!(waited < Duration::from_secs(4), "SQLite would have waited for five seconds");
         drop(reader);
-        store.truncate_wal().await.unwrap();
+        // While a checkpoint runs, this is refused.
+        let emptied = async { while store.truncate_wal().await.is_err() {} };
+        tokio::time::timeout(Duration::from_secs(60), emptied).await.unwrap();
         store.close();
         assert_eq!(store.vitals().reason(), None);
     }
