@@ -20,7 +20,7 @@ mod key;
 mod leaves;
 mod notes;
 
-pub use key::{CheckpointKey, public_key_in};
+pub use key::{CheckpointKey, OwnKey};
 pub use leaves::{HashedRow, hashed_rows};
 pub use notes::{CheckpointRow, last_checkpoint};
 
@@ -43,6 +43,13 @@ struct KnownLinks {
 }
 
 impl KnownLinks {
+    /// Notes a link that is about to be handed to the writer; on a full disk it is the same again and again.
+    fn hand(&mut self, link: NewestLink) {
+        if !self.handed.contains(&link) {
+            self.handed.push(link);
+        }
+    }
+
     /// Takes note of the newest link on disk. `false`: this process did not write it.
     fn found(&mut self, link: Option<NewestLink>) -> bool {
         let is_known = self.newest.is_none_or(|newest| newest == link);
@@ -114,6 +121,11 @@ fn newest_link(connection: &mut SqliteConnection) -> QueryResult<Option<NewestLi
 /// `None`: another hand has removed it.
 fn tip(connection: &mut SqliteConnection) -> QueryResult<Option<ChainTip>> {
     chain_tip::table.select(ChainTip::as_select()).first(connection).optional()
+}
+
+/// Returns up to which row rows are older than the chain.
+pub fn older_to(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    Ok(tip(connection)?.map_or(0, |tip| tip.older_to))
 }
 
 /// Removes the links whose rows were removed, up to `upto`, but for the last of them, where the chain then begins. Checkpoints

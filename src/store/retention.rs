@@ -15,7 +15,7 @@ use crate::base::error::Error;
 use crate::config::settings::Settings;
 use crate::model::record::{Act, Kind};
 use crate::store::audit::{self, Row, last_before, set_watermark, watermark_of};
-use crate::store::chain::{chained_to, remove_links};
+use crate::store::chain::{chained_to, older_to, remove_links};
 use crate::store::schema::{record, record_image, record_image_use, record_part};
 use crate::store::words::{self, Merge};
 use crate::store::{Store, Tx, usage};
@@ -237,8 +237,9 @@ struct NewReceipt {
 /// Finds the receipt that a run needs before it erases.
 fn expired(run: RetentionRun) -> impl FnOnce(&mut SqliteConnection) -> QueryResult<Option<NewReceipt>> {
     move |connection| {
-        // What an older version has erased needs one, too.
-        let (from, to) = (watermark_of(connection, ERASED_RECEIPT)?, run.erase_to.max(erased_to(connection)?));
+        // What an older version has erased needs one, too. Since there is a chain, nothing is erased without one.
+        let older = erased_to(connection)?.min(older_to(connection)?);
+        let (from, to) = (watermark_of(connection, ERASED_RECEIPT)?, run.erase_to.max(older));
         if from >= to {
             return Ok(None);
         }
@@ -254,7 +255,8 @@ fn expired(run: RetentionRun) -> impl FnOnce(&mut SqliteConnection) -> QueryResu
 fn removal(run: RetentionRun) -> impl FnOnce(&mut SqliteConnection) -> QueryResult<Option<NewReceipt>> {
     move |connection| {
         let from = watermark_of(connection, REMOVED_RECEIPT)?;
-        let to = run.remove_to.min(erased_to(connection)?).max(removed_to(connection)?);
+        let older = removed_to(connection)?.min(older_to(connection)?);
+        let to = run.remove_to.min(erased_to(connection)?).max(older);
         if from >= to {
             return Ok(None);
         }

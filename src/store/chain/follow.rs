@@ -45,7 +45,7 @@ impl Store {
             let time = Timestamp::now();
             Checkpoint { origin, log_id, head, older_to, time, key: key.public() }.sign(&key.pair)
         });
-        links().handed.push(NewestLink { log_id, head });
+        links().hand(NewestLink { log_id, head });
         let written = self
             .write(move |tx| {
                 // Another call may have been faster; no row must be in two links.
@@ -78,11 +78,11 @@ fn gather(connection: &mut SqliteConnection) -> QueryResult<Option<Step>> {
             Some(before) => before.log_id,
             None => {
                 let oldest: Option<i64> = record::table.select(diesel::dsl::min(record::log_id)).first(connection)?;
-                oldest.unwrap_or(1) - 1
+                oldest.unwrap_or(1).saturating_sub(1)
             }
         };
         let Some(newest) = newest.filter(|newest| *newest > after) else { return Ok(None) };
-        let upto = newest.min(after + ROWS_PER_LINK);
+        let upto = newest.min(after.saturating_add(ROWS_PER_LINK));
         let (tip, leaves) = (tip(connection)?, leaves(connection, after, upto)?);
         Ok(Some(Step { before, tip, leaves, more: upto < newest }))
     })

@@ -273,7 +273,8 @@ async fn what_an_older_version_erased_and_removed_without_its_act_gets_a_receipt
     run(&store, at(1, now - 9 * DAY_US, "zebra") + &at(3, now - 9 * DAY_US, "walrus") + &at(5, now, "okapi")).await;
     follow(&store).await;
     let begun = "DELETE FROM record_part WHERE log_id IN (1, 3); DELETE FROM record WHERE log_id <= 2; \
-        INSERT INTO watermark (name, log_id) VALUES ('contents_erased', 4), ('rows_removed', 2), ('rows_removed_count', 2);";
+        INSERT INTO watermark (name, log_id) VALUES ('contents_erased', 4), ('rows_removed', 2), ('rows_removed_count', 2); \
+        UPDATE chain_tip SET older_to = 6;";
     run(&store, begun.into()).await;
 
     // The settings were changed meanwhile: nothing more is old.
@@ -283,6 +284,24 @@ async fn what_an_older_version_erased_and_removed_without_its_act_gets_a_receipt
     assert_eq!(told, [json!({ "from_log_id": 1, "to_log_id": 4, "requests": 1, "days": 1000 })]);
     let told = details(&store, "rows_removed").await;
     assert_eq!(told, [json!({ "from_log_id": 1, "to_log_id": 2, "rows": 2, "days": 1000 })]);
+    store.close();
+}
+
+#[tokio::test]
+async fn what_another_hand_erased_and_removed_gets_no_receipt() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let now = Timestamp::now().0;
+    run(&store, at(1, now, "zebra") + &at(3, now, "walrus")).await;
+    follow(&store).await;
+    chain(&store).await;
+    let done = "DELETE FROM record_part; DELETE FROM record WHERE log_id <= 2; \
+        INSERT INTO watermark (name, log_id) VALUES ('contents_erased', 4), ('rows_removed', 2);";
+    run(&store, done.into()).await;
+
+    retain(&store, 1000, 1000).await;
+
+    assert!(details(&store, "contents_expired").await.is_empty() && details(&store, "rows_removed").await.is_empty());
     store.close();
 }
 
