@@ -4,6 +4,8 @@
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "chain/added.rs"]
+mod added;
 #[path = "chain/copied.rs"]
 mod copied;
 #[path = "chain/edits.rs"]
@@ -19,6 +21,7 @@ mod of_rows;
 
 use std::path::{Path, PathBuf};
 
+use copied::Copied;
 use edits::{Edited, Random};
 use fixture::Fixture;
 use judges::{Case, Verdict, by_gateway, by_python};
@@ -29,8 +32,12 @@ use support::gateway::{TestGateway, hello};
 /// How many edits are tried, unless `CHAIN_EDITS` says otherwise.
 const EDITS: usize = 200;
 
-/// Edits are the same in each run.
+/// Edits are the same in each run, unless `CHAIN_SEED` says otherwise.
 const SEED: u64 = 23;
+
+fn from_environment<T: std::str::FromStr<Err: std::fmt::Debug>>(name: &str, otherwise: T) -> T {
+    std::env::var(name).map_or(otherwise, |value| value.parse().unwrap())
+}
 
 #[actix_web::test]
 async fn every_edit_of_a_record_is_found_by_both_verifiers_and_its_place_is_named() {
@@ -44,9 +51,8 @@ async fn every_edit_of_a_record_is_found_by_both_verifiers_and_its_place_is_name
     let kept = fixture.kept_outside();
     cases.push((Case::of("as it is, with its checkpoints", fixture.now()).with(kept.clone()), None));
 
-    let edits: usize = std::env::var("CHAIN_EDITS").map_or(EDITS, |edits| edits.parse().unwrap());
-    let mut random = Random(SEED);
-    for number in 0..edits {
+    let mut random = Random(from_environment("CHAIN_SEED", SEED));
+    for number in 0..from_environment("CHAIN_EDITS", EDITS) {
         let folder = copies.path().join(number.to_string());
         let edited = edits::make(number, &fixture, &folder, &mut random);
         let case = Case::of(&format!("{number}: {}", edited.name), folder);
@@ -86,6 +92,38 @@ fn what_is_wrong(edited: Option<&Edited>, told: &Verdict, python: &Verdict) -> O
         return Some("the place is not named");
     }
     (told.places() != python.places()).then_some("they name other places")
+}
+
+/// Rows that are in no link were written within a minute: else the links after them were cut off.
+#[actix_web::test]
+async fn links_that_were_cut_off_are_found_by_the_times_of_their_rows() {
+    let fixture = Fixture::small().await;
+    let folder = tempfile::tempdir().unwrap();
+    let cases: Vec<Case> = [60_000_000, 60_000_001]
+        .into_iter()
+        .map(|span| {
+            let folder = folder.path().join(span.to_string());
+            let mut copied = Copied::of(&fixture, &folder);
+            let to = copied.number("SELECT min(log_id) AS value FROM checkpoints");
+            let note = copied.text(&format!("SELECT note FROM checkpoints WHERE log_id = {to}"));
+            copied.run(&format!(
+                "DELETE FROM chain WHERE log_id > {to}; DELETE FROM checkpoints WHERE log_id > {to}; UPDATE record \
+                 SET at_us = (SELECT min(at_us) FROM record WHERE log_id > {to}) + {span} \
+                 WHERE log_id = (SELECT max(log_id) FROM record)"
+            ));
+            copied.set_note("chain_tip", "1", &note);
+            std::fs::remove_file(folder.join("checkpoints.txt")).unwrap();
+            Case::of(&span.to_string(), folder)
+        })
+        .collect();
+
+    let python = by_python(cases.iter());
+
+    for ((case, python), code) in cases.iter().zip(&python).zip([0, 1]) {
+        let told = by_gateway(case);
+        assert_eq!((told.code, python.code), (code, code), "{}: {told:#?} {python:#?}", case.name);
+        assert!(told.faults == python.faults && told.faults.iter().all(|(place, _)| place == "tip"), "{told:#?}");
+    }
 }
 
 /// Both verifiers read a record that is in use, what a kill leaves, and a backup.
@@ -140,6 +178,12 @@ async fn what_is_no_record_or_no_checkpoint_is_told_apart_from_a_bad_one() {
         "INSERT INTO __diesel_schema_migrations (version) VALUES \
         ('29990101000000'); ALTER TABLE record ADD COLUMN more TEXT",
     );
+    let blobs = edits::with_sql(
+        &fixture,
+        &folder.path().join("blobs"),
+        "UPDATE checkpoints SET note = CAST(note AS BLOB); \
+        UPDATE chain_tip SET note = CAST(note AS BLOB), origin = CAST(origin AS BLOB)",
+    );
     let older = edits::with_sql(
         &fixture,
         &folder.path().join("older"),
@@ -160,6 +204,7 @@ async fn what_is_no_record_or_no_checkpoint_is_told_apart_from_a_bad_one() {
         (Case::of("an empty folder", folder.path().to_owned()), 2),
         (Case::of("an empty file", file("empty.db", b"")), 2),
         (Case::of("no database", file("no.db", &[7; 5000])), 2),
+        (Case::of("the same bytes as blobs", blobs), 0),
         (Case::of("a newer schema", newer), 2),
         (Case::of("an older schema", older), 2),
     ];

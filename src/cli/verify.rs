@@ -15,7 +15,7 @@ use crate::config::{CHECKPOINTS, Config};
 use crate::model::kept_notes::KeptNotes;
 use crate::serve::app::SECRETS;
 use crate::serve::socket::is_answered;
-use crate::store::chain::public_key_in;
+use crate::store::chain::OwnKey;
 use crate::store::verify::{VerifyProgress, VerifySummary, VerifyWish, verify};
 
 #[derive(Args)]
@@ -82,7 +82,7 @@ fn examine(config: Option<&Config>, command: &VerifyCommand) -> anyhow::Result<u
         is_in_use: folder.is_some_and(|folder| is_answered(folder).unwrap_or(true)),
         beside: beside.as_ref(),
         outside: &outside,
-        own_key: folder.and_then(|folder| public_key_in(&folder.join(SECRETS))),
+        own_key: folder.and_then(|folder| OwnKey::read(&folder.join(SECRETS))),
     };
     let mut shown = Shown::new();
     let summary = verify(

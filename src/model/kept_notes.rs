@@ -68,10 +68,12 @@ fn row_of(note: &str) -> Option<i64> {
     number(log_id)
 }
 
-/// Reads a number that is written as the gateway writes it.
+/// Reads a number that is written as the gateway writes it. None is that long.
 fn number(text: &str) -> Option<i64> {
-    text.parse().ok().filter(|number: &i64| *number >= 0 && number.to_string() == text)
+    text.parse().ok().filter(|number: &i64| (0..NUMBERS_END).contains(number) && number.to_string() == text)
 }
+
+const NUMBERS_END: i64 = 1_000_000_000_000_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -64,6 +64,13 @@ pub fn quick_check_of(connection: &mut SqliteConnection) -> anyhow::Result<Vec<S
     }
 }
 
+/// Returns what can change rows while they are written, or show others: no gateway makes triggers and views.
+pub fn triggers_and_views(connection: &mut SqliteConnection) -> QueryResult<Vec<String>> {
+    let query =
+        "SELECT type || ', which no gateway makes' AS value FROM sqlite_schema WHERE type IN ('trigger', 'view')";
+    Ok(diesel::sql_query(query).load::<Text>(connection)?.into_iter().map(|found| found.value).collect())
+}
+
 /// Whether `data_dir` has a database with accounts in it. Creates nothing.
 pub fn has_accounts(data_dir: &Path) -> anyhow::Result<bool> {
     let path = data_dir.join(FILE);

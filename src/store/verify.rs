@@ -6,11 +6,11 @@ use std::path::Path;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
-use crate::model::checkpoint::PUBLIC_KEY_BYTES;
 use crate::model::kept_notes::KeptNotes;
+use crate::store::chain::OwnKey;
 use crate::store::verify::faults::FoundFaults;
 use crate::store::verify::links::Walk;
-use crate::store::verify::open::{Opened, damage};
+use crate::store::verify::open::{Opened, file_faults};
 use crate::store::verify::receipts::Receipts;
 
 mod contents;
@@ -34,7 +34,7 @@ pub struct VerifyWish<'a> {
     /// Checkpoints that were kept elsewhere.
     pub outside: &'a KeptNotes,
     /// The key in the folder of secrets, where it can be read.
-    pub own_key: Option<[u8; PUBLIC_KEY_BYTES]>,
+    pub own_key: Option<OwnKey>,
 }
 
 /// What was verified.
@@ -81,16 +81,17 @@ pub fn verify(
     let mut opened = Opened::open(wish)?;
     let mut faults = FoundFaults::new(tell);
     opened.connection.batch_execute("BEGIN")?;
-    let damage = damage(&mut opened.connection);
-    if let Some(damage) = &damage {
-        faults.tell("file", format!("SQLite finds damage: {damage}"));
+    for fault in file_faults(&mut opened.connection) {
+        faults.tell("file", fault);
     }
     let checked = check(&mut opened.connection, wish, &mut faults, progress);
     opened.check_that_it_rested()?;
     match checked {
         Ok(summary) => Ok(VerifySummary { faults: faults.count(), ..summary }),
-        // What is damaged can't be read to its end.
-        Err(_) if damage.is_some() => Ok(VerifySummary { faults: faults.count(), ..VerifySummary::default() }),
+        Err(cause) if faults.count() > 0 => {
+            faults.tell("file", format!("it can't be read to its end: {cause:#}"));
+            Ok(VerifySummary { faults: faults.count(), ..VerifySummary::default() })
+        }
         Err(cause) => Err(cause),
     }
 }

@@ -12,10 +12,10 @@ use lan_gateway::model::checkpoint::Checkpoint;
 use lan_gateway::store::chain::hashed_rows;
 use ring::signature::Ed25519KeyPair;
 
-use crate::edits::Random;
+use crate::edits::{OTHER_SEED, Random, other_key};
 use crate::fixture::{Fixture, copy_folder};
 
-/// A copy of a data folder with its database open.
+/// A data folder, mostly a copy, with its database open.
 pub struct Copied {
     pub folder: PathBuf,
     pub older: PathBuf,
@@ -25,10 +25,22 @@ pub struct Copied {
 impl Copied {
     pub fn of(fixture: &Fixture, folder: &Path) -> Copied {
         copy_folder(&fixture.now(), folder);
+        Copied { older: fixture.older(), ..Copied::at(folder) }
+    }
+
+    /// Opens a folder as it is.
+    pub fn at(folder: &Path) -> Copied {
         let db = SqliteConnection::establish(folder.join("lan-gateway.db").to_str().unwrap()).unwrap();
-        let mut copied = Copied { folder: folder.to_owned(), older: fixture.older(), db };
+        let mut copied = Copied { folder: folder.to_owned(), older: PathBuf::new(), db };
         copied.run("PRAGMA journal_mode = DELETE; PRAGMA synchronous = OFF");
         copied
+    }
+
+    /// The key that its gateway signs with.
+    pub fn own_key(&self) -> Ed25519KeyPair {
+        let file = std::fs::read(self.folder.join("secrets/checkpoint.key")).unwrap();
+        let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
+        Ed25519KeyPair::from_seed_unchecked(&BASE64.decode(file["seed"].as_str().unwrap()).unwrap()).unwrap()
     }
 
     pub fn run(&mut self, sql: &str) {
@@ -92,7 +104,7 @@ impl Copied {
     }
 
     pub fn removed_to(&mut self) -> i64 {
-        self.number("SELECT log_id AS value FROM watermark WHERE name = 'rows_removed'")
+        self.number("SELECT coalesce(max(log_id), 0) AS value FROM watermark WHERE name = 'rows_removed'")
     }
 
     /// A request whose contents are there, by its intent, and its result.
@@ -119,12 +131,8 @@ impl Copied {
                 true => self.bytes(&format!("SELECT head FROM chain WHERE log_id = {last}")).try_into().unwrap(),
                 false => head_of(&before, first, last, &leaves),
             };
-            diesel::sql_query("UPDATE chain SET leaves = ?, head = ? WHERE log_id = ?")
-                .bind::<Binary, _>(&leaves)
-                .bind::<Binary, _>(head.to_vec())
-                .bind::<BigInt, _>(last)
-                .execute(&mut self.db)
-                .unwrap();
+            self.set_bytes("chain", "leaves", &format!("log_id = {last}"), &leaves);
+            self.set_bytes("chain", "head", &format!("log_id = {last}"), &head);
             before = head;
         }
         let Some(key) = key else { return };
@@ -139,14 +147,34 @@ impl Copied {
         let tip = self.signed(&tip, key);
         self.set_note("chain_tip", "1", &tip);
         std::fs::write(self.folder.join("checkpoints.txt"), all).unwrap();
-        let secret = serde_json::json!({ "seed": BASE64.encode([7; 32]), "made_after_log_id": 0 });
+    }
+
+    /// Chains all rows anew and signs with another key, which is then the one of the folder.
+    pub fn chain_anew_with_other_key(&mut self) {
+        self.chain_anew(Some(&other_key()));
+        let secret = serde_json::json!({ "seed": BASE64.encode(OTHER_SEED), "made_after_log_id": 0 });
         std::fs::write(self.folder.join("secrets/checkpoint.key"), secret.to_string()).unwrap();
     }
 
     pub fn signed(&mut self, note: &str, key: &Ed25519KeyPair) -> String {
         let note = Checkpoint::read(note).unwrap();
+        if !self.checkpoints().contains(&note.log_id) {
+            return note.sign(key);
+        }
         let head = self.bytes(&format!("SELECT head FROM chain WHERE log_id = {}", note.log_id));
         Checkpoint { head: head.try_into().unwrap(), ..note }.sign(key)
+    }
+
+    /// The rows of the checkpoints whose links are still there.
+    pub fn checkpoints(&mut self) -> Vec<i64> {
+        self.numbers("SELECT log_id AS value FROM checkpoints JOIN chain USING (log_id) ORDER BY log_id")
+    }
+
+    pub fn set_bytes(&mut self, table: &str, column: &str, key: &str, bytes: &[u8]) {
+        diesel::sql_query(format!("UPDATE {table} SET {column} = ? WHERE {key}"))
+            .bind::<Binary, _>(bytes)
+            .execute(&mut self.db)
+            .unwrap();
     }
 
     pub fn set_note(&mut self, table: &str, key: &str, note: &str) {

@@ -7,7 +7,7 @@ use ring::signature::Ed25519KeyPair;
 
 use crate::copied::Copied;
 use crate::fixture::Fixture;
-use crate::{of_chain, of_rows};
+use crate::{added, of_chain, of_rows};
 
 /// An edit that was made, and where it is to be found.
 #[derive(Debug)]
@@ -82,6 +82,12 @@ const EDITS: &[Edit] = &[
     of_chain::raise_sequence,
     of_rows::add_row,
     of_chain::copy_checkpoint,
+    added::receipt,
+    added::image,
+    added::receipt,
+    added::empty_part,
+    added::fraction,
+    added::trigger,
 ];
 
 /// Makes a copy with an edit in it.
@@ -116,8 +122,10 @@ pub fn of_another_record(notes: &str) -> String {
     Checkpoint { origin: "0123456789abcdef0123456789abcdef".into(), ..note }.sign(&other_key())
 }
 
+pub const OTHER_SEED: [u8; 32] = [7; 32];
+
 pub fn other_key() -> Ed25519KeyPair {
-    Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap()
+    Ed25519KeyPair::from_seed_unchecked(&OTHER_SEED).unwrap()
 }
 
 pub fn found_at(name: impl Into<String>, places: impl IntoIterator<Item = String>) -> Option<Edited> {

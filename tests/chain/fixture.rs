@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::copied::Copied;
 use crate::support::eventually::until;
 use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{TestGateway, hello, hello_stream};
@@ -124,10 +125,14 @@ impl Making {
         self.gateway.restart();
     }
 
-    /// Makes all rows older, and their chain anew.
+    /// Makes all rows older, and their links anew.
     async fn age(&mut self, days: i64) {
         self.stop().await;
-        self.gateway.make_rows_older(days);
+        let mut folder = Copied::at(self.gateway.data_dir());
+        folder.run(&format!("UPDATE record SET at_us = at_us - {}", days * 86_400_000_000));
+        let key = folder.own_key();
+        folder.chain_anew(Some(&key));
+        drop(folder);
         self.gateway.restart();
     }
 

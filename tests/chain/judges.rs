@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use lan_gateway::model::kept_notes::KeptNotes;
-use lan_gateway::store::chain::public_key_in;
+use lan_gateway::store::chain::OwnKey;
 use lan_gateway::store::verify::{VerifyWish, verify};
 use serde_json::{Value, json};
 
@@ -70,7 +70,7 @@ pub fn by_gateway(case: &Case) -> Verdict {
         is_in_use: false,
         beside: beside.as_ref(),
         outside: &outside,
-        own_key: public_key_in(&case.path.join("secrets")),
+        own_key: OwnKey::read(&case.path.join("secrets")),
     };
     let mut said = Vec::new();
     match verify(&wish, &mut |fault| said.push(format!("{}: {}", fault.place, fault.what)), &mut |_| {}) {

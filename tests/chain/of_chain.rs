@@ -1,12 +1,12 @@
 //! Edits of the chain, its notes and its end.
 
 use crate::copied::Copied;
-use crate::edits::{Edited, Random, found_among, found_at, found_outside, other_key};
+use crate::edits::{Edited, Random, found_among, found_at, found_outside};
 use crate::fixture::copy_folder;
 
 /// Everything is as the gateway left it at an older checkpoint, but for the rows before it.
 pub fn cut_tail_and_chain(copied: &mut Copied, random: &mut Random) -> Option<Edited> {
-    let checkpoints = copied.numbers("SELECT log_id AS value FROM checkpoints ORDER BY log_id");
+    let checkpoints = copied.checkpoints();
     let (newest, older) = checkpoints.split_last()?;
     let to = random.one_of(older);
     if copied.is_receipt(to + 1)
@@ -84,7 +84,7 @@ pub fn chain_and_sign_again(copied: &mut Copied, random: &mut Random) -> Option<
     }
     let places = copied.numbers("SELECT log_id AS value FROM checkpoints");
     let places = places.into_iter().map(|row| format!("checkpoint {row}")).collect();
-    copied.chain_anew(Some(&other_key()));
+    copied.chain_anew_with_other_key();
     found_outside(format!("change row {log_id}, chain and sign all anew"), places)
 }
 
@@ -92,10 +92,10 @@ pub fn sign_again(copied: &mut Copied, _random: &mut Random) -> Option<Edited> {
     if copied.number("SELECT count(*) AS value FROM record WHERE act = 'checkpoint_key_made'") == 0 {
         let places = copied.numbers("SELECT log_id AS value FROM checkpoints");
         let places = places.into_iter().map(|row| format!("checkpoint {row}")).collect();
-        copied.chain_anew(Some(&other_key()));
+        copied.chain_anew_with_other_key();
         return found_outside("sign all anew with another key", places);
     }
-    copied.chain_anew(Some(&other_key()));
+    copied.chain_anew_with_other_key();
     found_at("sign all anew with another key", ["tip".to_owned()])
 }
 
@@ -140,7 +140,7 @@ pub fn flip_checkpoint(copied: &mut Copied, random: &mut Random) -> Option<Edite
 }
 
 pub fn drop_checkpoint(copied: &mut Copied, random: &mut Random) -> Option<Edited> {
-    let rows = copied.numbers("SELECT log_id AS value FROM checkpoints");
+    let rows = copied.checkpoints();
     let at = random.one_of(&rows);
     copied.run(&format!("DELETE FROM checkpoints WHERE log_id = {at}"));
     found_at(format!("drop the checkpoint of row {at}"), [format!("checkpoint {at}")])

@@ -25,9 +25,11 @@ pub fn flip_part(copied: &mut Copied, random: &mut Random) -> Option<Edited> {
     let home = copied.number(&format!("SELECT log_id AS value FROM record_part WHERE id = {part}"));
     let result = copied.numbers(&format!("SELECT log_id AS value FROM record WHERE intent_id = {home}"));
     let kind = copied.text(&format!("SELECT kind FROM record_part WHERE id = {part}"));
-    copied.flip("record_part", "body", &format!("id = {part}"), random);
+    // Mostly bytes are changed that can be read.
+    let column = if random.below(8) == 0 { "kind" } else { "body" };
+    copied.flip("record_part", column, &format!("id = {part}"), random);
     let places = [row(home)].into_iter().chain(result.into_iter().map(row)).collect::<Vec<_>>();
-    let name = format!("flip a byte of {kind} of row {home}");
+    let name = format!("flip a byte of the {column} of {kind} of row {home}");
     if copied.is_receipt(home) { found_among(name, places) } else { found_at(name, places) }
 }
 

@@ -12,7 +12,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::base::private;
 use crate::base::secret::random_bytes;
-use crate::model::checkpoint::PUBLIC_KEY_BYTES;
+use crate::model::checkpoint::{Checkpoint, PUBLIC_KEY_BYTES};
 use crate::model::record::Act;
 use crate::store::chain::chained_to;
 use crate::store::{Store, audit};
@@ -99,9 +99,24 @@ impl Store {
     }
 }
 
-/// Returns the key that verifies what a folder of secrets signs. `None`: there is none, or it can't be read.
-pub fn public_key_in(secrets: &Path) -> Option<[u8; PUBLIC_KEY_BYTES]> {
-    let file = KeyFile::read(&secrets.join(FILE)).ok()?;
-    let seed = Zeroizing::new(BASE64.decode(&file.seed).ok()?);
-    pair_of(&seed).ok()?.public_key().as_ref().try_into().ok()
+/// The key that a folder of secrets signs with.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnKey {
+    public: [u8; PUBLIC_KEY_BYTES],
+    made_after: i64,
+}
+
+impl OwnKey {
+    /// Reads the key of a folder. `None`: there is none, or it can't be read.
+    pub fn read(secrets: &Path) -> Option<OwnKey> {
+        let file = KeyFile::read(&secrets.join(FILE)).ok()?;
+        let seed = Zeroizing::new(BASE64.decode(&file.seed).ok()?);
+        let public = pair_of(&seed).ok()?.public_key().as_ref().try_into().ok()?;
+        Some(OwnKey { public, made_after: file.made_after_log_id })
+    }
+
+    /// Whether a note can be one of this folder. Those from before this key was made have another.
+    pub fn may_have_signed(&self, note: &Checkpoint) -> bool {
+        note.key == self.public || note.log_id <= self.made_after
+    }
 }

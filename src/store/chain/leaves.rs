@@ -69,7 +69,8 @@ pub struct Leaves {
 /// Returns the leaves of the numbers after `after` up to `upto`: of numbers that no row has, zeros.
 pub fn leaves(connection: &mut SqliteConnection, after: i64, upto: i64) -> QueryResult<Leaves> {
     let count = usize::try_from(upto.saturating_sub(after)).unwrap_or(0);
-    let mut leaves = Leaves { first: after + 1, last: upto, bytes: vec![0; count * HASH_BYTES], odd: None };
+    let mut leaves =
+        Leaves { first: after.saturating_add(1), last: upto, bytes: vec![0; count * HASH_BYTES], odd: None };
     for row in hashed_rows(connection, after, upto)? {
         let at = usize::try_from(row.log_id - leaves.first).unwrap_or(usize::MAX);
         let (hashes, _) = leaves.bytes.as_chunks_mut::<HASH_BYTES>();

@@ -54,13 +54,19 @@ pub enum Found {
     Changed,
 }
 
-/// A part; `kind` is `None` where its encoding or kind is none that a gateway writes.
+/// A part; `kind` is `None` where its encoding or kind is none that a gateway writes. A text would have to be UTF-8.
 #[derive(QueryableByName)]
 struct Part {
-    #[diesel(sql_type = Nullable<Text>)]
-    kind: Option<String>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    kind: Option<Vec<u8>>,
     #[diesel(sql_type = Binary)]
     body: Vec<u8>,
+}
+
+impl Part {
+    fn kind(&self) -> Option<&str> {
+        str::from_utf8(self.kind.as_deref()?).ok()
+    }
 }
 
 #[derive(QueryableByName)]
@@ -75,6 +81,9 @@ struct Placed {
 
 const OF_REQUEST: &[&str] =
     &[PART_REQUEST, PART_ORIGIN, PART_ANSWER, PART_REASONING, PART_TOOL_CALLS, PART_NOTES, PART_SETTINGS, PART_CUT];
+
+/// These are written piece by piece. Of each other kind there is one part: of several, readers may show one.
+const IN_PIECES: &[&str] = &[PART_ANSWER, PART_REASONING, PART_TOOL_CALLS, PART_NOTES];
 
 /// Looks at the contents of a row; `is_older`: it was written before there was a chain.
 pub fn look(connection: &mut SqliteConnection, row: &ChainedRow, is_older: bool) -> QueryResult<Found> {
@@ -92,7 +101,9 @@ pub fn look(connection: &mut SqliteConnection, row: &ChainedRow, is_older: bool)
     };
     // Refusals had their address in a part of its own.
     let is_allowed = |kind: &str| allowed.contains(&kind) || is_older && kind == PART_ADDRESS;
-    if !parts.iter().all(|part| part.kind.as_deref().is_some_and(is_allowed)) {
+    let is_one = |kind: &str| parts.iter().filter(|part| part.kind() == Some(kind)).count() == 1;
+    let is_covered = |kind: &str| is_allowed(kind) && (IN_PIECES.contains(&kind) || is_one(kind));
+    if !parts.iter().all(|part| part.kind().is_some_and(is_covered)) {
         return Ok(Found::Uncovered);
     }
     let body = |wanted: &str| whole(&parts, wanted);
@@ -101,7 +112,7 @@ pub fn look(connection: &mut SqliteConnection, row: &ChainedRow, is_older: bool)
     let made: Option<[u8; COMMITMENT_BYTES]> = match kind {
         Kind::Intent => {
             let request = body(PART_REQUEST).map(|request| with_images(connection, row, request)).transpose()?;
-            request.map(|request| match is_older {
+            request.flatten().map(|request| match is_older {
                 true => commitment_before_chain(salt, &[(Committed::Request, &request)]),
                 false => commitment_to(salt, Committed::Request, &request),
             })
@@ -114,7 +125,7 @@ pub fn look(connection: &mut SqliteConnection, row: &ChainedRow, is_older: bool)
         }),
         Kind::Refusal | Kind::Act if is_older => None,
         Kind::Result => {
-            commitment_of_result(parts.iter().map(|part| (part.kind.as_deref().unwrap_or_default(), &part.body[..])))
+            commitment_of_result(parts.iter().map(|part| (part.kind().unwrap_or_default(), &part.body[..])))
         }
         Kind::Refusal => Some(address)
             .filter(|address| !address.is_empty())
@@ -128,7 +139,7 @@ pub fn look(connection: &mut SqliteConnection, row: &ChainedRow, is_older: bool)
 /// Reads the parts under a number. A result does not cover the request itself, which may be large, nor an intent the rest.
 fn parts(connection: &mut SqliteConnection, home: i64, kind: Kind) -> QueryResult<Vec<Part>> {
     diesel::sql_query(
-        "SELECT CASE WHEN encoding IS 0 AND typeof(kind) = 'text' THEN kind END AS kind, \
+        "SELECT CASE WHEN encoding IS 0 AND typeof(kind) = 'text' THEN CAST(kind AS BLOB) END AS kind, \
          CASE WHEN (kind IN ('request', 'origin')) = ?2 OR kind = 'origin' THEN CAST(body AS BLOB) ELSE x'' END AS body \
          FROM record_part WHERE log_id = ?1 ORDER BY part",
     )
@@ -139,24 +150,29 @@ fn parts(connection: &mut SqliteConnection, home: i64, kind: Kind) -> QueryResul
 
 /// Returns all parts of a kind as one.
 fn whole(parts: &[Part], kind: &str) -> Option<Vec<u8>> {
-    let mut of_kind = parts.iter().filter(|part| part.kind.as_deref() == Some(kind)).peekable();
+    let mut of_kind = parts.iter().filter(|part| part.kind() == Some(kind)).peekable();
     of_kind.peek()?;
     Some(of_kind.flat_map(|part| part.body.iter().copied()).collect())
 }
 
-/// Puts the images of a request back. Those of other people, and those that are not what their digest says, are left out, so that
-/// the commitment differs.
-fn with_images(connection: &mut SqliteConnection, row: &ChainedRow, mut request: Vec<u8>) -> QueryResult<Vec<u8>> {
+/// Puts the images of a request back. `None`: one is not there, is empty, is another person's, or is not what its digest says.
+fn with_images(
+    connection: &mut SqliteConnection,
+    row: &ChainedRow,
+    mut request: Vec<u8>,
+) -> QueryResult<Option<Vec<u8>>> {
     let images = diesel::sql_query(
-        "SELECT CAST(u.\"offset\" AS INTEGER) AS \"offset\", CAST(body AS BLOB) AS body, CAST(sha256 AS BLOB) AS sha256 \
-         FROM record_image_use u JOIN record_image i ON i.id = image_id \
-         WHERE log_id = ? AND user_id = ? ORDER BY u.\"offset\"",
+        "SELECT CAST(u.\"offset\" AS INTEGER) AS \"offset\", CAST(coalesce(body, '') AS BLOB) AS body, \
+         CAST(coalesce(sha256, '') AS BLOB) AS sha256 FROM record_image_use u LEFT JOIN record_image i \
+         ON i.id = image_id AND user_id = ? WHERE log_id = ? ORDER BY u.\"offset\"",
     );
     let images: Vec<Placed> =
-        images.bind::<BigInt, _>(row.log_id).bind::<Nullable<BigInt>, _>(row.user_id).load(connection)?;
+        images.bind::<Nullable<BigInt>, _>(row.user_id).bind::<BigInt, _>(row.log_id).load(connection)?;
     for image in images {
-        let is_whole = digest(&SHA256, &image.body).as_ref() == image.sha256;
-        put_back(&mut request, image.offset, if is_whole { &image.body } else { &[] });
+        if image.body.is_empty() || digest(&SHA256, &image.body).as_ref() != image.sha256 {
+            return Ok(None);
+        }
+        put_back(&mut request, image.offset, &image.body);
     }
-    Ok(request)
+    Ok(Some(request))
 }

@@ -19,10 +19,12 @@ const ROWS_AT_ONCE: i64 = 4096;
 /// The state of the walk.
 pub struct Walk<'a> {
     pub receipts: &'a Receipts,
-    older_to: i64,
+    pub older_to: i64,
     pub links: u64,
     /// Where the oldest link begins.
     pub begin: i64,
+    /// Rows up to this one are in no link that can be checked, so none may be there.
+    pub bare_to: i64,
     /// The last row in the chain.
     pub end: i64,
     /// Requests that began in rows which were removed and ended in rows which are there.
@@ -65,6 +67,7 @@ impl<'a> Walk<'a> {
             older_to,
             links: 0,
             begin: 1,
+            bare_to: 0,
             end: 0,
             crossing: HashSet::new(),
             gone: None,
@@ -84,9 +87,9 @@ impl<'a> Walk<'a> {
             "SELECT coalesce(min(CAST(first_log_id AS INTEGER)), 1) AS begin, coalesce(max(log_id), 0) AS last FROM chain",
         )
         .get_result(connection)?;
-        self.begin = begin;
+        (self.begin, self.bare_to) = (begin, begin.saturating_sub(1));
         // Rows may have been removed before the chain was made, or with their links since.
-        self.end = (self.begin - 1).min(self.receipts.removed_to());
+        self.end = self.bare_to.min(self.receipts.removed_to());
         let mut before = NO_HASH;
         while let Some(link) = next_link(connection, if self.links == 0 { i64::MIN } else { self.end })? {
             if self.check_link(&link, &before, faults) {
@@ -108,18 +111,22 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns whether it has a hash for each of its rows.
-    fn check_link(&self, link: &Link, before: &Hash, faults: &mut FoundFaults<'_>) -> bool {
+    /// Returns whether its rows can be compared with its leaves.
+    fn check_link(&mut self, link: &Link, before: &Hash, faults: &mut FoundFaults<'_>) -> bool {
         let Link { log_id, first_log_id, leaves, head } = link;
-        let place = || format!("link {log_id}");
-        // After rows were removed, the oldest link is there for its head alone.
-        let is_rest = self.links == 0 && *log_id <= self.receipts.removed_to();
+        let place = format!("link {log_id}");
+        let next = self.end.saturating_add(1);
         let rows = i128::from(*log_id) - i128::from(*first_log_id) + 1;
         let is_whole = leaves.len() as i128 == HASH_BYTES as i128 * rows;
-        if !is_whole || *first_log_id != self.end + 1 {
-            faults.tell(place(), format!("it does not have a hash for each row from {} on", self.end + 1));
-        } else if head[..] != head_of(before, *first_log_id, *log_id, leaves) && !is_rest {
-            faults.tell(place(), "its head is not that of its rows and of the link before");
+        if !is_whole || *first_log_id != next {
+            faults.tell(place, format!("it does not have a hash for each row from {next} on"));
+        } else if head[..] != head_of(before, *first_log_id, *log_id, leaves) {
+            if self.links == 0 && *log_id <= self.receipts.removed_to() {
+                // After rows were removed, the oldest link is there for its head alone.
+                self.bare_to = *log_id;
+                return false;
+            }
+            faults.tell(place, "its head is not that of its rows and of the link before");
         }
         is_whole
     }
@@ -141,7 +148,7 @@ impl<'a> Walk<'a> {
                     Some(row) => self.check_row(connection, row, leaf, faults)?,
                     None if *leaf != NO_HASH && log_id > self.receipts.removed_to() => {
                         // Of rows that follow one another, the first is told.
-                        if self.gone != Some(log_id - 1) {
+                        if self.gone.is_none_or(|gone| gone.checked_add(1) != Some(log_id)) {
                             let what = "it is missing, and no receipt says that it was removed";
                             faults.tell(format!("row {log_id}"), what);
                         }

@@ -106,7 +106,7 @@ pub fn check(
         Against { origin, older_to: tip.older_to, receipts: walk.receipts, key, begin: walk.begin, end: walk.end };
 
     if tip.note.is_some() || walk.links > 0 {
-        let is_foreign = wish.own_key.is_some_and(|own| read.is_some_and(|read| read.key != own));
+        let is_foreign = wish.own_key.is_some_and(|own| read.is_some_and(|read| !own.may_have_signed(&read)));
         match against.fault_of(connection, &note, walk.end)? {
             None if is_foreign => faults.tell("tip", "it is signed with another key than that of this data folder"),
             fault => tell("tip", fault, faults),
@@ -200,7 +200,7 @@ impl Against<'_> {
         }
         let key = BASE64.encode(note.key);
         if self.receipts.key_at(at, self.key.as_deref()).is_some_and(|made| made != key) {
-            return Ok(Some(format!("it is signed with another key: {key}")));
+            return Ok(Some(format!("it is signed with another key, as before a restore: {key}")));
         }
         if at > self.end {
             let end = self.end;
@@ -208,10 +208,12 @@ impl Against<'_> {
         }
         let head = "SELECT CAST(head AS BLOB) AS head FROM chain WHERE log_id = ?";
         let head: Option<Head> = diesel::sql_query(head).bind::<BigInt, _>(at).get_result(connection).optional()?;
-        let is_same = head.is_some_and(|link| link.head == note.head);
-        // Links of rows that were removed may be gone.
-        let is_needed = at > self.receipts.removed_to();
-        Ok((!is_same && is_needed).then(|| "the chain has another head there".into()))
+        let is_other = match head {
+            Some(link) => link.head != note.head,
+            // Links of rows that were removed may be gone.
+            None => at > self.receipts.removed_to(),
+        };
+        Ok(is_other.then(|| "the chain has another head there".into()))
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use diesel::prelude::*;
 
 use crate::store::backup::{ReadAs, read_only};
-use crate::store::file::{FILE, Text, quick_check_of};
+use crate::store::file::{FILE, Text, quick_check_of, triggers_and_views};
 use crate::store::migrations::known;
 use crate::store::verify::VerifyWish;
 
@@ -41,12 +41,16 @@ impl Opened {
     }
 }
 
-/// Returns the first thing that SQLite finds damaged.
-pub fn damage(connection: &mut SqliteConnection) -> Option<String> {
-    match quick_check_of(connection) {
+/// Returns the first thing that SQLite finds damaged, and what a database of a gateway does not have.
+pub fn file_faults(connection: &mut SqliteConnection) -> Vec<String> {
+    let damage = match quick_check_of(connection) {
         Ok(damage) => damage.into_iter().next(),
         Err(cause) => Some(format!("{cause:#}")),
-    }
+    };
+    // A schema that can't be read is damage.
+    let foreign = triggers_and_views(connection).unwrap_or_default();
+    let damage = damage.map(|damage| format!("SQLite finds damage: {damage}")).into_iter();
+    damage.chain(foreign.into_iter().map(|foreign| format!("it has a {foreign}"))).collect()
 }
 
 /// Returns how a database is read on which no gateway runs. A copy that has a write-ahead log without its index gets one beside

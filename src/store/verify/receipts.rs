@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 
 use crate::model::record::Act;
 
@@ -30,8 +30,8 @@ struct ReceiptRow {
     act: String,
     #[diesel(sql_type = Nullable<BigInt>)]
     subject_id: Option<i64>,
-    #[diesel(sql_type = Nullable<Text>)]
-    detail: Option<String>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    detail: Option<Vec<u8>>,
 }
 
 impl Receipts {
@@ -40,7 +40,7 @@ impl Receipts {
         let acts = acts.map(|act| format!("'{}'", act.name())).join(", ");
         // An act counts once it is in the chain.
         let rows = diesel::sql_query(format!(
-            "SELECT log_id, act, CAST(subject_id AS INTEGER) AS subject_id, CAST(body AS TEXT) AS detail \
+            "SELECT log_id, act, CAST(subject_id AS INTEGER) AS subject_id, CAST(body AS BLOB) AS detail \
              FROM record LEFT JOIN record_part USING (log_id) \
              WHERE act IN ({acts}) AND log_id <= (SELECT max(log_id) FROM chain) ORDER BY log_id"
         ));
@@ -52,10 +52,12 @@ impl Receipts {
     }
 
     fn add(&mut self, row: ReceiptRow) {
-        let detail = serde_json::from_str::<serde_json::Value>(row.detail.as_deref().unwrap_or("{}"));
+        let detail = String::from_utf8_lossy(row.detail.as_deref().unwrap_or(b"{}"));
         // It was changed, which is told of its row.
-        let Ok(detail) = detail else { return };
-        let to = detail["to_log_id"].as_i64().unwrap_or(0);
+        let Ok(detail) = serde_json::from_str::<serde_json::Value>(&detail) else { return };
+        // An act allows nothing to be missing that was written after it. Details of acts that are older than the chain are not
+        // covered by it.
+        let to = detail["to_log_id"].as_i64().unwrap_or(0).min(row.log_id.saturating_sub(1));
         match Act::parse(&row.act) {
             Some(Act::UserDeleted) => {
                 self.deleted.extend(row.subject_id.map(|person| (person, row.log_id)));
