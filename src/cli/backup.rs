@@ -130,6 +130,13 @@ pub async fn bring_back(config: &Config, command: RestoreCommand) -> anyhow::Res
         };
         println!("its record goes on until {}{rows}: what came after the backup is only there", newer.at().rfc3339());
     }
+    if let Some(outside) = config.audit.checkpoint_file_outside(&config.data_dir) {
+        println!(
+            "\nthe checkpoints in {0} that are newer than the backup don't verify any more, and `lan-gateway verify` says so. Keep\n\
+             them: mv {0} {0}.before-restore",
+            outside.display()
+        );
+    }
     println!(
         "\nnext: start the gateway. Passwords and API tokens are those of the backup; keys for JWTs are new, so everybody signs in\n\
          again. Requests that ran when the backup was made are recorded as interrupted."

@@ -81,7 +81,7 @@ impl HostApi {
     pub async fn erase(&self) -> anyhow::Result<()> {
         let Some(Alone { app, .. }) = &self.alone else { return Ok(()) };
         while app.store.follow_words().await? {}
-        chain::follow_to_end(app).await?;
+        chain::follow_to_end(&app.store, &app.checkpoint_key).await?;
         let mut merge = Merge::Begin;
         while app.store.erase_some(&mut merge).await? {}
         Ok(())

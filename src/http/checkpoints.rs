@@ -10,7 +10,6 @@ use crate::base::error::Error;
 use crate::http::callers::Admin;
 use crate::http::query::{page_size, query};
 use crate::http::reply::{ApiResult, answer};
-use crate::model::checkpoint::Checkpoint;
 use crate::store::Store;
 use crate::store::chain::CheckpointRow;
 
@@ -30,6 +29,7 @@ pub struct CheckpointsQuery {
 pub struct CheckpointView {
     /// The last row of the record that it covers.
     pub log_id: i64,
+    /// The time in the note: when its head was signed.
     #[schema(format = DateTime)]
     pub at: String,
     /// The hash of the record up to that row, in base64.
@@ -70,7 +70,7 @@ fn unknown_cursor() -> Error {
 impl From<CheckpointRow> for CheckpointView {
     fn from(row: CheckpointRow) -> Self {
         // A note that was changed in the database is shown as it is, without a head.
-        let head = Checkpoint::read(&row.note).map(|note| BASE64.encode(note.head)).unwrap_or_default();
+        let head = row.signed().map(|note| BASE64.encode(note.head)).unwrap_or_default();
         CheckpointView { log_id: row.log_id, at: row.at().rfc3339(), head, note: row.note }
     }
 }

@@ -36,7 +36,9 @@ use crate::rules::queue::{Queue, Slots};
 use crate::rules::routing::Routing;
 use crate::rules::tokens::Tokens;
 use crate::serve::alive::Loops;
+use crate::serve::chain;
 use crate::serve::disk::Looks;
+use crate::serve::notes_file::NotesFile;
 use crate::serve::socket;
 use crate::store::chain::CheckpointKey;
 use crate::store::{self, Store};
@@ -197,6 +199,7 @@ pub struct App {
     pub metrics: Arc<MetricsText>,
     pub disk: Arc<DiskGuard>,
     pub checkpoint_key: CheckpointKey,
+    pub notes_file: NotesFile,
     _data_dir: DataDir,
 }
 
@@ -211,6 +214,8 @@ impl App {
             info!("created the account `admin` with the password `admin123`, which only allows changing it");
         }
         let checkpoint_key = CheckpointKey::load(&config.data_dir.join(SECRETS), &store).await?;
+        let notes_file = NotesFile::at(config.audit.checkpoint_file(&config.data_dir));
+        chain::begin(&store, &checkpoint_key, &notes_file).await;
         let names = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
         let metrics = Arc::new(Metrics::new(&http::label_values(names))?);
         store.measure_commits(metrics.commits.clone());
@@ -285,6 +290,7 @@ impl App {
             metrics,
             disk,
             checkpoint_key,
+            notes_file,
             _data_dir: data_dir,
         })
     }

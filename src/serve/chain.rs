@@ -1,11 +1,10 @@
 //! Keeps the chain over the record up to date, checks its newest part, and writes checkpoints: in the database, in a file beside
 //! it, and in the log.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use tracing::{info, warn};
@@ -14,8 +13,9 @@ use crate::base::clock::Timestamp;
 use crate::base::error::chain;
 use crate::model::checkpoint::Checkpoint;
 use crate::serve::app::App;
-use crate::serve::notes_file;
-use crate::store::chain::CheckpointRow;
+use crate::serve::notes_file::NotesFile;
+use crate::store::Store;
+use crate::store::chain::{CheckpointKey, CheckpointRow};
 
 /// How far the chain may be behind the record, apart from the time that a step takes.
 const REST: Duration = Duration::from_millis(300);
@@ -29,40 +29,58 @@ const BEAT: Duration = Duration::from_secs(5);
 /// How long the end of the chain may take at a stop; what is left then, the next start chains.
 pub const FINISH_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// How long a command waits for the chain at its end.
+/// How long a start waits for the chain of what the last run left, and a command for that of what it wrote.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
 /// Checkpoints that the file lacks and gets at once: more are in the database alone.
 const LATE_NOTES_MAX: i64 = 100;
 
-/// Chains new rows and writes checkpoints, until it is dropped.
-pub async fn keep_up(app: Arc<App>) {
-    // A checkpoint of the last run may be due already.
-    let mut next = match app.store.last_checkpoint().await {
-        Ok(Some(last)) => {
-            Instant::now() + app.config.audit.checkpoint_time.saturating_sub(Timestamp::now().since(last.at()))
-        }
-        _ => Instant::now(),
+/// Chains what the last run left, before this one writes rows. So the rows that are in no link were always written within some
+/// seconds, and verifiers see when the newest links were cut off. Only the notes are checked before, which takes no time.
+pub async fn begin(store: &Store, key: &CheckpointKey, file: &NotesFile) {
+    let begun = async {
+        store.check_notes(key, kept(store, key, file).await).await?;
+        follow_to_end(store, key).await
     };
-    check(&app).await;
+    if let Ok(Err(cause)) = tokio::time::timeout(CATCH_UP_MAX, begun).await {
+        warn!(cause = format!("{cause:#}"), "the chain of the record is not up to date");
+    }
+}
+
+/// Chains new rows and writes checkpoints, until it is dropped. The chain does not wait for a checkpoint, since its file may lie on
+/// a share that does not answer.
+pub async fn keep_up(app: Arc<App>) {
+    tokio::join!(follow(&app), write_checkpoints(&app));
+}
+
+async fn follow(app: &App) {
     loop {
         let began = Instant::now();
-        match app.store.follow_chain(&app.checkpoint_key).await {
-            Ok(true) => {
-                tokio::time::sleep(began.elapsed() * REST_SHARE).await;
-                continue;
-            }
-            Ok(false) => tokio::time::sleep(REST).await,
+        let rest = match app.store.follow_chain(&app.checkpoint_key).await {
+            Ok(true) => began.elapsed() * REST_SHARE,
+            Ok(false) => REST,
             Err(error) => {
                 warn!(cause = chain(&error), "the chain of the record is not up to date");
-                tokio::time::sleep(BEAT).await;
+                BEAT
             }
-        }
-        if Instant::now() >= next {
-            next = Instant::now() + app.config.audit.checkpoint_time;
-            check(&app).await;
-            make(&app).await;
-        }
+        };
+        tokio::time::sleep(rest).await;
+    }
+}
+
+async fn write_checkpoints(app: &App) {
+    let time = app.config.audit.checkpoint_time;
+    check(app).await;
+    // A checkpoint of the last run may be due already.
+    let mut rest = match app.store.last_checkpoint().await {
+        Ok(Some(last)) => time.saturating_sub(Timestamp::now().since(last.at())),
+        _ => Duration::ZERO,
+    };
+    loop {
+        tokio::time::sleep(rest).await;
+        check(app).await;
+        make(app).await;
+        rest = time;
     }
 }
 
@@ -72,7 +90,7 @@ pub async fn finish(app: &App) {
         return;
     }
     let last = async {
-        follow_to_end(app).await?;
+        follow_to_end(&app.store, &app.checkpoint_key).await?;
         check(app).await;
         make(app).await;
         anyhow::Ok(())
@@ -86,29 +104,36 @@ pub async fn finish(app: &App) {
 
 /// Chains what a command has written, for a moment at most; the next start goes on with the rest.
 pub async fn catch_up(app: &App) {
-    if let Ok(Err(cause)) = tokio::time::timeout(CATCH_UP_MAX, follow_to_end(app)).await {
+    let chained = follow_to_end(&app.store, &app.checkpoint_key);
+    if let Ok(Err(cause)) = tokio::time::timeout(CATCH_UP_MAX, chained).await {
         warn!(cause = format!("{cause:#}"), "the chain of the record is not up to date");
     }
 }
 
 /// Chains all rows that are there.
-pub async fn follow_to_end(app: &App) -> anyhow::Result<()> {
-    while app.store.follow_chain(&app.checkpoint_key).await? {}
+pub async fn follow_to_end(store: &Store, key: &CheckpointKey) -> anyhow::Result<()> {
+    while store.follow_chain(key).await? {}
     Ok(())
 }
 
 /// Checks the newest part of the chain. What does not verify is the store's `chain_fault`.
 async fn check(app: &App) {
-    let path = app.config.audit.checkpoint_file(&app.config.data_dir);
-    let origin = match app.store.chain_origin().await {
-        Ok(origin) => origin,
-        Err(error) => return warn!(cause = chain(&error), "the chain of the record can't be checked"),
-    };
-    let kept = tokio::task::spawn_blocking(move || notes_file::newest(&path, &origin)).await;
-    let kept = kept.ok().and_then(|newest| newest.unwrap_or_default());
+    let kept = kept(&app.store, &app.checkpoint_key, &app.notes_file).await;
     if let Err(error) = app.store.check_chain(&app.checkpoint_key, kept).await {
         warn!(cause = chain(&error), "the chain of the record can't be checked");
     }
+}
+
+/// Returns the newest checkpoint in the file that this gateway's key has signed.
+async fn kept(store: &Store, key: &CheckpointKey, file: &NotesFile) -> Option<Checkpoint> {
+    let newest = match store.chain_origin().await {
+        Ok(origin) => file.newest(origin, key.public()).await,
+        Err(error) => Err(error.into()),
+    };
+    newest.unwrap_or_else(|cause| {
+        warn!(cause = format!("{cause:#}"), "the file of checkpoints can't be read");
+        None
+    })
 }
 
 /// Writes a checkpoint if the chain has grown since the last one.
@@ -116,9 +141,8 @@ async fn make(app: &App) {
     match app.store.make_checkpoint().await {
         Ok(Some(row)) => {
             tell(&row);
-            let path = app.config.audit.checkpoint_file(&app.config.data_dir);
-            if let Err(cause) = append(app, path.clone()).await {
-                warn!(cause = format!("{cause:#}"), "a checkpoint can't be appended to {}", path.display());
+            if let Err(cause) = append(app).await {
+                warn!(cause = format!("{cause:#}"), "a checkpoint can't be appended to the file of checkpoints");
             }
         }
         Ok(None) => {}
@@ -128,18 +152,16 @@ async fn make(app: &App) {
 
 /// The log's line has the whole note, so that it can be compared and kept.
 fn tell(row: &CheckpointRow) {
-    let head = Checkpoint::read(&row.note).map(|note| BASE64.encode(note.head)).unwrap_or_default();
+    let head = row.signed().map(|note| BASE64.encode(note.head)).unwrap_or_default();
     info!(log_id = row.log_id, head, note = row.note.as_str(), "checkpoint of the record up to row {}", row.log_id);
 }
 
 /// Appends the checkpoints that the file does not have yet.
-async fn append(app: &App, path: PathBuf) -> anyhow::Result<()> {
-    let rows = app.store.checkpoints(None, LATE_NOTES_MAX).await?;
-    let origin = app.store.chain_origin().await?;
-    let append = move || {
-        let last = notes_file::newest(&path, &origin)?.map_or(0, |last| last.log_id);
-        let notes: String = rows.iter().rev().filter(|row| row.log_id > last).map(|row| row.note.as_str()).collect();
-        notes_file::append(&path, &notes)
-    };
-    tokio::task::spawn_blocking(append).await.context("appending panicked")?
+async fn append(app: &App) -> anyhow::Result<()> {
+    let key = app.checkpoint_key.public();
+    let rows = app.store.checkpoints(None, LATE_NOTES_MAX).await?.into_iter().rev();
+    // Those of an older key are about the time before a restore.
+    let notes = rows.filter_map(|row| Some((row.signed()?, row.note))).filter(|(signed, _)| signed.key == key);
+    let notes = notes.map(|(signed, note)| (signed.log_id, note)).collect();
+    app.notes_file.append_missing(app.store.chain_origin().await?, key, notes).await
 }

@@ -3,19 +3,80 @@
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::base::durable::{folder_of, sync_folder};
 use crate::base::owner;
-use crate::model::checkpoint::{Checkpoint, FIRST_LINE, LAST_LINE, NOTE_BYTES_MAX, notes_in};
+use crate::model::checkpoint::{Checkpoint, FIRST_LINE, LAST_LINE, NOTE_BYTES_MAX, PUBLIC_KEY_BYTES, notes_in};
 
 /// How much of the end of the file is read.
 const END_BYTES: u64 = 64 * NOTE_BYTES_MAX as u64;
 
-/// Returns the newest note of this record at the end of the file. `None`: there is none.
-pub fn newest(path: &Path, origin: &str) -> anyhow::Result<Option<Checkpoint>> {
+/// How long the file is waited for; a write that takes longer goes on.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// The file of a gateway. A share that does not answer holds up one thread, and nobody else for long.
+pub struct NotesFile {
+    path: PathBuf,
+    turn: Arc<Semaphore>,
+}
+
+type PublicKey = [u8; PUBLIC_KEY_BYTES];
+
+impl NotesFile {
+    pub fn at(path: PathBuf) -> NotesFile {
+        NotesFile { path, turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Returns the newest note of this record and key. `None`: there is none.
+    pub async fn newest(&self, origin: String, key: PublicKey) -> anyhow::Result<Option<Checkpoint>> {
+        self.run(move |path| newest(path, &origin, &key)).await
+    }
+
+    /// Appends the notes that the file lacks, of those of this record and key; each comes with its row.
+    pub async fn append_missing(
+        &self,
+        origin: String,
+        key: PublicKey,
+        notes: Vec<(i64, String)>,
+    ) -> anyhow::Result<()> {
+        self.run(move |path| {
+            let last = newest(path, &origin, &key)?.map_or(0, |last| last.log_id);
+            let notes: String = notes.into_iter().filter(|(row, _)| *row > last).map(|(_, note)| note).collect();
+            append(path, &notes)
+        })
+        .await
+    }
+
+    /// Runs `work` on a thread of its own, and not one of the runtime, which would wait for it at its end.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> anyhow::Result<T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let done = async {
+            let turn = self.turn.clone().acquire_owned().await?;
+            let (done, wait) = oneshot::channel();
+            let path = self.path.clone();
+            std::thread::Builder::new().name("checkpoints".into()).spawn(move || {
+                let worked = work(&path);
+                drop(turn);
+                // Its caller may have given up.
+                let _ = done.send(worked);
+            })?;
+            wait.await?
+        };
+        let done = tokio::time::timeout(ANSWER_MAX, done).await;
+        done.with_context(|| format!("{} does not answer", self.path.display()))?
+    }
+}
+
+/// Returns the newest note of this record and key at the end of the file. `None`: there is none.
+fn newest(path: &Path, origin: &str, key: &PublicKey) -> anyhow::Result<Option<Checkpoint>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
@@ -24,7 +85,7 @@ pub fn newest(path: &Path, origin: &str) -> anyhow::Result<Option<Checkpoint>> {
     let end = end_of(&mut file).with_context(|| format!("can't read {}", path.display()))?;
     let end = String::from_utf8_lossy(&end);
     let notes = notes_in(&end).filter_map(|note| Checkpoint::read(note).ok());
-    Ok(notes.filter(|note| note.origin == origin).last())
+    Ok(notes.filter(|note| note.origin == origin && note.key == *key).last())
 }
 
 fn end_of(file: &mut File) -> std::io::Result<Vec<u8>> {
@@ -36,7 +97,7 @@ fn end_of(file: &mut File) -> std::io::Result<Vec<u8>> {
 }
 
 /// Appends notes and syncs them. What an interrupted write left after the last whole note is cut off first.
-pub fn append(path: &Path, notes: &str) -> anyhow::Result<()> {
+fn append(path: &Path, notes: &str) -> anyhow::Result<()> {
     if notes.is_empty() {
         return Ok(());
     }
@@ -81,24 +142,35 @@ fn torn(end: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use ring::signature::Ed25519KeyPair;
+    use ring::signature::{Ed25519KeyPair, KeyPair};
 
     use super::*;
     use crate::base::clock::Timestamp;
 
     const ORIGIN: &str = "00112233445566778899aabbccddeeff";
 
-    fn note(origin: &str, log_id: i64) -> String {
-        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    fn pair(seed: u8) -> Ed25519KeyPair {
+        Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap()
+    }
+
+    fn key(seed: u8) -> PublicKey {
+        pair(seed).public_key().as_ref().try_into().unwrap()
+    }
+
+    fn note_of(seed: u8, origin: &str, log_id: i64) -> String {
         let (head, key) = ([1; 32], [0; 32]);
-        Checkpoint { origin: origin.into(), log_id, head, older_to: 0, time: Timestamp(0), key }.sign(&pair)
+        Checkpoint { origin: origin.into(), log_id, head, older_to: 0, time: Timestamp(0), key }.sign(&pair(seed))
+    }
+
+    fn note(origin: &str, log_id: i64) -> String {
+        note_of(7, origin, log_id)
     }
 
     #[test]
     fn the_newest_note_of_this_record_is_found_behind_those_of_others_and_torn_ones() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoints.txt");
-        let newest = || newest(&path, ORIGIN).unwrap().map(|note| note.log_id);
+        let newest = || newest(&path, ORIGIN, &key(7)).unwrap().map(|note| note.log_id);
         assert_eq!(newest(), None);
 
         for log_id in 1..=200 {
@@ -106,7 +178,24 @@ mod tests {
         }
         assert_eq!(newest(), Some(200));
         append(&path, &note("ffffffffffffffffffffffffffffffff", 300)).unwrap();
+        append(&path, &note_of(8, ORIGIN, 400)).unwrap();
         assert_eq!(newest(), Some(200));
+    }
+
+    #[tokio::test]
+    async fn a_new_key_goes_on_in_the_file_of_an_older_one_with_rows_that_come_before_those_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoints.txt");
+        append(&path, &note_of(8, ORIGIN, 700)).unwrap();
+        let file = NotesFile::at(path.clone());
+        let notes = [650, 660].map(|row| (row, note(ORIGIN, row)));
+
+        for count in [1, 2, 2] {
+            file.append_missing(ORIGIN.into(), key(7), notes[..count].to_vec()).await.unwrap();
+        }
+
+        let all = [note_of(8, ORIGIN, 700), notes[0].1.clone(), notes[1].1.clone()].concat();
+        assert_eq!(std::fs::read_to_string(path).unwrap(), all);
     }
 
     #[test]
@@ -123,7 +212,7 @@ mod tests {
             std::fs::write(&path, format!("{one}{left}")).unwrap();
             append(&path, &two).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{one}{then}{two}"));
-            assert_eq!(newest(&path, ORIGIN).unwrap().unwrap().log_id, 2);
+            assert_eq!(newest(&path, ORIGIN, &key(7)).unwrap().unwrap().log_id, 2);
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::auth::jwt::JwtKeys;
 use crate::base::clock::Timestamp;
 use crate::base::durable::{free_bytes, rename_new, sync_folder};
 use crate::base::owner;
-use crate::config::Config;
+use crate::config::{CHECKPOINTS, Config};
 use crate::serve::app::{RESTORING, SECRETS, lock};
 use crate::store::FILE;
 use crate::store::backup::{self, Backup, NewestRow};
@@ -46,7 +46,11 @@ pub fn restore(config: &Config, file: &Path, replace: bool) -> anyhow::Result<Re
         let _ = fs::remove_file(&restoring);
     })?;
     let old = exists.then(|| backup::newest_row(&database)).flatten();
-    let aside = move_aside(folder, exists, &config.audit.checkpoint_file(folder))?;
+    let checkpoints = match config.audit.checkpoint_file_outside(folder) {
+        Some(_) => folder.join(CHECKPOINTS),
+        None => config.audit.checkpoint_file(folder),
+    };
+    let aside = move_aside(folder, exists, &checkpoints)?;
     fs::rename(&restoring, &database).context("can't put the backup in place")?;
     sync_folder(folder)?;
     // The start would make them, but also say that they were lost.
@@ -93,7 +97,7 @@ fn move_aside(folder: &Path, exists: bool, checkpoints: &Path) -> anyhow::Result
     let aside = folder.join(format!("{FILE}.{suffix}"));
     let named = |base: &Path, end: &str| PathBuf::from(format!("{}{end}", base.display()));
     let database = folder.join(FILE);
-    // Their newest may be about rows that the backup doesn't have. The file may lie on a share, so it is tried first.
+    // Their newest may be about rows that the backup doesn't have. A file outside the folder stays: it is there to tell of that.
     rename_existing(checkpoints, &named(checkpoints, &format!(".{suffix}")))?;
     for end in ["", "-wal", "-shm"] {
         rename_existing(&named(&database, end), &named(&aside, end))?;

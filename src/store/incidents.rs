@@ -9,6 +9,7 @@ use crate::model::commitment::SALT_BYTES;
 use crate::model::people::Actor;
 use crate::model::record::Act;
 use crate::store::audit::{PART_ADDRESS, PART_ORIGIN, insert_act, last_before};
+use crate::store::chain::CheckpointRow;
 use crate::store::people::check_acting_admin;
 use crate::store::schema::{checkpoints, record};
 use crate::store::usage::{QUARTER_US, SUM_MAX};
@@ -88,26 +89,17 @@ pub struct UsualSum {
     pub gpu_us: i64,
 }
 
-/// A checkpoint of the record.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
-#[diesel(table_name = checkpoints)]
-pub struct StoredCheckpoint {
-    pub log_id: i64,
-    pub at_us: i64,
-    pub note: String,
-}
-
 /// The checkpoints around the rows of a time.
 #[derive(Debug, Clone, Default)]
 pub struct CheckpointsAround {
     /// The last one that covers none of them.
-    pub before: Option<StoredCheckpoint>,
+    pub before: Option<CheckpointRow>,
     /// Those that cover some of them; the first ones, if there are too many.
-    pub within: Vec<StoredCheckpoint>,
+    pub within: Vec<CheckpointRow>,
     /// How many there are.
     pub within_count: i64,
     /// The first one that covers all of them.
-    pub covering: Option<StoredCheckpoint>,
+    pub covering: Option<CheckpointRow>,
 }
 
 /// Checkpoints that are read by themselves: those of a day.
@@ -202,7 +194,7 @@ impl Store {
     /// Returns the checkpoints around the rows of a time.
     pub async fn checkpoints_around(&self, span: RowSpan) -> Result<CheckpointsAround, Error> {
         self.read(move |connection| {
-            let one = || checkpoints::table.select(StoredCheckpoint::as_select());
+            let one = || checkpoints::table.select(CheckpointRow::as_select());
             let within = || {
                 checkpoints::table.filter(checkpoints::log_id.gt(span.after)).filter(checkpoints::log_id.lt(span.last))
             };
@@ -215,7 +207,7 @@ impl Store {
                 within: within()
                     .order(checkpoints::log_id)
                     .limit(WITHIN_MAX)
-                    .select(StoredCheckpoint::as_select())
+                    .select(CheckpointRow::as_select())
                     .load(connection)?,
                 within_count: within().count().get_result(connection)?,
                 covering: one()

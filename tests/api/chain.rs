@@ -141,6 +141,92 @@ async fn a_restored_record_goes_on_with_its_chain_and_a_new_key() {
     assert!(health["details"]["chain_fault"].is_null(), "{health}");
 }
 
+/// So that the rows that are in no link were written within some seconds, also right after a start after a long stop.
+#[actix_web::test]
+async fn what_the_last_run_left_is_chained_before_this_one_writes() {
+    let fake = FakeOllama::start();
+    let mut gateway = TestGateway::start(&fake.url());
+    let admin = gateway.admin().await;
+    fake.next(Script::of(vec![text("half"), Step::Wait, done("stop")]));
+    let running = gateway.open("POST", "/v1/chat/completions", Some(&admin), hello_stream().to_string().into()).await;
+    gateway.kill();
+    drop(running);
+    // None of its rows is in the chain, and all are a day old.
+    gateway.make_rows_older(1);
+
+    gateway.restart();
+
+    let interrupted = "SELECT CAST(count(*) AS TEXT) FROM record WHERE outcome = 'interrupted'";
+    gateway.until_text(interrupted, "1").await;
+    until_chained(&gateway).await;
+    let of_both_runs = "SELECT CAST(count(*) AS TEXT) FROM chain WHERE 3600000000 < (SELECT max(at_us) - min(at_us) \
+        FROM record WHERE record.log_id BETWEEN first_log_id AND chain.log_id)";
+    assert_eq!(gateway.text_of(of_both_runs), "0");
+}
+
+#[actix_web::test]
+async fn a_file_of_checkpoints_elsewhere_stays_at_a_restore_and_tells_of_it() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (file, backup) = (elsewhere.path().join("kept.txt"), elsewhere.path().join("backup.db"));
+    let mut gateway =
+        TestGateway::start_with(&FakeOllama::start().url(), &[("AUDIT__CHECKPOINT_FILE", file.to_str().unwrap())]);
+    let configured = [("LGW_AUDIT__CHECKPOINT_FILE", file.to_str().unwrap())];
+    let admin = gateway.admin().await;
+    let (good, told) = gateway.command(&["backup", backup.to_str().unwrap()], "");
+    assert!(good, "{told}");
+    gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
+    stop(&mut gateway).await;
+    let lost = notes(&file).pop().unwrap();
+
+    let restore = ["restore", backup.to_str().unwrap(), "--replace"];
+    let (good, told) = gateway.command_with(&configured, &restore, "");
+
+    assert!(good && told.contains(&format!("mv {} ", file.display())), "{told}");
+    assert_eq!(notes(&file).last(), Some(&lost), "it stays as it is");
+    gateway.restart();
+    stop(&mut gateway).await;
+    let newest = notes(&file).pop().unwrap();
+    assert!(newest.key != lost.key && newest.origin == lost.origin, "the new key's checkpoints are appended");
+    let (good, told) = gateway.command_with(&configured, &["verify"], "");
+    let fault = format!("checkpoint {}: it is signed with another key, as before a restore", lost.log_id);
+    assert!(!good && told.contains(&fault), "{told}");
+    fs::rename(&file, elsewhere.path().join("kept.txt.before-restore")).unwrap();
+    let (good, told) = gateway.command_with(&configured, &["verify"], "");
+    assert!(good, "{told}");
+}
+
+#[actix_web::test]
+async fn a_share_that_does_not_answer_holds_up_neither_the_chain_nor_a_stop() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    // Whoever opens it waits until somebody writes to it.
+    let pipe = elsewhere.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let setting = [("AUDIT__CHECKPOINT_FILE", pipe.to_str().unwrap())];
+    let mut gateway = TestGateway::start_with(&FakeOllama::start().url(), &setting);
+    let admin = gateway.admin().await;
+    gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
+
+    until_chained(&gateway).await;
+    stop(&mut gateway).await;
+
+    let newest = gateway.text_of("SELECT CAST(max(log_id) AS TEXT) FROM record");
+    assert_eq!(gateway.text_of("SELECT CAST(max(log_id) AS TEXT) FROM checkpoints"), newest);
+}
+
+#[actix_web::test]
+async fn a_checkpoint_shows_the_time_that_is_signed() {
+    let mut gateway = TestGateway::start(&FakeOllama::start().url());
+    let admin = gateway.admin().await;
+    stop(&mut gateway).await;
+    gateway.on_the_file("UPDATE checkpoints SET at_us = at_us - 86400000000");
+    gateway.restart();
+
+    let shown = gateway.get("/api/v1/checkpoints?limit=1", Some(&admin)).await.json()["items"][0].clone();
+
+    let signed = Checkpoint::read(shown["note"].as_str().unwrap()).unwrap();
+    assert_eq!(shown["at"], signed.time.rfc3339());
+}
+
 type Part = (String, Vec<u8>);
 
 /// Its log_id, kind, intent and commitment.

@@ -20,7 +20,7 @@ use crate::http::pages::words::acts::ActSentence;
 use crate::http::pages::words::{RecordedAct, counted};
 use crate::http::record_items::AuditItem;
 use crate::rules::incident::{ADDRESS_ROWS_MAX, IncidentReport, TAIL_SECONDS};
-use crate::store::incidents::StoredCheckpoint;
+use crate::store::chain::CheckpointRow;
 use crate::store::prompt_starts::PROMPT_START_CHARS;
 
 mod answers;
@@ -217,9 +217,9 @@ fn act_line(item: &AuditItem, report: &IncidentReport, times: &PageTimes) -> (St
 
 fn checkpoints(report: &IncidentReport, times: &PageTimes) -> Vec<CheckpointLine> {
     let around = &report.checkpoints;
-    let line = |what: &'static str, one: &StoredCheckpoint| CheckpointLine {
+    let line = |what: &'static str, one: &CheckpointRow| CheckpointLine {
         what,
-        at: times.in_full(Timestamp(one.at_us)).text,
+        at: times.in_full(one.at()).text,
         log_id: count(one.log_id),
         // The third line of the note.
         head: one.note.lines().nth(2).unwrap_or_default().to_owned(),

@@ -12,6 +12,7 @@ use crate::store::Store;
 use crate::store::chain::leaves::leaves;
 use crate::store::chain::notes::last_checkpoint;
 use crate::store::chain::{ChainTip, CheckpointKey, NO_TIP, NewestLink, newest_link, tip};
+use crate::store::file::triggers_and_views;
 use crate::store::retention::removed_to;
 use crate::store::schema::chain;
 
@@ -28,18 +29,26 @@ struct Link {
     head: Vec<u8>,
 }
 
+/// The link from which on links and rows have to be checked; `None`: all of them.
+pub struct CheckFrom(Option<NewestLink>);
+
 impl Store {
-    /// Checks the newest part of the chain, and sets its fault where something does not verify. `kept` is the newest note that is
-    /// kept beside the database.
-    pub async fn check_chain(&self, key: &CheckpointKey, kept: Option<Checkpoint>) -> Result<(), Error> {
-        let of_key = key.clone();
-        let mut after = match self.read(move |connection| check_notes(connection, &of_key, kept)).await? {
-            Ok(after) => after,
+    /// Checks the signed notes, and sets the chain's fault where one does not verify: then there is nothing more to check. `kept`
+    /// is the newest note of this record and key that is kept beside the database.
+    pub async fn check_notes(&self, key: &CheckpointKey, kept: Option<Checkpoint>) -> Result<Option<CheckFrom>, Error> {
+        let key = key.clone();
+        Ok(match self.read(move |connection| check_notes(connection, &key, kept)).await? {
+            Ok(from) => Some(CheckFrom(from)),
             Err(why) => {
                 self.chain_fails(&why);
-                return Ok(());
+                None
             }
-        };
+        })
+    }
+
+    /// Checks the newest part of the chain, and sets its fault where something does not verify.
+    pub async fn check_chain(&self, key: &CheckpointKey, kept: Option<Checkpoint>) -> Result<(), Error> {
+        let Some(CheckFrom(mut after)) = self.check_notes(key, kept).await? else { return Ok(()) };
         loop {
             let began = Instant::now();
             match self.read(move |connection| check_next(connection, after)).await? {
@@ -67,6 +76,9 @@ fn check_notes(
     connection.transaction(|connection| {
         let (newest, tip, last) = (newest_link(connection)?, tip(connection)?, last_checkpoint(connection)?);
         let Some(tip) = tip else { return Ok(Err(NO_TIP.into())) };
+        if let Some(foreign) = triggers_and_views(connection)?.first() {
+            return Ok(Err(format!("the database has a {foreign}")));
+        }
         let mut from = None;
         if let Some(last) = last {
             match check_note(connection, key, &tip, &last.note, "the last checkpoint")? {
@@ -86,7 +98,7 @@ fn check_notes(
             return Ok(Err("the chain has links, but none is signed".into()));
         }
         // The file is appended to after the database, so what is in it was in the database.
-        if let Some(kept) = kept.filter(|kept| kept.key == key.public() && kept.origin == tip.origin)
+        if let Some(kept) = kept
             && let Err(why) = check_head(connection, &kept, "the newest checkpoint in the file")?
         {
             return Ok(Err(why));
@@ -157,12 +169,13 @@ fn check_next(connection: &mut SqliteConnection, after: Option<NewestLink>) -> C
             Ok(head) => head,
             Err(_) => return Ok(Err(format!("the link at row {log_id} has no head"))),
         };
-        let begins = after.map_or(first_log_id, |after| after.log_id + 1);
+        let begins = after.map_or(first_log_id, |after| after.log_id.saturating_add(1));
+        let rows = i128::from(log_id) - i128::from(first_log_id) + 1;
         let before = after.map_or(NO_HASH, |after| after.head);
         // What the first link of the chain follows is not known after rows were removed.
         let is_first = after.is_none();
         let hashes = head_of(&before, first_log_id, log_id, &link.leaves) == head;
-        if first_log_id != begins || !(hashes || is_first) {
+        if first_log_id != begins || link.leaves.len() as i128 != HASH_BYTES as i128 * rows || !(hashes || is_first) {
             return Ok(Err(format!("the link of the rows {first_log_id} to {log_id} does not follow the one before")));
         }
         if let Some(why) = compare(connection, &link)? {
@@ -175,15 +188,12 @@ fn check_next(connection: &mut SqliteConnection, after: Option<NewestLink>) -> C
 /// Compares the rows of a link with its leaves; returns what is wrong first.
 fn compare(connection: &mut SqliteConnection, link: &Link) -> QueryResult<Option<String>> {
     let removed = removed_to(connection)?;
-    let after = link.first_log_id.max(removed + 1) - 1;
-    if after >= link.log_id {
-        return Ok(None);
-    }
-    let found = leaves(connection, after, link.log_id)?;
-    let skipped = usize::try_from(after + 1 - link.first_log_id).unwrap_or(0);
+    let found = leaves(connection, link.first_log_id.saturating_sub(1), link.log_id)?;
     let (kept, _) = link.leaves.as_chunks::<HASH_BYTES>();
     let (found, _) = found.bytes.as_chunks::<HASH_BYTES>();
-    let differing = kept.iter().skip(skipped).zip(found).zip(after + 1..).find(|((kept, found), _)| kept != found);
+    let differs = |kept: &Hash, found: &Hash, row: i64| kept != found && (*found != NO_HASH || row > removed);
+    let mut rows = kept.iter().zip(found).zip(link.first_log_id..);
+    let differing = rows.find(|((kept, found), row)| differs(kept, found, *row));
     Ok(differing.map(|((kept, found), row)| match (*kept == NO_HASH, *found == NO_HASH) {
         (true, _) => format!("row {row} was added to the record after its link was written"),
         (_, true) => format!("row {row} of the record is missing"),

@@ -21,8 +21,14 @@ pub struct CheckpointRow {
 }
 
 impl CheckpointRow {
+    /// Returns what the note says. `None`: its own key has not signed it.
+    pub fn signed(&self) -> Option<Checkpoint> {
+        Checkpoint::read(&self.note).ok()
+    }
+
+    /// Returns the time in the note, which is signed, unlike that of the row.
     pub fn at(&self) -> Timestamp {
-        Timestamp(self.at_us)
+        self.signed().map_or(Timestamp(self.at_us), |note| note.time)
     }
 }
 

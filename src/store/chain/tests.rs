@@ -151,7 +151,13 @@ async fn two_followers_at_once_write_each_row_once() {
 
 #[tokio::test]
 async fn what_does_not_verify_is_found_and_nothing_more_is_signed() {
-    let changes: [(&str, &str); 15] = [
+    let changes: [(&str, &str); 18] = [
+        ("CREATE TRIGGER more AFTER INSERT ON record BEGIN SELECT 1; END", "a trigger"),
+        ("CREATE VIEW more AS SELECT 1", "a view"),
+        (
+            "INSERT INTO watermark VALUES ('rows_removed', 1000); UPDATE record SET user_id = 5 WHERE log_id = 14",
+            "row 14 of the record was changed",
+        ),
         ("DELETE FROM chain_tip", "are gone"),
         ("UPDATE record SET user_id = 5 WHERE log_id = 14", "row 14 of the record was changed"),
         ("UPDATE record SET api = '' WHERE log_id = 14", "row 14 of the record was changed"),
