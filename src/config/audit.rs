@@ -64,6 +64,7 @@ impl AuditSection {
     pub fn checkpoint_file(&self, data_dir: &Path) -> PathBuf {
         self.checkpoint_file.clone().unwrap_or_else(|| data_dir.join(CHECKPOINTS))
     }
+
     /// Returns the same if it is kept outside the data folder.
     pub fn checkpoint_file_outside(&self, data_dir: &Path) -> Option<&Path> {
         self.checkpoint_file.as_deref().filter(|file| !file.starts_with(data_dir))

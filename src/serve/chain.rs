@@ -1,9 +1,8 @@
 //! Keeps the chain over the record up to date, checks its newest part, and writes checkpoints: in the database, in a file beside
 //! it, and in the log.
 
-use std::time::{Duration, Instant};
-
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
