@@ -22,7 +22,7 @@ pub struct AccountsSection {
     pub credential_cache_max: u64,
 }
 
-/// What becomes of a person without an account whom a tool names with a delegating token.
+/// What happens when a tool with a delegating token names a person without an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownPerson {
     Refused,
@@ -87,8 +87,8 @@ impl AccountsSection {
             delegating_unknown: reader.key(
                 "accounts.delegating_unknown",
                 "\"refused\"",
-                "What becomes of a person without an account whom a tool names with a delegating token: \"refused\"; or \"pending\": \
-                 they are registered, an admin finds them under those who wait for approval, and they are refused until then.",
+                "What happens when a tool with a delegating token names a person without an account: \"refused\"; or \"pending\": they \
+                 are registered, admins find them among those who wait for approval, and they are refused until then.",
                 one_of(UNKNOWN_PERSON),
             ),
             hashing_threads: reader.key(

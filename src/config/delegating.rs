@@ -1,4 +1,4 @@
-//! `[delegating]`: what tools that people sign in to say about a request that they send with a delegating token.
+//! `[delegating]`: the headers by which a tool with a delegating token says who asks, and what for.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use crate::config::values::{list, text};
 pub struct DelegatingSection {
     /// The header with the person's e-mail address.
     pub email_header: Arc<str>,
-    /// The header that says what a request is for, if it is no answer that the person waits for.
+    /// The header that says what a request is for.
     pub task_header: Arc<str>,
-    /// Words of that header.
+    /// Its values that mark background tasks.
     pub background_tasks: Vec<String>,
 }
 
@@ -52,14 +52,15 @@ impl DelegatingSection {
             task_header: reader.key(
                 "delegating.task_header",
                 "\"X-OpenWebUI-Task\"",
-                "The header in which such a tool says that a request is one of `background_tasks`. Open WebUI sends it if its \
-                 connection to the gateway has the header X-OpenWebUI-Task with the value {{TASK}}.",
+                "The header in which such a tool says what a request is for. Open WebUI sends it if its connection to the gateway has \
+                 the header X-OpenWebUI-Task with the value {{TASK}}.",
                 header_name,
             ),
             background_tasks: reader.key(
                 "delegating.background_tasks",
                 "[\"title_generation\", \"tags_generation\", \"follow_up_generation\", \"emoji_generation\", \"memory_review\"]",
-                "Words of `task_header` for what nobody waits for: such requests are counted apart, see `tasks_per_minute`.",
+                "Values of `task_header` that mark background tasks, which nobody waits for. They are counted apart, see \
+                 `tasks_per_minute`.",
                 list(task),
             ),
         }
