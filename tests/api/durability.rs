@@ -1,5 +1,6 @@
 //! The order of system calls: the record is synced before the upstream hears anything, and again before the end mark.
 
+use std::collections::HashMap;
 use std::process::Command;
 use std::time::Duration;
 
@@ -24,18 +25,25 @@ enum Act {
 
 fn read_trace(trace: &str) -> Vec<Act> {
     let mut acts = Vec::new();
+    // A call that another thread interrupts returns on a line of its own, which does not name the file.
+    let mut syncing: HashMap<&str, bool> = HashMap::new();
     for line in trace.lines() {
-        // A call that another thread interrupted returns on a line of its own.
-        let returned = !line.contains("<unfinished");
-        let sync = line.contains("fdatasync(")
-            || line.contains("fsync(")
-            || line.contains("fdatasync resumed")
-            || line.contains("fsync resumed");
-        if sync && returned && line.trim_end().ends_with("= 0") {
-            acts.push(Act::Synced);
-        } else if line.contains("POST /api/chat") {
+        let Some((thread, call)) = line.split_once(' ') else { continue };
+        let call = call.trim_start();
+        let returned = call.trim_end().ends_with("= 0");
+        if call.starts_with("fdatasync(") || call.starts_with("fsync(") {
+            let is_wal = call.contains("-wal>");
+            if is_wal && returned {
+                acts.push(Act::Synced);
+            }
+            syncing.insert(thread, is_wal);
+        } else if call.starts_with("<... fdatasync resumed") || call.starts_with("<... fsync resumed") {
+            if returned && syncing.remove(thread) == Some(true) {
+                acts.push(Act::Synced);
+            }
+        } else if call.contains("POST /api/chat") {
             acts.push(Act::Forwarded);
-        } else if line.contains("[DONE]") || line.contains("chat.completion\\\"") {
+        } else if call.contains("[DONE]") || call.contains("chat.completion\\\"") {
             acts.push(Act::EndMark);
         }
     }
@@ -49,7 +57,7 @@ async fn traced(settings: &[(&str, &str)]) -> Vec<Vec<Act>> {
     let fake = FakeOllama::start();
     let path = file.to_str().unwrap();
     let wrapper =
-        ["strace", "-f", "-s", "100000", "-e", "trace=fdatasync,fsync,write,writev,sendto,sendmsg", "-o", path];
+        ["strace", "-f", "-y", "-s", "100000", "-e", "trace=fdatasync,fsync,write,writev,sendto,sendmsg", "-o", path];
     let gateway = TestGateway::start_under(&wrapper, &fake.url(), settings);
     let admin = gateway.admin().await;
     let mut runs = Vec::new();
