@@ -15,9 +15,9 @@ use crate::cli::socket::{Socket, SocketReply, Stream};
 use crate::cli::times::CommandClock;
 use crate::config::Config;
 use crate::serve::app::App;
-use crate::serve::chain;
 use crate::serve::control::Control;
 use crate::serve::socket::{SOCKET, is_answered};
+use crate::serve::{catch_up, chain};
 use crate::store::words::Merge;
 
 /// The socket of a command that has the data folder to itself.
@@ -81,7 +81,7 @@ impl HostApi {
     pub async fn erase(&self) -> anyhow::Result<()> {
         let Some(Alone { app, .. }) = &self.alone else { return Ok(()) };
         while app.store.follow_words().await? {}
-        chain::follow_to_end(&app.store, &app.checkpoint_key).await?;
+        catch_up::follow_to_end(&app.store, &app.checkpoint_key).await?;
         let mut merge = Merge::Begin;
         while app.store.erase_some(&mut merge).await? {}
         Ok(())

@@ -36,7 +36,7 @@ use crate::rules::queue::{Queue, Slots};
 use crate::rules::routing::Routing;
 use crate::rules::tokens::Tokens;
 use crate::serve::alive::Loops;
-use crate::serve::chain;
+use crate::serve::catch_up;
 use crate::serve::disk::Looks;
 use crate::serve::notes_file::NotesFile;
 use crate::serve::socket;
@@ -215,7 +215,7 @@ impl App {
         }
         let checkpoint_key = CheckpointKey::load(&config.data_dir.join(SECRETS), &store).await?;
         let notes_file = NotesFile::at(config.audit.checkpoint_file(&config.data_dir));
-        chain::begin(&store, &checkpoint_key, &notes_file).await;
+        catch_up::at_start(&store, &checkpoint_key, &notes_file).await;
         let names = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
         let metrics = Arc::new(Metrics::new(&http::label_values(names))?);
         store.measure_commits(metrics.commits.clone());

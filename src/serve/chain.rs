@@ -10,11 +10,9 @@ use tracing::{info, warn};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::chain;
-use crate::model::checkpoint::Checkpoint;
 use crate::serve::app::App;
-use crate::serve::notes_file::NotesFile;
-use crate::store::Store;
-use crate::store::chain::{CheckpointKey, CheckpointRow};
+use crate::serve::catch_up::{CATCH_UP_MAX, follow_to_end, kept};
+use crate::store::chain::CheckpointRow;
 
 /// How far the chain may be behind the record, apart from the time that a step takes.
 const REST: Duration = Duration::from_millis(300);
@@ -28,23 +26,8 @@ const BEAT: Duration = Duration::from_secs(5);
 /// How long the end of the chain may take at a stop; what is left then, the next start chains.
 pub const FINISH_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// How long a start waits for the chain of what the last run left, and a command for that of what it wrote.
-const CATCH_UP_MAX: Duration = Duration::from_secs(1);
-
 /// Checkpoints that the file lacks and gets at once: more are in the database alone.
 const LATE_NOTES_MAX: i64 = 100;
-
-/// Chains what the last run left, before this one writes rows. So the rows that are in no link were always written within some
-/// seconds, and verifiers see when the newest links were cut off. Only the notes are checked before, which takes no time.
-pub async fn begin(store: &Store, key: &CheckpointKey, file: &NotesFile) {
-    let begun = async {
-        store.check_notes(key, kept(store, key, file).await).await?;
-        follow_to_end(store, key).await
-    };
-    if let Ok(Err(cause)) = tokio::time::timeout(CATCH_UP_MAX, begun).await {
-        warn!(cause = format!("{cause:#}"), "the chain of the record is not up to date");
-    }
-}
 
 /// Chains new rows and writes checkpoints, until it is dropped. The chain does not wait for a checkpoint, since its file may lie on
 /// a share that does not answer.
@@ -109,30 +92,12 @@ pub async fn catch_up(app: &App) {
     }
 }
 
-/// Chains all rows that are there.
-pub async fn follow_to_end(store: &Store, key: &CheckpointKey) -> anyhow::Result<()> {
-    while store.follow_chain(key).await? {}
-    Ok(())
-}
-
 /// Checks the newest part of the chain. What does not verify is the store's `chain_fault`.
 async fn check(app: &App) {
     let kept = kept(&app.store, &app.checkpoint_key, &app.notes_file).await;
     if let Err(error) = app.store.check_chain(&app.checkpoint_key, kept).await {
         warn!(cause = chain(&error), "the chain of the record can't be checked");
     }
-}
-
-/// Returns the newest checkpoint in the file that this gateway's key has signed.
-async fn kept(store: &Store, key: &CheckpointKey, file: &NotesFile) -> Option<Checkpoint> {
-    let newest = match store.chain_origin().await {
-        Ok(origin) => file.newest(origin, key.public()).await,
-        Err(error) => Err(error.into()),
-    };
-    newest.unwrap_or_else(|cause| {
-        warn!(cause = format!("{cause:#}"), "the file of checkpoints can't be read");
-        None
-    })
 }
 
 /// Writes a checkpoint if the chain has grown since the last one.

@@ -3,6 +3,7 @@
 pub mod alive;
 pub mod app;
 pub mod backups;
+pub mod catch_up;
 pub mod chain;
 pub mod control;
 pub mod disk;

@@ -225,6 +225,9 @@ async fn a_checkpoint_shows_the_time_that_is_signed() {
 
     let signed = Checkpoint::read(shown["note"].as_str().unwrap()).unwrap();
     assert_eq!(shown["at"], signed.time.rfc3339());
+    gateway.on_the_file("UPDATE checkpoints SET note = replace(note, 'older-to 0', 'older-to 1')");
+    let (good, told) = gateway.command(&["checkpoints"], "");
+    assert!(!good && told.contains("was changed in the database") && !told.contains("older-to"), "{told}");
 }
 
 type Part = (String, Vec<u8>);

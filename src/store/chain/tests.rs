@@ -255,6 +255,10 @@ async fn the_key_is_kept_private_and_a_new_one_is_told_in_the_record() {
     let stage = stage.again().await;
 
     assert!(stage.key.public() != public && stage.key.made_after == 2);
+    let own = OwnKey::read(stage.folder.path()).unwrap();
+    let older = stage.store.last_checkpoint().await.unwrap().unwrap().signed().unwrap();
+    assert!(older.log_id == 2 && own.may_have_signed(&older), "verifiers take it for a note of before");
+    assert!(!own.may_have_signed(&Checkpoint { log_id: 3, ..older }));
     let made = record::table.filter(record::act.eq(Act::CheckpointKeyMade.name())).select(record::log_id);
     let made: Vec<i64> = stage.store.read(move |connection| made.load(connection)).await.unwrap();
     assert_eq!(made, [1, 3], "an act tells of each");
@@ -360,5 +364,5 @@ fn only_the_upkeep_and_commands_wait_for_the_chain() {
     }
     callers.sort();
 
-    assert_eq!(callers, ["chain.rs", "erasure.rs", "retention.rs"]);
+    assert_eq!(callers, ["catch_up.rs", "chain.rs", "erasure.rs", "retention.rs"]);
 }
