@@ -25,10 +25,10 @@ pub(super) enum Via {
     /// A delegating token, and its tool named the user.
     Delegated {
         owner: Arc<User>,
-        /// The tool says that nobody waits for the answer.
+        /// The tool says that no person waits for the answer.
         is_background: bool,
     },
-    /// A delegating token, and its tool named nobody in this header. Such a request may only list models.
+    /// A delegating token, and its tool named no person in this header. Such a request may only list models.
     Unnamed(Arc<str>),
 }
 
@@ -94,7 +94,7 @@ fn whose_refusal(machine: &Identity, person: Option<&Arc<User>>) -> Whose {
     }
 }
 
-/// Returns the person whom a request names in `header`; `None`: nobody. Anything but one plain e-mail address is refused: what
+/// Returns the person whom a request names in `header`; `None`: no person. Anything but one plain e-mail address is refused: what
 /// could be read in two ways must not decide who is governed.
 fn named(header: &str, values: &[Vec<u8>]) -> Result<Option<Username>, Error> {
     let bad = |why: &str| Err(Error::invalid(header, format!("the header `{header}` {why}")));
@@ -135,7 +135,7 @@ fn no_such_person(header: &str, unknown: UnknownPerson) -> Error {
     Error::forbidden(format!("the person in the header `{header}` has no account here that can be used; {help}"))
 }
 
-/// Returns the refusal of a request to a model that names nobody.
+/// Returns the refusal of a request to a model that names no person.
 pub(super) fn nobody_named(token: &Token, header: &str) -> Error {
     Error::forbidden(format!(
         "the token `{}` acts for people who are signed in to a tool, and this request names none: the tool must send the header \

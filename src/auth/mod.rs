@@ -72,7 +72,7 @@ impl Identity {
         }
     }
 
-    /// Returns whether a tool sends the request by itself, and nobody waits for it. It is a courtesy of the tool to say so, and
+    /// Returns whether a tool sends the request by itself, and no person waits for it. It is a courtesy of the tool to say so, and
     /// no boundary: such requests are counted apart, and have the lowest class.
     pub fn is_background(&self) -> bool {
         matches!(self.via, Via::Delegated { is_background: true, .. })
@@ -191,7 +191,7 @@ pub struct Whose {
 pub struct Denied {
     pub error: Error,
     whose: Option<Box<Whose>>,
-    /// Somebody who is to be registered.
+    /// The person who is to be registered.
     pub stranger: Option<Box<Stranger>>,
 }
 

@@ -24,7 +24,7 @@ pub struct CheckpointsQuery {
     limit: Option<usize>,
 }
 
-/// A signed note about the record: whoever keeps it can show later that nothing up to its row was changed.
+/// A signed note about the record: a copy of it shows later that nothing up to its row was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CheckpointView {
     /// The last row of the record that it covers.

@@ -9,7 +9,7 @@ use crate::model::words::words_schema;
 /// What a notice is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NoticeKind {
-    /// Somebody registered and waits for approval.
+    /// A person registered and waits for approval.
     ApprovalWaits,
     /// The breaker paused an API token.
     TokenPaused,
@@ -90,7 +90,7 @@ impl Notice {
         Timestamp(self.at_us)
     }
 
-    /// Returns the kind whose notices must not overtake this one: that an upstream is back is told after that it was away.
+    /// Returns the kind whose notices must not overtake this one: `upstream_back` follows `upstream_away`.
     pub fn about(&self) -> &str {
         if self.kind == UPSTREAM_BACK { NoticeKind::UpstreamAway.name() } else { &self.kind }
     }

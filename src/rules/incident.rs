@@ -78,7 +78,7 @@ pub struct IncidentQuestion {
 /// A sender with its name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SenderName {
-    /// The name of the person; empty if nobody is known.
+    /// The name of the person; empty if no person is known.
     pub person: String,
     /// The name of the access token.
     pub token: Option<String>,
@@ -266,7 +266,7 @@ fn name_of(key: SenderKey, people: &People, labels: &HashMap<i64, Label>) -> Sen
 }
 
 fn settings_of(key: SenderKey, people: &People) -> SenderSettings {
-    // A limit or class of a delegating token is that of a whole tool, and of everybody who uses it.
+    // A limit or class of a delegating token is that of a whole tool, and of all people who use it.
     let token = people.tokens().find(|token| token.id == key.token_id && !token.delegating);
     let owner = people.by_id(key.user_id);
     let owner_class = owner.map(|user| user.class);

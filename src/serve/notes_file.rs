@@ -20,7 +20,7 @@ const END_BYTES: u64 = 64 * NOTE_BYTES_MAX as u64;
 /// How long the file is waited for; a write that takes longer goes on.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// The file of a gateway. A share that does not answer holds up one thread, and nobody else for long.
+/// The file of a gateway. A share that does not answer holds up one thread alone.
 pub struct NotesFile {
     path: PathBuf,
     turn: Arc<Semaphore>,

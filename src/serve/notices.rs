@@ -54,7 +54,7 @@ const FIRST_CHECK_MAX: Duration = Duration::from_secs(60);
 /// How long a gateway that has to end waits for its last notices.
 const LAST_NOTICES_MAX: Duration = Duration::from_secs(5);
 
-/// A full disk is told although it was told a moment ago that there is little room, so it has a quiet time of its own.
+/// A full disk is a notice of its own also just after the one about little room, so it has its own quiet time.
 const FULL: &str = "disk_low/full";
 
 /// A try that runs: its channel, the notice, and how it ended.

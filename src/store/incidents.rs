@@ -63,7 +63,7 @@ pub struct IncidentRow {
     pub repeat: Option<i64>,
 }
 
-/// How many requests came from an address, and whose they were. 0: nobody's, or no token.
+/// How many requests came from an address, and whose they were. 0: no known person, or no token.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct AddressCount {
     #[diesel(sql_type = BigInt)]
@@ -76,7 +76,7 @@ pub struct AddressCount {
     pub requests: i64,
 }
 
-/// What a person did by a token in some quarters of an hour. 0: nobody, or no token.
+/// What a person did by a token in some quarters of an hour. 0: no known person, or no token.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct UsualSum {
     #[diesel(sql_type = BigInt)]

@@ -331,7 +331,7 @@ impl Store {
         .await
     }
 
-    /// Keeps how the last delivery of a channel ended. Nobody waits for it.
+    /// Keeps how the last delivery of a channel ended, without waiting for the disk.
     pub fn keep_last_delivery_soon(&self, channel_id: i64, last: LastDelivery) {
         self.write_soon(move |tx| {
             let target = notice_channels::table.find(channel_id);

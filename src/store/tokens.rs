@@ -406,7 +406,7 @@ fn check_may_own(owner: &User, new: &NewToken) -> Result<(), WriteFailure> {
     Ok(())
 }
 
-/// Checks that a delegating token can't be used from everywhere: whoever has it can act for each person.
+/// Checks that a delegating token can't be used from everywhere: with it, a program can act for each person.
 pub fn check_tool_networks(networks: Option<&[IpNet]>) -> Result<(), Error> {
     if networks.is_some_and(|networks| networks.iter().all(|network| network.prefix_len() > 0)) {
         return Ok(());

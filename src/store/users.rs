@@ -419,7 +419,7 @@ struct NewUser<'a> {
     username: &'a str,
     role: UserRole,
     status: UserStatus,
-    /// `None`: nobody can sign in with a password.
+    /// `None`: the person can't sign in with a password.
     password_hash: Option<&'a str>,
     must_change: bool,
     by: Actor,

@@ -149,7 +149,7 @@ async fn converse(
     for to in envelope.to() {
         match connection.command(Rcpt::new(to.clone(), Vec::new())).await {
             Ok(_) => {}
-            // Somebody who has left must not keep the others from being told.
+            // An address that exists no more must not keep the mail from the others.
             Err(cause) if cause.is_permanent() && refused.len() + 1 < envelope.to().len() => {
                 refused.push((to.to_string(), cause));
             }

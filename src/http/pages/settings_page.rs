@@ -248,7 +248,7 @@ async fn put_back(
     form.visit.page(&page)
 }
 
-/// Sends a test by a channel for notices. One that fails is told above the list.
+/// Sends a test by a channel for notices. A failure is shown above the list.
 async fn test_channel(
     form: Posted<AdminVisit>,
     id: web::Path<String>,

@@ -2,7 +2,7 @@
 //!
 //! For each token it keeps the last requests that reached a model, and the failures since the last success: a bounded list of
 //! digests and times, at most some 40 KiB a token. Behind a delegating token each person is watched apart, and is slowed but
-//! never paused: a pause would stop everybody behind the token.
+//! never paused: a pause would stop all people behind the token.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;

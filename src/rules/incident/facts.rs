@@ -8,7 +8,7 @@ use crate::rules::incident::activity::{Activity, EndedRequest};
 use crate::rules::incident::window::{TimeSteps, TimeWindow};
 use crate::store::incidents::{IncidentRow, RowSpan};
 
-/// Who sent requests: a person, by an access token or not. 0: nobody is known, or no token.
+/// Who sent requests: a person, by an access token or not. 0: no known person, or no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SenderKey {
     pub user_id: i64,
@@ -16,7 +16,7 @@ pub struct SenderKey {
 }
 
 impl SenderKey {
-    /// Everybody whose credential was wrong or missing.
+    /// Clients whose credential was wrong or missing.
     pub const NOBODY: SenderKey = SenderKey { user_id: 0, token_id: 0 };
     /// All beyond those who are told apart.
     pub const OTHERS: SenderKey = SenderKey { user_id: -1, token_id: -1 };

@@ -1,5 +1,5 @@
-//! What was told of one kind of notice: when something begins it is told once, and further things within the quiet time are told
-//! together at its end. Pure: the states and the time are arguments.
+//! What was sent of one kind of notice: a condition is told once, when it begins, and further ones within the quiet time together
+//! at its end. Pure: the states and the time are arguments.
 
 use std::collections::BTreeSet;
 

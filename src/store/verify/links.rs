@@ -147,7 +147,7 @@ impl<'a> Walk<'a> {
                 match hashes.next_if(|row| row.log_id == log_id) {
                     Some(row) => self.check_row(connection, row, leaf, faults)?,
                     None if *leaf != NO_HASH && log_id > self.receipts.removed_to() => {
-                        // Of rows that follow one another, the first is told.
+                        // Of missing rows that follow one another, the first is reported.
                         if self.gone.is_none_or(|gone| gone.checked_add(1) != Some(log_id)) {
                             let what = "it is missing, and no receipt says that it was removed";
                             faults.tell(format!("row {log_id}"), what);

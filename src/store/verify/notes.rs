@@ -76,7 +76,7 @@ impl Tip {
     }
 }
 
-/// Returns which rows a note says to be older than the chain, whoever has signed it.
+/// Returns which rows a note says to be older than the chain, without a look at its signature.
 fn older_to(note: &str) -> Option<i64> {
     note.lines().find_map(|line| line.strip_prefix("older-to "))?.parse().ok()
 }
@@ -159,7 +159,7 @@ fn check_beside(
     let mut count = 0;
     for (log_id, note) in beside.notes() {
         if !note.contains(&against.origin) || log_id < against.begin {
-            // Whoever changes a note may make it look like these, but can't sign that.
+            // A changed note may look like these, but its signature is wrong.
             if Checkpoint::read(note).is_err() {
                 faults.tell(place(log_id), WRONG_SIGNATURE);
             }

@@ -1,6 +1,6 @@
 //! Acts that say which contents and rows may be missing, and which keys were made.
 //!
-//! An act that somebody added or changed is a fault of its row, so it is believed here: the record does not verify in any case.
+//! An act that was added or changed is a fault of its row, so it is believed here: the record does not verify in any case.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -53,7 +53,7 @@ impl Receipts {
 
     fn add(&mut self, row: ReceiptRow) {
         let detail = String::from_utf8_lossy(row.detail.as_deref().unwrap_or(b"{}"));
-        // It was changed, which is told of its row.
+        // It was changed, which is a fault of its row.
         let Ok(detail) = serde_json::from_str::<serde_json::Value>(&detail) else { return };
         // An act allows nothing to be missing that was written after it. Details of acts that are older than the chain are not
         // covered by it.

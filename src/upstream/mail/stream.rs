@@ -1,6 +1,6 @@
 //! Connections to mail servers: bounded in what is read from them, and encrypted from the first byte where that is wanted.
 //!
-//! They are read a line at a time. The mail library keeps what it has read beyond a line, also when TLS begins: somebody on the way
+//! They are read a line at a time. The mail library keeps what it has read beyond a line, also when TLS begins: an attacker on the way
 //! could send answers in plain text behind the one to STARTTLS, which would then pass for those of the server. So they stay on the
 //! connection, where TLS refuses them.
 

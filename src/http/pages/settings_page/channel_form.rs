@@ -91,7 +91,7 @@ pub fn edit_of(kind: ChannelKind, fields: &FormFields) -> Result<NoticeChannelEd
         host: Some(fields.text("host").to_owned()),
         port: port.map(u32::try_from).transpose().map_err(too_large)?,
         tls: Some(fields.text("tls").to_owned()),
-        // Whoever does not sign in has no password.
+        // Without a user name there is no password.
         password: if username.is_none() { Some(password) } else { password.map(Some) },
         username: Some(username),
         from: Some(fields.text("from").to_owned()),
