@@ -65,6 +65,7 @@ pub fn start(app: &Arc<App>, quotas: AddressQuotas, control: impl Future<Output 
         spawn("the upkeep", Box::pin(run(app.clone(), quotas))),
         spawn("the watch over the disk", Box::pin(watch_disk(app.clone()))),
         spawn("the watch over free space", Box::pin(watch_room(app.clone()))),
+        spawn("the tries to write", Box::pin(try_to_write(app.clone()))),
         spawn("the sums of usage", Box::pin(follow(app.clone()))),
         spawn("the index of words", Box::pin(index(app.clone()))),
         spawn("the chain of the record", Box::pin(chain_of_record::keep_up(app.clone()))),
@@ -125,6 +126,15 @@ async fn watch_room(app: Arc<App>) {
                 warn!(cause = chain(&error), "the disk has free space again, but nothing can be written");
             }
         }
+    }
+}
+
+/// Finds out when the record can be written again after it could not, until it is dropped.
+async fn try_to_write(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(ROOM_LOOK).await;
+        // Whether it can shows in the health of the gateway, and the writer's log says why not.
+        let _ = app.store.try_to_write().await;
     }
 }
 

@@ -64,6 +64,9 @@ const READERS: u32 = 4;
 /// How long an account verb may wait for its turn on the writer.
 const WRITE_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// The watermark that is written to find out whether something can be written.
+const TRIED_TO_WRITE: &str = "tried_to_write";
+
 #[derive(Clone)]
 pub struct Store {
     writer: Arc<RecordWriter>,
@@ -128,6 +131,15 @@ impl Store {
     /// Whether the record can be written.
     pub fn can_write(&self) -> bool {
         self.writer.healthy()
+    }
+
+    /// Writes a row of its own, if the record could not be written lately: whether it can be written again shows in no other way
+    /// while nobody sends a request.
+    pub async fn try_to_write(&self) -> Result<(), Error> {
+        if self.can_write() {
+            return Ok(());
+        }
+        self.write(|tx| Ok(audit::set_watermark(tx.connection, TRIED_TO_WRITE, tx.now.0)?)).await
     }
 
     /// Returns after something could not be written, for one caller at a time.

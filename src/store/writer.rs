@@ -152,7 +152,7 @@ pub struct RecordWriter {
 
 struct State {
     vitals: Vitals,
-    /// The last transaction came to disk.
+    /// The last transaction that had something to write came to disk.
     healthy: AtomicBool,
     /// The thread runs and can be trusted.
     alive: AtomicBool,

@@ -101,6 +101,8 @@ async fn what_is_told_while_nothing_can_be_written_leaves_from_memory_and_is_kep
     scene.mails.until("can't be written").await;
     scene.hook.until("record_unwritable").await;
     assert_eq!(scene.gateway.text_of(UNSENT), "0");
+    // Meanwhile transactions that had nothing to write have succeeded.
+    assert_eq!(scene.gateway.get("/health", None).await.status, 503);
 
     drop(full);
     let answers = async || scene.gateway.post("/v1/chat/completions", Some(&scene.admin), hello()).await.status == 200;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use tokio::sync::mpsc;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::base::clock::{RECORD_CLOCK, SteadyClock, Timestamp};
 use crate::config::settings::Live;
@@ -92,6 +92,8 @@ impl Commits {
             self.answer(batch, Err("an earlier sync failed"));
             return;
         }
+        // While nothing can be written, a transaction that has nothing to write succeeds, and shows nothing.
+        let failed_at = (!self.life.state.healthy.load(Ordering::Relaxed)).then(|| self.changes());
         let (clock, stepped_back) = self.clock.read_again();
         let now = RECORD_CLOCK.now().max(self.last);
         let times = Times { clock: clock.started_with(), now, stepped_back };
@@ -106,7 +108,10 @@ impl Commits {
         });
         match result {
             Ok(()) => {
-                self.life.state.healthy.store(true, Ordering::Relaxed);
+                if failed_at.is_some_and(|before| self.changes() != before) {
+                    info!("the record can be written again");
+                    self.life.state.healthy.store(true, Ordering::Relaxed);
+                }
                 self.life.state.written.fetch_add((batch.entries.len() + batch.afters.len()) as u64, Ordering::Relaxed);
                 self.answer(batch, Ok(()));
                 self.checkpoint(besides);
@@ -141,6 +146,12 @@ impl Commits {
             written.and_then(|()| self.connection.batch_execute("COMMIT").map_err(|cause| Undone::of("sync", &cause)));
         self.unsure = result.is_err();
         result
+    }
+
+    /// Returns how many rows this connection has changed so far.
+    fn changes(&mut self) -> i64 {
+        let changes = diesel::select(diesel::dsl::sql::<diesel::sql_types::BigInt>("total_changes()"));
+        changes.get_result(&mut self.connection).unwrap_or_default()
     }
 
     /// Reads the snapshots that a commit has changed.
@@ -204,8 +215,9 @@ impl Commits {
     fn failed(&self, undone: Undone, batch: Batch) {
         let cause = match undone {
             Undone::Later(cause) => {
-                error!(cause, "nothing can be recorded");
-                self.life.state.healthy.store(false, Ordering::Relaxed);
+                if self.life.state.healthy.swap(false, Ordering::Relaxed) {
+                    error!(cause, "nothing can be recorded");
+                }
                 self.life.state.failed.notify_one();
                 cause
             }
