@@ -51,9 +51,9 @@ class Team:
         return self.admin(200, "GET", "/api/v1/audit?limit=1")["newest"]
 
     def rows(self, after, kind="request"):
-        """Returns the rows that came after a number, the oldest first."""
+        """Returns the rows that came after a number, the oldest first, without requests that still run."""
         rows = self.admin(200, "GET", f"/api/v1/audit?kind={kind}&limit=100")["items"]
-        return [row for row in reversed(rows) if row["log_id"] > after]
+        return [row for row in reversed(rows) if row["log_id"] > after and (kind != "request" or "outcome" in row)]
 
     def queue(self, model):
         """Returns the requests for a model that wait or run."""
