@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -33,7 +33,7 @@ enum Door {
     Open,
     /// Connections are refused.
     Shut,
-    /// Connections are accepted and never answered.
+    /// Requests are taken and not answered.
     Hung,
 }
 
@@ -146,6 +146,9 @@ impl Seen {
 /// Paths that change models.
 const CHANGES: [&str; 5] = ["/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete"];
 
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 128;
+
 /// The path of uploaded files, before their digest.
 const BLOBS: &str = "/api/blobs/";
 
@@ -192,11 +195,24 @@ struct Shared {
 }
 
 impl Shared {
+    async fn until_it_works(&self) {
+        self.door.subscribe().wait_for(|door| *door != Door::Hung).await.unwrap();
+    }
+
     fn change<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {
         let result = change(&mut self.seen.lock().unwrap());
         self.changes.send_modify(|count| *count += 1);
         result
     }
+}
+
+/// A socket at this address, which it shares with others that are made here.
+fn bound(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
 }
 
 impl FakeOllama {
@@ -205,45 +221,39 @@ impl FakeOllama {
     }
 
     pub fn start_on(address: &str) -> Self {
-        let listener = std::net::TcpListener::bind(address).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let socket = bound(address.parse().unwrap());
+        let address = socket.local_addr().unwrap();
+        // It never listens, so that nobody else takes the port while nothing else does.
+        let keeper = bound(address);
+        let mut listener = {
+            let _guard = runtime.enter();
+            socket.listen(BACKLOG).unwrap()
+        };
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (changes, changed) = watch::channel(0);
         let gate = Arc::new(Semaphore::new(0));
         let door = watch::Sender::new(Door::Open);
         let shared = Arc::new(Shared { seen: seen.clone(), changes, gate: gate.clone(), door: door.clone() });
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let _keeper = keeper;
             runtime.block_on(async move {
-                let mut listener = TcpListener::from_std(listener).unwrap();
                 let mut door = shared.door.subscribe();
                 let mut connections = JoinSet::new();
                 loop {
-                    let state = *door.borrow_and_update();
-                    if state == Door::Shut {
-                        drop(listener);
-                        // Bound, so that nobody else takes the port, but not listening.
-                        let socket = TcpSocket::new_v4().unwrap();
-                        socket.set_reuseaddr(true).unwrap();
-                        socket.bind(address).unwrap();
+                    if *door.borrow_and_update() == Door::Shut {
+                        // First the old ones: where a new one is refused, an old one must take no request.
                         connections.shutdown().await;
+                        drop(listener);
                         door.wait_for(|door| *door != Door::Shut).await.unwrap();
-                        listener = socket.listen(128).unwrap();
+                        listener = bound(address).listen(BACKLOG).unwrap();
                         continue;
                     }
                     tokio::select! {
                         accepted = listener.accept() => {
                             let (stream, _) = accepted.unwrap();
                             stream.set_nodelay(true).unwrap();
-                            if state == Door::Hung {
-                                connections.spawn(async move {
-                                    let _stream = stream;
-                                    std::future::pending().await
-                                });
-                            } else {
-                                connections.spawn(serve(stream, shared.clone()));
-                            }
+                            connections.spawn(serve(stream, shared.clone()));
                         }
                         changed = door.changed() => changed.unwrap(),
                     }
@@ -336,6 +346,7 @@ impl FakeOllama {
 async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
     let mut buffer = Vec::new();
     while let Some((head, body)) = read_request(&mut stream, &mut buffer).await {
+        shared.until_it_works().await;
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
         let credential = head.lines().filter_map(|line| line.split_once(": "));
         let credential = credential.filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
