@@ -47,7 +47,7 @@ pub struct NoticeChannelWish {
     /// For mail: `starttls` by default.
     #[schema(value_type = Option<MailTls>, example = json!(null))]
     pub tls: Option<String>,
-    /// For mail: who signs in at the server; by default nobody does.
+    /// For mail: the user name for authentication at the server; by default none.
     #[schema(max_length = 254, example = json!(null))]
     pub username: Option<String>,
     /// For mail: never shown. Needs TLS.

@@ -118,6 +118,9 @@ const PASSES_MAX: u32 = 8;
 /// A flow is owed so many usual requests at most, for its weight, and owes so many of its own, beside the affinity.
 const REQUESTS_OWED_MAX: f64 = 8.0;
 
+/// The same of the longest requests, if that is more: a flow of short requests is owed its part of a long one until it has had it.
+const LONGEST_OWED_MAX: f64 = 2.0;
+
 pub struct QueueCore {
     upstreams: Vec<SlotState>,
     flows: BTreeMap<Key, Flow>,

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::model::catalog::UpstreamId;
 use crate::model::rights::Class;
-use crate::rules::queue::core::{Key, QueueCore, REQUESTS_OWED_MAX, Running, SlotRequest, Ticket, Waiting};
+use crate::rules::queue::core::{
+    Key, LONGEST_OWED_MAX, QueueCore, REQUESTS_OWED_MAX, Running, SlotRequest, Ticket, Waiting,
+};
 use crate::rules::queue::share::{SlotClaim, divide};
 
 /// The part of a flow that could have used a slot when it was given away, or came to wait for it later.
@@ -215,7 +217,8 @@ impl QueueCore {
     /// Returns the limit of what a flow is owed for its weight, in seconds: far more than flows differ by where all slots are
     /// alike.
     pub fn level_max(&self) -> f64 {
-        self.bounds.affinity.as_secs_f64() + REQUESTS_OWED_MAX * self.history.service()
+        let usual = REQUESTS_OWED_MAX * self.history.service();
+        self.bounds.affinity.as_secs_f64() + usual.max(LONGEST_OWED_MAX * self.history.longest())
     }
 
     /// Forgets the flows that are away and last used a slot that is free. To be called when no waiting request can run.

@@ -518,6 +518,50 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(prop_oneof![4 => enter, 4 => end, 1 => pass], 1..200)
 }
 
+/// Lets two people always have three requests waiting. `parts`: of the slot. Returns how far what they had comes apart, each
+/// divided by its part.
+fn apart(house: &mut House, requests: [&SlotRequest; 2], parts: [f64; 2], works: [f64; 2], answers: usize) -> f64 {
+    let send = |house: &mut House, who: usize| {
+        house.enter(SlotRequest { person: who as i64, ..requests[who].clone() }, works[who]);
+    };
+    for _ in 0..3 {
+        send(house, 0);
+        send(house, 1);
+    }
+    let (mut had, mut least, mut most) = ([0.0; 2], 0.0f64, 0.0f64);
+    for _ in 0..answers {
+        let Ended { person, work, .. } = house.end_next();
+        had[person as usize] += work / parts[person as usize];
+        send(house, person as usize);
+        (least, most) = (least.min(had[0] - had[1]), most.max(had[0] - had[1]));
+    }
+    most - least
+}
+
+/// While a long request is made up for, so many short ones are answered that the mean forgets it.
+#[test]
+fn short_requests_get_their_share_beside_long_ones() {
+    let person = asking(0);
+    let batch = SlotRequest { class: Class::Batch, ..asking(0) };
+    for (short, long) in [(0.1, 3.4), (0.1, 60.0), (2.0, 30.0)] {
+        let mut house = House::new(&[slots(1)], bounds());
+        let widest = apart(&mut house, [&person, &person], [0.5, 0.5], [short, long], 5000);
+        assert!(widest <= (short + long) / 0.5 + 1e-6, "two people, {short} s and {long} s: {widest}");
+
+        for share in [0.05, 0.19, 0.4] {
+            let parts = [1.0 - share, share];
+            for works in [[short, long], [long, short]] {
+                let mut house = House::new(&[slots(1)], QueueBounds { batch_share: share, ..bounds() });
+                let widest = apart(&mut house, [&person, &batch], parts, works, 5000);
+                // What a new class earns first, as it is guessed at most.
+                let first = (1.0 / share - 1.0 / (1.0 - share)) * long.max(5.0);
+                let bound = works[0] / parts[0] + works[1] / parts[1] + first;
+                assert!(widest <= bound + 1e-6, "batch has {share}, {works:?} s: {widest} of {bound}");
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn no_slot_is_idle_while_somebody_waits_for_it_and_every_place_is_returned(steps in steps()) {
