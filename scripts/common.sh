@@ -86,7 +86,8 @@ install_debian() {
     local as_root=()
     [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
     say "installing $*"
-    { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$@"; } ||
+    { "${as_root[@]}" apt-get update -qq -o Acquire::Retries=3 &&
+        "${as_root[@]}" apt-get install -y -qq -o Acquire::Retries=3 --no-install-recommends "$@"; } ||
         { say "please install: $*"; return 1; }
 }
 

@@ -94,7 +94,7 @@ build() {
     # Go compiles none of the files for Intel's AMX, so `native` must not promise them.
     local flags="-O3 -march=native -U__AMX_INT8__ -w -I$HOME_DIR/include"
     CGO_ENABLED=1 CGO_CFLAGS=$flags CGO_CXXFLAGS=$flags GOBIN=$HOME_DIR/bin \
-        slowly build nice go install -v \
+        slowly build thrice nice go install -v \
         -ldflags "-X github.com/ollama/ollama/version.Version=$VERSION" \
         "github.com/ollama/ollama@v$VERSION"
 }
@@ -106,7 +106,7 @@ fetch_headers() {
     slowly headers fetch_packages "$download"
     for package in "$download"/*.deb; do dpkg -x "$package" "$download/unpacked"; done
     cp -R "$download"/unpacked/usr/include/{nlohmann,stb} "$include/"
-    miniaudio=$(cd "$download" && go mod download -json github.com/gen2brain/malgo@v0.11.24 |
+    miniaudio=$(cd "$download" && thrice go mod download -json github.com/gen2brain/malgo@v0.11.24 |
         sed -n 's/^\t"Dir": "\(.*\)",\{0,1\}$/\1/p')
     install -m 644 "$miniaudio/miniaudio.h" "$include/miniaudio/"
     rm -rf "$download"
@@ -115,8 +115,11 @@ fetch_headers() {
 fetch_packages() {
     cd "$1"
     local packages=(nlohmann-json3-dev libstb-dev)
-    apt-get download "${packages[@]}" || { apt-get update && apt-get download "${packages[@]}"; }
+    thrice apt-get download "${packages[@]}" || { apt-get update && thrice apt-get download "${packages[@]}"; }
 }
+
+# Runs what downloads, which may fail once. Go keeps what it has.
+thrice() { "$@" || { sleep 5; "$@"; } || { sleep 20; "$@"; }; }
 
 # --- the model ------------------------------------------------------------------------------
 
