@@ -130,7 +130,7 @@ fn is_encoded(text: &str) -> bool {
 fn no_such_person(header: &str, unknown: UnknownPerson) -> Error {
     let help = match unknown {
         UnknownPerson::Refused => "an admin of the gateway can help",
-        UnknownPerson::Pending => "somebody new is registered, and waits for an admin of the gateway to approve them",
+        UnknownPerson::Pending => "an account is made for each new person, and an admin of the gateway must approve it",
     };
     Error::forbidden(format!("the person in the header `{header}` has no account here that can be used; {help}"))
 }

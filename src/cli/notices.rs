@@ -69,7 +69,7 @@ pub enum NoticesCommand {
         /// For mail: ask for a new password
         #[arg(long, conflicts_with = "no_password")]
         password: bool,
-        /// For mail: sign nobody in
+        /// For mail: use the server without authentication
         #[arg(long, conflicts_with = "username")]
         no_password: bool,
         /// Print the channel as one JSON object

@@ -357,7 +357,7 @@ fn print_users(users: &[Value]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns where somebody who waits came from, as in `192.168.1.7, by Open WebUI`.
+/// Returns where a pending user came from, as in `192.168.1.7, by Open WebUI`.
 fn registered_from(user: &Value) -> String {
     let by = maybe(user, "registered_by").map(|token| format!("by {}", visible(&token)));
     maybe(user, "registered_from").into_iter().chain(by).collect::<Vec<_>>().join(", ")

@@ -22,7 +22,7 @@ use crate::store::verify::{VerifyProgress, VerifySummary, VerifyWish, verify};
 #[command(
     after_help = "Exit code 0: all of it is as it was written. 1: something is not; each line names the place and what is \
     wrong there, the first 20 of them. 2: it can't be read.\n\nIt changes nothing, needs no gateway, and works while one runs. \
-    Without a checkpoint that was kept on another machine, it can't find out that somebody who owns this host wrote the whole \
+    Without a checkpoint that was kept on another machine, it can't find out that the owner of this host wrote the whole \
     record anew: docs/chain.md says what to keep.\n\nExamples:\n  \
     lan-gateway verify --checkpoint /mnt/safe/checkpoints.txt\n  \
     lan-gateway verify /mnt/nas/lan-gateway-2026-11-29.db"

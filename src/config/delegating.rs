@@ -59,8 +59,7 @@ impl DelegatingSection {
             background_tasks: reader.key(
                 "delegating.background_tasks",
                 "[\"title_generation\", \"tags_generation\", \"follow_up_generation\", \"emoji_generation\", \"memory_review\"]",
-                "Values of `task_header` that mark background tasks, which nobody waits for. They are counted apart, see \
-                 `tasks_per_minute`.",
+                "Values of `task_header` that mark background tasks. They are counted apart, see `tasks_per_minute`.",
                 list(task),
             ),
         }

@@ -159,7 +159,7 @@ pub struct NoticeChannelPatch {
     port: Option<u32>,
     #[schema(value_type = Option<MailTls>, example = json!(null))]
     tls: Option<String>,
-    /// For mail: null signs nobody in; then `password` must be null, too.
+    /// For mail: null turns authentication off; then `password` must be null, too.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, max_length = 254)]
     username: Option<Option<String>>,

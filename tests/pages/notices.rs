@@ -26,7 +26,7 @@ async fn a_webhook_is_added_after_the_password_and_its_url_is_never_shown() {
     let browser = Browser::of_admin(&gateway).await;
     let mut browser = forget_proof(&mut gateway, &browser);
     let hook = WebhookSink::start();
-    browser.get(LIST).await.says("Nobody is told yet.");
+    browser.get(LIST).await.says("No notices are sent yet.");
     browser.get("/admin/settings/notices/new?kind=webhook").await.says("Your own password");
     let url = hook.url("/canary-path");
     let fields = [&[("kind", "webhook"), ("name", "<ops>"), ("url", &url), ("on", "yes")][..], &KINDS].concat();
@@ -58,7 +58,7 @@ async fn a_webhook_is_added_after_the_password_and_its_url_is_never_shown() {
     page.says("ops was saved.");
     page.says("off");
     browser.get(&format!("{LIST}/{id}/remove")).await.says("Nobody is told by it any more");
-    browser.submit(&format!("{LIST}/{id}/remove"), &[]).await.says("Nobody is told yet.");
+    browser.submit(&format!("{LIST}/{id}/remove"), &[]).await.says("No notices are sent yet.");
 }
 
 #[actix_web::test]
