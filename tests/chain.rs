@@ -138,7 +138,8 @@ async fn a_record_in_use_a_killed_one_and_a_backup_verify() {
         assert_eq!(gateway.post("/v1/chat/completions", Some(&admin), hello()).await.status, 200);
     }
     let checkpoints = gateway.data_dir().join("checkpoints.txt");
-    until("there is a checkpoint", async || checkpoints.exists()).await;
+    let is_whole = |text: String| text.contains("\n— lan-gateway ") && text.ends_with('\n');
+    until("there is a checkpoint", async || std::fs::read_to_string(&checkpoints).is_ok_and(is_whole)).await;
     let (made, said) = gateway.command(&["backup", backup.to_str().unwrap()], "");
     assert!(made, "{said}");
     let note = std::fs::read_to_string(&checkpoints).unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::fake_ollama::FakeOllama;
-use crate::support::gateway::{ADMIN_PASSWORD, Answer, PASSWORD, TestGateway, hello};
+use crate::support::gateway::{ADMIN_PASSWORD, Answer, PASSWORD, TestGateway, client_from, hello};
 
 #[actix_web::test]
 async fn the_first_admin_opens_nothing_before_the_password_is_changed() {
@@ -440,9 +440,8 @@ async fn wrong_passwords_come_ever_more_slowly_until_the_host_unlocks() {
 
 /// A registration from `source`, an address of 127.0.0.0/8.
 async fn register_from(gateway: &TestGateway, source: &str, name: &str) -> (u16, Option<String>) {
-    let client = awc::Client::builder().local_address(source.parse().unwrap()).finish();
     let body = json!({ "email": format!("{name}@example.org"), "password": PASSWORD }).to_string();
-    let answer = client.post(format!("{}/api/v1/register", gateway.url)).send_body(body).await.unwrap();
+    let answer = client_from(source).post(format!("{}/api/v1/register", gateway.url)).send_body(body).await.unwrap();
     let wait = answer.headers().get("retry-after").map(|wait| wait.to_str().unwrap().to_owned());
     (answer.status().as_u16(), wait)
 }

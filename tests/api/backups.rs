@@ -13,7 +13,7 @@ use diesel::prelude::*;
 use serde_json::{Value, json};
 
 use crate::support::browser::Browser;
-use crate::support::eventually::until;
+use crate::support::eventually::{eventually, until};
 use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{ADMIN_PASSWORD, PASSWORD, TestGateway, binary, command, hello, hello_stream};
 
@@ -357,6 +357,15 @@ async fn root_leaves_no_file_that_the_services_user_cannot_use() {
     assert_eq!(strangers(&folder), [""; 0].map(PathBuf::from));
 }
 
+/// Waits until the gateway knows `file` as the newest. Returns what it tells of it.
+async fn newest_known(gateway: &TestGateway, admin: &str, file: &str) -> Value {
+    eventually("it knows the newest", async || {
+        let last = gateway.get("/api/v1/host", Some(admin)).await.json()["last_backup"].take();
+        (last["file"] == file).then_some(last)
+    })
+    .await
+}
+
 #[actix_web::test]
 async fn scheduled_backups_are_made_told_and_only_the_newest_are_kept() {
     let places = tempfile::tempdir().unwrap();
@@ -387,8 +396,7 @@ async fn scheduled_backups_are_made_told_and_only_the_newest_are_kept() {
     let file = places.path().join(&now[1]);
     let (good, text) = gateway.command(&["restore", "--check", file.to_str().unwrap()], "");
     assert!(good, "{text}");
-    let last = gateway.get("/api/v1/host", Some(&admin)).await.json()["last_backup"].clone();
-    assert_eq!(last["file"], now[1].as_str(), "{last}");
+    let last = newest_known(&gateway, &admin, &now[1]).await;
     assert_eq!(last["bytes"], std::fs::metadata(&file).unwrap().len());
     assert_eq!(gateway.detail_of("backup_made")["scheduled"], true);
     // The next is due in an hour, also after a restart.
@@ -396,10 +404,7 @@ async fn scheduled_backups_are_made_told_and_only_the_newest_are_kept() {
     assert_eq!(gateway.wait(20).await, Some(0));
     gateway.restart();
     let admin = gateway.admin().await;
-    until("it knows the newest", async || {
-        gateway.get("/api/v1/host", Some(&admin)).await.json()["last_backup"]["file"] == now[1].as_str()
-    })
-    .await;
+    newest_known(&gateway, &admin, &now[1]).await;
     assert_eq!(names(places.path()).len(), 2 + stay.len());
 }
 
@@ -415,7 +420,7 @@ async fn a_scheduled_backup_that_fails_is_told_with_its_cause() {
         let late = view["warnings"].as_array().unwrap().iter().find(|one| one["code"] == "backup_late")?.clone();
         Some((late["message"].as_str().unwrap().to_owned(), view["last_backup"].clone()))
     };
-    let (message, last) = crate::support::eventually::eventually("it is told", late).await;
+    let (message, last) = eventually("it is told", late).await;
 
     assert!(message.contains("failed") && message.contains("not-mounted"), "{message}");
     assert_eq!(last, Value::Null);

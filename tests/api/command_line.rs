@@ -597,13 +597,17 @@ async fn an_export_that_breaks_off_has_no_receipt_and_says_so() {
 async fn a_command_that_takes_nothing_of_an_export_loses_its_connection() {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
-    let fake = FakeOllama::start();
-    let settings = [("LIMITS__PROMPT_BYTES_MAX", "16777216"), ("ANSWERS__ANSWER_SECONDS_MAX", "2")];
-    let gateway = TestGateway::start_with(&fake.url(), &settings);
+    let (folder, fake) = (tempfile::tempdir().unwrap(), FakeOllama::start());
+    let start = |settings: &[(&str, &str)]| TestGateway::start_in(folder.path(), &fake.url(), settings);
+    let mut gateway = start(&[("LIMITS__PROMPT_BYTES_MAX", "16777216")]);
     let admin = gateway.admin().await;
     let mut body = hello();
     body["messages"][0]["content"] = json!("x".repeat(4 << 20));
     assert_eq!(gateway.post("/v1/chat/completions", Some(&admin), body).await.status, 200);
+    gateway.signal("TERM");
+    gateway.wait(40).await;
+    // As long as an answer may take, a reader may take nothing of an export.
+    let gateway = start(&[("ANSWERS__ANSWER_SECONDS_MAX", "2")]);
     let answer_to = |head: &str, body: &str| {
         let mut stream = UnixStream::connect(gateway.data_dir().join("control.sock")).unwrap();
         let length = body.len();

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::browser::Browser;
-use crate::support::eventually::{eventually, until, within};
+use crate::support::eventually::{eventually, until};
 use crate::support::fake_ollama::FakeOllama;
 use crate::support::gateway::{PASSWORD, TestGateway, hello};
 
@@ -103,7 +102,7 @@ async fn serves_again(gateway: &TestGateway, token: &str) {
         let answer = gateway.post("/v1/chat/completions", Some(token), hello()).await;
         (answer.status == 200).then_some(())
     };
-    within(Duration::from_secs(5), "it answers again", ask).await;
+    eventually("it answers again", ask).await;
 }
 
 fn assert_whole(gateway: &TestGateway, path: &Path) {

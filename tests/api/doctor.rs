@@ -437,7 +437,8 @@ fn slots_that_do_not_fit_this_host_s_ollama_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let ollama = folder.path().join("ollama");
     std::fs::copy("/bin/sleep", &ollama).unwrap();
-    let script = format!("OLLAMA_NUM_PARALLEL=4 {} 60 & exec {} doctor", ollama.display(), binary());
+    let is_there = "until [ \"$(cat /proc/$!/comm)\" = ollama ]; do sleep 0.01; done";
+    let script = format!("OLLAMA_NUM_PARALLEL=4 {} 60 & {is_there}; exec {} doctor", ollama.display(), binary());
     let Some(mut command) = in_a_namespace(&script) else {
         eprintln!("skipped: no process namespace can be made here");
         return;

@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use awc::Client;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::fake_ollama::{FakeOllama, Script, Step, text};
-use crate::support::gateway::{Answer, TestGateway};
+use crate::support::gateway::{Answer, TestGateway, client_without_timeout};
 
 /// The form of an error body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +154,7 @@ fn sent_soon(gateway: &TestGateway, path: &str, bearer: &str, body: Value) {
     let (url, bearer) = (format!("{}{path}", gateway.url), bearer.to_owned());
     actix_web::rt::spawn(async move {
         // It ends with the gateway.
-        let _ = Client::default().post(url).bearer_auth(bearer).send_json(&body).await;
+        let _ = client_without_timeout().post(url).bearer_auth(bearer).send_json(&body).await;
     });
 }
 
@@ -233,9 +232,10 @@ async fn limits_and_full_queues_say_when_to_try_again_in_each_envelope() {
 #[actix_web::test]
 async fn what_becomes_of_the_model_server_is_told_in_each_envelope() {
     let fake = FakeOllama::start();
-    let patience = [("OLLAMA__FIRST_BYTE_SECONDS_MAX", "1"), ("OLLAMA__SLOTS", "16")];
-    let gateway = TestGateway::start_with(&fake.url(), &[&LIFTED[..], &patience[..]].concat());
-    let admin = gateway.admin().await;
+    let impatience = [("OLLAMA__FIRST_BYTE_SECONDS_MAX", "1"), ("OLLAMA__SLOTS", "16")];
+    let gateway = TestGateway::start_with(&fake.url(), &LIFTED);
+    let impatient = TestGateway::start_with(&fake.url(), &[&LIFTED[..], &impatience[..]].concat());
+    let (admin, other) = (gateway.admin().await, impatient.admin().await);
 
     for face in &FACES {
         fake.next(Script::status(500, r#"{"error":"out of memory"}"#));
@@ -245,7 +245,7 @@ async fn what_becomes_of_the_model_server_is_told_in_each_envelope() {
     }
     // All at once, since each takes a second.
     FACES.iter().for_each(|_| fake.next(Script { before: vec![Step::Wait], ..Script::hello() }));
-    let slow = FACES.iter().map(|face| gateway.post(face.path, Some(&admin), (face.body)()));
+    let slow = FACES.iter().map(|face| impatient.post(face.path, Some(&other), (face.body)()));
     for (face, answer) in FACES.iter().zip(join_all(slow).await) {
         face.check(&answer, 504, "upstream_timeout");
     }

@@ -1,16 +1,14 @@
 //! Guessing passwords, and what it does to those who know theirs.
 
-use awc::Client;
 use serde_json::json;
 
 use crate::support::fake_ollama::FakeOllama;
-use crate::support::gateway::{PASSWORD, TestGateway, client, hello};
+use crate::support::gateway::{PASSWORD, TestGateway, client, client_from, hello};
 
 /// One try at `username` from `source`, an address of 127.0.0.0/8.
 async fn sign_in(gateway: &TestGateway, source: &str, username: &str, password: &str) -> u16 {
-    let client = Client::builder().local_address(source.parse().unwrap()).finish();
     let body = json!({ "username": username, "password": password }).to_string();
-    client.post(format!("{}/auth/token", gateway.url)).send_body(body).await.unwrap().status().as_u16()
+    client_from(source).post(format!("{}/auth/token", gateway.url)).send_body(body).await.unwrap().status().as_u16()
 }
 
 /// `count` wrong passwords, each from an address of its own: how many were compared, the others being turned away.

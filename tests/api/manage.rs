@@ -359,11 +359,11 @@ async fn a_change_ends_with_its_access_and_with_an_admin_s_word() {
 }
 
 #[actix_web::test]
-async fn only_so_many_changes_run_at_once_and_a_silent_one_ends() {
-    let stage = stage(&[("MODELS__CHANGES_MAX", "1"), ("MODELS__CHANGE_IDLE_SECONDS_MAX", "1")]).await;
+async fn only_so_many_changes_run_at_once() {
+    let stage = stage(&[("MODELS__CHANGES_MAX", "1")]).await;
     stage.fake.next(Script::of(vec![Step::Send(b"{\"status\":\"a\"}\n{\"status\":\"b\"}\n".to_vec()), Step::Wait]));
     let body = json!({ "model": "m" }).to_string().into_bytes();
-    let mut answer = stage.gateway.open("POST", "/api/pull", Some(&stage.token), body).await;
+    let answer = stage.gateway.open("POST", "/api/pull", Some(&stage.token), body).await;
     assert_eq!(answer.status(), 200);
 
     let second = stage.post("/api/pull", json!({ "model": "n" })).await;
@@ -371,13 +371,25 @@ async fn only_so_many_changes_run_at_once_and_a_silent_one_ends() {
     assert!(second.json()["error"].as_str().unwrap().contains("models.changes_max"));
     assert_eq!(second.header("retry-after"), Some("30"));
 
+    drop(answer);
+    until("it has ended", async || stage.ended().await.len() == 1).await;
+    assert_eq!(stage.post("/api/pull", json!({ "model": "n" })).await.status, 200, "the place is free again");
+}
+
+#[actix_web::test]
+async fn a_silent_change_ends_and_frees_its_place() {
+    let stage = stage(&[("MODELS__CHANGES_MAX", "1"), ("MODELS__CHANGE_IDLE_SECONDS_MAX", "1")]).await;
+    stage.fake.next(Script::of(vec![Step::Send(b"{\"status\":\"a\"}\n{\"status\":\"b\"}\n".to_vec()), Step::Wait]));
+    let body = json!({ "model": "m" }).to_string().into_bytes();
+    let mut answer = stage.gateway.open("POST", "/api/pull", Some(&stage.token), body).await;
+    assert_eq!(answer.status(), 200);
+
     let told = tokio::time::timeout(Duration::from_secs(20), answer.body()).await.expect("it ends").unwrap();
     let last: Value =
         serde_json::from_slice(told.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap()).unwrap();
     assert!(last["error"].as_str().unwrap().contains("no progress for 1 s"), "{last}");
     assert_eq!(stage.ended().await[0]["reason"], "upstream_timeout");
-    // The place is free again.
-    assert_eq!(stage.post("/api/pull", json!({ "model": "n" })).await.status, 200);
+    assert_eq!(stage.post("/api/pull", json!({ "model": "n" })).await.status, 200, "the place is free again");
 }
 
 #[actix_web::test]

@@ -4,12 +4,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use awc::Client;
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
 use crate::support::fake_ollama::{FakeOllama, Script, Step};
-use crate::support::gateway::{Answer, PASSWORD, TestGateway, hello};
+use crate::support::gateway::{Answer, PASSWORD, TestGateway, client_from, hello};
 
 const MIB: usize = 1 << 20;
 const CHAT: &str = "/v1/chat/completions";
@@ -65,8 +64,13 @@ fn resident_mib(gateway: &TestGateway) -> usize {
 }
 
 async fn post_from(gateway: &TestGateway, source: &str, path: &str, body: Value) -> u16 {
-    let client = Client::builder().timeout(Duration::from_secs(60)).local_address(source.parse().unwrap()).finish();
-    client.post(format!("{}{path}", gateway.url)).send_body(body.to_string()).await.unwrap().status().as_u16()
+    client_from(source)
+        .post(format!("{}{path}", gateway.url))
+        .send_body(body.to_string())
+        .await
+        .unwrap()
+        .status()
+        .as_u16()
 }
 
 /// A chat of about so many bytes.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use awc::Client;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use lan_gateway::dialect::DIALECTS;
@@ -10,7 +9,7 @@ use lan_gateway::http::ROUTES;
 use serde_json::{Value, json};
 
 use crate::support::fake_ollama::FakeOllama;
-use crate::support::gateway::{ADMIN_PASSWORD, PASSWORD, TestGateway, hello};
+use crate::support::gateway::{ADMIN_PASSWORD, PASSWORD, TestGateway, client_from, hello};
 
 const MATRIX: &str = include_str!("role_matrix.txt");
 
@@ -302,10 +301,10 @@ impl Stage {
             assert!(!filled.contains("{") || filled.starts_with('{'), "a word is not known: {filled}");
             filled
         };
-        let client = Client::builder().local_address(source.parse().unwrap()).disable_redirects().finish();
         let url = format!("{}{}", self.gateway.url, fill(&line.sent));
-        let mut request =
-            client.request(method.parse().unwrap(), url).insert_header(("content-type", "application/json"));
+        let mut request = client_from(source)
+            .request(method.parse().unwrap(), url)
+            .insert_header(("content-type", "application/json"));
         if let Some(person) = caller.acts_for {
             request = request.insert_header(("x-openwebui-user-email", person));
         }

@@ -1,15 +1,14 @@
 //! An upstream that dies, stalls or lies: a clear error, never a false end mark, always a row.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::fake_ollama::{FakeOllama, Script, Step, done, text};
 use crate::support::gateway::{TestGateway, hello, hello_stream};
 
-const LIFTED: [(&str, &str); 3] = [
-    ("LIMITS__REQUESTS_PER_MINUTE", "10000"),
-    ("LIMITS__REQUESTS_PER_MINUTE_TOTAL", "10000"),
-    ("OLLAMA__IDLE_SECONDS_MAX", "1"),
-];
+const LIFTED: [(&str, &str); 2] =
+    [("LIMITS__REQUESTS_PER_MINUTE", "10000"), ("LIMITS__REQUESTS_PER_MINUTE_TOTAL", "10000")];
 
 fn send(bytes: &[u8]) -> Step {
     Step::Send(bytes.to_vec())
@@ -17,23 +16,32 @@ fn send(bytes: &[u8]) -> Step {
 
 #[actix_web::test]
 async fn an_answer_that_breaks_off_is_an_error_with_its_text_on_record() {
-    let fake = FakeOllama::start();
-    let gateway = TestGateway::start_with(&fake.url(), &LIFTED);
-    let admin = gateway.admin().await;
-    let stall = Step::Sleep(std::time::Duration::from_secs(20));
     let cases = [
         ("garbage", vec![text("ab"), send(b"this is not JSON\n")], "upstream_error", 502),
         ("an error line", vec![text("ab"), send(b"{\"error\":\"an error was encountered\"}\n")], "upstream_error", 502),
         ("no end mark", vec![text("ab")], "upstream_error", 502),
         ("half a line", vec![text("ab"), send(b"{\"model\":\"fake\",\"mess")], "upstream_error", 502),
         ("a cut connection", vec![text("ab"), Step::Die], "upstream_error", 502),
-        ("a stall", vec![text("ab"), stall, done("stop")], "upstream_timeout", 504),
     ];
+    assert_errors(&LIFTED, &cases).await;
+}
 
+#[actix_web::test]
+async fn an_answer_that_stalls_is_an_error_with_its_text_on_record() {
+    let stall = Step::Sleep(Duration::from_secs(20));
+    let impatient = [&LIFTED[..], &[("OLLAMA__IDLE_SECONDS_MAX", "1")]].concat();
+    assert_errors(&impatient, &[("a stall", vec![text("ab"), stall, done("stop")], "upstream_timeout", 504)]).await;
+}
+
+/// Asserts that an answer of such steps is such an error, in every form.
+async fn assert_errors(settings: &[(&str, &str)], cases: &[(&str, Vec<Step>, &str, u16)]) {
+    let fake = FakeOllama::start();
+    let gateway = TestGateway::start_with(&fake.url(), settings);
+    let admin = gateway.admin().await;
     for (name, steps, code, status) in cases {
         fake.next(Script::of(steps.clone()));
         let whole = gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
-        assert_eq!((whole.status, &whole.json()["error"]["code"]), (status, &json!(code)), "{name}");
+        assert_eq!((whole.status, &whole.json()["error"]["code"]), (*status, &json!(code)), "{name}");
         let row = gateway.newest_outcome(&admin, "failed").await;
         assert_eq!((&row["reason"], &row["status"]), (&json!(code), &json!(status)), "{name}");
 
@@ -128,16 +136,17 @@ async fn the_gateway_serves_sign_in_while_ollama_is_down() {
 #[actix_web::test]
 async fn no_answer_runs_for_ever() {
     let fake = FakeOllama::start();
-    let settings = [LIFTED[0], LIFTED[1], ("ANSWERS__ANSWER_SECONDS_MAX", "1"), ("ANSWERS__ANSWER_BYTES_MAX", "2000")];
-    let gateway = TestGateway::start_with(&fake.url(), &settings);
-    let admin = gateway.admin().await;
-    let drip: Vec<Step> =
-        (0..100).flat_map(|_| [text("x"), Step::Sleep(std::time::Duration::from_millis(50))]).collect();
+    let drip = (0..100).flat_map(|_| [text("x"), Step::Sleep(Duration::from_millis(50))]).collect();
+    let cases = [
+        (("ANSWERS__ANSWER_SECONDS_MAX", "1"), drip, (504, "upstream_timeout")),
+        (("ANSWERS__ANSWER_BYTES_MAX", "2000"), vec![text(&"x".repeat(3000)), done("stop")], (502, "upstream_error")),
+    ];
 
-    fake.next(Script::of(drip));
-    let long = gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
-    assert_eq!((long.status, &long.json()["error"]["code"]), (504, &json!("upstream_timeout")));
-    fake.next(Script::of(vec![text(&"x".repeat(3000)), done("stop")]));
-    let large = gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
-    assert_eq!((large.status, &large.json()["error"]["code"]), (502, &json!("upstream_error")));
+    for (bound, steps, (status, code)) in cases {
+        let gateway = TestGateway::start_with(&fake.url(), &[bound]);
+        let admin = gateway.admin().await;
+        fake.next(Script::of(steps));
+        let answer = gateway.post("/v1/chat/completions", Some(&admin), hello()).await;
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (status, &json!(code)), "{bound:?}");
+    }
 }

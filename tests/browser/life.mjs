@@ -112,12 +112,13 @@ export function life(name, url, variant) {
       await admin.isSound();
       await admin.follow("Limits");
       await admin.isSound();
+      await ask("Within the minute.");
       await admin.field("Requests a minute").fill("1");
       await admin.pressAndProve(/^Save/, ADMIN_PASSWORD);
       await admin.page.getByRole("status").getByText(/Saved/).first().waitFor();
-      await admin.isSound();
 
       await assert.rejects(ask("Once more."), { status: 429 });
+      await admin.isSound();
 
       await admin.open(`/admin/users/${id}/limits`);
       assert.equal(await admin.field("Requests a minute").inputValue(), "1");
@@ -135,11 +136,12 @@ export function life(name, url, variant) {
       assert.match(await admin.page.title(), /^Problem: /);
       await admin.isSound();
       assert.equal(await field.inputValue(), "many");
+      await ask("Within the minute.");
       await field.fill("1");
       await admin.press("Save", admin.page.locator(".savebar"));
       await admin.says("Saved. Felt on the next request.");
-      await admin.isSound();
       await assert.rejects(ask("Too often."), { status: 429 });
+      await admin.isSound();
       await admin.field("Requests a minute").fill(before);
       await admin.press("Save", admin.page.locator(".savebar"));
       await admin.says("Saved. Felt on the next request.");

@@ -4,6 +4,8 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
+export { eventually } from "../sdk/eventually.mjs";
+
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 const GRAVE = ["serious", "critical"];
@@ -177,14 +179,4 @@ export function none(faults, shown = 40) {
   if (!faults.length) return;
   const more = faults.length > shown ? `\n... and ${faults.length - shown} more` : "";
   throw new Error(`${faults.slice(0, shown).join("\n")}${more}`);
-}
-
-// Waits until `check` gives something, usually at most 15 seconds.
-export async function eventually(what, check, end = Date.now() + 15_000) {
-  for (;;) {
-    const found = await check();
-    if (found) return found;
-    assert.ok(Date.now() < end, `not in time: ${what}`);
-    await new Promise((done) => setTimeout(done, 100));
-  }
 }

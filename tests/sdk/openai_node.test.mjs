@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";
+import { eventually } from "./eventually.mjs";
 
 const { LGW_URL, LGW_MODEL, LGW_USER, LGW_PASSWORD, LGW_FAKE_URL, FAKE_URL, LGW_NARROW_URL } = process.env;
 const messages = [{ role: "user", content: "Name three colours." }];
@@ -76,13 +77,17 @@ test("the stream helper puts an answer together", async () => {
   assert.equal(answer.choices[0].message.content, whole.choices[0].message.content);
 });
 
-test("a stream that its reader leaves does not keep the next one waiting", async () => {
-  const stream = await client.chat.completions.create({ ...steady, max_tokens: 1500, stream: true });
+test("a stream that its reader leaves ends, and does not keep the next one waiting", async () => {
+  const asked = client.chat.completions.create({ ...steady, max_tokens: 1500, stream: true });
+  const { data: stream, response } = await asked.withResponse();
   for await (const _ of stream) break;
 
-  const answer = await client.chat.completions.create({ ...steady, max_tokens: 2 }, { timeout: 5_000 });
+  const answer = await client.chat.completions.create({ ...steady, max_tokens: 2 });
 
   assert.equal(answer.usage.completion_tokens, 2);
+  const own = `${LGW_URL}/api/v1/me/record/${response.headers.get("x-request-id")}`;
+  const headers = { authorization: `Bearer ${client.apiKey}` };
+  await eventually("it was left", async () => (await (await fetch(own, { headers })).json()).outcome === "abandoned");
 });
 
 test("a stop sequence ends the answer before it", async () => {

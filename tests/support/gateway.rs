@@ -390,7 +390,8 @@ fn command_with(folder: &Path, variables: &[(&str, &str)], words: &[&str], input
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    // It may end before it has read everything.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     (output.status.success(), text)
@@ -403,6 +404,17 @@ pub fn command_in(folder: &Path, variables: &[(&str, &str)], words: &[&str]) -> 
 
 pub fn client() -> Client {
     Client::builder().timeout(Duration::from_secs(60)).disable_redirects().finish()
+}
+
+/// For a request that is held for as long as a test needs.
+pub fn client_without_timeout() -> Client {
+    Client::builder().disable_timeout().disable_redirects().finish()
+}
+
+/// A client whose address is `source`, one of 127.0.0.0/8.
+pub fn client_from(source: &str) -> Client {
+    let source = source.parse().unwrap();
+    Client::builder().timeout(Duration::from_secs(60)).local_address(source).disable_redirects().finish()
 }
 
 pub fn client_of_https(trusts: Arc<ClientConfig>) -> Client {
