@@ -214,6 +214,8 @@ def fresh_copy(target):
 def make_run(reader, text, settings):
     """Runs the block of `make run` for as long as the others need it; yields what it has printed."""
     log = reader.folder.parent / "make-run.log"
+    # What a shell starts in the background ignores Ctrl-C, and hands that down.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("wb") as output:
         process = subprocess.Popen(["bash", "-c", text], cwd=reader.folder, env={**reader.environment, **settings},
                                    stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
