@@ -134,7 +134,7 @@ impl Store {
     }
 
     /// Writes a row of its own, if the record could not be written lately: whether it can be written again shows in no other way
-    /// while nobody sends a request.
+    /// while no request comes.
     pub async fn try_to_write(&self) -> Result<(), Error> {
         if self.can_write() {
             return Ok(());

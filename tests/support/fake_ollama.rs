@@ -224,7 +224,7 @@ impl FakeOllama {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let socket = bound(address.parse().unwrap());
         let address = socket.local_addr().unwrap();
-        // It never listens, so that nobody else takes the port while nothing else does.
+        // It never listens: it keeps the port from other programs while the listener is closed.
         let keeper = bound(address);
         let mut listener = {
             let _guard = runtime.enter();
